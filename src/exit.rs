@@ -1,0 +1,33 @@
+//! Exit codes of the program, after `sysexits.h`.
+//!
+//! Every error enum of the crate says which one it stands for; only `main` exits.
+
+/// Why the program ends, as its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// The command line is wrong.
+    Usage = 64,
+    /// The input exists, and its content cannot be used.
+    Data = 65,
+    /// An input does not exist or cannot be read.
+    NoInput = 66,
+    /// Something that is needed is missing or does not answer: a plugin, a host.
+    Unavailable = 69,
+    /// A fault of the program itself.
+    Internal = 70,
+    /// Reading or writing failed half-way.
+    Io = 74,
+    /// The system does not permit what the configuration asks for.
+    NoPermission = 77,
+    /// The configuration is wrong.
+    Config = 78,
+}
+
+impl Exit {
+    /// The number that the process returns.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}

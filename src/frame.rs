@@ -1,0 +1,372 @@
+//! A frame: one picture of a stream, with its times, as it came from the source.
+//!
+//! The pixels stay where the decoder wrote them. A [`Frame`] owns them through [`Pixels`], and a
+//! [`Picture`] borrows them, plane by plane, with lengths that have been checked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// A point in time on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Nanoseconds of `CLOCK_MONOTONIC`, for differences.
+    pub monotonic_ns: u64,
+    /// Wall-clock time, for people and for other machines.
+    pub utc: SystemTime,
+}
+
+impl Timestamp {
+    /// Now.
+    #[must_use]
+    pub fn now() -> Self {
+        Self { monotonic_ns: monotonic_ns(), utc: SystemTime::now() }
+    }
+
+    /// The time `ago` before this one.
+    #[must_use]
+    pub fn before(self, ago: Duration) -> Self {
+        let nanoseconds = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            monotonic_ns: self.monotonic_ns.saturating_sub(nanoseconds),
+            utc: self.utc.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
+        }
+    }
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock that live GStreamer pipelines run on.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds * 1_000_000_000 + nanoseconds
+}
+
+/// How 8-bit samples lie in memory. The names are GStreamer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the field's; `components` holds the facts")]
+pub enum PixelFormat {
+    Gray8,
+    Rgb,
+    Bgr,
+    Rgbx,
+    Bgrx,
+    Xrgb,
+    Xbgr,
+    Nv12,
+    Nv21,
+    Nv16,
+    I420,
+    Yv12,
+    Y42b,
+    Y444,
+    Yuy2,
+    Yvyu,
+    Uyvy,
+}
+
+/// Where the samples of one component (Y, U, V or R, G, B) are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Component {
+    /// Index of the plane that holds it.
+    pub plane: usize,
+    /// Byte offset of its first sample in a row.
+    pub offset: usize,
+    /// Bytes from one sample to the next in a row.
+    pub step: usize,
+    /// log2 of the horizontal subsampling.
+    pub shift_x: u32,
+    /// log2 of the vertical subsampling.
+    pub shift_y: u32,
+}
+
+const fn component(plane: usize, offset: usize, step: usize, shift_x: u32, shift_y: u32) -> Component {
+    Component { plane, offset, step, shift_x, shift_y }
+}
+
+const fn packed(step: usize, offsets: [usize; 3]) -> [Component; 3] {
+    [
+        component(0, offsets[0], step, 0, 0),
+        component(0, offsets[1], step, 0, 0),
+        component(0, offsets[2], step, 0, 0),
+    ]
+}
+
+const fn packed_422(luma: usize, u: usize, v: usize) -> [Component; 3] {
+    [component(0, luma, 2, 0, 0), component(0, u, 4, 1, 0), component(0, v, 4, 1, 0)]
+}
+
+const fn planar(u: usize, v: usize, shift_x: u32, shift_y: u32) -> [Component; 3] {
+    [component(0, 0, 1, 0, 0), component(u, 0, 1, shift_x, shift_y), component(v, 0, 1, shift_x, shift_y)]
+}
+
+const fn semi_planar(u: usize, v: usize, shift_y: u32) -> [Component; 3] {
+    [component(0, 0, 1, 0, 0), component(1, u, 2, 1, shift_y), component(1, v, 2, 1, shift_y)]
+}
+
+impl PixelFormat {
+    /// The components in the order Y, U, V or R, G, B; one for greyscale.
+    #[must_use]
+    pub fn components(self) -> &'static [Component] {
+        const GRAY8: [Component; 1] = [component(0, 0, 1, 0, 0)];
+        const RGB: [Component; 3] = packed(3, [0, 1, 2]);
+        const BGR: [Component; 3] = packed(3, [2, 1, 0]);
+        const RGBX: [Component; 3] = packed(4, [0, 1, 2]);
+        const BGRX: [Component; 3] = packed(4, [2, 1, 0]);
+        const XRGB: [Component; 3] = packed(4, [1, 2, 3]);
+        const XBGR: [Component; 3] = packed(4, [3, 2, 1]);
+        const NV12: [Component; 3] = semi_planar(0, 1, 1);
+        const NV21: [Component; 3] = semi_planar(1, 0, 1);
+        const NV16: [Component; 3] = semi_planar(0, 1, 0);
+        const I420: [Component; 3] = planar(1, 2, 1, 1);
+        const YV12: [Component; 3] = planar(2, 1, 1, 1);
+        const Y42B: [Component; 3] = planar(1, 2, 1, 0);
+        const Y444: [Component; 3] = planar(1, 2, 0, 0);
+        const YUY2: [Component; 3] = packed_422(0, 1, 3);
+        const YVYU: [Component; 3] = packed_422(0, 3, 1);
+        const UYVY: [Component; 3] = packed_422(1, 0, 2);
+        match self {
+            Self::Gray8 => &GRAY8,
+            Self::Rgb => &RGB,
+            Self::Bgr => &BGR,
+            Self::Rgbx => &RGBX,
+            Self::Bgrx => &BGRX,
+            Self::Xrgb => &XRGB,
+            Self::Xbgr => &XBGR,
+            Self::Nv12 => &NV12,
+            Self::Nv21 => &NV21,
+            Self::Nv16 => &NV16,
+            Self::I420 => &I420,
+            Self::Yv12 => &YV12,
+            Self::Y42b => &Y42B,
+            Self::Y444 => &Y444,
+            Self::Yuy2 => &YUY2,
+            Self::Yvyu => &YVYU,
+            Self::Uyvy => &UYVY,
+        }
+    }
+
+    /// Number of planes.
+    #[must_use]
+    pub fn planes(self) -> usize {
+        self.components().iter().map(|component| component.plane + 1).max().unwrap_or(0)
+    }
+
+    /// Rows of `plane` in a picture of `height` rows.
+    #[must_use]
+    pub fn plane_rows(self, plane: usize, height: usize) -> usize {
+        let shift = self.components().iter().find(|c| c.plane == plane).map_or(0, |c| c.shift_y);
+        (height + (1 << shift) - 1) >> shift
+    }
+
+    /// Bytes of a row of `plane` that carry samples in a picture of `width` columns.
+    #[must_use]
+    pub fn row_bytes(self, plane: usize, width: usize) -> usize {
+        let of = |c: &Component| ((width + (1 << c.shift_x) - 1) >> c.shift_x).saturating_sub(1) * c.step + c.offset + 1;
+        self.components().iter().filter(|c| c.plane == plane).map(of).max().unwrap_or(0)
+    }
+}
+
+/// Which weights turn Y'CbCr into R'G'B' (ITU-T H.273, MatrixCoefficients).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Matrix {
+    /// The samples are R'G'B' already (H.273 value 0).
+    Rgb,
+    /// FCC 73.682 (value 4).
+    Fcc,
+    /// ITU-R BT.601 (values 5 and 6).
+    Bt601,
+    /// ITU-R BT.709 (value 1).
+    Bt709,
+    /// SMPTE 240M (value 7).
+    Smpte240m,
+    /// ITU-R BT.2020 (value 9).
+    Bt2020,
+}
+
+/// Which codes stand for black and white.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Range {
+    /// 0 to 255.
+    Full,
+    /// 16 to 235, chroma 16 to 240.
+    Limited,
+}
+
+/// Where a subsampled chroma sample lies among the luma samples that it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChromaSite {
+    /// On the left luma sample (true) or between the two (false).
+    pub cosited_x: bool,
+    /// On the upper luma sample (true) or between the two (false).
+    pub cosited_y: bool,
+}
+
+/// How samples become colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Color {
+    /// Y'CbCr weights.
+    pub matrix: Matrix,
+    /// Black and white levels.
+    pub range: Range,
+    /// Chroma position; of no effect where chroma is not subsampled.
+    pub chroma_site: ChromaSite,
+}
+
+impl Color {
+    /// Full-range R'G'B', as image files have it.
+    pub const RGB: Self =
+        Self { matrix: Matrix::Rgb, range: Range::Full, chroma_site: ChromaSite { cosited_x: false, cosited_y: false } };
+}
+
+/// Everything about a picture but its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Layout {
+    /// Memory layout of the samples.
+    pub format: PixelFormat,
+    /// Columns, at least 1.
+    pub width: usize,
+    /// Rows, at least 1.
+    pub height: usize,
+    /// Meaning of the samples.
+    pub color: Color,
+}
+
+/// One plane: `stride` bytes from a row to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Plane<'a> {
+    /// The bytes, from the first sample of the first row.
+    pub data: &'a [u8],
+    /// Bytes from one row to the next.
+    pub stride: usize,
+}
+
+/// The samples of a picture do not fit its layout.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A picture has no pixels.
+    #[error("the picture is {width}×{height} pixels: both sides must be at least 1")]
+    Empty {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+    },
+    /// A plane is shorter than its rows need.
+    #[error("plane {plane} of a {width}×{height} {format:?} picture has {found} bytes, needs {needed} (stride {stride})")]
+    ShortPlane {
+        /// Index of the plane.
+        plane: usize,
+        /// Memory layout.
+        format: PixelFormat,
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes from row to row.
+        stride: usize,
+        /// Bytes there are.
+        found: usize,
+        /// Bytes there must be.
+        needed: usize,
+    },
+}
+
+/// A picture whose planes are long enough for its layout: reading inside `width` × `height` cannot
+/// leave them.
+#[derive(Debug, Clone, Copy)]
+pub struct Picture<'a> {
+    layout: Layout,
+    planes: [Plane<'a>; 3],
+}
+
+impl<'a> Picture<'a> {
+    /// Checks the planes against the layout. Planes that the format does not have are ignored.
+    ///
+    /// # Errors
+    /// A picture without pixels, or a plane that is too short.
+    pub fn new(layout: Layout, planes: [Plane<'a>; 3]) -> Result<Self, Error> {
+        let Layout { format, width, height, .. } = layout;
+        if width == 0 || height == 0 {
+            return Err(Error::Empty { width, height });
+        }
+        for (index, plane) in planes.iter().enumerate().take(format.planes()) {
+            let row = format.row_bytes(index, width);
+            let rows = format.plane_rows(index, height);
+            let needed = (rows - 1).saturating_mul(plane.stride).saturating_add(row);
+            if plane.data.len() < needed || (rows > 1 && plane.stride < row) {
+                let (stride, found) = (plane.stride, plane.data.len());
+                return Err(Error::ShortPlane { plane: index, format, width, height, stride, found, needed });
+            }
+        }
+        Ok(Self { layout, planes })
+    }
+
+    /// A picture whose single plane holds `format`'s rows without gaps.
+    ///
+    /// # Errors
+    /// As [`Picture::new`].
+    pub fn packed(layout: Layout, data: &'a [u8]) -> Result<Self, Error> {
+        let stride = layout.format.row_bytes(0, layout.width);
+        let empty = Plane { data: &[], stride: 0 };
+        Self::new(layout, [Plane { data, stride }, empty, empty])
+    }
+
+    /// Format, size and colour.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The bytes of one row of a plane, without the padding behind it.
+    ///
+    /// # Panics
+    /// If the plane or the row does not exist.
+    #[must_use]
+    pub fn row(&self, plane: usize, row: usize) -> &'a [u8] {
+        let Plane { data, stride } = self.planes[plane];
+        let start = row * stride;
+        &data[start..start + self.layout.format.row_bytes(plane, self.layout.width)]
+    }
+}
+
+/// Owner of a picture's samples: a mapped GStreamer buffer, or memory of our own.
+pub trait Pixels: Send {
+    /// Plane `index`; an empty one where the format has no such plane.
+    fn plane(&self, index: usize) -> Plane<'_>;
+}
+
+/// One picture of a stream.
+pub struct Frame {
+    /// Name of the stream.
+    pub stream: Arc<str>,
+    /// Number of the frame in its stream, from 0, without gaps at the source.
+    pub seq: u64,
+    /// When the picture was taken, as far as the source tells.
+    pub captured: Timestamp,
+    /// When it reached the program, in nanoseconds of the monotonic clock.
+    pub arrived_ns: u64,
+    /// Format, size and colour.
+    pub layout: Layout,
+    /// The samples.
+    pub pixels: Box<dyn Pixels>,
+}
+
+impl Frame {
+    /// The picture, its planes checked.
+    ///
+    /// # Errors
+    /// The samples do not fit the layout.
+    pub fn picture(&self) -> Result<Picture<'_>, Error> {
+        Picture::new(self.layout, [0, 1, 2].map(|plane| self.pixels.plane(plane)))
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").field("stream", &self.stream).field("seq", &self.seq).field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
