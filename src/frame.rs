@@ -305,12 +305,14 @@ impl<'a> Picture<'a> {
         Ok(Self { layout, planes })
     }
 
-    /// A picture whose single plane holds `format`'s rows without gaps.
+    /// A picture whose single plane holds `format`'s rows without gaps: a row is a whole number of pixels
+    /// (of pixel pairs where they share chroma), with the unused byte of the four-byte formats.
     ///
     /// # Errors
     /// As [`Picture::new`].
     pub fn packed(layout: Layout, data: &'a [u8]) -> Result<Self, Error> {
-        let stride = layout.format.row_bytes(0, layout.width);
+        let of = |c: &Component| layout.width.div_ceil(1 << c.shift_x) * c.step;
+        let stride = layout.format.components().iter().filter(|c| c.plane == 0).map(of).max().unwrap_or(0);
         let empty = Plane { data: &[], stride: 0 };
         Self::new(layout, [Plane { data, stride }, empty, empty])
     }
@@ -368,5 +370,30 @@ impl Frame {
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Frame").field("stream", &self.stream).field("seq", &self.seq).field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_rows_are_whole_pixels() {
+        let cases = [
+            (PixelFormat::Gray8, 5, 5),
+            (PixelFormat::Rgb, 5, 15),
+            (PixelFormat::Rgbx, 5, 20),
+            (PixelFormat::Xbgr, 5, 20),
+            (PixelFormat::Yuy2, 5, 12),
+            (PixelFormat::Uyvy, 5, 12),
+            (PixelFormat::Uyvy, 4, 8),
+        ];
+        for (format, width, stride) in cases {
+            let data: Vec<u8> = (0..2 * stride).map(|i| i as u8).collect();
+            let layout = Layout { format, width, height: 2, color: Color::RGB };
+            let picture = Picture::packed(layout, &data);
+            let second_row = picture.map(|picture| picture.row(0, 1)[0]);
+            assert_eq!(second_row, Ok(stride as u8), "{format:?}, {width} columns");
+        }
     }
 }
