@@ -2,5 +2,6 @@
 
 pub mod exit;
 pub mod frame;
+pub mod preprocess;
 pub mod shutdown;
 pub mod tensor;

@@ -1,0 +1,188 @@
+//! A picture to the tensor that a network takes: resize, centre crop, colour, normalisation.
+//!
+//! The geometry and the filter are those of the ImageNet evaluation of torchvision and Pillow (see
+//! [`Transform`]), so that a network sees what it was trained on. The samples are read where the decoder
+//! left them: every plane is reduced on its own, only where the crop needs it, and colours are computed
+//! for the few pixels that remain. Resampling and colour conversion are both linear, so their order does
+//! not matter, except that colours outside 0 to 1 are clamped after the reduction and not before it.
+//!
+//! Limits:
+//! - Pillow rounds to 8 bits after each of its two passes; here nothing is rounded. The two agree to ±1
+//!   of 255 in every pixel.
+//! - A shorter side below [`MIN_SIDE`] is an error. There is no upper limit: memory follows the part of
+//!   a row that the crop covers, and the size of the crop.
+//! - Alpha is ignored. Transfer curves and primaries are not converted.
+//!
+//! ```
+//! use hardnetd::frame::{Color, Layout, Picture, PixelFormat};
+//! use hardnetd::preprocess::{Preprocessor, Transform};
+//! use hardnetd::tensor::Tensor;
+//!
+//! let layout = Layout { format: PixelFormat::Rgb, width: 320, height: 240, color: Color::RGB };
+//! let white = vec![255; 320 * 240 * 3];
+//! let picture = Picture::packed(layout, &white)?;
+//!
+//! let mut preprocessor = Preprocessor::new(Transform::IMAGENET)?;
+//! let mut input = Tensor::zeros(224, 224, 3);
+//! preprocessor.run(&picture, &mut input)?;
+//! assert!((input.data()[0] - (1.0 - 0.485) / 0.229).abs() < 1e-5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod color;
+mod plan;
+mod resample;
+#[cfg(test)]
+mod tests;
+
+use crate::frame::Picture;
+use crate::tensor::Tensor;
+use plan::Plan;
+
+/// The least length of a picture's shorter side, in pixels: magnified 32 times, as the ImageNet
+/// transform would, fewer tell a network nothing.
+pub const MIN_SIDE: usize = 8;
+
+/// The largest [`Transform::resize`], in pixels.
+pub const MAX_RESIZE: usize = 65_535;
+
+/// What happens to a picture before a network sees it, as torchvision's `Resize(resize)` (bilinear,
+/// antialiased), `CenterCrop((height, width))`, `ToTensor` and `Normalize(mean, std)` do it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Transform {
+    /// Length that the shorter side is resized to, in pixels; the other side keeps the aspect ratio.
+    pub resize: usize,
+    /// Rows of the centre crop, 1 to `resize`.
+    pub height: usize,
+    /// Columns of the centre crop, 1 to `resize`.
+    pub width: usize,
+    /// Mean of R, G and B (of 0 to 1), subtracted.
+    pub mean: [f32; 3],
+    /// Standard deviation of R, G and B, divided by; above 0.
+    pub std: [f32; 3],
+}
+
+impl Transform {
+    /// The evaluation transform of ImageNet classifiers: 256, then 224 × 224.
+    pub const IMAGENET: Self =
+        Self { resize: 256, height: 224, width: 224, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+
+    fn check(&self) -> Result<(), Error> {
+        let Self { resize, height, width, mean, std } = *self;
+        if resize > MAX_RESIZE {
+            return Err(Error::Resize { resize });
+        }
+        if ![height, width].iter().all(|side| (1..=resize).contains(side)) {
+            return Err(Error::Crop { resize, height, width });
+        }
+        if !mean.iter().all(|mean| mean.is_finite()) || !std.iter().all(|std| std.is_normal() && *std > 0.0) {
+            return Err(Error::Normalisation { mean, std });
+        }
+        Ok(())
+    }
+}
+
+/// A transform that cannot be used, or a picture or tensor that does not suit it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The shorter side becomes too long.
+    #[error("the transform resizes the shorter side to {resize} pixels: at most {MAX_RESIZE} are possible")]
+    Resize {
+        /// Length asked for.
+        resize: usize,
+    },
+    /// The crop does not lie inside the resized picture.
+    #[error(
+        "the transform crops {height}×{width} pixels (height × width) out of a picture whose shorter side is resized \
+         to {resize}: each side of the crop must be from 1 to {resize}"
+    )]
+    Crop {
+        /// Length of the resized shorter side.
+        resize: usize,
+        /// Rows of the crop.
+        height: usize,
+        /// Columns of the crop.
+        width: usize,
+    },
+    /// Normalisation would give values that are not numbers.
+    #[error(
+        "the transform normalises with mean {mean:?} and deviation {std:?}: these must be finite, deviations above 0"
+    )]
+    Normalisation {
+        /// Means of R, G and B.
+        mean: [f32; 3],
+        /// Deviations of R, G and B.
+        std: [f32; 3],
+    },
+    /// The picture is too small to tell anything.
+    #[error("the picture is {width}×{height} pixels: it must have at least {MIN_SIDE} on each side")]
+    TooSmall {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+    },
+    /// The tensor to fill does not have the shape of the crop.
+    #[error("the tensor has the shape {found:?} (height, width, channels): the transform makes {expected:?}")]
+    Shape {
+        /// Height, width and channels of the tensor.
+        found: [usize; 3],
+        /// Height, width and channels of the crop.
+        expected: [usize; 3],
+    },
+}
+
+/// Applies one [`Transform`] to pictures of any format and size.
+///
+/// Tables and buffers are made for the first picture and again whenever the layout changes; between such
+/// changes nothing is allocated. Streams of different layouts do well to have one each.
+#[derive(Debug)]
+pub struct Preprocessor {
+    transform: Transform,
+    plan: Option<Plan>,
+}
+
+impl Preprocessor {
+    /// A preprocessor without tables yet.
+    ///
+    /// # Errors
+    /// The crop has no pixels or exceeds the resized picture, [`MAX_RESIZE`] is exceeded, or a mean or
+    /// deviation cannot be used.
+    pub fn new(transform: Transform) -> Result<Self, Error> {
+        transform.check()?;
+        Ok(Self { transform, plan: None })
+    }
+
+    /// The transform that is applied.
+    #[must_use]
+    pub fn transform(&self) -> &Transform {
+        &self.transform
+    }
+
+    /// Shape of the tensors that are filled: height, width, channels.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        [self.transform.height, self.transform.width, 3]
+    }
+
+    /// Writes the normalised crop of `picture` into `out`: NHWC, channels R, G, B, each
+    /// `(colour - mean) / std` with the colour in 0 to 1. Greyscale gives three equal colours.
+    ///
+    /// # Errors
+    /// The picture's shorter side is below [`MIN_SIDE`], or `out` does not have the
+    /// [`shape`](Self::shape) of the crop; `out` is left as it was.
+    pub fn run(&mut self, picture: &Picture<'_>, out: &mut Tensor) -> Result<(), Error> {
+        let layout = *picture.layout();
+        if layout.width.min(layout.height) < MIN_SIDE {
+            return Err(Error::TooSmall { width: layout.width, height: layout.height });
+        }
+        let (found, expected) = ([out.height(), out.width(), out.channels()], self.shape());
+        if found != expected {
+            return Err(Error::Shape { found, expected });
+        }
+        let kept = self.plan.take().filter(|plan| *plan.layout() == layout);
+        let plan = self.plan.insert(kept.unwrap_or_else(|| Plan::new(&self.transform, layout)));
+        plan.run(picture, out.data_mut());
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! Which source samples make an output pixel, and with what weights.
+//!
+//! The geometry is torchvision's `Resize` (the shorter side becomes `resize`, the other
+//! `int(resize * long / short)`) followed by `CenterCrop` (`int(round((side - crop) / 2.0))` with
+//! Python's rounding of halves to even). The weights are Pillow's for `BILINEAR`: a triangle as wide as
+//! the reduction factor, so that reducing does not alias, and one sample wide when magnifying. Windows
+//! end at the picture's border, and the weights that are left are scaled to a sum of 1.
+//!
+//! Only the crop gets tables: their size depends on the crop and the reduction factor, never on the
+//! length of the resized picture.
+
+/// One side of a picture on its way to the output: `length` pixels are resized to `resized`, of which
+/// the `crop` pixels from `first` on are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Side {
+    length: usize,
+    resized: u64,
+    first: u64,
+    crop: usize,
+}
+
+impl Side {
+    /// The side of `length` pixels of a picture whose shorter side has `short` pixels and becomes
+    /// `resize`. `crop` is at most `resize`, and `short` at least 1.
+    pub(super) fn new(length: usize, short: usize, resize: usize, crop: usize) -> Self {
+        let resized = (resize as u64).saturating_mul(length as u64) / short as u64;
+        let first = half_to_even(resized.saturating_sub(crop as u64));
+        Self { length, resized, first, crop }
+    }
+
+    /// The weights for samples that are subsampled by `1 << shift` along this side.
+    ///
+    /// Positions are taken in pixels of the full picture, where sample `j` of `f = 1 << shift` pixels
+    /// has its centre at `f j + f / 2` (between the pixels) or at `f j + 1/2` (`cosited` with the first).
+    pub(super) fn taps(&self, shift: u32, cosited: bool) -> Taps {
+        let samples = self.length.div_ceil(1 << shift);
+        let factor = f64::from(1_u32 << shift);
+        let scale = self.length as f64 / self.resized as f64;
+        let support = (scale / factor).max(1.0);
+        let windows: Vec<(usize, Vec<f64>)> = (0..self.crop)
+            .map(|i| {
+                let pixel = (self.first as f64 + i as f64 + 0.5) * scale;
+                let centre = if cosited && shift > 0 { (pixel - 0.5) / factor + 0.5 } else { pixel / factor };
+                window(centre, support, samples)
+            })
+            .collect();
+        Taps::new(&windows, samples)
+    }
+}
+
+/// `round(n / 2.0)` as Python rounds: a half goes to the even neighbour.
+fn half_to_even(n: u64) -> u64 {
+    let half = n / 2;
+    if n % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
+}
+
+/// The first sample and the weights (of sum 1) of a triangle of half-width `support` around `centre`,
+/// where sample `j` has its centre at `j + 1/2`.
+///
+/// `centre` lies less than one sample beyond the samples' centres and `support` is at least 1, so the
+/// window is never empty.
+fn window(centre: f64, support: f64, samples: usize) -> (usize, Vec<f64>) {
+    // Casts of floats to integers truncate and saturate: a negative start becomes 0.
+    let start = (centre - support + 0.5) as usize;
+    let end = ((centre + support + 0.5) as usize).min(samples);
+    let triangle = |j: usize| (1.0 - ((j as f64 - centre + 0.5) / support).abs()).max(0.0);
+    let mut weights: Vec<f64> = (start..end).map(triangle).collect();
+    let total: f64 = weights.iter().sum();
+    weights.iter_mut().for_each(|weight| *weight /= total);
+    (start, weights)
+}
+
+/// The windows of one side: as many weights for every output pixel, padded with zeros, so that loops
+/// over them have one length.
+#[derive(Debug)]
+pub(super) struct Taps {
+    count: usize,
+    starts: Vec<usize>,
+    weights: Vec<f32>,
+}
+
+impl Taps {
+    fn new(windows: &[(usize, Vec<f64>)], samples: usize) -> Self {
+        let count = windows.iter().map(|(_, weights)| weights.len()).max().unwrap_or(0);
+        let mut starts = Vec::with_capacity(windows.len());
+        let mut padded = vec![0.0; windows.len() * count];
+        for ((start, weights), padded) in windows.iter().zip(padded.chunks_exact_mut(count.max(1))) {
+            let padded_start = (*start).min(samples - count);
+            for (to, weight) in padded[start - padded_start..].iter_mut().zip(weights) {
+                *to = *weight as f32;
+            }
+            starts.push(padded_start);
+        }
+        Self { count, starts, weights: padded }
+    }
+
+    /// The first sample of output pixel `i` and its weights, padded to [`Taps::count`].
+    pub(super) fn window(&self, i: usize) -> (usize, &[f32]) {
+        (self.starts[i], &self.weights[i * self.count..(i + 1) * self.count])
+    }
+
+    /// The first sample of output pixel `i` and its weights, without the zeros at both ends.
+    pub(super) fn trimmed(&self, i: usize) -> (usize, &[f32]) {
+        let (start, weights) = self.window(i);
+        let lead = weights.iter().take_while(|weight| **weight == 0.0).count();
+        let tail = weights.iter().rev().take_while(|weight| **weight == 0.0).count();
+        (start + lead, &weights[lead..weights.len() - tail.min(weights.len() - lead)])
+    }
+
+    /// Weights per output pixel.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The range of samples that the padded windows reach.
+    pub(super) fn reach(&self) -> std::ops::Range<usize> {
+        let first = self.starts.iter().min().copied().unwrap_or(0);
+        let last = self.starts.iter().max().copied().unwrap_or(0);
+        first..last + self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Weights are rounded to `f32` one by one: each to half a unit in the last place of at most 1.
+    const F32_ROUNDING: f32 = 1e-6;
+
+    #[test]
+    fn sizes_and_crops_are_those_of_torchvision() {
+        // (length, short) of the side, then its resized length and the first pixel of the crop.
+        let cases = [
+            ((500, 375), 341, 58),
+            ((375, 375), 256, 16),
+            ((640, 360), 455, 116),
+            ((311, 257), 309, 42),
+            ((1920, 1080), 455, 116),
+            ((257, 256), 257, 16),
+            ((259, 256), 259, 18),
+        ];
+        for ((length, short), resized, first) in cases {
+            let side = Side::new(length, short, 256, 224);
+            assert_eq!((side.resized, side.first), (resized, first), "side {length} of a picture of {short}");
+        }
+    }
+
+    #[test]
+    fn a_side_that_keeps_its_length_is_copied() {
+        let taps = Side::new(256, 256, 256, 224).taps(0, false);
+        for i in 0..224 {
+            assert_eq!(taps.trimmed(i), (16 + i, &[1.0_f32][..]));
+        }
+    }
+
+    #[test]
+    fn halving_weights_four_samples_as_pillow_does() {
+        let side = Side::new(16, 16, 8, 8);
+        let taps = side.taps(0, false);
+        assert_eq!(taps.trimmed(3), (5, &[0.125_f32, 0.375, 0.375, 0.125][..]));
+        let (start, weights) = taps.trimmed(0);
+        assert_eq!((start, weights.len()), (0, 3));
+        for (weight, expected) in weights.iter().zip([3.0 / 7.0, 3.0 / 7.0, 1.0 / 7.0]) {
+            assert!((weight - expected).abs() < F32_ROUNDING);
+        }
+    }
+
+    #[test]
+    fn chroma_windows_are_centred_where_the_site_puts_the_samples() {
+        for (cosited, site) in [(false, 1.0), (true, 0.5)] {
+            let taps = Side::new(2000, 1000, 256, 224).taps(1, cosited);
+            for i in 0..224 {
+                let (start, weights) = taps.trimmed(i);
+                let centre: f64 =
+                    weights.iter().zip(start..).map(|(w, j)| f64::from(*w) * (2.0 * j as f64 + site)).sum();
+                let expected = (144.0 + i as f64 + 0.5) * 1000.0 / 256.0;
+                // A triangle sampled at a few points has its centroid a little beside its centre.
+                assert!((centre - expected).abs() < 0.1, "pixel {i}: {centre}, expected {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_window_sums_to_one_inside_its_samples() {
+        let lengths = [8, 9, 13, 255, 256, 257, 1081, 65535];
+        for length in lengths {
+            for short in lengths.into_iter().filter(|short| *short <= length) {
+                for (shift, cosited) in [(0, false), (0, true), (1, false), (1, true)] {
+                    let taps = Side::new(length, short, 256, 256).taps(shift, cosited);
+                    assert!(taps.reach().end <= length.div_ceil(1 << shift));
+                    for i in 0..256 {
+                        let (_, weights) = taps.trimmed(i);
+                        let sum: f64 = weights.iter().copied().map(f64::from).sum();
+                        assert!(!weights.is_empty());
+                        assert!((sum - 1.0).abs() < f64::from(F32_ROUNDING), "{length}/{short} pixel {i}: {sum}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Tests of the room as a whole: against Pillow's crops, over all formats, and at the limits.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step is a failed test")]
+
+mod formats;
+mod golden;
+mod limits;
+mod siting;
+
+use super::{Preprocessor, Transform};
+use crate::frame::{Color, Layout, Picture, PixelFormat};
+use crate::tensor::Tensor;
+
+/// What `transform` makes of `picture`, with a preprocessor of its own.
+fn preprocess(transform: Transform, picture: &Picture<'_>) -> Tensor {
+    let mut out = Tensor::zeros(transform.height, transform.width, 3);
+    Preprocessor::new(transform).unwrap().run(picture, &mut out).unwrap();
+    out
+}
+
+/// A transform that leaves colours in 0 to 1.
+fn plain(resize: usize, height: usize, width: usize) -> Transform {
+    Transform { resize, height, width, mean: [0.0; 3], std: [1.0; 3] }
+}
+
+/// The full-range layout of image files.
+fn file_layout(format: PixelFormat, width: usize, height: usize) -> Layout {
+    Layout { format, width, height, color: Color::RGB }
+}
+
+/// The largest difference between two tensors.
+fn difference(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.data().len(), b.data().len());
+    a.data().iter().zip(b.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
