@@ -5,3 +5,4 @@ pub mod frame;
 pub mod preprocess;
 pub mod shutdown;
 pub mod tensor;
+pub mod weights;

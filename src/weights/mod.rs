@@ -1,0 +1,306 @@
+//! Weights of a network as named arrays: the state dict.
+//!
+//! Keys, shapes and order are those of a PyTorch state dict; every value is `f32`, whatever type the
+//! source stores. Where the arrays come from is the business of the submodules.
+
+pub mod seeded;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::exit::Exit;
+
+/// Why weights cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The number of values is not the product of the shape.
+    #[error("an array of shape {shape:?} cannot hold {found} values")]
+    Length {
+        /// The shape given.
+        shape: Vec<usize>,
+        /// The number of values given.
+        found: usize,
+    },
+    /// The shape has more elements than memory can hold.
+    #[error("an array of shape {shape:?} does not fit into memory")]
+    TooLarge {
+        /// The shape asked for.
+        shape: Vec<usize>,
+    },
+    /// A key occurs twice.
+    #[error("the weights hold `{key}` twice")]
+    Duplicate {
+        /// The key.
+        key: String,
+    },
+    /// A key is not there.
+    #[error("`{key}` is missing")]
+    Missing {
+        /// The key.
+        key: String,
+    },
+    /// An entry has another shape than the network needs.
+    #[error("`{key}` has shape {found:?} and {expected:?} is needed")]
+    Shape {
+        /// The key.
+        key: String,
+        /// The shape that the network needs.
+        expected: Vec<usize>,
+        /// The shape of the entry.
+        found: Vec<usize>,
+    },
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        Exit::Data
+    }
+}
+
+/// What an entry of a state dict is to the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Weight of a convolution, `[out, in / groups, height, width]`.
+    Convolution,
+    /// Scale of a batch norm, `[channels]`.
+    NormWeight,
+    /// Offset of a batch norm, `[channels]`.
+    NormBias,
+    /// Running mean of a batch norm, `[channels]`; not a parameter.
+    RunningMean,
+    /// Running variance of a batch norm, `[channels]`; not a parameter.
+    RunningVariance,
+    /// Number of batches seen in training, a scalar; not a parameter, and not read by inference.
+    BatchCount,
+    /// Weight of a linear layer, `[out, in]`.
+    LinearWeight,
+    /// Bias of a linear layer, `[out]`.
+    LinearBias,
+}
+
+impl Kind {
+    /// Whether training learns the entry, which makes its values count as parameters.
+    #[must_use]
+    pub fn is_parameter(self) -> bool {
+        !matches!(self, Self::RunningMean | Self::RunningVariance | Self::BatchCount)
+    }
+}
+
+/// An array of `f32`, row-major. A scalar has the shape `[]` and one value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    shape: Vec<usize>,
+    data: Vec<f32>,
+}
+
+impl Array {
+    /// An array of the values in `data`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when `data` does not have as many values as `shape` asks for.
+    pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Result<Self, Error> {
+        if elements(&shape) == Some(data.len()) {
+            Ok(Self { shape, data })
+        } else {
+            Err(Error::Length { found: data.len(), shape })
+        }
+    }
+
+    /// An array whose row-major element `i` is `value(i)`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when memory cannot be reserved for the shape.
+    pub fn from_fn(shape: &[usize], value: impl FnMut(usize) -> f32) -> Result<Self, Error> {
+        let too_large = || Error::TooLarge { shape: shape.to_vec() };
+        let count = elements(shape).ok_or_else(too_large)?;
+        let mut data = Vec::new();
+        data.try_reserve_exact(count).map_err(|_| too_large())?;
+        data.extend((0..count).map(value));
+        Ok(Self { shape: shape.to_vec(), data })
+    }
+
+    /// Extent of every axis, outermost first.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// All values, row-major.
+    #[must_use]
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+}
+
+/// Product of the shape, unless it overflows.
+fn elements(shape: &[usize]) -> Option<usize> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent))
+}
+
+/// Arrays by key, in the order in which they were inserted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StateDict {
+    entries: Vec<(String, Array)>,
+    positions: HashMap<String, usize>,
+}
+
+impl StateDict {
+    /// A state dict without entries.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends an entry.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] when the key is there already; the state dict stays as it was.
+    pub fn insert(&mut self, key: impl Into<String>, array: Array) -> Result<(), Error> {
+        let key = key.into();
+        if self.positions.contains_key(&key) {
+            return Err(Error::Duplicate { key });
+        }
+        self.positions.insert(key.clone(), self.entries.len());
+        self.entries.push((key, array));
+        Ok(())
+    }
+
+    /// The array under `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Array> {
+        self.positions.get(key).map(|&position| &self.entries[position].1)
+    }
+
+    /// The values under `key`, which must have exactly the shape `expected`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the key is not there, [`Error::Shape`] when the shape differs.
+    pub fn values(&self, key: &str, expected: &[usize]) -> Result<&[f32], Error> {
+        let array = self.get(key).ok_or_else(|| Error::Missing { key: key.to_owned() })?;
+        if array.shape() == expected {
+            Ok(array.data())
+        } else {
+            Err(Error::Shape { key: key.to_owned(), expected: expected.to_vec(), found: array.shape().to_vec() })
+        }
+    }
+
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// All entries in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Array)> {
+        self.entries.iter().map(|(key, array)| (key.as_str(), array))
+    }
+
+    /// `sha256:` and 64 lower-case hexadecimal digits that identify the content.
+    ///
+    /// Hashed are, for every entry in order: the length of the key in bytes, the key in UTF-8, the
+    /// number of axes, every extent, and the bits of every value. Lengths and extents are
+    /// little-endian 64-bit integers, values little-endian 32-bit floats.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        const CHUNK: usize = 4096;
+        let mut hash = Sha256::new();
+        let mut bytes = Vec::with_capacity(CHUNK * size_of::<f32>());
+        for (key, array) in &self.entries {
+            hash.update((key.len() as u64).to_le_bytes());
+            hash.update(key.as_bytes());
+            hash.update((array.shape.len() as u64).to_le_bytes());
+            for &extent in &array.shape {
+                hash.update((extent as u64).to_le_bytes());
+            }
+            for chunk in array.data.chunks(CHUNK) {
+                bytes.clear();
+                bytes.extend(chunk.iter().flat_map(|value| value.to_le_bytes()));
+                hash.update(&bytes);
+            }
+        }
+        let mut text = String::from("sha256:");
+        for byte in hash.finalize() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    fn sample(first: f32) -> StateDict {
+        let mut state = StateDict::new();
+        state.insert("a.weight", Array::new(vec![1, 2], vec![first, -0.5]).unwrap()).unwrap();
+        state.insert("a.count", Array::new(vec![], vec![0.0]).unwrap()).unwrap();
+        state
+    }
+
+    #[test]
+    fn the_digest_depends_on_every_bit_and_on_nothing_else() {
+        let digest = sample(1.0).digest();
+        // Computed once with an independent program from the layout in the documentation.
+        assert_eq!(digest, "sha256:bc6eaa4525f68530412ffe13b2841e3f82cd871710aa24f3570867413922e151");
+        assert_eq!(digest, sample(1.0).digest());
+        assert_ne!(digest, sample(f32::from_bits(1.0_f32.to_bits() ^ 1)).digest());
+        assert_ne!(sample(0.0).digest(), sample(-0.0).digest());
+
+        let renamed = |key: &str, shape: Vec<usize>| {
+            let mut state = StateDict::new();
+            state.insert(key, Array::new(shape, vec![1.0, 2.0]).unwrap()).unwrap();
+            state.digest()
+        };
+        assert_ne!(renamed("a", vec![2]), renamed("b", vec![2]));
+        assert_ne!(renamed("a", vec![2]), renamed("a", vec![1, 2]));
+    }
+
+    #[test]
+    fn entries_keep_their_order_and_are_found_by_key() {
+        let state = sample(1.0);
+        assert_eq!(state.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["a.weight", "a.count"]);
+        assert_eq!((state.len(), state.is_empty()), (2, false));
+        assert_eq!(state.get("a.count").unwrap().shape(), [0_usize; 0]);
+        assert_eq!(state.get("b"), None);
+    }
+
+    #[test]
+    fn access_names_what_is_wrong() {
+        let state = sample(1.0);
+        assert_eq!(state.values("a.weight", &[1, 2]), Ok(&[1.0, -0.5][..]));
+        assert_eq!(state.values("b", &[1]).unwrap_err().to_string(), "`b` is missing");
+        assert_eq!(
+            state.values("a.weight", &[2, 1]).unwrap_err().to_string(),
+            "`a.weight` has shape [1, 2] and [2, 1] is needed"
+        );
+    }
+
+    #[test]
+    fn wrong_lengths_huge_shapes_and_second_keys_are_errors() {
+        assert!(matches!(Array::new(vec![2, 2], vec![0.0; 3]), Err(Error::Length { found: 3, .. })));
+        assert!(matches!(Array::new(vec![usize::MAX, 2], vec![]), Err(Error::Length { .. })));
+        assert_eq!(Array::new(vec![usize::MAX, 2, 0], vec![]).unwrap().data(), [0.0_f32; 0]);
+        assert!(matches!(Array::from_fn(&[usize::MAX, 2], |_| 0.0), Err(Error::TooLarge { .. })));
+        assert!(matches!(Array::from_fn(&[usize::MAX / 2], |_| 0.0), Err(Error::TooLarge { .. })));
+
+        let mut state = sample(1.0);
+        let again = state.insert("a.count", Array::new(vec![], vec![1.0]).unwrap());
+        assert_eq!(again, Err(Error::Duplicate { key: "a.count".to_owned() }));
+        assert_eq!(state, sample(1.0));
+    }
+}
