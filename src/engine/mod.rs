@@ -1,0 +1,5 @@
+//! The one description of a network, and its way into other forms.
+
+pub mod graph;
+pub mod onnx;
+mod op;
