@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod exit;
 pub mod frame;
+pub mod hardnet;
 pub mod preprocess;
 pub mod shutdown;
 pub mod tensor;

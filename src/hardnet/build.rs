@@ -1,0 +1,232 @@
+//! Architecture and weights to graph.
+
+use crate::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, NodeId, Window};
+use crate::exit::Exit;
+use crate::hardnet::layout::{self, Layer, Module, module_entries};
+use crate::hardnet::table::Architecture;
+use crate::weights::{self, Kind, StateDict, seeded as rule};
+
+/// What batch norm adds to the variance.
+const EPSILON: f64 = 1e-5;
+
+/// How many problems the message of [`Error::Weights`] spells out.
+const PROBLEMS_SHOWN: usize = 10;
+
+/// Why a network cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Entries of the state dict are missing, have the wrong shape or hold values that cannot be used.
+    #[error("the weights do not fit {architecture}: {}", list(.problems))]
+    Weights {
+        /// Name of the architecture.
+        architecture: &'static str,
+        /// Everything that is wrong, in the order of the network.
+        problems: Vec<Problem>,
+    },
+    /// The weights cannot be made.
+    #[error("cannot make weights for {architecture}")]
+    Seeded {
+        /// Name of the architecture.
+        architecture: &'static str,
+        /// Why.
+        #[source]
+        source: weights::Error,
+    },
+    /// The network has no consistent graph.
+    #[error("cannot build {architecture}")]
+    Graph {
+        /// Name of the architecture.
+        architecture: &'static str,
+        /// Why.
+        #[source]
+        source: graph::Error,
+    },
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Weights { .. } => Exit::Data,
+            Self::Seeded { source, .. } => source.exit(),
+            Self::Graph { source, .. } => source.exit(),
+        }
+    }
+}
+
+/// One thing that is wrong with a state dict.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Problem {
+    /// An entry is missing or has another shape.
+    #[error(transparent)]
+    Entry(#[from] weights::Error),
+    /// The weights of a module are not finite once its batch norm is folded into them: a value is not a
+    /// number or infinite, or a variance is negative.
+    #[error("the weights of `{module}` are not finite")]
+    NotFinite {
+        /// The module.
+        module: String,
+    },
+}
+
+fn list(problems: &[Problem]) -> String {
+    let shown: Vec<String> = problems.iter().take(PROBLEMS_SHOWN).map(ToString::to_string).collect();
+    let text = shown.join("; ");
+    match problems.len().checked_sub(PROBLEMS_SHOWN) {
+        Some(more @ 1..) => format!("{text}; and {more} more"),
+        _ => text,
+    }
+}
+
+/// Weights after the seeded rule for a network with `classes` classes: untrained and reproducible.
+///
+/// # Errors
+/// [`Error::Seeded`] when memory cannot be reserved for that many classes.
+pub fn seeded(architecture: &Architecture, classes: usize) -> Result<StateDict, Error> {
+    let mut state = StateDict::new();
+    for layout::Entry { key, shape, kind } in layout::entries(architecture, classes) {
+        rule::array(&key, &shape, kind)
+            .and_then(|array| state.insert(key, array))
+            .map_err(|source| Error::Seeded { architecture: architecture.name, source })?;
+    }
+    Ok(state)
+}
+
+/// The graph of a network with `classes` classes and the weights of `state`, batch norms folded into the
+/// convolutions. Nodes carry the names of the modules; the output is the logits, without softmax.
+///
+/// Entries that the network does not have are ignored, and so are the counts of batches.
+///
+/// # Errors
+/// [`Error::Weights`] with everything that is wrong with `state`.
+pub fn build(architecture: &Architecture, classes: usize, state: &StateDict) -> Result<Graph, Error> {
+    let failed = |source| Error::Graph { architecture: architecture.name, source };
+    let mut problems = Vec::new();
+    let mut builder = Builder::new();
+    // `None` is a module that could not be made, or that follows one: only its weights are checked.
+    let mut nodes: Vec<Option<NodeId>> = Vec::new();
+    for module in layout::modules(architecture, classes) {
+        let weights = match Weights::read(&module, state) {
+            Ok(weights) => Some(weights),
+            Err(found) => {
+                problems.extend(found);
+                None
+            }
+        };
+        let inputs: Option<Vec<NodeId>> = module.inputs.iter().map(|&input| nodes.get(input).copied()?).collect();
+        let node = match (weights, inputs) {
+            (Some(weights), Some(inputs)) => Some(add(&mut builder, &module, &inputs, weights).map_err(failed)?),
+            _ => None,
+        };
+        nodes.push(node);
+    }
+    match nodes.last() {
+        Some(&Some(output)) if problems.is_empty() => builder.finish(output).map_err(failed),
+        _ => Err(Error::Weights { architecture: architecture.name, problems }),
+    }
+}
+
+/// Weight and bias of a module as its node needs them; both are empty for a module without weights.
+#[derive(Debug, Default, PartialEq)]
+struct Weights {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Weights {
+    /// The weights of `module`, or everything that is wrong with them.
+    fn read(module: &Module, state: &StateDict) -> Result<Self, Vec<Problem>> {
+        let (mut values, mut problems) = (Vec::new(), Vec::new());
+        for entry in module_entries(module).iter().filter(|entry| entry.kind != Kind::BatchCount) {
+            match state.values(&entry.key, &entry.shape) {
+                Ok(found) => values.push(found),
+                Err(error) => problems.push(Problem::Entry(error)),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let weights = match values[..] {
+            [weight, scale, offset, mean, variance] => fold(weight, BatchNorm { scale, offset, mean, variance }),
+            [weight, bias] => Self { weight: weight.to_vec(), bias: bias.to_vec() },
+            _ => Self::default(),
+        };
+        if weights.weight.iter().chain(&weights.bias).all(|value| value.is_finite()) {
+            Ok(weights)
+        } else {
+            Err(vec![Problem::NotFinite { module: module.name.clone() }])
+        }
+    }
+}
+
+/// The four vectors of a batch norm, each `[channels]`.
+#[derive(Clone, Copy)]
+struct BatchNorm<'a> {
+    scale: &'a [f32],
+    offset: &'a [f32],
+    mean: &'a [f32],
+    variance: &'a [f32],
+}
+
+/// The convolution that equals one with `weight` (`[out, …]`, no bias) followed by the batch norm:
+/// weights times `scale / sqrt(variance + EPSILON)`, and `offset - mean * scale / sqrt(variance + EPSILON)`
+/// as the bias. Computed in 64-bit floating point and rounded once.
+fn fold(weight: &[f32], norm: BatchNorm<'_>) -> Weights {
+    let per_channel = weight.len() / norm.scale.len().max(1);
+    let mut folded = Weights { weight: Vec::with_capacity(weight.len()), bias: Vec::with_capacity(norm.scale.len()) };
+    for (channel, weight) in weight.chunks_exact(per_channel.max(1)).enumerate() {
+        let at = |values: &[f32]| f64::from(values[channel]);
+        let factor = at(norm.scale) / (at(norm.variance) + EPSILON).sqrt();
+        folded.weight.extend(weight.iter().map(|&value| (f64::from(value) * factor) as f32));
+        folded.bias.push((at(norm.offset) - at(norm.mean) * factor) as f32);
+    }
+    folded
+}
+
+/// Adds the node of `module` with its weights.
+fn add(builder: &mut Builder, module: &Module, inputs: &[NodeId], weights: Weights) -> Result<NodeId, graph::Error> {
+    let Module { name, channels, .. } = module;
+    let channels = *channels;
+    let Weights { weight, bias } = weights;
+    let unknown = || graph::Error::UnknownNode { name: name.clone() };
+    let first = || inputs.first().copied().ok_or_else(unknown);
+    match module.layer {
+        Layer::Input => builder.input(name, channels),
+        Layer::Conv { in_channels, kernel, stride } => {
+            let conv = Conv {
+                in_channels,
+                out_channels: channels,
+                window: Window::square(kernel, stride, kernel / 2),
+                groups: 1,
+                weight: weight.into(),
+                bias: bias.into(),
+                activation: Activation::Relu6,
+            };
+            builder.conv(name, first()?, conv)
+        }
+        Layer::Depthwise { stride } => {
+            let conv = Conv {
+                in_channels: channels,
+                out_channels: channels,
+                window: Window::square(3, stride, 1),
+                groups: channels,
+                weight: weight.into(),
+                bias: bias.into(),
+                activation: Activation::None,
+            };
+            builder.conv(name, first()?, conv)
+        }
+        Layer::MaxPool { kernel, padding } => builder.max_pool(name, first()?, Window::square(kernel, 2, padding)),
+        Layer::Concat => builder.concat(name, inputs),
+        Layer::GlobalAverage => builder.global_average(name, first()?),
+        Layer::Linear { in_channels } => {
+            let linear = Linear { in_channels, out_channels: channels, weight: weight.into(), bias: bias.into() };
+            builder.linear(name, first()?, linear)
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "build_tests.rs"]
+mod tests;
