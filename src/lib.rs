@@ -1,5 +1,6 @@
 //! hardnetd turns a camera on a small computer into a stream of classifications.
 
+pub mod classifier;
 pub mod engine;
 pub mod exit;
 pub mod frame;

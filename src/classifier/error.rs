@@ -1,0 +1,73 @@
+//! Why a model cannot be loaded or run.
+
+use tract_onnx::prelude::TractError;
+
+use crate::engine::onnx;
+use crate::exit::Exit;
+use crate::hardnet;
+
+/// Why a model cannot be loaded or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is neither a model nor a file of that name.
+    #[error("`{name}` is no model and no such file exists; the models are {}", names())]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+    /// The name is that of a file.
+    #[error("`{path}` is a file, and this version loads models by name only; the models are {}", names())]
+    File {
+        /// The path asked for.
+        path: String,
+    },
+    /// The network cannot be built.
+    #[error("cannot build the model")]
+    Network(#[source] hardnet::Error),
+    /// The network cannot be handed to the back end.
+    #[error("cannot write the model as ONNX")]
+    Onnx(#[source] onnx::Error),
+    /// The back end fails.
+    #[error("tract cannot {action} the model")]
+    Tract {
+        /// What it was to do.
+        action: &'static str,
+        /// What it says.
+        #[source]
+        source: TractError,
+    },
+    /// The input has another shape than the model's.
+    #[error("the model reads {expected:?} (height, width, channels) and is given {found:?}")]
+    Input {
+        /// Height, width and channels that the model reads.
+        expected: [usize; 3],
+        /// Height, width and channels of the input.
+        found: [usize; 3],
+    },
+    /// The buffer for the logits has another length than there are logits.
+    #[error("the model writes {expected} logits and is given room for {found}")]
+    Logits {
+        /// Number of logits of the model.
+        expected: usize,
+        /// Length of the buffer.
+        found: usize,
+    },
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unknown { .. } => Exit::NoInput,
+            Self::File { .. } => Exit::Data,
+            Self::Network(error) => error.exit(),
+            Self::Onnx(error) => error.exit(),
+            Self::Tract { .. } | Self::Input { .. } | Self::Logits { .. } => Exit::Internal,
+        }
+    }
+}
+
+fn names() -> String {
+    hardnet::ARCHITECTURES.map(|architecture| architecture.name).join(", ")
+}

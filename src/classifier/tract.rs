@@ -1,0 +1,196 @@
+//! The tract back end: graph to ONNX to an optimised plan.
+//!
+//! It is the reference back end. Everything runs on the calling thread: tract is built without its thread
+//! pool, and the plan asks for a single thread besides.
+
+use std::sync::Arc;
+
+use tract_onnx::prelude::multithread::Executor;
+use tract_onnx::prelude::{
+    Framework, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractResult, TypedRunnableModel,
+    TypedSimpleState, tvec,
+};
+
+use super::{Classifier, Error};
+use crate::engine::graph::Graph;
+use crate::engine::onnx;
+use crate::tensor::Tensor;
+
+/// A compiled network for one input size. Clones share the weights.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    runnable: Arc<TypedRunnableModel>,
+    input: [usize; 3],
+    logits: usize,
+}
+
+impl Plan {
+    /// Compiles `graph` for inputs of `height × width` pixels. An output that is a map gives its values as
+    /// logits in the order `[channels, height, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Onnx`] when the graph cannot have that size, [`Error::Tract`] when tract refuses it.
+    pub fn compile(graph: Graph, height: usize, width: usize) -> Result<Self, Error> {
+        let proto = onnx::model(&graph, height, width).map_err(Error::Onnx)?;
+        let channels = graph.node(graph.input()).map_or(0, |node| node.channels);
+        drop(graph);
+        let parsed = tract_onnx::onnx().model_for_proto_model(&proto).map_err(failed("read"))?;
+        drop(proto);
+        let optimised = parsed.into_optimized().map_err(failed("optimise"))?;
+        let output = optimised.output_fact(0).map_err(failed("read"))?;
+        let logits = output.shape.as_concrete().map_or(0, |shape| shape.iter().product());
+        let options = RunOptions { executor: Some(Executor::SingleThread), ..RunOptions::default() };
+        let runnable = TypedRunnableModel::new_with_options(optimised, &options).map_err(failed("plan"))?;
+        Ok(Self { runnable, input: [height, width, channels], logits })
+    }
+
+    /// A classifier for one thread.
+    ///
+    /// # Errors
+    /// [`Error::Tract`] when memory for it cannot be made.
+    pub fn classifier(&self) -> Result<TractClassifier, Error> {
+        let state = self.runnable.spawn().map_err(failed("start"))?;
+        let [height, width, channels] = self.input;
+        let planes = zeros([1, channels, height, width]).map_err(failed("start"))?;
+        Ok(TractClassifier { plan: self.clone(), state, planes })
+    }
+}
+
+/// Runs a [`Plan`]. The input planes and tract's own scratch memory live from frame to frame.
+pub struct TractClassifier {
+    plan: Plan,
+    state: TypedSimpleState,
+    /// The input as tract wants it: `[1, channels, height, width]`.
+    planes: Arc<TractTensor>,
+}
+
+impl Classifier for TractClassifier {
+    fn infer(&mut self, input: &Tensor, logits: &mut [f32]) -> Result<(), Error> {
+        let found = [input.height(), input.width(), input.channels()];
+        if found != self.plan.input {
+            return Err(Error::Input { expected: self.plan.input, found });
+        }
+        if logits.len() != self.plan.logits {
+            return Err(Error::Logits { expected: self.plan.logits, found: logits.len() });
+        }
+        let result = self.run(input, logits);
+        if result.is_err() {
+            // A failed run leaves values behind.
+            self.state = self.plan.runnable.spawn().map_err(failed("start"))?;
+        }
+        result.map_err(failed("run"))
+    }
+}
+
+impl TractClassifier {
+    fn run(&mut self, input: &Tensor, logits: &mut [f32]) -> TractResult<()> {
+        if Arc::get_mut(&mut self.planes).is_none() {
+            // A failed run can still hold the buffer.
+            self.planes = zeros([1, input.channels(), input.height(), input.width()])?;
+        }
+        if let Some(planes) = Arc::get_mut(&mut self.planes) {
+            let mut planes = planes.try_as_plain_ram_mut()?;
+            to_planes(input, planes.as_slice_mut()?);
+        }
+        let outputs = self.state.run(tvec![Arc::clone(&self.planes).into_tvalue()])?;
+        for output in &outputs {
+            let output = output.try_as_plain_ram()?;
+            for (logit, &value) in logits.iter_mut().zip(output.as_slice::<f32>()?) {
+                *logit = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies `[height, width, channels]` into `[channels, height, width]`.
+fn to_planes(input: &Tensor, planes: &mut [f32]) {
+    let (pixels, channels) = (input.height() * input.width(), input.channels());
+    for (channel, plane) in planes.chunks_exact_mut(pixels.max(1)).enumerate() {
+        for (value, pixel) in plane.iter_mut().zip(input.data().chunks_exact(channels)) {
+            *value = pixel[channel];
+        }
+    }
+}
+
+fn zeros(shape: [usize; 4]) -> TractResult<Arc<TractTensor>> {
+    Ok(Arc::new(TractTensor::zero::<f32>(&shape)?))
+}
+
+fn failed(action: &'static str) -> impl Fn(tract_onnx::prelude::TractError) -> Error {
+    move |source| Error::Tract { action, source }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::engine::graph::{Activation, Builder, Conv, NodeId, Padding, Window};
+
+    /// What tract makes of the map `[2, 2, 1]` with the values -1, 2, 3, 4.
+    fn run(nodes: impl FnOnce(&mut Builder, NodeId) -> NodeId) -> Vec<f32> {
+        let mut builder = Builder::new();
+        let input = builder.input("input", 1).unwrap();
+        let output = nodes(&mut builder, input);
+        let plan = Plan::compile(builder.finish(output).unwrap(), 2, 2).unwrap();
+        let mut tensor = Tensor::zeros(2, 2, 1);
+        tensor.data_mut().copy_from_slice(&[-1.0, 2.0, 3.0, 4.0]);
+        let mut values = vec![f32::NAN; plan.logits];
+        plan.classifier().unwrap().infer(&tensor, &mut values).unwrap();
+        values
+    }
+
+    #[test]
+    fn tract_reads_every_operator_as_the_graph_means_it() {
+        assert_eq!(run(|_, input| input), [-1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(run(|graph, input| graph.add("sum", input, input).unwrap()), [-2.0, 4.0, 6.0, 8.0]);
+        let corner =
+            Window { kernel: [2, 2], stride: [1, 2], padding: Padding { top: 1, left: 1, bottom: 0, right: 0 } };
+        assert_eq!(run(|graph, input| graph.max_pool("max", input, corner).unwrap()), [-1.0, 3.0]);
+        assert_eq!(run(|graph, input| graph.avg_pool("mean", input, corner, false).unwrap()), [-1.0, 1.0]);
+        assert_eq!(run(|graph, input| graph.avg_pool("mean", input, corner, true).unwrap()), [-0.25, 0.5]);
+        let halves = run(|graph, input| {
+            let mean = graph.global_average("mean", input).unwrap();
+            let pair = graph.concat("pair", &[mean, mean]).unwrap();
+            graph.softmax("softmax", pair).unwrap()
+        });
+        assert_eq!(halves, [0.5, 0.5]);
+
+        let conv = |activation| Conv {
+            in_channels: 1,
+            out_channels: 2,
+            window: corner,
+            groups: 1,
+            weight: vec![0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 2.0].into(),
+            bias: vec![0.5, -0.5].into(),
+            activation,
+        };
+        for (activation, expected) in
+            [(Activation::None, [-0.5, 3.5, -2.5, 4.5]), (Activation::Relu, [0.0, 3.5, 0.0, 4.5])]
+        {
+            assert_eq!(run(|graph, input| graph.conv("conv", input, conv(activation)).unwrap()), expected);
+        }
+        let doubled = run(|graph, input| {
+            let twice = graph.add("twice", input, input).unwrap();
+            graph.conv("conv", twice, conv(Activation::Relu6)).unwrap()
+        });
+        assert_eq!(doubled, [0.0, 6.0, 0.0, 6.0]);
+    }
+
+    #[test]
+    fn pixels_become_planes() {
+        let mut tensor = Tensor::zeros(1, 2, 3);
+        tensor.data_mut().copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let mut planes = [0.0; 6];
+        to_planes(&tensor, &mut planes);
+        assert_eq!(planes, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    }
+
+    #[test]
+    fn a_size_that_does_not_fit_is_an_error() {
+        let mut builder = Builder::new();
+        let input = builder.input("input", 1).unwrap();
+        let output = builder.max_pool("max", input, Window::square(3, 1, 0)).unwrap();
+        assert!(matches!(Plan::compile(builder.finish(output).unwrap(), 2, 2), Err(Error::Onnx(_))));
+    }
+}

@@ -1,0 +1,175 @@
+//! The networks against reference values that were computed independently, in 64-bit floating point.
+//!
+//! Each file in `tests/data/golden` holds the state dict's keys and shapes, the number of parameters, and
+//! for input sizes the multiply-accumulates and the logits, all for seeded weights and the seeded input.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed unwrap is a failed test; figures are printed")]
+
+use std::time::Instant;
+
+use hardnetd::classifier::tract::Plan;
+use hardnetd::classifier::{Classifier, Model};
+use hardnetd::engine::graph::Graph;
+use hardnetd::hardnet::{self, ARCHITECTURES, Architecture};
+use hardnetd::tensor::Tensor;
+use hardnetd::weights::seeded;
+use serde_json::Value;
+
+/// Largest absolute difference of a logit: a correct 32-bit implementation stays below it, the logits
+/// having a standard deviation of about 3.
+const TOLERANCE: f64 = 1e-4;
+
+fn golden(name: &str) -> Value {
+    let path = format!("{}/tests/data/golden/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn number(value: &Value) -> usize {
+    usize::try_from(value.as_u64().unwrap()).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+}
+
+fn case(golden: &Value, height: usize, width: usize) -> &Value {
+    let fits = |case: &&Value| number(&case["height"]) == height && number(&case["width"]) == width;
+    golden["cases"].as_array().unwrap().iter().find(fits).unwrap()
+}
+
+/// The seeded input, which is numbered `[1, 3, height, width]`.
+fn input(height: usize, width: usize) -> Tensor {
+    let mut tensor = Tensor::zeros(height, width, 3);
+    for (index, value) in tensor.data_mut().iter_mut().enumerate() {
+        let (pixel, channel) = (index / 3, index % 3);
+        *value = seeded::input(channel * height * width + pixel);
+    }
+    tensor
+}
+
+fn graph(architecture: &Architecture) -> Graph {
+    let classes = 1000;
+    let state = hardnet::seeded(architecture, classes).unwrap();
+    hardnet::build(architecture, classes, &state).unwrap()
+}
+
+/// Runs the classifier twice, so that buffers used again are tested too, and compares with the reference.
+fn check_logits(name: &str, classifier: &mut dyn Classifier, height: usize, width: usize, golden: &Value) {
+    let input = input(height, width);
+    let mut logits = vec![f32::NAN; 1000];
+    classifier.infer(&input, &mut logits).unwrap();
+    let first = logits.clone();
+    let start = Instant::now();
+    classifier.infer(&input, &mut logits).unwrap();
+    let elapsed = start.elapsed();
+    assert_eq!(first, logits);
+
+    let expected = numbers(&case(golden, height, width)["logits"]);
+    assert_eq!(expected.len(), logits.len());
+    let difference = logits.iter().zip(&expected).map(|(&found, &expected)| (f64::from(found) - expected).abs());
+    let largest = difference.fold(0.0, f64::max);
+    println!("{name} at {height} × {width}: {elapsed:?} per frame, largest difference {largest:.2e}");
+    assert!(largest <= TOLERANCE, "{name}: {largest}");
+}
+
+fn check_model(name: &str) {
+    let golden = golden(name);
+    let start = Instant::now();
+    let model = Model::load(name).unwrap();
+    println!("{name}: loaded in {:?}", start.elapsed());
+    assert_eq!((model.name(), model.trained(), model.classes()), (name, false, 1000));
+    assert_eq!(model.parameters(), golden["parameters"].as_u64().unwrap());
+    assert_eq!((&*model.labels()[0], &*model.labels()[999]), ("class 0", "class 999"));
+    let (height, width) = model.input();
+    check_logits(name, &mut *model.classifier().unwrap(), height, width, &golden);
+}
+
+#[test]
+fn hardnet39ds_has_the_reference_logits() {
+    check_model("hardnet39ds");
+}
+
+#[test]
+fn hardnet68ds_has_the_reference_logits() {
+    check_model("hardnet68ds");
+}
+
+#[test]
+fn hardnet68_has_the_reference_logits() {
+    check_model("hardnet68");
+}
+
+#[test]
+fn hardnet85_has_the_reference_logits() {
+    check_model("hardnet85");
+}
+
+#[test]
+fn another_input_size_has_the_reference_logits() {
+    let plan = Plan::compile(graph(&ARCHITECTURES[0]), 320, 256).unwrap();
+    check_logits("hardnet39ds", &mut plan.classifier().unwrap(), 320, 256, &golden("hardnet39ds"));
+}
+
+#[test]
+fn every_network_has_the_reference_keys_shapes_and_counts() {
+    for architecture in &ARCHITECTURES {
+        let golden = golden(architecture.name);
+        let expected: Vec<(String, Vec<usize>)> = serde_json::from_value(golden["keys"].clone()).unwrap();
+        let classes = number(&golden["classes"]);
+        let entries = hardnet::entries(architecture, classes);
+        let found: Vec<(String, Vec<usize>)> = entries.into_iter().map(|entry| (entry.key, entry.shape)).collect();
+        assert_eq!(found, expected, "{}", architecture.name);
+        assert_eq!(hardnet::parameters(architecture, classes), golden["parameters"].as_u64().unwrap());
+
+        let graph = graph(architecture);
+        for case in golden["cases"].as_array().unwrap() {
+            let (height, width) = (number(&case["height"]), number(&case["width"]));
+            assert_eq!(graph.macs(height, width).unwrap(), case["macs"].as_u64().unwrap(), "{}", architecture.name);
+        }
+    }
+}
+
+/// The output of every top-level module: shape, mean, standard deviation and first four values, so that a
+/// fault shows where it begins.
+#[test]
+fn every_module_of_hardnet39ds_has_the_reference_output() {
+    let (height, width) = (224, 224);
+    let golden = golden("hardnet39ds");
+    let graph = graph(&ARCHITECTURES[0]);
+    let shapes = graph.shapes(height, width).unwrap();
+    let input = input(height, width);
+    let stages = case(&golden, height, width)["stages"].as_array().unwrap();
+    // The last one, the head, gives the logits.
+    for stage in &stages[..stages.len() - 1] {
+        let module = stage["module"].as_str().unwrap();
+        let id = graph.find(module).unwrap();
+        let shape = shapes[id.index()];
+        assert_eq!(numbers(&stage["shape"]), [1, shape.channels, shape.height, shape.width].map(|size| size as f64));
+
+        let mut values = vec![0.0; shape.channels * shape.height * shape.width];
+        let plan = Plan::compile(graph.up_to(id).unwrap(), height, width).unwrap();
+        plan.classifier().unwrap().infer(&input, &mut values).unwrap();
+        let count = values.len() as f64;
+        let mean = values.iter().copied().map(f64::from).sum::<f64>() / count;
+        let variance = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+        let found = values[..4].iter().copied().map(f64::from).chain([mean, variance.sqrt()]);
+        let expected =
+            numbers(&stage["first"]).into_iter().chain([&stage["mean"], &stage["std"]].map(|v| v.as_f64().unwrap()));
+        for (found, expected) in found.zip(expected) {
+            assert!((found - expected).abs() <= TOLERANCE, "{module}: {found} instead of {expected}");
+        }
+    }
+}
+
+#[test]
+fn wrong_shapes_are_errors_and_a_classifier_survives_them() {
+    use hardnetd::classifier::Error;
+    let model = Model::load("HarDNet-39-DS").unwrap();
+    let mut classifier = model.classifier().unwrap();
+    let mut logits = vec![0.0; 1000];
+    let wrong = classifier.infer(&Tensor::zeros(224, 223, 3), &mut logits).unwrap_err();
+    assert!(matches!(wrong, Error::Input { expected: [224, 224, 3], found: [224, 223, 3] }));
+    let wrong = classifier.infer(&input(224, 224), &mut logits[1..]).unwrap_err();
+    assert!(matches!(wrong, Error::Logits { expected: 1000, found: 999 }));
+    check_logits("hardnet39ds", &mut *classifier, 224, 224, &golden("hardnet39ds"));
+}
