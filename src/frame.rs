@@ -88,11 +88,7 @@ const fn component(plane: usize, offset: usize, step: usize, shift_x: u32, shift
 }
 
 const fn packed(step: usize, offsets: [usize; 3]) -> [Component; 3] {
-    [
-        component(0, offsets[0], step, 0, 0),
-        component(0, offsets[1], step, 0, 0),
-        component(0, offsets[2], step, 0, 0),
-    ]
+    [component(0, offsets[0], step, 0, 0), component(0, offsets[1], step, 0, 0), component(0, offsets[2], step, 0, 0)]
 }
 
 const fn packed_422(luma: usize, u: usize, v: usize) -> [Component; 3] {
@@ -165,7 +161,8 @@ impl PixelFormat {
     /// Bytes of a row of `plane` that carry samples in a picture of `width` columns.
     #[must_use]
     pub fn row_bytes(self, plane: usize, width: usize) -> usize {
-        let of = |c: &Component| ((width + (1 << c.shift_x) - 1) >> c.shift_x).saturating_sub(1) * c.step + c.offset + 1;
+        let of =
+            |c: &Component| ((width + (1 << c.shift_x) - 1) >> c.shift_x).saturating_sub(1) * c.step + c.offset + 1;
         self.components().iter().filter(|c| c.plane == plane).map(of).max().unwrap_or(0)
     }
 }
@@ -218,8 +215,11 @@ pub struct Color {
 
 impl Color {
     /// Full-range R'G'B', as image files have it.
-    pub const RGB: Self =
-        Self { matrix: Matrix::Rgb, range: Range::Full, chroma_site: ChromaSite { cosited_x: false, cosited_y: false } };
+    pub const RGB: Self = Self {
+        matrix: Matrix::Rgb,
+        range: Range::Full,
+        chroma_site: ChromaSite { cosited_x: false, cosited_y: false },
+    };
 }
 
 /// Everything about a picture but its samples.
@@ -256,7 +256,9 @@ pub enum Error {
         height: usize,
     },
     /// A plane is shorter than its rows need.
-    #[error("plane {plane} of a {width}×{height} {format:?} picture has {found} bytes, needs {needed} (stride {stride})")]
+    #[error(
+        "plane {plane} of a {width}×{height} {format:?} picture has {found} bytes, needs {needed} (stride {stride})"
+    )]
     ShortPlane {
         /// Index of the plane.
         plane: usize,
@@ -369,7 +371,11 @@ impl Frame {
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frame").field("stream", &self.stream).field("seq", &self.seq).field("layout", &self.layout).finish_non_exhaustive()
+        f.debug_struct("Frame")
+            .field("stream", &self.stream)
+            .field("seq", &self.seq)
+            .field("layout", &self.layout)
+            .finish_non_exhaustive()
     }
 }
 

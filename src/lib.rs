@@ -6,6 +6,8 @@ pub mod exit;
 pub mod frame;
 pub mod hardnet;
 pub mod preprocess;
+pub mod record;
 pub mod shutdown;
+pub mod telemetry;
 pub mod tensor;
 pub mod weights;

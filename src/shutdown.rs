@@ -1,6 +1,6 @@
-//! The stop signal: stopping is dropping a sender.
+//! The stop signal, and threads that are joined with a deadline.
 //!
-//! One [`Stop`] is owned by whoever decides; every thread holds a clone of its [`Stopped`], which
+//! Stopping is dropping a sender. One [`Stop`] is owned by whoever decides; every thread holds a clone of its [`Stopped`], which
 //! becomes ready, for all of them at once and for good, when the `Stop` is dropped.
 //!
 //! ```
@@ -11,7 +11,9 @@
 //! ```
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::io;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
@@ -51,5 +53,110 @@ impl Stopped {
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Infallible> {
         &self.receiver
+    }
+}
+
+/// A named thread that its owner joins with a deadline.
+#[derive(Debug)]
+pub struct Thread<T> {
+    name: String,
+    done: Receiver<Infallible>,
+    handle: JoinHandle<T>,
+}
+
+/// Why a thread did not hand back its outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// It was still running at the deadline.
+    #[error("thread {name} did not end within its time")]
+    TimedOut {
+        /// Name of the thread.
+        name: String,
+    },
+    /// It panicked.
+    #[error("thread {name} panicked: this is a fault of the program, please report it")]
+    Panicked {
+        /// Name of the thread.
+        name: String,
+    },
+}
+
+/// Starts `body` on a thread called `name`; Linux shows the first 15 bytes of it.
+///
+/// # Errors
+/// The system refuses another thread.
+pub fn spawn<T, F>(name: impl Into<String>, body: F) -> io::Result<Thread<T>>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let name = name.into();
+    let (running, done) = bounded(0);
+    let handle = thread::Builder::new().name(name.clone()).spawn(move || {
+        let _running: Sender<Infallible> = running;
+        body()
+    })?;
+    Ok(Thread { name, done, handle })
+}
+
+impl<T> Thread<T> {
+    /// For `select!`: disconnects when the thread has ended.
+    #[must_use]
+    pub fn done(&self) -> &Receiver<Infallible> {
+        &self.done
+    }
+
+    /// Waits for the end until `deadline` (for ever where there is none) and takes the outcome.
+    ///
+    /// # Errors
+    /// The thread is still running, and is abandoned; or it panicked.
+    pub fn join(self, deadline: Option<Instant>) -> Result<T, JoinError> {
+        let ended = match deadline {
+            Some(deadline) => matches!(self.done.recv_deadline(deadline), Err(RecvTimeoutError::Disconnected)),
+            None => self.done.recv().is_err(),
+        };
+        if !ended {
+            return Err(JoinError::TimedOut { name: self.name });
+        }
+        self.handle.join().map_err(|_| JoinError::Panicked { name: self.name })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropping_the_stop_reaches_every_clone() {
+        let (stop, stopped) = channel();
+        let other = stopped.clone();
+        assert!(!other.wait(Duration::from_millis(1)));
+        drop(stop);
+        assert!(stopped.is_set());
+        assert!(other.wait(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_thread_that_ends_hands_back_its_outcome() -> io::Result<()> {
+        let thread = spawn("answers", || 42)?;
+        assert_eq!(thread.join(None), Ok(42));
+        Ok(())
+    }
+
+    #[test]
+    fn a_thread_that_goes_on_is_abandoned_at_the_deadline() -> io::Result<()> {
+        let (stop, stopped) = channel();
+        let thread = spawn("lingers", move || stopped.wait(Duration::from_secs(60)))?;
+        let outcome = thread.join(Some(Instant::now() + Duration::from_millis(5)));
+        assert_eq!(outcome, Err(JoinError::TimedOut { name: "lingers".into() }));
+        drop(stop);
+        Ok(())
+    }
+
+    #[test]
+    fn a_panic_is_an_error_of_the_join() -> io::Result<()> {
+        let thread = spawn("fails", || assert_eq!(1, 2, "on purpose"))?;
+        assert_eq!(thread.join(None), Err(JoinError::Panicked { name: "fails".into() }));
+        Ok(())
     }
 }

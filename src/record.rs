@@ -1,0 +1,128 @@
+//! What leaves the program: records as JSON objects, one per line.
+//!
+//! Within a schema version a field name never changes its meaning. The JSON Schema of the result
+//! record is `assets/hardnetd.result.v1.schema.json`.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::frame::Timestamp;
+
+/// Name and version of the result record.
+pub const RESULT_SCHEMA: &str = "hardnetd.result.v1";
+
+/// The classification of one frame.
+#[derive(Debug, Clone, Serialize)]
+pub struct ResultRecord {
+    /// [`RESULT_SCHEMA`].
+    pub schema: &'static str,
+    /// Name of the device.
+    pub device: Arc<str>,
+    /// Name of the stream.
+    pub stream: Arc<str>,
+    /// Number of the frame in its stream, from 0.
+    pub seq: u64,
+    /// When the picture was taken: RFC 3339, UTC, microseconds, and beside it
+    /// `captured_monotonic_ns`.
+    #[serde(flatten, serialize_with = "serialize_captured")]
+    pub captured: Timestamp,
+    /// The model that classified it.
+    pub model: Arc<ModelTag>,
+    /// The classes with the highest scores, best first.
+    pub top: Vec<Scored>,
+    /// Where the time went.
+    pub latency_us: Latency,
+    /// Frames of this stream that were captured and not classified since the last result.
+    pub dropped: u64,
+}
+
+/// Which model made a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelTag {
+    /// Name of the architecture or of the file.
+    pub name: String,
+    /// Digest of the weights.
+    pub digest: String,
+    /// False while the weights are not the outcome of training: the labels then mean nothing.
+    pub trained: bool,
+}
+
+/// A class and its score.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Scored {
+    /// Index of the class.
+    pub index: usize,
+    /// Its name.
+    pub label: Arc<str>,
+    /// Softmax probability, 0 to 1.
+    pub score: f32,
+}
+
+/// Durations of the stages of one frame, in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Latency {
+    /// From the picture being taken to its arrival in the program.
+    pub capture: u64,
+    /// Waiting for an inference thread.
+    pub queue: u64,
+    /// From samples to the network's input.
+    pub preprocess: u64,
+    /// The network and the choice of the best classes.
+    pub infer: u64,
+    /// From the picture being taken to the end of inference.
+    pub total: u64,
+}
+
+fn serialize_captured<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Captured {
+        captured_at: Rfc3339,
+        captured_monotonic_ns: u64,
+    }
+    Captured { captured_at: Rfc3339(*at), captured_monotonic_ns: at.monotonic_ns }.serialize(serializer)
+}
+
+struct Rfc3339(Timestamp);
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let time = jiff::Timestamp::try_from(self.0.utc).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        serializer.collect_str(&format_args!("{time:.6}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn a_result_is_one_json_object_with_the_documented_fields_in_order() {
+        let record = ResultRecord {
+            schema: RESULT_SCHEMA,
+            device: "pi".into(),
+            stream: "door".into(),
+            seq: 7,
+            captured: Timestamp {
+                monotonic_ns: 123,
+                utc: SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042),
+            },
+            model: Arc::new(ModelTag { name: "hardnet39ds".into(), digest: "sha256:00".into(), trained: false }),
+            top: vec![Scored { index: 3, label: "class 3".into(), score: 0.25 }],
+            latency_us: Latency { capture: 1, queue: 2, preprocess: 3, infer: 4, total: 10 },
+            dropped: 5,
+        };
+        assert_eq!(
+            serde_json::to_string(&record).ok().as_deref(),
+            Some(
+                "{\"schema\":\"hardnetd.result.v1\",\"device\":\"pi\",\"stream\":\"door\",\"seq\":7,\
+                 \"captured_at\":\"2023-11-14T22:13:20.000042Z\",\"captured_monotonic_ns\":123,\
+                 \"model\":{\"name\":\"hardnet39ds\",\"digest\":\"sha256:00\",\"trained\":false},\
+                 \"top\":[{\"index\":3,\"label\":\"class 3\",\"score\":0.25}],\
+                 \"latency_us\":{\"capture\":1,\"queue\":2,\"preprocess\":3,\"infer\":4,\"total\":10},\"dropped\":5}"
+            )
+        );
+    }
+}
