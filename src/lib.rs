@@ -1,6 +1,7 @@
 //! hardnetd turns a camera on a small computer into a stream of classifications.
 
 pub mod classifier;
+pub mod config;
 pub mod engine;
 pub mod exit;
 pub mod frame;

@@ -1,0 +1,49 @@
+//! Secrets come from files, never from the configuration itself.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A secret could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file could not be read.
+    #[error("cannot read the secret that {key} names, {}", path.display())]
+    Unreadable {
+        /// The configuration key.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file has no content.
+    #[error("the secret that {key} names, {}, is empty", path.display())]
+    Empty {
+        /// The configuration key.
+        key: String,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The first line of `file`, which the key `key` names.
+///
+/// A name without a folder is looked up in `$CREDENTIALS_DIRECTORY` where systemd gives one.
+///
+/// # Errors
+/// The file is missing, unreadable or empty.
+pub fn read_secret(key: &str, file: &str) -> Result<String, SecretError> {
+    let path = match env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(folder) if !file.contains('/') => Path::new(&folder).join(file),
+        _ => PathBuf::from(file),
+    };
+    match fs::read_to_string(&path) {
+        Err(source) => Err(SecretError::Unreadable { key: key.into(), path, source }),
+        Ok(text) => match text.lines().next().filter(|line| !line.is_empty()) {
+            Some(line) => Ok(line.to_owned()),
+            None => Err(SecretError::Empty { key: key.into(), path }),
+        },
+    }
+}
