@@ -1,5 +1,6 @@
 //! hardnetd turns a camera on a small computer into a stream of classifications.
 
+pub mod capture;
 pub mod classifier;
 pub mod config;
 pub mod engine;

@@ -1,0 +1,128 @@
+//! Whether a media file is as long as its container says: demuxers take a cut for the end.
+//!
+//! Reads only the sizes at the top level: of boxes (MP4, QuickTime; ISO/IEC 14496-12, 4.2), of the
+//! RIFF chunks (AVI) and of the EBML elements (Matroska, WebM; RFC 8794, 4 to 6). Sizes that a file
+//! leaves open, and other containers, count as complete.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Most top-level parts that are looked at.
+const MOST_PARTS: usize = 100_000;
+
+/// How one kind of container writes the head of a part: given the bytes there, the length of the
+/// whole part; `None` where it is open or not to be read.
+type Head = fn(&[u8]) -> Option<u64>;
+
+/// Bytes that the container of `path` announces beyond the end of the file.
+pub(super) fn missing_bytes(path: &Path) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut position = 0;
+    let mut head = None;
+    for _ in 0..MOST_PARTS {
+        if position >= length {
+            return Ok(position - length);
+        }
+        let mut bytes = Vec::with_capacity(16);
+        file.seek(SeekFrom::Start(position))?;
+        file.by_ref().take(16).read_to_end(&mut bytes)?;
+        let Some(head) = *head.get_or_insert_with(|| kind(&bytes)) else { return Ok(0) };
+        match head(&bytes).and_then(|size| position.checked_add(size)) {
+            Some(end) if end > position => position = end,
+            _ => return Ok(0),
+        }
+    }
+    Ok(0)
+}
+
+fn kind(bytes: &[u8]) -> Option<Head> {
+    match (bytes.get(..4)?, bytes.get(4..8)?) {
+        (b"RIFF", _) => Some(riff),
+        ([0x1a, 0x45, 0xdf, 0xa3], _) => Some(ebml),
+        (_, b"ftyp" | b"moov" | b"mdat" | b"wide" | b"free" | b"skip") => Some(box_),
+        _ => None,
+    }
+}
+
+/// 32-bit size, type, and a 64-bit size where the first is 1; 0 means up to the end of the file.
+fn box_(bytes: &[u8]) -> Option<u64> {
+    let size = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?);
+    match size {
+        0 => None,
+        1 => Some(u64::from_be_bytes(bytes.get(8..16)?.try_into().ok()?)),
+        size => Some(size.into()),
+    }
+}
+
+/// `RIFF`, 32-bit size of what follows, padded to even; AVI may have several after each other.
+fn riff(bytes: &[u8]) -> Option<u64> {
+    let size = u64::from(u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?));
+    (bytes.starts_with(b"RIFF") && size > 0).then_some(8 + size + size % 2)
+}
+
+/// An id and a size of variable length; a size of ones only is open.
+fn ebml(bytes: &[u8]) -> Option<u64> {
+    let length = |at: usize| Some(bytes.get(at)?.leading_zeros() as usize + 1).filter(|length| *length <= 8);
+    let id = length(0)?;
+    let size = length(id)?;
+    let field = bytes.get(id..id + size)?;
+    let value = field.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    let mask = (1_u64 << (7 * size)) - 1;
+    (value & mask != mask).then(|| (id + size) as u64 + (value & mask))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn missing(bytes: &[u8]) -> u64 {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        missing_bytes(file.path()).unwrap()
+    }
+
+    /// The file is complete; each byte that it is cut by is missing.
+    fn counts_every_byte(bytes: &[u8], least: usize) {
+        for length in least..=bytes.len() {
+            assert_eq!(missing(&bytes[..length]), (bytes.len() - length) as u64, "{length} of {}", bytes.len());
+        }
+    }
+
+    #[test]
+    fn boxes_of_both_sizes_are_followed() {
+        let mp4 =
+            [b"\0\0\0\x0cftypisom".as_slice(), b"\0\0\0\x01mdat\0\0\0\0\0\0\0\x14abcd", b"\0\0\0\x0amoovab"].concat();
+        counts_every_byte(&mp4, 12 + 20 + 8);
+        assert_eq!(missing(&mp4[..12 + 18]), 2);
+    }
+
+    #[test]
+    fn riff_chunks_are_followed() {
+        counts_every_byte(b"RIFF\x05\0\0\0AVI X\0", 8);
+    }
+
+    #[test]
+    fn ebml_elements_are_followed() {
+        let webm = [b"\x1a\x45\xdf\xa3\x84abcd".as_slice(), b"\x18\x53\x80\x67\x01\0\0\0\0\0\0\x05abcde"].concat();
+        counts_every_byte(&webm, 9 + 12);
+    }
+
+    #[test]
+    fn open_sizes_and_other_files_count_as_complete() {
+        assert_eq!(missing(b"\0\0\0\x0cftypisom\0\0\0\0mdatabc"), 0);
+        assert_eq!(missing(b"\x1a\x45\xdf\xa3\x84abcd\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xffabc"), 0);
+        for bytes in [b"".as_slice(), b"R", b"a text of some length", b"\x1a\x45\xdf\xa3\0\0\0\0\0\0\0\0"] {
+            assert_eq!(missing(bytes), 0, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn hostile_sizes_end_the_walk() {
+        assert_eq!(missing(b"\0\0\0\x01mdat\0\0\0\0\0\0\0\0"), 0);
+        assert_eq!(missing(b"\0\0\0\x0cftypisom\0\0\0\x01mdat\xff\xff\xff\xff\xff\xff\xff\xff"), 0);
+    }
+}

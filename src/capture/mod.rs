@@ -1,0 +1,177 @@
+//! Frames from a test pattern, a file, a folder of pictures or a network camera.
+//!
+//! `source` says what a URI means, `gst` runs the GStreamer pipeline, `still` decodes pictures, and
+//! `supervise` runs a source to its end. Nothing here knows who takes the frames.
+
+mod container;
+mod gst;
+mod package;
+mod source;
+mod still;
+mod supervise;
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{SecretError, Stream, read_secret};
+use crate::exit::Exit;
+use crate::frame::Frame;
+
+pub use gst::{init, version};
+pub use source::{Launch, PATTERNS, Source, SourceError, TestPattern};
+pub use still::{Still, StillError};
+pub use supervise::run;
+
+/// Takes a frame; breaks when it wants no more. It may block: that holds a file back.
+pub type Deliver = Box<dyn FnMut(Frame) -> ControlFlow<()> + Send>;
+
+/// One stream, ready to run.
+#[derive(Debug)]
+pub struct Settings {
+    /// Name of the stream.
+    pub stream: Arc<str>,
+    /// Where the frames come from.
+    pub source: Source,
+    launch: Option<Launch>,
+    start_timeout: Duration,
+    stall_timeout: Duration,
+}
+
+impl Settings {
+    /// Reads a `[[stream]]` section.
+    ///
+    /// # Errors
+    /// A source that is not understood, or a password file that cannot be read.
+    pub fn new(stream: &Stream) -> Result<Self, Error> {
+        let source = Source::parse(&stream.source)?;
+        let password = match stream.password_file.as_str() {
+            "" => None,
+            file => Some(read_secret("stream.password_file", file)?),
+        };
+        let launch = source.launch(stream, password.as_deref());
+        Ok(Self {
+            stream: stream.name.as_str().into(),
+            source,
+            launch,
+            start_timeout: stream.start_timeout(),
+            stall_timeout: stream.stall_timeout(),
+        })
+    }
+}
+
+/// Why a stream has no frames, or no more.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source URI is not understood.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The password file cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A picture or a folder of them cannot be read.
+    #[error(transparent)]
+    Still(#[from] StillError),
+    /// The media file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A folder where a file is expected.
+    #[error("{} is a folder; for a folder of pictures use images:{}", path.display(), path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A GStreamer element is not installed.
+    #[error(
+        "the GStreamer element '{element}' is not installed; it is in the package {package} (apt install {package})"
+    )]
+    MissingElement {
+        /// Name of the element.
+        element: String,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// No installed plugin reads the media.
+    #[error(
+        "GStreamer has no plugin for it: {what} is missing; it is in the package {package} (apt install {package})"
+    )]
+    MissingDecoder {
+        /// What is missing, in GStreamer's words.
+        what: String,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// The pipeline cannot be built or started.
+    #[error("{message}")]
+    Unusable {
+        /// What is wrong.
+        message: String,
+    },
+    /// The pipeline failed.
+    #[error("{message}")]
+    Failed {
+        /// GStreamer's message.
+        message: String,
+        /// What kind of failure it is.
+        exit: Exit,
+    },
+    /// The media has no pictures.
+    #[error("it holds no video that can be decoded")]
+    NoVideo,
+    /// The media file ends before its container does.
+    #[error("the file is cut off: {missing} bytes are missing; the {frames} frames before that were classified")]
+    Truncated {
+        /// Bytes that the container announces and the file does not have.
+        missing: u64,
+        /// Frames that could be decoded.
+        frames: u64,
+    },
+    /// No frame came for too long.
+    #[error("{}", silent(*.seconds, *.frames))]
+    Silent {
+        /// The limit.
+        seconds: f64,
+        /// Frames that came before.
+        frames: u64,
+    },
+    /// Some pictures of a folder could not be read.
+    #[error("{broken} of {total} pictures in {} cannot be read; the others were classified", folder.display())]
+    BrokenPictures {
+        /// Pictures that could not be read.
+        broken: usize,
+        /// Pictures in the folder.
+        total: usize,
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+fn silent(seconds: f64, frames: u64) -> String {
+    match frames {
+        0 => format!("no frame within {seconds} s of the start (limit: stream.start_timeout_s)"),
+        _ => format!("no frame for {seconds} s after {frames} frames (limit: stream.stall_timeout_s)"),
+    }
+}
+
+impl Error {
+    /// The exit code that the error stands for.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Source(_) | Self::Secret(_) => Exit::Config,
+            Self::Still(error) => error.exit(),
+            Self::Unreadable { .. } | Self::Folder { .. } => Exit::NoInput,
+            Self::MissingElement { .. } | Self::MissingDecoder { .. } | Self::Silent { .. } => Exit::Unavailable,
+            Self::Unusable { .. } => Exit::Internal,
+            Self::Failed { exit, .. } => *exit,
+            Self::NoVideo | Self::Truncated { .. } | Self::BrokenPictures { .. } => Exit::Data,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Runs a source from its start to its end, and tells a silent source from a slow consumer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{select, tick};
+
+use super::gst::{Notice, Session};
+use super::source::Launch;
+use super::{Deliver, Error, Settings, Source, container, still};
+use crate::frame::{Frame, Pixels as _, Timestamp};
+use crate::shutdown::Stopped;
+
+/// Frames of one source until it ends or `stopped` is set; each goes to `deliver`.
+///
+/// # Errors
+/// The source cannot be opened, fails, or is silent for longer than its limits allow.
+pub fn run(settings: &Settings, stopped: &Stopped, deliver: Deliver) -> Result<(), Error> {
+    match (&settings.source, &settings.launch) {
+        (Source::Images(folder), _) => images(&settings.stream, folder, stopped, deliver),
+        (Source::File(path), Some(launch)) => {
+            check_file(path)?;
+            pipeline(settings, launch, stopped, deliver)
+        }
+        (_, Some(launch)) => pipeline(settings, launch, stopped, deliver),
+        (_, None) => Err(Error::Unusable { message: "the source has no pipeline".into() }),
+    }
+}
+
+fn check_file(path: &Path) -> Result<(), Error> {
+    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+    let kind = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(unreadable)?;
+    if kind.is_dir() { Err(Error::Folder { path: path.to_owned() }) } else { Ok(()) }
+}
+
+fn pipeline(settings: &Settings, launch: &Launch, stopped: &Stopped, deliver: Deliver) -> Result<(), Error> {
+    let session = Session::start(&settings.stream, launch, deliver)?;
+    let (start, stall) = (settings.start_timeout, settings.stall_timeout);
+    let watch = tick((start.min(stall) / 4).clamp(Duration::from_millis(10), Duration::from_secs(1)));
+    loop {
+        select! {
+            recv(stopped.receiver()) -> _ => return Ok(()),
+            recv(session.notices) -> notice => match notice {
+                Ok(Notice::End) | Err(_) => return ended(settings, session.activity.frames()),
+                Ok(Notice::Failed(error)) => return if stopped.is_set() { Ok(()) } else { Err(error) },
+                Ok(Notice::Warning(message)) => tracing::warn!(stream = %settings.stream, "{message}"),
+            },
+            recv(watch) -> _ => {
+                let frames = session.activity.frames();
+                let limit = if frames == 0 { start } else { stall };
+                if session.activity.idle() > limit {
+                    return Err(Error::Silent { seconds: limit.as_secs_f64(), frames });
+                }
+            }
+        }
+    }
+}
+
+/// A file that ends early looks to a demuxer like one that ends.
+fn ended(settings: &Settings, frames: u64) -> Result<(), Error> {
+    let Source::File(path) = &settings.source else { return Ok(()) };
+    if frames == 0 {
+        return Err(Error::NoVideo);
+    }
+    match container::missing_bytes(path) {
+        Ok(0) => Ok(()),
+        Ok(missing) => Err(Error::Truncated { missing, frames }),
+        Err(source) => Err(Error::Unreadable { path: path.clone(), source }),
+    }
+}
+
+/// Every picture of a folder, in order; the broken ones are reported and counted.
+fn images(stream: &Arc<str>, folder: &Path, stopped: &Stopped, mut deliver: Deliver) -> Result<(), Error> {
+    let paths = still::list(folder)?;
+    let total = paths.len();
+    let mut seq = 0;
+    let mut broken = 0;
+    for path in paths {
+        if stopped.is_set() {
+            return Ok(());
+        }
+        let picture = match still::Still::open(&path) {
+            Ok(picture) => picture,
+            Err(error) => {
+                broken += 1;
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::error!(stream = %stream, "{error}: {cause}");
+                continue;
+            }
+        };
+        let now = Timestamp::now();
+        let layout = picture.layout();
+        debug_assert!(!picture.plane(0).data.is_empty(), "a decoded picture has samples");
+        let frame = Frame {
+            stream: Arc::clone(stream),
+            seq,
+            captured: now,
+            arrived_ns: now.monotonic_ns,
+            layout,
+            pixels: Box::new(picture),
+        };
+        seq += 1;
+        if deliver(frame).is_break() {
+            return Ok(());
+        }
+    }
+    if broken > 0 { Err(Error::BrokenPictures { broken, total, folder: folder.to_owned() }) } else { Ok(()) }
+}
