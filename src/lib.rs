@@ -8,6 +8,7 @@ pub mod exit;
 pub mod frame;
 pub mod hardnet;
 pub mod preprocess;
+pub mod publish;
 pub mod record;
 pub mod shutdown;
 pub mod telemetry;
