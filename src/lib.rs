@@ -7,6 +7,7 @@ pub mod engine;
 pub mod exit;
 pub mod frame;
 pub mod hardnet;
+pub mod pipeline;
 pub mod preprocess;
 pub mod publish;
 pub mod record;

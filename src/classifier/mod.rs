@@ -4,13 +4,15 @@
 //! the weights.
 
 mod error;
-pub mod top;
+mod session;
+mod top;
 pub mod tract;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use error::Error;
+pub use session::Session;
 pub use top::{Ranked, top_k};
 
 use crate::hardnet::{self, Architecture};

@@ -1,0 +1,116 @@
+//! Which cores the calling thread may use, and how urgently it runs.
+
+use std::io;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// A thread cannot be placed as the configuration asks.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A core does not exist or is not permitted.
+    #[error("inference.cores names core {core}, which this process may not use; it may use {allowed:?}")]
+    NoSuchCore {
+        /// The core.
+        core: u32,
+        /// The cores of the process.
+        allowed: Vec<u32>,
+    },
+    /// The system refuses the cores.
+    #[error("cannot pin a thread to cores {cores:?}")]
+    Pin {
+        /// The cores.
+        cores: Vec<u32>,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system refuses the priority.
+    #[error(
+        "cannot set inference.priority = {priority}; grant it with LimitRTPRIO={priority} in the unit \
+         (ulimit -r {priority}), or set it to 0"
+    )]
+    Priority {
+        /// The priority.
+        priority: u32,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Restricts the calling thread to `cores`; an empty list leaves it as it is.
+///
+/// # Errors
+/// A core that the process may not use.
+pub fn pin(cores: &[u32]) -> Result<(), Error> {
+    if cores.is_empty() {
+        return Ok(());
+    }
+    let pin = |source: rustix::io::Errno| Error::Pin { cores: cores.to_vec(), source: source.into() };
+    let allowed = sched_getaffinity(None).map_err(pin)?;
+    let mut set = CpuSet::new();
+    for &core in cores {
+        let index = core as usize;
+        if index >= CpuSet::MAX_CPU || !allowed.is_set(index) {
+            let allowed = (0..CpuSet::MAX_CPU).filter(|index| allowed.is_set(*index));
+            return Err(Error::NoSuchCore {
+                core,
+                allowed: allowed.filter_map(|index| index.try_into().ok()).collect(),
+            });
+        }
+        set.set(index);
+    }
+    sched_setaffinity(None, &set).map_err(pin)
+}
+
+/// Gives the calling thread the real-time priority `priority` (SCHED_FIFO, 1 to 99); 0 leaves it as
+/// it is. See sched(7).
+///
+/// # Errors
+/// The process may not use real-time scheduling.
+pub fn prioritise(priority: u32) -> Result<(), Error> {
+    if priority == 0 {
+        return Ok(());
+    }
+    let parameters = libc::sched_param { sched_priority: i32::try_from(priority).unwrap_or(i32::MAX) };
+    // SAFETY: `parameters` is a valid sched_param that lives until the call returns, and process 0 is
+    // the calling thread.
+    let outcome = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
+    if outcome == 0 { Ok(()) } else { Err(Error::Priority { priority, source: io::Error::last_os_error() }) }
+}
+
+/// The share of `cores` that worker `index` of `workers` gets: dealt like cards.
+#[must_use]
+pub fn share(cores: &[u32], index: usize, workers: usize) -> Vec<u32> {
+    cores.iter().copied().skip(index).step_by(workers.max(1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_dealt_so_that_no_two_workers_share_one() {
+        assert_eq!(share(&[4, 5, 6], 0, 2), [4, 6]);
+        assert_eq!(share(&[4, 5, 6], 1, 2), [5]);
+        assert_eq!(share(&[1, 2], 0, 1), [1, 2]);
+        assert!(share(&[], 0, 1).is_empty());
+    }
+
+    #[test]
+    fn a_core_that_does_not_exist_is_named_beside_those_that_do() {
+        let outcome = std::thread::spawn(|| pin(&[1023])).join();
+        assert!(matches!(outcome, Ok(Err(Error::NoSuchCore { core: 1023, allowed })) if !allowed.is_empty()));
+    }
+
+    #[test]
+    fn a_pinned_thread_may_use_its_cores_only() {
+        let outcome = std::thread::spawn(|| {
+            let before = sched_getaffinity(None).ok()?;
+            let last = (0..CpuSet::MAX_CPU).rfind(|index| before.is_set(*index))?;
+            pin(&[u32::try_from(last).ok()?]).ok()?;
+            let after = sched_getaffinity(None).ok()?;
+            Some(after.count() == 1 && after.is_set(last))
+        })
+        .join();
+        assert!(matches!(outcome, Ok(Some(true))));
+    }
+}

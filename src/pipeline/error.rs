@@ -1,0 +1,103 @@
+//! Why a pipeline did not start or did not end well.
+
+use std::io;
+use std::sync::Arc;
+
+use super::affinity;
+use crate::exit::Exit;
+use crate::shutdown::JoinError;
+use crate::{capture, classifier, frame, preprocess, publish};
+
+/// Why a pipeline did not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A stream failed.
+    #[error("stream {stream} ({source_uri})")]
+    Stream {
+        /// Name of the stream.
+        stream: Arc<str>,
+        /// Its source, without passwords.
+        source_uri: String,
+        /// What happened.
+        source: Box<capture::Error>,
+    },
+    /// Frames of a stream could not be classified.
+    #[error("stream {stream} ({source_uri}): {failed} of {captured} frames cannot be classified")]
+    Frames {
+        /// Name of the stream.
+        stream: Arc<str>,
+        /// Its source, without passwords.
+        source_uri: String,
+        /// Frames that failed.
+        failed: u64,
+        /// Frames there were.
+        captured: u64,
+    },
+    /// The model cannot be run.
+    #[error(transparent)]
+    Model(#[from] classifier::Error),
+    /// The samples of a frame do not fit its layout.
+    #[error(transparent)]
+    Frame(#[from] frame::Error),
+    /// The model's input cannot be prepared.
+    #[error(transparent)]
+    Preprocess(#[from] preprocess::Error),
+    /// A thread cannot be placed.
+    #[error(transparent)]
+    Affinity(#[from] affinity::Error),
+    /// A sink is lost.
+    #[error(transparent)]
+    Publish(#[from] publish::Error),
+    /// A record cannot be written as JSON.
+    #[error("cannot write a record as JSON")]
+    Record(#[source] serde_json::Error),
+    /// A thread cannot be started.
+    #[error("cannot start the thread {name}")]
+    Thread {
+        /// Name of the thread.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A thread panicked or overstayed its deadline.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The publisher ended before the inference threads; its own error says why.
+    #[error("the publisher has ended")]
+    PublisherGone,
+}
+
+impl Error {
+    /// Whether the error only says that a deadline passed before everything was done.
+    #[must_use]
+    pub fn is_abandoned_work(&self) -> bool {
+        matches!(self, Self::Join(JoinError::TimedOut { .. }) | Self::Publish(publish::Error::Unsent(_)))
+    }
+
+    /// The exit code that the error stands for.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Stream { source, .. } => source.exit(),
+            Self::Frames { .. } | Self::Frame(_) | Self::Preprocess(_) => Exit::Data,
+            Self::Model(error) => error.exit(),
+            Self::Affinity(affinity::Error::Priority { .. }) => Exit::NoPermission,
+            Self::Affinity(_) => Exit::Config,
+            Self::Publish(error) => error.exit(),
+            Self::Record(_) | Self::Thread { .. } | Self::Join(_) | Self::PublisherGone => Exit::Internal,
+        }
+    }
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

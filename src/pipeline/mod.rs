@@ -1,0 +1,229 @@
+//! The stages and their threads.
+//!
+//! ```text
+//! capture threads ──► queue (one frame deep) ──► inference threads ──► publisher thread ──► sinks
+//! ```
+//!
+//! A pipeline is started in order and ends from its head: when the sources end or are stopped, the
+//! inference threads drain their queues and end, then the publisher, then the sinks are closed.
+
+pub mod affinity;
+mod error;
+mod publisher;
+mod queue;
+mod worker;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::capture::{self, Settings};
+use crate::classifier::Model;
+use crate::config::Inference;
+use crate::preprocess::{Preprocessor, Transform};
+use crate::publish::{Sink, StreamState};
+use crate::record::{ModelTag, ResultRecord};
+use crate::shutdown::{self, Stop, Stopped, Thread};
+use crate::telemetry::{StreamCounters, StreamCounts};
+pub use error::{Error, chain};
+use worker::{Lane, Plan, Worker};
+
+/// Records that may wait for the publisher.
+const RESULTS_DEPTH: usize = 16;
+
+/// What the publisher takes.
+enum Item {
+    Result(ResultRecord),
+    Stream(Arc<str>, StreamState),
+}
+
+/// What a pipeline is made of.
+pub struct Parts {
+    /// Name of the device in every record.
+    pub device: Arc<str>,
+    /// The streams.
+    pub streams: Vec<Settings>,
+    /// The network.
+    pub model: Model,
+    /// How many classes a result lists.
+    pub top: usize,
+    /// Threads, cores and priority.
+    pub inference: Inference,
+    /// Where results go.
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// Results of each stream after which it ends; `None`: no end.
+    pub frames: Option<u64>,
+    /// Time that abandoned work is waited for.
+    pub stop_timeout: Duration,
+}
+
+struct Stream {
+    name: Arc<str>,
+    source_uri: String,
+    counters: Arc<StreamCounters>,
+    thread: Thread<Result<(), capture::Error>>,
+}
+
+/// A pipeline at work.
+pub struct Running {
+    stop: Option<Stop>,
+    streams: Vec<Stream>,
+    workers: Vec<Thread<Result<(), Error>>>,
+    publisher: Thread<Result<(), Error>>,
+    failures: Receiver<()>,
+    stop_timeout: Duration,
+}
+
+/// Starts a pipeline: publisher, inference threads, and, when all of those are ready, the sources.
+///
+/// # Errors
+/// The model cannot be run, or a thread cannot be started or placed. Errors of a source come later,
+/// from [`Running::finish`].
+pub fn start(parts: Parts) -> Result<Running, Error> {
+    let Parts { device, streams, model, top, inference, sinks, frames, stop_timeout } = parts;
+    let (stop, stopped) = shutdown::channel();
+    let (results, items) = bounded(RESULTS_DEPTH);
+    let publisher = spawn("publish", move || publisher::run(&items, sinks, stop_timeout))?;
+
+    let tag = ModelTag { name: model.name().into(), digest: model.digest().into(), trained: model.trained() };
+    let (model, tag) = (Arc::new(model), Arc::new(tag));
+    let count = (inference.workers as usize).min(streams.len()).max(1);
+    let mut lanes: Vec<Vec<Lane>> = (0..count).map(|_| Vec::new()).collect();
+    let mut sources = Vec::new();
+    for (index, settings) in streams.into_iter().enumerate() {
+        let counters = Arc::new(StreamCounters::default());
+        let (inlet, outlet) = queue::queue(settings.source.is_live(), Arc::clone(&counters), stopped.clone());
+        let stream = Arc::clone(&settings.stream);
+        let preprocessor = Preprocessor::new(Transform::IMAGENET)?;
+        let remaining = frames;
+        let lane = Lane { stream, outlet, counters: Arc::clone(&counters), preprocessor, remaining, next_seq: 0 };
+        lanes[index % count].push(lane);
+        sources.push((settings, inlet, counters));
+    }
+
+    let (failed, failures) = bounded(count);
+    let mut workers = Vec::with_capacity(count);
+    for (index, lanes) in lanes.into_iter().enumerate() {
+        let plan = Plan {
+            device: Arc::clone(&device),
+            model: Arc::clone(&model),
+            tag: Arc::clone(&tag),
+            top,
+            cores: affinity::share(&inference.cores, index, count),
+            priority: inference.priority,
+            results: results.clone(),
+        };
+        workers.push(start_worker(index, plan, lanes, failed.clone())?);
+    }
+    drop(results);
+
+    let alone = sources.len() == 1;
+    let start_source = |(settings, inlet, counters): (Settings, queue::Inlet, _)| {
+        let (name, source_uri) = (Arc::clone(&settings.stream), settings.source.describe());
+        let stopped: Stopped = stopped.clone();
+        let deliver: capture::Deliver = Box::new(move |frame| inlet.deliver(frame));
+        let thread = spawn(format!("cap-{name}"), move || {
+            let outcome = capture::run(&settings, &stopped, deliver);
+            // The others go on, so this cannot wait for the end of the program.
+            if let (Err(error), false) = (&outcome, alone) {
+                tracing::error!(stream = %settings.stream, "{}", chain(error));
+            }
+            outcome
+        })?;
+        Ok(Stream { name, source_uri, counters, thread })
+    };
+    let streams = sources.into_iter().map(start_source).collect::<Result<_, Error>>()?;
+    Ok(Running { stop: Some(stop), streams, workers, publisher, failures, stop_timeout })
+}
+
+/// Starts inference thread `index` and waits until it is ready for frames.
+fn start_worker(
+    index: usize,
+    plan: Plan,
+    lanes: Vec<Lane>,
+    failed: Sender<()>,
+) -> Result<Thread<Result<(), Error>>, Error> {
+    let (ready, is_ready) = bounded(1);
+    let thread = spawn(format!("infer-{index}"), move || {
+        let mut worker = Worker::new(plan)?;
+        let _ = ready.send(());
+        let outcome = worker.run(lanes);
+        if outcome.is_err() {
+            let _ = failed.try_send(());
+        }
+        outcome
+    })?;
+    match is_ready.recv() {
+        Ok(()) => Ok(thread),
+        // The thread has ended without getting ready: its outcome says why.
+        Err(_) => Err(thread.join(None)?.err().unwrap_or(Error::PublisherGone)),
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: impl Into<String>,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<Thread<T>, Error> {
+    let name = name.into();
+    shutdown::spawn(name.clone(), body).map_err(|source| Error::Thread { name, source })
+}
+
+impl Running {
+    /// For `select!`: disconnects when every result has been handed to the sinks, and no more come.
+    #[must_use]
+    pub fn done(&self) -> &Receiver<std::convert::Infallible> {
+        self.publisher.done()
+    }
+
+    /// For `select!`: an inference thread has failed; the pipeline is to be stopped.
+    #[must_use]
+    pub fn failures(&self) -> &Receiver<()> {
+        &self.failures
+    }
+
+    /// Stops the sources; what they have delivered is still classified.
+    pub fn stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// The counters of every stream.
+    pub fn counts(&self) -> impl Iterator<Item = (&str, StreamCounts)> {
+        self.streams.iter().map(|stream| (&*stream.name, stream.counters.read()))
+    }
+
+    /// Waits for every thread, until `deadline` where there is one.
+    ///
+    /// # Errors
+    /// The first of: a lost sink, a failed inference thread, a failed stream. The others are logged.
+    pub fn finish(mut self, deadline: Option<Instant>) -> Result<(), Error> {
+        let mut errors = vec![joined(self.publisher, deadline).err()];
+        // The publisher has ended, or is given up: nobody takes results any more.
+        self.stop = None;
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + self.stop_timeout);
+        errors.extend(self.workers.into_iter().map(|worker| joined(worker, Some(deadline)).err()));
+        errors.extend(self.streams.into_iter().map(|stream| end_of(stream, deadline).err()));
+        let mut errors = errors.into_iter().flatten().filter(|error| !matches!(error, Error::PublisherGone));
+        let first = errors.next();
+        for error in errors {
+            tracing::error!("{}", chain(&error));
+        }
+        first.map_or(Ok(()), Err)
+    }
+}
+
+fn joined(thread: Thread<Result<(), Error>>, deadline: Option<Instant>) -> Result<(), Error> {
+    thread.join(deadline)?
+}
+
+fn end_of(stream: Stream, deadline: Instant) -> Result<(), Error> {
+    let Stream { name, source_uri, counters, thread } = stream;
+    let outcome = thread.join(Some(deadline))?;
+    let StreamCounts { captured, dropped, classified, failed } = counters.read();
+    tracing::info!(stream = %name, captured, classified, dropped, failed, "stream ended");
+    match outcome {
+        Err(source) => Err(Error::Stream { stream: name, source_uri, source: source.into() }),
+        Ok(()) if failed > 0 => Err(Error::Frames { stream: name, source_uri, failed, captured }),
+        Ok(()) => Ok(()),
+    }
+}

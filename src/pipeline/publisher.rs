@@ -1,0 +1,43 @@
+//! The thread that writes each record once and hands it to every sink.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use super::{Error, Item};
+use crate::publish::Sink;
+
+/// Hands out items until all inference threads have ended, then closes the sinks, which have
+/// `close_limit` for what they still hold.
+///
+/// # Errors
+/// A sink is lost, or could not hand out everything; the first such error, after all have been closed.
+pub(super) fn run(items: &Receiver<Item>, mut sinks: Vec<Box<dyn Sink>>, close_limit: Duration) -> Result<(), Error> {
+    let mut outcome = hand_out(items, &mut sinks);
+    let deadline = Instant::now() + close_limit;
+    for sink in sinks {
+        outcome = outcome.and(sink.close(deadline).map_err(Error::from));
+    }
+    outcome
+}
+
+fn hand_out(items: &Receiver<Item>, sinks: &mut [Box<dyn Sink>]) -> Result<(), Error> {
+    let mut line = Vec::new();
+    for item in items {
+        match item {
+            Item::Result(record) => {
+                line.clear();
+                serde_json::to_writer(&mut line, &record).map_err(Error::Record)?;
+                for sink in &mut *sinks {
+                    sink.result(&record, &line)?;
+                }
+            }
+            Item::Stream(stream, state) => {
+                for sink in &mut *sinks {
+                    sink.stream(&stream, state)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

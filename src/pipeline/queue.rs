@@ -1,0 +1,145 @@
+//! The queue between a source and its inference thread: one frame deep.
+//!
+//! A live source never waits: a frame that finds the queue full takes the place of the older one,
+//! which is counted. A file waits, so that none of its frames is lost.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+
+use crate::frame::Frame;
+use crate::shutdown::Stopped;
+use crate::telemetry::StreamCounters;
+
+/// Where the source puts frames in.
+pub(super) struct Inlet {
+    sender: Sender<Frame>,
+    /// For live sources: takes the older frame out again.
+    older: Option<Receiver<Frame>>,
+    closed: Arc<AtomicBool>,
+    counters: Arc<StreamCounters>,
+    stopped: Stopped,
+}
+
+/// Where the inference thread takes frames out; dropping it closes the queue.
+pub(super) struct Outlet {
+    pub(super) frames: Receiver<Frame>,
+    closed: Arc<AtomicBool>,
+}
+
+/// A queue for a source that is live or not.
+pub(super) fn queue(live: bool, counters: Arc<StreamCounters>, stopped: Stopped) -> (Inlet, Outlet) {
+    let (sender, frames) = bounded(1);
+    let closed = Arc::new(AtomicBool::new(false));
+    let older = live.then(|| frames.clone());
+    (Inlet { sender, older, closed: Arc::clone(&closed), counters, stopped }, Outlet { frames, closed })
+}
+
+impl Inlet {
+    /// Puts a frame in; breaks when nobody will take it.
+    pub(super) fn deliver(&self, frame: Frame) -> ControlFlow<()> {
+        if self.closed.load(Ordering::Acquire) || self.stopped.is_set() {
+            return ControlFlow::Break(());
+        }
+        self.counters.count_captured();
+        match &self.older {
+            Some(older) => self.replace(older, frame),
+            None => select! {
+                send(self.sender, frame) -> sent => if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) },
+                recv(self.stopped.receiver()) -> _ => ControlFlow::Break(()),
+            },
+        }
+    }
+
+    fn replace(&self, older: &Receiver<Frame>, mut frame: Frame) -> ControlFlow<()> {
+        loop {
+            frame = match self.sender.try_send(frame) {
+                Ok(()) => return ControlFlow::Continue(()),
+                Err(TrySendError::Full(frame)) => frame,
+                Err(TrySendError::Disconnected(_)) => return ControlFlow::Break(()),
+            };
+            if older.try_recv().is_ok() {
+                self.counters.count_dropped();
+            }
+        }
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::frame::{Color, Layout, PixelFormat, Pixels, Plane, Timestamp};
+    use crate::shutdown;
+
+    struct NoPixels;
+
+    impl Pixels for NoPixels {
+        fn plane(&self, _: usize) -> Plane<'_> {
+            Plane { data: &[], stride: 0 }
+        }
+    }
+
+    fn frame(seq: u64) -> Frame {
+        let layout = Layout { format: PixelFormat::Gray8, width: 1, height: 1, color: Color::RGB };
+        let captured = Timestamp::now();
+        let pixels = Box::new(NoPixels);
+        Frame { stream: "s".into(), seq, captured, arrived_ns: captured.monotonic_ns, layout, pixels }
+    }
+
+    #[test]
+    fn a_live_queue_keeps_the_newest_and_counts_the_rest() {
+        let counters = Arc::new(StreamCounters::default());
+        let (_stop, stopped) = shutdown::channel();
+        let (inlet, outlet) = queue(true, Arc::clone(&counters), stopped);
+        for seq in 0..5 {
+            assert!(inlet.deliver(frame(seq)).is_continue());
+        }
+        assert_eq!(outlet.frames.try_recv().unwrap().seq, 4);
+        assert_eq!((counters.read().captured, counters.read().dropped), (5, 4));
+    }
+
+    #[test]
+    fn a_file_waits_until_its_frame_is_taken() {
+        let counters = Arc::new(StreamCounters::default());
+        let (_stop, stopped) = shutdown::channel();
+        let (inlet, outlet) = queue(false, Arc::clone(&counters), stopped);
+        let source = std::thread::spawn(move || (0..50).all(|seq| inlet.deliver(frame(seq)).is_continue()));
+        let taken: Vec<u64> = outlet.frames.iter().map(|frame| frame.seq).collect();
+        assert!(source.join().unwrap());
+        assert_eq!(taken, (0..50).collect::<Vec<_>>());
+        assert_eq!(counters.read().dropped, 0);
+    }
+
+    #[test]
+    fn a_stop_frees_a_source_that_waits() {
+        let (stop, stopped) = shutdown::channel();
+        let (inlet, _outlet) = queue(false, Arc::default(), stopped);
+        assert!(inlet.deliver(frame(0)).is_continue());
+        let source = std::thread::spawn(move || inlet.deliver(frame(1)));
+        std::thread::sleep(Duration::from_millis(5));
+        drop(stop);
+        assert!(source.join().unwrap().is_break());
+    }
+
+    #[test]
+    fn a_closed_queue_ends_its_source() {
+        for live in [true, false] {
+            let (_stop, stopped) = shutdown::channel();
+            let (inlet, outlet) = queue(live, Arc::default(), stopped);
+            drop(outlet);
+            assert!(inlet.deliver(frame(0)).is_break());
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! An inference thread: takes the frames of its streams, one at a time, and makes results of them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Select, Sender};
+
+use super::queue::Outlet;
+use super::{Error, Item, affinity};
+use crate::classifier::{Model, Session};
+use crate::frame::{Frame, monotonic_ns};
+use crate::preprocess::Preprocessor;
+use crate::publish::StreamState;
+use crate::record::{Latency, ModelTag, RESULT_SCHEMA, ResultRecord, Scored};
+use crate::telemetry::StreamCounters;
+
+/// One stream as its inference thread sees it.
+pub(super) struct Lane {
+    pub(super) stream: Arc<str>,
+    pub(super) outlet: Outlet,
+    pub(super) counters: Arc<StreamCounters>,
+    /// Of its own, since its tables belong to the layout of the stream's frames.
+    pub(super) preprocessor: Preprocessor,
+    /// Results after which the stream is done; `None`: no end.
+    pub(super) remaining: Option<u64>,
+    pub(super) next_seq: u64,
+}
+
+/// What an inference thread is started with.
+pub(super) struct Plan {
+    pub(super) device: Arc<str>,
+    pub(super) model: Arc<Model>,
+    pub(super) tag: Arc<ModelTag>,
+    pub(super) top: usize,
+    pub(super) cores: Vec<u32>,
+    pub(super) priority: u32,
+    pub(super) results: Sender<Item>,
+}
+
+/// An inference thread's own state.
+pub(super) struct Worker {
+    plan: Plan,
+    session: Session,
+}
+
+impl Worker {
+    /// Places the calling thread and makes the network ready to run.
+    pub(super) fn new(plan: Plan) -> Result<Self, Error> {
+        affinity::pin(&plan.cores)?;
+        affinity::prioritise(plan.priority)?;
+        let session = Session::new(Arc::clone(&plan.model))?;
+        Ok(Self { plan, session })
+    }
+
+    /// Classifies until every stream has ended. A stream whose source has stopped is drained first.
+    pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<(), Error> {
+        while !lanes.is_empty() {
+            let mut select = Select::new();
+            for lane in &lanes {
+                select.recv(&lane.outlet.frames);
+            }
+            let operation = select.select();
+            let index = operation.index();
+            let done = match operation.recv(&lanes[index].outlet.frames) {
+                Ok(frame) => !self.take(&mut lanes[index], frame)?,
+                Err(_) => true,
+            };
+            if done {
+                let lane = lanes.swap_remove(index);
+                self.send(Item::Stream(lane.stream, StreamState::Offline))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Classifies one frame; false when the stream has had its number of results.
+    fn take(&mut self, lane: &mut Lane, frame: Frame) -> Result<bool, Error> {
+        if lane.remaining == Some(0) {
+            return Ok(false);
+        }
+        let Some((top, latency_us)) = self.classify(lane, &frame)? else {
+            lane.counters.count_failed();
+            return Ok(true);
+        };
+        let record = ResultRecord {
+            schema: RESULT_SCHEMA,
+            device: Arc::clone(&self.plan.device),
+            stream: Arc::clone(&lane.stream),
+            seq: frame.seq,
+            captured: frame.captured,
+            model: Arc::clone(&self.plan.tag),
+            top,
+            latency_us,
+            dropped: frame.seq - lane.next_seq,
+        };
+        drop(frame);
+        if lane.counters.read().classified == 0 {
+            self.send(Item::Stream(Arc::clone(&lane.stream), StreamState::Online))?;
+        }
+        lane.next_seq = record.seq + 1;
+        lane.counters.count_classified();
+        self.send(Item::Result(record))?;
+        if let Some(remaining) = &mut lane.remaining {
+            *remaining -= 1;
+        }
+        Ok(lane.remaining != Some(0))
+    }
+
+    /// The best classes and the time it took; nothing for a picture that cannot be classified.
+    fn classify(&mut self, lane: &mut Lane, frame: &Frame) -> Result<Option<(Vec<Scored>, Latency)>, Error> {
+        let taken_ns = monotonic_ns();
+        let start = Instant::now();
+        if let Err(error) = self.prepare(lane, frame) {
+            // The end of the stream tells how many there were.
+            if lane.counters.read().failed == 0 {
+                tracing::error!(stream = %lane.stream, seq = frame.seq, "a frame cannot be classified: {error}");
+            }
+            return Ok(None);
+        }
+        let preprocess = start.elapsed();
+        let top = self.session.infer(self.plan.top)?;
+        let infer = start.elapsed() - preprocess;
+        let us = |from: u64, to: u64| to.saturating_sub(from) / 1000;
+        let latency = Latency {
+            capture: us(frame.captured.monotonic_ns, frame.arrived_ns),
+            queue: us(frame.arrived_ns, taken_ns),
+            preprocess: u64::try_from(preprocess.as_micros()).unwrap_or(u64::MAX),
+            infer: u64::try_from(infer.as_micros()).unwrap_or(u64::MAX),
+            total: us(frame.captured.monotonic_ns, monotonic_ns()),
+        };
+        Ok(Some((top, latency)))
+    }
+
+    fn prepare(&mut self, lane: &mut Lane, frame: &Frame) -> Result<(), Error> {
+        Ok(lane.preprocessor.run(&frame.picture()?, self.session.input())?)
+    }
+
+    fn send(&self, item: Item) -> Result<(), Error> {
+        self.plan.results.send(item).map_err(|_| Error::PublisherGone)
+    }
+}
