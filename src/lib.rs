@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod classifier;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod exit;
@@ -11,6 +12,7 @@ pub mod pipeline;
 pub mod preprocess;
 pub mod publish;
 pub mod record;
+pub mod service;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tensor;

@@ -1,0 +1,179 @@
+//! `hardnetd classify`: pictures in, classes out.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::Error;
+use crate::capture::{Still, StillError};
+use crate::classifier::{Model, Session};
+use crate::exit::Exit;
+use crate::pipeline::chain;
+use crate::preprocess::{self, Preprocessor, Transform};
+use crate::record::Scored;
+use crate::{classifier, frame};
+
+/// Arguments of `classify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The picture is turned as its EXIF orientation says. On a terminal a table is printed, elsewhere tab-separated lines:
+file, rank, index, label, score.
+
+Examples:
+  hardnetd classify photo.jpg
+  hardnetd classify --top 1 --json photos/*.jpg | jq -r '.[] | [.file, .top[0].label] | @tsv'")]
+pub(super) struct Arguments {
+    /// JPEG or PNG files.
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
+    /// Model: hardnet39ds, hardnet68ds, hardnet68 or hardnet85.
+    #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
+    model: String,
+    /// How many classes to list, best first.
+    #[arg(short, long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    top: u32,
+    /// Print a JSON array with an object for each picture.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One picture's outcome.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome<'a> {
+    Classified { file: &'a Path, top: Vec<Scored> },
+    Failed { file: &'a Path, error: String },
+}
+
+/// Why one picture has no classes.
+#[derive(Debug, thiserror::Error)]
+enum PictureError {
+    #[error(transparent)]
+    Still(#[from] StillError),
+    #[error(transparent)]
+    Frame(#[from] frame::Error),
+    #[error("{path}")]
+    Preprocess { path: String, source: preprocess::Error },
+    #[error(transparent)]
+    Model(#[from] classifier::Error),
+}
+
+impl PictureError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Still(error) => error.exit(),
+            Self::Frame(_) | Self::Preprocess { .. } => Exit::Data,
+            Self::Model(error) => error.exit(),
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let model = Arc::new(Model::load(&arguments.model)?);
+    let mut session = Session::new(Arc::clone(&model))?;
+    let mut preprocessor = Preprocessor::new(Transform::IMAGENET)?;
+    let top = arguments.top as usize;
+    let progress = progress(arguments.images.len());
+    let mut outcomes = Vec::with_capacity(arguments.images.len());
+    let mut first_failure = None;
+    for file in &arguments.images {
+        progress.set_message(file.display().to_string());
+        outcomes.push(match classify(file, &mut preprocessor, &mut session, top) {
+            Ok(top) => Outcome::Classified { file, top },
+            Err(error) => {
+                first_failure.get_or_insert(error.exit());
+                Outcome::Failed { file, error: chain(&error) }
+            }
+        });
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    if !model.trained() {
+        tracing::warn!(
+            model = model.name(),
+            "the weights are a reproducible random set, untrained: labels mean nothing"
+        );
+    }
+    let failures: Vec<&str> = outcomes.iter().filter_map(Outcome::error).collect();
+    print(&outcomes, arguments.json).map_err(Error::Output)?;
+    match (first_failure, failures.as_slice()) {
+        (None, _) => Ok(()),
+        (Some(exit), [message]) if outcomes.len() == 1 => Err(Error::Picture { message: (*message).into(), exit }),
+        (Some(exit), failures) => {
+            for message in failures {
+                tracing::error!("{message}");
+            }
+            Err(Error::Pictures { failed: failures.len(), total: outcomes.len(), exit })
+        }
+    }
+}
+
+impl Outcome<'_> {
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::Classified { .. } => None,
+            Self::Failed { error, .. } => Some(error),
+        }
+    }
+}
+
+/// Opens, prepares and classifies one picture.
+fn classify(
+    path: &Path,
+    preprocessor: &mut Preprocessor,
+    session: &mut Session,
+    top: usize,
+) -> Result<Vec<Scored>, PictureError> {
+    let still = Still::open(path)?;
+    let prepared = preprocessor.run(&still.picture()?, session.input());
+    prepared.map_err(|source| PictureError::Preprocess { path: path.display().to_string(), source })?;
+    Ok(session.infer(top)?)
+}
+
+/// A bar on standard error while there is more than one picture; hidden where that is no terminal.
+fn progress(images: usize) -> ProgressBar {
+    if images < 2 {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}");
+    ProgressBar::new(images as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn print(outcomes: &[Outcome], json: bool) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut output, outcomes)?;
+        return writeln!(output);
+    }
+    let classified = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Classified { file, top } => Some((file, top)),
+        Outcome::Failed { .. } => None,
+    });
+    if !output.is_terminal() {
+        for (file, top) in classified {
+            for (rank, Scored { index, label, score }) in top.iter().enumerate() {
+                writeln!(output, "{}\t{}\t{index}\t{label}\t{score}", file.display(), rank + 1)?;
+            }
+        }
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["File", "Class", "Label", "Score"]);
+    for (file, top) in classified {
+        for (rank, Scored { index, label, score }) in top.iter().enumerate() {
+            let file = if rank == 0 { file.display().to_string() } else { String::new() };
+            table.add_row([file, index.to_string(), label.to_string(), format!("{:.1} %", score * 100.0)]);
+        }
+    }
+    for column in [1, 3] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    writeln!(output, "{table}")
+}

@@ -1,0 +1,22 @@
+//! `hardnetd completions`: a completion script.
+
+use std::io::{self, Write};
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, Error};
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hardnetd completions bash > /usr/share/bash-completion/completions/hardnetd")]
+pub(super) struct Arguments {
+    /// The shell to complete for.
+    shell: Shell,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "hardnetd", &mut script);
+    io::stdout().write_all(&script).map_err(Error::Output)
+}

@@ -1,0 +1,39 @@
+//! Logs: to standard error, in colour only on a terminal.
+
+use std::env;
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+
+use super::Verbosity;
+
+/// Starts logging for the process. `$HARDNETD_LOG` wins over the flags.
+pub(super) fn start(verbosity: &Verbosity) {
+    let default = match (verbosity.quiet, verbosity.verbose) {
+        (true, _) => "warn",
+        (false, 0) => "warn,hardnetd=info",
+        (false, 1) => "info,hardnetd=debug",
+        (false, _) => "trace",
+    };
+    let asked = env::var("HARDNETD_LOG").ok();
+    let (filter, refused) = match asked.as_deref().map(EnvFilter::try_new) {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (EnvFilter::new(default), Some(error)),
+        None => (EnvFilter::new(default), None),
+    };
+    let colour = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour).with_target(false);
+    // The journal has its own time stamps.
+    let started = if env::var_os("JOURNAL_STREAM").is_some() && !io::stderr().is_terminal() {
+        log.without_time().try_init()
+    } else {
+        log.try_init()
+    };
+    if let Err(error) = started {
+        tracing::debug!("logging has been started before: {error}");
+    }
+    if let Some(error) = refused {
+        tracing::warn!("$HARDNETD_LOG is ignored: {error}");
+    }
+}

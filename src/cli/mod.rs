@@ -1,0 +1,173 @@
+//! The command line: one file per subcommand. Arguments, progress and tables; no logic.
+
+mod classify;
+mod completions;
+mod config;
+mod logging;
+mod run;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::exit::Exit;
+use crate::{capture, classifier, pipeline, preprocess, publish};
+
+const EXAMPLES: &str = "\
+Examples:
+  hardnetd run --source test:ball --frames 100     classify a test stream, print JSON Lines
+  hardnetd run -c /etc/hardnetd/hardnetd.toml      what the service runs
+  hardnetd classify photo.jpg                      classify a picture
+  hardnetd config default > hardnetd.toml          start a configuration of your own
+
+Exit codes: 0 done, 64 usage, 65 unusable data, 66 missing input, 69 something needed is unavailable,
+70 internal fault, 74 input or output failed, 77 not permitted, 78 wrong configuration.";
+
+/// Classifies camera streams on small computers with HarDNet.
+#[derive(Debug, Parser)]
+#[command(name = "hardnetd", version, max_term_width = 100, after_help = EXAMPLES, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    verbosity: Verbosity,
+}
+
+#[derive(Debug, Args)]
+struct Verbosity {
+    /// Log more: -v for debug, -vv for everything. $HARDNETD_LOG overrides it (such as "warn,hardnetd=debug").
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Log warnings and errors only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: streams in, classifications out.
+    Run(run::Arguments),
+    /// Classify JPEG and PNG pictures.
+    Classify(classify::Arguments),
+    /// Print, check or explain the configuration.
+    Config(config::Arguments),
+    /// Print a completion script for a shell.
+    Completions(completions::Arguments),
+}
+
+/// The option that names the configuration file.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// Configuration file [default: /etc/hardnetd/hardnetd.toml if it exists]; conf.d/*.toml beside it is read too.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line is wrong; clap has said so already.
+    #[error("wrong usage")]
+    Usage,
+    /// An argument is wrong.
+    #[error("{0}")]
+    Argument(String),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] crate::config::Error),
+    /// A stream cannot be opened.
+    #[error("stream {stream}")]
+    Stream {
+        /// Name of the stream.
+        stream: String,
+        /// What is wrong.
+        source: capture::Error,
+    },
+    /// GStreamer cannot be used.
+    #[error(transparent)]
+    Capture(#[from] capture::Error),
+    /// The model cannot be loaded or run.
+    #[error(transparent)]
+    Model(#[from] classifier::Error),
+    /// A picture cannot be prepared.
+    #[error(transparent)]
+    Preprocess(#[from] preprocess::Error),
+    /// A sink cannot be opened.
+    #[error(transparent)]
+    Publish(#[from] publish::Error),
+    /// The pipeline failed.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals")]
+    Signals(#[source] io::Error),
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    /// The only picture could not be classified.
+    #[error("{message}")]
+    Picture {
+        /// What is wrong with it.
+        message: String,
+        /// The exit code of the failure.
+        exit: Exit,
+    },
+    /// Some pictures could not be classified; each has been reported.
+    #[error("{failed} of {total} pictures cannot be classified")]
+    Pictures {
+        /// Pictures that failed.
+        failed: usize,
+        /// Pictures there were.
+        total: usize,
+        /// The exit code of the first failure.
+        exit: Exit,
+    },
+}
+
+impl Error {
+    /// The exit code that the error stands for.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage | Self::Argument(_) => Exit::Usage,
+            Self::Config(error) => error.exit(),
+            Self::Stream { source, .. } | Self::Capture(source) => source.exit(),
+            Self::Model(error) => error.exit(),
+            Self::Preprocess(_) => Exit::Data,
+            Self::Publish(error) => error.exit(),
+            Self::Pipeline(error) => error.exit(),
+            Self::Signals(_) => Exit::Internal,
+            Self::Output(_) => Exit::Io,
+            Self::Picture { exit, .. } | Self::Pictures { exit, .. } => *exit,
+        }
+    }
+
+    /// The error and its causes in one line; nothing where it has been printed already.
+    #[must_use]
+    pub fn message(&self) -> Option<String> {
+        (!matches!(self, Self::Usage)).then(|| pipeline::chain(self))
+    }
+}
+
+/// Parses the arguments, the first of which is the program's name, and runs the command.
+///
+/// # Errors
+/// Whatever the command fails with.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print().map_err(Error::Output)?;
+            return if error.use_stderr() { Err(Error::Usage) } else { Ok(()) };
+        }
+    };
+    logging::start(&cli.verbosity);
+    match cli.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Classify(arguments) => classify::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}

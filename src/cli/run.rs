@@ -1,0 +1,173 @@
+//! `hardnetd run`: the daemon.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{ConfigFile, Error};
+use crate::capture::{self, Settings, Source};
+use crate::classifier::Model;
+use crate::config::{self, Config, Flag, FlagValue, Loaded};
+use crate::pipeline::{self, Parts};
+use crate::publish::{Mqtt, Sink, Stdout};
+use crate::service::{self, StopSignals};
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Sources:
+  test:PATTERN              a GStreamer test pattern, live at 30 frames per second;
+                            options: test:ball?size=1280x720&fps=60&frames=100&live=false
+  PATH or file:PATH         a media file, every frame in order
+  images:DIR                the JPEG and PNG files of a folder
+  rtsp://HOST:PORT/PATH     a network camera
+
+Sinks:
+  stdout                             one JSON object per line
+  mqtt://[USER@]HOST[:PORT][/PREFIX] an MQTT broker; PREFIX comes before the device in every topic
+
+Examples:
+  hardnetd run --source test:ball --frames 100
+  hardnetd run --source clip.mp4 --model hardnet68ds > results.jsonl
+  hardnetd run --source rtsp://camera/stream1 --sink mqtt://broker.local")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Where frames come from, instead of the configured streams; repeat it for several streams.
+    #[arg(short, long, value_name = "URI")]
+    source: Vec<String>,
+    /// Model: hardnet39ds, hardnet68ds, hardnet68 or hardnet85.
+    #[arg(short, long, value_name = "M")]
+    model: Option<String>,
+    /// End each stream after N results.
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    frames: Option<u64>,
+    /// Where results go, instead of the configured sinks; may be repeated.
+    #[arg(long, value_name = "SINK")]
+    sink: Vec<String>,
+}
+
+/// Loads the configuration, with the sources that this program knows.
+pub(super) fn load(file: Option<&Path>, flags: &[Flag]) -> Result<Loaded, Error> {
+    let known = |uri: &str| Source::parse(uri).map(drop).map_err(|error| error.to_string());
+    Ok(config::load(file, flags, &known)?)
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
+    let flags = flags(&arguments)?;
+    let Config { device, streams, model, inference, publish } = load(arguments.file.config.as_deref(), &flags)?.config;
+    let signals = StopSignals::install().map_err(Error::Signals)?;
+    capture::init()?;
+    let open = |stream: &config::Stream| {
+        Settings::new(stream).map_err(|source| Error::Stream { stream: stream.name.clone(), source })
+    };
+    let streams = streams.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let top = model.top as usize;
+    let model = Model::load(&model.name)?;
+    if !model.trained() {
+        tracing::warn!(
+            model = model.name(),
+            "the weights are a reproducible random set, untrained: labels mean nothing"
+        );
+    }
+    let name: Arc<str> = if device.name.is_empty() { host_name() } else { device.name.clone() }.into();
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if publish.stdout.enabled {
+        sinks.push(Box::new(Stdout::new()));
+    }
+    if publish.mqtt.enabled {
+        sinks.push(Box::new(Mqtt::start(&publish.mqtt, &name)?));
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        gstreamer = capture::version(),
+        model = model.name(),
+        streams = streams.len(),
+        workers = inference.workers,
+        cores = ?inference.cores,
+        "starting"
+    );
+    let stop_timeout = device.stop_timeout();
+    let frames = arguments.frames;
+    let parts = Parts { device: name, streams, model, top, inference, sinks, frames, stop_timeout };
+    let running = pipeline::start(parts)?;
+    Ok(service::supervise(running, &signals, stop_timeout)?)
+}
+
+/// The host's name, with what a topic cannot hold replaced.
+fn host_name() -> String {
+    let host = rustix::system::uname();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let name: String = host.nodename().to_string_lossy().chars().map(allowed).take(64).collect();
+    if name.is_empty() { "device".into() } else { name }
+}
+
+fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
+    let mut flags = Vec::new();
+    let mut set = |name, key, value| flags.push(Flag { name, key, value });
+    if !arguments.source.is_empty() {
+        let name = |index: usize| match arguments.source.len() {
+            1 => "stream".to_owned(),
+            _ => format!("stream-{}", index + 1),
+        };
+        let streams = arguments.source.iter().enumerate().map(|(index, source)| (name(index), source.clone()));
+        set("--source", "stream", FlagValue::Streams(streams.collect()));
+    }
+    if let Some(model) = &arguments.model {
+        set("--model", "model.name", FlagValue::Text(model.clone()));
+    }
+    if !arguments.sink.is_empty() {
+        let (stdout, brokers): (Vec<_>, Vec<_>) = arguments.sink.iter().partition(|sink| *sink == "stdout");
+        set("--sink", "publish.stdout.enabled", FlagValue::Switch(!stdout.is_empty()));
+        set("--sink", "publish.mqtt.enabled", FlagValue::Switch(!brokers.is_empty()));
+        match brokers.as_slice() {
+            [] => {}
+            [broker] => {
+                for (key, value) in broker_keys(broker)? {
+                    set("--sink", key, value);
+                }
+            }
+            [_, second, ..] => return Err(Error::Argument(format!("--sink {second}: one MQTT broker is possible"))),
+        }
+    }
+    Ok(flags)
+}
+
+/// The keys that `mqtt://[USER@]HOST[:PORT][/PREFIX]` sets.
+fn broker_keys(sink: &str) -> Result<Vec<(&'static str, FlagValue)>, Error> {
+    let wrong = |what: &str| {
+        let sink = config::redact(sink);
+        Error::Argument(format!("--sink {sink}: {what}; expected stdout or mqtt://[USER@]HOST[:PORT][/PREFIX]"))
+    };
+    let rest = sink.strip_prefix("mqtt://").ok_or_else(|| wrong("unknown sink"))?;
+    let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut keys = Vec::new();
+    let address = match authority.rsplit_once('@') {
+        Some((user, _)) if user.contains(':') => {
+            return Err(wrong("a password here would be seen by every user; use publish.mqtt.password_file"));
+        }
+        Some((user, address)) => {
+            keys.push(("publish.mqtt.username", FlagValue::Text(user.to_owned())));
+            address
+        }
+        None => authority,
+    };
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (address, None),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() {
+        return Err(wrong("no host"));
+    }
+    keys.push(("publish.mqtt.host", FlagValue::Text(host.to_owned())));
+    if let Some(port) = port {
+        let port: u16 = port.parse().map_err(|_| wrong("the port is no number from 1 to 65535"))?;
+        keys.push(("publish.mqtt.port", FlagValue::Integer(port.into())));
+    }
+    if !prefix.is_empty() {
+        keys.push(("publish.mqtt.topic_prefix", FlagValue::Text(prefix.to_owned())));
+    }
+    Ok(keys)
+}
