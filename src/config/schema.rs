@@ -1,6 +1,6 @@
 //! Every key of the configuration, once: its type, its default, what it may be, and what it means.
 //!
-//! [`section!`] makes of each list a struct, its `Default` and the table of keys that `check` reads.
+//! `section!` makes of each list a struct, its `Default` and the table of keys that `check` reads.
 
 use std::time::Duration;
 

@@ -1,0 +1,53 @@
+# hardnetd: `make run` shows it working, `make test` proves it. `make help` lists the rest.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+
+# To build and run; then what the tests need besides: encoders, an RTSP server, a broker, systemd-analyze.
+RUN_PACKAGES = gcc libc6-dev make pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav
+TEST_PACKAGES = gstreamer1.0-tools gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev \
+	mosquitto mosquitto-clients systemd
+
+.PHONY: help deps deps-run build run test check fmt bench install uninstall clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## Install every system package that building, running and testing need
+	@./.ci/packages $(RUN_PACKAGES) $(TEST_PACKAGES)
+
+deps-run: ## Install the system packages that building and running need
+	@./.ci/packages $(RUN_PACKAGES)
+
+build: deps-run ## Build the program: target/release/hardnetd
+	$(CARGO) build --release --locked
+
+run: build ## Classify the built-in test stream: 100 results as JSON Lines
+	./target/release/hardnetd run --source test:ball --frames 100 --sink stdout
+
+test: deps ## Run every test
+	$(CARGO) test --locked
+
+check: deps ## Formatting, lints and documentation, warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+fmt: ## Format the sources
+	$(CARGO) fmt
+
+bench: deps-run ## Measure preprocessing and inference on this machine
+	$(CARGO) bench --locked --bench stages
+
+install: build ## Install program, unit and default configuration under $(DESTDIR)$(PREFIX) and /etc
+	install -D -m 755 target/release/hardnetd $(DESTDIR)$(PREFIX)/bin/hardnetd
+	install -D -m 644 systemd/hardnetd.service $(DESTDIR)/etc/systemd/system/hardnetd.service
+	sed -i 's|/usr/bin/hardnetd|$(PREFIX)/bin/hardnetd|' $(DESTDIR)/etc/systemd/system/hardnetd.service
+	test -e $(DESTDIR)/etc/hardnetd/hardnetd.toml || install -D -m 644 configs/default.toml $(DESTDIR)/etc/hardnetd/hardnetd.toml
+
+uninstall: ## Remove what install put there; the configuration stays
+	rm -f $(DESTDIR)$(PREFIX)/bin/hardnetd $(DESTDIR)/etc/systemd/system/hardnetd.service
+
+clean: ## Remove what was built
+	$(CARGO) clean

@@ -1,0 +1,200 @@
+//! What the tests of the whole program share: running it with a limit, reading its records, making
+//! media with real encoders.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "each test takes what it needs, and fails by panicking"
+)]
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longer than any test takes on a slow machine; a program that hangs is ended then.
+pub const LIMIT: Duration = Duration::from_secs(240);
+
+/// What a finished program left.
+pub struct Outcome {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or(-1)
+    }
+
+    /// The records on standard output, each checked against the published schema; any other line
+    /// is a failure.
+    pub fn records(&self) -> Vec<Value> {
+        assert_eq!(self.code(), 0, "{}", self.stderr);
+        records(&self.stdout)
+    }
+
+    /// The last line of standard error: the message of a failed program.
+    pub fn message(&self) -> &str {
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        self.stderr.trim_end()
+    }
+}
+
+/// The program, with logs off but for warnings, and without the machine's own configuration.
+pub fn hardnetd<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hardnetd"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HARDNETD_") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("NOTIFY_SOCKET").env_remove("CREDENTIALS_DIRECTORY").env_remove("JOURNAL_STREAM");
+    command
+}
+
+/// A started program that is killed when the test ends.
+pub struct Running {
+    pub child: Child,
+    stdout: Option<std::thread::JoinHandle<String>>,
+    stderr: Option<std::thread::JoinHandle<String>>,
+}
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
+        let stdout = child.stdout.take().map(reader);
+        let stderr = child.stderr.take().map(reader);
+        Self { child, stdout, stderr }
+    }
+
+    /// As `start`, leaving standard output to the test.
+    pub fn start_with_output(command: &mut Command) -> (Self, std::process::ChildStdout) {
+        let mut child = command.spawn().expect("the program starts");
+        let stdout = child.stdout.take().expect("a pipe");
+        let stderr = child.stderr.take().map(reader);
+        (Self { child, stdout: None, stderr }, stdout)
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    pub fn finish(mut self) -> Outcome {
+        let end = Instant::now() + LIMIT;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > end {
+                self.child.kill().unwrap();
+                panic!(
+                    "the program did not end: {}",
+                    self.stderr.take().map(|r| r.join().unwrap()).unwrap_or_default()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let text =
+            |reader: Option<std::thread::JoinHandle<String>>| reader.map(|r| r.join().unwrap()).unwrap_or_default();
+        Outcome { status, stdout: text(self.stdout.take()), stderr: text(self.stderr.take()) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn reader(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Runs the program to its end.
+pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Outcome {
+    Running::start(&mut hardnetd(arguments)).finish()
+}
+
+/// Parses lines of JSON and checks each against the schema of result records.
+pub fn records(lines: &str) -> Vec<Value> {
+    static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
+    let schema = SCHEMA.get_or_init(|| {
+        let schema = include_str!("../../assets/hardnetd.result.v1.schema.json");
+        jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap()
+    });
+    let check = |line: &str| {
+        let record: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        if let Err(error) = schema.validate(&record) {
+            panic!("{error}: {line}");
+        }
+        record
+    };
+    lines.lines().map(check).collect()
+}
+
+pub fn seqs(records: &[Value]) -> Vec<u64> {
+    records.iter().map(|record| record["seq"].as_u64().unwrap()).collect()
+}
+
+pub fn of_stream<'a>(records: &'a [Value], stream: &'a str) -> Vec<&'a Value> {
+    records.iter().filter(|record| record["stream"] == stream).collect()
+}
+
+/// Waits until `ready` gives something.
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < end, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("hardnetd-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// A file of the repository's test data.
+pub fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// Runs a GStreamer pipeline to its end: `text` up to the `filesink`, whose file is `path`.
+pub fn encode(text: &str, path: &Path) {
+    let log = File::create(path.with_extension("log")).unwrap();
+    let status = Command::new("gst-launch-1.0")
+        .arg("-q")
+        .args(text.split_whitespace())
+        .args(["!", "filesink"])
+        .arg(format!("location={}", path.display()))
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .status()
+        .expect("gst-launch-1.0 is installed");
+    assert!(status.success(), "{text}: {}", std::fs::read_to_string(path.with_extension("log")).unwrap());
+}
+
+/// A port of the loopback interface that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,270 @@
+//! Wrong input: one clear message, the right exit code, and no panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use common::{Outcome, Running, data, encode, folder, free_port, hardnetd, run};
+
+/// The program fails with `code`, says all of `parts`, and prints no result.
+fn fails(outcome: &Outcome, code: i32, parts: &[&str]) {
+    assert_eq!(outcome.code(), code, "{}", outcome.stderr);
+    for part in parts {
+        assert!(outcome.message().contains(part), "{part:?} is not in: {}", outcome.stderr);
+    }
+    assert_eq!(outcome.stdout, "");
+    let messages = outcome.stderr.lines().filter(|line| line.starts_with("hardnetd: ")).count();
+    assert!(messages <= 1, "{}", outcome.stderr);
+}
+
+fn config(folder: &Path, text: &str) -> String {
+    let path = folder.join("hardnetd.toml");
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_nearest_known_one() {
+    let folder = folder();
+    let path = config(folder.path(), "[inference]\nwrokers = 2\n");
+    fails(&run(["run", "-c", &path]), 78, &[&path, "inference.wrokers", "did you mean 'workers'"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_shown_with_what_is_allowed() {
+    let folder = folder();
+    let path = config(folder.path(), "[inference]\nworkers = \"two\"\n");
+    fails(&run(["run", "-c", &path]), 78, &[&path, "inference.workers = \"two\"", "a whole number from 1 to 256"]);
+}
+
+#[test]
+fn two_problems_in_one_file_are_both_reported() {
+    let folder = folder();
+    let path = config(folder.path(), "[model]\ntop = 0\n[[stream]]\nname = \"a\"\nsource = \"ftp://x\"\ncolour = 1\n");
+    let parts = ["3 problems", "model.top = 0", "unknown scheme 'ftp:'", "stream[0].colour"];
+    fails(&run(["run", "-c", &path]), 78, &parts);
+}
+
+#[test]
+fn a_syntax_error_is_shown_with_its_line() {
+    let folder = folder();
+    let path = config(folder.path(), "[model]\nname = \n");
+    fails(&run(["run", "-c", &path]), 78, &[&path, "line 2"]);
+}
+
+#[test]
+fn a_missing_or_unreadable_configuration_is_named() {
+    fails(&run(["run", "-c", "/nowhere/hardnetd.toml"]), 78, &["/nowhere/hardnetd.toml", "No such file"]);
+    let folder = folder();
+    let path = folder.path().to_str().unwrap().to_owned();
+    fails(&run(["run", "-c", &path]), 78, &[&path, "Is a directory"]);
+    let secret = config(folder.path(), "");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read(&secret).is_err() {
+        fails(&run(["run", "-c", &secret]), 78, &[&secret, "Permission denied"]);
+    }
+}
+
+#[test]
+fn a_missing_model_is_named_with_the_known_ones() {
+    let outcome = run(["run", "--model", "hardnet99", "--frames", "1"]);
+    fails(&outcome, 66, &["hardnet99", "hardnet39ds", "hardnet68ds", "hardnet68", "hardnet85"]);
+    fails(&run(["classify", "--model", "nowhere.onnx", "x.jpg"]), 66, &["nowhere.onnx"]);
+}
+
+#[test]
+fn a_missing_media_file_is_named() {
+    fails(&run(["run", "--source", "/nowhere/clip.mp4"]), 66, &["/nowhere/clip.mp4", "No such file"]);
+    let parts = ["is a folder", "images:"];
+    fails(&run(["run", "--source", data("photos").to_str().unwrap()]), 66, &parts);
+    fails(&run(["run", "--source", "images:/nowhere"]), 66, &["/nowhere", "No such file"]);
+    let folder = folder();
+    fails(&run(["run", "--source", &format!("images:{}", folder.path().display())]), 66, &["holds no pictures"]);
+}
+
+#[test]
+fn a_text_file_given_as_video_is_unusable_data() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    fs::write(&path, "This is a text, and a rather short one.\n".repeat(40)).unwrap();
+    fails(&run(["run", "--source", path.to_str().unwrap()]), 65, &[path.to_str().unwrap()]);
+    fs::write(&path, "").unwrap();
+    fails(&run(["run", "--source", path.to_str().unwrap()]), 65, &[path.to_str().unwrap()]);
+}
+
+#[test]
+fn a_file_without_pictures_is_unusable_data() {
+    let folder = folder();
+    let path = folder.path().join("sound.wav");
+    encode("audiotestsrc num-buffers=10 ! wavenc", &path);
+    fails(&run(["run", "--source", path.to_str().unwrap()]), 65, &["sound.wav", "no video"]);
+}
+
+#[test]
+fn a_truncated_mp4_is_unusable_data() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    let source = "videotestsrc num-buffers=60 ! video/x-raw,width=640,height=480,framerate=30/1 ! x264enc";
+    encode(&format!("{source} ! h264parse ! mp4mux"), &path);
+    let bytes = fs::read(&path).unwrap();
+    // The index stands at the end of such a file: half of it cannot be played at all.
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    fails(&run(["run", "--source", path.to_str().unwrap()]), 65, &["clip.mp4"]);
+
+    // With the index in front, what is there is classified before the end is reported.
+    encode(&format!("{source} ! h264parse ! mp4mux faststart=true"), &path);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() * 2 / 3]).unwrap();
+    let outcome = run(["run", "--source", path.to_str().unwrap()]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    let results = common::records(&outcome.stdout).len();
+    assert!((10..60).contains(&results), "{results} results");
+    assert!(outcome.message().contains("clip.mp4"), "{}", outcome.stderr);
+}
+
+#[test]
+fn an_unknown_scheme_or_pattern_is_a_usage_error_that_lists_the_known_ones() {
+    fails(&run(["run", "--source", "ftp://host/clip"]), 64, &["--source", "'ftp:'", "test:PATTERN", "rtsp://"]);
+    fails(&run(["run", "--source", "test:bal"]), 64, &["'bal'", "smpte", "ball"]);
+}
+
+#[test]
+fn a_number_of_frames_below_one_is_a_usage_error() {
+    let outcome = run(["run", "--frames", "0"]);
+    assert_eq!(outcome.code(), 64);
+    assert!(outcome.message().contains("--frames") && outcome.message().contains("1.."), "{}", outcome.stderr);
+    assert_eq!(run(["run", "--no-such-flag"]).code(), 64);
+    assert_eq!(run(Vec::<&str>::new()).code(), 64);
+}
+
+/// A plugin folder that holds only the plugins named.
+fn plugins(folder: &Path, names: &[&str]) {
+    let installed = std::process::Command::new("pkg-config")
+        .args(["--variable=pluginsdir", "gstreamer-1.0"])
+        .output()
+        .expect("pkg-config is installed");
+    let installed = String::from_utf8(installed.stdout).unwrap();
+    for name in names {
+        let file = format!("libgst{name}.so");
+        symlink(Path::new(installed.trim()).join(&file), folder.join(&file)).unwrap();
+    }
+}
+
+#[test]
+fn a_plugin_that_is_not_installed_is_named_with_its_package() {
+    let folder = folder();
+    let media = folder.path().join("clip.mp4");
+    let source = "videotestsrc num-buffers=3 ! video/x-raw,width=64,height=64,framerate=30/1 ! x264enc";
+    encode(&format!("{source} ! h264parse ! mp4mux"), &media);
+    let with = |names: &[&str], source: &str| {
+        let root = common::folder();
+        plugins(root.path(), names);
+        let mut command = hardnetd(["run", "--frames", "1", "--source", source]);
+        command.env("GST_PLUGIN_SYSTEM_PATH_1_0", root.path()).env("GST_REGISTRY", root.path().join("registry.bin"));
+        command.env_remove("GST_PLUGIN_PATH_1_0").env_remove("GST_PLUGIN_PATH");
+        Running::start(&mut command).finish()
+    };
+    let basic = ["coreelements", "app", "videoconvertscale", "typefindfunctions", "playback", "videofilter"];
+    fails(&with(&["coreelements"], "test:ball"), 69, &["'videotestsrc'", "gstreamer1.0-plugins-base"]);
+    fails(&with(&basic, "rtsp://127.0.0.1:1/x"), 69, &["'rtspsrc'", "gstreamer1.0-plugins-good"]);
+    let media = media.to_str().unwrap();
+    fails(&with(&basic, media), 69, &["Quicktime", "gstreamer1.0-plugins-good"]);
+    let without_decoder: Vec<&str> = basic.into_iter().chain(["isomp4", "videoparsersbad"]).collect();
+    fails(&with(&without_decoder, media), 69, &["H.264", "gstreamer1.0-libav"]);
+}
+
+#[test]
+fn a_camera_that_refuses_the_connection_is_unavailable() {
+    let address = format!("rtsp://me:secret@127.0.0.1:{}/camera", free_port());
+    let outcome = run(["run", "--source", &address]);
+    fails(&outcome, 69, &["127.0.0.1", "me:***@"]);
+    assert!(!outcome.stderr.contains("secret"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_camera_that_accepts_and_says_nothing_is_given_up_in_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = folder();
+    let text = format!(
+        "[[stream]]\nname = \"mute\"\nsource = \"rtsp://{}/x\"\nstart_timeout_s = 0.5\n",
+        listener.local_addr().unwrap()
+    );
+    let outcome = run(["run", "-c", &config(folder.path(), &text)]);
+    fails(&outcome, 69, &["mute", "rtsp://127.0.0.1"]);
+}
+
+#[test]
+fn a_picture_that_is_none_is_unusable_data() {
+    let folder = folder();
+    let path = folder.path().join("photo.jpg");
+    fs::write(&path, "not a picture").unwrap();
+    let path = path.to_str().unwrap();
+    fails(&run(["classify", path]), 65, &[path, "JPEG or PNG"]);
+    let bytes = fs::read(data("photos/coffee.jpg")).unwrap();
+    fs::write(path, &bytes[..200]).unwrap();
+    fails(&run(["classify", path]), 65, &[path]);
+    fails(&run(["classify", "/nowhere.jpg"]), 66, &["/nowhere.jpg", "No such file"]);
+    fails(&run(["classify", folder.path().to_str().unwrap()]), 66, &["directory"]);
+}
+
+#[test]
+fn a_picture_of_one_pixel_is_too_small() {
+    let folder = folder();
+    let path = folder.path().join("dot.png");
+    image::RgbImage::new(1, 1).save(&path).unwrap();
+    let path = path.to_str().unwrap();
+    fails(&run(["classify", path]), 65, &[path, "1×1", "at least"]);
+    let outcome = run(["run", "--source", &format!("images:{}", folder.path().display())]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("1×1"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_closed_standard_output_is_an_error() {
+    let mut command = hardnetd(["run", "--source", "test:ball?live=false", "--sink", "stdout"]);
+    let (running, output) = Running::start_with_output(&mut command);
+    drop(output);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 74, "{}", outcome.stderr);
+    assert!(outcome.message().contains("standard output"), "{}", outcome.stderr);
+    assert!(outcome.message().contains("Broken pipe"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_full_disk_behind_standard_output_is_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = hardnetd(["run", "--source", "test:ball?live=false"]);
+    command.stdout(full);
+    let outcome = Running::start(&mut command).finish();
+    assert_eq!(outcome.code(), 74, "{}", outcome.stderr);
+    assert!(outcome.message().contains("the disk is full"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_core_that_does_not_exist_is_named() {
+    let folder = folder();
+    let path = config(folder.path(), "[inference]\ncores = [1000]\n");
+    fails(&run(["run", "-c", &path]), 78, &["inference.cores", "1000", "it may use"]);
+}
+
+#[test]
+fn a_missing_password_file_is_named() {
+    let folder = folder();
+    let path = config(
+        folder.path(),
+        "[publish.mqtt]\nenabled = true\nusername = \"me\"\npassword_file = \"/nowhere/secret\"\n",
+    );
+    fails(&run(["run", "-c", &path]), 78, &["publish.mqtt.password_file", "/nowhere/secret"]);
+}
+
+#[test]
+fn a_sink_that_is_not_understood_is_a_usage_error() {
+    fails(&run(["run", "--sink", "kafka://x"]), 64, &["kafka://x", "mqtt://"]);
+    let outcome = run(["run", "--sink", "mqtt://me:secret@host"]);
+    fails(&outcome, 64, &["password_file"]);
+    assert!(!outcome.stderr.contains("secret@"), "{}", outcome.stderr);
+    fails(&run(["run", "--sink", "mqtt://host:x"]), 64, &["port"]);
+}

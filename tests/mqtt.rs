@@ -1,0 +1,265 @@
+//! Results to a real Mosquitto, which comes, goes and is killed.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{Running, folder, free_port, hardnetd, wait_for};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+/// A broker of the test's own.
+struct Broker {
+    folder: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Broker {
+    fn start(extra: &str) -> Self {
+        let (folder, port) = (folder(), free_port());
+        let text = format!("listener {port} 127.0.0.1\n{extra}\n");
+        fs::write(folder.path().join("mosquitto.conf"), text).unwrap();
+        let child = Self::launch(folder.path(), port);
+        Self { folder, port, child }
+    }
+
+    fn launch(folder: &Path, port: u16) -> Child {
+        let log = fs::File::create(folder.join("mosquitto.log")).unwrap();
+        let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+        let child = Command::new(program)
+            .arg("-c")
+            .arg(folder.join("mosquitto.conf"))
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("mosquitto is installed");
+        wait_for("the broker", || TcpStream::connect(("127.0.0.1", port)).ok());
+        child
+    }
+
+    fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn restart(&mut self) {
+        self.child = Self::launch(self.folder.path(), self.port);
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Everything that is published, as `topic payload`, with the retain flag before it.
+struct Subscriber {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Subscriber {
+    fn start(port: u16, login: &[&str]) -> Self {
+        let mut child = Command::new("mosquitto_sub")
+            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "#", "-q", "1", "-F", "%r %t %p"])
+            .args(login)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("mosquitto-clients is installed");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (output, kept) = (child.stdout.take().unwrap(), Arc::clone(&lines));
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Waits for a message that begins so after its retain flag, and returns the rest.
+    fn wait(&self, start: &str) -> String {
+        let of = |line: &String| line.split_once(' ')?.1.strip_prefix(start).map(str::to_owned);
+        wait_for(start, || self.lines().iter().find_map(of))
+    }
+
+    fn results(&self) -> usize {
+        self.lines().iter().filter(|line| line.contains("/result ")).count()
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The daemon on a live source, with small pictures and a short way back to the broker.
+fn daemon(folder: &TempDir, port: u16, extra: &str) -> Running {
+    let path = folder.path().join("hardnetd.toml");
+    let text = format!(
+        "[device]\nname = \"pi\"\n[[stream]]\nname = \"door\"\nsource = \"test:ball?size=64x64\"\n\
+         [publish.stdout]\nenabled = false\n\
+         [publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {port}\nretry_max_s = 1.0\n{extra}\n"
+    );
+    fs::write(&path, text).unwrap();
+    let mut command = hardnetd(["run", "-c", path.to_str().unwrap()]);
+    Running::start(&mut command)
+}
+
+/// The messages of `topic` that a new subscriber gets: what is retained.
+fn retained(port: u16, topic: &str) -> String {
+    let output = Command::new("mosquitto_sub")
+        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", topic, "-C", "1", "-W", "10", "-F", "%r %p"])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Resident memory in kilobytes (proc(5), status, VmRSS).
+fn resident_kb(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_subscriber_sees_results_and_states_and_a_clean_end() {
+    let broker = Broker::start("allow_anonymous true");
+    let folder = folder();
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let running = daemon(&folder, broker.port, "qos = 1");
+    subscriber.wait("hardnetd/pi/status online");
+    subscriber.wait("hardnetd/pi/door/status online");
+    let record = subscriber.wait("hardnetd/pi/door/result ");
+    assert_eq!(common::records(&record)[0]["stream"], "door");
+    assert_eq!(retained(broker.port, "hardnetd/pi/status"), "1 online");
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    subscriber.wait("hardnetd/pi/status stopped");
+    assert_eq!(retained(broker.port, "hardnetd/pi/status"), "1 stopped");
+    assert_eq!(retained(broker.port, "hardnetd/pi/door/status"), "1 offline");
+}
+
+#[test]
+fn a_killed_daemon_is_offline_by_its_last_will() {
+    let broker = Broker::start("allow_anonymous true");
+    let folder = folder();
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let running = daemon(&folder, broker.port, "");
+    subscriber.wait("hardnetd/pi/door/result ");
+    running.signal(Signal::KILL);
+    subscriber.wait("hardnetd/pi/status offline");
+    assert_eq!(retained(broker.port, "hardnetd/pi/status"), "1 offline");
+}
+
+#[test]
+fn a_broker_that_restarts_is_reconnected_to_and_memory_stays_bounded() {
+    let mut broker = Broker::start("allow_anonymous true");
+    let folder = folder();
+    let running = daemon(&folder, broker.port, "queue = 20");
+    let first = Subscriber::start(broker.port, &[]);
+    first.wait("hardnetd/pi/door/result ");
+    drop(first);
+    broker.stop();
+    std::thread::sleep(Duration::from_secs(2));
+    let before = resident_kb(running.pid());
+    // Far more results than the queue holds.
+    std::thread::sleep(Duration::from_secs(6));
+    let grown = resident_kb(running.pid()).saturating_sub(before);
+    assert!(grown < 4096, "{grown} kB more while the broker was away");
+    broker.restart();
+    let second = Subscriber::start(broker.port, &[]);
+    second.wait("hardnetd/pi/status online");
+    wait_for("results after the restart", || (second.results() > 30).then_some(()));
+    wait_for("the stream's state", || {
+        second.lines().iter().any(|line| line.ends_with("hardnetd/pi/door/status online")).then_some(())
+    });
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().code(), 0);
+    second.wait("hardnetd/pi/status stopped");
+}
+
+#[test]
+fn a_broker_that_is_away_never_stops_classification() {
+    let outcome = common::run([
+        "run",
+        "--source",
+        "test:ball?frames=20&live=false",
+        "--sink",
+        "stdout",
+        "--sink",
+        &format!("mqtt://127.0.0.1:{}", free_port()),
+    ]);
+    assert_eq!(common::records(&outcome.stdout).len(), 20, "{}", outcome.stderr);
+    assert_eq!(outcome.code(), 69, "what could not be sent is an error: {}", outcome.stderr);
+    assert!(outcome.stderr.contains("did not take"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_stop_while_the_broker_is_away_is_clean_and_quick() {
+    let folder = folder();
+    let running = daemon(&folder, free_port(), "");
+    std::thread::sleep(Duration::from_secs(2));
+    let stopped = std::time::Instant::now();
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(stopped.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_login_comes_from_the_password_file_and_a_refusal_is_told() {
+    let keys = folder();
+    let passwords = keys.path().join("passwords");
+    let made = Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&passwords).args(["me", "secret"]).status();
+    assert!(made.unwrap().success());
+    let broker = Broker::start(&format!("allow_anonymous false\npassword_file {}", passwords.display()));
+    let password = keys.path().join("password");
+    let login = format!("username = \"me\"\npassword_file = \"{}\"", password.display());
+
+    fs::write(&password, "secret\n").unwrap();
+    let folder = folder();
+    let subscriber = Subscriber::start(broker.port, &["-u", "me", "-P", "secret"]);
+    let running = daemon(&folder, broker.port, &login);
+    subscriber.wait("hardnetd/pi/door/result ");
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().code(), 0);
+
+    fs::write(&password, "wrong\n").unwrap();
+    let running = daemon(&folder, broker.port, &login);
+    std::thread::sleep(Duration::from_secs(2));
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("refuses"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("wrong"), "{}", outcome.stderr);
+}
+
+#[test]
+fn many_results_are_all_delivered_before_the_end() {
+    let broker = Broker::start("allow_anonymous true\nmax_queued_messages 0");
+    let subscriber = Subscriber::start(broker.port, &[]);
+    std::thread::sleep(Duration::from_millis(500));
+    let sink = format!("mqtt://127.0.0.1:{}/site/cameras", broker.port);
+    let outcome = common::run(["run", "--source", "test:ball?frames=40&live=false&size=64x64", "--sink", &sink]);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    wait_for("all results", || (subscriber.results() == 40).then_some(()));
+    let stopped = |line: &String| line.starts_with("0 site/cameras/") && line.ends_with("/status stopped");
+    wait_for("the clean end", || subscriber.lines().iter().any(stopped).then_some(()));
+}

@@ -1,0 +1,170 @@
+//! The program as a service: signals, systemd's protocol, threads and cores.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Running, folder, hardnetd, wait_for};
+use rustix::process::Signal;
+
+/// Comm and allowed CPUs of every thread (proc(5), status).
+fn threads(pid: i32) -> Vec<(String, String)> {
+    let mut threads = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_once(':').unwrap().1.trim().to_owned()
+        };
+        threads.push((field("Name"), field("Cpus_allowed_list")));
+    }
+    threads
+}
+
+/// Cores that this process may use.
+fn cores() -> Vec<usize> {
+    let set = rustix::thread::sched_getaffinity(None).unwrap();
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
+}
+
+#[test]
+fn inference_threads_run_on_their_cores_and_every_thread_has_a_name() {
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let core = *cores().last().unwrap();
+    let text = format!("[[stream]]\nname = \"door\"\nsource = \"test:ball\"\n[inference]\ncores = [{core}]\n");
+    fs::write(&config, text).unwrap();
+    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    let seen = wait_for("the streaming thread", || {
+        let threads = threads(running.pid());
+        threads.iter().any(|(name, _)| name.contains("source:src")).then_some(threads)
+    });
+    let inference: Vec<_> = seen.iter().filter(|(name, _)| name.starts_with("infer-")).collect();
+    assert_eq!(inference, [&("infer-0".to_owned(), core.to_string())]);
+    for name in ["publish", "signals", "cap-door"] {
+        assert!(seen.iter().any(|(thread, _)| thread == name), "{name} is not among {seen:?}");
+    }
+    let unnamed = seen.iter().filter(|(name, _)| name.is_empty() || name == "hardnetd").count();
+    assert_eq!(unnamed, 1, "only the main thread carries the program's name: {seen:?}");
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().code(), 0);
+}
+
+#[test]
+fn two_workers_share_the_cores_out() {
+    let cores = cores();
+    if cores.len() < 2 {
+        return;
+    }
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let text = format!(
+        "[[stream]]\nname = \"a\"\n[[stream]]\nname = \"b\"\n[inference]\nworkers = 2\ncores = [{}, {}]\n",
+        cores[1], cores[0]
+    );
+    fs::write(&config, text).unwrap();
+    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    let of = |worker: &str| {
+        wait_for(worker, || {
+            let allowed = threads(running.pid()).into_iter().find(|(name, _)| name == worker)?.1;
+            (allowed.parse() == Ok(cores[0]) || allowed.parse() == Ok(cores[1])).then_some(allowed)
+        })
+    };
+    assert_eq!((of("infer-0"), of("infer-1")), (cores[1].to_string(), cores[0].to_string()));
+}
+
+#[test]
+fn a_stop_at_full_load_is_quick_and_leaves_whole_lines() {
+    for (signal, source) in
+        [(Signal::TERM, "test:ball?live=false"), (Signal::INT, "test:ball"), (Signal::TERM, "test:snow?size=1920x1080")]
+    {
+        let folder = folder();
+        let path = folder.path().join("results.jsonl");
+        let mut command = hardnetd(["run", "--source", source, "--source", source, "--model", "hardnet68ds"]);
+        command.stdout(fs::File::create(&path).unwrap());
+        let running = Running::start(&mut command);
+        wait_for("results", || (fs::read_to_string(&path).ok()?.lines().count() >= 5).then_some(()));
+        let asked = Instant::now();
+        running.signal(signal);
+        let outcome = running.finish();
+        let took = asked.elapsed();
+        assert_eq!(outcome.code(), 0, "{source}: {}", outcome.stderr);
+        assert!(took < Duration::from_secs(2), "{source}: {took:?}");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.ends_with("}\n"), "{source}");
+        common::records(&text);
+        assert!(!outcome.stderr.contains("without finishing"), "{source}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_reader_that_stands_still_does_not_hold_up_a_stop() {
+    let mut command = hardnetd(["run", "--source", "test:ball?live=false&size=64x64"]);
+    let (running, output) = Running::start_with_output(&mut command);
+    // Longer than it takes to fill the pipe.
+    std::thread::sleep(Duration::from_secs(8));
+    let asked = Instant::now();
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    drop(output);
+}
+
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    fs::write(&config, "[device]\nstop_timeout_s = 60\n").unwrap();
+    let mut command = hardnetd(["run", "-c", config.to_str().unwrap(), "--source", "test:ball?live=false&size=64x64"]);
+    let (running, output) = Running::start_with_output(&mut command);
+    std::thread::sleep(Duration::from_secs(8));
+    running.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(300));
+    let asked = Instant::now();
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 128 + 15);
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    drop(output);
+}
+
+#[test]
+fn systemd_is_told_ready_status_and_stopping() {
+    let folder = folder();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(common::LIMIT)).unwrap();
+    let mut command = hardnetd(["run", "--source", "test:ball?size=64x64"]);
+    command.env("NOTIFY_SOCKET", &path);
+    let running = Running::start(&mut command);
+    let next = || {
+        let mut buffer = [0; 1024];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert!(next().contains("READY=1"));
+    let status = next();
+    assert!(status.starts_with("STATUS=1 streams, ") && status.contains("results/s"), "{status}");
+    running.signal(Signal::TERM);
+    assert!(std::iter::repeat_with(next).take(3).any(|message| message.contains("STOPPING=1")));
+    assert_eq!(running.finish().code(), 0);
+}
+
+#[test]
+fn the_unit_is_what_systemd_expects() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/hardnetd.service");
+    let text = fs::read_to_string(unit).unwrap();
+    assert!(text.contains("Type=notify\n"));
+    let folder = folder();
+    let copy = folder.path().join("hardnetd.service");
+    fs::write(&copy, text.replace("/usr/bin/hardnetd", env!("CARGO_BIN_EXE_hardnetd"))).unwrap();
+    let outcome = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output().unwrap();
+    let said = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success() && !said.contains("hardnetd.service"), "{said}");
+}

@@ -1,0 +1,175 @@
+//! Every kind of source, through the whole program, with real encoders and a real RTSP server.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::Path;
+
+use common::{data, encode, folder, of_stream, run, seqs};
+
+/// Encodes the moving ball, 1080p, 30 frames a second.
+fn clip(path: &Path, frames: u32, encoder: &str) {
+    let source =
+        format!("videotestsrc pattern=ball num-buffers={frames} ! video/x-raw,width=1920,height=1080,framerate=30/1");
+    encode(&format!("{source} ! {encoder}"), path);
+}
+
+const H264: &str = "x264enc speed-preset=ultrafast bframes=2 key-int-max=60 ! h264parse ! mp4mux";
+
+fn every_frame_in_order(name: &str, encoder: &str) {
+    let folder = folder();
+    let path = folder.path().join(name);
+    clip(&path, 300, encoder);
+    let outcome = run(["run", "--source", path.to_str().unwrap()]);
+    assert_eq!(seqs(&outcome.records()), (0..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_test_pattern_prints_exactly_the_frames_asked_for() {
+    let outcome = run(["run", "--source", "test:ball", "--frames", "50", "--sink", "stdout"]);
+    let records = outcome.records();
+    assert_eq!(records.len(), 50);
+    assert!(
+        records.iter().all(|record| record["model"]["trained"] == false && record["model"]["name"] == "hardnet39ds")
+    );
+    assert!(records.iter().all(|record| record["top"].as_array().unwrap().len() == 5));
+    assert!(records[0]["top"][0]["label"].as_str().unwrap().starts_with("class "));
+}
+
+#[test]
+fn an_h264_mp4_gives_every_frame_in_order() {
+    every_frame_in_order("clip.mp4", H264);
+}
+
+#[test]
+fn a_motion_jpeg_avi_gives_every_frame_in_order() {
+    every_frame_in_order("clip.avi", "jpegenc ! avimux");
+}
+
+#[test]
+fn a_vp9_webm_gives_every_frame_in_order() {
+    every_frame_in_order("clip.webm", "vp9enc deadline=1 cpu-used=8 threads=2 ! webmmux");
+}
+
+#[test]
+fn a_folder_of_pictures_gives_every_picture_in_the_order_of_names() {
+    let folder = folder();
+    for name in ["b.JPG", "a.jpg", "c.jpeg"] {
+        std::fs::copy(data("photos/coffee.jpg"), folder.path().join(name)).unwrap();
+    }
+    std::fs::copy(data("photos/rocket.jpg"), folder.path().join("a.jpg")).unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "not a picture").unwrap();
+    let records = run(["run", "--source", &format!("images:{}", folder.path().display())]).records();
+    assert_eq!(seqs(&records), [0, 1, 2]);
+    assert_ne!(records[0]["top"], records[1]["top"], "the rocket comes first");
+    assert_eq!(records[1]["top"], records[2]["top"], "the same picture twice");
+}
+
+#[test]
+fn a_broken_picture_in_a_folder_is_named_and_the_others_are_classified() {
+    let folder = folder();
+    std::fs::copy(data("photos/coffee.jpg"), folder.path().join("a.jpg")).unwrap();
+    std::fs::write(folder.path().join("b.jpg"), "not a picture").unwrap();
+    std::fs::copy(data("photos/coffee.jpg"), folder.path().join("c.jpg")).unwrap();
+    let outcome = run(["run", "--source", &format!("images:{}", folder.path().display())]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert_eq!(seqs(&common::records(&outcome.stdout)), [0, 1]);
+    assert!(outcome.message().contains("b.jpg"), "{}", outcome.stderr);
+    assert!(outcome.message().contains("1 of 3 pictures"), "{}", outcome.stderr);
+}
+
+#[test]
+fn two_streams_at_once_give_the_results_of_both() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    clip(&path, 20, H264);
+    let outcome = run(["run", "--source", path.to_str().unwrap(), "--source", "test:snow?frames=15&live=false"]);
+    let records = outcome.records();
+    let of = |stream| seqs(&of_stream(&records, stream).into_iter().cloned().collect::<Vec<_>>());
+    assert_eq!(of("stream-1"), (0..20).collect::<Vec<_>>());
+    assert_eq!(of("stream-2"), (0..15).collect::<Vec<_>>());
+}
+
+#[test]
+fn two_workers_keep_the_order_of_each_stream() {
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    std::fs::write(
+        &config,
+        "[[stream]]\nname = \"a\"\nsource = \"test:ball?frames=10&live=false\"\n\
+         [[stream]]\nname = \"b\"\nsource = \"test:bar?frames=10&live=false\"\n\
+         [inference]\nworkers = 2\n",
+    )
+    .unwrap();
+    let records = run(["run", "-c", config.to_str().unwrap()]).records();
+    for stream in ["a", "b"] {
+        let of = of_stream(&records, stream).into_iter().cloned().collect::<Vec<_>>();
+        assert_eq!(seqs(&of), (0..10).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn every_test_pattern_can_be_classified() {
+    for pattern in hardnetd::capture::PATTERNS {
+        let source = format!("test:{pattern}?frames=1&live=false&size=64x64");
+        assert_eq!(run(["run", "--source", &source]).records().len(), 1, "{pattern}");
+    }
+}
+
+#[test]
+fn every_pixel_format_of_a_source_gives_the_same_classes() {
+    let top = |format: &str| {
+        let source = format!("test:smpte?frames=1&live=false&size=320x240&format={format}");
+        run(["run", "--source", &source]).records()[0]["top"][0]["index"].clone()
+    };
+    let expected = top("RGB");
+    for format in ["NV12", "I420", "YUY2", "BGRx", "UYVY", "Y444", "I420_10LE", "AYUV64"] {
+        assert_eq!(top(format), expected, "{format}");
+    }
+}
+
+#[test]
+fn a_rate_cap_leaves_frames_out_at_the_source() {
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let stream = "[[stream]]\nname = \"slow\"\nsource = \"test:ball?frames=60&live=false\"\nmax_fps = 5\n";
+    std::fs::write(&config, stream).unwrap();
+    let records = run(["run", "-c", config.to_str().unwrap()]).records();
+    assert!((9..=12).contains(&records.len()), "60 frames at 30 per second, capped to 5: {}", records.len());
+    assert!(records.iter().all(|record| record["dropped"] == 0));
+}
+
+/// Writes "shown turned by a quarter" into the track header of a QuickTime file
+/// (ISO/IEC 14496-12, 8.3.2, the matrix).
+fn turn(movie: &mut [u8]) {
+    const PLAIN: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
+    const TURNED: [u32; 9] = [0, 0x1_0000, 0, 0xffff_0000, 0, 0, 0, 0, 0x4000_0000];
+    let bytes = |matrix: [u32; 9]| matrix.map(u32::to_be_bytes).concat();
+    let header = movie.windows(4).position(|name| name == b"tkhd").unwrap();
+    let at = header + movie[header..].windows(36).position(|window| window == bytes(PLAIN)).unwrap();
+    movie[at..at + 36].copy_from_slice(&bytes(TURNED));
+}
+
+#[test]
+fn a_file_that_was_filmed_upright_is_classified_upright() {
+    let folder = folder();
+    let path = folder.path().join("clip.mov");
+    let source = "videotestsrc pattern=smpte num-buffers=2 ! video/x-raw,width=640,height=480,framerate=30/1";
+    encode(&format!("{source} ! jpegenc ! qtmux"), &path);
+    let format = || {
+        let outcome = run(["run", "--source", path.to_str().unwrap()]);
+        assert_eq!(outcome.records().len(), 2);
+        outcome.stderr
+    };
+    assert!(format().contains("width=(int)640, height=(int)480"));
+    let mut movie = std::fs::read(&path).unwrap();
+    turn(&mut movie);
+    std::fs::write(&path, movie).unwrap();
+    assert!(format().contains("width=(int)480, height=(int)640"));
+}
+
+#[test]
+fn frames_keep_the_format_that_the_decoder_gave_them() {
+    let outcome = run(["run", "-v", "--source", "test:ball?frames=1&live=false&format=YUY2"]);
+    assert!(outcome.stderr.contains("format=(string)YUY2"), "{}", outcome.stderr);
+}
