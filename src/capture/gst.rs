@@ -355,18 +355,25 @@ fn failure(error: &glib::Error) -> Error {
         // What is missing for video has been said by a message before; this is about something else.
         return Error::NoVideo;
     }
-    let exit = if let Some(resource) = error.kind::<gst::ResourceError>() {
+    let (advice, exit) = if let Some(resource) = error.kind::<gst::ResourceError>() {
         match resource {
-            gst::ResourceError::NotFound => Exit::NoInput,
-            gst::ResourceError::NotAuthorized => Exit::NoPermission,
-            _ => Exit::Unavailable,
+            gst::ResourceError::NotFound => ("check the path", Exit::NoInput),
+            gst::ResourceError::NotAuthorized => {
+                ("set stream.username and stream.password_file, or check them", Exit::NoPermission)
+            }
+            _ => ("check that the address is right and that something answers there", Exit::Unavailable),
         }
-    } else if error.kind::<gst::StreamError>().is_some() {
-        Exit::Data
+    } else if let Some(stream) = error.kind::<gst::StreamError>() {
+        match stream {
+            gst::StreamError::WrongType | gst::StreamError::TypeNotFound => {
+                ("expected a media file that GStreamer knows", Exit::Data)
+            }
+            _ => ("the data may be damaged or cut off", Exit::Data),
+        }
     } else {
-        Exit::Internal
+        ("see the log of GStreamer with GST_DEBUG=3", Exit::Internal)
     };
-    Error::Failed { message: error.message().trim_end_matches('.').to_owned(), exit }
+    Error::Failed { message: error.message().trim_end_matches('.').to_owned(), advice, exit }
 }
 
 #[cfg(test)]

@@ -115,10 +115,12 @@ pub enum Error {
         message: String,
     },
     /// The pipeline failed.
-    #[error("{message}")]
+    #[error("{message} ({advice})")]
     Failed {
         /// GStreamer's message.
         message: String,
+        /// What to do.
+        advice: &'static str,
         /// What kind of failure it is.
         exit: Exit,
     },

@@ -22,7 +22,7 @@ Examples:
   hardnetd classify photo.jpg                      classify a picture
   hardnetd config default > hardnetd.toml          start a configuration of your own
 
-Exit codes: 0 done, 64 usage, 65 unusable data, 66 missing input, 69 something needed is unavailable,
+Exit codes: 0 done, 64 wrong usage, 65 unusable data, 66 missing input, 69 unavailable,
 70 internal fault, 74 input or output failed, 77 not permitted, 78 wrong configuration.";
 
 /// Classifies camera streams on small computers with HarDNet.

@@ -41,11 +41,15 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "M")]
     model: Option<String>,
     /// End each stream after N results.
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one)]
     frames: Option<u64>,
     /// Where results go, instead of the configured sinks; may be repeated.
     #[arg(long, value_name = "SINK")]
     sink: Vec<String>,
+}
+
+fn at_least_one(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number, 1 or more".into())
 }
 
 /// Loads the configuration, with the sources that this program knows.
