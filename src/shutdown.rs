@@ -106,6 +106,12 @@ impl<T> Thread<T> {
         &self.done
     }
 
+    /// Whether the thread has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.done.try_recv(), Err(TryRecvError::Disconnected))
+    }
+
     /// Waits for the end until `deadline` (for ever where there is none) and takes the outcome.
     ///
     /// # Errors

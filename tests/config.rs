@@ -121,7 +121,7 @@ fn values_that_do_not_fit_together_are_reported() {
         ("[[stream]]\nname = \"a b\"\n", "expected 1 to 64 letters"),
         ("model = 3\n", "written [model]"),
         ("[stream]\nname = \"a\"\n", "[[stream]] sections"),
-        ("[[stream]]\nrtsp_transport = \"smoke\"\n", "\"auto\", \"tcp\", \"udp\""),
+        ("[[stream]]\nrtsp_transport = \"smoke\"\n", "\"tcp\", \"udp\", \"auto\""),
     ] {
         fs::write(&file, text).unwrap();
         let outcome = run(["config", "check", "-c", file.to_str().unwrap()]);

@@ -60,7 +60,7 @@ fn a_missing_or_unreadable_configuration_is_named() {
     fails(&run(["run", "-c", "/nowhere/hardnetd.toml"]), 78, &["/nowhere/hardnetd.toml", "No such file"]);
     let folder = folder();
     let path = folder.path().to_str().unwrap().to_owned();
-    fails(&run(["run", "-c", &path]), 78, &[&path, "Is a directory"]);
+    fails(&run(["run", "-c", &path]), 78, &[&path, "is a directory"]);
     let secret = config(folder.path(), "");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(&secret).is_err() {
@@ -267,4 +267,62 @@ fn a_sink_that_is_not_understood_is_a_usage_error() {
     fails(&outcome, 64, &["password_file"]);
     assert!(!outcome.stderr.contains("secret@"), "{}", outcome.stderr);
     fails(&run(["run", "--sink", "mqtt://host:x"]), 64, &["port"]);
+}
+
+#[test]
+fn a_full_disk_behind_the_log_does_not_stop_classification() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = hardnetd(["run", "--source", "test:ball?frames=3&live=false", "-v"]);
+    command.stderr(full);
+    assert_eq!(Running::start(&mut command).finish().records().len(), 3);
+}
+
+#[test]
+fn passwords_are_never_printed() {
+    let folder = folder();
+    let file = |text: &str| config(folder.path(), text);
+    let unclosed = file("[[stream]]\nname = \"a\"\nsource = \"rtsp://me:hunter2@camera/1\n");
+    let query = "rtsp://127.0.0.1:1/user=me&password=hunter2&channel=1";
+    for arguments in [
+        vec!["config", "check", "-c", &unclosed],
+        vec!["run", "--source", "rtsp:/me:hunter2@camera/1"],
+        vec!["run", "--source", "rtmp:me:hunter2@camera/1"],
+        vec!["run", "rtsp://me:hunter2@camera/1"],
+        vec!["run", "-vv", "--source", query],
+        vec!["run", "-v", "--source", "rtsp://me:hunter2@127.0.0.1:1/x"],
+    ] {
+        let outcome = run(&arguments);
+        assert_ne!(outcome.code(), 0, "{arguments:?}");
+        assert!(!outcome.stderr.contains("hunter2"), "{arguments:?}: {}", outcome.stderr);
+    }
+    let syntax = run(["config", "check", "-c", &unclosed]);
+    assert!(syntax.stderr.contains("line 3"), "{}", syntax.stderr);
+}
+
+#[test]
+fn a_pipe_where_a_file_is_expected_is_refused_at_once() {
+    let folder = folder();
+    let pipe = folder.path().join("pipe.jpg");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = pipe.to_str().unwrap();
+    fails(&run(["run", "--source", pipe]), 66, &[pipe, "not a regular file"]);
+    fails(&run(["classify", pipe]), 66, &[pipe, "not a regular file"]);
+    fails(&run(["run", "-c", pipe]), 78, &[pipe, "not a regular file"]);
+    fails(&run(["run", "-c", "/dev/zero"]), 78, &["/dev/zero", "not a regular file"]);
+}
+
+#[test]
+fn bytes_after_the_end_of_a_file_do_no_harm() {
+    let folder = folder();
+    let path = folder.path().join("clip.mkv");
+    let source = "videotestsrc num-buffers=5 ! video/x-raw,width=64,height=64,framerate=30/1 ! x264enc";
+    encode(&format!("{source} ! h264parse ! matroskamux"), &path);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, [bytes.as_slice(), b"junk after the end, 29 bytes."].concat()).unwrap();
+    assert_eq!(run(["run", "--source", path.to_str().unwrap()]).records().len(), 5);
+}
+
+#[test]
+fn an_unknown_pixel_format_is_a_usage_error() {
+    fails(&run(["run", "--source", "test:ball?format=nv12"]), 64, &["format=nv12", "NV12"]);
 }

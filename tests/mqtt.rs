@@ -263,3 +263,28 @@ fn many_results_are_all_delivered_before_the_end() {
     let stopped = |line: &String| line.starts_with("0 site/cameras/") && line.ends_with("/status stopped");
     wait_for("the clean end", || subscriber.lines().iter().any(stopped).then_some(()));
 }
+
+#[test]
+fn a_stop_with_more_work_in_flight_than_time_still_ends_in_order() {
+    let broker = Broker::start("allow_anonymous true");
+    let folder = folder();
+    let path = folder.path().join("hardnetd.toml");
+    let mut text = format!(
+        "[device]\nname = \"pi\"\n[model]\nname = \"hardnet68\"\n[publish.mqtt]\nenabled = true\nport = {}\n",
+        broker.port
+    );
+    // Sixteen inferences in the queues take far longer than a stop may.
+    for stream in 0..16 {
+        text.push_str(&format!("[[stream]]\nname = \"s{stream}\"\nsource = \"test:ball?size=64x64&fps=5\"\n"));
+    }
+    fs::write(&path, text).unwrap();
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let running = Running::start(&mut hardnetd(["run", "-c", path.to_str().unwrap()]));
+    wait_for("results", || (subscriber.results() > 3).then_some(()));
+    let asked = std::time::Instant::now();
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert_eq!(retained(broker.port, "hardnetd/pi/status"), "1 stopped", "{}", outcome.stderr);
+}

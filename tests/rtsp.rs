@@ -6,10 +6,18 @@ mod common;
 use common::{hardnetd, run, seqs};
 use gstreamer_rtsp_server::gst::{self, glib};
 use gstreamer_rtsp_server::prelude::*;
-use gstreamer_rtsp_server::{RTSPMediaFactory, RTSPServer};
+use gstreamer_rtsp_server::{
+    RTSP_PERM_MEDIA_FACTORY_ACCESS, RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, RTSP_TOKEN_MEDIA_FACTORY_ROLE, RTSPAuth,
+    RTSPMediaFactory, RTSPServer, RTSPToken,
+};
 
 /// Serves `launch` at `/camera` until the test process ends; returns the address.
 fn serve(launch: &str) -> String {
+    serve_to(launch, None)
+}
+
+/// As `serve`, to those with a login only.
+fn serve_to(launch: &str, login: Option<(&'static str, &'static str)>) -> String {
     gst::init().unwrap();
     let (sender, port) = std::sync::mpsc::channel();
     let launch = launch.to_owned();
@@ -23,6 +31,17 @@ fn serve(launch: &str) -> String {
             let factory = RTSPMediaFactory::new();
             factory.set_launch(&launch);
             factory.set_shared(true);
+            if let Some((user, password)) = login {
+                let auth = RTSPAuth::new();
+                let token = RTSPToken::builder().field(RTSP_TOKEN_MEDIA_FACTORY_ROLE, "viewer").build();
+                auth.add_basic(&RTSPAuth::make_basic(user, password), &token);
+                let role = gst::Structure::builder("viewer")
+                    .field(RTSP_PERM_MEDIA_FACTORY_ACCESS, true)
+                    .field(RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, true)
+                    .build();
+                factory.add_role_from_structure(&role);
+                server.set_auth(Some(&auth));
+            }
             server.mount_points().unwrap().add_factory("/camera", factory);
             let _source = server.attach(Some(&context)).unwrap();
             sender.send(server.bound_port()).unwrap();
@@ -65,4 +84,36 @@ fn a_camera_that_is_not_served_is_an_error_that_names_it() {
     let outcome = common::Running::start(&mut hardnetd(["run", "--source", &address])).finish();
     assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
     assert!(outcome.message().contains("/nothing"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_camera_that_wants_a_login_gets_it_from_the_address_or_from_a_file() {
+    let address = serve_to(&format!("( {VIDEO} )"), Some(("me", "p@ss")));
+    let plain = run(["run", "--source", &address, "--frames", "1"]);
+    assert_eq!(plain.code(), 77, "{}", plain.stderr);
+    assert!(plain.message().contains("stream.password_file"), "{}", plain.stderr);
+
+    let with_login = address.replace("rtsp://", "rtsp://me:p%40ss@");
+    assert_eq!(run(["run", "--source", &with_login, "--frames", "2"]).records().len(), 2);
+
+    let folder = common::folder();
+    let config = folder.path().join("hardnetd.toml");
+    let password = folder.path().join("password");
+    std::fs::write(&password, "p@ss\n").unwrap();
+    let with_user = address.replace("rtsp://", "rtsp://me@");
+    let stream = format!(
+        "[[stream]]\nname = \"camera\"\nsource = \"{with_user}\"\npassword_file = \"{}\"\n",
+        password.display()
+    );
+    std::fs::write(&config, stream).unwrap();
+    assert_eq!(run(["run", "-c", config.to_str().unwrap(), "--frames", "2"]).records().len(), 2);
+}
+
+#[test]
+fn a_camera_that_ends_the_stream_is_unavailable() {
+    let video = VIDEO.replace("is-live=true", "is-live=true num-buffers=20");
+    let outcome = run(["run", "--source", &serve(&format!("( {video} )"))]);
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(outcome.message().contains("the camera ended the stream after"), "{}", outcome.stderr);
+    assert!(!common::records(&outcome.stdout).is_empty());
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::{PipeReader, PipeWriter, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -102,36 +103,80 @@ fn a_stop_at_full_load_is_quick_and_leaves_whole_lines() {
     }
 }
 
+/// The numbers of the last line that tells how a stream ended.
+fn counts(log: &str) -> [u64; 4] {
+    let line = log.lines().rfind(|line| line.contains("stream ended")).expect("the stream ended");
+    ["captured=", "classified=", "dropped=", "failed="].map(|name| {
+        let digits = line.split_once(name).expect(name).1;
+        digits.split_whitespace().next().unwrap().parse().unwrap()
+    })
+}
+
+#[test]
+fn the_counters_of_a_stream_add_up_however_it_ends() {
+    for source in ["test:ball?size=64x64", "test:ball?size=64x64&live=false"] {
+        let outcome = common::run(["run", "--frames", "3", "--source", source]);
+        let [captured, classified, dropped, failed] = counts(&outcome.stderr);
+        assert_eq!(classified, 3);
+        assert_eq!(captured, classified + dropped + failed, "{source}: {}", outcome.stderr);
+
+        let running = Running::start(&mut hardnetd(["run", "--source", source]));
+        std::thread::sleep(Duration::from_secs(1));
+        running.signal(Signal::TERM);
+        let outcome = running.finish();
+        let [captured, classified, dropped, failed] = counts(&outcome.stderr);
+        assert!(classified > 0, "{source}: {}", outcome.stderr);
+        assert_eq!(captured, classified + dropped + failed, "{source}: {}", outcome.stderr);
+    }
+}
+
+/// A pipe that is full, and stays so while its reading end lives: whoever writes, waits.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut filler = writer.try_clone().unwrap();
+    std::thread::spawn(move || while filler.write_all(&[b'\n'; 4096]).is_ok() {});
+    (reader, writer)
+}
+
+/// Starts the program on a source that never ends, its output into a full pipe, and waits until it
+/// is ready; `stop_timeout` is in seconds.
+fn started_into_a_full_pipe(stop_timeout: f64) -> (Running, PipeReader) {
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    fs::write(&config, format!("[device]\nstop_timeout_s = {stop_timeout}\n")).unwrap();
+    let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    socket.set_read_timeout(Some(common::LIMIT)).unwrap();
+    let (reader, writer) = full_pipe();
+    let mut command = hardnetd(["run", "-c", config.to_str().unwrap(), "--source", "test:ball?live=false&size=64x64"]);
+    command.env("NOTIFY_SOCKET", folder.path().join("notify")).stdout(writer);
+    let running = Running::start(&mut command);
+    socket.recv(&mut [0; 1024]).unwrap();
+    // By then the first result is waiting.
+    std::thread::sleep(Duration::from_secs(1));
+    (running, reader)
+}
+
 #[test]
 fn a_reader_that_stands_still_does_not_hold_up_a_stop() {
-    let mut command = hardnetd(["run", "--source", "test:ball?live=false&size=64x64"]);
-    let (running, output) = Running::start_with_output(&mut command);
-    // Longer than it takes to fill the pipe.
-    std::thread::sleep(Duration::from_secs(8));
+    let (running, _reader) = started_into_a_full_pipe(1.0);
     let asked = Instant::now();
     running.signal(Signal::TERM);
     let outcome = running.finish();
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    drop(output);
+    assert!(outcome.stderr.contains("stopped without finishing"), "{}", outcome.stderr);
 }
 
 #[test]
 fn a_second_signal_ends_the_program_at_once() {
-    let folder = folder();
-    let config = folder.path().join("hardnetd.toml");
-    fs::write(&config, "[device]\nstop_timeout_s = 60\n").unwrap();
-    let mut command = hardnetd(["run", "-c", config.to_str().unwrap(), "--source", "test:ball?live=false&size=64x64"]);
-    let (running, output) = Running::start_with_output(&mut command);
-    std::thread::sleep(Duration::from_secs(8));
+    let (running, _reader) = started_into_a_full_pipe(60.0);
     running.signal(Signal::TERM);
     std::thread::sleep(Duration::from_millis(300));
     let asked = Instant::now();
     running.signal(Signal::TERM);
     let outcome = running.finish();
-    assert_eq!(outcome.code(), 128 + 15);
+    assert_eq!(outcome.code(), 128 + 15, "{}", outcome.stderr);
     assert!(asked.elapsed() < Duration::from_secs(1));
-    drop(output);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Reads only the sizes at the top level: of boxes (MP4, QuickTime; ISO/IEC 14496-12, 4.2), of the
 //! RIFF chunks (AVI) and of the EBML elements (Matroska, WebM; RFC 8794, 4 to 6). Sizes that a file
-//! leaves open, and other containers, count as complete.
+//! leaves open, what is no known part, and other containers, count as complete.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,6 +10,15 @@ use std::path::Path;
 
 /// Most top-level parts that are looked at.
 const MOST_PARTS: usize = 100_000;
+
+/// The boxes that stand at the top level.
+const BOXES: [&[u8; 4]; 14] = [
+    b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"moof", b"mfra", b"meta", b"uuid", b"sidx", b"styp",
+    b"pdin", b"emsg",
+];
+
+/// The ids of the elements that stand at the top level: header, segment, void, checksum.
+const ELEMENTS: [&[u8]; 4] = [&[0x1a, 0x45, 0xdf, 0xa3], &[0x18, 0x53, 0x80, 0x67], &[0xec], &[0xbf]];
 
 /// How one kind of container writes the head of a part: given the bytes there, the length of the
 /// whole part; `None` where it is open or not to be read.
@@ -41,7 +50,7 @@ fn kind(bytes: &[u8]) -> Option<Head> {
     match (bytes.get(..4)?, bytes.get(4..8)?) {
         (b"RIFF", _) => Some(riff),
         ([0x1a, 0x45, 0xdf, 0xa3], _) => Some(ebml),
-        (_, b"ftyp" | b"moov" | b"mdat" | b"wide" | b"free" | b"skip") => Some(box_),
+        (_, name) if BOXES.contains(&name.first_chunk()?) => Some(box_),
         _ => None,
     }
 }
@@ -49,6 +58,9 @@ fn kind(bytes: &[u8]) -> Option<Head> {
 /// 32-bit size, type, and a 64-bit size where the first is 1; 0 means up to the end of the file.
 fn box_(bytes: &[u8]) -> Option<u64> {
     let size = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?);
+    if !BOXES.contains(&bytes.get(4..8)?.first_chunk()?) {
+        return None;
+    }
     match size {
         0 => None,
         1 => Some(u64::from_be_bytes(bytes.get(8..16)?.try_into().ok()?)),
@@ -66,6 +78,9 @@ fn riff(bytes: &[u8]) -> Option<u64> {
 fn ebml(bytes: &[u8]) -> Option<u64> {
     let length = |at: usize| Some(bytes.get(at)?.leading_zeros() as usize + 1).filter(|length| *length <= 8);
     let id = length(0)?;
+    if !ELEMENTS.contains(&bytes.get(..id)?) {
+        return None;
+    }
     let size = length(id)?;
     let field = bytes.get(id..id + size)?;
     let value = field.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
@@ -118,6 +133,13 @@ mod tests {
         for bytes in [b"".as_slice(), b"R", b"a text of some length", b"\x1a\x45\xdf\xa3\0\0\0\0\0\0\0\0"] {
             assert_eq!(missing(bytes), 0, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn bytes_after_the_end_are_no_part() {
+        assert_eq!(missing(b"\0\0\0\x0cftypisom\x7f\xff\xff\xffjunk and more"), 0);
+        assert_eq!(missing(b"\x1a\x45\xdf\xa3\x84abcdjunk\x40 and more"), 0);
+        assert_eq!(missing(b"RIFF\x04\0\0\0AVI junk"), 0);
     }
 
     #[test]

@@ -54,12 +54,18 @@ pub(super) struct Activity {
     frames: AtomicU64,
     last_ns: AtomicU64,
     delivering: AtomicBool,
+    refused: AtomicBool,
 }
 
 impl Activity {
     /// Frames that have arrived.
     pub(super) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody takes frames any more.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
     }
 
     /// Time without a frame for which the source is to blame: none while a frame is being taken.
@@ -90,6 +96,7 @@ impl Session {
             frames: AtomicU64::new(0),
             last_ns: AtomicU64::new(monotonic_ns()),
             delivering: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
         });
         let mut outlet = Outlet {
             stream: Arc::clone(stream),
@@ -101,7 +108,7 @@ impl Session {
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| outlet.take(sink)).build();
         sink.set_callbacks(callbacks);
 
-        let (sender, notices) = bounded(64);
+        let (sender, notices) = bounded(NOTICES);
         let bus = pipeline.bus().ok_or_else(|| Error::Unusable { message: "the pipeline has no bus".into() })?;
         bus.set_sync_handler(move |_, message| {
             forward(message, &sender);
@@ -237,7 +244,10 @@ impl Outlet {
         self.activity.delivering.store(false, Ordering::Release);
         match flow {
             ControlFlow::Continue(()) => Ok(gst::FlowSuccess::Ok),
-            ControlFlow::Break(()) => Err(gst::FlowError::Eos),
+            ControlFlow::Break(()) => {
+                self.activity.refused.store(true, Ordering::Release);
+                Err(gst::FlowError::Eos)
+            }
         }
     }
 
@@ -311,7 +321,13 @@ fn layout(info: &gst_video::VideoInfo) -> Option<Layout> {
     Some(Layout { format, width: info.width() as usize, height: info.height() as usize, color })
 }
 
-/// Passes on what matters of the bus. A full queue means that the failure is already in it.
+/// Notices that may wait for the supervisor.
+const NOTICES: usize = 64;
+
+/// Of these, what is kept free for an end or a failure.
+const RESERVED: usize = 8;
+
+/// Passes on what matters of the bus.
 fn forward(message: &gst::Message, notices: &Sender<Notice>) {
     let notice = match message.view() {
         gst::MessageView::Eos(_) => Notice::End,
@@ -319,6 +335,7 @@ fn forward(message: &gst::Message, notices: &Sender<Notice>) {
             tracing::debug!(error = %error.error(), "from the pipeline");
             Notice::Failed(failure(&error.error()))
         }
+        gst::MessageView::Warning(_) if notices.len() >= NOTICES - RESERVED => return,
         gst::MessageView::Warning(warning) => Notice::Warning(warning.error().message().to_owned()),
         gst::MessageView::Element(element) => match element.structure().and_then(missing_plugin) {
             Some(error) => Notice::Failed(error),
@@ -343,7 +360,9 @@ fn missing_plugin(structure: &gst::StructureRef) -> Option<Error> {
         Err(_) => structure.get::<String>("detail").ok(),
     };
     let media = media.unwrap_or_default();
-    if media.starts_with("audio/") || media.starts_with("text/") || media.starts_with("subpicture/") {
+    // A container or its video cannot be done without; sound, subtitles and data beside it can.
+    let needed = ["video/", "image/", "application/x-rtp", "application/ogg", "application/vnd.", "rtsp"];
+    if !needed.iter().any(|start| media.starts_with(start)) {
         return None;
     }
     Some(Error::MissingDecoder { package: package::of_media(&media), what })

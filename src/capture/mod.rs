@@ -21,7 +21,7 @@ use crate::exit::Exit;
 use crate::frame::Frame;
 
 pub use gst::{init, version};
-pub use source::{Launch, PATTERNS, Source, SourceError, TestPattern};
+pub use source::{FORMATS, Launch, PATTERNS, Source, SourceError, TestPattern};
 pub use still::{Still, StillError};
 pub use supervise::run;
 
@@ -128,11 +128,17 @@ pub enum Error {
     #[error("it holds no video that can be decoded")]
     NoVideo,
     /// The media file ends before its container does.
-    #[error("the file is cut off: {missing} bytes are missing; the {frames} frames before that were classified")]
+    #[error("the file is cut off: {missing} bytes are missing after the {frames} frames that could be decoded")]
     Truncated {
         /// Bytes that the container announces and the file does not have.
         missing: u64,
         /// Frames that could be decoded.
+        frames: u64,
+    },
+    /// A network camera ended the stream.
+    #[error("the camera ended the stream after {frames} frames")]
+    Ended {
+        /// Frames that came before.
         frames: u64,
     },
     /// No frame came for too long.
@@ -170,7 +176,9 @@ impl Error {
             Self::Source(_) | Self::Secret(_) => Exit::Config,
             Self::Still(error) => error.exit(),
             Self::Unreadable { .. } | Self::Folder { .. } => Exit::NoInput,
-            Self::MissingElement { .. } | Self::MissingDecoder { .. } | Self::Silent { .. } => Exit::Unavailable,
+            Self::MissingElement { .. } | Self::MissingDecoder { .. } | Self::Ended { .. } | Self::Silent { .. } => {
+                Exit::Unavailable
+            }
             Self::Unusable { .. } => Exit::Internal,
             Self::Failed { exit, .. } => *exit,
             Self::NoVideo | Self::Truncated { .. } | Self::BrokenPictures { .. } => Exit::Data,

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
+
 use crate::config::{Stream, redact};
 
 /// The patterns of GStreamer's `videotestsrc`, by name.
@@ -36,6 +38,30 @@ pub const PATTERNS: [&str; 26] = [
     "smpte-rp-219",
 ];
 
+/// The pixel formats that a test pattern can be asked for, by their GStreamer names.
+pub const FORMATS: [&str; 20] = [
+    "NV12",
+    "NV21",
+    "NV16",
+    "I420",
+    "YV12",
+    "Y42B",
+    "Y444",
+    "YUY2",
+    "YVYU",
+    "UYVY",
+    "RGB",
+    "BGR",
+    "RGBx",
+    "BGRx",
+    "xRGB",
+    "xBGR",
+    "GRAY8",
+    "I420_10LE",
+    "P010_10LE",
+    "AYUV64",
+];
+
 /// Where frames come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -64,8 +90,8 @@ pub struct TestPattern {
     pub frames: Option<u32>,
     /// Paced by the clock as a camera is (true), or as fast as it is taken, without loss (false).
     pub live: bool,
-    /// Pixel format by its GStreamer name; empty: `NV12`.
-    pub format: String,
+    /// Pixel format, one of [`FORMATS`].
+    pub format: &'static str,
 }
 
 /// A source URI that is not understood; the message says what is allowed.
@@ -79,7 +105,9 @@ pub enum SourceError {
     Pattern(String),
     /// An option of a test pattern is unknown or out of range.
     #[error(
-        "unusable option '{0}'; expected size=WxH (16 to 8192), fps=1..1000, frames=1.., live=true|false, format=NAME"
+        "unusable option '{0}'; expected size=WxH (16 to 8192), fps=1..1000, frames=1.., live=true|false, \
+         format={formats}",
+        formats = FORMATS.join("|")
     )]
     Option(String),
     /// Nothing follows the scheme.
@@ -187,6 +215,7 @@ fn rtsp(
         "udp" => "udp",
         _ => "tcp+udp-mcast+udp",
     };
+    let (location, user, in_address) = login(location);
     let timeout_us = stream.start_timeout().as_micros();
     let text = format!(
         "rtspsrc name=source latency={latency} protocols={protocols} drop-on-latency=true \
@@ -194,14 +223,28 @@ fn rtsp(
          ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)",
         latency = stream.rtsp_latency_ms,
     );
-    let mut properties = vec![("source", "location", location.to_owned())];
-    if !stream.username.is_empty() {
-        properties.push(("source", "user-id", stream.username.clone()));
-    }
-    if let Some(password) = password {
-        properties.push(("source", "user-pw", password.to_owned()));
-    }
+    let mut properties = vec![("source", "location", location)];
+    let user = if stream.username.is_empty() { user } else { Some(stream.username.clone()) };
+    properties.extend(user.map(|user| ("source", "user-id", user)));
+    properties.extend(password.map(str::to_owned).or(in_address).map(|password| ("source", "user-pw", password)));
     (text, properties)
+}
+
+/// An address without its login, and the user and password that it held (RFC 3986, 3.2.1).
+fn login(address: &str) -> (String, Option<String>, Option<String>) {
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let parts = || {
+        let (scheme, rest) = address.split_once("://")?;
+        let (login, host) = rest.rsplit_once('@')?;
+        Some((format!("{scheme}://{host}"), login))
+    };
+    match parts() {
+        None => (address.to_owned(), None, None),
+        Some((location, login)) => match login.split_once(':') {
+            Some((user, password)) => (location, Some(decode(user)), Some(decode(password))),
+            None => (location, Some(decode(login)), None),
+        },
+    }
 }
 
 impl TestPattern {
@@ -209,8 +252,7 @@ impl TestPattern {
         let (name, options) = text.split_once('?').unwrap_or((text, ""));
         let pattern = PATTERNS.iter().find(|known| **known == name);
         let pattern = pattern.ok_or_else(|| SourceError::Pattern(name.to_owned()))?;
-        let mut test =
-            Self { pattern, width: 640, height: 480, fps: 30, frames: None, live: true, format: "NV12".into() };
+        let mut test = Self { pattern, width: 640, height: 480, fps: 30, frames: None, live: true, format: "NV12" };
         for option in options.split('&').filter(|option| !option.is_empty()) {
             test.set(option).ok_or_else(|| SourceError::Option(option.to_owned()))?;
         }
@@ -229,9 +271,7 @@ impl TestPattern {
             "fps" => self.fps = in_range(value, 1, 1000)?,
             "frames" => self.frames = Some(in_range(value, 1, i32::MAX as u32)?),
             "live" => self.live = value.parse().ok()?,
-            "format" if !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
-                self.format = value.to_owned();
-            }
+            "format" => self.format = FORMATS.iter().find(|known| **known == value)?,
             _ => return None,
         }
         Some(())
@@ -280,6 +320,7 @@ mod tests {
             ("test:ball?fps=0", "unusable option 'fps=0'"),
             ("test:ball?live=maybe", "unusable option 'live=maybe'"),
             ("test:ball?format=NV12 ! fakesink", "unusable option 'format=NV12 ! fakesink'"),
+            ("test:ball?format=nv12", "format=NV12|NV21"),
             ("rtsp:", "expected rtsp://HOST"),
             ("images:", "expected a folder"),
             ("file:", "expected a path"),
@@ -332,6 +373,20 @@ mod tests {
         assert!(launch.text.contains("latency=50 protocols=udp "), "{}", launch.text);
         assert!(launch.properties.contains(&("source", "user-id", "me".to_owned())));
         assert!(launch.properties.contains(&("source", "user-pw", "secret".to_owned())));
+        assert!(launch.properties.contains(&("source", "location", "rtsp://host/1".to_owned())));
         assert_eq!(Source::parse("rtsp://u:p@host/1").unwrap().describe(), "rtsp://u:***@host/1");
+    }
+
+    #[test]
+    fn a_login_in_the_address_is_handed_over_beside_it() {
+        let properties =
+            |address: &str| Source::parse(address).unwrap().launch(&Stream::default(), None).unwrap().properties;
+        let of = |name, value: &str| ("source", name, value.to_owned());
+        assert_eq!(
+            properties("rtsp://me:p%40s:s@host:554/1"),
+            [of("location", "rtsp://host:554/1"), of("user-id", "me"), of("user-pw", "p@s:s")]
+        );
+        assert_eq!(properties("rtsp://me@host/1"), [of("location", "rtsp://host/1"), of("user-id", "me")]);
+        assert_eq!(properties("rtsp://host/1"), [of("location", "rtsp://host/1")]);
     }
 }

@@ -70,8 +70,12 @@ impl Still {
             ImageError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => unreadable(source),
             source => StillError::NotAPicture { path: path.to_owned(), source },
         };
-        if path.is_dir() {
+        let kind = fs::metadata(path).map_err(unreadable)?;
+        if kind.is_dir() {
             return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+        }
+        if !kind.is_file() {
+            return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
         }
         let mut reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(unreadable)?;
         let mut limits = Limits::default();

@@ -1,5 +1,7 @@
 //! Runs a source from its start to its end, and tells a silent source from a slow consumer.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +30,17 @@ pub fn run(settings: &Settings, stopped: &Stopped, deliver: Deliver) -> Result<(
     }
 }
 
+/// A regular file that can be read: opening anything else, such as a pipe, could take for ever.
 fn check_file(path: &Path) -> Result<(), Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    let kind = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(unreadable)?;
-    if kind.is_dir() { Err(Error::Folder { path: path.to_owned() }) } else { Ok(()) }
+    let kind = fs::metadata(path).map_err(unreadable)?;
+    if kind.is_dir() {
+        return Err(Error::Folder { path: path.to_owned() });
+    }
+    if !kind.is_file() {
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
+    fs::File::open(path).map(drop).map_err(unreadable)
 }
 
 fn pipeline(settings: &Settings, launch: &Launch, stopped: &Stopped, deliver: Deliver) -> Result<(), Error> {
@@ -42,8 +51,14 @@ fn pipeline(settings: &Settings, launch: &Launch, stopped: &Stopped, deliver: De
         select! {
             recv(stopped.receiver()) -> _ => return Ok(()),
             recv(session.notices) -> notice => match notice {
+                Ok(Notice::Failed(_) | Notice::End) | Err(_) if stopped.is_set() || session.activity.is_refused() => {
+                    return Ok(());
+                }
+                Ok(Notice::Failed(Error::MissingDecoder { what, .. })) if session.activity.frames() > 0 => {
+                    tracing::warn!(stream = %settings.stream, "{what} is missing; the video goes on without it");
+                }
+                Ok(Notice::Failed(error)) => return Err(error),
                 Ok(Notice::End) | Err(_) => return ended(settings, session.activity.frames()),
-                Ok(Notice::Failed(error)) => return if stopped.is_set() { Ok(()) } else { Err(error) },
                 Ok(Notice::Warning(message)) => tracing::warn!(stream = %settings.stream, "{message}"),
             },
             recv(watch) -> _ => {
@@ -57,9 +72,13 @@ fn pipeline(settings: &Settings, launch: &Launch, stopped: &Stopped, deliver: De
     }
 }
 
-/// A file that ends early looks to a demuxer like one that ends.
+/// A camera does not end, and a file that is cut off looks to a demuxer like one that ends.
 fn ended(settings: &Settings, frames: u64) -> Result<(), Error> {
-    let Source::File(path) = &settings.source else { return Ok(()) };
+    let path = match &settings.source {
+        Source::File(path) => path,
+        Source::Rtsp(_) => return Err(Error::Ended { frames }),
+        Source::Test(_) | Source::Images(_) => return Ok(()),
+    };
     if frames == 0 {
         return Err(Error::NoVideo);
     }

@@ -7,6 +7,11 @@ use tracing_subscriber::EnvFilter;
 
 use super::Verbosity;
 
+/// Whether colours are wanted where a terminal shows them (no-color.org).
+pub(super) fn colour() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Starts logging for the process. `$HARDNETD_LOG` wins over the flags.
 pub(super) fn start(verbosity: &Verbosity) {
     let default = match (verbosity.quiet, verbosity.verbose) {
@@ -21,9 +26,12 @@ pub(super) fn start(verbosity: &Verbosity) {
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),
         None => (EnvFilter::new(default), None),
     };
-    let colour = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && colour())
+        .log_internal_errors(false)
+        .with_target(false);
     // The journal has its own time stamps.
     let started = if env::var_os("JOURNAL_STREAM").is_some() && !io::stderr().is_terminal() {
         log.without_time().try_init()

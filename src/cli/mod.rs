@@ -7,11 +7,12 @@ mod logging;
 mod run;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::redact_words;
 use crate::exit::Exit;
 use crate::{capture, classifier, pipeline, preprocess, publish};
 
@@ -159,8 +160,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            error.print().map_err(Error::Output)?;
-            return if error.use_stderr() { Err(Error::Usage) } else { Ok(()) };
+            if !error.use_stderr() {
+                return error.print().map_err(Error::Output);
+            }
+            // What was typed in the wrong place may be an address with a password.
+            let text = error.render();
+            let coloured = io::stderr().is_terminal() && logging::colour();
+            let text = if coloured { text.ansi().to_string() } else { text.to_string() };
+            let _ = io::stderr().write_all(redact_words(&text).as_bytes());
+            return Err(Error::Usage);
         }
     };
     logging::start(&cli.verbosity);

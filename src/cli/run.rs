@@ -61,7 +61,6 @@ pub(super) fn load(file: Option<&Path>, flags: &[Flag]) -> Result<Loaded, Error>
 pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
     let flags = flags(&arguments)?;
     let Config { device, streams, model, inference, publish } = load(arguments.file.config.as_deref(), &flags)?.config;
-    let signals = StopSignals::install().map_err(Error::Signals)?;
     capture::init()?;
     let open = |stream: &config::Stream| {
         Settings::new(stream).map_err(|source| Error::Stream { stream: stream.name.clone(), source })
@@ -75,6 +74,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
             "the weights are a reproducible random set, untrained: labels mean nothing"
         );
     }
+    // Until here there is nothing to drain, and a signal ends the process as it does any other.
+    let signals = StopSignals::install().map_err(Error::Signals)?;
     let name: Arc<str> = if device.name.is_empty() { host_name() } else { device.name.clone() }.into();
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     if publish.stdout.enabled {

@@ -6,6 +6,7 @@
 //! files are reported together.
 
 mod check;
+mod read;
 mod redact;
 mod schema;
 mod secret;
@@ -21,7 +22,7 @@ use ::config::{ConfigError, Environment, File, FileFormat, Map, Source, Value};
 use crate::exit::Exit;
 pub use check::SourceCheck;
 use check::{Checker, Origin};
-pub use redact::redact;
+pub use redact::{redact, redact_words};
 pub use schema::{Config, Device, Inference, Model, Mqtt, Publish, Stdout, Stream};
 pub use secret::{SecretError, read_secret};
 
@@ -30,6 +31,9 @@ pub const DEFAULT: &str = include_str!("../../configs/default.toml");
 
 /// The file that is read when none is named.
 pub const SYSTEM_FILE: &str = "/etc/hardnetd/hardnetd.toml";
+
+/// Most bytes of a configuration file.
+const LARGEST_FILE: u64 = 1 << 20;
 
 /// A value that a flag of the command line sets.
 #[derive(Debug, Clone)]
@@ -135,7 +139,7 @@ pub fn load(file: Option<&Path>, flags: &[Flag], source_check: SourceCheck) -> R
     let mut checker = Checker { source: source_check, origin: Origin::Environment, problems: Vec::new() };
     let mut builder = ::config::Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
     for path in &files {
-        let text = fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
+        let text = read::text(path, LARGEST_FILE).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
         let layer = File::from_str(&text, FileFormat::Toml);
         check_layer(&mut checker, Origin::Named(path.display().to_string()), layer.clone());
         builder = builder.add_source(layer);
@@ -174,12 +178,19 @@ fn check_layer(checker: &mut Checker, origin: Origin, layer: impl Source + Send 
                 Origin::Environment => "the environment".to_owned(),
             };
             let message = match error {
-                ConfigError::FileParse { cause, .. } => cause.to_string(),
+                ConfigError::FileParse { cause, .. } => without_excerpt(&cause.to_string()),
                 other => other.to_string(),
             };
-            checker.problems.push(Problem { origin, key: None, message: message.trim_end().to_owned() });
+            checker.problems.push(Problem { origin, key: None, message });
         }
     }
+}
+
+/// The message of the TOML parser without the lines of the file that it shows, which may hold secrets.
+fn without_excerpt(message: &str) -> String {
+    let is_excerpt = |line: &&str| line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|');
+    let lines: Vec<&str> = message.lines().filter(|line| !is_excerpt(line) && !line.is_empty()).collect();
+    lines.join(": ")
 }
 
 /// The layers, each of which has been checked, on top of each other.

@@ -73,12 +73,12 @@ section! {
         max_fps: u32 = 0_u32, Kind::Integer(0, 1000);
         /// Seconds from the start to the first frame before the stream counts as failed.
         start_timeout_s: f64 = 20.0, Kind::Number(0.1, 3600.0);
-        /// Seconds without a frame before a running live stream counts as failed.
+        /// Seconds without a frame from a running source before the stream counts as failed.
         stall_timeout_s: f64 = 10.0, Kind::Number(0.1, 3600.0);
         /// RTSP: milliseconds of jitter that the receiver evens out.
         rtsp_latency_ms: u32 = 200_u32, Kind::Integer(0, 60_000);
-        /// RTSP: how packets travel; `auto` tries TCP first, then UDP.
-        rtsp_transport: String = "auto", Kind::Choice(&["auto", "tcp", "udp"]);
+        /// RTSP: how packets travel; `auto` tries UDP first, then multicast, then TCP.
+        rtsp_transport: String = "tcp", Kind::Choice(&["tcp", "udp", "auto"]);
         /// RTSP: user name; empty: the one in the address, if any.
         username: String = "", Kind::Text;
         /// RTSP: file that holds the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`.

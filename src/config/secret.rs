@@ -1,9 +1,13 @@
 //! Secrets come from files, never from the configuration itself.
 
 use std::env;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use super::read;
+
+/// Most bytes of a file that holds a secret.
+const LARGEST_FILE: u64 = 1 << 16;
 
 /// A secret could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +43,7 @@ pub fn read_secret(key: &str, file: &str) -> Result<String, SecretError> {
         Some(folder) if !file.contains('/') => Path::new(&folder).join(file),
         _ => PathBuf::from(file),
     };
-    match fs::read_to_string(&path) {
+    match read::text(&path, LARGEST_FILE) {
         Err(source) => Err(SecretError::Unreadable { key: key.into(), path, source }),
         Ok(text) => match text.lines().next().filter(|line| !line.is_empty()) {
             Some(line) => Ok(line.to_owned()),

@@ -8,6 +8,7 @@
 //! inference threads drain their queues and end, then the publisher, then the sinks are closed.
 
 pub mod affinity;
+mod drain;
 mod error;
 mod publisher;
 mod queue;
@@ -26,6 +27,7 @@ use crate::publish::{Sink, StreamState};
 use crate::record::{ModelTag, ResultRecord};
 use crate::shutdown::{self, Stop, Stopped, Thread};
 use crate::telemetry::{StreamCounters, StreamCounts};
+use drain::Drain;
 pub use error::{Error, chain};
 use worker::{Lane, Plan, Worker};
 
@@ -72,7 +74,7 @@ pub struct Running {
     workers: Vec<Thread<Result<(), Error>>>,
     publisher: Thread<Result<(), Error>>,
     failures: Receiver<()>,
-    stop_timeout: Duration,
+    drain: Drain,
 }
 
 /// Starts a pipeline: publisher, inference threads, and, when all of those are ready, the sources.
@@ -83,8 +85,12 @@ pub struct Running {
 pub fn start(parts: Parts) -> Result<Running, Error> {
     let Parts { device, streams, model, top, inference, sinks, frames, stop_timeout } = parts;
     let (stop, stopped) = shutdown::channel();
+    let drain = Drain::new(stop_timeout);
     let (results, items) = bounded(RESULTS_DEPTH);
-    let publisher = spawn("publish", move || publisher::run(&items, sinks, stop_timeout))?;
+    let publisher = {
+        let drain = drain.clone();
+        spawn("publish", move || publisher::run(&items, sinks, &drain))?
+    };
 
     let tag = ModelTag { name: model.name().into(), digest: model.digest().into(), trained: model.trained() };
     let (model, tag) = (Arc::new(model), Arc::new(tag));
@@ -113,6 +119,7 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
             cores: affinity::share(&inference.cores, index, count),
             priority: inference.priority,
             results: results.clone(),
+            drain: drain.clone(),
         };
         workers.push(start_worker(index, plan, lanes, failed.clone())?);
     }
@@ -126,15 +133,37 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
         let thread = spawn(format!("cap-{name}"), move || {
             let outcome = capture::run(&settings, &stopped, deliver);
             // The others go on, so this cannot wait for the end of the program.
-            if let (Err(error), false) = (&outcome, alone) {
-                tracing::error!(stream = %settings.stream, "{}", chain(error));
+            match &outcome {
+                Err(error) if !alone => tracing::error!(stream = %settings.stream, "{}", chain(error)),
+                _ => tracing::debug!(stream = %settings.stream, "the source has ended"),
             }
             outcome
         })?;
         Ok(Stream { name, source_uri, counters, thread })
     };
     let streams = sources.into_iter().map(start_source).collect::<Result<_, Error>>()?;
-    Ok(Running { stop: Some(stop), streams, workers, publisher, failures, stop_timeout })
+    Ok(Running { stop: Some(stop), streams, workers, publisher, failures, drain })
+}
+
+/// Tells the supervisor of a failure when it is dropped armed.
+struct Alarm {
+    failed: Sender<()>,
+    armed: bool,
+}
+
+impl Alarm {
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if self.armed {
+            // A full queue means that another thread has told it.
+            let _ = self.failed.try_send(());
+        }
+    }
 }
 
 /// Starts inference thread `index` and waits until it is ready for frames.
@@ -148,11 +177,11 @@ fn start_worker(
     let thread = spawn(format!("infer-{index}"), move || {
         let mut worker = Worker::new(plan)?;
         let _ = ready.send(());
-        let outcome = worker.run(lanes);
-        if outcome.is_err() {
-            let _ = failed.try_send(());
-        }
-        outcome
+        // Told on an error, and on a panic as well.
+        let alarm = Alarm { failed, armed: true };
+        worker.run(lanes)?;
+        alarm.disarm();
+        Ok(())
     })?;
     match is_ready.recv() {
         Ok(()) => Ok(thread),
@@ -184,6 +213,7 @@ impl Running {
 
     /// Stops the sources; what they have delivered is still classified.
     pub fn stop(&mut self) {
+        self.drain.begin();
         self.stop = None;
     }
 
@@ -200,7 +230,7 @@ impl Running {
         let mut errors = vec![joined(self.publisher, deadline).err()];
         // The publisher has ended, or is given up: nobody takes results any more.
         self.stop = None;
-        let deadline = deadline.unwrap_or_else(|| Instant::now() + self.stop_timeout);
+        let deadline = deadline.unwrap_or_else(|| self.drain.deadline());
         errors.extend(self.workers.into_iter().map(|worker| joined(worker, Some(deadline)).err()));
         errors.extend(self.streams.into_iter().map(|stream| end_of(stream, deadline).err()));
         let mut errors = errors.into_iter().flatten().filter(|error| !matches!(error, Error::PublisherGone));

@@ -1,20 +1,19 @@
 //! The thread that writes each record once and hands it to every sink.
 
-use std::time::{Duration, Instant};
-
 use crossbeam_channel::Receiver;
 
+use super::drain::Drain;
 use super::{Error, Item};
 use crate::publish::Sink;
 
-/// Hands out items until all inference threads have ended, then closes the sinks, which have
-/// `close_limit` for what they still hold.
+/// Hands out items until all inference threads have ended, then closes the sinks, which have until
+/// the deadline of `drain` for what they still hold.
 ///
 /// # Errors
 /// A sink is lost, or could not hand out everything; the first such error, after all have been closed.
-pub(super) fn run(items: &Receiver<Item>, mut sinks: Vec<Box<dyn Sink>>, close_limit: Duration) -> Result<(), Error> {
+pub(super) fn run(items: &Receiver<Item>, mut sinks: Vec<Box<dyn Sink>>, drain: &Drain) -> Result<(), Error> {
     let mut outcome = hand_out(items, &mut sinks);
-    let deadline = Instant::now() + close_limit;
+    let deadline = drain.deadline();
     for sink in sinks {
         outcome = outcome.and(sink.close(deadline).map_err(Error::from));
     }

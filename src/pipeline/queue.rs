@@ -27,6 +27,7 @@ pub(super) struct Inlet {
 pub(super) struct Outlet {
     pub(super) frames: Receiver<Frame>,
     closed: Arc<AtomicBool>,
+    counters: Arc<StreamCounters>,
 }
 
 /// A queue for a source that is live or not.
@@ -34,7 +35,8 @@ pub(super) fn queue(live: bool, counters: Arc<StreamCounters>, stopped: Stopped)
     let (sender, frames) = bounded(1);
     let closed = Arc::new(AtomicBool::new(false));
     let older = live.then(|| frames.clone());
-    (Inlet { sender, older, closed: Arc::clone(&closed), counters, stopped }, Outlet { frames, closed })
+    let outlet = Outlet { frames, closed: Arc::clone(&closed), counters: Arc::clone(&counters) };
+    (Inlet { sender, older, closed, counters, stopped }, outlet)
 }
 
 impl Inlet {
@@ -43,11 +45,19 @@ impl Inlet {
         if self.closed.load(Ordering::Acquire) || self.stopped.is_set() {
             return ControlFlow::Break(());
         }
-        self.counters.count_captured();
         match &self.older {
-            Some(older) => self.replace(older, frame),
+            Some(older) => {
+                self.counters.count_captured();
+                self.replace(older, frame)
+            }
             None => select! {
-                send(self.sender, frame) -> sent => if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) },
+                send(self.sender, frame) -> sent => match sent {
+                    Ok(()) => {
+                        self.counters.count_captured();
+                        ControlFlow::Continue(())
+                    }
+                    Err(_) => ControlFlow::Break(()),
+                },
                 recv(self.stopped.receiver()) -> _ => ControlFlow::Break(()),
             },
         }
@@ -56,7 +66,7 @@ impl Inlet {
     fn replace(&self, older: &Receiver<Frame>, mut frame: Frame) -> ControlFlow<()> {
         loop {
             frame = match self.sender.try_send(frame) {
-                Ok(()) => return ControlFlow::Continue(()),
+                Ok(()) => break,
                 Err(TrySendError::Full(frame)) => frame,
                 Err(TrySendError::Disconnected(_)) => return ControlFlow::Break(()),
             };
@@ -64,12 +74,23 @@ impl Inlet {
                 self.counters.count_dropped();
             }
         }
+        // The queue may have been closed, and emptied, just before this frame went in.
+        if self.closed.load(Ordering::Acquire) {
+            if older.try_recv().is_ok() {
+                self.counters.count_dropped();
+            }
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     }
 }
 
 impl Drop for Outlet {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::Release);
+        while self.frames.try_recv().is_ok() {
+            self.counters.count_dropped();
+        }
     }
 }
 
@@ -134,12 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_queue_ends_its_source() {
+    fn a_closed_queue_ends_its_source_and_counts_what_it_held() {
         for live in [true, false] {
+            let counters = Arc::new(StreamCounters::default());
             let (_stop, stopped) = shutdown::channel();
-            let (inlet, outlet) = queue(live, Arc::default(), stopped);
+            let (inlet, outlet) = queue(live, Arc::clone(&counters), stopped);
+            assert!(inlet.deliver(frame(0)).is_continue());
             drop(outlet);
-            assert!(inlet.deliver(frame(0)).is_break());
+            assert!(inlet.deliver(frame(1)).is_break());
+            assert_eq!((counters.read().captured, counters.read().dropped), (1, 1), "live: {live}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Select, Sender};
 
+use super::drain::Drain;
 use super::queue::Outlet;
 use super::{Error, Item, affinity};
 use crate::classifier::{Model, Session};
@@ -35,6 +36,7 @@ pub(super) struct Plan {
     pub(super) cores: Vec<u32>,
     pub(super) priority: u32,
     pub(super) results: Sender<Item>,
+    pub(super) drain: Drain,
 }
 
 /// An inference thread's own state.
@@ -52,9 +54,10 @@ impl Worker {
         Ok(Self { plan, session })
     }
 
-    /// Classifies until every stream has ended. A stream whose source has stopped is drained first.
+    /// Classifies until every stream has ended. A stream whose source has stopped is drained first, as
+    /// far as the time of a stop allows; what is left then counts as dropped.
     pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<(), Error> {
-        while !lanes.is_empty() {
+        while !lanes.is_empty() && !self.plan.drain.is_over_for_frames() {
             let mut select = Select::new();
             for lane in &lanes {
                 select.recv(&lane.outlet.frames);
@@ -70,14 +73,14 @@ impl Worker {
                 self.send(Item::Stream(lane.stream, StreamState::Offline))?;
             }
         }
+        for lane in lanes {
+            self.send(Item::Stream(lane.stream, StreamState::Offline))?;
+        }
         Ok(())
     }
 
     /// Classifies one frame; false when the stream has had its number of results.
     fn take(&mut self, lane: &mut Lane, frame: Frame) -> Result<bool, Error> {
-        if lane.remaining == Some(0) {
-            return Ok(false);
-        }
         let Some((top, latency_us)) = self.classify(lane, &frame)? else {
             lane.counters.count_failed();
             return Ok(true);

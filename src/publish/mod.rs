@@ -56,6 +56,9 @@ pub enum Error {
     /// No thread for the connection.
     #[error("cannot start a thread for MQTT")]
     Thread(#[source] io::Error),
+    /// A thread of the MQTT client has ended by itself.
+    #[error("the MQTT client has failed: this is a fault of the program, please report it")]
+    Ended,
     /// Messages were still waiting at the end.
     #[error("the MQTT broker did not take {0} messages before the stop's deadline (device.stop_timeout_s)")]
     Unsent(usize),
@@ -76,7 +79,7 @@ impl Error {
         match self {
             Self::Stdout(_) => Exit::Io,
             Self::Secret(_) => Exit::Config,
-            Self::Thread(_) => Exit::Internal,
+            Self::Thread(_) | Self::Ended => Exit::Internal,
             Self::Unsent(_) => Exit::Unavailable,
         }
     }

@@ -67,12 +67,13 @@ impl Mqtt {
 
         let (sender, queue) = bounded(settings.queue as usize);
         let (close, closing) = bounded(1);
-        let (up_down, link_state) = bounded(16);
+        let (up_down, link_state) = bounded(1);
         let (stop, stopped) = shutdown::channel();
         let link = Link {
             broker: format!("{}:{}", settings.host, settings.port),
             retry_max: Duration::from_secs_f64(settings.retry_max_s),
             state: up_down,
+            outdated: link_state.clone(),
         };
         let connection = shutdown::spawn("mqtt", move || link.keep(connection, &stopped)).map_err(Error::Thread)?;
         let oldest = queue.clone();
@@ -136,6 +137,9 @@ fn client(settings: &config::Mqtt, device: &str, status: &str) -> Result<(Client
 
 impl Sink for Mqtt {
     fn result(&mut self, record: &ResultRecord, line: &[u8]) -> Result<(), Error> {
+        if self.sending.has_ended() || self.connection.has_ended() {
+            return Err(Error::Ended);
+        }
         let topic = match self.result_topics.get(&*record.stream) {
             Some(topic) => Arc::clone(topic),
             None => {

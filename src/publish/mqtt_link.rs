@@ -6,7 +6,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
 use rumqttc::{Client, Connection, ConnectionError, Event, Outgoing, Packet, QoS};
 
 use super::mqtt::{Message, Retained};
@@ -14,6 +14,9 @@ use crate::shutdown::Stopped;
 
 /// First wait between two attempts to connect; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
+
+/// A connection that lasted this long was a good one: the next one is sought quickly again.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// Whether there is a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,10 @@ pub(super) struct Closing {
 pub(super) struct Link {
     pub(super) broker: String,
     pub(super) retry_max: Duration,
+    /// One state deep.
     pub(super) state: Sender<State>,
+    /// The other end of the same: takes out a state that a newer one replaces.
+    pub(super) outdated: Receiver<State>,
 }
 
 impl Link {
@@ -42,12 +48,12 @@ impl Link {
         let mut wait = FIRST_RETRY;
         let mut complained = false;
         let mut disconnecting = false;
+        let mut since = None;
         loop {
             match connection.recv() {
                 Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
                     tracing::info!(broker = %self.broker, "MQTT connected");
-                    wait = FIRST_RETRY;
-                    complained = false;
+                    since = Some(Instant::now());
                     self.tell(State::Up);
                 }
                 // The broker hangs up next. Doing so from here, with its acknowledgements unread, would
@@ -59,6 +65,10 @@ impl Link {
                     self.tell(State::Down);
                     if disconnecting || stopped.is_set() {
                         return;
+                    }
+                    if since.take().is_some_and(|since: Instant| since.elapsed() >= STEADY) {
+                        wait = FIRST_RETRY;
+                        complained = false;
                     }
                     if complained {
                         tracing::debug!(broker = %self.broker, "MQTT: still no connection: {}", reason(&error));
@@ -75,9 +85,12 @@ impl Link {
         }
     }
 
-    fn tell(&self, state: State) {
-        if self.state.send(state).is_err() {
-            tracing::debug!("the MQTT sender has ended");
+    /// Leaves the newest state for the sender, and never waits for it: the sender may itself be
+    /// waiting for this thread to take requests.
+    fn tell(&self, mut state: State) {
+        while let Err(TrySendError::Full(refused)) = self.state.try_send(state) {
+            let _ = self.outdated.try_recv();
+            state = refused;
         }
     }
 }
@@ -158,7 +171,7 @@ impl Sending {
         while !self.queue.is_empty() {
             match self.link.recv_deadline(deadline) {
                 Ok(State::Up) => {
-                    self.send(self.status("online"));
+                    self.greet();
                     return true;
                 }
                 Ok(State::Down) => {}
@@ -178,5 +191,23 @@ impl Sending {
         if self.client.publish(topic.as_ref(), qos, retain, payload).is_err() {
             tracing::debug!("the MQTT connection has ended before");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_connection_never_waits_for_the_sender_and_leaves_the_newest_state() {
+        let (state, outdated) = crossbeam_channel::bounded(1);
+        let reader = outdated.clone();
+        let link = Link { broker: String::new(), retry_max: FIRST_RETRY, state, outdated };
+        for _ in 0..100 {
+            link.tell(State::Up);
+            link.tell(State::Down);
+        }
+        assert_eq!(reader.try_recv(), Ok(State::Down));
+        assert!(reader.is_empty());
     }
 }

@@ -1,0 +1,34 @@
+//! How long a stop may take, shared by the threads that bring the work in flight to its end.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// The deadline of a stop, once there is one. The first two thirds are for frames, the rest is for
+/// the sinks.
+#[derive(Debug, Clone)]
+pub(super) struct Drain {
+    limit: Duration,
+    begun: Arc<OnceLock<Instant>>,
+}
+
+impl Drain {
+    /// No stop yet; it may take `limit`.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, begun: Arc::default() }
+    }
+
+    /// The stop begins; the first call counts.
+    pub(super) fn begin(&self) {
+        self.begun.get_or_init(Instant::now);
+    }
+
+    /// Whether no further frame is to be taken.
+    pub(super) fn is_over_for_frames(&self) -> bool {
+        self.begun.get().is_some_and(|begun| begun.elapsed() > self.limit * 2 / 3)
+    }
+
+    /// When everything must have been handed out: of the stop, or of an end that comes now by itself.
+    pub(super) fn deadline(&self) -> Instant {
+        self.begun.get().copied().unwrap_or_else(Instant::now) + self.limit
+    }
+}
