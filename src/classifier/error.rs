@@ -2,7 +2,7 @@
 
 use tract_onnx::prelude::TractError;
 
-use crate::engine::onnx;
+use crate::engine::{graph, onnx};
 use crate::exit::Exit;
 use crate::hardnet;
 
@@ -24,6 +24,9 @@ pub enum Error {
     /// The network cannot be built.
     #[error("cannot build the model")]
     Network(#[source] hardnet::Error),
+    /// The network cannot have an input of that size.
+    #[error("the model cannot have this input size")]
+    Size(#[source] graph::Error),
     /// The network cannot be handed to the back end.
     #[error("cannot write the model as ONNX")]
     Onnx(#[source] onnx::Error),
@@ -62,6 +65,7 @@ impl Error {
             Self::Unknown { .. } => Exit::NoInput,
             Self::File { .. } => Exit::Data,
             Self::Network(error) => error.exit(),
+            Self::Size(_) => Exit::Usage,
             Self::Onnx(error) => error.exit(),
             Self::Tract { .. } | Self::Input { .. } | Self::Logits { .. } => Exit::Internal,
         }

@@ -3,6 +3,7 @@
 //! A [`Model`] is loaded once. Every worker takes a [`Classifier`] of its own from it; all of them share
 //! the weights.
 
+mod description;
 mod error;
 mod session;
 mod top;
@@ -11,6 +12,7 @@ pub mod tract;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use description::{Description, Figures, Stage, describe};
 pub use error::Error;
 pub use session::Session;
 pub use top::{Ranked, top_k};

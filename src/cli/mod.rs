@@ -4,6 +4,7 @@ mod classify;
 mod completions;
 mod config;
 mod logging;
+mod model;
 mod run;
 
 use std::ffi::OsString;
@@ -52,6 +53,8 @@ enum Command {
     Run(run::Arguments),
     /// Classify JPEG and PNG pictures.
     Classify(classify::Arguments),
+    /// List the models and what they cost.
+    Model(model::Arguments),
     /// Print, check or explain the configuration.
     Config(config::Arguments),
     /// Print a completion script for a shell.
@@ -175,6 +178,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -93,6 +93,20 @@ pub fn seeded(architecture: &Architecture, classes: usize) -> Result<StateDict, 
     Ok(state)
 }
 
+/// The graph of a network with `classes` classes and zeros for weights: for its shapes and costs.
+///
+/// # Errors
+/// [`Error::Seeded`] when memory cannot be reserved for that many classes.
+pub fn skeleton(architecture: &Architecture, classes: usize) -> Result<Graph, Error> {
+    let mut state = StateDict::new();
+    for layout::Entry { key, shape, .. } in layout::entries(architecture, classes) {
+        weights::Array::from_fn(&shape, |_| 0.0)
+            .and_then(|array| state.insert(key, array))
+            .map_err(|source| Error::Seeded { architecture: architecture.name, source })?;
+    }
+    build(architecture, classes, &state)
+}
+
 /// The graph of a network with `classes` classes and the weights of `state`, batch norms folded into the
 /// convolutions. Nodes carry the names of the modules; the output is the logits, without softmax.
 ///

@@ -7,6 +7,6 @@ mod build;
 pub mod layout;
 pub mod table;
 
-pub use build::{Error, Problem, build, seeded};
+pub use build::{Error, Problem, build, seeded, skeleton};
 pub use layout::{Entry, entries, parameters};
 pub use table::{ARCHITECTURES, Architecture, Block, find};

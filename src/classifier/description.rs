@@ -1,0 +1,141 @@
+//! What a model is and costs, for people and for programs.
+
+use serde::Serialize;
+
+use super::{CLASSES, Error, INPUT_SIZE};
+use crate::engine::cost::{Cost, NodeCost, cost};
+use crate::hardnet::{self, Architecture, Entry, entries};
+
+/// A model of the family at one input size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Description {
+    /// Name of the architecture.
+    pub name: &'static str,
+    /// Number of classes.
+    pub classes: usize,
+    /// Rows and columns of the input that the costs are for.
+    pub input: [usize; 2],
+    /// Sums over all stages.
+    #[serde(flatten)]
+    pub total: Figures,
+    /// Bytes of the weights as 32-bit floats, batch norms folded.
+    pub weights_bytes: u64,
+    /// The most bytes of layer outputs that are needed at one time.
+    pub peak_activation_bytes: u64,
+    /// The modules of the network in order.
+    pub stages: Vec<Stage>,
+}
+
+/// One module of a network: a convolution, a block, the head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// Name of the module.
+    pub name: String,
+    /// Channels, rows and columns of its output.
+    pub output: [usize; 3],
+    /// Its share of the costs.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// Costs that add up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Learnable parameters: convolutions, scales and offsets of batch norms, linear layers.
+    pub parameters: u64,
+    /// Multiply-accumulates of convolutions and the linear layer.
+    pub macs: u64,
+    /// Values that convolutions read and write (CIO, arXiv:1909.00948, 3).
+    pub cio: u64,
+}
+
+/// Describes the model called `name` for inputs of `size` (rows, columns; the model's own where there
+/// is none).
+///
+/// # Errors
+/// An unknown name, or a size that the network cannot have.
+pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Error> {
+    let architecture = hardnet::find(name).ok_or_else(|| Error::Unknown { name: name.to_owned() })?;
+    let [height, width] = size.unwrap_or([INPUT_SIZE.0, INPUT_SIZE.1]);
+    let graph = hardnet::skeleton(architecture, CLASSES).map_err(Error::Network)?;
+    let Cost { nodes, peak_activation_bytes } = cost(&graph, height, width).map_err(Error::Size)?;
+    let stages = stages(architecture, &nodes);
+    let sum = |figure: fn(&Figures) -> u64| stages.iter().map(|stage| figure(&stage.figures)).sum();
+    Ok(Description {
+        name: architecture.name,
+        classes: CLASSES,
+        input: [height, width],
+        total: Figures { parameters: sum(|f| f.parameters), macs: sum(|f| f.macs), cio: sum(|f| f.cio) },
+        weights_bytes: nodes.iter().map(|node| node.weights * size_of::<f32>() as u64).sum(),
+        peak_activation_bytes,
+        stages,
+    })
+}
+
+/// The nodes by the top-level module that they belong to.
+fn stages(architecture: &Architecture, nodes: &[NodeCost]) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    for node in nodes.iter().filter(|node| node.name != "input") {
+        let name = module(&node.name);
+        if stages.last().is_none_or(|stage| stage.name != name) {
+            stages.push(Stage { name: name.to_owned(), output: [0; 3], figures: Figures::default() });
+        }
+        if let Some(stage) = stages.last_mut() {
+            stage.output = [node.shape.channels, node.shape.height, node.shape.width];
+            stage.figures.macs += node.macs;
+            stage.figures.cio += node.cio;
+        }
+    }
+    for Entry { key, shape, kind } in entries(architecture, CLASSES) {
+        let stage = stages.iter_mut().find(|stage| stage.name == module(&key));
+        if let Some(stage) = stage.filter(|_| kind.is_parameter()) {
+            stage.figures.parameters += shape.iter().product::<usize>() as u64;
+        }
+    }
+    stages
+}
+
+/// `base.3` of `base.3.layers.0.layer1`.
+fn module(name: &str) -> &str {
+    let end = name.match_indices('.').nth(1).map_or(name.len(), |(at, _)| at);
+    &name[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn stages_add_up_to_the_published_figures() {
+        for (name, parameters, macs) in [
+            ("hardnet39ds", 3_488_228, 429_471_474),
+            ("hardnet68ds", 4_180_602, 775_281_526),
+            ("hardnet68", 17_565_348, 4_246_114_304),
+            ("hardnet85", 36_670_212, 9_074_081_584),
+        ] {
+            let description = describe(name, None).unwrap();
+            assert_eq!((description.total.parameters, description.total.macs), (parameters, macs), "{name}");
+            assert!(description.total.cio > 0 && description.peak_activation_bytes > 0);
+        }
+    }
+
+    #[test]
+    fn a_stage_is_a_top_level_module() {
+        let description = describe("HarDNet-39-DS", Some([320, 256])).unwrap();
+        assert_eq!(description.total.macs, 700_530_080);
+        let first = &description.stages[0];
+        assert_eq!((first.name.as_str(), first.output), ("base.0", [24, 160, 128]));
+        assert_eq!(first.figures.parameters, 24 * 27 + 48);
+        assert_eq!(first.figures.cio, (3 * 320 * 256 + 24 * 160 * 128) as u64);
+        assert_eq!(description.stages.last().unwrap().output, [1000, 1, 1]);
+        assert_eq!(description.stages.len(), 15);
+    }
+
+    #[test]
+    fn a_size_that_is_too_small_and_an_unknown_name_are_errors() {
+        assert!(matches!(describe("hardnet68", Some([8, 8])), Err(Error::Size(_))));
+        assert!(matches!(describe("hardnet40", None), Err(Error::Unknown { .. })));
+    }
+}

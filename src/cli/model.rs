@@ -1,0 +1,138 @@
+//! `hardnetd model`: the models there are, and what they cost.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::{Args, Subcommand};
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use super::Error;
+use crate::classifier::{Description, Figures, describe};
+use crate::hardnet::ARCHITECTURES;
+
+/// Arguments of `model`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+CIO is the convolutional input and output of the HarDNet paper: the values that all convolutions read and write.
+Activations are the most that must be held at one time, with concatenations as views.
+
+Examples:
+  hardnetd model list
+  hardnetd model info hardnet68ds --size 320x256
+  hardnetd model info hardnet39ds --json | jq .macs")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the models with their parameters, arithmetic and memory traffic.
+    List(Form),
+    /// Show one model, module by module.
+    Info {
+        /// Name of the model.
+        #[arg(value_name = "M")]
+        model: String,
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Form {
+    /// Rows and columns of the input, such as 320x256 [default: the model's own].
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    size: Option<[usize; 2]>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (32..=65_535).contains(side));
+    let sides = text.split_once('x').and_then(|(height, width)| Some([side(height)?, side(width)?]));
+    sides.ok_or_else(|| "expected rows and columns from 32 to 65535, such as 224x224".into())
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    match &arguments.action {
+        Action::List(form) => {
+            let models = ARCHITECTURES.iter().map(|architecture| describe(architecture.name, form.size));
+            let models = models.collect::<Result<Vec<_>, _>>()?;
+            if form.json { json(&models) } else { print(&list(&models).to_string()) }
+        }
+        Action::Info { model, form } => {
+            let model = describe(model, form.size)?;
+            if form.json { json(&model) } else { print(&info(&model)) }
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<(), Error> {
+    let mut output = io::stdout().lock();
+    let written = serde_json::to_writer_pretty(&mut output, value).map_err(io::Error::from);
+    written.and_then(|()| writeln!(output)).map_err(Error::Output)
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    writeln!(io::stdout(), "{text}").map_err(Error::Output)
+}
+
+fn list(models: &[Description]) -> Table {
+    let mut table = table(["Model", "Input", "Parameters", "GMAC", "CIO (M)", "Weights (MB)", "Activations (MB)"]);
+    for model in models {
+        let [height, width] = model.input;
+        let [parameters, gmac, cio] = figures(&model.total);
+        table.add_row([
+            model.name.to_owned(),
+            format!("{height}x{width}"),
+            parameters,
+            gmac,
+            cio,
+            megabytes(model.weights_bytes),
+            megabytes(model.peak_activation_bytes),
+        ]);
+    }
+    table
+}
+
+fn info(model: &Description) -> String {
+    let mut table = table(["Module", "Output", "Parameters", "GMAC", "CIO (M)"]);
+    for stage in &model.stages {
+        let [channels, height, width] = stage.output;
+        let [parameters, gmac, cio] = figures(&stage.figures);
+        table.add_row([stage.name.clone(), format!("{channels}x{height}x{width}"), parameters, gmac, cio]);
+    }
+    let [parameters, gmac, cio] = figures(&model.total);
+    table.add_row(["total".to_owned(), String::new(), parameters, gmac, cio]);
+    let ([height, width], classes) = (model.input, model.classes);
+    let (weights, activations) = (megabytes(model.weights_bytes), megabytes(model.peak_activation_bytes));
+    format!(
+        "{}: input {height}x{width}, {classes} classes, weights {weights} MB, activations {activations} MB\n{table}",
+        model.name
+    )
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / 1e6)
+}
+
+/// Parameters, 10^9 multiply-accumulates, 10^6 values of CIO.
+fn figures(figures: &Figures) -> [String; 3] {
+    let parameters = figures.parameters.to_string();
+    [parameters, format!("{:.3}", figures.macs as f64 / 1e9), format!("{:.2}", figures.cio as f64 / 1e6)]
+}
+
+/// A table with figures to the right of the second column; without lines where no terminal shows it.
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    let style = if io::stdout().is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING };
+    table.load_style(style).set_header(header);
+    for column in 2..N {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}

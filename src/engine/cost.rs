@@ -1,0 +1,136 @@
+//! What a network costs at one input size: arithmetic, weights, and memory traffic.
+
+use super::graph::{Error, Graph, Node, Op, Shape};
+
+/// Bytes of a value.
+const VALUE: u64 = size_of::<f32>() as u64;
+
+/// The cost of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeCost {
+    /// Name of the node.
+    pub name: String,
+    /// Shape of its output.
+    pub shape: Shape,
+    /// Multiply-accumulates of a convolution or linear layer.
+    pub macs: u64,
+    /// Weights and biases.
+    pub weights: u64,
+    /// Convolutional input and output: values that a convolution reads and writes
+    /// (CIO, arXiv:1909.00948, 3).
+    pub cio: u64,
+}
+
+/// The cost of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// Node by node, in the order of the graph.
+    pub nodes: Vec<NodeCost>,
+    /// The most bytes of outputs that are needed at one time: every output from when it is made until
+    /// it has been read for the last time. Concatenations are views of what they join.
+    pub peak_activation_bytes: u64,
+}
+
+/// The cost of `graph` for an input of `height × width` pixels.
+///
+/// # Errors
+/// Those of [`Graph::shapes`].
+pub fn cost(graph: &Graph, height: usize, width: usize) -> Result<Cost, Error> {
+    let shapes = graph.shapes(height, width)?;
+    let values = |index: usize| {
+        let Shape { height, width, channels } = shapes[index];
+        (height as u64).saturating_mul(width as u64).saturating_mul(channels as u64)
+    };
+    let node_cost = |(index, node): (usize, &Node)| {
+        let Shape { height, width, .. } = shapes[index];
+        let pixels = (height as u64).saturating_mul(width as u64);
+        let (weights, biases) = match &node.op {
+            Op::Conv(conv) => (conv.weight.len() as u64, conv.bias.len() as u64),
+            Op::Linear(linear) => (linear.weight.len() as u64, linear.bias.len() as u64),
+            _ => (0, 0),
+        };
+        let read = node.inputs.iter().map(|input| values(input.index())).sum::<u64>();
+        NodeCost {
+            name: node.name.clone(),
+            shape: shapes[index],
+            macs: pixels.saturating_mul(weights),
+            weights: weights + biases,
+            cio: if matches!(node.op, Op::Conv(_)) { read.saturating_add(values(index)) } else { 0 },
+        }
+    };
+    let nodes = graph.nodes().iter().enumerate().map(node_cost).collect();
+    Ok(Cost { nodes, peak_activation_bytes: peak(graph, values).saturating_mul(VALUE) })
+}
+
+/// The most values that are needed at one time.
+fn peak(graph: &Graph, values: impl Fn(usize) -> u64) -> u64 {
+    let nodes = graph.nodes();
+    let is_view = |index: usize| matches!(nodes[index].op, Op::Concat);
+    // The last step at which each value is read; reading a view is reading what it joins.
+    let mut last_read: Vec<usize> = (0..nodes.len()).collect();
+    last_read[graph.output().index()] = nodes.len();
+    for index in (0..nodes.len()).rev() {
+        let read = if is_view(index) { last_read[index] } else { index };
+        for input in &nodes[index].inputs {
+            let input = input.index();
+            last_read[input] = last_read[input].max(read);
+        }
+    }
+    let (mut live, mut peak) = (0_u64, 0_u64);
+    for index in 0..nodes.len() {
+        if !is_view(index) {
+            live = live.saturating_add(values(index));
+        }
+        peak = peak.max(live);
+        let done = (0..=index).filter(|&earlier| last_read[earlier] == index && !is_view(earlier));
+        live = live.saturating_sub(done.map(&values).sum());
+    }
+    peak
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::super::graph::{Activation, Builder, Conv, Window};
+    use super::*;
+
+    fn conv(in_channels: usize, out_channels: usize, kernel: usize) -> Conv {
+        Conv {
+            in_channels,
+            out_channels,
+            window: Window::square(kernel, 1, kernel / 2),
+            groups: 1,
+            weight: vec![0.0; in_channels * out_channels * kernel * kernel].into(),
+            bias: vec![0.0; out_channels].into(),
+            activation: Activation::None,
+        }
+    }
+
+    /// input 3 → a 4 → b 2; joined a, b → c 5; 10 × 6 pixels.
+    fn graph() -> Graph {
+        let mut builder = Builder::new();
+        let input = builder.input("input", 3).unwrap();
+        let a = builder.conv("a", input, conv(3, 4, 3)).unwrap();
+        let b = builder.conv("b", a, conv(4, 2, 1)).unwrap();
+        let joined = builder.concat("joined", &[a, b]).unwrap();
+        let c = builder.conv("c", joined, conv(6, 5, 1)).unwrap();
+        builder.finish(c).unwrap()
+    }
+
+    #[test]
+    fn convolutions_are_counted_with_what_they_read_and_write() {
+        let cost = cost(&graph(), 10, 6).unwrap();
+        let of = |name: &str| cost.nodes.iter().find(|node| node.name == name).unwrap().clone();
+        assert_eq!((of("a").macs, of("a").weights, of("a").cio), (60 * 108, 112, 60 * 7));
+        assert_eq!((of("b").macs, of("b").weights, of("b").cio), (60 * 8, 10, 60 * 6));
+        assert_eq!((of("c").macs, of("c").weights, of("c").cio), (60 * 30, 35, 60 * 11));
+        assert_eq!((of("joined").macs, of("joined").weights, of("joined").cio), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_value_is_needed_until_its_last_reader_through_views() {
+        // At c: a and b, which are joined without a copy, and c itself.
+        assert_eq!(cost(&graph(), 10, 6).unwrap().peak_activation_bytes, 60 * (4 + 2 + 5) * 4);
+    }
+}

@@ -1,0 +1,63 @@
+//! `hardnetd model`: what models there are and what they cost.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::run;
+use serde_json::Value;
+
+fn json(arguments: &[&str]) -> Value {
+    let outcome = run(arguments);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    serde_json::from_str(&outcome.stdout).unwrap()
+}
+
+#[test]
+fn the_list_has_the_published_figures_of_the_family() {
+    let list = json(&["model", "list", "--json"]);
+    let figures: Vec<(&str, u64, u64)> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| {
+            let number = |key: &str| model[key].as_u64().unwrap();
+            (model["name"].as_str().unwrap(), number("parameters"), number("macs"))
+        })
+        .collect();
+    assert_eq!(
+        figures,
+        [
+            ("hardnet39ds", 3_488_228, 429_471_474),
+            ("hardnet68ds", 4_180_602, 775_281_526),
+            ("hardnet68", 17_565_348, 4_246_114_304),
+            ("hardnet85", 36_670_212, 9_074_081_584),
+        ]
+    );
+    let table = run(["model", "list"]).stdout;
+    assert!(table.contains("Parameters") && table.contains("36670212"), "{table}");
+}
+
+#[test]
+fn a_model_is_shown_module_by_module_for_any_size() {
+    let model = json(&["model", "info", "HarDNet-39-DS", "--size", "320x256", "--json"]);
+    assert_eq!(model["macs"], 700_530_080);
+    let stages = model["stages"].as_array().unwrap();
+    assert_eq!(stages.len(), 15);
+    let sum: u64 = stages.iter().map(|stage| stage["cio"].as_u64().unwrap()).sum();
+    assert_eq!(model["cio"], sum);
+    let table = run(["model", "info", "hardnet39ds"]).stdout;
+    assert!(table.contains("base.14") && table.contains("total"), "{table}");
+}
+
+#[test]
+fn wrong_sizes_and_names_are_refused() {
+    for (arguments, code, part) in [
+        (vec!["model", "info", "hardnet39ds", "--size", "224"], 64, "rows and columns"),
+        (vec!["model", "info", "hardnet39ds", "--size", "0x0"], 64, "from 32 to 65535"),
+        (vec!["model", "info", "resnet"], 66, "hardnet39ds"),
+    ] {
+        let outcome = run(&arguments);
+        assert_eq!(outcome.code(), code, "{}", outcome.stderr);
+        assert!(outcome.message().contains(part), "{}", outcome.stderr);
+    }
+}
