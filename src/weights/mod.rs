@@ -3,7 +3,10 @@
 //! Keys, shapes and order are those of a PyTorch state dict; every value is `f32`, whatever type the
 //! source stores. Where the arrays come from is the business of the submodules.
 
+pub mod input;
+pub mod pickle;
 pub mod seeded;
+pub mod view;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
