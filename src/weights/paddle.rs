@@ -36,7 +36,7 @@ pub enum Error {
         /// Name of the entry.
         key: String,
         /// How many bytes there are.
-        found: usize,
+        found: u64,
         /// How many the shape needs.
         needed: u64,
     },
@@ -76,10 +76,15 @@ pub fn read<R: Read + Seek>(pickle: &Pickle, input: &mut Input<R>) -> Result<Vec
         let (view, element, data) = described(pickle, state).ok_or_else(|| Error::Array { key: key.to_owned() })?;
         let view = view.map_err(failed)?;
         budget.take(view.count() as u64).map_err(failed)?;
-        let bytes = data.read(input)?;
         let needed = (view.count() as u64).saturating_mul(element.size());
+        let length = |found| Error::Length { key: key.to_owned(), found, needed };
+        // In Latin-1 every byte takes one or two: what is far too long is not read.
+        if data.length < needed || data.length > needed.saturating_mul(2) {
+            return Err(length(data.length));
+        }
+        let bytes = data.read(input)?;
         if bytes.len() as u64 != needed {
-            return Err(Error::Length { key: key.to_owned(), found: bytes.len(), needed });
+            return Err(length(bytes.len() as u64));
         }
         entries.push((names::from_paddle(key), view.transposed().read(element, &bytes).map_err(failed)?));
     }

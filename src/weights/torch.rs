@@ -8,8 +8,10 @@
 //! Storages are read one at a time, and only those that the state dict uses. All numbers are
 //! little-endian; the checksums of zip archives are compared.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::io::{self, Cursor, Read, Seek};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::rc::Rc;
 
 use zip::ZipArchive;
 use zip::result::ZipError;
@@ -26,6 +28,8 @@ const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 const VERSION: i128 = 1001;
 /// The largest pickle that is accepted in a zip archive, in bytes.
 const MAX_PICKLE: u64 = 1 << 23;
+/// How many bytes of a zip archive are read to find its entries.
+const MAX_DIRECTORY: u64 = 1 << 22;
 /// How many axes a tensor can have.
 const MAX_AXES: usize = 64;
 
@@ -129,7 +133,10 @@ pub fn is_magic(pickle: &Pickle) -> bool {
 /// # Errors
 /// When the archive cannot be used; see [`Error`].
 pub fn read_zip<R: Read + Seek>(reader: R, length: u64) -> Result<Vec<(String, Array)>, Error> {
-    let mut archive = ZipArchive::new(reader).map_err(|source| Error::Zip { source })?;
+    let left = Rc::new(Cell::new(MAX_DIRECTORY));
+    let metered = Metered { reader, left: Rc::clone(&left) };
+    let mut archive = ZipArchive::new(metered).map_err(|source| Error::Zip { source })?;
+    left.set(u64::MAX);
     let root = archive.file_names().flatten().find_map(|name| root(&name)).ok_or(Error::NoPickle)?;
 
     let order = format!("{root}byteorder");
@@ -148,6 +155,27 @@ pub fn read_zip<R: Read + Seek>(reader: R, length: u64) -> Result<Vec<(String, A
             Err(Error::EntrySize { name, found: bytes.len() as u64, allowed: size })
         }
     })
+}
+
+/// A reader that gives `left` bytes and then fails.
+struct Metered<R> {
+    reader: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(bytes)?;
+        let left = self.left.get().checked_sub(read as u64);
+        self.left.set(left.ok_or_else(|| io::Error::other("its list of entries is too long"))?);
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Metered<R> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.reader.seek(position)
+    }
 }
 
 /// The folder of the pickle called `name`, when it is the top of the archive or a folder there.
