@@ -3,7 +3,15 @@
 //! Keys, shapes and order are those of a PyTorch state dict; every value is `f32`, whatever type the
 //! source stores. Where the arrays come from is the business of the submodules.
 
+pub mod file;
+pub mod input;
+pub mod names;
+pub mod paddle;
+pub mod pickle;
+pub mod safetensors;
 pub mod seeded;
+pub mod torch;
+pub mod view;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,6 +19,7 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::exit::Exit;
+pub use file::{Format, Loaded, read, read_bytes, read_from};
 
 /// Why weights cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

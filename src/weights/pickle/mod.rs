@@ -1,0 +1,249 @@
+//! Pickles as data: a tree of values, of which nothing is ever executed.
+//!
+//! The machine follows the opcodes of Python's `pickletools` as far as `torch.save` and `paddle.save`
+//! write them, protocols 1 to 5. Objects are accepted when they are made by one of the [`Global`]s; they
+//! become an [`Value::Object`] that says how they would be made. Every other global, and every other
+//! opcode, is refused by name. Long strings are not read: a [`Data`] says where they lie.
+//!
+//! A pickle is refused when it is larger than the weights of a network explain ([`MAX_VALUES`],
+//! [`MAX_STEPS`], [`MAX_TEXT`], [`MAX_DEPTH`]), and when a container holds itself.
+
+mod machine;
+mod opcode;
+mod tree;
+
+use std::io::{Read, Seek};
+
+use super::input::{self, Input};
+use super::view::Element;
+use crate::exit::Exit;
+pub use tree::{Data, Id, Text, Value};
+
+/// How many values a pickle may hold.
+pub const MAX_VALUES: usize = 1 << 18;
+/// How many opcodes a pickle may have.
+pub const MAX_STEPS: usize = 1 << 21;
+/// How many bytes the strings of a pickle may have in all, long ones not counted.
+pub const MAX_TEXT: usize = 1 << 22;
+/// How deep the values of a pickle may be nested.
+pub const MAX_DEPTH: u32 = 64;
+/// Longer strings are data: they can be no name.
+pub const LONGEST_NAME: u64 = 1024;
+
+/// Why a pickle cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes of the pickle cannot be read.
+    #[error("opcode {opcode} at byte {at} of the pickle cannot be read")]
+    Input {
+        /// Name of the opcode.
+        opcode: &'static str,
+        /// Position of the opcode.
+        at: u64,
+        /// Why.
+        #[source]
+        source: input::Error,
+    },
+    /// An opcode that tensors do not need.
+    #[error("opcode {opcode} (0x{code:02x}) at byte {at} of the pickle is not accepted")]
+    Opcode {
+        /// Name of the opcode.
+        opcode: &'static str,
+        /// The opcode.
+        code: u8,
+        /// Its position.
+        at: u64,
+    },
+    /// A global that tensors do not need.
+    #[error("the pickle asks for {global:?} at byte {at}: only what tensors need is accepted")]
+    Global {
+        /// Module and name.
+        global: String,
+        /// Position of the opcode.
+        at: u64,
+    },
+    /// An opcode does not find what it needs.
+    #[error("opcode {opcode} at byte {at} of the pickle needs {needed}")]
+    Operand {
+        /// Name of the opcode.
+        opcode: &'static str,
+        /// Its position.
+        at: u64,
+        /// What it needs.
+        needed: &'static str,
+    },
+    /// The pickle is larger than weights explain.
+    #[error("the pickle has more than {limit} {unit} (byte {at})")]
+    Limit {
+        /// What is counted.
+        unit: &'static str,
+        /// How many are allowed.
+        limit: usize,
+        /// Position of the opcode.
+        at: u64,
+    },
+    /// A container holds itself.
+    #[error("the pickle has a container that holds itself")]
+    Cycle,
+    /// Values are nested too deeply.
+    #[error("the values of the pickle are nested more than {MAX_DEPTH} deep")]
+    Depth,
+    /// A long string is not in Latin-1.
+    #[error("the bytes at byte {at} of the pickle are not written as Latin-1")]
+    Latin1 {
+        /// Position of the string.
+        at: u64,
+    },
+    /// A long string cannot be read.
+    #[error("the bytes at byte {at} of the pickle cannot be read")]
+    Data {
+        /// Position of the string.
+        at: u64,
+        /// Why.
+        #[source]
+        source: input::Error,
+    },
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Input { source, .. } | Self::Data { source, .. } => source.exit(),
+            _ => Exit::Data,
+        }
+    }
+}
+
+/// The globals that tensors need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Global {
+    /// `collections.OrderedDict`: an ordinary dict here.
+    OrderedDict,
+    /// `tuple`, called with a tuple.
+    Tuple,
+    /// `bytes`, called with nothing.
+    Bytes,
+    /// `_codecs.encode`, with `latin1`: bytes as the protocols before 3 write them.
+    Encode,
+    /// `torch._utils._rebuild_tensor_v2`.
+    Tensor,
+    /// `torch._utils._rebuild_parameter`.
+    Parameter,
+    /// `torch.FloatStorage` and its like.
+    Storage(Element),
+    /// `numpy.core.multiarray._reconstruct`.
+    Reconstruct,
+    /// `numpy.core.multiarray.scalar`.
+    Scalar,
+    /// `numpy.ndarray`.
+    Ndarray,
+    /// `numpy.dtype`.
+    Dtype,
+}
+
+const GLOBALS: [(&str, &str, Global); 24] = [
+    ("collections", "OrderedDict", Global::OrderedDict),
+    ("builtins", "tuple", Global::Tuple),
+    ("__builtin__", "tuple", Global::Tuple),
+    ("builtins", "bytes", Global::Bytes),
+    ("__builtin__", "bytes", Global::Bytes),
+    ("_codecs", "encode", Global::Encode),
+    ("torch._utils", "_rebuild_tensor_v2", Global::Tensor),
+    ("torch._utils", "_rebuild_parameter", Global::Parameter),
+    ("torch", "FloatStorage", Global::Storage(Element::F32)),
+    ("torch", "HalfStorage", Global::Storage(Element::F16)),
+    ("torch", "BFloat16Storage", Global::Storage(Element::Bf16)),
+    ("torch", "DoubleStorage", Global::Storage(Element::F64)),
+    ("torch", "LongStorage", Global::Storage(Element::I64)),
+    ("torch", "IntStorage", Global::Storage(Element::I32)),
+    ("torch", "ShortStorage", Global::Storage(Element::I16)),
+    ("torch", "CharStorage", Global::Storage(Element::I8)),
+    ("torch", "ByteStorage", Global::Storage(Element::U8)),
+    ("torch", "BoolStorage", Global::Storage(Element::Bool)),
+    ("numpy.core.multiarray", "_reconstruct", Global::Reconstruct),
+    ("numpy._core.multiarray", "_reconstruct", Global::Reconstruct),
+    ("numpy.core.multiarray", "scalar", Global::Scalar),
+    ("numpy._core.multiarray", "scalar", Global::Scalar),
+    ("numpy", "ndarray", Global::Ndarray),
+    ("numpy", "dtype", Global::Dtype),
+];
+
+impl Global {
+    fn find(module: &str, name: &str) -> Option<Self> {
+        GLOBALS.iter().find(|entry| (entry.0, entry.1) == (module, name)).map(|entry| entry.2)
+    }
+}
+
+/// The values of one pickle.
+#[derive(Debug)]
+pub struct Pickle {
+    values: Vec<Value>,
+    root: Id,
+}
+
+impl Pickle {
+    /// Reads one pickle, from the position of `input` up to its STOP.
+    ///
+    /// # Errors
+    /// When the pickle is damaged, or asks for more than tensors need; see [`Error`].
+    pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Self, Error> {
+        let pickle = machine::run(input)?;
+        tree::check(&pickle)?;
+        Ok(pickle)
+    }
+
+    /// The value that was pickled.
+    #[must_use]
+    pub fn root(&self) -> &Value {
+        self.value(self.root)
+    }
+
+    /// The value called `id`.
+    #[must_use]
+    pub fn value(&self, id: Id) -> &Value {
+        self.values.get(id.index()).unwrap_or(&Value::None)
+    }
+
+    /// The values in the tuple called `id`: `None` when it is no tuple, or has more than `most`.
+    #[must_use]
+    pub fn tuple(&self, id: Id, most: usize) -> Option<Vec<&Value>> {
+        match self.value(id) {
+            Value::Tuple(items) if items.len() <= most => Some(items.iter().map(|&id| self.value(id)).collect()),
+            _ => None,
+        }
+    }
+
+    /// The numbers in the tuple called `id`: `None` when it is no tuple, has more than `most`, or holds
+    /// something that is no number of elements.
+    #[must_use]
+    pub fn extents(&self, id: Id, most: usize) -> Option<Vec<usize>> {
+        let items = self.tuple(id, most)?;
+        items
+            .into_iter()
+            .map(|item| if let Value::Int(number) = item { usize::try_from(*number).ok() } else { None })
+            .collect()
+    }
+
+    /// The entries of the state dict: the dict itself, or, in a training checkpoint, the dict under
+    /// `state_dict`. `None` when what was pickled is no dict.
+    #[must_use]
+    pub fn state_dict(&self) -> Option<&[(Id, Id)]> {
+        let Value::Dict(root) = self.root() else { return None };
+        let inner = root.iter().find_map(|&(key, value)| match self.value(value) {
+            Value::Dict(inner) if self.value(key).name() == Some("state_dict") => Some(inner),
+            _ => None,
+        });
+        Some(inner.unwrap_or(root))
+    }
+
+    /// All values, in the order in which they occur.
+    #[must_use]
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+}
+
+#[cfg(test)]
+mod tests;

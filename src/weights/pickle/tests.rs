@@ -1,0 +1,180 @@
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::io::Cursor;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+fn read(bytes: &[u8]) -> Result<Pickle, Error> {
+    let started = Instant::now();
+    let result = Pickle::read(&mut Input::new(Cursor::new(bytes)).unwrap());
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    result
+}
+
+/// The message of the error that `bytes` are refused with.
+fn refused(bytes: &[u8]) -> String {
+    let error = read(bytes).unwrap_err();
+    assert_eq!(error.exit(), Exit::Data);
+    error.to_string()
+}
+
+#[test]
+fn values_of_every_protocol_are_read() {
+    // Written by Python's `pickle.dumps((None, True, False, 1, 300, -2, 2**40, 1.5, 'a', b'b', [], {}), n)`.
+    for bytes in [
+        &b"(NI01\nI00\nK\x01M,\x01J\xfe\xff\xff\xffL1099511627776L\nG?\xf8\x00\x00\x00\x00\x00\x00X\x01\x00\x00\x00aq\x00\
+           c_codecs\nencode\nq\x01(X\x01\x00\x00\x00bq\x02X\x06\x00\x00\x00latin1q\x03tq\x04Rq\x05]q\x06}q\x07tq\x08."[..],
+        b"\x80\x02(N\x88\x89K\x01M,\x01J\xfe\xff\xff\xff\x8a\x06\x00\x00\x00\x00\x00\x01G?\xf8\x00\x00\x00\x00\x00\x00\
+          X\x01\x00\x00\x00aq\x00c_codecs\nencode\nq\x01X\x01\x00\x00\x00bq\x02X\x06\x00\x00\x00latin1q\x03\x86q\x04Rq\x05\
+          ]q\x06}q\x07tq\x08.",
+        b"\x80\x04\x95,\x00\x00\x00\x00\x00\x00\x00(N\x88\x89K\x01M,\x01J\xfe\xff\xff\xff\x8a\x06\x00\x00\x00\x00\x00\x01\
+          G?\xf8\x00\x00\x00\x00\x00\x00\x8c\x01a\x94C\x01b\x94]\x94}\x94t\x94.",
+    ] {
+        let pickle = read(bytes).unwrap();
+        let Value::Tuple(items) = pickle.root() else { panic!("{:?}", pickle.root()) };
+        let items: Vec<&Value> = items.iter().map(|&id| pickle.value(id)).collect();
+        assert_eq!(items[..8].iter().map(|&value| value.clone()).collect::<Vec<_>>(), [
+            Value::None,
+            Value::Bool(true),
+            Value::Bool(false),
+            Value::Int(1),
+            Value::Int(300),
+            Value::Int(-2),
+            Value::Int(1 << 40),
+            Value::Float,
+        ]);
+        assert_eq!(items[8].name(), Some("a"));
+        let Value::Bytes(data) = items[9] else { panic!("{:?}", items[9]) };
+        assert_eq!(data.read(&mut Input::new(Cursor::new(bytes)).unwrap()).unwrap(), b"b");
+        assert_eq!(items[10..], [&Value::List(vec![]), &Value::Dict(vec![])]);
+    }
+}
+
+#[test]
+fn bytes_of_protocol_2_are_latin_1_in_utf_8() {
+    let bytes = "é\u{80}\u{ff}\0a".as_bytes();
+    let data = Data { offset: 0, length: bytes.len() as u64, latin1: true };
+    assert_eq!(data.read(&mut Input::new(Cursor::new(bytes)).unwrap()).unwrap(), [0xe9, 0x80, 0xff, 0, b'a']);
+    for wrong in [&b"\xc2"[..], b"a\xff", "Ā".as_bytes(), b"\xc3\x20"] {
+        let data = Data { length: wrong.len() as u64, ..data };
+        assert!(matches!(data.read(&mut Input::new(Cursor::new(wrong)).unwrap()), Err(Error::Latin1 { at: 0 })));
+    }
+}
+
+#[test]
+fn globals_that_tensors_do_not_need_are_refused_by_name() {
+    let asks = "only what tensors need is accepted";
+    for (bytes, global, at) in [
+        (&b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R."[..], "os.system", 2),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02ls\x85R.", "os.system", 14),
+        (b"\x80\x02cbuiltins\neval\n.", "builtins.eval", 2),
+        (b"\x80\x02ctorch\nload\n.", "torch.load", 2),
+        (b"cposix\nsystem\n.", "posix.system", 0),
+    ] {
+        assert_eq!(refused(bytes), format!("the pickle asks for {global:?} at byte {at}: {asks}"));
+    }
+    // What a hostile file names is shown without its control characters.
+    assert!(!refused(b"cos\n\x1b[2Jsystem\n.").contains('\x1b'));
+}
+
+#[test]
+fn opcodes_that_tensors_do_not_need_are_refused_by_name() {
+    for (code, name) in [(b'i', "INST"), (b'o', "OBJ"), (0x81, "NEWOBJ"), (0x84, "EXT4"), (0x97, "NEXT_BUFFER")] {
+        let message = refused(&[0x80, 2, b'N', code, b'.']);
+        assert_eq!(message, format!("opcode {name} (0x{code:02x}) at byte 3 of the pickle is not accepted"));
+    }
+    assert!(refused(b"\x80\x02\x00").contains("opcode unknown (0x00) at byte 2"));
+    assert!(refused(b"\x80\x06.").contains("PROTO at byte 0 of the pickle needs a protocol from 0 to 5"));
+}
+
+#[test]
+fn operands_that_are_not_there_are_errors() {
+    for (bytes, message) in [
+        (&b"."[..], "STOP at byte 0 of the pickle needs another value on the stack"),
+        (b"(.", "STOP at byte 1 of the pickle needs another value on the stack"),
+        (b"t.", "TUPLE at byte 0 of the pickle needs a mark on the stack"),
+        (b"N(\x85.", "TUPLE1 at byte 2 of the pickle needs another value on the stack"),
+        (b"h\x00.", "BINGET at byte 0 of the pickle needs a memo that was filled"),
+        (b"NNa.", "APPEND at byte 2 of the pickle needs a list"),
+        (b"}(Nu.", "SETITEMS at byte 3 of the pickle needs a dict, and a value for every key"),
+        (b"NNR.", "REDUCE at byte 2 of the pickle needs a global and a tuple"),
+        (b"ctorch\nFloatStorage\n)R.", "REDUCE at byte 21 of the pickle needs a global that can be called"),
+        (b"NNb.", "BUILD at byte 2 of the pickle needs an object that has a state"),
+        (b"\x8a\x11.", "LONG1 at byte 0 of the pickle needs an integer of at most 16 bytes"),
+        (b"Ix\n.", "INT at byte 0 of the pickle needs a decimal integer"),
+        (b"X\x01\x00\x00\x00\xff.", "BINUNICODE at byte 0 of the pickle needs text in UTF-8"),
+    ] {
+        let found = refused(bytes);
+        assert!(found.contains(message), "{found}");
+    }
+}
+
+#[test]
+fn lengths_beyond_the_end_are_errors() {
+    for bytes in [
+        &b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff"[..],
+        b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7fabc.",
+        b"X\xff\xff\xff\xff.",
+        b"B\xff\xff\xff\xff.",
+        b"C\x05abc.",
+        b"J\x00",
+        b"cos",
+    ] {
+        assert!(refused(bytes).ends_with("at byte 0 of the pickle cannot be read"));
+    }
+    let line = [b"L".as_slice(), &[b'1'; 1000]].concat();
+    assert!(refused(&line).contains("LONG at byte 0"));
+}
+
+#[test]
+fn a_container_that_holds_itself_is_refused() {
+    for bytes in [
+        &b"]q\x00h\x00a."[..],
+        b"}q\x00K\x01h\x00s.",
+        b"]q\x00h\x00\x85a.",
+        b"]q\x00]h\x00aa.",
+        b"]q\x00}K\x01h\x00sa.",
+    ] {
+        let message = refused(bytes);
+        assert_eq!(message, "the pickle has a container that holds itself", "{bytes:?}");
+    }
+    // Twice the same is no cycle.
+    assert!(read(b"(]q\x00h\x00t.").is_ok());
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let tuples = |depth: usize| [b"(".repeat(depth), b"t".repeat(depth), b".".to_vec()].concat();
+    let wrapped = |depth: usize| [&b")"[..], &b"\x85".repeat(depth), b"."].concat();
+    assert!(read(&wrapped(62)).is_ok());
+    let lists = [b"]".repeat(100), b"a".repeat(99), b".".to_vec()].concat();
+    for bytes in [wrapped(64), wrapped(200_000), tuples(100), lists] {
+        assert_eq!(refused(&bytes), "the values of the pickle are nested more than 64 deep");
+    }
+    assert!(refused(&tuples(100_000)).contains("more than 65536 values on its stack"));
+}
+
+#[test]
+fn huge_counts_are_refused() {
+    assert!(refused(&b"N".repeat(100_000)).contains("more than 65536 values on its stack"));
+    let values = [b"]".as_slice(), &b"Na".repeat(300_000), b"."].concat();
+    assert!(refused(&values).contains("more than 262144 values"));
+    let steps = [b"]q\x00Nq\x01".as_slice(), &b"h\x01q\x01\x94".repeat(1_000_000)].concat();
+    assert!(refused(&steps).contains("65536 values on its stack"));
+    let steps = [b"N".as_slice(), &b"q\x01".repeat(2_500_000)].concat();
+    assert!(refused(&steps).contains("more than 2097152 opcodes"));
+    let text =
+        [b"]".as_slice(), &[b"X\x00\x04\x00\x00".as_slice(), &[b'a'; 1024], b"a"].concat().repeat(5000)].concat();
+    assert!(refused(&text).contains("more than 4194304 bytes of text"));
+    assert!(refused(b"Nr\xff\xff\xff\xff.").contains("more than 262144 memos"));
+}
+
+#[test]
+fn a_large_tuple_that_is_called_again_and_again_costs_nothing() {
+    let tuple = [b"(".as_slice(), &b"N".repeat(60_000), b"tq\x00\x85q\x01cbuiltins\ntuple\nq\x02"].concat();
+    let calls = [b"]".as_slice(), &tuple, &b"h\x02h\x01R".repeat(100_000)].concat();
+    assert!(refused(&calls).contains("65536 values on its stack"));
+    let calls = [b"]q\x03(".as_slice(), &tuple, b"e", &b"h\x02h\x01Ra".repeat(400_000), b"."].concat();
+    assert!(read(&calls).is_ok());
+}

@@ -1,0 +1,133 @@
+//! Safetensors files: the length of a header as a 64-bit integer, the header in JSON, the data
+//! (<https://github.com/huggingface/safetensors>, *Format*).
+//!
+//! Arrays come in the order of their data. Files with the names of PaddlePaddle have its layouts too and
+//! are mapped like its own files.
+
+use std::io::{Read, Seek};
+
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use super::input::{self, Input};
+use super::view::{self, Element, View};
+use super::{Array, names};
+use crate::exit::Exit;
+
+/// The longest header that is accepted, in bytes.
+const MAX_HEADER: u64 = 1 << 22;
+/// Number of bytes of the length of the header.
+const LENGTH: u64 = 8;
+
+/// Why a safetensors file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Input(#[from] input::Error),
+    /// The header is longer than any network needs.
+    #[error("the safetensors header has {length} bytes, and {MAX_HEADER} are allowed")]
+    LongHeader {
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// The header does not describe arrays without overlaps and gaps.
+    #[error("the safetensors header is damaged")]
+    Header {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The data is not as long as the header says.
+    #[error("the header describes {described} bytes of data, and the file has {found}")]
+    Length {
+        /// How many bytes the header describes.
+        described: u64,
+        /// How many follow it.
+        found: u64,
+    },
+    /// The numbers of an array are of a type that cannot be read.
+    #[error("`{key}` has the type {dtype}, which is not supported")]
+    Type {
+        /// Name of the array.
+        key: String,
+        /// The type.
+        dtype: Dtype,
+    },
+    /// The values of an array cannot be read.
+    #[error("the values of `{key}` cannot be read")]
+    Values {
+        /// Name of the array.
+        key: String,
+        /// Why.
+        #[source]
+        source: view::Error,
+    },
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Input(source) => source.exit(),
+            _ => Exit::Data,
+        }
+    }
+}
+
+/// The arrays of a safetensors file that begins at the position of `input`.
+///
+/// # Errors
+/// When the file cannot be used; see [`Error`].
+pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
+    let length = u64::from_le_bytes(input.array()?);
+    if length > MAX_HEADER {
+        return Err(Error::LongHeader { length });
+    }
+    let header = input.bytes(length)?;
+    let header: Metadata = serde_json::from_slice(&header).map_err(|source| Error::Header { source })?;
+    let (described, found) = (header.data_len() as u64, input.length().saturating_sub(LENGTH + length));
+    if described != found {
+        return Err(Error::Length { described, found });
+    }
+
+    let keys = header.offset_keys();
+    let from_paddle = names::are_paddle(keys.iter().map(String::as_str));
+    let mut entries = Vec::new();
+    for key in keys {
+        let Some(info) = header.info(&key) else { continue };
+        let Some(element) = element(info.dtype) else { return Err(Error::Type { key, dtype: info.dtype }) };
+        let (start, end) = info.data_offsets;
+        input.seek(LENGTH + length + start as u64)?;
+        let bytes = input.bytes(end.saturating_sub(start) as u64)?;
+        let read = View::rows(info.shape.clone()).and_then(|view| {
+            let view = if from_paddle { view.transposed() } else { view };
+            view.read(element, &bytes)
+        });
+        match read {
+            Ok(array) => entries.push((if from_paddle { names::from_paddle(&key) } else { key }, array)),
+            Err(source) => return Err(Error::Values { key, source }),
+        }
+    }
+    Ok(entries)
+}
+
+fn element(dtype: Dtype) -> Option<Element> {
+    Some(match dtype {
+        Dtype::BOOL => Element::Bool,
+        Dtype::U8 => Element::U8,
+        Dtype::I8 => Element::I8,
+        Dtype::U16 => Element::U16,
+        Dtype::I16 => Element::I16,
+        Dtype::U32 => Element::U32,
+        Dtype::I32 => Element::I32,
+        Dtype::U64 => Element::U64,
+        Dtype::I64 => Element::I64,
+        Dtype::F16 => Element::F16,
+        Dtype::BF16 => Element::Bf16,
+        Dtype::F32 => Element::F32,
+        Dtype::F64 => Element::F64,
+        _ => return None,
+    })
+}

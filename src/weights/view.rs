@@ -1,0 +1,312 @@
+//! Numbers out of bytes: the element types that the formats share, and arrays as views with an offset
+//! and strides.
+//!
+//! All numbers are little-endian. Each becomes the nearest `f32`; a truth value becomes 0 or 1.
+
+use half::{bf16, f16};
+
+use super::Array;
+use crate::exit::Exit;
+
+/// Why an array cannot be taken out of its storage.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// Extents, strides and offset do not describe an array.
+    #[error("shape {shape:?}, strides {strides:?} and offset {offset} do not describe an array")]
+    Layout {
+        /// Extent of every axis.
+        shape: Vec<usize>,
+        /// Stride of every axis, in elements.
+        strides: Vec<usize>,
+        /// First element.
+        offset: usize,
+    },
+    /// The array reaches beyond its storage.
+    #[error("element {last} of a storage of {stored} elements is needed")]
+    Outside {
+        /// The last element of the array.
+        last: usize,
+        /// How many the storage has.
+        stored: usize,
+    },
+    /// The arrays are larger than a file of this size explains.
+    #[error("the arrays take more than the {limit} {unit} that are allowed for a file of this size")]
+    Budget {
+        /// What is counted.
+        unit: &'static str,
+        /// How many are allowed.
+        limit: u64,
+    },
+    /// There is no memory for the values.
+    #[error("{count} values do not fit into memory")]
+    Memory {
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        Exit::Data
+    }
+}
+
+/// What is allowed for a small file, whatever its size.
+const FLOOR: u64 = 1 << 16;
+
+/// How many values or bytes a file may still ask for. It keeps a small file from filling the memory with
+/// views that share a storage, and with compressed data.
+#[derive(Debug)]
+pub struct Budget {
+    unit: &'static str,
+    limit: u64,
+    left: u64,
+}
+
+impl Budget {
+    /// Values for a file of `length` bytes: one for each byte.
+    #[must_use]
+    pub fn values(length: u64) -> Self {
+        let limit = length.max(FLOOR);
+        Self { unit: "values", limit, left: limit }
+    }
+
+    /// Bytes of storages for a file of `length` bytes: four for each byte.
+    #[must_use]
+    pub fn bytes(length: u64) -> Self {
+        let limit = length.saturating_mul(4).max(FLOOR);
+        Self { unit: "bytes", limit, left: limit }
+    }
+
+    /// Takes `count` of what is left.
+    ///
+    /// # Errors
+    /// [`Error::Budget`] when less is left.
+    pub fn take(&mut self, count: u64) -> Result<(), Error> {
+        self.left = self.left.checked_sub(count).ok_or(Error::Budget { unit: self.unit, limit: self.limit })?;
+        Ok(())
+    }
+}
+
+/// Type of the numbers of a storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// Truth value in one byte.
+    Bool,
+    /// Unsigned 8-bit integer.
+    U8,
+    /// Signed 8-bit integer.
+    I8,
+    /// Unsigned 16-bit integer.
+    U16,
+    /// Signed 16-bit integer.
+    I16,
+    /// Unsigned 32-bit integer.
+    U32,
+    /// Signed 32-bit integer.
+    I32,
+    /// Unsigned 64-bit integer.
+    U64,
+    /// Signed 64-bit integer.
+    I64,
+    /// Half precision, IEEE 754 binary16.
+    F16,
+    /// The upper half of a binary32.
+    Bf16,
+    /// Single precision, IEEE 754 binary32.
+    F32,
+    /// Double precision, IEEE 754 binary64.
+    F64,
+}
+
+impl Element {
+    /// Number of bytes.
+    #[must_use]
+    pub fn size(self) -> u64 {
+        match self {
+            Self::Bool | Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 | Self::F16 | Self::Bf16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 => 8,
+        }
+    }
+}
+
+/// Where the values of an array lie in its storage, counted in elements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    shape: Vec<usize>,
+    /// Strides of the axes; 0 for an axis of one element.
+    strides: Vec<usize>,
+    offset: usize,
+    count: usize,
+    /// The last element; `None` for an array without values.
+    last: Option<usize>,
+}
+
+impl View {
+    /// The array of `shape` whose element at index `i` is element `offset + Σ i[a] * strides[a]` of the
+    /// storage.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when `shape` and `strides` have different lengths, or a product or sum
+    /// overflows.
+    pub fn new(shape: Vec<usize>, mut strides: Vec<usize>, offset: usize) -> Result<Self, Error> {
+        match extent(&shape, &mut strides, offset) {
+            Some((count, last)) => Ok(Self { shape, strides, offset, count, last }),
+            None => Err(Error::Layout { shape, strides, offset }),
+        }
+    }
+
+    /// The array of `shape` that fills its storage row by row: the last axis is the innermost.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when the number of elements overflows.
+    pub fn rows(shape: Vec<usize>) -> Result<Self, Error> {
+        let strides = packed(shape.iter().rev()).map(|strides| strides.into_iter().rev().collect());
+        Self::packed(shape, strides)
+    }
+
+    /// The array of `shape` that fills its storage column by column: the first axis is the innermost.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when the number of elements overflows.
+    pub fn columns(shape: Vec<usize>) -> Result<Self, Error> {
+        let strides = packed(shape.iter());
+        Self::packed(shape, strides)
+    }
+
+    fn packed(shape: Vec<usize>, strides: Option<Vec<usize>>) -> Result<Self, Error> {
+        match strides {
+            Some(strides) => Self::new(shape, strides, 0),
+            None => Err(Error::Layout { shape, strides: Vec::new(), offset: 0 }),
+        }
+    }
+
+    /// The same values with the two axes exchanged; an array with another number of axes stays as it is.
+    #[must_use]
+    pub fn transposed(mut self) -> Self {
+        if self.shape.len() == 2 {
+            self.shape.reverse();
+            self.strides.reverse();
+        }
+        self
+    }
+
+    /// Number of values.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether a storage of `stored` elements holds all of the array.
+    ///
+    /// # Errors
+    /// [`Error::Outside`] when it does not.
+    pub fn check(&self, stored: usize) -> Result<(), Error> {
+        match self.last {
+            Some(last) if last >= stored => Err(Error::Outside { last, stored }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The array, its values taken out of the storage `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Outside`] when the array reaches beyond the storage, [`Error::Memory`] when there is no
+    /// room for the values.
+    pub fn read(&self, element: Element, bytes: &[u8]) -> Result<Array, Error> {
+        self.check(bytes.len() / element.size() as usize)?;
+        let mut values = Vec::new();
+        values.try_reserve_exact(self.count).map_err(|_| Error::Memory { count: self.count })?;
+        let out = &mut values;
+        match element {
+            Element::Bool => self.gather(bytes, out, |[byte]| f32::from(u8::from(byte != 0))),
+            Element::U8 => self.gather(bytes, out, |[byte]| f32::from(byte)),
+            Element::I8 => self.gather(bytes, out, |byte| f32::from(i8::from_le_bytes(byte))),
+            Element::U16 => self.gather(bytes, out, |bytes| f32::from(u16::from_le_bytes(bytes))),
+            Element::I16 => self.gather(bytes, out, |bytes| f32::from(i16::from_le_bytes(bytes))),
+            Element::U32 => self.gather(bytes, out, |bytes| u32::from_le_bytes(bytes) as f32),
+            Element::I32 => self.gather(bytes, out, |bytes| i32::from_le_bytes(bytes) as f32),
+            Element::U64 => self.gather(bytes, out, |bytes| u64::from_le_bytes(bytes) as f32),
+            Element::I64 => self.gather(bytes, out, |bytes| i64::from_le_bytes(bytes) as f32),
+            Element::F16 => self.gather(bytes, out, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            Element::Bf16 => self.gather(bytes, out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+            Element::F32 => self.gather(bytes, out, f32::from_le_bytes),
+            Element::F64 => self.gather(bytes, out, |bytes| f64::from_le_bytes(bytes) as f32),
+        }
+        Ok(Array { shape: self.shape.clone(), data: values })
+    }
+
+    /// Appends the values in row-major order. The storage holds all of the array.
+    fn gather<const N: usize>(&self, bytes: &[u8], values: &mut Vec<f32>, decode: impl Fn([u8; N]) -> f32) {
+        let (cells, _) = bytes.as_chunks::<N>();
+        if self.count == 0 {
+            return;
+        }
+        let axes = self.shape.len();
+        let (inner, stride) = match axes {
+            0 => (1, 0),
+            _ => (self.shape[axes - 1], self.strides[axes - 1]),
+        };
+        let mut index = vec![0_usize; axes.saturating_sub(1)];
+        let mut base = self.offset;
+        loop {
+            values.extend((0..inner).map(|step| decode(cells[base + step * stride])));
+            let mut axis = index.len();
+            loop {
+                if axis == 0 {
+                    return;
+                }
+                axis -= 1;
+                index[axis] += 1;
+                base += self.strides[axis];
+                if index[axis] < self.shape[axis] {
+                    break;
+                }
+                base -= self.strides[axis] * self.shape[axis];
+                index[axis] = 0;
+            }
+        }
+    }
+}
+
+/// Number of values and last element of a view, and 0 as the stride of every axis of one element;
+/// `None` when something overflows.
+fn extent(shape: &[usize], strides: &mut [usize], offset: usize) -> Option<(usize, Option<usize>)> {
+    if shape.len() != strides.len() {
+        return None;
+    }
+    if shape.contains(&0) {
+        return Some((0, None));
+    }
+    let (mut count, mut last) = (1_usize, offset);
+    for (&extent, stride) in shape.iter().zip(strides) {
+        if extent == 1 {
+            *stride = 0;
+        }
+        count = count.checked_mul(extent)?;
+        // One step beyond the last element is representable, so that walking over the axis cannot overflow.
+        let end = extent.checked_mul(*stride)?;
+        last = last.checked_add(end)?.checked_sub(*stride)?;
+    }
+    Some((count, Some(last)))
+}
+
+/// Strides of axes that are packed, innermost first; `None` when the number of elements overflows.
+fn packed<'a>(innermost_first: impl Iterator<Item = &'a usize>) -> Option<Vec<usize>> {
+    let mut next = 1_usize;
+    innermost_first
+        .map(|&extent| {
+            let stride = next;
+            next = next.checked_mul(extent.max(1))?;
+            Some(stride)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;
