@@ -17,8 +17,17 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// How much memory it may take, in KiB. The test's own files are in it too.
 const MEMORY: u64 = 100_000;
 
-const GOLDEN: [&str; 5] =
-    ["tiny_zip.pth", "tiny_legacy.pth", "tiny_checkpoint.pth", "tiny.pdparams", "tiny.safetensors"];
+const GOLDEN: [&str; 9] = [
+    "tiny_zip.pth",
+    "tiny_legacy.pth",
+    "tiny_checkpoint.pth",
+    "tiny.pdparams",
+    "tiny.safetensors",
+    "types_zip.pth",
+    "types_legacy.pth",
+    "types.pdparams",
+    "types_protocol2.pdparams",
+];
 
 fn golden(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(name)).unwrap()
