@@ -77,6 +77,35 @@ fn paddlepaddle_gets_the_names_and_layouts_of_pytorch() {
 }
 
 #[test]
+fn every_type_is_converted() {
+    for (name, entries) in
+        [("types_zip.pth", 14), ("types_legacy.pth", 14), ("types.pdparams", 12), ("types_protocol2.pdparams", 12)]
+    {
+        let state = weights::read(&path(name)).unwrap().state;
+        assert_eq!(state.len(), entries, "{name}");
+        for (key, array) in state.iter() {
+            let expected = match key {
+                "b" | "bool" => Array::new(vec![5], vec![0.0, 1.0, 1.0, 1.0, 1.0]),
+                "scalar" => Array::new(vec![], vec![5.5]),
+                "empty" => Array::new(if name.ends_with("pth") { vec![0, 3] } else { vec![3, 0] }, vec![]),
+                "expand" => Array::new(vec![3, 2], vec![1.0, 2.0, 1.0, 2.0, 1.0, 2.0]),
+                "unfold" => Array::from_fn(&[4, 3], |index| (index / 3 + index % 3) as f32),
+                _ => Array::new(vec![5], vec![0.0, 1.0, 2.0, 100.0, 3.0]),
+            };
+            assert_eq!(*array, expected.unwrap(), "{key} of {name}");
+        }
+    }
+}
+
+#[test]
+fn numpy_arrays_can_be_stored_column_by_column() {
+    let state = weights::read(&path("columns.pdparams")).unwrap().state;
+    assert_eq!(state.len(), 1);
+    let transposed = Array::new(vec![3, 2], vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0]).unwrap();
+    assert_eq!(state.get("columns"), Some(&transposed));
+}
+
+#[test]
 fn the_name_of_the_file_does_not_matter() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let other = folder.join("weights.safetensors");

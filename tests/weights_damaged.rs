@@ -17,8 +17,17 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// How much memory it may take, in KiB. The test's own files are in it too.
 const MEMORY: u64 = 100_000;
 
-const GOLDEN: [&str; 5] =
-    ["tiny_zip.pth", "tiny_legacy.pth", "tiny_checkpoint.pth", "tiny.pdparams", "tiny.safetensors"];
+const GOLDEN: [&str; 9] = [
+    "tiny_zip.pth",
+    "tiny_legacy.pth",
+    "tiny_checkpoint.pth",
+    "tiny.pdparams",
+    "tiny.safetensors",
+    "types_zip.pth",
+    "types_legacy.pth",
+    "types.pdparams",
+    "types_protocol2.pdparams",
+];
 
 fn golden(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(name)).unwrap()
@@ -241,7 +250,7 @@ fn deep_nesting_is_refused() {
     for bytes in containers(&dict(&b"(".repeat(200_000))) {
         refused(&bytes, &["more than 65536 values on its stack"]);
     }
-    let header = format!("{{\"a\":{}", "[".repeat(1 << 20));
+    let header = format!("{{\"a\":{}", "[".repeat(1 << 19));
     refused(&safetensors(&header, &[]), &["header is damaged"]);
 }
 
@@ -289,7 +298,7 @@ fn a_zip_bomb_is_refused() {
     };
     refused(&bomb("x/data.pkl", b'N'), &["`x/data.pkl`", "268435456 bytes", "8388608 are allowed"]);
     let storage = bomb("x/data/0", 0);
-    refused(&storage, &["the values of `a` cannot be read", "more than the", "bytes that are allowed"]);
+    refused(&storage, &["the values of `a` cannot be read", "more than", " bytes, which its size does not explain"]);
 
     // With sizes that do not tell, the data is not followed beyond what they say.
     let lying = |mut bytes: Vec<u8>, size: usize, told: u32| {
@@ -333,8 +342,17 @@ fn views_that_do_not_fit_are_refused() {
 #[test]
 fn a_small_storage_cannot_fill_the_memory() {
     let repeated = dict(&tensor(4, 0, &[1 << 40, 4], &[0, 1]));
-    refused(&stored(&repeated, &[0; 16]), &["the values of `a`", "65536 values that are allowed"]);
-    refused(&legacy(&repeated, 4, &[0; 16]), &["65536 values that are allowed"]);
+    refused(&stored(&repeated, &[0; 16]), &["the values of `a`", "more than 65536 values"]);
+    refused(&legacy(&repeated, 4, &[0; 16]), &["more than 65536 values"]);
+
+    // Arrays without values, which need no storage.
+    let empty = tensor(0, 0, &[0; 64], &[0; 64]);
+    let mut pickle =
+        [b"\x80\x02}".to_vec(), text("0"), empty, b"q\x00s".to_vec(), text("1"), b"q\x01h\x00s".to_vec()].concat();
+    pickle.extend(b"h\x01h\x00s".repeat(400_000));
+    pickle.push(b'.');
+    refused(&stored(&pickle, &[]), &["more than 16384 arrays"]);
+    refused(&legacy(&pickle, 0, &[]), &["more than 16384 arrays"]);
 
     // One large storage, and a thousand names for all of it.
     let count = 1 << 18;
@@ -343,8 +361,8 @@ fn a_small_storage_cannot_fill_the_memory() {
         pickle.extend([text(&name.to_string()), b"h\x00s".to_vec()].concat());
     }
     pickle.push(b'.');
-    refused(&stored(&pickle, &vec![0; 1 << 20]), &["values that are allowed for a file of this size"]);
-    refused(&legacy(&pickle, count, &vec![0; 1 << 20]), &["values that are allowed for a file of this size"]);
+    refused(&stored(&pickle, &vec![0; 1 << 20]), &[" values, which its size does not explain"]);
+    refused(&legacy(&pickle, count, &vec![0; 1 << 20]), &[" values, which its size does not explain"]);
 
     let mut pickle = [b"\x80\x02}".to_vec(), text("0"), array(&[count], b"B\0\0\x10\0")].concat();
     pickle.truncate(pickle.len() - 2);
@@ -354,12 +372,12 @@ fn a_small_storage_cannot_fill_the_memory() {
         pickle.extend([text(&name.to_string()), b"h\x00s".to_vec()].concat());
     }
     pickle.push(b'.');
-    refused(&pickle, &["values that are allowed for a file of this size"]);
+    refused(&pickle, &[" values, which its size does not explain"]);
 }
 
 #[test]
 fn damaged_headers_of_safetensors_are_refused() {
-    for length in [1_u64 << 63, u64::MAX, 1 << 40, (1 << 22) + 1] {
+    for length in [1_u64 << 63, u64::MAX, 1 << 40, (1 << 20) + 1] {
         let bytes = [length.to_le_bytes().as_slice(), b"{}"].concat();
         refused(&bytes, &[&format!("header has {length} bytes")]);
     }
@@ -378,6 +396,17 @@ fn damaged_headers_of_safetensors_are_refused() {
     let header = r#"{"a":{"dtype":"F8_E5M2","shape":[16],"data_offsets":[0,16]}}"#;
     refused(&safetensors(header, &[0; 16]), &["`a` has the type F8_E5M2, which is not supported"]);
     refused(&safetensors("{}", &[]), &["holds no arrays"]);
+
+    let ones = format!(r#"{{"a":{{"dtype":"F32","shape":[{}4],"data_offsets":[0,12]}}}}"#, "1,".repeat(500_000));
+    refused(&safetensors(&ones, &[0; 16]), &["header is damaged"]);
+    let mut many = String::from("{");
+    for name in 0..20_000 {
+        many += &format!(r#""{name}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}},"#);
+    }
+    many.truncate(1 << 20);
+    let end = many.rfind("},").unwrap();
+    many.replace_range(end.., "}}");
+    refused(&safetensors(&many, &[]), &["more than 16384 arrays"]);
 }
 
 #[test]

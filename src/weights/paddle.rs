@@ -68,14 +68,15 @@ impl Error {
 /// # Errors
 /// When the state dict cannot be used; see [`Error`].
 pub fn read<R: Read + Seek>(pickle: &Pickle, input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
-    let mut budget = Budget::values(input.length());
+    let (mut arrays, mut values) = (Budget::arrays(), Budget::values(input.length()));
     let mut entries = Vec::new();
     for &(key, value) in pickle.state_dict().ok_or(Error::NoStateDict)? {
         let (Some(key), Some(state)) = (pickle.value(key).name(), array(pickle, value)) else { continue };
         let failed = |source| Error::Values { key: key.to_owned(), source };
+        arrays.take(1).map_err(failed)?;
         let (view, element, data) = described(pickle, state).ok_or_else(|| Error::Array { key: key.to_owned() })?;
         let view = view.map_err(failed)?;
-        budget.take(view.count() as u64).map_err(failed)?;
+        values.take(view.count() as u64).map_err(failed)?;
         let needed = (view.count() as u64).saturating_mul(element.size());
         let length = |found| Error::Length { key: key.to_owned(), found, needed };
         // In Latin-1 every byte takes one or two: what is far too long is not read.

@@ -10,12 +10,12 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use super::input::{self, Input};
-use super::view::{self, Element, View};
+use super::view::{self, Budget, Element, View};
 use super::{Array, names};
 use crate::exit::Exit;
 
 /// The longest header that is accepted, in bytes.
-const MAX_HEADER: u64 = 1 << 22;
+const MAX_HEADER: u64 = 1 << 20;
 /// Number of bytes of the length of the header.
 const LENGTH: u64 = 8;
 
@@ -94,6 +94,7 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>
 
     let keys = header.offset_keys();
     let from_paddle = names::are_paddle(keys.iter().map(String::as_str));
+    let mut arrays = Budget::arrays();
     let mut entries = Vec::new();
     for key in keys {
         let Some(info) = header.info(&key) else { continue };
@@ -101,7 +102,7 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>
         let (start, end) = info.data_offsets;
         input.seek(LENGTH + length + start as u64)?;
         let bytes = input.bytes(end.saturating_sub(start) as u64)?;
-        let read = View::rows(info.shape.clone()).and_then(|view| {
+        let read = arrays.take(1).and_then(|()| View::rows(info.shape.clone())).and_then(|view| {
             let view = if from_paddle { view.transposed() } else { view };
             view.read(element, &bytes)
         });

@@ -316,13 +316,14 @@ impl Plan {
     /// The plan for the state dict in `pickle`, from a file of `length` bytes. Entries that are no tensors
     /// are left out.
     fn new(pickle: &Pickle, length: u64) -> Result<Self, Error> {
-        let (mut values, mut bytes) = (Budget::values(length), Budget::bytes(length));
+        let (mut arrays, mut values, mut bytes) = (Budget::arrays(), Budget::values(length), Budget::bytes(length));
         let mut plan = Self { names: Vec::new(), storages: Vec::new() };
         let mut positions = HashMap::new();
         for &(key, value) in pickle.state_dict().ok_or(Error::NoStateDict)? {
             let (Some(key), Some(arguments)) = (pickle.value(key).name(), tensor(pickle, value)) else { continue };
             let wrong = || Error::Tensor { key: key.to_owned() };
             let failed = |source| Error::Values { key: key.to_owned(), source };
+            arrays.take(1).map_err(failed)?;
             let (storage, view) = described(pickle, arguments).ok_or_else(wrong)?;
             let (storage, view) = (Storage::named(pickle, storage)?, view.map_err(failed)?);
             view.check(usize::try_from(storage.count).map_err(|_| wrong())?).map_err(failed)?;

@@ -29,8 +29,8 @@ pub enum Error {
         /// How many the storage has.
         stored: usize,
     },
-    /// The arrays are larger than a file of this size explains.
-    #[error("the arrays take more than the {limit} {unit} that are allowed for a file of this size")]
+    /// The arrays are more or larger than a file of this size explains.
+    #[error("the file asks for more than {limit} {unit}, which its size does not explain")]
     Budget {
         /// What is counted.
         unit: &'static str,
@@ -56,7 +56,10 @@ impl Error {
 /// What is allowed for a small file, whatever its size.
 const FLOOR: u64 = 1 << 16;
 
-/// How many values or bytes a file may still ask for. It keeps a small file from filling the memory with
+/// How many arrays a file may hold.
+const MAX_ARRAYS: u64 = 1 << 14;
+
+/// How many arrays, values or bytes a file may still ask for. It keeps a small file from filling the memory with
 /// views that share a storage, and with compressed data.
 #[derive(Debug)]
 pub struct Budget {
@@ -66,6 +69,12 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// Arrays for any file.
+    #[must_use]
+    pub fn arrays() -> Self {
+        Self { unit: "arrays", limit: MAX_ARRAYS, left: MAX_ARRAYS }
+    }
+
     /// Values for a file of `length` bytes: one for each byte.
     #[must_use]
     pub fn values(length: u64) -> Self {

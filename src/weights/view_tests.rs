@@ -85,5 +85,6 @@ fn a_budget_grows_with_the_file() {
     assert_eq!(budget.take(1), Err(Error::Budget { unit: "values", limit: 1 << 20 }));
     assert_eq!(Budget::bytes(1 << 20).take(1 << 22), Ok(()));
     assert!(Budget::bytes(0).take((1 << 16) + 1).is_err());
+    assert!(Budget::arrays().take((1 << 14) + 1).is_err());
     assert!(Budget::values(u64::MAX).take(u64::MAX).is_ok());
 }

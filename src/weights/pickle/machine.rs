@@ -25,7 +25,7 @@ pub(super) fn run<R: Read + Seek>(input: &mut Input<R>) -> Result<Pickle, Error>
     };
     for _ in 0..MAX_STEPS {
         machine.at = machine.input.position();
-        machine.code = machine.input.byte().map_err(|source| machine.failed(source))?;
+        machine.code = machine.input.byte().map_err(|source| Error::Next { at: machine.at, source })?;
         if machine.code == opcode::STOP {
             let root = machine.pop()?;
             return Ok(Pickle { values: machine.values, root });

@@ -33,11 +33,20 @@ pub const LONGEST_NAME: u64 = 1024;
 /// Why a pickle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bytes of the pickle cannot be read.
-    #[error("opcode {opcode} at byte {at} of the pickle cannot be read")]
+    /// The bytes that follow an opcode cannot be read.
+    #[error("what opcode {opcode} at byte {at} of the pickle needs cannot be read")]
     Input {
         /// Name of the opcode.
         opcode: &'static str,
+        /// Position of the opcode.
+        at: u64,
+        /// Why.
+        #[source]
+        source: input::Error,
+    },
+    /// The pickle ends before its STOP.
+    #[error("the opcode at byte {at} of the pickle cannot be read")]
+    Next {
         /// Position of the opcode.
         at: u64,
         /// Why.
@@ -110,7 +119,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Input { source, .. } | Self::Data { source, .. } => source.exit(),
+            Self::Input { source, .. } | Self::Next { source, .. } | Self::Data { source, .. } => source.exit(),
             _ => Exit::Data,
         }
     }

@@ -121,8 +121,9 @@ fn lengths_beyond_the_end_are_errors() {
         b"J\x00",
         b"cos",
     ] {
-        assert!(refused(bytes).ends_with("at byte 0 of the pickle cannot be read"));
+        assert!(refused(bytes).ends_with("at byte 0 of the pickle needs cannot be read"));
     }
+    assert_eq!(refused(b"N"), "the opcode at byte 1 of the pickle cannot be read");
     let line = [b"L".as_slice(), &[b'1'; 1000]].concat();
     assert!(refused(&line).contains("LONG at byte 0"));
 }

@@ -1,0 +1,14 @@
+//! Safetensors files: every input is a list of arrays or an error.
+#![no_main]
+
+use std::io::Cursor;
+
+use hardnetd::weights::input::Input;
+use hardnetd::weights::safetensors;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(mut input) = Input::new(Cursor::new(bytes)) {
+        let _ = safetensors::read(&mut input);
+    }
+});

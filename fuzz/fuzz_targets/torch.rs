@@ -1,0 +1,20 @@
+//! Files from PyTorch, in both containers: every input is a list of arrays or an error.
+#![no_main]
+
+use std::io::Cursor;
+
+use hardnetd::weights::input::Input;
+use hardnetd::weights::pickle::Pickle;
+use hardnetd::weights::torch;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if bytes.starts_with(b"PK") {
+        let _ = torch::read_zip(Cursor::new(bytes), bytes.len() as u64);
+    } else if let Ok(mut input) = Input::new(Cursor::new(bytes))
+        // The pickle with the magic number.
+        && Pickle::read(&mut input).is_ok()
+    {
+        let _ = torch::read_legacy(&mut input);
+    }
+});
