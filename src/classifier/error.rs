@@ -1,10 +1,13 @@
 //! Why a model cannot be loaded or run.
 
+use std::path::PathBuf;
+
 use tract_onnx::prelude::TractError;
 
 use crate::engine::{graph, onnx};
 use crate::exit::Exit;
 use crate::hardnet;
+use crate::weights;
 
 /// Why a model cannot be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -15,11 +18,14 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
-    /// The name is that of a file.
-    #[error("`{path}` is a file, and this version loads models by name only; the models are {}", names())]
-    File {
-        /// The path asked for.
-        path: String,
+    /// The file has no weights that can be read.
+    #[error(transparent)]
+    Weights(Box<weights::file::Error>),
+    /// The file has weights, and not those of a network of the family.
+    #[error("{} holds the weights of another network; the models are {}", path.display(), names())]
+    OtherNetwork {
+        /// The file.
+        path: PathBuf,
     },
     /// The network cannot be built.
     #[error("cannot build the model")]
@@ -63,7 +69,8 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unknown { .. } => Exit::NoInput,
-            Self::File { .. } => Exit::Data,
+            Self::Weights(error) => error.exit(),
+            Self::OtherNetwork { .. } => Exit::Data,
             Self::Network(error) => error.exit(),
             Self::Size(_) => Exit::Usage,
             Self::Onnx(error) => error.exit(),

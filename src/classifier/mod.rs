@@ -5,6 +5,7 @@
 
 mod description;
 mod error;
+mod labels;
 mod session;
 mod top;
 pub mod tract;
@@ -19,6 +20,7 @@ pub use top::{Ranked, top_k};
 
 use crate::hardnet::{self, Architecture};
 use crate::tensor::Tensor;
+use crate::weights::{self, Kind, StateDict};
 use tract::Plan;
 
 /// Height and width in pixels of the input of every model of the family.
@@ -46,6 +48,7 @@ pub trait Classifier: Send {
 pub struct Model {
     name: &'static str,
     digest: String,
+    trained: bool,
     parameters: u64,
     labels: Vec<Arc<str>>,
     plan: Plan,
@@ -53,23 +56,44 @@ pub struct Model {
 
 impl Model {
     /// Loads the model called `name`: a name of the family in any of its spellings, which has seeded
-    /// weights.
+    /// weights, or a file with the weights of one (PyTorch, PaddlePaddle, safetensors). Weights from a
+    /// file count as trained; they tell the architecture and the number of classes.
     ///
     /// # Errors
-    /// [`Error::Unknown`] when `name` is neither a model nor a file, [`Error::File`] when it is a file, and
-    /// the errors of building and compiling.
+    /// [`Error::Unknown`] when `name` is neither a model nor a file, [`Error::Weights`] and
+    /// [`Error::OtherNetwork`] when the file cannot be used, and the errors of building and compiling.
     pub fn load(name: &str) -> Result<Self, Error> {
         match hardnet::find(name) {
             Some(architecture) => Self::seeded(architecture),
-            None if Path::new(name).exists() => Err(Error::File { path: name.to_owned() }),
+            None if Path::new(name).exists() => Self::from_file(Path::new(name)),
             None => Err(Error::Unknown { name: name.to_owned() }),
         }
     }
 
+    fn from_file(path: &Path) -> Result<Self, Error> {
+        let state = weights::read(path).map_err(|error| Error::Weights(error.into()))?.state;
+        let (architecture, classes) =
+            hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
+        Self::new(architecture, classes, state, labels::of_trained(classes), true)
+    }
+
     fn seeded(architecture: &Architecture) -> Result<Self, Error> {
         let state = hardnet::seeded(architecture, CLASSES).map_err(Error::Network)?;
-        let digest = state.digest();
-        let graph = hardnet::build(architecture, CLASSES, &state).map_err(Error::Network)?;
+        Self::new(architecture, CLASSES, state, labels::numbers(CLASSES), false)
+    }
+
+    fn new(
+        architecture: &Architecture,
+        classes: usize,
+        state: StateDict,
+        labels: Vec<Arc<str>>,
+        trained: bool,
+    ) -> Result<Self, Error> {
+        // Of what inference reads, in the network's order: the same whatever file the weights came in.
+        let entries = hardnet::entries(architecture, classes);
+        let read = entries.iter().filter(|entry| entry.kind != Kind::BatchCount);
+        let digest = state.digest_of(read.map(|entry| entry.key.as_str()));
+        let graph = hardnet::build(architecture, classes, &state).map_err(Error::Network)?;
         // The largest model takes hundreds of megabytes in every form: no form lives longer than needed.
         drop(state);
         let (height, width) = INPUT_SIZE;
@@ -77,8 +101,9 @@ impl Model {
         Ok(Self {
             name: architecture.name,
             digest,
-            parameters: hardnet::parameters(architecture, CLASSES),
-            labels: (0..CLASSES).map(|index| format!("class {index}").into()).collect(),
+            trained,
+            parameters: hardnet::parameters(architecture, classes),
+            labels,
             plan,
         })
     }
@@ -98,7 +123,7 @@ impl Model {
     /// Whether the weights come from training; the results of a model with seeded weights mean nothing.
     #[must_use]
     pub fn trained(&self) -> bool {
-        false
+        self.trained
     }
 
     /// Number of classes, which is the number of logits.
@@ -154,10 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_refused_by_its_name() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        let error = Model::load(path).unwrap_err();
+    fn a_file_that_holds_no_weights_of_the_family_is_refused() {
+        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/formats/tiny_zip.pth");
+        let error = Model::load(data).unwrap_err();
+        assert!(matches!(error, Error::OtherNetwork { .. }), "{error}");
         assert_eq!(error.exit(), Exit::Data);
-        assert!(error.to_string().starts_with(&format!("`{path}` is a file")), "{error}");
+        let text = Model::load(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap_err();
+        assert_eq!(text.exit(), Exit::Data);
     }
 }

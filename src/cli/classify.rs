@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// JPEG or PNG files.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
-    /// Model: hardnet39ds, hardnet68ds, hardnet68 or hardnet85.
+    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a file with the weights of one.
     #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
     model: String,
     /// How many classes to list, best first.

@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     /// Where frames come from, instead of the configured streams; repeat it for several streams.
     #[arg(short, long, value_name = "URI")]
     source: Vec<String>,
-    /// Model: hardnet39ds, hardnet68ds, hardnet68 or hardnet85.
+    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a file with the weights of one.
     #[arg(short, long, value_name = "M")]
     model: Option<String>,
     /// End each stream after N results.

@@ -89,7 +89,7 @@ section! {
 section! {
     /// `[model]`: the network.
     Model {
-        /// A model's name: `hardnet39ds`, `hardnet68ds`, `hardnet68` or `hardnet85`.
+        /// A model's name (`hardnet39ds`, `hardnet68ds`, `hardnet68`, `hardnet85`) or a file with its weights.
         name: String = "hardnet39ds", Kind::Text;
         /// How many classes a result lists, best first.
         top: u32 = 5_u32, Kind::Integer(1, 1000);

@@ -5,8 +5,10 @@
 
 mod build;
 pub mod layout;
+mod recognise;
 pub mod table;
 
 pub use build::{Error, Problem, build, seeded, skeleton};
 pub use layout::{Entry, entries, parameters};
+pub use recognise::recognise;
 pub use table::{ARCHITECTURES, Architecture, Block, find};

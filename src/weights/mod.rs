@@ -217,17 +217,24 @@ impl StateDict {
         self.entries.iter().map(|(key, array)| (key.as_str(), array))
     }
 
-    /// `sha256:` and 64 lower-case hexadecimal digits that identify the content.
+    /// `sha256:` and 64 lower-case hexadecimal digits that identify the content, entries in order.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.digest_of(self.iter().map(|(key, _)| key))
+    }
+
+    /// `sha256:` and 64 lower-case hexadecimal digits that identify the entries called `keys`, in that
+    /// order; those that are not there are left out.
     ///
-    /// Hashed are, for every entry in order: the length of the key in bytes, the key in UTF-8, the
+    /// Hashed are, for every entry: the length of the key in bytes, the key in UTF-8, the
     /// number of axes, every extent, and the bits of every value. Lengths and extents are
     /// little-endian 64-bit integers, values little-endian 32-bit floats.
     #[must_use]
-    pub fn digest(&self) -> String {
+    pub fn digest_of<'a>(&self, keys: impl Iterator<Item = &'a str>) -> String {
         const CHUNK: usize = 4096;
         let mut hash = Sha256::new();
         let mut bytes = Vec::with_capacity(CHUNK * size_of::<f32>());
-        for (key, array) in &self.entries {
+        for (key, array) in keys.filter_map(|key| Some((key, self.get(key)?))) {
             hash.update((key.len() as u64).to_le_bytes());
             hash.update(key.as_bytes());
             hash.update((array.shape.len() as u64).to_le_bytes());
