@@ -62,6 +62,10 @@ fn weights_tell_their_number_of_classes() {
     let top = top.as_array().unwrap();
     assert_eq!(top.len(), 3, "no more results than classes");
     assert!(top[0]["label"].as_str().unwrap().starts_with("class "));
+    let info = run(["model", "info", "--json", path.to_str().unwrap()]);
+    let info: Value = serde_json::from_str(&info.stdout).unwrap();
+    assert_eq!((&info["name"], &info["classes"]), (&"hardnet39ds".into(), &3.into()));
+    assert_eq!(info["parameters"], 3_488_228 - 997 * (1024 + 1));
 }
 
 #[test]

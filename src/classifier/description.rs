@@ -1,8 +1,10 @@
 //! What a model is and costs, for people and for programs.
 
+use std::path::Path;
+
 use serde::Serialize;
 
-use super::{CLASSES, Error, INPUT_SIZE};
+use super::{CLASSES, Error, INPUT_SIZE, read};
 use crate::engine::cost::{Cost, NodeCost, cost};
 use crate::hardnet::{self, Architecture, Entry, entries};
 
@@ -49,21 +51,28 @@ pub struct Figures {
     pub cio: u64,
 }
 
-/// Describes the model called `name` for inputs of `size` (rows, columns; the model's own where there
+/// Describes the model called `name`, or the one whose weights are in the file `name`, for inputs of `size` (rows, columns; the model's own where there
 /// is none).
 ///
 /// # Errors
-/// An unknown name, or a size that the network cannot have.
+/// An unknown name, a file that cannot be used, or a size that the network cannot have.
 pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Error> {
-    let architecture = hardnet::find(name).ok_or_else(|| Error::Unknown { name: name.to_owned() })?;
+    let (architecture, classes) = match hardnet::find(name) {
+        Some(architecture) => (architecture, CLASSES),
+        None if Path::new(name).exists() => {
+            let (architecture, classes, _) = read(Path::new(name))?;
+            (architecture, classes)
+        }
+        None => return Err(Error::Unknown { name: name.to_owned() }),
+    };
     let [height, width] = size.unwrap_or([INPUT_SIZE.0, INPUT_SIZE.1]);
-    let graph = hardnet::skeleton(architecture, CLASSES).map_err(Error::Network)?;
+    let graph = hardnet::skeleton(architecture, classes).map_err(Error::Network)?;
     let Cost { nodes, peak_activation_bytes } = cost(&graph, height, width).map_err(Error::Size)?;
-    let stages = stages(architecture, &nodes);
+    let stages = stages(architecture, classes, &nodes);
     let sum = |figure: fn(&Figures) -> u64| stages.iter().map(|stage| figure(&stage.figures)).sum();
     Ok(Description {
         name: architecture.name,
-        classes: CLASSES,
+        classes,
         input: [height, width],
         total: Figures { parameters: sum(|f| f.parameters), macs: sum(|f| f.macs), cio: sum(|f| f.cio) },
         weights_bytes: nodes.iter().map(|node| node.weights * size_of::<f32>() as u64).sum(),
@@ -73,7 +82,7 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
 }
 
 /// The nodes by the top-level module that they belong to.
-fn stages(architecture: &Architecture, nodes: &[NodeCost]) -> Vec<Stage> {
+fn stages(architecture: &Architecture, classes: usize, nodes: &[NodeCost]) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for node in nodes.iter().filter(|node| node.name != "input") {
         let name = module(&node.name);
@@ -86,7 +95,7 @@ fn stages(architecture: &Architecture, nodes: &[NodeCost]) -> Vec<Stage> {
             stage.figures.cio += node.cio;
         }
     }
-    for Entry { key, shape, kind } in entries(architecture, CLASSES) {
+    for Entry { key, shape, kind } in entries(architecture, classes) {
         let stage = stages.iter_mut().find(|stage| stage.name == module(&key));
         if let Some(stage) = stage.filter(|_| kind.is_parameter()) {
             stage.figures.parameters += shape.iter().product::<usize>() as u64;

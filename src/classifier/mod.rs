@@ -71,9 +71,7 @@ impl Model {
     }
 
     fn from_file(path: &Path) -> Result<Self, Error> {
-        let state = weights::read(path).map_err(|error| Error::Weights(error.into()))?.state;
-        let (architecture, classes) =
-            hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
+        let (architecture, classes, state) = read(path)?;
         Self::new(architecture, classes, state, labels::of_trained(classes), true)
     }
 
@@ -157,6 +155,14 @@ impl Model {
     pub fn classifier(&self) -> Result<Box<dyn Classifier>, Error> {
         Ok(Box::new(self.plan.classifier()?))
     }
+}
+
+/// The weights in a file, with the architecture and the number of classes that they tell.
+fn read(path: &Path) -> Result<(&'static Architecture, usize, StateDict), Error> {
+    let state = weights::read(path).map_err(|error| Error::Weights(error.into()))?.state;
+    let (architecture, classes) =
+        hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
+    Ok((architecture, classes, state))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ enum Action {
     List(Form),
     /// Show one model, module by module.
     Info {
-        /// Name of the model.
+        /// Name of the model, or a file with the weights of one.
         #[arg(value_name = "M")]
         model: String,
         #[command(flatten)]
