@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
-use hardnetd::classifier::{Model, Session};
+use hardnetd::classifier::{Model, Options, Session};
 use hardnetd::frame::{ChromaSite, Color, Layout, Matrix, Picture, PixelFormat, Plane, Range};
 use hardnetd::hardnet;
 use hardnetd::preprocess::{Preprocessor, Transform};
@@ -153,7 +153,7 @@ impl Peer {
 
 fn infer(name: &str) {
     let architecture = hardnet::find(name).unwrap();
-    let mut session = Session::new(Model::load(name).unwrap().into()).unwrap();
+    let mut session = Session::new(Model::load(name, &Options::default()).unwrap().into()).unwrap();
     let state = hardnet::seeded(architecture, 1000).unwrap();
     let macs = hardnet::build(architecture, 1000, &state).unwrap().macs(224, 224).unwrap();
     let [times] = measure([&mut || drop(black_box(session.infer(5).unwrap()))]);

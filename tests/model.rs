@@ -53,7 +53,7 @@ fn a_model_is_shown_module_by_module_for_any_size() {
 fn wrong_sizes_and_names_are_refused() {
     for (arguments, code, part) in [
         (vec!["model", "info", "hardnet39ds", "--size", "224"], 64, "rows and columns"),
-        (vec!["model", "info", "hardnet39ds", "--size", "0x0"], 64, "from 32 to 65535"),
+        (vec!["model", "info", "hardnet39ds", "--size", "0x0"], 64, "from 32 to 8192"),
         (vec!["model", "info", "resnet"], 66, "hardnet39ds"),
     ] {
         let outcome = run(&arguments);

@@ -1,20 +1,22 @@
 //! What a model is and costs, for people and for programs.
 
-use std::path::Path;
-
 use serde::Serialize;
 
-use super::{CLASSES, Error, INPUT_SIZE, read};
+use super::definition::{CLASSES, Place, find};
+use super::{Definition, Error, Options, Training};
 use crate::engine::cost::{Cost, NodeCost, cost};
 use crate::hardnet::{self, Architecture, Entry, entries};
+use crate::preprocess::Transform;
 
 /// A model of the family at one input size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Description {
     /// Name of the architecture.
-    pub name: &'static str,
+    pub name: String,
     /// Number of classes.
     pub classes: usize,
+    /// Whether the weights have been trained.
+    pub training: Training,
     /// Rows and columns of the input that the costs are for.
     pub input: [usize; 2],
     /// Sums over all stages.
@@ -51,28 +53,30 @@ pub struct Figures {
     pub cio: u64,
 }
 
-/// Describes the model called `name`, or the one whose weights are in the file `name`, for inputs of `size` (rows, columns; the model's own where there
-/// is none).
+/// Describes the model called `name`, as [`Definition::open`] finds it, for inputs of `size` (rows, columns;
+/// the model's own where there is none).
 ///
 /// # Errors
 /// An unknown name, a file that cannot be used, or a size that the network cannot have.
 pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Error> {
-    let (architecture, classes) = match hardnet::find(name) {
-        Some(architecture) => (architecture, CLASSES),
-        None if Path::new(name).exists() => {
-            let (architecture, classes, _) = read(Path::new(name))?;
-            (architecture, classes)
+    let options = Options { size, ..Options::default() };
+    let (architecture, classes, transform, training) = match find(name)? {
+        Place::Architecture(architecture) => (architecture, CLASSES, Transform::IMAGENET, Training::Seeded),
+        Place::File(_) => {
+            let definition = Definition::open(name, &options)?;
+            (definition.architecture, definition.classes, definition.transform, definition.training)
         }
-        None => return Err(Error::Unknown { name: name.to_owned() }),
     };
-    let [height, width] = size.unwrap_or([INPUT_SIZE.0, INPUT_SIZE.1]);
-    let graph = hardnet::skeleton(architecture, classes).map_err(Error::Network)?;
+    let [height, width] = size.unwrap_or([transform.height, transform.width]);
+    let graph = hardnet::skeleton(&architecture, classes).map_err(Error::Network)?;
     let Cost { nodes, peak_activation_bytes } = cost(&graph, height, width).map_err(Error::Size)?;
+    let architecture = &architecture;
     let stages = stages(architecture, classes, &nodes);
     let sum = |figure: fn(&Figures) -> u64| stages.iter().map(|stage| figure(&stage.figures)).sum();
     Ok(Description {
-        name: architecture.name,
+        name: architecture.name.to_string(),
         classes,
+        training,
         input: [height, width],
         total: Figures { parameters: sum(|f| f.parameters), macs: sum(|f| f.macs), cio: sum(|f| f.cio) },
         weights_bytes: nodes.iter().map(|node| node.weights * size_of::<f32>() as u64).sum(),

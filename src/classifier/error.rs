@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use tract_onnx::prelude::TractError;
 
+use super::{labels, metadata};
+use crate::config::SIDES;
 use crate::engine::{graph, onnx};
 use crate::exit::Exit;
 use crate::hardnet;
@@ -26,6 +28,58 @@ pub enum Error {
     OtherNetwork {
         /// The file.
         path: PathBuf,
+    },
+    /// The file is not the table of an architecture.
+    #[error("{} is no table of an architecture, whose name ends in .toml; the models are {}", path.display(), names())]
+    NoTable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The table of an architecture cannot be used.
+    #[error(transparent)]
+    Table(hardnet::TableError),
+    /// What a model file says of its model cannot be used.
+    #[error("cannot use the model in {}", path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<metadata::Error>,
+    },
+    /// What a file is to say of the model cannot be written.
+    #[error("cannot describe the model")]
+    Own(Box<metadata::Error>),
+    /// Pictures cannot be prepared as asked.
+    #[error("cannot prepare pictures so")]
+    Transform(Box<metadata::Error>),
+    /// The head is for another number of classes.
+    #[error(
+        "the head in {} is for {found} classes, and {classes} are asked for; --new-head leaves it out", path.display()
+    )]
+    Head {
+        /// The file.
+        path: PathBuf,
+        /// Number of classes of the head in the file.
+        found: usize,
+        /// Number of classes asked for.
+        classes: usize,
+    },
+    /// Nothing tells the number of classes.
+    #[error("{} has no head that tells the number of classes; --classes N does", path.display())]
+    NoHead {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The labels cannot be used.
+    #[error(transparent)]
+    Labels(labels::Error),
+    /// No picture is prepared in that size.
+    #[error("the input cannot be {height}x{width}: expected sides from {} to {}", SIDES.start(), SIDES.end())]
+    InputSize {
+        /// Rows asked for.
+        height: usize,
+        /// Columns asked for.
+        width: usize,
     },
     /// The network cannot be built.
     #[error("cannot build the model")]
@@ -70,9 +124,13 @@ impl Error {
         match self {
             Self::Unknown { .. } => Exit::NoInput,
             Self::Weights(error) => error.exit(),
-            Self::OtherNetwork { .. } => Exit::Data,
+            Self::OtherNetwork { .. } | Self::NoTable { .. } | Self::NoHead { .. } => Exit::Data,
+            Self::Own(error) => error.exit(),
+            Self::Table(error) => error.exit(),
+            Self::Metadata { source, .. } => source.exit(),
+            Self::Labels(error) => error.exit(),
             Self::Network(error) => error.exit(),
-            Self::Size(_) => Exit::Usage,
+            Self::Size(_) | Self::InputSize { .. } | Self::Transform(_) | Self::Head { .. } => Exit::Usage,
             Self::Onnx(error) => error.exit(),
             Self::Tract { .. } | Self::Input { .. } | Self::Logits { .. } => Exit::Internal,
         }
@@ -80,5 +138,5 @@ impl Error {
 }
 
 fn names() -> String {
-    hardnet::ARCHITECTURES.map(|architecture| architecture.name).join(", ")
+    hardnet::ARCHITECTURES.iter().map(|architecture| &*architecture.name).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,89 @@
 //! Names of classes.
 
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::exit::Exit;
+
+/// The longest file of labels that is read, in bytes: what the metadata of a model file has room for.
+const MAX_BYTES: u64 = 1 << 19;
+
+/// Why labels cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the labels in {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is too long.
+    #[error("{} is longer than {MAX_BYTES} bytes: expected one label per line", path.display())]
+    Long {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A line has no label that can be printed.
+    #[error("{}, line {line}: expected a label, in UTF-8 and without control characters", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// There are more or fewer labels than classes.
+    #[error("{} has {labels} labels, and the model has {classes} classes", path.display())]
+    Count {
+        /// The file.
+        path: PathBuf,
+        /// Labels in the file.
+        labels: usize,
+        /// Classes of the model.
+        classes: usize,
+    },
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unreadable { .. } => Exit::NoInput,
+            Self::Long { .. } | Self::Line { .. } | Self::Count { .. } => Exit::Data,
+        }
+    }
+}
+
+/// The labels in the text file at `path`, one per line in the order of the classes. Spaces around them and
+/// empty lines at the end do not count.
+///
+/// # Errors
+/// Any of [`Error`].
+pub fn read(path: &Path, classes: usize) -> Result<Vec<Arc<str>>, Error> {
+    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Error::Long { path: path.to_owned() });
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii_end();
+    let lines = text.split(|&byte| byte == b'\n').enumerate().filter(|_| !text.is_empty());
+    let label = |(index, line): (usize, &[u8])| {
+        let label = std::str::from_utf8(line).ok().map(str::trim);
+        let label = label.filter(|label| !label.is_empty() && !label.chars().any(char::is_control));
+        label.map(Arc::from).ok_or(Error::Line { path: path.to_owned(), line: index + 1 })
+    };
+    let labels: Vec<Arc<str>> = lines.map(label).collect::<Result<_, _>>()?;
+    if labels.len() == classes {
+        Ok(labels)
+    } else {
+        Err(Error::Count { path: path.to_owned(), labels: labels.len(), classes })
+    }
+}
 
 /// The classes of ImageNet-1k, in the order of their numbers.
 const IMAGENET: &str = include_str!("../../assets/imagenet_classes.txt");
@@ -21,7 +104,38 @@ pub(super) fn numbers(classes: usize) -> Vec<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
+
+    fn file(bytes: &[u8], classes: usize) -> Result<Vec<Arc<str>>, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.txt");
+        std::fs::write(&path, bytes).unwrap();
+        read(&path, classes)
+    }
+
+    #[test]
+    fn a_file_has_a_label_per_line() {
+        let labels = file("\u{feff}cat\r\n Hündin \n\u{65e5}\n\n".as_bytes(), 3).unwrap();
+        assert_eq!(labels.iter().map(|label| &**label).collect::<Vec<_>>(), ["cat", "Hündin", "\u{65e5}"]);
+    }
+
+    #[test]
+    fn a_wrong_number_of_labels_is_named_with_that_of_the_classes() {
+        let error = file(b"cat\ndog\n", 3).unwrap_err().to_string();
+        assert!(error.ends_with("labels.txt has 2 labels, and the model has 3 classes"), "{error}");
+        assert!(matches!(file(b"", 1), Err(Error::Count { labels: 0, .. })));
+    }
+
+    #[test]
+    fn lines_without_a_label_are_named() {
+        assert!(matches!(file(b"cat\n\ndog", 3), Err(Error::Line { line: 2, .. })));
+        assert!(matches!(file(b"cat\n\xff", 2), Err(Error::Line { line: 2, .. })));
+        assert!(matches!(file(b"c\0at", 1), Err(Error::Line { line: 1, .. })));
+        assert!(matches!(file(&[b'a'; 1 << 20], 1), Err(Error::Long { .. })));
+        assert!(matches!(read(Path::new("/nowhere"), 1), Err(Error::Unreadable { .. })));
+    }
 
     #[test]
     fn imagenet_has_a_name_for_each_class() {

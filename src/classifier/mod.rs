@@ -3,31 +3,32 @@
 //! A [`Model`] is loaded once. Every worker takes a [`Classifier`] of its own from it; all of them share
 //! the weights.
 
+mod definition;
 mod description;
 mod error;
-mod labels;
+mod import;
+pub mod labels;
+pub mod metadata;
+mod save;
 mod session;
 mod top;
 pub mod tract;
 
-use std::path::Path;
 use std::sync::Arc;
 
+pub use definition::{Definition, Options, architecture};
 pub use description::{Description, Figures, Stage, describe};
 pub use error::Error;
+pub use import::Import;
+pub use metadata::{Metadata, Training};
+pub use save::{Form, SaveError, save};
 pub use session::Session;
 pub use top::{Ranked, top_k};
 
-use crate::hardnet::{self, Architecture};
+use crate::hardnet;
+use crate::preprocess::Transform;
 use crate::tensor::Tensor;
-use crate::weights::{self, Kind, StateDict};
 use tract::Plan;
-
-/// Height and width in pixels of the input of every model of the family.
-const INPUT_SIZE: (usize, usize) = (224, 224);
-
-/// Number of classes of the models of the family: those of ImageNet.
-const CLASSES: usize = 1000;
 
 /// Classifies one image at a time.
 pub trait Classifier: Send {
@@ -46,70 +47,43 @@ pub trait Classifier: Send {
 /// A model that is ready to run.
 #[derive(Debug)]
 pub struct Model {
-    name: &'static str,
+    name: String,
     digest: String,
-    trained: bool,
+    training: Training,
     parameters: u64,
     labels: Vec<Arc<str>>,
+    transform: Transform,
     plan: Plan,
 }
 
 impl Model {
-    /// Loads the model called `name`: a name of the family in any of its spellings, which has seeded
-    /// weights, or a file with the weights of one (PyTorch, PaddlePaddle, safetensors). Weights from a
-    /// file count as trained; they tell the architecture and the number of classes.
+    /// Loads the model called `name`; see [`Definition::open`].
     ///
     /// # Errors
-    /// [`Error::Unknown`] when `name` is neither a model nor a file, [`Error::Weights`] and
-    /// [`Error::OtherNetwork`] when the file cannot be used, and the errors of building and compiling.
-    pub fn load(name: &str) -> Result<Self, Error> {
-        match hardnet::find(name) {
-            Some(architecture) => Self::seeded(architecture),
-            None if Path::new(name).exists() => Self::from_file(Path::new(name)),
-            None => Err(Error::Unknown { name: name.to_owned() }),
-        }
+    /// Those of [`Definition::open`] and [`Model::compile`].
+    pub fn load(name: &str, options: &Options) -> Result<Self, Error> {
+        Self::compile(Definition::open(name, options)?)
     }
 
-    fn from_file(path: &Path) -> Result<Self, Error> {
-        let (architecture, classes, state) = read(path)?;
-        Self::new(architecture, classes, state, labels::of_trained(classes), true)
-    }
-
-    fn seeded(architecture: &Architecture) -> Result<Self, Error> {
-        let state = hardnet::seeded(architecture, CLASSES).map_err(Error::Network)?;
-        Self::new(architecture, CLASSES, state, labels::numbers(CLASSES), false)
-    }
-
-    fn new(
-        architecture: &Architecture,
-        classes: usize,
-        state: StateDict,
-        labels: Vec<Arc<str>>,
-        trained: bool,
-    ) -> Result<Self, Error> {
-        // Of what inference reads, in the network's order: the same whatever file the weights came in.
-        let entries = hardnet::entries(architecture, classes);
-        let read = entries.iter().filter(|entry| entry.kind != Kind::BatchCount);
-        let digest = state.digest_of(read.map(|entry| entry.key.as_str()));
-        let graph = hardnet::build(architecture, classes, &state).map_err(Error::Network)?;
+    /// Makes a model ready to run.
+    ///
+    /// # Errors
+    /// The weights do not fit, or the back end refuses the network.
+    pub fn compile(definition: Definition) -> Result<Self, Error> {
+        let (labels, digest) = (definition.labels(), definition.digest());
+        let graph = definition.graph()?;
+        let Definition { architecture, state, classes, transform, training, .. } = definition;
         // The largest model takes hundreds of megabytes in every form: no form lives longer than needed.
         drop(state);
-        let (height, width) = INPUT_SIZE;
-        let plan = Plan::compile(graph, height, width)?;
-        Ok(Self {
-            name: architecture.name,
-            digest,
-            trained,
-            parameters: hardnet::parameters(architecture, classes),
-            labels,
-            plan,
-        })
+        let plan = Plan::compile(graph, transform.height, transform.width)?;
+        let parameters = hardnet::parameters(&architecture, classes);
+        Ok(Self { name: architecture.name.into_owned(), digest, training, parameters, labels, transform, plan })
     }
 
     /// Name of the model.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.name
+        &self.name
     }
 
     /// What identifies the weights: `sha256:` and 64 hexadecimal digits.
@@ -118,10 +92,10 @@ impl Model {
         &self.digest
     }
 
-    /// Whether the weights come from training; the results of a model with seeded weights mean nothing.
+    /// Whether the weights have been trained.
     #[must_use]
-    pub fn trained(&self) -> bool {
-        self.trained
+    pub fn training(&self) -> Training {
+        self.training
     }
 
     /// Number of classes, which is the number of logits.
@@ -139,7 +113,13 @@ impl Model {
     /// Height and width of the input in pixels.
     #[must_use]
     pub fn input(&self) -> (usize, usize) {
-        INPUT_SIZE
+        (self.transform.height, self.transform.width)
+    }
+
+    /// How pictures become inputs.
+    #[must_use]
+    pub fn transform(&self) -> &Transform {
+        &self.transform
     }
 
     /// Number of learnable parameters.
@@ -157,14 +137,6 @@ impl Model {
     }
 }
 
-/// The weights in a file, with the architecture and the number of classes that they tell.
-fn read(path: &Path) -> Result<(&'static Architecture, usize, StateDict), Error> {
-    let state = weights::read(path).map_err(|error| Error::Weights(error.into()))?.state;
-    let (architecture, classes) =
-        hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
-    Ok((architecture, classes, state))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
@@ -173,24 +145,24 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_those_there_are() {
-        let error = Model::load("hardnet40").unwrap_err();
+        let error = Model::load("hardnet40", &Options::default()).unwrap_err();
         assert_eq!(error.exit(), Exit::NoInput);
         assert_eq!(
             error.to_string(),
             "`hardnet40` is no model and no such file exists; \
              the models are hardnet39ds, hardnet68ds, hardnet68, hardnet85"
         );
-        assert!(matches!(Model::load(""), Err(Error::Unknown { .. })));
-        assert!(matches!(Model::load("a\0b"), Err(Error::Unknown { .. })));
+        assert!(matches!(Model::load("", &Options::default()), Err(Error::Unknown { .. })));
+        assert!(matches!(Model::load("a\0b", &Options::default()), Err(Error::Unknown { .. })));
     }
 
     #[test]
     fn a_file_that_holds_no_weights_of_the_family_is_refused() {
         let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/formats/tiny_zip.pth");
-        let error = Model::load(data).unwrap_err();
+        let error = Model::load(data, &Options::default()).unwrap_err();
         assert!(matches!(error, Error::OtherNetwork { .. }), "{error}");
         assert_eq!(error.exit(), Exit::Data);
-        let text = Model::load(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap_err();
+        let text = Model::load(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"), &Options::default()).unwrap_err();
         assert_eq!(text.exit(), Exit::Data);
     }
 }

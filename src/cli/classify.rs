@@ -9,12 +9,12 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::Error;
+use super::{Error, ModelChoice};
 use crate::capture::{Still, StillError};
-use crate::classifier::{Model, Session};
+use crate::classifier::Session;
 use crate::exit::Exit;
 use crate::pipeline::chain;
-use crate::preprocess::{self, Preprocessor, Transform};
+use crate::preprocess::{self, Preprocessor};
 use crate::record::Scored;
 use crate::{classifier, frame};
 
@@ -31,9 +31,8 @@ pub(super) struct Arguments {
     /// JPEG or PNG files.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
-    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a file with the weights of one.
-    #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
-    model: String,
+    #[command(flatten)]
+    model: ModelChoice,
     /// How many classes to list, best first.
     #[arg(short, long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     top: u32,
@@ -74,9 +73,9 @@ impl PictureError {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let model = Arc::new(Model::load(&arguments.model)?);
+    let model = Arc::new(arguments.model.load()?);
     let mut session = Session::new(Arc::clone(&model))?;
-    let mut preprocessor = Preprocessor::new(Transform::IMAGENET)?;
+    let mut preprocessor = Preprocessor::new(*model.transform())?;
     let top = arguments.top as usize;
     let progress = progress(arguments.images.len());
     let mut outcomes = Vec::with_capacity(arguments.images.len());
@@ -93,11 +92,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         progress.inc(1);
     }
     progress.finish_and_clear();
-    if !model.trained() {
-        tracing::warn!(
-            model = model.name(),
-            "the weights are a reproducible random set, untrained: labels mean nothing"
-        );
+    if let Some(warning) = model.training().warning() {
+        tracing::warn!(model = model.name(), "{warning}");
     }
     let failures: Vec<&str> = outcomes.iter().filter_map(Outcome::error).collect();
     print(&outcomes, arguments.json).map_err(Error::Output)?;

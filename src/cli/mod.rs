@@ -13,7 +13,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::redact_words;
+use crate::classifier::{Model, Options};
+use crate::config::{SIDES, parse_size, redact_words};
 use crate::exit::Exit;
 use crate::{capture, classifier, pipeline, preprocess, publish};
 
@@ -53,7 +54,7 @@ enum Command {
     Run(run::Arguments),
     /// Classify JPEG and PNG pictures.
     Classify(classify::Arguments),
-    /// List the models and what they cost.
+    /// List, import, export and check models.
     Model(model::Arguments),
     /// Print, check or explain the configuration.
     Config(config::Arguments),
@@ -67,6 +68,31 @@ struct ConfigFile {
     /// Configuration file [default: /etc/hardnetd/hardnetd.toml if it exists]; conf.d/*.toml beside it is read too.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// The options that choose a model and change it.
+#[derive(Debug, Args)]
+struct ModelChoice {
+    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
+    #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
+    model: String,
+    /// Text file with a label per line, instead of the model's own labels.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    size: Option<[usize; 2]>,
+}
+
+impl ModelChoice {
+    fn load(&self) -> Result<Model, classifier::Error> {
+        Model::load(&self.model, &Options { labels: self.labels.clone(), size: self.size })
+    }
+}
+
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let (least, most) = (SIDES.start(), SIDES.end());
+    parse_size(text).ok_or_else(|| format!("expected rows and columns from {least} to {most}, such as 224x224"))
 }
 
 /// Why a command failed.
@@ -95,6 +121,9 @@ pub enum Error {
     /// The model cannot be loaded or run.
     #[error(transparent)]
     Model(#[from] classifier::Error),
+    /// A model cannot be written to a file.
+    #[error(transparent)]
+    Save(#[from] classifier::SaveError),
     /// A picture cannot be prepared.
     #[error(transparent)]
     Preprocess(#[from] preprocess::Error),
@@ -139,6 +168,7 @@ impl Error {
             Self::Config(error) => error.exit(),
             Self::Stream { source, .. } | Self::Capture(source) => source.exit(),
             Self::Model(error) => error.exit(),
+            Self::Save(error) => error.exit(),
             Self::Preprocess(_) => Exit::Data,
             Self::Publish(error) => error.exit(),
             Self::Pipeline(error) => error.exit(),

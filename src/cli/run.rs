@@ -1,13 +1,13 @@
 //! `hardnetd run`: the daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::{ConfigFile, Error};
 use crate::capture::{self, Settings, Source};
-use crate::classifier::Model;
+use crate::classifier::{Model, Options};
 use crate::config::{self, Config, Flag, FlagValue, Loaded};
 use crate::pipeline::{self, Parts};
 use crate::publish::{Mqtt, Sink, Stdout};
@@ -37,9 +37,15 @@ pub(super) struct Arguments {
     /// Where frames come from, instead of the configured streams; repeat it for several streams.
     #[arg(short, long, value_name = "URI")]
     source: Vec<String>,
-    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a file with the weights of one.
+    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M")]
     model: Option<String>,
+    /// Text file with a label per line, instead of the model's own labels.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<String>,
+    /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
+    #[arg(long, value_name = "HxW")]
+    size: Option<String>,
     /// End each stream after N results.
     #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one)]
     frames: Option<u64>,
@@ -67,12 +73,10 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
     };
     let streams = streams.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let top = model.top as usize;
-    let model = Model::load(&model.name)?;
-    if !model.trained() {
-        tracing::warn!(
-            model = model.name(),
-            "the weights are a reproducible random set, untrained: labels mean nothing"
-        );
+    let labels = Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from);
+    let model = Model::load(&model.name, &Options { labels, size: config::parse_size(&model.size) })?;
+    if let Some(warning) = model.training().warning() {
+        tracing::warn!(model = model.name(), "{warning}");
     }
     // Until here there is nothing to drain, and a signal ends the process as it does any other.
     let signals = StopSignals::install().map_err(Error::Signals)?;
@@ -119,8 +123,14 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
         let streams = arguments.source.iter().enumerate().map(|(index, source)| (name(index), source.clone()));
         set("--source", "stream", FlagValue::Streams(streams.collect()));
     }
-    if let Some(model) = &arguments.model {
-        set("--model", "model.name", FlagValue::Text(model.clone()));
+    for (name, key, value) in [
+        ("--model", "model.name", &arguments.model),
+        ("--labels", "model.labels", &arguments.labels),
+        ("--size", "model.size", &arguments.size),
+    ] {
+        if let Some(value) = value {
+            set(name, key, FlagValue::Text(value.clone()));
+        }
     }
     if !arguments.sink.is_empty() {
         let (stdout, brokers): (Vec<_>, Vec<_>) = arguments.sink.iter().partition(|sink| *sink == "stdout");

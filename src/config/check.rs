@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::Problem;
 use super::redact::redact;
 use super::schema::{Kind, Section};
+use super::size::{SIDES, parse_size};
 
 /// Says whether a source URI is known; the error tells what is allowed.
 pub type SourceCheck<'a> = &'a dyn Fn(&str) -> Result<(), String>;
@@ -159,6 +160,13 @@ fn convert(value: &Value, kind: Kind, source: SourceCheck) -> Result<Json, Strin
         (Kind::Topic, ValueKind::String(text)) if is_topic(text) => Ok(text.as_str().into()),
         (Kind::Topic, _) => {
             Err("expected topic levels such as \"site/hardnetd\", without '+', '#' or empty levels".into())
+        }
+        (Kind::OptionalSize, ValueKind::String(text)) if text.is_empty() || parse_size(text).is_some() => {
+            Ok(text.as_str().into())
+        }
+        (Kind::OptionalSize, _) => {
+            let (least, most) = (SIDES.start(), SIDES.end());
+            Err(format!("expected rows and columns from {least} to {most} in quotes, such as \"224x224\""))
         }
         (Kind::Source, ValueKind::String(text)) => source(text).map(|()| text.as_str().into()),
         (Kind::Source, _) => Err("expected a source in quotes, such as \"test:ball\"".into()),

@@ -10,6 +10,7 @@ mod read;
 mod redact;
 mod schema;
 mod secret;
+mod size;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,6 +26,7 @@ use check::{Checker, Origin};
 pub use redact::{redact, redact_words};
 pub use schema::{Config, Device, Inference, Model, Mqtt, Publish, Stdout, Stream};
 pub use secret::{SecretError, read_secret};
+pub use size::{SIDES, parse_size};
 
 /// The built-in default, commented: what `hardnetd config default` prints.
 pub const DEFAULT: &str = include_str!("../../configs/default.toml");

@@ -27,6 +27,8 @@ pub(super) enum Kind {
     OptionalName,
     /// MQTT topic levels, without wildcards.
     Topic,
+    /// Rows and columns of an input, or empty.
+    OptionalSize,
     /// A source URI; the caller of `load` says which ones it knows.
     Source,
 }
@@ -89,8 +91,12 @@ section! {
 section! {
     /// `[model]`: the network.
     Model {
-        /// A model's name (`hardnet39ds`, `hardnet68ds`, `hardnet68`, `hardnet85`) or a file with its weights.
+        /// A model's name (`hardnet39ds`, `hardnet68ds`, `hardnet68`, `hardnet85`) or a model file.
         name: String = "hardnet39ds", Kind::Text;
+        /// A text file with a label per line, in the order of the classes; empty: the model's own labels.
+        labels: String = "", Kind::Text;
+        /// Rows and columns of the network's input, such as `320x256`; empty: the model's own.
+        size: String = "", Kind::OptionalSize;
         /// How many classes a result lists, best first.
         top: u32 = 5_u32, Kind::Integer(1, 1000);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use prost::Message as _;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{
@@ -83,6 +84,12 @@ pub fn model(graph: &Graph, height: usize, width: usize) -> Result<ModelProto, E
         graph: Some(writer.proto),
         ..Default::default()
     })
+}
+
+/// The content of the file of `proto`.
+#[must_use]
+pub fn bytes(proto: &ModelProto) -> Vec<u8> {
+    proto.encode_to_vec()
 }
 
 struct Writer<'a> {

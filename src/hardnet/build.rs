@@ -1,5 +1,7 @@
 //! Architecture and weights to graph.
 
+use std::collections::HashSet;
+
 use crate::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, NodeId, Window};
 use crate::exit::Exit;
 use crate::hardnet::layout::{self, Layer, Module, module_entries};
@@ -9,17 +11,21 @@ use crate::weights::{self, Kind, StateDict, seeded as rule};
 /// What batch norm adds to the variance.
 const EPSILON: f64 = 1e-5;
 
-/// How many problems the message of [`Error::Weights`] spells out.
-const PROBLEMS_SHOWN: usize = 10;
+/// How entries end that the profiler `thop` leaves behind in a network that it has counted.
+const PROFILER: [&str; 2] = ["total_ops", "total_params"];
+
+/// How many problems the message of [`Error::Weights`] spells out: more than a network has entries.
+const PROBLEMS_SHOWN: usize = 2000;
 
 /// Why a network cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Entries of the state dict are missing, have the wrong shape or hold values that cannot be used.
+    /// Entries of the state dict are missing, unknown, have the wrong shape or hold values that cannot be
+    /// used.
     #[error("the weights do not fit {architecture}: {}", list(.problems))]
     Weights {
         /// Name of the architecture.
-        architecture: &'static str,
+        architecture: String,
         /// Everything that is wrong, in the order of the network.
         problems: Vec<Problem>,
     },
@@ -27,7 +33,7 @@ pub enum Error {
     #[error("cannot make weights for {architecture}")]
     Seeded {
         /// Name of the architecture.
-        architecture: &'static str,
+        architecture: String,
         /// Why.
         #[source]
         source: weights::Error,
@@ -36,7 +42,7 @@ pub enum Error {
     #[error("cannot build {architecture}")]
     Graph {
         /// Name of the architecture.
-        architecture: &'static str,
+        architecture: String,
         /// Why.
         #[source]
         source: graph::Error,
@@ -61,6 +67,14 @@ pub enum Problem {
     /// An entry is missing or has another shape.
     #[error(transparent)]
     Entry(#[from] weights::Error),
+    /// The network has no such entry.
+    #[error("`{key}` with shape {shape:?} is not expected")]
+    Unexpected {
+        /// The key.
+        key: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
     /// The weights of a module are not finite once its batch norm is folded into them: a value is not a
     /// number or infinite, or a variance is negative.
     #[error("the weights of `{module}` are not finite")]
@@ -88,9 +102,24 @@ pub fn seeded(architecture: &Architecture, classes: usize) -> Result<StateDict, 
     for layout::Entry { key, shape, kind } in layout::entries(architecture, classes) {
         rule::array(&key, &shape, kind)
             .and_then(|array| state.insert(key, array))
-            .map_err(|source| Error::Seeded { architecture: architecture.name, source })?;
+            .map_err(|source| Error::Seeded { architecture: architecture.name.to_string(), source })?;
     }
     Ok(state)
+}
+
+/// Gives `state` a head for `classes` classes with weights after the seeded rule, whatever head it has.
+///
+/// # Errors
+/// [`Error::Seeded`] when memory cannot be reserved for that many classes.
+pub fn with_new_head(architecture: &Architecture, classes: usize, state: &mut StateDict) -> Result<(), Error> {
+    for layout::Entry { key, shape, kind } in layout::entries(architecture, classes) {
+        if matches!(kind, Kind::LinearWeight | Kind::LinearBias) {
+            let array = rule::array(&key, &shape, kind)
+                .map_err(|source| Error::Seeded { architecture: architecture.name.to_string(), source })?;
+            state.replace(key, array);
+        }
+    }
+    Ok(())
 }
 
 /// The graph of a network with `classes` classes and zeros for weights: for its shapes and costs.
@@ -102,7 +131,7 @@ pub fn skeleton(architecture: &Architecture, classes: usize) -> Result<Graph, Er
     for layout::Entry { key, shape, .. } in layout::entries(architecture, classes) {
         weights::Array::from_fn(&shape, |_| 0.0)
             .and_then(|array| state.insert(key, array))
-            .map_err(|source| Error::Seeded { architecture: architecture.name, source })?;
+            .map_err(|source| Error::Seeded { architecture: architecture.name.to_string(), source })?;
     }
     build(architecture, classes, &state)
 }
@@ -110,12 +139,12 @@ pub fn skeleton(architecture: &Architecture, classes: usize) -> Result<Graph, Er
 /// The graph of a network with `classes` classes and the weights of `state`, batch norms folded into the
 /// convolutions. Nodes carry the names of the modules; the output is the logits, without softmax.
 ///
-/// Entries that the network does not have are ignored, and so are the counts of batches.
+/// Counts of batches may be missing and are not read.
 ///
 /// # Errors
 /// [`Error::Weights`] with everything that is wrong with `state`.
 pub fn build(architecture: &Architecture, classes: usize, state: &StateDict) -> Result<Graph, Error> {
-    let failed = |source| Error::Graph { architecture: architecture.name, source };
+    let failed = |source| Error::Graph { architecture: architecture.name.to_string(), source };
     let mut problems = Vec::new();
     let mut builder = Builder::new();
     // `None` is a module that could not be made, or that follows one: only its weights are checked.
@@ -135,9 +164,16 @@ pub fn build(architecture: &Architecture, classes: usize, state: &StateDict) -> 
         };
         nodes.push(node);
     }
+    let entries = layout::entries(architecture, classes);
+    let known: HashSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+    let unexpected =
+        state.iter().filter(|(key, _)| !known.contains(key) && !PROFILER.iter().any(|end| key.ends_with(end)));
+    problems.extend(
+        unexpected.map(|(key, array)| Problem::Unexpected { key: key.to_owned(), shape: array.shape().to_vec() }),
+    );
     match nodes.last() {
         Some(&Some(output)) if problems.is_empty() => builder.finish(output).map_err(failed),
-        _ => Err(Error::Weights { architecture: architecture.name, problems }),
+        _ => Err(Error::Weights { architecture: architecture.name.to_string(), problems }),
     }
 }
 

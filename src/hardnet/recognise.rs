@@ -25,8 +25,9 @@ pub fn recognise(state: &StateDict) -> Option<(&'static Architecture, usize)> {
     (2 * found > all).then_some((architecture, classes))
 }
 
-/// Rows of the head's weight.
-fn head_classes(architecture: &Architecture, state: &StateDict) -> Option<usize> {
+/// Number of classes of the head in `state`: the rows of its weight.
+#[must_use]
+pub fn head_classes(architecture: &Architecture, state: &StateDict) -> Option<usize> {
     let head = entries(architecture, 1).into_iter().find(|entry| entry.kind == Kind::LinearWeight)?;
     match state.get(&head.key)?.shape() {
         &[classes, _] if classes > 0 => Some(classes),

@@ -1,10 +1,15 @@
 //! The architectures as data.
 
-/// One network of the family.
-#[derive(Debug, Clone, Copy, PartialEq)]
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// One network of the family, or one of the same build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Architecture {
     /// Name, in the spelling that the program prints.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Channels after the first convolution (3 × 3, stride 2) and after the second.
     pub stem: [usize; 2],
     /// Kernel of the second convolution.
@@ -16,13 +21,16 @@ pub struct Architecture {
     pub depthwise: bool,
     /// The block after which a dropout module stands, counted from 0. It does nothing in inference, but
     /// it takes a number in the names of the modules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout_after: Option<usize>,
     /// The blocks in order.
-    pub blocks: &'static [Block],
+    #[serde(rename = "block")]
+    pub blocks: Cow<'static, [Block]>,
 }
 
 /// A HarD block with the 1 × 1 convolution behind it, the transition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Block {
     /// Channels of a layer with one link.
     pub growth: usize,
@@ -38,10 +46,10 @@ const fn block(growth: usize, layers: usize, transition: usize, downsample: bool
     Block { growth, layers, transition, downsample }
 }
 
-const BLOCKS_39: [Block; 4] =
+static BLOCKS_39: [Block; 4] =
     [block(16, 4, 96, true), block(20, 16, 320, true), block(64, 8, 640, true), block(160, 4, 1024, false)];
 
-const BLOCKS_68: [Block; 5] = [
+static BLOCKS_68: [Block; 5] = [
     block(14, 8, 128, true),
     block(16, 16, 256, false),
     block(20, 16, 320, true),
@@ -49,7 +57,7 @@ const BLOCKS_68: [Block; 5] = [
     block(160, 4, 1024, false),
 ];
 
-const BLOCKS_85: [Block; 6] = [
+static BLOCKS_85: [Block; 6] = [
     block(24, 8, 192, true),
     block(24, 16, 256, false),
     block(28, 16, 320, true),
@@ -58,43 +66,43 @@ const BLOCKS_85: [Block; 6] = [
     block(256, 4, 1280, false),
 ];
 
-/// All architectures, the smallest first.
-pub const ARCHITECTURES: [Architecture; 4] = [
+/// The published architectures, the smallest first.
+pub static ARCHITECTURES: [Architecture; 4] = [
     Architecture {
-        name: "hardnet39ds",
+        name: Cow::Borrowed("hardnet39ds"),
         stem: [24, 48],
         second_kernel: 1,
         multiplier: 1.6,
         depthwise: true,
         dropout_after: None,
-        blocks: &BLOCKS_39,
+        blocks: Cow::Borrowed(&BLOCKS_39),
     },
     Architecture {
-        name: "hardnet68ds",
+        name: Cow::Borrowed("hardnet68ds"),
         stem: [32, 64],
         second_kernel: 1,
         multiplier: 1.7,
         depthwise: true,
         dropout_after: None,
-        blocks: &BLOCKS_68,
+        blocks: Cow::Borrowed(&BLOCKS_68),
     },
     Architecture {
-        name: "hardnet68",
+        name: Cow::Borrowed("hardnet68"),
         stem: [32, 64],
         second_kernel: 3,
         multiplier: 1.7,
         depthwise: false,
         dropout_after: None,
-        blocks: &BLOCKS_68,
+        blocks: Cow::Borrowed(&BLOCKS_68),
     },
     Architecture {
-        name: "hardnet85",
+        name: Cow::Borrowed("hardnet85"),
         stem: [48, 96],
         second_kernel: 3,
         multiplier: 1.7,
         depthwise: false,
         dropout_after: Some(5),
-        blocks: &BLOCKS_85,
+        blocks: Cow::Borrowed(&BLOCKS_85),
     },
 ];
 
@@ -116,7 +124,7 @@ mod tests {
 
     #[test]
     fn spellings_of_a_name_are_equal() {
-        let found = |name| find(name).map(|architecture| architecture.name);
+        let found = |name| find(name).map(|architecture| &*architecture.name);
         for name in ["hardnet39ds", "hardnet_39_ds", "HarDNet-39-DS", "HARDNET39DS", "HarDNet 39 ds"] {
             assert_eq!(found(name), Some("hardnet39ds"), "{name}");
         }
@@ -130,7 +138,7 @@ mod tests {
     #[test]
     fn names_are_in_the_spelling_that_is_searched_for() {
         for architecture in &ARCHITECTURES {
-            assert_eq!(find(architecture.name), Some(architecture));
+            assert_eq!(find(&architecture.name), Some(architecture));
         }
     }
 }

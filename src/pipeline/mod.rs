@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::capture::{self, Settings};
-use crate::classifier::Model;
+use crate::classifier::{Model, Training};
 use crate::config::Inference;
-use crate::preprocess::{Preprocessor, Transform};
+use crate::preprocess::Preprocessor;
 use crate::publish::{Sink, StreamState};
 use crate::record::{ModelTag, ResultRecord};
 use crate::shutdown::{self, Stop, Stopped, Thread};
@@ -92,7 +92,11 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
         spawn("publish", move || publisher::run(&items, sinks, &drain))?
     };
 
-    let tag = ModelTag { name: model.name().into(), digest: model.digest().into(), trained: model.trained() };
+    let tag = ModelTag {
+        name: model.name().into(),
+        digest: model.digest().into(),
+        trained: model.training() == Training::Trained,
+    };
     let (model, tag) = (Arc::new(model), Arc::new(tag));
     let count = (inference.workers as usize).min(streams.len()).max(1);
     let mut lanes: Vec<Vec<Lane>> = (0..count).map(|_| Vec::new()).collect();
@@ -101,7 +105,7 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
         let counters = Arc::new(StreamCounters::default());
         let (inlet, outlet) = queue::queue(settings.source.is_live(), Arc::clone(&counters), stopped.clone());
         let stream = Arc::clone(&settings.stream);
-        let preprocessor = Preprocessor::new(Transform::IMAGENET)?;
+        let preprocessor = Preprocessor::new(*model.transform())?;
         let remaining = frames;
         let lane = Lane { stream, outlet, counters: Arc::clone(&counters), preprocessor, remaining, next_seq: 0 };
         lanes[index % count].push(lane);

@@ -8,8 +8,11 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::input::{self, Input};
 use super::pickle::{self, Pickle};
+use super::safetensors::Texts;
 use super::{Array, StateDict, names, paddle, safetensors, torch};
 use crate::exit::Exit;
 
@@ -135,6 +138,8 @@ pub struct Loaded {
     pub state: StateDict,
     /// What they were read from.
     pub format: Format,
+    /// What the file says of them; only safetensors files have room for it.
+    pub texts: Texts,
 }
 
 /// Reads the weights in the file at `path`.
@@ -155,6 +160,25 @@ pub fn read(path: &Path) -> Result<Loaded, Error> {
     read_from(file).map_err(|source| Error::Content { path: path.to_owned(), source })
 }
 
+/// SHA-256 of the file at `path`: 64 lower-case hexadecimal digits.
+///
+/// # Errors
+/// [`Error::Open`] when the file cannot be opened or read.
+pub fn sha256(path: &Path) -> Result<String, Error> {
+    const CHUNK: usize = 1 << 16;
+    let failed = |source| Error::Open { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            Ok(length) => hash.update(&chunk[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
 /// Reads the weights in `bytes`.
 ///
 /// # Errors
@@ -172,9 +196,14 @@ pub fn read_from<R: Read + Seek>(reader: R) -> Result<Loaded, Problem> {
     let length = input.length();
     let head = input.bytes(length.min(Container::HEAD))?;
     input.seek(0)?;
+    let mut texts = Texts::new();
     let (entries, format) = match Container::tell(&head).ok_or(Problem::Unknown)? {
         Container::Zip => (torch::read_zip(input.into_inner(), length)?, Format::TorchZip),
-        Container::Safetensors => (safetensors::read(&mut input)?, Format::Safetensors),
+        Container::Safetensors => {
+            let (entries, found) = safetensors::read(&mut input)?;
+            texts = found;
+            (entries, Format::Safetensors)
+        }
         Container::Pickle => {
             let pickle = Pickle::read(&mut input)?;
             if torch::is_magic(&pickle) {
@@ -184,7 +213,7 @@ pub fn read_from<R: Read + Seek>(reader: R) -> Result<Loaded, Problem> {
             }
         }
     };
-    Ok(Loaded { state: collect(entries)?, format })
+    Ok(Loaded { state: collect(entries)?, format, texts })
 }
 
 /// What the first bytes tell.

@@ -181,6 +181,18 @@ impl StateDict {
         Ok(())
     }
 
+    /// Puts `array` in the place of the entry under `key`; at the end, if there is none.
+    pub fn replace(&mut self, key: impl Into<String>, array: Array) {
+        let key = key.into();
+        match self.positions.get(&key) {
+            Some(&position) => self.entries[position].1 = array,
+            None => {
+                self.positions.insert(key.clone(), self.entries.len());
+                self.entries.push((key, array));
+            }
+        }
+    }
+
     /// The array under `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Array> {
@@ -318,5 +330,15 @@ mod tests {
         let again = state.insert("a.count", Array::new(vec![], vec![1.0]).unwrap());
         assert_eq!(again, Err(Error::Duplicate { key: "a.count".to_owned() }));
         assert_eq!(state, sample(1.0));
+    }
+
+    #[test]
+    fn an_entry_is_replaced_in_its_place_and_a_new_one_comes_last() {
+        let mut state = sample(1.0);
+        for key in ["a.weight", "b"] {
+            state.replace(key, Array::new(vec![1], vec![5.0]).unwrap());
+        }
+        assert_eq!(state.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["a.weight", "a.count", "b"]);
+        assert_eq!((state.values("a.weight", &[1]), state.values("b", &[1])), (Ok(&[5.0][..]), Ok(&[5.0][..])));
     }
 }

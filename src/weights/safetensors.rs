@@ -4,15 +4,24 @@
 //! Arrays come in the order of their data. Files with the names of PaddlePaddle have its layouts too and
 //! are mapped like its own files.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{Read, Seek};
+use std::path::Path;
 
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::{Metadata, View as ViewOut};
+use safetensors::{Dtype, SafeTensorError, serialize_to_file};
 
 use super::input::{self, Input};
 use super::view::{self, Budget, Element, View};
-use super::{Array, names};
+use super::{Array, StateDict, names};
 use crate::exit::Exit;
+
+/// What a file says of its arrays: texts by key.
+pub type Texts = BTreeMap<String, String>;
+
+/// How the names of counts of batches end.
+const BATCH_COUNT: &str = "num_batches_tracked";
 
 /// The longest header that is accepted, in bytes.
 const MAX_HEADER: u64 = 1 << 20;
@@ -76,11 +85,11 @@ impl Error {
     }
 }
 
-/// The arrays of a safetensors file that begins at the position of `input`.
+/// The arrays of a safetensors file that begins at the position of `input`, and its metadata.
 ///
 /// # Errors
 /// When the file cannot be used; see [`Error`].
-pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
+pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<(Vec<(String, Array)>, Texts), Error> {
     let length = u64::from_le_bytes(input.array()?);
     if length > MAX_HEADER {
         return Err(Error::LongHeader { length });
@@ -111,7 +120,50 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>
             Err(source) => return Err(Error::Values { key, source }),
         }
     }
-    Ok(entries)
+    let texts = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    Ok((entries, texts))
+}
+
+/// Writes the arrays of `state` and `texts` as a safetensors file at `path`. Counts of batches are 64-bit
+/// integers, as PyTorch has them; everything else is `f32`.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
+    let arrays = state.iter().map(|(key, array)| (key, Stored { array, count: key.ends_with(BATCH_COUNT) }));
+    let texts = texts.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    serialize_to_file(arrays, Some(texts), path)
+}
+
+/// An array as it is written.
+struct Stored<'a> {
+    array: &'a Array,
+    count: bool,
+}
+
+impl ViewOut for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        if self.count { Dtype::I64 } else { Dtype::F32 }
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.array.shape()
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let values = self.array.data().iter();
+        if self.count {
+            // Whole numbers, exact up to 2^24.
+            values.flat_map(|&value| (value as i64).to_le_bytes()).collect()
+        } else {
+            values.flat_map(|value| value.to_le_bytes()).collect()
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        let value = if self.count { size_of::<i64>() } else { size_of::<f32>() };
+        self.array.data().len() * value
+    }
 }
 
 fn element(dtype: Dtype) -> Option<Element> {

@@ -1,4 +1,7 @@
-//! `hardnetd model`: the models there are, and what they cost.
+//! `hardnetd model`: the models there are, what they cost, and files of one's own.
+
+mod export;
+mod import;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,7 +9,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::Error;
+use super::{Error, size};
 use crate::classifier::{Description, Figures, describe};
 use crate::hardnet::ARCHITECTURES;
 
@@ -19,7 +22,9 @@ Activations are the most that must be held at one time, with concatenations as v
 Examples:
   hardnetd model list
   hardnetd model info hardnet68ds --size 320x256
-  hardnetd model info hardnet39ds --json | jq .macs")]
+  hardnetd model info hardnet39ds --json | jq .macs
+  hardnetd model import hardnet68-5d684880.pth
+  hardnetd model export hardnet68.safetensors --output hardnet68.onnx")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -31,12 +36,16 @@ enum Action {
     List(Form),
     /// Show one model, module by module.
     Info {
-        /// Name of the model, or a file with the weights of one.
+        /// Name of the model, or a model file.
         #[arg(value_name = "M")]
         model: String,
         #[command(flatten)]
         form: Form,
     },
+    /// Make a model file of weights from PyTorch, PaddlePaddle, safetensors or ONNX.
+    Import(import::Arguments),
+    /// Write a model as ONNX or safetensors.
+    Export(export::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -49,16 +58,10 @@ struct Form {
     json: bool,
 }
 
-fn size(text: &str) -> Result<[usize; 2], String> {
-    let side = |text: &str| text.parse().ok().filter(|side| (32..=65_535).contains(side));
-    let sides = text.split_once('x').and_then(|(height, width)| Some([side(height)?, side(width)?]));
-    sides.ok_or_else(|| "expected rows and columns from 32 to 65535, such as 224x224".into())
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     match &arguments.action {
         Action::List(form) => {
-            let models = ARCHITECTURES.iter().map(|architecture| describe(architecture.name, form.size));
+            let models = ARCHITECTURES.iter().map(|architecture| describe(&architecture.name, form.size));
             let models = models.collect::<Result<Vec<_>, _>>()?;
             if form.json { json(&models) } else { print(&list(&models).to_string()) }
         }
@@ -66,6 +69,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             let model = describe(model, form.size)?;
             if form.json { json(&model) } else { print(&info(&model)) }
         }
+        Action::Import(arguments) => import::run(arguments),
+        Action::Export(arguments) => export::run(arguments),
     }
 }
 
@@ -85,7 +90,7 @@ fn list(models: &[Description]) -> Table {
         let [height, width] = model.input;
         let [parameters, gmac, cio] = figures(&model.total);
         table.add_row([
-            model.name.to_owned(),
+            model.name.clone(),
             format!("{height}x{width}"),
             parameters,
             gmac,
@@ -106,10 +111,11 @@ fn info(model: &Description) -> String {
     }
     let [parameters, gmac, cio] = figures(&model.total);
     table.add_row(["total".to_owned(), String::new(), parameters, gmac, cio]);
-    let ([height, width], classes) = (model.input, model.classes);
+    let ([height, width], classes, training) = (model.input, model.classes, model.training);
     let (weights, activations) = (megabytes(model.weights_bytes), megabytes(model.peak_activation_bytes));
     format!(
-        "{}: input {height}x{width}, {classes} classes, weights {weights} MB, activations {activations} MB\n{table}",
+        "{}: input {height}x{width}, {classes} classes, weights {weights} MB, activations {activations} MB; {training}\n\
+         {table}",
         model.name
     )
 }

@@ -1,0 +1,102 @@
+//! Weights of whatever framework to a model that says what it is.
+
+use std::path::{Path, PathBuf};
+
+use super::definition::resized;
+use super::metadata::{self, KEY, Metadata, Source, Training};
+use super::{Definition, Error, labels};
+use crate::hardnet::{self, Architecture};
+use crate::preprocess::{Preprocessor, Transform};
+use crate::weights::{self, Loaded};
+
+/// What to import, and what the file does not say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Import {
+    /// The file with the weights.
+    pub file: PathBuf,
+    /// The network; nothing: what the metadata says, or the published one that the weights fit.
+    pub architecture: Option<Architecture>,
+    /// Number of classes; nothing: that of the head in the file.
+    pub classes: Option<usize>,
+    /// Whether the head in the file, if any, is left out; the new one is untrained.
+    pub new_head: bool,
+    /// A text file with a label per line.
+    pub labels: Option<PathBuf>,
+    /// Rows and columns of the input.
+    pub size: Option<[usize; 2]>,
+    /// Share of the resized picture's shorter side that the longer side of the crop takes, above 0, at
+    /// most 1.
+    pub crop_ratio: Option<f64>,
+    /// Mean of R, G and B, of 0 to 1.
+    pub mean: Option<[f32; 3]>,
+    /// Standard deviation of R, G and B.
+    pub std: Option<[f32; 3]>,
+}
+
+impl Import {
+    /// Reads the file and checks that all of it fits together.
+    ///
+    /// # Errors
+    /// The file holds no weights, they are those of another network, entries are missing, unknown or
+    /// misshapen (all of them are named), labels do not fit, or pictures cannot be prepared as asked.
+    pub fn run(&self) -> Result<Definition, Error> {
+        let path = &self.file;
+        let read = |error: weights::file::Error| Error::Weights(error.into());
+        let Loaded { mut state, texts, .. } = weights::read(path).map_err(read)?;
+        let said = texts.get(KEY).map(|text| Metadata::parse(text)).transpose();
+        let said = said.map_err(|source| Error::Metadata { path: path.clone(), source: source.into() })?;
+        let known = said.as_ref().map(|metadata| metadata.architecture.clone());
+        let architecture = self.architecture.clone().or(known);
+        let architecture = architecture.or_else(|| hardnet::recognise(&state).map(|(found, _)| found.clone()));
+        let architecture = architecture.ok_or_else(|| Error::OtherNetwork { path: path.clone() })?;
+
+        let in_file = hardnet::head_classes(&architecture, &state);
+        let training = said.as_ref().map_or(Training::Trained, |metadata| metadata.training);
+        let (classes, training) = match (self.new_head, self.classes.or(in_file), in_file) {
+            (_, None, _) => return Err(Error::NoHead { path: path.clone() }),
+            (true, Some(classes), _) => {
+                hardnet::with_new_head(&architecture, classes, &mut state).map_err(Error::Network)?;
+                (classes, if training == Training::Seeded { training } else { Training::HeadUntrained })
+            }
+            (false, Some(classes), Some(found)) if classes != found => {
+                return Err(Error::Head { path: path.clone(), found, classes });
+            }
+            (false, Some(classes), _) => (classes, training),
+        };
+        let labels = match (&self.labels, &said) {
+            (Some(file), _) => Some(labels::read(file, classes).map_err(Error::Labels)?),
+            (None, Some(Metadata { labels: Some(labels), .. })) if labels.len() == classes => {
+                Some(labels.iter().map(|label| label.as_str().into()).collect())
+            }
+            (None, _) => None,
+        };
+        let transform = self.transform(said.as_ref().map_or(Transform::IMAGENET, |metadata| metadata.transform))?;
+        let source = match said {
+            Some(Metadata { source: Some(source), .. }) => source,
+            _ => Source { file: file_name(path), sha256: weights::file::sha256(path).map_err(read)? },
+        };
+        let definition = Definition { architecture, state, classes, labels, transform, training, source: Some(source) };
+        definition.graph()?;
+        Ok(definition)
+    }
+
+    /// `transform`, changed as asked.
+    fn transform(&self, mut transform: Transform) -> Result<Transform, Error> {
+        if let Some(size) = self.size {
+            transform = resized(&transform, size)?;
+        }
+        if let Some(ratio) = self.crop_ratio {
+            // Casts of floats to integers saturate, and the check refuses what is too large.
+            let crop = transform.height.max(transform.width);
+            transform.resize = ((crop as f64 / ratio).round() as usize).max(crop);
+        }
+        transform.mean = self.mean.unwrap_or(transform.mean);
+        transform.std = self.std.unwrap_or(transform.std);
+        Preprocessor::new(transform).map_err(|error| Error::Transform(metadata::Error::Transform(error).into()))?;
+        Ok(transform)
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -1,0 +1,245 @@
+//! What a model file says of the model in it: one JSON object under [`KEY`], in the metadata of a
+//! safetensors file or of an ONNX file.
+//!
+//! ```json
+//! {"schema":"hardnetd.model.v1",
+//!  "architecture":{"name":"hardnet39ds","stem":[24,48],…},
+//!  "classes":2,"labels":["cat","dog"],
+//!  "input":{"height":224,"width":224,"resize":256,"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]},
+//!  "training":"trained",
+//!  "source":{"file":"cats.pth","sha256":"…"}}
+//! ```
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::SIDES;
+use crate::exit::Exit;
+use crate::hardnet::Architecture;
+use crate::preprocess::{self, Preprocessor, Transform};
+
+/// Key of the metadata in a file.
+pub const KEY: &str = "hardnetd.model";
+
+/// The only form of the metadata that is known.
+const SCHEMA: &str = "hardnetd.model.v1";
+
+/// Whether the weights have been trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Training {
+    /// Weights after the seeded rule: reproducible and meaningless.
+    Seeded,
+    /// Trained, but for the head, whose weights follow the seeded rule.
+    HeadUntrained,
+    /// Trained as a whole.
+    Trained,
+}
+
+impl Training {
+    /// What to know about results, if they mean nothing.
+    #[must_use]
+    pub fn warning(self) -> Option<&'static str> {
+        match self {
+            Self::Seeded => Some("the weights are a reproducible random set, untrained: labels mean nothing"),
+            Self::HeadUntrained => Some("the head of the model is untrained: labels mean nothing before fine-tuning"),
+            Self::Trained => None,
+        }
+    }
+}
+
+impl fmt::Display for Training {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Seeded => "seeded weights, untrained",
+            Self::HeadUntrained => "head untrained",
+            Self::Trained => "trained",
+        })
+    }
+}
+
+/// The file that a model was imported from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Name of the file, without its folder.
+    pub file: String,
+    /// SHA-256 of its content, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// How pictures become inputs: [`Transform`] as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    height: usize,
+    width: usize,
+    resize: usize,
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+/// What a model file says of its model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metadata {
+    /// The network.
+    pub architecture: Architecture,
+    /// Number of classes.
+    pub classes: usize,
+    /// Name of every class; nothing: those that belong to the number of classes.
+    pub labels: Option<Vec<String>>,
+    /// How pictures become inputs.
+    pub transform: Transform,
+    /// Whether the weights have been trained.
+    pub training: Training,
+    /// Where they come from.
+    pub source: Option<Source>,
+}
+
+/// [`Metadata`] as it is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    schema: String,
+    architecture: Architecture,
+    classes: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<String>>,
+    input: Input,
+    training: Training,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+}
+
+/// Why metadata cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is no JSON, or has other fields and types.
+    #[error("the metadata `{KEY}` is damaged")]
+    Json(#[from] serde_json::Error),
+    /// It is of another version.
+    #[error("the metadata has the schema {found:?}, and this version of the program knows {SCHEMA:?}")]
+    Schema {
+        /// The schema.
+        found: String,
+    },
+    /// Values are out of range.
+    #[error("the metadata is wrong: {}", problems.join("; "))]
+    Values {
+        /// Everything that is wrong.
+        problems: Vec<String>,
+    },
+    /// Pictures cannot be prepared as it says.
+    #[error("the metadata is wrong")]
+    Transform(#[from] preprocess::Error),
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        Exit::Data
+    }
+}
+
+impl Metadata {
+    /// The metadata in `text`.
+    ///
+    /// # Errors
+    /// Any of [`Error`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        // The schema first: a later one may have other fields.
+        let value: serde_json::Value = serde_json::from_str(text)?;
+        match value.get("schema").and_then(serde_json::Value::as_str) {
+            None | Some(SCHEMA) => {}
+            Some(found) => return Err(Error::Schema { found: found.to_owned() }),
+        }
+        let Stored { schema: _, architecture, classes, labels, input, training, source } =
+            serde_json::from_value(value)?;
+        let mut problems = architecture.problems();
+        if let Some(labels) = &labels
+            && labels.len() != classes
+        {
+            problems.push(format!("there are {} labels for {classes} classes", labels.len()));
+        }
+        if classes == 0 {
+            problems.push("there are no classes".to_owned());
+        }
+        let Input { height, width, resize, mean, std } = input;
+        if ![height, width].iter().all(|side| SIDES.contains(side)) {
+            let (least, most) = (SIDES.start(), SIDES.end());
+            problems.push(format!("the input is {height}x{width}: expected sides from {least} to {most}"));
+        }
+        if !problems.is_empty() {
+            return Err(Error::Values { problems });
+        }
+        let transform = Transform { resize, height, width, mean, std };
+        Preprocessor::new(transform)?;
+        Ok(Self { architecture, classes, labels, transform, training, source })
+    }
+
+    /// The metadata as [`parse`](Self::parse) reads it.
+    ///
+    /// # Errors
+    /// [`Error::Json`] when a number has no form in JSON.
+    pub fn text(&self) -> Result<String, Error> {
+        let Transform { resize, height, width, mean, std } = self.transform;
+        Ok(serde_json::to_string(&Stored {
+            schema: SCHEMA.to_owned(),
+            architecture: self.architecture.clone(),
+            classes: self.classes,
+            labels: self.labels.clone(),
+            input: Input { height, width, resize, mean, std },
+            training: self.training,
+            source: self.source.clone(),
+        })?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::hardnet::ARCHITECTURES;
+
+    fn metadata() -> Metadata {
+        Metadata {
+            architecture: ARCHITECTURES[3].clone(),
+            classes: 2,
+            labels: Some(vec!["cat".into(), "dog".into()]),
+            transform: Transform { resize: 300, height: 256, width: 288, mean: [0.5; 3], std: [0.25, 0.3, 0.1] },
+            training: Training::HeadUntrained,
+            source: Some(Source { file: "a.pth".into(), sha256: "00".into() }),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let full = metadata();
+        let bare = Metadata { labels: None, source: None, training: Training::Trained, ..metadata() };
+        for metadata in [full, bare] {
+            assert_eq!(Metadata::parse(&metadata.text().unwrap()).unwrap(), metadata);
+        }
+    }
+
+    #[test]
+    fn wrong_metadata_is_refused_with_all_that_is_wrong() {
+        let text = metadata().text().unwrap();
+        let wrong = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from} is not in {text}");
+            Metadata::parse(&text.replace(from, to)).unwrap_err()
+        };
+        let error = wrong("\"height\":256", "\"height\":8").to_string();
+        assert!(error.contains("8x288: expected sides from 32 to 8192"), "{error}");
+        let error = wrong("\"classes\":2", "\"classes\":0").to_string();
+        assert!(error.contains("2 labels for 0 classes; there are no classes"), "{error}");
+        assert!(matches!(wrong("model.v1", "model.v2"), Error::Schema { .. }));
+        assert!(matches!(wrong("\"classes\"", "\"klasses\""), Error::Json(_)));
+        assert!(matches!(wrong("\"resize\":300", "\"resize\":200"), Error::Transform(_)));
+        assert!(matches!(wrong("0.3,", "0.0,"), Error::Transform(_)));
+        assert!(matches!(wrong("[48,96]", "[0,96]"), Error::Values { .. }));
+        assert!(matches!(Metadata::parse("[]"), Err(Error::Json(_))));
+    }
+}

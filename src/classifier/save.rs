@@ -1,0 +1,127 @@
+//! A model to a file: safetensors, or ONNX, by the ending of the file's name.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::metadata::{self, KEY};
+use super::{Definition, Error};
+use crate::exit::Exit;
+use crate::weights::safetensors::{self, Texts};
+
+/// What a file with a model is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Weights with metadata.
+    Safetensors,
+    /// The network with folded weights, for one input size.
+    Onnx,
+}
+
+impl Form {
+    /// The form that the name of a file asks for.
+    ///
+    /// # Errors
+    /// [`SaveError::Ending`] when the name ends in neither `.safetensors` nor `.onnx`.
+    pub fn of(path: &Path) -> Result<Self, SaveError> {
+        match path.extension().map(|ending| ending.to_ascii_lowercase()) {
+            Some(ending) if ending == "safetensors" => Ok(Self::Safetensors),
+            Some(ending) if ending == "onnx" => Ok(Self::Onnx),
+            _ => Err(SaveError::Ending { path: path.to_owned() }),
+        }
+    }
+}
+
+/// Why a model cannot be saved.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// The name of the file does not tell the form.
+    #[error("{}: expected a name that ends in .safetensors or .onnx", path.display())]
+    Ending {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file exists.
+    #[error("{} exists; --force overwrites it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The arrays cannot be written as safetensors.
+    #[error("cannot write {}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ::safetensors::SafeTensorError,
+    },
+    /// What the file is to say of the model cannot be written.
+    #[error(transparent)]
+    Metadata(#[from] metadata::Error),
+    /// The model cannot be built or written as ONNX.
+    #[error(transparent)]
+    Model(Box<Error>),
+}
+
+impl SaveError {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Ending { .. } | Self::Exists { .. } => Exit::Usage,
+            Self::Write { .. } | Self::Safetensors { .. } => Exit::Io,
+            Self::Metadata(error) => error.exit(),
+            Self::Model(error) => error.exit(),
+        }
+    }
+}
+
+/// Writes `definition` to `path`. An existing file is replaced only when `overwrite` says so, and at
+/// once: readers see the old file or the new one, whatever happens in between.
+///
+/// # Errors
+/// Any of [`SaveError`]; the file at `path` is then as it was.
+pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(), SaveError> {
+    let form = Form::of(path)?;
+    if !overwrite && path.exists() {
+        return Err(SaveError::Exists { path: path.to_owned() });
+    }
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = write(definition, form, &part).and_then(|()| {
+        let finish = || {
+            File::open(&part)?.sync_all()?;
+            fs::rename(&part, path)
+        };
+        finish().map_err(|source| SaveError::Write { path: path.to_owned(), source })
+    });
+    if written.is_err() {
+        // There may be nothing to remove, and the error tells what is wrong.
+        let _ = fs::remove_file(&part);
+    }
+    written
+}
+
+fn write(definition: &Definition, form: Form, part: &Path) -> Result<(), SaveError> {
+    let text = definition.metadata().text()?;
+    match form {
+        Form::Safetensors => {
+            let texts = Texts::from([("format".to_owned(), "pt".to_owned()), (KEY.to_owned(), text)]);
+            safetensors::write(&definition.state, &texts, part)
+                .map_err(|source| SaveError::Safetensors { path: part.to_owned(), source })
+        }
+        Form::Onnx => {
+            let bytes = definition.onnx().map_err(|error| SaveError::Model(error.into()))?;
+            fs::write(part, bytes).map_err(|source| SaveError::Write { path: part.to_owned(), source })
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `hardnetd model export`: a model to a file that other programs read.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::{Error, size};
+use super::import::finish;
+use crate::classifier::{Definition, Form, Options};
+
+/// Arguments of `model export`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The ending of the output tells the form. An .onnx file has the input `input` (1 x 3 x H x W, normalised RGB), the output
+`logits` (1 x classes), batch norms folded, operator set 13. A .safetensors file has the weights under PyTorch's names.
+Both carry the model's metadata under `hardnetd.model`.
+
+Examples:
+  hardnetd model export hardnet68.safetensors --output hardnet68.onnx
+  hardnetd model export hardnet39ds --size 320x256 --output test.onnx
+  hardnetd model export birds.onnx --output birds.safetensors")]
+pub(super) struct Arguments {
+    /// Name of a model, or a model file.
+    #[arg(value_name = "M")]
+    model: String,
+    /// The file to write: .onnx or .safetensors.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Rows and columns of the input, such as 320x256 [default: the model's own].
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    size: Option<[usize; 2]>,
+    /// Replace the file if it exists.
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    Form::of(&arguments.output)?;
+    let options = Options { size: arguments.size, ..Options::default() };
+    let definition = Definition::open(&arguments.model, &options)?;
+    finish(&definition, &arguments.output, arguments.force)
+}

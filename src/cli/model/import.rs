@@ -1,0 +1,125 @@
+//! `hardnetd model import`: weights of whatever framework to a model file.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::super::{Error, size};
+use crate::classifier::{self, Definition, Form, Import, Training, save};
+
+/// Arguments of `model import`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file may come from PyTorch (torch.save, also before 1.6), PaddlePaddle, or be safetensors or ONNX. The model file
+holds the weights and says what they are: network, classes, labels, input size, normalisation, origin, training.
+
+Examples:
+  hardnetd model import hardnet68-5d684880.pth
+  hardnetd model import birds.pth --labels birds.txt --output birds.safetensors
+  hardnetd model import hardnet39ds.pth --new-head --classes 12 --labels parts.txt
+  hardnetd model import mini.pt --arch mini.toml --size 160x160 --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5")]
+pub(super) struct Arguments {
+    /// The file with the weights.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    pub(super) as_model: AsModel,
+    /// The model file [default: the name of FILE, ending in .safetensors, in the current folder].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the model file if it exists.
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// What a file with weights does not say.
+#[derive(Debug, Args)]
+pub(super) struct AsModel {
+    /// The network: a name or the table of an architecture in a .toml file [default: told by the weights].
+    #[arg(short, long, value_name = "A")]
+    arch: Option<String>,
+    /// Number of classes [default: told by the head].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    classes: Option<u32>,
+    /// Leave out the head in the file; the new one is untrained.
+    #[arg(long)]
+    new_head: bool,
+    /// Text file with a label per line, in the order of the classes.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Rows and columns of the input, such as 320x256 [default: 224x224].
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    size: Option<[usize; 2]>,
+    /// Share of the resized picture's shorter side that the crop takes, above 0, at most 1 [default: 0.875].
+    #[arg(long, value_name = "R", value_parser = ratio)]
+    crop_ratio: Option<f64>,
+    /// Mean of R, G and B, of 0 to 1 [default: 0.485,0.456,0.406].
+    #[arg(long, value_name = "R,G,B", value_parser = colour)]
+    mean: Option<[f32; 3]>,
+    /// Standard deviation of R, G and B [default: 0.229,0.224,0.225].
+    #[arg(long, value_name = "R,G,B", value_parser = colour)]
+    std: Option<[f32; 3]>,
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| *ratio > 0.0 && *ratio <= 1.0);
+    ratio.ok_or_else(|| "expected a number above 0, at most 1, such as 0.875".into())
+}
+
+fn colour(text: &str) -> Result<[f32; 3], String> {
+    let numbers: Option<Vec<f32>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
+    let colour = numbers.and_then(|numbers| numbers.try_into().ok());
+    colour.ok_or_else(|| "expected three numbers, such as 0.485,0.456,0.406".into())
+}
+
+impl AsModel {
+    /// The model in `file`.
+    pub(super) fn read(&self, file: &Path) -> Result<Definition, Error> {
+        let import = Import {
+            file: file.to_owned(),
+            architecture: self.arch.as_deref().map(classifier::architecture).transpose()?,
+            classes: self.classes.map(|classes| classes as usize),
+            new_head: self.new_head,
+            labels: self.labels.clone(),
+            size: self.size,
+            crop_ratio: self.crop_ratio,
+            mean: self.mean,
+            std: self.std,
+        };
+        Ok(import.run()?)
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let output = arguments.output.clone().unwrap_or_else(|| {
+        let name = arguments.file.file_stem().unwrap_or(arguments.file.as_os_str());
+        Path::new(name).with_added_extension("safetensors")
+    });
+    if Form::of(&output)? != Form::Safetensors {
+        return Err(Error::Argument(format!(
+            "{}: a model file is named .safetensors; `hardnetd model export` writes ONNX",
+            output.display()
+        )));
+    }
+    let definition = arguments.as_model.read(&arguments.file)?;
+    finish(&definition, &output, arguments.force)
+}
+
+/// Writes the model file and says what is in it.
+pub(super) fn finish(definition: &Definition, output: &Path, force: bool) -> Result<(), Error> {
+    save(definition, output, force)?;
+    if definition.training == Training::HeadUntrained {
+        tracing::warn!("{}", Training::HeadUntrained.warning().unwrap_or_default());
+    }
+    let (height, width) = (definition.transform.height, definition.transform.width);
+    writeln!(
+        io::stdout(),
+        "{}: {}, {} classes, input {height}x{width}, {}",
+        output.display(),
+        definition.architecture.name,
+        definition.classes,
+        definition.training
+    )
+    .map_err(Error::Output)
+}
