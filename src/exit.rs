@@ -1,4 +1,4 @@
-//! Exit codes of the program, after `sysexits.h`.
+//! How the program ends: its exit codes, after `sysexits.h`, and the one line that says why.
 //!
 //! Every error enum of the crate says which one it stands for; only `main` exits.
 
@@ -30,4 +30,17 @@ impl Exit {
     pub const fn code(self) -> u8 {
         self as u8
     }
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

@@ -9,6 +9,7 @@ pub mod classifier;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod eval;
 pub mod exit;
 pub mod frame;
 pub mod hardnet;

@@ -14,6 +14,7 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::exit::chain;
 use crate::pipeline::{self, Running};
 use crate::shutdown;
 
@@ -87,7 +88,7 @@ pub fn supervise(mut running: Running, signals: &StopSignals, stop_timeout: Dura
     tell(&[NotifyState::Stopping]);
     match running.finish(deadline) {
         Err(error) if by_signal && error.is_abandoned_work() => {
-            tracing::warn!("stopped without finishing: {}", pipeline::chain(&error));
+            tracing::warn!("stopped without finishing: {}", chain(&error));
             Ok(())
         }
         outcome => outcome,

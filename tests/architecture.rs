@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and their layers. A file imports from its own room and from lower layers only.
-const LAYERS: [(&str, u8); 22] = [
+const LAYERS: [(&str, u8); 23] = [
     ("main", 7),
     ("cli", 6),
     ("service", 6),
     ("pipeline", 5),
+    ("eval", 5),
     ("measure", 5),
     ("http", 5),
     ("classifier", 4),

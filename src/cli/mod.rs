@@ -3,6 +3,7 @@
 mod classify;
 mod completions;
 mod config;
+mod eval;
 mod logging;
 mod model;
 mod run;
@@ -15,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::classifier::{Model, Options};
 use crate::config::{SIDES, parse_size, redact_words};
-use crate::exit::Exit;
+use crate::exit::{Exit, chain};
 use crate::{capture, classifier, pipeline, preprocess, publish};
 
 const EXAMPLES: &str = "\
@@ -54,6 +55,8 @@ enum Command {
     Run(run::Arguments),
     /// Classify JPEG and PNG pictures.
     Classify(classify::Arguments),
+    /// Measure the accuracy of a model on labelled pictures.
+    Eval(eval::Arguments),
     /// List, import, export and check models.
     Model(model::Arguments),
     /// Print, check or explain the configuration.
@@ -133,6 +136,9 @@ pub enum Error {
     /// The pipeline failed.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
+    /// The accuracy cannot be measured.
+    #[error(transparent)]
+    Eval(#[from] crate::eval::Error),
     /// Signals cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] io::Error),
@@ -172,6 +178,7 @@ impl Error {
             Self::Preprocess(_) => Exit::Data,
             Self::Publish(error) => error.exit(),
             Self::Pipeline(error) => error.exit(),
+            Self::Eval(error) => error.exit(),
             Self::Signals(_) => Exit::Internal,
             Self::Output(_) => Exit::Io,
             Self::Picture { exit, .. } | Self::Pictures { exit, .. } => *exit,
@@ -181,7 +188,7 @@ impl Error {
     /// The error and its causes in one line; nothing where it has been printed already.
     #[must_use]
     pub fn message(&self) -> Option<String> {
-        (!matches!(self, Self::Usage)).then(|| pipeline::chain(self))
+        (!matches!(self, Self::Usage)).then(|| chain(self))
     }
 }
 
@@ -208,6 +215,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -22,13 +22,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::capture::{self, Settings};
 use crate::classifier::{Model, Training};
 use crate::config::Inference;
+use crate::exit::chain;
 use crate::preprocess::Preprocessor;
 use crate::publish::{Sink, StreamState};
 use crate::record::{ModelTag, ResultRecord};
 use crate::shutdown::{self, Stop, Stopped, Thread};
 use crate::telemetry::{StreamCounters, StreamCounts};
 use drain::Drain;
-pub use error::{Error, chain};
+pub use error::Error;
 use worker::{Lane, Plan, Worker};
 
 /// Records that may wait for the publisher.

@@ -1,0 +1,103 @@
+//! `hardnetd eval`: the accuracy of a model on labelled pictures.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Error, ModelChoice};
+use crate::eval::{Confusion, Options, Report, evaluate, from_folders, from_list};
+
+/// Arguments of `eval`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without a list, DIR has one folder per class: called like the labels of the model, or in the order of its classes.
+With one, every line names a file below DIR and the number of its class, such as `ILSVRC2012_val_00000001.JPEG 65`.
+Pictures are prepared as torchvision and Pillow do it, and are not turned by their EXIF orientation.
+
+Examples:
+  hardnetd eval --model hardnet68.safetensors --images ILSVRC2012_img_val --list val_list.txt
+  hardnetd eval --model birds.safetensors --images birds/test --json > report.json")]
+pub(super) struct Arguments {
+    /// Folder with the pictures.
+    #[arg(short, long, value_name = "DIR")]
+    images: PathBuf,
+    /// List with a file name and the number of a class per line.
+    #[arg(short, long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelChoice,
+    /// Threads, each with a picture of its own [default: as many as there are cores].
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// How many of the worst classes to list.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    worst: u16,
+    /// Take a picture that cannot be classified for an error, instead of counting it apart.
+    #[arg(long)]
+    strict: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let model = Arc::new(arguments.model.load()?);
+    let samples = match &arguments.list {
+        Some(list) => from_list(&arguments.images, list, model.classes()),
+        None => from_folders(&arguments.images, model.labels()),
+    };
+    let samples = samples.map_err(crate::eval::Error::from)?;
+    if let Some(warning) = model.training().warning() {
+        tracing::warn!(model = model.name(), "{warning}");
+    }
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = arguments.threads.map_or(cores, usize::from);
+    let options = Options { threads, worst: arguments.worst.into(), strict: arguments.strict };
+    let progress = progress(samples.len() as u64);
+    let start = Instant::now();
+    let report = evaluate(&model, &samples, options, |done| progress.set_position(done));
+    progress.finish_and_clear();
+    let report = report?;
+    let rate = samples.len() as f64 / start.elapsed().as_secs_f64().max(f64::EPSILON);
+    tracing::info!("{} pictures, {rate:.1} per second on {threads} threads", samples.len());
+    print(&report, arguments.json).map_err(Error::Output)
+}
+
+/// A bar on standard error; hidden where that is no terminal.
+fn progress(samples: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {per_sec}, {eta} left");
+    ProgressBar::new(samples).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn print(report: &Report, json: bool) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut output, report)?;
+        return writeln!(output);
+    }
+    let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0));
+    writeln!(output, "{} on {} pictures", report.model, report.images)?;
+    writeln!(output, "top-1  {}  ({} right)", percent(report.top1), report.top1_correct)?;
+    writeln!(output, "top-5  {}  ({} right)", percent(report.top5), report.top5_correct)?;
+    if !report.broken.is_empty() {
+        writeln!(output, "broken {} pictures, not counted", report.broken.len())?;
+    }
+    if report.worst.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new();
+    let style = if output.is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING };
+    table.load_style(style).set_header(["Worst classes", "Right", "Taken for"]);
+    for class in &report.worst {
+        let confused = class.confused_with.iter().map(|Confusion { label, images, .. }| format!("{label} ({images})"));
+        let right = format!("{} of {}", class.correct, class.images);
+        table.add_row([format!("{} {}", class.index, class.label), right, confused.collect::<Vec<_>>().join(", ")]);
+    }
+    writeln!(output, "\n{table}")
+}

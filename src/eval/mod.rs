@@ -1,0 +1,207 @@
+//! The accuracy of a model on labelled pictures.
+//!
+//! Threads take one picture after the other: they decode it, prepare it exactly as the published accuracies
+//! were measured (`preprocess::Reference`), and classify it. What they find is counted in one place.
+
+mod dataset;
+mod tally;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Sender, bounded};
+
+pub use dataset::{DatasetError, Sample, from_folders, from_list};
+use tally::Tally;
+pub use tally::{Broken, Class, Confusion, Report};
+
+use crate::capture::{Still, StillError};
+use crate::classifier::{self, Model, Session};
+use crate::exit::{Exit, chain};
+use crate::frame;
+use crate::preprocess::{self, Preprocessor};
+
+/// How many of the best classes count.
+const TOP: usize = 5;
+
+/// Findings that may wait to be counted, per thread.
+const WAITING: usize = 16;
+
+/// Why an evaluation fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There are no pictures to evaluate on.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// A picture cannot be classified, and that is not to happen.
+    #[error("{message}")]
+    Broken {
+        /// The picture and what is wrong with it.
+        message: String,
+        /// The exit code of the failure.
+        exit: Exit,
+    },
+    /// The model cannot be run.
+    #[error(transparent)]
+    Model(#[from] classifier::Error),
+    /// Pictures cannot be prepared for the model.
+    #[error(transparent)]
+    Preprocess(#[from] preprocess::Error),
+    /// A thread cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// A thread has come to an end that it should not have come to.
+    #[error("a thread of the evaluation failed")]
+    Panicked,
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Dataset(error) => error.exit(),
+            Self::Broken { exit, .. } => *exit,
+            Self::Model(error) => error.exit(),
+            Self::Preprocess(_) => Exit::Data,
+            Self::Thread(_) => Exit::Unavailable,
+            Self::Panicked => Exit::Internal,
+        }
+    }
+}
+
+/// Why one picture has no classes.
+#[derive(Debug, thiserror::Error)]
+enum PictureError {
+    #[error(transparent)]
+    Still(#[from] StillError),
+    #[error(transparent)]
+    Frame(#[from] frame::Error),
+    #[error("{path}")]
+    Preprocess { path: String, source: preprocess::Error },
+}
+
+impl PictureError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Still(error) => error.exit(),
+            Self::Frame(_) | Self::Preprocess { .. } => Exit::Data,
+        }
+    }
+}
+
+/// How to evaluate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Number of threads, at least 1.
+    pub threads: usize,
+    /// How many of the worst classes the report lists.
+    pub worst: usize,
+    /// Whether a picture that cannot be classified is an error.
+    pub strict: bool,
+}
+
+/// Classifies all `samples` and compares with their classes. `progress` is told after every picture how
+/// many are done.
+///
+/// # Errors
+/// The model fails, or a picture when `options` is strict: then the first such picture of the set.
+pub fn evaluate(
+    model: &Arc<Model>,
+    samples: &[Sample],
+    options: Options,
+    mut progress: impl FnMut(u64),
+) -> Result<Report, Error> {
+    let work = Work { samples, next: AtomicUsize::new(0), stop: AtomicBool::new(false) };
+    let threads = options.threads.clamp(1, samples.len().max(1));
+    let (findings, found) = bounded(threads * WAITING);
+    let mut tally = Tally::default();
+    let mut broken: Vec<(usize, PictureError)> = Vec::new();
+    thread::scope(|scope| {
+        let mut handles = Vec::with_capacity(threads);
+        for index in 0..threads {
+            let worker = Worker::new(model)?;
+            let (work, findings) = (&work, findings.clone());
+            let builder = thread::Builder::new().name(format!("eval-{index}"));
+            handles.push(builder.spawn_scoped(scope, move || worker.run(work, &findings)).map_err(Error::Thread)?);
+        }
+        drop(findings);
+        for (done, Finding { index, outcome }) in found.iter().enumerate() {
+            match outcome {
+                Ok(best) => tally.count(samples[index].class, &best),
+                Err(error) => {
+                    if options.strict {
+                        work.stop.store(true, Ordering::Relaxed);
+                    } else {
+                        tracing::warn!("{}", chain(&error));
+                    }
+                    broken.push((index, error));
+                }
+            }
+            progress(done as u64 + 1);
+        }
+        for handle in handles {
+            handle.join().map_err(|_| Error::Panicked)??;
+        }
+        Ok::<(), Error>(())
+    })?;
+    // Pictures are taken in their order, so all before the first broken one have been looked at.
+    broken.sort_by_key(|(index, _)| *index);
+    if let Some((_, error)) = broken.first().filter(|_| options.strict) {
+        return Err(Error::Broken { message: chain(error), exit: error.exit() });
+    }
+    let describe =
+        |(index, error): (usize, PictureError)| Broken { file: samples[index].path.clone(), error: chain(&error) };
+    let broken = broken.into_iter().map(describe).collect();
+    Ok(tally.report(model.name().to_owned(), model.digest().to_owned(), model.labels(), options.worst, broken))
+}
+
+/// What the threads share.
+struct Work<'a> {
+    samples: &'a [Sample],
+    next: AtomicUsize,
+    stop: AtomicBool,
+}
+
+/// What a thread found out about one picture: the best classes, best first.
+struct Finding {
+    index: usize,
+    outcome: Result<Vec<usize>, PictureError>,
+}
+
+/// A thread's own state.
+struct Worker {
+    preprocessor: Preprocessor,
+    session: Session,
+}
+
+impl Worker {
+    fn new(model: &Arc<Model>) -> Result<Self, Error> {
+        let preprocessor = Preprocessor::new(*model.transform())?;
+        Ok(Self { preprocessor, session: Session::new(Arc::clone(model))? })
+    }
+
+    fn run(mut self, work: &Work<'_>, findings: &Sender<Finding>) -> Result<(), Error> {
+        while !work.stop.load(Ordering::Relaxed) {
+            let index = work.next.fetch_add(1, Ordering::Relaxed);
+            let Some(sample) = work.samples.get(index) else { break };
+            let outcome = match self.prepare(&sample.path) {
+                Ok(()) => Ok(self.session.infer(TOP)?.iter().map(|scored| scored.index).collect()),
+                Err(error) => Err(error),
+            };
+            if findings.send(Finding { index, outcome }).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, path: &Path) -> Result<(), PictureError> {
+        let still = Still::open(path)?;
+        let prepared = self.preprocessor.run(&still.picture()?, self.session.input());
+        prepared.map_err(|source| PictureError::Preprocess { path: path.display().to_string(), source })
+    }
+}

@@ -1,0 +1,206 @@
+//! `hardnetd eval` with a network whose answers are known by hand: it tells colours.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{Outcome, folder, run};
+use hardnetd::hardnet;
+use hardnetd::weights::safetensors::{Texts, write};
+use hardnetd::weights::{Array, Kind, StateDict};
+use image::{Rgb, RgbImage};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Bit 2 of a class is red, bit 1 green, bit 0 blue.
+const LABELS: [&str; 8] = ["black", "blue", "green", "cyan", "red", "magenta", "yellow", "white"];
+
+/// The table of a network that hands three channels through.
+const TABLE: &str = "name = \"colours\"\nstem = [4, 4]\nsecond_kernel = 1\nmultiplier = 1.6\ndepthwise = false\n\
+                     [[block]]\ngrowth = 4\nlayers = 1\ntransition = 4\ndownsample = false\n";
+
+/// A model file and a table: every convolution copies channels 0 to 2, and the head compares their means,
+/// which are normalised to about 2.3 where a colour is full and 0 where it is not (ReLU6), with 1.1.
+fn model(folder: &Path) -> PathBuf {
+    let table = folder.join("colours.toml");
+    fs::write(&table, TABLE).unwrap();
+    let architecture = hardnet::read_table(&table).unwrap();
+    let mut state = StateDict::new();
+    for entry in hardnet::entries(&architecture, LABELS.len()) {
+        let shape = entry.shape.clone();
+        let sign = |class: usize, channel: usize| if class >> (2 - channel) & 1 == 1 { 1.0 } else { -1.0 };
+        let value = |index: usize| match entry.kind {
+            Kind::Convolution => {
+                let pixels = shape[2] * shape[3];
+                let (out, rest) = (index / (shape[1] * pixels), index % (shape[1] * pixels));
+                let (input, pixel) = (rest / pixels, rest % pixels);
+                if out == input && out < 3 && pixel == pixels / 2 { 1.0 } else { 0.0 }
+            }
+            Kind::NormWeight | Kind::RunningVariance => 1.0,
+            Kind::LinearWeight if index % shape[1] < 3 => sign(index / shape[1], index % shape[1]),
+            Kind::LinearBias => (0..3).map(|channel| -1.1 * sign(index, channel)).sum(),
+            _ => 0.0,
+        };
+        state.insert(entry.key.clone(), Array::from_fn(&shape, value).unwrap()).unwrap();
+    }
+    let weights = folder.join("weights");
+    write(&state, &Texts::new(), &weights).unwrap();
+    let labels = folder.join("labels.txt");
+    fs::write(&labels, LABELS.join("\n")).unwrap();
+    let model = folder.join("colours.safetensors");
+    let [weights, table, labels, output] = [&weights, &table, &labels, &model].map(|path| path.to_str().unwrap());
+    ok(run(["model", "import", weights, "--arch", table, "--labels", labels, "--output", output]));
+    model
+}
+
+fn ok(outcome: Outcome) -> Outcome {
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    outcome
+}
+
+/// A picture of one colour with a darker or lighter frame, so that it is not the same twice.
+fn picture(path: &Path, class: usize, index: usize) {
+    let colour = |shade: u8| {
+        let channel = |bit: usize| if class >> bit & 1 == 1 { 255 - shade } else { shade };
+        Rgb([channel(2), channel(1), channel(0)])
+    };
+    let (width, height) = (40 + index as u32 % 25, 40 + index as u32 % 17);
+    let picture = RgbImage::from_fn(width, height, |x, y| if x < 4 || y < 4 { colour(20) } else { colour(0) });
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    picture.save_with_format(path, image::ImageFormat::Jpeg).unwrap();
+}
+
+/// 500 pictures and their list. Of ten, seven are labelled with what they are, two with a class that
+/// differs in one colour (among the best four), and one with the complement (the last of eight).
+fn set(folder: &Path) -> PathBuf {
+    let mut list = String::new();
+    for index in 0..500 {
+        let class = (index * 5) % 8;
+        let label = match index % 10 {
+            0..7 => class,
+            7 | 8 => class ^ (1 << (index % 3)),
+            _ => class ^ 7,
+        };
+        let name = format!("{index:03}.JPEG");
+        picture(&folder.join("images").join(&name), class, index);
+        list.push_str(&format!("{name} {label}\n"));
+    }
+    let path = folder.join("val_list.txt");
+    fs::write(&path, list).unwrap();
+    path
+}
+
+struct Case {
+    folder: TempDir,
+    model: PathBuf,
+}
+
+impl Case {
+    fn new() -> Self {
+        let folder = folder();
+        let model = model(folder.path());
+        Self { folder, model }
+    }
+
+    fn eval(&self, arguments: &[&str]) -> Outcome {
+        let images = self.folder.path().join("images");
+        let fixed = ["eval", "--model", self.model.to_str().unwrap(), "--images", images.to_str().unwrap()];
+        run([&fixed, arguments].concat())
+    }
+}
+
+#[test]
+fn five_hundred_pictures_give_the_accuracy_worked_out_by_hand_on_any_number_of_threads() {
+    let case = Case::new();
+    let list = set(case.folder.path());
+    let list = list.to_str().unwrap();
+    let one = ok(case.eval(&["--list", list, "--json", "--threads", "1"])).stdout;
+    let report: Value = serde_json::from_str(&one).unwrap();
+    assert_eq!((&report["images"], &report["broken"]), (&500.into(), &json!([])));
+    assert_eq!((&report["top1_correct"], &report["top5_correct"]), (&350.into(), &450.into()));
+    assert_eq!((&report["top1"], &report["top5"]), (&0.7.into(), &0.9.into()));
+    assert_eq!(report["model"], "colours");
+    for threads in ["2", "3", "7"] {
+        assert_eq!(ok(case.eval(&["--list", list, "--json", "-j", threads])).stdout, one, "{threads} threads");
+    }
+    let table = ok(case.eval(&["--list", list])).stdout;
+    assert!(table.contains("top-1  70.00 %") && table.contains("top-5  90.00 %"), "{table}");
+}
+
+#[test]
+fn a_folder_per_class_is_a_set_and_the_worst_classes_are_named() {
+    let case = Case::new();
+    for (class, label) in LABELS.iter().enumerate() {
+        for index in 0..4 {
+            // Half of the green ones are yellow, and one of the white ones is black.
+            let shown = match (class, index) {
+                (2, 0 | 1) => 6,
+                (7, 0) => 0,
+                _ => class,
+            };
+            picture(&case.folder.path().join(format!("images/{label}/{index}.jpg")), shown, index);
+        }
+    }
+    let report = ok(case.eval(&["--json", "--worst", "2"])).stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["images"], &report["top1_correct"]), (&32.into(), &29.into()));
+    let green = json!({"index": 2, "label": "green", "images": 4, "correct": 2,
+                       "confused_with": [{"index": 6, "label": "yellow", "images": 2}]});
+    let white = json!({"index": 7, "label": "white", "images": 4, "correct": 3,
+                       "confused_with": [{"index": 0, "label": "black", "images": 1}]});
+    assert_eq!(report["worst"], json!([green, white]));
+    let table = ok(case.eval(&[])).stdout;
+    assert!(table.contains("2 green") && table.contains("yellow (2)"), "{table}");
+}
+
+#[test]
+fn a_broken_picture_is_counted_apart_and_with_strict_an_error() {
+    let case = Case::new();
+    let images = case.folder.path().join("images");
+    for index in 0..6 {
+        picture(&images.join(format!("{index}.jpg")), index, index);
+    }
+    fs::write(images.join("1.jpg"), "no picture").unwrap();
+    let whole = fs::read(images.join("3.jpg")).unwrap();
+    fs::write(images.join("3.jpg"), &whole[..whole.len() / 2]).unwrap();
+    let list = case.folder.path().join("list");
+    let lines: Vec<String> = (0..7).map(|index| format!("{index}.jpg {}", index.min(5))).collect();
+    fs::write(&list, lines.join("\n")).unwrap();
+    let list = list.to_str().unwrap();
+
+    let outcome = ok(case.eval(&["--list", list, "--json"]));
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!((&report["images"], &report["top1_correct"]), (&4.into(), &4.into()));
+    let broken: Vec<&str> =
+        report["broken"].as_array().unwrap().iter().map(|broken| broken["file"].as_str().unwrap()).collect();
+    let file = |name: &str| images.join(name).to_str().unwrap().to_owned();
+    assert_eq!(broken, [file("1.jpg"), file("3.jpg"), file("6.jpg")]);
+    for name in broken {
+        assert!(outcome.stderr.contains(name), "{name} is not in {}", outcome.stderr);
+    }
+    let table = ok(case.eval(&["--list", list])).stdout;
+    assert!(table.contains("broken 3 pictures"), "{table}");
+
+    let strict = case.eval(&["--list", list, "--strict"]);
+    assert_eq!(strict.code(), 65, "{}", strict.stderr);
+    assert!(strict.message().contains(&file("1.jpg")), "{}", strict.stderr);
+}
+
+#[test]
+fn what_is_no_labelled_set_is_refused() {
+    let case = Case::new();
+    let images = case.folder.path().join("images");
+    picture(&images.join("cat/1.jpg"), 0, 0);
+    let outcome = case.eval(&[]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("1 folders, and the model has 8 classes"), "{}", outcome.stderr);
+    let list = case.folder.path().join("list");
+    fs::write(&list, "cat/1.jpg 8\n").unwrap();
+    let outcome = case.eval(&["--list", list.to_str().unwrap()]);
+    assert_eq!(outcome.code(), 65);
+    assert!(outcome.message().contains("line 1: expected a file name and the number of its class, 0 to 7"));
+    let outcome = case.eval(&["--list", "/nowhere"]);
+    assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
+}
