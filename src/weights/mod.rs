@@ -3,6 +3,7 @@
 //! Keys, shapes and order are those of a PyTorch state dict; every value is `f32`, whatever type the
 //! source stores. Where the arrays come from is the business of the submodules.
 
+pub mod download;
 pub mod file;
 pub mod input;
 pub mod names;

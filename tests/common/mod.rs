@@ -8,6 +8,8 @@
     reason = "each test takes what it needs, and fails by panicking"
 )]
 
+pub mod http;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,385 @@
+//! One file with weights from a server: taken up again where it broke off, and verified before it gets its
+//! name.
+//!
+//! The bytes go to `<to>.part` beside the destination. `<to>.part.info` notes which address and which
+//! version of the file they are of. Both stay when a download breaks off, and are gone when it is complete
+//! or when what came is of no use.
+
+mod address;
+mod answer;
+mod error;
+mod part;
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::select;
+use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_RANGE, RANGE};
+use ureq::http::{HeaderValue, Response};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+use crate::shutdown::{self, Stopped};
+use address::Address;
+use answer::Answer;
+pub use error::Error;
+use part::{CHUNK, Part};
+
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What any longer limit is cut to: the clock can count so far.
+const LONGEST_LIMIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The most redirects that are followed.
+const REDIRECTS: u32 = 10;
+
+/// How long the thread that waits for the stop signal may take to end.
+const JOIN: Duration = Duration::from_secs(1);
+
+/// What may be waited for, and how much may come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest time to find the host, and again to connect to it, TLS included.
+    pub connect: Duration,
+    /// Longest wait for an answer, and for the next bytes of it.
+    pub idle: Duration,
+    /// Longest time for everything. What has come by then stays, and another run takes it up.
+    pub total: Duration,
+    /// Pause before the second try, at most 30 s. It doubles up to that with each try that brings nothing.
+    pub pause: Duration,
+    /// How often it is tried, 1 or more. What a try brings stays: the next one continues there.
+    pub attempts: u32,
+    /// Most bytes that the file may have.
+    pub max_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            total: Duration::from_secs(24 * 60 * 60),
+            pause: Duration::from_secs(1),
+            attempts: 5,
+            max_bytes: 1 << 30,
+        }
+    }
+}
+
+/// What stands between this computer and the server. Any proxy is asked for a tunnel (`CONNECT`), for
+/// `http://` as well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Proxy<'a> {
+    /// The first of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY` that is an address, for `http://` and
+    /// `https://` alike; none for the hosts in `NO_PROXY`.
+    #[default]
+    Environment,
+    /// None.
+    Direct,
+    /// This one: `http://`, `https://`, `socks4://`, `socks4a://`, `socks5://` or `socks5h://`, with or without a login.
+    At(&'a str),
+}
+
+/// How far a download is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the file that are there. Falls back to 0 when the file must be fetched anew.
+    pub bytes: u64,
+    /// Length of the file in bytes, where the server says it.
+    pub total: Option<u64>,
+    /// Whether some of the bytes came before, in another try or another run.
+    pub resumed: bool,
+}
+
+/// A complete file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Downloaded {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its SHA-256, as 64 lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Whether it was there before, and nothing was fetched.
+    pub present: bool,
+}
+
+/// A file to fetch.
+#[derive(Debug, Clone)]
+pub struct Download<'a> {
+    /// Where it is: `http://` or `https://`; a login in it is sent (`Basic`), never shown, and not sent on
+    /// to where the server redirects.
+    pub url: &'a str,
+    /// Where it goes, in a folder that exists.
+    pub to: &'a Path,
+    /// Digits with which its SHA-256 begins, 1 to 64, hexadecimal, lower case. Without them, nothing but
+    /// the length is checked, and a file that is there is replaced.
+    pub digest_prefix: Option<&'a str>,
+    /// What may be waited for, and how much may come.
+    pub limits: Limits,
+    /// What stands between.
+    pub proxy: Proxy<'a>,
+}
+
+impl Download<'_> {
+    /// Fetches the file; with the right digest at the destination, nothing is fetched.
+    ///
+    /// What an earlier run or try has brought is continued when the server can tell that the file is still
+    /// the same, or when the digest will tell. If the digest tells that the pieces do not belong together,
+    /// the file is fetched anew, once, with as many tries again. `progress` is called with every piece of
+    /// up to 64 KiB. After `stopped`, this returns as soon as nothing more is being looked up or connected,
+    /// which `limits.connect` bounds.
+    ///
+    /// # Errors
+    /// [`Error`]. Then there is nothing new at the destination, and what was there is as it was.
+    pub fn run(&self, progress: &mut dyn FnMut(Progress), stopped: &Stopped) -> Result<Downloaded, Error> {
+        let address = Address::new(self.url)?;
+        if let Some(prefix) = self.digest_prefix {
+            let digits = prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            if !digits || !(1..=64).contains(&prefix.len()) {
+                return Err(Error::Prefix { prefix: prefix.to_owned() });
+            }
+        }
+        if let Some(present) = self.present(stopped)? {
+            return Ok(present);
+        }
+        let agent = self.agent()?;
+        let (over, ended) = shutdown::channel();
+        let watch = {
+            let (agent, stopped) = (agent.clone(), stopped.clone());
+            let wait = move || {
+                select! {
+                    // Ends the waits of the connections that are open.
+                    recv(stopped.receiver()) -> _ => agent.shutdown(),
+                    recv(ended.receiver()) -> _ => {}
+                }
+            };
+            shutdown::spawn("download-stop", wait).map_err(Error::Thread)?
+        };
+        let start = Instant::now();
+        let mut fetch = Fetch { download: self, address, agent, start, progress, stopped };
+        let outcome = fetch.run();
+        drop(over);
+        if let Err(error) = watch.join(Some(Instant::now() + JOIN)) {
+            tracing::debug!("{error}");
+        }
+        outcome
+    }
+
+    /// What is at the destination, when it is the file already.
+    fn present(&self, stopped: &Stopped) -> Result<Option<Downloaded>, Error> {
+        let path = self.to.to_owned();
+        match fs::metadata(self.to) {
+            Ok(found) if !found.is_file() => return Err(Error::NotAFile { path }),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::File { action: "read", path, source }),
+        }
+        let Some(prefix) = self.digest_prefix else { return Ok(None) };
+        let (sha256, bytes) = part::digest_of(self.to, stopped)?;
+        Ok(sha256.starts_with(prefix).then_some(Downloaded { path, bytes, sha256, present: true }))
+    }
+
+    fn agent(&self) -> Result<Agent, Error> {
+        let proxy = match self.proxy {
+            Proxy::Environment => ureq::Proxy::try_from_env(),
+            Proxy::Direct => None,
+            Proxy::At(url) => Some(ureq::Proxy::new(url).map_err(|_| Error::Proxy { url: address::shown(url) })?),
+        };
+        let limit = |limit: Duration| Some(limit.min(LONGEST_LIMIT));
+        let (connect, idle) = (limit(self.limits.connect), limit(self.limits.idle));
+        let config = Agent::config_builder()
+            .proxy(proxy)
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+            .user_agent(concat!("hardnetd/", env!("CARGO_PKG_VERSION")))
+            .http_status_as_error(false)
+            .max_redirects(REDIRECTS)
+            .timeout_resolve(connect)
+            .timeout_connect(connect)
+            .timeout_send_request(idle)
+            .timeout_recv_response(idle)
+            .timeout_per_read(idle)
+            .timeout_per_write(idle);
+        Ok(config.build().into())
+    }
+}
+
+/// A download while it runs.
+struct Fetch<'a> {
+    download: &'a Download<'a>,
+    address: Address,
+    agent: Agent,
+    start: Instant,
+    progress: &'a mut dyn FnMut(Progress),
+    stopped: &'a Stopped,
+}
+
+impl Fetch<'_> {
+    fn run(&mut self) -> Result<Downloaded, Error> {
+        let Download { to, digest_prefix, ref limits, .. } = *self.download;
+        let verified = digest_prefix.is_some();
+        let mut part = Part::open(to, &self.address.plain, verified, limits.max_bytes, self.stopped)?;
+        match self.verified(&mut part) {
+            Ok(sha256) => {
+                let bytes = part.length();
+                part.finish(to)?;
+                Ok(Downloaded { path: to.to_owned(), bytes, sha256, present: false })
+            }
+            Err(error) => {
+                if error.spoils() {
+                    part.discard();
+                } else {
+                    part.leave();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Fetches the whole file and checks its digest, which is returned.
+    fn verified(&mut self, part: &mut Part) -> Result<String, Error> {
+        self.whole(part)?;
+        let Some(expected) = self.download.digest_prefix else { return Ok(part.digest()) };
+        if part.is_pieced() && !part.digest().starts_with(expected) {
+            tracing::warn!(url = %self.address.shown, "the pieces do not make the expected file: fetching it anew");
+            part.clear()?;
+            self.whole(part)?;
+        }
+        let found = part.digest();
+        if found.starts_with(expected) {
+            Ok(found)
+        } else {
+            Err(Error::Digest { url: self.shown(), expected: expected.to_owned(), found })
+        }
+    }
+
+    /// Tries until the whole file is there.
+    fn whole(&mut self, part: &mut Part) -> Result<(), Error> {
+        let limits = &self.download.limits;
+        let mut pause = limits.pause.min(LONGEST_PAUSE);
+        let mut left = limits.attempts;
+        loop {
+            let before = part.length();
+            let error = match self.attempt(part) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            left = left.saturating_sub(1);
+            if self.stopped.is_set() {
+                return Err(Error::Stopped);
+            }
+            if left == 0 || !error.may_pass() {
+                return Err(error);
+            }
+            if part.length() > before {
+                pause = limits.pause.min(LONGEST_PAUSE);
+            }
+            tracing::warn!(url = %self.address.shown, bytes = part.length(), left, "trying again: {error}");
+            if self.stopped.wait(pause.min(self.remaining())) {
+                return Err(Error::Stopped);
+            }
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Asks for what is missing, or for the whole file, and receives it.
+    fn attempt(&mut self, part: &mut Part) -> Result<(), Error> {
+        if self.download.digest_prefix.is_none() && part.validator().is_none() {
+            // Nothing could tell whether the bytes are of the same file.
+            part.clear()?;
+        }
+        loop {
+            let response = self.ask(part)?;
+            let (end, total) = match Answer::read(&response, part, &self.address.shown)? {
+                Answer::Whole { total, validator } => {
+                    part.begin(validator)?;
+                    (total, total)
+                }
+                Answer::Rest { end, total } => {
+                    part.piece();
+                    (Some(end), Some(total))
+                }
+                Answer::Complete => return Ok(()),
+                // Of an empty part, there is no rest to be refused: this happens once.
+                Answer::Refused => {
+                    part.clear()?;
+                    continue;
+                }
+            };
+            return self.receive(response.into_body(), part, end, total);
+        }
+    }
+
+    fn ask(&self, part: &Part) -> Result<Response<Body>, Error> {
+        let remaining = self.remaining();
+        if remaining.is_zero() {
+            return Err(Error::Slow { url: self.shown(), limit: self.download.limits.total });
+        }
+        let mut request = self.agent.get(&self.address.plain).header(ACCEPT_ENCODING, "identity");
+        if let Some(mut login) = self.address.login.as_deref().and_then(|login| HeaderValue::from_str(login).ok()) {
+            login.set_sensitive(true);
+            request = request.header(AUTHORIZATION, login);
+        }
+        if part.length() > 0 {
+            request = request.header(RANGE, format!("bytes={}-", part.length()));
+            if let Some(validator) = part.validator() {
+                request = request.header(IF_RANGE, validator);
+            }
+        }
+        let answer = request.config().timeout_global(Some(remaining)).build().call();
+        answer.map_err(|error| self.failed(error))
+    }
+
+    /// Receives bytes up to `end`, of the file that has `total`.
+    fn receive(&mut self, body: Body, part: &mut Part, end: Option<u64>, total: Option<u64>) -> Result<(), Error> {
+        let limit = self.download.limits.max_bytes;
+        let too_long = |shown: &str| Error::TooLong { url: shown.to_owned(), limit };
+        if total.is_some_and(|total| total > limit) {
+            return Err(too_long(&self.address.shown));
+        }
+        let mut reader = body.into_reader();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            (self.progress)(Progress { bytes: part.length(), total, resumed: part.is_pieced() });
+            let read = reader.read(&mut buffer);
+            // The end and a failure may both come from the stop.
+            if self.stopped.is_set() {
+                return Err(Error::Stopped);
+            }
+            let count = match read {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && total.is_some() => break,
+                Err(error) => return Err(self.failed(error.into())),
+            };
+            let length = part.length().saturating_add(count as u64);
+            if let Some(total) = end.filter(|&end| length > end) {
+                return Err(Error::Longer { url: self.shown(), total });
+            }
+            if length > limit {
+                return Err(too_long(&self.address.shown));
+            }
+            part.append(&buffer[..count])?;
+        }
+        match total {
+            Some(total) if part.length() < total => Err(Error::Cut { url: self.shown(), found: part.length(), total }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Time that is left for everything.
+    fn remaining(&self) -> Duration {
+        self.download.limits.total.min(LONGEST_LIMIT).saturating_sub(self.start.elapsed())
+    }
+
+    fn failed(&self, error: ureq::Error) -> Error {
+        Error::from_library(error, &self.address.shown, &self.download.limits)
+    }
+
+    fn shown(&self) -> String {
+        self.address.shown.clone()
+    }
+}
