@@ -23,6 +23,22 @@ pub enum Error {
     /// The file has no weights that can be read.
     #[error(transparent)]
     Weights(Box<weights::file::Error>),
+    /// No weights of that name have been published.
+    #[error("no weights called `{name}` have been published; there are {}", names())]
+    Unpublished {
+        /// The name asked for.
+        name: String,
+    },
+    /// The file is not the one that was published.
+    #[error("{} has the SHA-256 {found}, and it must begin with {expected}", path.display())]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// Digits with which its SHA-256 must begin.
+        expected: String,
+        /// Its SHA-256.
+        found: String,
+    },
     /// The file has weights, and not those of a network of the family.
     #[error("{} holds the weights of another network; the models are {}", path.display(), names())]
     OtherNetwork {
@@ -123,6 +139,8 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unknown { .. } => Exit::NoInput,
+            Self::Unpublished { .. } => Exit::Usage,
+            Self::Digest { .. } => Exit::Data,
             Self::Weights(error) => error.exit(),
             Self::OtherNetwork { .. } | Self::NoTable { .. } | Self::NoHead { .. } => Exit::Data,
             Self::Own(error) => error.exit(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::definition::resized;
+use super::definition::{CLASSES, resized};
 use super::metadata::{self, KEY, Metadata, Source, Training};
 use super::{Definition, Error, labels};
 use crate::hardnet::{self, Architecture};
@@ -53,7 +53,9 @@ impl Import {
         let in_file = hardnet::head_classes(&architecture, &state);
         let training = said.as_ref().map_or(Training::Trained, |metadata| metadata.training);
         let (classes, training) = match (self.new_head, self.classes.or(in_file), in_file) {
-            (_, None, _) => return Err(Error::NoHead { path: path.clone() }),
+            (true, None, _) => return Err(Error::NoHead { path: path.clone() }),
+            // The head is missing, and perhaps not alone: all that is missing is named together.
+            (false, None, _) => (CLASSES, training),
             (true, Some(classes), _) => {
                 hardnet::with_new_head(&architecture, classes, &mut state).map_err(Error::Network)?;
                 (classes, if training == Training::Seeded { training } else { Training::HeadUntrained })

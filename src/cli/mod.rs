@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::classifier::{Model, Options};
 use crate::config::{SIDES, parse_size, redact_words};
 use crate::exit::{Exit, chain};
-use crate::{capture, classifier, pipeline, preprocess, publish};
+use crate::{capture, classifier, pipeline, preprocess, publish, weights};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -124,6 +124,9 @@ pub enum Error {
     /// The model cannot be loaded or run.
     #[error(transparent)]
     Model(#[from] classifier::Error),
+    /// The weights cannot be downloaded.
+    #[error(transparent)]
+    Download(#[from] weights::download::Error),
     /// A model cannot be written to a file.
     #[error(transparent)]
     Save(#[from] classifier::SaveError),
@@ -174,6 +177,7 @@ impl Error {
             Self::Config(error) => error.exit(),
             Self::Stream { source, .. } | Self::Capture(source) => source.exit(),
             Self::Model(error) => error.exit(),
+            Self::Download(error) => error.exit(),
             Self::Save(error) => error.exit(),
             Self::Preprocess(_) => Exit::Data,
             Self::Publish(error) => error.exit(),

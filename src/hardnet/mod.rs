@@ -7,11 +7,13 @@
 mod build;
 mod custom;
 pub mod layout;
+mod published;
 mod recognise;
 pub mod table;
 
 pub use build::{Error, Problem, build, seeded, skeleton, with_new_head};
 pub use custom::{TableError, read_table};
 pub use layout::{Entry, entries, parameters};
+pub use published::{PUBLISHED, Published, published};
 pub use recognise::{head_classes, recognise};
 pub use table::{ARCHITECTURES, Architecture, Block, find};

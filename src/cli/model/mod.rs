@@ -1,6 +1,7 @@
 //! `hardnetd model`: the models there are, what they cost, and files of one's own.
 
 mod export;
+mod fetch;
 mod import;
 
 use std::io::{self, IsTerminal, Write};
@@ -23,7 +24,8 @@ Examples:
   hardnetd model list
   hardnetd model info hardnet68ds --size 320x256
   hardnetd model info hardnet39ds --json | jq .macs
-  hardnetd model import hardnet68-5d684880.pth
+  hardnetd model fetch hardnet68
+  hardnetd model import birds.pth --labels birds.txt
   hardnetd model export hardnet68.safetensors --output hardnet68.onnx")]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -42,6 +44,8 @@ enum Action {
         #[command(flatten)]
         form: Form,
     },
+    /// Download the published weights of a model and make a model file of them.
+    Fetch(fetch::Arguments),
     /// Make a model file of weights from PyTorch, PaddlePaddle, safetensors or ONNX.
     Import(import::Arguments),
     /// Write a model as ONNX or safetensors.
@@ -69,6 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             let model = describe(model, form.size)?;
             if form.json { json(&model) } else { print(&info(&model)) }
         }
+        Action::Fetch(arguments) => fetch::run(arguments),
         Action::Import(arguments) => import::run(arguments),
         Action::Export(arguments) => export::run(arguments),
     }
