@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::{
-    Framework, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractResult, TypedRunnableModel,
-    TypedSimpleState, tvec,
+    DatumExt, Framework, InferenceModel, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractResult,
+    TypedRunnableModel, TypedSimpleState, tvec,
 };
 
 use super::{Classifier, Error};
 use crate::engine::graph::Graph;
+use crate::engine::import::File;
 use crate::engine::onnx;
 use crate::tensor::Tensor;
 
@@ -36,12 +37,37 @@ impl Plan {
         drop(graph);
         let parsed = tract_onnx::onnx().model_for_proto_model(&proto).map_err(failed("read"))?;
         drop(proto);
+        Self::optimise(parsed, [height, width, channels])
+    }
+
+    /// Compiles the network of an ONNX file as it is, for inputs of `height × width` pixels: for networks
+    /// that a graph cannot hold.
+    ///
+    /// # Errors
+    /// [`Error::Tract`] when tract cannot read the network, or it cannot have that size.
+    pub fn from_onnx(file: File, height: usize, width: usize) -> Result<Self, Error> {
+        let channels = file.channels();
+        let proto = file.into_proto();
+        let mut parsed = tract_onnx::onnx().model_for_proto_model(&proto).map_err(failed("read"))?;
+        drop(proto);
+        let fact = f32::fact([1, channels, height, width]).into();
+        parsed.set_input_fact(0, fact).map_err(failed("read"))?;
+        Self::optimise(parsed, [height, width, channels])
+    }
+
+    /// Number of logits that the network writes.
+    #[must_use]
+    pub fn logits(&self) -> usize {
+        self.logits
+    }
+
+    fn optimise(parsed: InferenceModel, input: [usize; 3]) -> Result<Self, Error> {
         let optimised = parsed.into_optimized().map_err(failed("optimise"))?;
         let output = optimised.output_fact(0).map_err(failed("read"))?;
         let logits = output.shape.as_concrete().map_or(0, |shape| shape.iter().product());
         let options = RunOptions { executor: Some(Executor::SingleThread), ..RunOptions::default() };
         let runnable = TypedRunnableModel::new_with_options(optimised, &options).map_err(failed("plan"))?;
-        Ok(Self { runnable, input: [height, width, channels], logits })
+        Ok(Self { runnable, input, logits })
     }
 
     /// A classifier for one thread.
@@ -125,7 +151,7 @@ fn failed(action: &'static str) -> impl Fn(tract_onnx::prelude::TractError) -> E
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
-    use crate::engine::graph::{Activation, Builder, Conv, NodeId, Padding, Window};
+    use crate::engine::graph::{Activation, Affine, Builder, Conv, Linear, NodeId, Padding, Window};
 
     /// What tract makes of the map `[2, 2, 1]` with the values -1, 2, 3, 4.
     fn run(nodes: impl FnOnce(&mut Builder, NodeId) -> NodeId) -> Vec<f32> {
@@ -175,6 +201,54 @@ mod tests {
             graph.conv("conv", twice, conv(Activation::Relu6)).unwrap()
         });
         assert_eq!(doubled, [0.0, 6.0, 0.0, 6.0]);
+    }
+
+    /// The functions as their documentation defines them, in 64-bit floating point.
+    fn activated(activation: Activation, x: f64) -> f64 {
+        let hard = (x / 6.0 + 0.5).clamp(0.0, 1.0);
+        let sigmoid = 1.0 / (1.0 + (-x).exp());
+        match activation {
+            Activation::None => x,
+            Activation::Relu => x.max(0.0),
+            Activation::Relu6 => x.clamp(0.0, 6.0),
+            Activation::HardSigmoid => hard,
+            Activation::HardSwish => x * hard,
+            Activation::Sigmoid => sigmoid,
+            Activation::Silu => x * sigmoid,
+        }
+    }
+
+    #[test]
+    fn tract_reads_every_activation_as_the_graph_means_it() {
+        let close = |found: Vec<f32>, expected: [f64; 4]| {
+            let near = found.iter().zip(expected).all(|(&found, expected)| (f64::from(found) - expected).abs() < 1e-5);
+            assert!(near && found.len() == 4, "{found:?} instead of {expected:?}");
+        };
+        for activation in [
+            Activation::Relu,
+            Activation::Relu6,
+            Activation::HardSigmoid,
+            Activation::HardSwish,
+            Activation::Sigmoid,
+            Activation::Silu,
+        ] {
+            let alone = run(|graph, input| graph.activation("last", input, activation).unwrap());
+            close(alone, [-1.0, 2.0, 3.0, 4.0].map(|x| activated(activation, x)));
+            let affine = || Affine { scale: vec![2.0].into(), shift: vec![-0.5].into(), activation };
+            let scaled = run(|graph, input| graph.affine("last", input, affine()).unwrap());
+            close(scaled, [-2.5, 3.5, 5.5, 7.5].map(|x| activated(activation, x)));
+            let flat = run(|graph, input| {
+                let mean = graph.global_average("mean", input).unwrap();
+                let weight = vec![1.0, 2.0, -1.0, 4.0].into();
+                let linear = Linear { in_channels: 1, out_channels: 4, weight, bias: vec![0.0; 4].into() };
+                let linear = graph.linear("linear", mean, linear).unwrap();
+                let scale = vec![1.0, 0.5, 2.0, -1.0].into();
+                let affine = Affine { scale, shift: vec![0.0, 1.0, 0.0, 0.0].into(), activation };
+                let affine = graph.affine("affine", linear, affine).unwrap();
+                graph.activation("last", affine, activation).unwrap()
+            });
+            close(flat, [2.0, 3.0, -4.0, -8.0].map(|x| activated(activation, activated(activation, x))));
+        }
     }
 
     #[test]

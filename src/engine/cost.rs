@@ -14,7 +14,7 @@ pub struct NodeCost {
     pub shape: Shape,
     /// Multiply-accumulates of a convolution or linear layer.
     pub macs: u64,
-    /// Weights and biases.
+    /// Weights and biases, scales and shifts.
     pub weights: u64,
     /// Convolutional input and output: values that a convolution reads and writes
     /// (CIO, arXiv:1909.00948, 3).
@@ -44,17 +44,12 @@ pub fn cost(graph: &Graph, height: usize, width: usize) -> Result<Cost, Error> {
     let node_cost = |(index, node): (usize, &Node)| {
         let Shape { height, width, .. } = shapes[index];
         let pixels = (height as u64).saturating_mul(width as u64);
-        let (weights, biases) = match &node.op {
-            Op::Conv(conv) => (conv.weight.len() as u64, conv.bias.len() as u64),
-            Op::Linear(linear) => (linear.weight.len() as u64, linear.bias.len() as u64),
-            _ => (0, 0),
-        };
         let read = node.inputs.iter().map(|input| values(input.index())).sum::<u64>();
         NodeCost {
             name: node.name.clone(),
             shape: shapes[index],
-            macs: pixels.saturating_mul(weights),
-            weights: weights + biases,
+            macs: pixels.saturating_mul(node.op.weights() as u64),
+            weights: node.op.values(),
             cio: if matches!(node.op, Op::Conv(_)) { read.saturating_add(values(index)) } else { 0 },
         }
     };
@@ -92,7 +87,7 @@ fn peak(graph: &Graph, values: impl Fn(usize) -> u64) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use super::super::graph::{Activation, Builder, Conv, Window};
+    use super::super::graph::{Activation, Affine, Builder, Conv, Window};
     use super::*;
 
     fn conv(in_channels: usize, out_channels: usize, kernel: usize) -> Conv {
@@ -126,6 +121,20 @@ mod tests {
         assert_eq!((of("b").macs, of("b").weights, of("b").cio), (60 * 8, 10, 60 * 6));
         assert_eq!((of("c").macs, of("c").weights, of("c").cio), (60 * 30, 35, 60 * 11));
         assert_eq!((of("joined").macs, of("joined").weights, of("joined").cio), (0, 0, 0));
+    }
+
+    #[test]
+    fn scales_and_shifts_are_weights_without_multiply_accumulates() {
+        let mut builder = Builder::new();
+        let input = builder.input("input", 3).unwrap();
+        let values: std::sync::Arc<[f32]> = vec![1.0; 3].into();
+        let affine = Affine { scale: values.clone(), shift: values, activation: Activation::Relu };
+        let norm = builder.affine("norm", input, affine).unwrap();
+        let last = builder.activation("last", norm, Activation::Silu).unwrap();
+        let cost = cost(&builder.finish(last).unwrap(), 10, 6).unwrap();
+        let figures = |node: &NodeCost| (node.macs, node.weights, node.cio);
+        assert_eq!(cost.nodes.iter().map(figures).collect::<Vec<_>>(), [(0, 0, 0), (0, 6, 0), (0, 0, 0)]);
+        assert_eq!(cost.peak_activation_bytes, 2 * 60 * 3 * 4);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use crate::exit::Exit;
 
 use super::op::rule;
-pub use super::op::{Activation, Conv, Linear, Op, Padding, Window};
+pub use super::op::{Activation, Affine, Conv, Linear, Op, Padding, Window};
 
 /// Why a graph cannot be built, or cannot have a size.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub enum Error {
     Length {
         /// The node.
         name: String,
-        /// `weight` or `bias`.
+        /// `weight`, `bias`, `scale` or `shift`.
         part: &'static str,
         /// Number of values that the node's shape asks for.
         expected: usize,
@@ -143,6 +143,11 @@ impl Graph {
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// All nodes' ids, in the order of [`nodes`](Self::nodes).
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.nodes.len()).map(NodeId)
     }
 
     /// The node of `id`, if the graph has it.
@@ -336,6 +341,26 @@ impl Builder {
     pub fn softmax(&mut self, name: &str, input: NodeId) -> Result<NodeId, Error> {
         let &Node { channels, flat, .. } = self.operand(name, input)?;
         self.push(name, Op::Softmax, &[input], channels, flat)
+    }
+
+    /// A scale and a shift for every channel, with an activation.
+    ///
+    /// # Errors
+    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    pub fn affine(&mut self, name: &str, input: NodeId, affine: Affine) -> Result<NodeId, Error> {
+        let &Node { channels, flat, .. } = self.operand(name, input)?;
+        affine.check(name, channels)?;
+        self.push(name, Op::Affine(affine), &[input], channels, flat)
+    }
+
+    /// A function of every value.
+    ///
+    /// # Errors
+    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    pub fn activation(&mut self, name: &str, input: NodeId, activation: Activation) -> Result<NodeId, Error> {
+        let &Node { channels, flat, .. } = self.operand(name, input)?;
+        rule(name, activation != Activation::None, "a node that is an activation has one")?;
+        self.push(name, Op::Activation(activation), &[input], channels, flat)
     }
 
     /// Channels of `id`, a node made earlier.

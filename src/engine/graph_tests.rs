@@ -34,6 +34,9 @@ fn everything() -> Graph {
     let both = graph.concat("both", &[sum, stem]).unwrap();
     let pooled = graph.max_pool("max", both, Window::square(3, 2, 1)).unwrap();
     let pooled = graph.avg_pool("average", pooled, Window::square(1, 1, 0), false).unwrap();
+    let norm = Affine { scale: vec![0.5; 16].into(), shift: vec![0.1; 16].into(), activation: Activation::Relu };
+    let pooled = graph.affine("norm", pooled, norm).unwrap();
+    let pooled = graph.activation("swish", pooled, Activation::HardSwish).unwrap();
     let mean = graph.global_average("mean", pooled).unwrap();
     let scores = graph.linear("linear", mean, linear(16, 10)).unwrap();
     let output = graph.softmax("softmax", scores).unwrap();
@@ -54,6 +57,7 @@ fn shapes_follow_the_input_and_round_down() {
         assert_eq!(size("depthwise"), (half, 8));
         assert_eq!(size("both"), (half, 16));
         assert_eq!(size("average"), (quarter, 16));
+        assert_eq!(size("swish"), (quarter, 16));
         assert_eq!(size("mean"), ([1, 1], 16));
         assert_eq!(size("softmax"), ([1, 1], 10));
     }
@@ -126,6 +130,11 @@ fn wrong_numbers_of_values_are_errors() {
     let mut short = linear(4, 2);
     short.bias = vec![].into();
     assert!(matches!(graph.linear("a", input, short), Err(Error::Length { part: "bias", .. })));
+    for (scale, shift, part) in [(3, 4, "scale"), (4, 5, "shift")] {
+        let [scale, shift] = [scale, shift].map(|count| vec![0.0; count].into());
+        let error = graph.affine("a", input, Affine { scale, shift, activation: Activation::None }).unwrap_err();
+        assert!(matches!(error, Error::Length { part: found, .. } if found == part));
+    }
     let mut vast = conv(4, 4, Window::square(1, 1, 0), 1);
     vast.window.kernel = [usize::MAX, usize::MAX];
     assert!(matches!(graph.conv("a", input, vast), Err(Error::Length { part: "weight", .. })));
@@ -146,6 +155,7 @@ fn numbers_that_an_operator_forbids_are_errors() {
         assert!(matches!(graph.max_pool("a", input, window), Err(Error::Parameter { .. })));
         assert!(matches!(graph.avg_pool("a", input, window, true), Err(Error::Parameter { .. })));
     }
+    assert!(matches!(graph.activation("a", input, Activation::None), Err(Error::Parameter { .. })));
     assert!(matches!(graph.concat("a", &[]), Err(Error::Parameter { .. })));
     assert!(matches!(graph.input("a", 0), Err(Error::Parameter { .. })));
 }

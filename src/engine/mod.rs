@@ -1,6 +1,8 @@
-//! The one description of a network, and its way into other forms.
+//! The one description of a network, and its way into and out of other forms.
 
 pub mod cost;
 pub mod graph;
+pub mod import;
 pub mod onnx;
 mod op;
+pub mod reference;

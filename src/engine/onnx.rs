@@ -10,7 +10,7 @@ use tract_onnx::pb::{
     ValueInfoProto, tensor_shape_proto, type_proto,
 };
 
-use super::graph::{self, Activation, Conv, Graph, Linear, Node, Op, Padding, Window};
+use super::graph::{self, Activation, Affine, Conv, Graph, Linear, Node, Op, Padding, Window};
 use crate::exit::Exit;
 
 /// Name of the model's input.
@@ -18,8 +18,18 @@ pub const INPUT: &str = "input";
 /// Name of the model's output.
 pub const OUTPUT: &str = "logits";
 
+/// What the writer appends to the name of a node, behind a dot, for what belongs to it.
+pub(super) const PARTS: [&str; 9] = ["weight", "bias", "scale", "shift", "conv", "gate", "flatten", "product", "sum"];
+/// Names of the bounds that all nodes share.
+const BOUNDS: [&str; 2] = ["relu6.min", "relu6.max"];
+
+/// Whether the model needs `name` for something else than a node of that name.
+pub(super) fn is_reserved(name: &str) -> bool {
+    [INPUT, OUTPUT].contains(&name) || BOUNDS.contains(&name)
+}
+
 /// The operator set of the model: the first in which all operators used have their present form.
-const OPERATOR_SET: i64 = 13;
+const OPERATOR_SET: i64 = 14;
 /// The version of the file format that came with the operator set.
 const FORMAT_VERSION: i64 = 7;
 
@@ -58,8 +68,10 @@ impl Error {
 ///
 /// The input is called [`INPUT`] and has the shape `[1, channels, height, width]`, the output is called
 /// [`OUTPUT`]. The value of every other node carries the node's name, and so does the ONNX node that
-/// computes it; a convolution with an activation is two ONNX nodes, `NAME.conv` and `NAME`. Weights are
-/// initialisers `NAME.weight` and `NAME.bias` with raw little-endian data.
+/// computes it. Where it takes several, the others are called after it: `NAME.conv` comes before the
+/// activation, `NAME.gate` is the sigmoid of a SiLU, `NAME.flatten` comes before a linear layer,
+/// `NAME.product` and `NAME.sum` are the parts of a scale and shift. Weights are initialisers
+/// `NAME.weight`, `NAME.bias`, `NAME.scale` and `NAME.shift` with raw little-endian data.
 ///
 /// # Errors
 /// Any of [`Error`].
@@ -86,10 +98,10 @@ pub fn model(graph: &Graph, height: usize, width: usize) -> Result<ModelProto, E
     })
 }
 
-/// The content of the file of `proto`.
+/// The content of the file that holds `model`: its protobuf encoding.
 #[must_use]
-pub fn bytes(proto: &ModelProto) -> Vec<u8> {
-    proto.encode_to_vec()
+pub fn bytes(model: &ModelProto) -> Vec<u8> {
+    model.encode_to_vec()
 }
 
 struct Writer<'a> {
@@ -126,6 +138,12 @@ impl Writer<'_> {
             Op::GlobalAverage => self.push(node, "GlobalAveragePool", inputs, vec![]),
             Op::Linear(linear) => self.linear(node, linear, inputs)?,
             Op::Softmax => self.push(node, "Softmax", inputs, vec![int("axis", 1)]),
+            Op::Affine(affine) => self.affine(node, affine, inputs)?,
+            Op::Activation(activation) => {
+                for value in inputs {
+                    self.activation(node, value, *activation)?;
+                }
+            }
         }
         Ok(())
     }
@@ -150,42 +168,55 @@ impl Writer<'_> {
         inputs.push(self.initializer(format!("{}.bias", node.name), &[conv.out_channels], &conv.bias)?);
         let mut attributes = window(&conv.window)?;
         attributes.push(int("group", signed(conv.groups)?));
-        let activation = match conv.activation {
-            Activation::None => {
-                self.push(node, "Conv", inputs, attributes);
-                return Ok(());
-            }
-            Activation::Relu => "Relu",
-            Activation::Relu6 => "Clip",
-        };
-        let sum = format!("{}.conv", node.name);
-        self.proto.node.push(NodeProto {
-            input: inputs,
-            output: vec![sum.clone()],
-            name: sum.clone(),
-            op_type: "Conv".to_owned(),
-            attribute: attributes,
-            ..Default::default()
-        });
-        let mut inputs = vec![sum];
-        if conv.activation == Activation::Relu6 {
-            inputs.push(self.bound("relu6.min", 0.0)?);
-            inputs.push(self.bound("relu6.max", 6.0)?);
+        if conv.activation == Activation::None {
+            self.push(node, "Conv", inputs, attributes);
+            return Ok(());
         }
-        self.push(node, activation, inputs, vec![]);
+        let sum = self.part(node, "conv", "Conv", inputs, attributes);
+        self.activation(node, sum, conv.activation)
+    }
+
+    fn affine(&mut self, node: &Node, affine: &Affine, mut inputs: Vec<String>) -> Result<(), Error> {
+        // The extents of a map behind its channels.
+        let shape = [node.channels, 1, 1];
+        let shape = if node.flat { &shape[..1] } else { &shape };
+        inputs.push(self.initializer(format!("{}.scale", node.name), shape, &affine.scale)?);
+        let product = self.part(node, "product", "Mul", inputs, vec![]);
+        let inputs = vec![product, self.initializer(format!("{}.shift", node.name), shape, &affine.shift)?];
+        if affine.activation == Activation::None {
+            self.push(node, "Add", inputs, vec![]);
+            return Ok(());
+        }
+        let sum = self.part(node, "sum", "Add", inputs, vec![]);
+        self.activation(node, sum, affine.activation)
+    }
+
+    /// Adds what makes the value of `node` out of `value`.
+    fn activation(&mut self, node: &Node, value: String, activation: Activation) -> Result<(), Error> {
+        match activation {
+            Activation::None => self.push(node, "Identity", vec![value], vec![]),
+            Activation::Relu => self.push(node, "Relu", vec![value], vec![]),
+            Activation::Relu6 => {
+                let [low, high] = BOUNDS;
+                let inputs = vec![value, self.bound(low, 0.0)?, self.bound(high, 6.0)?];
+                self.push(node, "Clip", inputs, vec![]);
+            }
+            Activation::HardSigmoid => {
+                let attributes = vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)];
+                self.push(node, "HardSigmoid", vec![value], attributes);
+            }
+            Activation::HardSwish => self.push(node, "HardSwish", vec![value], vec![]),
+            Activation::Sigmoid => self.push(node, "Sigmoid", vec![value], vec![]),
+            Activation::Silu => {
+                let gate = self.part(node, "gate", "Sigmoid", vec![value.clone()], vec![]);
+                self.push(node, "Mul", vec![value, gate], vec![]);
+            }
+        }
         Ok(())
     }
 
     fn linear(&mut self, node: &Node, linear: &Linear, inputs: Vec<String>) -> Result<(), Error> {
-        let flat = format!("{}.flatten", node.name);
-        self.proto.node.push(NodeProto {
-            input: inputs,
-            output: vec![flat.clone()],
-            name: flat.clone(),
-            op_type: "Flatten".to_owned(),
-            attribute: vec![int("axis", 1)],
-            ..Default::default()
-        });
+        let flat = self.part(node, "flatten", "Flatten", inputs, vec![int("axis", 1)]);
         let shape = [linear.out_channels, linear.in_channels];
         let weight = self.initializer(format!("{}.weight", node.name), &shape, &linear.weight)?;
         let bias = self.initializer(format!("{}.bias", node.name), &shape[..1], &linear.bias)?;
@@ -203,6 +234,27 @@ impl Writer<'_> {
             attribute,
             ..Default::default()
         });
+    }
+
+    /// Adds an ONNX node that computes a part of the value of `node`, and returns the name of both.
+    fn part(
+        &mut self,
+        node: &Node,
+        part: &str,
+        operator: &str,
+        input: Vec<String>,
+        attribute: Vec<AttributeProto>,
+    ) -> String {
+        let name = format!("{}.{part}", node.name);
+        self.proto.node.push(NodeProto {
+            input,
+            output: vec![name.clone()],
+            name: name.clone(),
+            op_type: operator.to_owned(),
+            attribute,
+            ..Default::default()
+        });
+        name
     }
 
     /// Adds an initialiser and returns its name.
@@ -254,6 +306,10 @@ fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: name.to_owned(), r#type: AttributeType::Int as i32, i: value, ..Default::default() }
 }
 
+fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), r#type: AttributeType::Float as i32, f: value, ..Default::default() }
+}
+
 fn ints(name: &str, values: &[usize]) -> Result<AttributeProto, Error> {
     let ints = values.iter().map(|&value| signed(value)).collect::<Result<_, _>>()?;
     Ok(AttributeProto { name: name.to_owned(), r#type: AttributeType::Ints as i32, ints, ..Default::default() })
@@ -276,103 +332,5 @@ fn value_info(name: &str, shape: &[usize]) -> Result<ValueInfoProto, Error> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-mod tests {
-    use super::*;
-    use crate::engine::graph::Builder;
-
-    fn conv(activation: Activation) -> Conv {
-        Conv {
-            in_channels: 2,
-            out_channels: 2,
-            window: Window {
-                kernel: [1, 3],
-                stride: [1, 2],
-                padding: Padding { top: 0, left: 1, bottom: 0, right: 2 },
-            },
-            groups: 2,
-            weight: vec![1.0; 6].into(),
-            bias: vec![-1.0, 0.5].into(),
-            activation,
-        }
-    }
-
-    fn operators(graph: &GraphProto) -> Vec<(&str, &str, Vec<&str>, &str)> {
-        graph
-            .node
-            .iter()
-            .map(|node| {
-                let inputs = node.input.iter().map(String::as_str).collect();
-                (node.name.as_str(), node.op_type.as_str(), inputs, node.output[0].as_str())
-            })
-            .collect()
-    }
-
-    #[test]
-    fn nodes_values_and_weights_carry_the_names_of_the_graph() {
-        let mut graph = Builder::new();
-        let image = graph.input("image", 2).unwrap();
-        let clipped = graph.conv("a", image, conv(Activation::Relu6)).unwrap();
-        let plain = graph.conv("b", clipped, conv(Activation::None)).unwrap();
-        let mean = graph.global_average("mean", plain).unwrap();
-        let linear = Linear { in_channels: 2, out_channels: 3, weight: vec![0.0; 6].into(), bias: vec![0.0; 3].into() };
-        let scores = graph.linear("classes", mean, linear).unwrap();
-        let proto = model(&graph.finish(scores).unwrap(), 5, 7).unwrap();
-        assert_eq!((proto.ir_version, proto.opset_import[0].version), (7, 13));
-        let graph = proto.graph.unwrap();
-        assert_eq!(
-            operators(&graph),
-            [
-                ("a.conv", "Conv", vec!["input", "a.weight", "a.bias"], "a.conv"),
-                ("a", "Clip", vec!["a.conv", "relu6.min", "relu6.max"], "a"),
-                ("b", "Conv", vec!["a", "b.weight", "b.bias"], "b"),
-                ("mean", "GlobalAveragePool", vec!["b"], "mean"),
-                ("classes.flatten", "Flatten", vec!["mean"], "classes.flatten"),
-                ("classes", "Gemm", vec!["classes.flatten", "classes.weight", "classes.bias"], "logits"),
-            ]
-        );
-        let weight = &graph.initializer[0];
-        assert_eq!((weight.name.as_str(), &weight.dims[..]), ("a.weight", &[2, 1, 1, 3][..]));
-        assert_eq!(weight.raw_data, 1.0_f32.to_le_bytes().repeat(6));
-        let bounds: Vec<_> = graph.initializer.iter().filter(|tensor| tensor.dims.is_empty()).collect();
-        assert_eq!(bounds.iter().map(|tensor| tensor.name.as_str()).collect::<Vec<_>>(), ["relu6.min", "relu6.max"]);
-        let attribute = |name| &graph.node[0].attribute.iter().find(|attribute| attribute.name == name).unwrap().ints;
-        assert_eq!(attribute("kernel_shape"), &[1, 3]);
-        assert_eq!(attribute("strides"), &[1, 2]);
-        assert_eq!(attribute("pads"), &[0, 1, 0, 2]);
-        assert_eq!(graph.input[0], value_info("input", &[1, 2, 5, 7]).unwrap());
-        assert_eq!(graph.output[0], value_info("logits", &[1, 3]).unwrap());
-    }
-
-    #[test]
-    fn names_that_the_model_needs_cannot_be_taken() {
-        for taken in ["logits", "input", "last.weight", "relu6.max"] {
-            let mut graph = Builder::new();
-            let image = graph.input("image", 2).unwrap();
-            let node = graph.softmax(taken, image).unwrap();
-            let last = graph.conv("last", node, conv(Activation::Relu6)).unwrap();
-            let error = model(&graph.finish(last).unwrap(), 4, 4).unwrap_err();
-            assert!(matches!(error, Error::Name { name } if name == taken));
-        }
-    }
-
-    #[test]
-    fn the_output_node_cannot_be_called_like_the_input() {
-        let mut graph = Builder::new();
-        let image = graph.input("image", 2).unwrap();
-        let last = graph.softmax("input", image).unwrap();
-        let error = model(&graph.finish(last).unwrap(), 4, 4).unwrap_err();
-        assert!(matches!(error, Error::Name { name } if name == "input"));
-    }
-
-    #[test]
-    fn sizes_that_do_not_fit_and_empty_networks_are_handled() {
-        let mut graph = Builder::new();
-        let image = graph.input("image", 2).unwrap();
-        let graph = graph.finish(image).unwrap();
-        assert!(matches!(model(&graph, 0, 4), Err(Error::Graph(_))));
-        assert!(matches!(model(&graph, usize::MAX, 4), Err(Error::TooLarge { .. })));
-        let proto = model(&graph, 4, 4).unwrap().graph.unwrap();
-        assert_eq!(operators(&proto), [("logits", "Identity", vec!["input"], "logits")]);
-    }
-}
+#[path = "onnx_tests.rs"]
+mod tests;

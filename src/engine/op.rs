@@ -33,9 +33,13 @@ pub enum Op {
     Linear(Linear),
     /// Softmax over the channels.
     Softmax,
+    /// Scale and shift of every channel, activation: a batch norm that no convolution precedes.
+    Affine(Affine),
+    /// A function of every value.
+    Activation(Activation),
 }
 
-/// The function applied to every result of a convolution.
+/// A function applied to every value, such as the results of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// The value itself.
@@ -44,6 +48,14 @@ pub enum Activation {
     Relu,
     /// `min(max(x, 0), 6)`.
     Relu6,
+    /// `min(max(x / 6 + 1 / 2, 0), 1)`.
+    HardSigmoid,
+    /// `x * min(max(x / 6 + 1 / 2, 0), 1)`.
+    HardSwish,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// `x / (1 + exp(-x))`.
+    Silu,
 }
 
 /// Rows and columns of padding around a map.
@@ -173,18 +185,47 @@ impl Linear {
     }
 }
 
+/// A scale and a shift for every channel: `scale · x + shift`.
+#[derive(Debug, Clone)]
+pub struct Affine {
+    /// `[channels]`.
+    pub scale: Arc<[f32]>,
+    /// `[channels]`.
+    pub shift: Arc<[f32]>,
+    /// What is applied to the sum.
+    pub activation: Activation,
+}
+
+impl Affine {
+    pub(super) fn check(&self, name: &str, channels: usize) -> Result<(), Error> {
+        length(name, "scale", Some(channels), &self.scale)?;
+        length(name, "shift", Some(channels), &self.shift)
+    }
+}
+
 impl Op {
     /// `[height, width]` of the output for inputs of these sizes; nothing if they do not fit.
     pub(super) fn output_size(&self, mut inputs: impl Iterator<Item = [usize; 2]>) -> Option<[usize; 2]> {
         let first = inputs.next()?;
         match self {
-            Self::Input { .. } | Self::Softmax => Some(first),
+            Self::Input { .. } | Self::Softmax | Self::Affine(_) | Self::Activation(_) => Some(first),
             Self::Conv(conv) => conv.window.count(first),
             Self::MaxPool(pool) | Self::AvgPool { pool, .. } => pool.count(first),
             Self::Concat | Self::Add => inputs.all(|size| size == first).then_some(first),
             Self::GlobalAverage => Some([1, 1]),
             Self::Linear(_) => Some(first).filter(|&size| size == [1, 1]),
         }
+    }
+
+    /// Number of values that the operator holds: weights, biases, scales and shifts.
+    pub(super) fn values(&self) -> u64 {
+        let (first, second) = match self {
+            Self::Conv(conv) => (&conv.weight, &conv.bias),
+            Self::Linear(linear) => (&linear.weight, &linear.bias),
+            Self::Affine(affine) => (&affine.scale, &affine.shift),
+            _ => return 0,
+        };
+        (first.len() as u64).saturating_add(second.len() as u64)
     }
 
     /// Number of weights, which is also the number of multiply-accumulates per pixel of output.

@@ -1,0 +1,151 @@
+//! From a file to a graph.
+
+use std::collections::HashSet;
+
+use super::file::File;
+use super::network::{Network, Value};
+use super::operator::Operator;
+use super::{Error, Imported};
+use crate::engine::graph::{self, Builder, Graph, NodeId};
+use crate::engine::onnx::{INPUT, OUTPUT, PARTS, is_reserved};
+use crate::engine::op::{Op, Padding};
+
+/// The network of `file`.
+///
+/// # Errors
+/// Any of [`Error`].
+pub(super) fn network(file: &File) -> Result<Imported, Error> {
+    let live = live(file);
+    let mut network = Network::new(file, &live);
+    for &operator in &live {
+        network.node(operator)?;
+    }
+    let output = file.graph().output.first().map_or("", |output| output.name.as_str());
+    let last = match network.output(output) {
+        Some(Value::Item(handle, Padding { top: 0, left: 0, bottom: 0, right: 0 })) => handle.item,
+        _ => return Err(Error::Output { name: output.to_owned() }),
+    };
+    let parameters = network.parameters;
+    let graph = build(network, last)?;
+    if let Some([height, width]) = file.size() {
+        graph.shapes(height, width).map_err(Error::Graph)?;
+    }
+    Ok(Imported { graph, size: file.size(), metadata: file.metadata(), producer: file.producer(), parameters })
+}
+
+/// The nodes that the output needs, in their order.
+fn live(file: &File) -> Vec<Operator<'_>> {
+    let graph = file.graph();
+    let mut needed: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let mut live = Vec::new();
+    for node in graph.node.iter().rev() {
+        if node.output.iter().any(|output| needed.contains(output.as_str())) {
+            needed.extend(node.input.iter().filter(|input| !input.is_empty()).map(String::as_str));
+            live.push(Operator::new(node));
+        }
+    }
+    live.reverse();
+    live
+}
+
+/// The graph of the items that item `last` needs.
+fn build(network: Network<'_>, last: usize) -> Result<Graph, Error> {
+    let mut needed = vec![false; network.items.len()];
+    needed[last] = true;
+    // Every item comes after those that it reads.
+    for (index, item) in network.items.iter().enumerate().rev() {
+        if needed[index] {
+            item.inputs.iter().for_each(|&input| needed[input] = true);
+        }
+    }
+    // A network that does not need its input has it nevertheless.
+    needed[0] = true;
+    let mut builder = Builder::new();
+    let mut names = Names::default();
+    let mut nodes: Vec<Option<NodeId>> = Vec::with_capacity(network.items.len());
+    for (index, item) in network.items.into_iter().enumerate() {
+        if !needed[index] {
+            nodes.push(None);
+            continue;
+        }
+        let name = match index {
+            0 => names.take(&item.name, INPUT),
+            index if index == last => names.take(&item.name, OUTPUT),
+            _ => names.take(&item.name, ""),
+        };
+        let inputs: Vec<NodeId> = item.inputs.iter().filter_map(|&input| nodes.get(input).copied()?).collect();
+        let node = add(&mut builder, &name, &inputs, item.op)?;
+        nodes.push(Some(node));
+    }
+    let unknown = || Error::Graph(graph::Error::UnknownNode { name: OUTPUT.to_owned() });
+    builder.finish(nodes.get(last).copied().flatten().ok_or_else(unknown)?).map_err(Error::Graph)
+}
+
+/// Adds the node of `op`.
+fn add(builder: &mut Builder, name: &str, inputs: &[NodeId], op: Op) -> Result<NodeId, Error> {
+    let finite = |values: &[f32]| {
+        let fail = || Error::Tensor { name: name.to_owned(), problem: "has weights that are not finite".to_owned() };
+        if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(fail()) }
+    };
+    let unknown = || Error::Graph(graph::Error::UnknownNode { name: name.to_owned() });
+    let first = || inputs.first().copied().ok_or_else(unknown);
+    match op {
+        Op::Input { channels } => builder.input(name, channels),
+        Op::Conv(conv) => {
+            finite(&conv.weight).and_then(|()| finite(&conv.bias))?;
+            builder.conv(name, first()?, conv)
+        }
+        Op::MaxPool(pool) => builder.max_pool(name, first()?, pool),
+        Op::AvgPool { pool, count_include_pad } => builder.avg_pool(name, first()?, pool, count_include_pad),
+        Op::Concat => builder.concat(name, inputs),
+        Op::Add => match inputs[..] {
+            [first, second] => builder.add(name, first, second),
+            _ => return Err(unknown()),
+        },
+        Op::GlobalAverage => builder.global_average(name, first()?),
+        Op::Linear(linear) => {
+            finite(&linear.weight).and_then(|()| finite(&linear.bias))?;
+            builder.linear(name, first()?, linear)
+        }
+        Op::Softmax => builder.softmax(name, first()?),
+        Op::Affine(affine) => {
+            finite(&affine.scale).and_then(|()| finite(&affine.shift))?;
+            builder.affine(name, first()?, affine)
+        }
+        Op::Activation(activation) => builder.activation(name, first()?, activation),
+    }
+    .map_err(Error::Graph)
+}
+
+/// Names of the graph, each of which leaves room for those that an ONNX model adds to it.
+#[derive(Default)]
+struct Names {
+    taken: HashSet<String>,
+}
+
+impl Names {
+    /// `name`, changed if it is taken. The name `own` of the model is allowed.
+    fn take(&mut self, name: &str, own: &str) -> String {
+        let mut number = 1_u64;
+        let mut candidate = name.to_owned();
+        while (candidate != own && is_reserved(&candidate)) || !self.is_free(&candidate) {
+            number += 1;
+            candidate = format!("{name}_{number}");
+        }
+        self.taken.insert(candidate.clone());
+        candidate
+    }
+
+    /// Whether neither the name nor one that is made of it is taken.
+    fn is_free(&self, name: &str) -> bool {
+        // A name is in the way of those that it is a part of, and of those that are a part of it.
+        let stem = name.rsplit_once('.').map(|(stem, _)| stem);
+        let parts = PARTS.iter().map(|part| format!("{name}.{part}"));
+        let is_part = |stem: &str| {
+            self.taken.contains(stem) && PARTS.iter().any(|part| name.strip_prefix(stem) == Some(&format!(".{part}")))
+        };
+        !self.taken.contains(name)
+            && !parts.into_iter().any(|part| self.taken.contains(&part))
+            && !stem.is_some_and(is_part)
+    }
+}

@@ -1,0 +1,208 @@
+//! ONNX files that are sound, whatever operators they use.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use prost::Message as _;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Extent;
+use tract_onnx::pb::type_proto::Value as Type;
+use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
+
+use super::operator::Operator;
+use super::{Error, Imported, MAX_LENGTH, constant, emit, scan};
+
+/// How many channels an image may have.
+const MAX_CHANNELS: usize = 1 << 16;
+
+/// An ONNX file of a network for images.
+///
+/// It has one input of the type float and the shape `[1, channels, height, width]`, where batch, height and
+/// width may be open, and one output. Nodes come after those that they read, the data of all tensors is in
+/// the file, and no node has a graph of its own.
+#[derive(Debug)]
+pub struct File {
+    model: ModelProto,
+    graph: GraphProto,
+    channels: usize,
+    size: Option<[usize; 2]>,
+    length: u64,
+}
+
+impl File {
+    /// The file of these `bytes`.
+    ///
+    /// # Errors
+    /// Any of [`Error`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.len() as u64 > MAX_LENGTH {
+            return Err(Error::TooLarge { length: bytes.len() as u64 });
+        }
+        scan::check(bytes)?;
+        let mut model = ModelProto::decode(bytes).map_err(Error::Protobuf)?;
+        let graph = model.graph.take().ok_or(Error::NoGraph)?;
+        let input = input(&graph)?;
+        let (channels, size) = shape(input)?;
+        for tensor in &graph.initializer {
+            constant::check(tensor)?;
+        }
+        if let Some(sparse) = graph.sparse_initializer.first() {
+            let name = sparse.values.as_ref().map(|values| values.name.clone()).unwrap_or_default();
+            return Err(Error::Tensor { name, problem: "is sparse, which is not supported".to_owned() });
+        }
+        check_order(&graph, &input.name)?;
+        Ok(Self { model, graph, channels, size, length: bytes.len() as u64 })
+    }
+
+    /// The network of the file.
+    ///
+    /// # Errors
+    /// Any of [`Error`].
+    pub fn network(&self) -> Result<Imported, Error> {
+        emit::network(self)
+    }
+
+    /// The model, whose graph is whole again.
+    #[must_use]
+    pub fn into_proto(self) -> ModelProto {
+        ModelProto { graph: Some(self.graph), ..self.model }
+    }
+
+    /// Channels of the input.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Height and width of the input in pixels, if the file fixes both.
+    #[must_use]
+    pub fn size(&self) -> Option<[usize; 2]> {
+        self.size
+    }
+
+    /// The file's metadata by key.
+    #[must_use]
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        self.model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
+    }
+
+    /// The program that wrote the file, with its version; empty if the file does not say.
+    #[must_use]
+    pub fn producer(&self) -> String {
+        let ModelProto { producer_name, producer_version, .. } = &self.model;
+        format!("{producer_name} {producer_version}").trim().to_owned()
+    }
+
+    /// Its length in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Version of the operators.
+    pub(super) fn operator_set(&self) -> i64 {
+        let standard = self.model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+        standard.map_or(1, |set| set.version)
+    }
+
+    pub(super) fn graph(&self) -> &GraphProto {
+        &self.graph
+    }
+
+    /// Name of the input. Files of old versions list the weights as inputs, too.
+    pub(super) fn input(&self) -> &str {
+        input(&self.graph).map_or("", |input| &input.name)
+    }
+}
+
+/// The one input that is no weight.
+fn input(graph: &GraphProto) -> Result<&ValueInfoProto, Error> {
+    let weights: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let inputs: Vec<_> = graph.input.iter().filter(|input| !weights.contains(input.name.as_str())).collect();
+    let ends = |kind, infos: &[&ValueInfoProto]| Error::Ends {
+        kind,
+        names: infos.iter().map(|info| info.name.clone()).collect(),
+    };
+    let outputs: Vec<_> = graph.output.iter().collect();
+    match (&inputs[..], &outputs[..]) {
+        ([input], [_]) => Ok(input),
+        ([_], _) => Err(ends("output", &outputs)),
+        _ => Err(ends("input", &inputs)),
+    }
+}
+
+/// Channels, and height and width if they are fixed, of the input.
+fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>), Error> {
+    let fail = |problem: String| Error::Input { name: input.name.clone(), problem };
+    let Some(Type::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
+        return Err(fail("is no tensor".to_owned()));
+    };
+    if tensor.elem_type != DataType::Float as i32 {
+        let found = DataType::try_from(tensor.elem_type).map_or("an unknown type", |found| found.as_str_name());
+        return Err(fail(format!("has the type {found}, and FLOAT is needed")));
+    }
+    let dims = tensor.shape.as_ref().map(|shape| shape.dim.as_slice()).unwrap_or_default();
+    // Open extents are names, missing, or not positive.
+    let fixed = |index: usize| match dims.get(index)?.value {
+        Some(Extent::DimValue(extent)) => usize::try_from(extent).ok().filter(|&extent| extent > 0),
+        _ => None,
+    };
+    if dims.len() != 4 {
+        let count = dims.len();
+        return Err(fail(format!("has {count} axes, and 4 are needed: batch, channels, height, width")));
+    }
+    if let Some(batch) = fixed(0).filter(|&batch| batch != 1) {
+        return Err(fail(format!("has a fixed batch of {batch}, and 1 is needed")));
+    }
+    let channels = fixed(1).ok_or_else(|| fail("has an open number of channels".to_owned()))?;
+    if channels > MAX_CHANNELS {
+        return Err(fail(format!("has {channels} channels, more than any image")));
+    }
+    Ok((channels, fixed(2).zip(fixed(3)).map(|(height, width)| [height, width])))
+}
+
+/// Checks that every value is made once and before it is read, and that the tensors of the nodes are sound.
+fn check_order(graph: &GraphProto, input: &str) -> Result<(), Error> {
+    let mut made: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    if made.len() != graph.initializer.len() {
+        let mut seen = HashSet::new();
+        let again = graph.initializer.iter().find(|tensor| !seen.insert(tensor.name.as_str()));
+        let name = again.map(|tensor| tensor.name.clone()).unwrap_or_default();
+        return Err(Error::Tensor { name, problem: "is there twice".to_owned() });
+    }
+    made.insert(input);
+    let makers: HashMap<&str, usize> = (0..)
+        .zip(&graph.node)
+        .flat_map(|(index, node)| node.output.iter().map(move |output| (output.as_str(), index)))
+        .collect();
+    for node in &graph.node {
+        let operator = Operator::new(node);
+        for attribute in &node.attribute {
+            if attribute.g.is_some() || !attribute.graphs.is_empty() {
+                return Err(operator.fail("branches and loops are not supported"));
+            }
+            attribute.t.iter().chain(&attribute.tensors).try_for_each(|tensor| match constant::check(tensor) {
+                Err(Error::Tensor { problem, .. }) => {
+                    Err(operator.fail(format!("the tensor `{}` {problem}", attribute.name)))
+                }
+                _ => Ok(()),
+            })?;
+        }
+        for value in node.input.iter().filter(|value| !value.is_empty() && !made.contains(value.as_str())) {
+            return Err(operator.fail(match makers.get(value.as_str()) {
+                Some(&maker) => {
+                    let maker = Operator::new(&graph.node[maker]);
+                    format!("it reads `{value}`, which `{}` makes only later, or in a circle", maker.name())
+                }
+                None => format!("it reads `{value}`, which is no input, no tensor of the file and made by no node"),
+            }));
+        }
+        for value in node.output.iter().filter(|value| !value.is_empty()) {
+            if !made.insert(value) {
+                return Err(operator.fail(format!("its output `{value}` is there already")));
+            }
+        }
+    }
+    match graph.output.iter().find(|output| !made.contains(output.name.as_str())) {
+        Some(output) => Err(Error::Output { name: output.name.clone() }),
+        None => Ok(()),
+    }
+}

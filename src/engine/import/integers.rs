@@ -1,0 +1,169 @@
+//! Small integer arrays: what exporters compute shapes, axes and paddings with.
+
+use super::Error;
+use super::operator::Operator;
+
+/// How many integers an array may have.
+const MAX_COUNT: usize = 1024;
+
+/// An array of integers, row-major; those that depend on an open size are nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Integers {
+    /// Extent of every axis.
+    pub dims: Vec<usize>,
+    /// The values.
+    pub values: Vec<Option<i64>>,
+}
+
+impl Integers {
+    /// The array of `dims`; nothing if there are not as many values, or too many.
+    pub(super) fn new(dims: Vec<usize>, values: Vec<Option<i64>>) -> Option<Self> {
+        let count = dims.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent));
+        (count == Some(values.len()) && values.len() <= MAX_COUNT).then_some(Self { dims, values })
+    }
+
+    /// An array of known values.
+    pub(super) fn known(dims: Vec<usize>, values: Vec<i64>) -> Option<Self> {
+        if values.len() > MAX_COUNT { None } else { Self::new(dims, values.into_iter().map(Some).collect()) }
+    }
+
+    /// A list.
+    pub(super) fn list(values: Vec<Option<i64>>) -> Option<Self> {
+        Self::new(vec![values.len()], values)
+    }
+
+    /// The values, if all are known.
+    pub(super) fn all(&self) -> Option<Vec<i64>> {
+        self.values.iter().copied().collect()
+    }
+
+    /// The extents of axes, if the values are that.
+    fn extents(&self) -> Option<Vec<usize>> {
+        self.all()?.into_iter().map(|extent| usize::try_from(extent).ok()).collect()
+    }
+
+    /// What an operator with only integers as inputs computes; nothing if it is not supported for them.
+    ///
+    /// # Errors
+    /// [`Error::Node`] for a wrong attribute.
+    pub(super) fn evaluate(operator: Operator<'_>, inputs: &[Self]) -> Result<Option<Self>, Error> {
+        let axis = operator.int("axis", 0)?;
+        Ok(match (operator.kind(), inputs) {
+            ("Cast" | "Identity", [first]) => Some(first.clone()),
+            ("Concat", lists) if axis == 0 || axis == -1 => Self::joined(lists),
+            ("Gather", [list, index]) if axis == 0 => list.gathered(index),
+            ("Unsqueeze" | "Squeeze", [first, ..]) if first.values.len() == 1 => {
+                let grows = operator.kind() == "Unsqueeze";
+                // Where the axes of extent 1 are does not matter to one value.
+                let axes = match (operator.ints("axes")?, inputs.get(1)) {
+                    (Some(axes), _) => axes.len(),
+                    (None, Some(axes)) => axes.values.len(),
+                    (None, None) => first.dims.len(),
+                };
+                let count = if grows { first.dims.len() + axes } else { first.dims.len().saturating_sub(axes) };
+                Self::new(vec![1; count], first.values.clone())
+            }
+            ("ConstantOfShape", [shape]) => match operator.tensor("value")? {
+                // The value is a float 0 when it is not given.
+                Some(value) => match super::constant::read(value)? {
+                    super::constant::Constant::Integers(value) => shape.filled(&value),
+                    super::constant::Constant::Floats(_) => None,
+                },
+                None => None,
+            },
+            ("Reshape", [first, shape]) => first.reshaped(shape),
+            ("Transpose", [first]) => first.transposed(),
+            ("Slice", [list, rest @ ..]) => list.sliced(rest),
+            ("Add", [a, b]) => a.combined(b, i64::checked_add),
+            ("Sub", [a, b]) => a.combined(b, i64::checked_sub),
+            ("Mul", [a, b]) => a.combined(b, i64::checked_mul),
+            ("Div", [a, b]) => a.combined(b, i64::checked_div),
+            _ => None,
+        })
+    }
+
+    fn joined(lists: &[Self]) -> Option<Self> {
+        let flat = lists.iter().all(|list| list.dims.len() == 1);
+        let count = lists.iter().map(|list| list.values.len()).try_fold(0_usize, usize::checked_add)?;
+        if flat && count <= MAX_COUNT {
+            Self::list(lists.iter().flat_map(|list| list.values.iter().copied()).collect())
+        } else {
+            None
+        }
+    }
+
+    fn gathered(&self, index: &Self) -> Option<Self> {
+        let [count] = self.dims[..] else { return None };
+        let at = |index: &Option<i64>| {
+            let index = (*index)?;
+            let index = if index < 0 { index.checked_add(i64::try_from(count).ok()?)? } else { index };
+            self.values.get(usize::try_from(index).ok()?).copied()
+        };
+        Self::new(index.dims.clone(), index.values.iter().map(at).collect::<Option<_>>()?)
+    }
+
+    fn filled(&self, value: &Self) -> Option<Self> {
+        let dims = self.extents()?;
+        let count = dims.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent))?;
+        let [value] = value.values[..] else { return None };
+        if count <= MAX_COUNT { Self::new(dims, vec![value; count]) } else { None }
+    }
+
+    fn reshaped(&self, shape: &Self) -> Option<Self> {
+        let mut dims = shape.all()?;
+        let known: i64 = dims.iter().filter(|&&extent| extent != -1).try_fold(1_i64, |n, &e| n.checked_mul(e))?;
+        let open = dims.iter().position(|&extent| extent == -1);
+        if let Some(open) = open {
+            dims[open] = i64::try_from(self.values.len()).ok()?.checked_div(known)?;
+        }
+        let dims: Option<Vec<usize>> = dims.into_iter().map(|extent| usize::try_from(extent).ok()).collect();
+        Self::new(dims?, self.values.clone())
+    }
+
+    fn transposed(&self) -> Option<Self> {
+        let [rows, columns] = self.dims[..] else { return None };
+        let values = (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
+        Self::new(vec![columns, rows], values.map(|index| self.values[index]).collect())
+    }
+
+    /// Part of the first axis: start, end, and optionally axis and step.
+    fn sliced(&self, rest: &[Self]) -> Option<Self> {
+        let mut numbers = rest.iter().map(|list| match list.values[..] {
+            [Some(value)] => Some(value),
+            _ => None,
+        });
+        let (start, end) = (numbers.next()??, numbers.next()??);
+        let (axis, step) = (numbers.next().unwrap_or(Some(0))?, numbers.next().unwrap_or(Some(1))?);
+        let (&rows, inner) = self.dims.split_first()?;
+        if axis != 0 || step == 0 {
+            return None;
+        }
+        let count = i64::try_from(rows).ok()?;
+        let (low, high) = if step > 0 { (0, count) } else { (-1, count - 1) };
+        let place = |at: i64| if at < 0 { at.saturating_add(count) } else { at }.clamp(low, high);
+        let (mut at, end) = (place(start), place(end));
+        let width = inner.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent))?;
+        let (mut values, mut taken) = (Vec::new(), 0);
+        while if step > 0 { at < end } else { at > end } {
+            let row = usize::try_from(at).ok()?;
+            values.extend_from_slice(self.values.get(row.checked_mul(width)?..)?.get(..width)?);
+            taken += 1;
+            at = at.saturating_add(step);
+        }
+        Self::new([&[taken], inner].concat(), values)
+    }
+
+    fn combined(&self, other: &Self, function: impl Fn(i64, i64) -> Option<i64>) -> Option<Self> {
+        let (long, short) = (self.values.len(), other.values.len());
+        let count = long.max(short);
+        if (long != count && long != 1) || (short != count && short != 1) {
+            return None;
+        }
+        let values = (0..count).map(|index| {
+            // A result that overflows is as little a shape as one that is open.
+            function(self.values[index % long]?, other.values[index % short]?)
+        });
+        let dims = if long >= short { &self.dims } else { &other.dims };
+        Self::new(dims.clone(), values.collect())
+    }
+}

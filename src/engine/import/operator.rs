@@ -1,0 +1,104 @@
+//! A node of the file with its attributes.
+
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::{AttributeProto, NodeProto};
+
+use super::Error;
+
+/// A node of the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operator<'a> {
+    proto: &'a NodeProto,
+}
+
+impl<'a> Operator<'a> {
+    pub(super) fn new(proto: &'a NodeProto) -> Self {
+        Self { proto }
+    }
+
+    /// Name of the node, or of its first output if it has none.
+    pub(super) fn name(self) -> &'a str {
+        let first = self.proto.output.first().map_or("", String::as_str);
+        if self.proto.name.is_empty() { first } else { &self.proto.name }
+    }
+
+    /// What it computes; with its domain if that is not ONNX's own.
+    pub(super) fn kind(self) -> &'a str {
+        &self.proto.op_type
+    }
+
+    /// Whether the operator is one of ONNX itself.
+    pub(super) fn is_standard(self) -> bool {
+        matches!(self.proto.domain.as_str(), "" | "ai.onnx")
+    }
+
+    /// The error of this node.
+    pub(super) fn fail(self, problem: impl Into<String>) -> Error {
+        let operator = if self.is_standard() {
+            self.proto.op_type.clone()
+        } else {
+            format!("{}.{}", self.proto.domain, self.proto.op_type)
+        };
+        Error::Node { node: self.name().to_owned(), operator, problem: problem.into() }
+    }
+
+    /// Names of the values it reads; an empty one is left out.
+    pub(super) fn inputs(self) -> &'a [String] {
+        &self.proto.input
+    }
+
+    /// Name of input `index`, if it is there.
+    pub(super) fn input(self, index: usize) -> Option<&'a str> {
+        self.proto.input.get(index).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Names of the values it makes.
+    pub(super) fn outputs(self) -> &'a [String] {
+        &self.proto.output
+    }
+
+    fn attribute(self, name: &str, kind: AttributeType) -> Result<Option<&'a AttributeProto>, Error> {
+        match self.proto.attribute.iter().find(|attribute| attribute.name == name) {
+            // The oldest files have no types.
+            Some(found) if [kind as i32, AttributeType::Undefined as i32].contains(&found.r#type) => Ok(Some(found)),
+            Some(_) => Err(self.fail(format!("its attribute `{name}` has another type than {}", kind.as_str_name()))),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether there is an attribute `name`.
+    pub(super) fn has(self, name: &str) -> bool {
+        self.proto.attribute.iter().any(|attribute| attribute.name == name)
+    }
+
+    /// An integer, or `default`.
+    pub(super) fn int(self, name: &str, default: i64) -> Result<i64, Error> {
+        Ok(self.attribute(name, AttributeType::Int)?.map_or(default, |attribute| attribute.i))
+    }
+
+    /// A float, or `default`.
+    pub(super) fn float(self, name: &str, default: f32) -> Result<f32, Error> {
+        Ok(self.attribute(name, AttributeType::Float)?.map_or(default, |attribute| attribute.f))
+    }
+
+    /// Integers.
+    pub(super) fn ints(self, name: &str) -> Result<Option<&'a [i64]>, Error> {
+        Ok(self.attribute(name, AttributeType::Ints)?.map(|attribute| attribute.ints.as_slice()))
+    }
+
+    /// Floats.
+    pub(super) fn floats(self, name: &str) -> Result<Option<&'a [f32]>, Error> {
+        Ok(self.attribute(name, AttributeType::Floats)?.map(|attribute| attribute.floats.as_slice()))
+    }
+
+    /// A text, or `default`.
+    pub(super) fn text(self, name: &str, default: &'a str) -> Result<&'a str, Error> {
+        let attribute = self.attribute(name, AttributeType::String)?;
+        Ok(attribute.map_or(default, |attribute| std::str::from_utf8(&attribute.s).unwrap_or("?")))
+    }
+
+    /// A tensor.
+    pub(super) fn tensor(self, name: &str) -> Result<Option<&'a tract_onnx::pb::TensorProto>, Error> {
+        Ok(self.attribute(name, AttributeType::Tensor)?.and_then(|attribute| attribute.t.as_ref()))
+    }
+}

@@ -1,0 +1,478 @@
+//! What every operator of the file becomes.
+
+use std::rc::Rc;
+
+use super::constant::{self, Floats};
+use super::integers::Integers;
+use super::merge::Line;
+use super::network::{Handle, Network, Value};
+use super::operator::Operator;
+use super::{Error, window};
+use crate::engine::op::{Activation, Conv, Linear, Op, Padding, Window};
+
+/// What a BatchNormalization adds to the variance unless it says otherwise.
+const EPSILON: f32 = 1e-5;
+
+impl<'a> Network<'a> {
+    /// Reads the node `operator`.
+    ///
+    /// # Errors
+    /// [`Error::Node`] when it, or something about it, is not supported; [`Error::Tensor`].
+    pub(super) fn node(&mut self, operator: Operator<'a>) -> Result<(), Error> {
+        if !operator.is_standard() {
+            return Err(operator.fail("this operator is not supported"));
+        }
+        let value = match self.computed(operator)? {
+            Some(value) => value,
+            None => self.operator(operator)?,
+        };
+        match operator.outputs().first() {
+            Some(name) => self.bind(name, value),
+            None => return Err(operator.fail("it has no output")),
+        }
+        Ok(())
+    }
+
+    /// The value of an operator that reads only constants and shapes; nothing if it reads more.
+    fn computed(&self, operator: Operator<'a>) -> Result<Option<Value>, Error> {
+        let inputs = operator.inputs().iter().filter(|name| !name.is_empty());
+        let values = inputs.map(|name| self.find(operator, name)).collect::<Result<Vec<_>, _>>()?;
+        if values.iter().any(|value| matches!(value, Value::Item(..))) {
+            return Ok(None);
+        }
+        let unsupported = || operator.fail("this operator is not supported for these constants");
+        if operator.kind() == "Constant" {
+            return constant_node(operator).map(Some);
+        }
+        if let [Value::Floats(floats), rest @ ..] = &values[..] {
+            return computed_floats(operator, floats, rest).map(Some);
+        }
+        let integers = values.into_iter().map(|value| match value {
+            Value::Integers(integers) => Some(integers),
+            _ => None,
+        });
+        let integers: Vec<Integers> = integers.collect::<Option<_>>().ok_or_else(unsupported)?;
+        let value = Integers::evaluate(operator, &integers)?.ok_or_else(unsupported)?;
+        Ok(Some(Value::Integers(value)))
+    }
+
+    fn operator(&mut self, operator: Operator<'a>) -> Result<Value, Error> {
+        let handle = match operator.kind() {
+            "Conv" => self.conv(operator)?,
+            "BatchNormalization" => self.batch_norm(operator)?,
+            "Relu" => self.activation(operator, Activation::Relu)?,
+            "Sigmoid" => self.activation(operator, Activation::Sigmoid)?,
+            "HardSwish" => self.activation(operator, Activation::HardSwish)?,
+            "HardSigmoid" => {
+                let (alpha, beta) = (operator.float("alpha", 0.2)?, operator.float("beta", 0.5)?);
+                if (alpha - 1.0 / 6.0).abs() > 1e-6 || beta != 0.5 {
+                    return Err(operator.fail(format!("a HardSigmoid of {alpha} · x + {beta} is not supported")));
+                }
+                self.activation(operator, Activation::HardSigmoid)?
+            }
+            "Clip" => self.clip(operator)?,
+            "MaxPool" | "AveragePool" => self.pool(operator)?,
+            "GlobalAveragePool" => {
+                let map = self.map(operator, 0)?;
+                self.push(operator, Op::GlobalAverage, &[map])?
+            }
+            "ReduceMean" => self.mean(operator)?,
+            "Concat" => self.concat(operator)?,
+            "Add" | "Sub" | "Mul" | "Div" => self.arithmetic(operator)?,
+            "Gemm" => self.gemm(operator)?,
+            "MatMul" => self.mat_mul(operator)?,
+            "Softmax" => self.softmax(operator)?,
+            "Identity" => self.nothing(operator)?,
+            "Dropout" => match operator.input(2).map(|_| self.value(operator, 2)).transpose()? {
+                None => self.nothing(operator)?,
+                Some(Value::Integers(Integers { values, .. })) if values == [Some(0)] => self.nothing(operator)?,
+                Some(_) => return Err(operator.fail("dropout as in training is not supported")),
+            },
+            "Cast" if operator.int("to", 0)? == 1 => self.nothing(operator)?,
+            "Cast" => return Err(operator.fail("values of another type than float are not supported")),
+            "Pad" => return self.pad(operator),
+            "Shape" => return self.shape(operator),
+            "Flatten" => self.flatten(operator)?,
+            "Reshape" => self.reshape(operator)?,
+            "Squeeze" => self.squeeze(operator)?,
+            "Unsqueeze" => self.unsqueeze(operator)?,
+            "QuantizeLinear"
+            | "DequantizeLinear"
+            | "DynamicQuantizeLinear"
+            | "QLinearConv"
+            | "QLinearMatMul"
+            | "ConvInteger"
+            | "MatMulInteger" => return Err(operator.fail("quantised networks are not supported")),
+            _ => return Err(operator.fail("this operator is not supported")),
+        };
+        Ok(handle.into())
+    }
+
+    /// The value of an operator that does nothing.
+    pub(super) fn nothing(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        let handle = self.handle(operator, 0)?;
+        self.pass(operator, handle)
+    }
+
+    /// `handle` under another name.
+    pub(super) fn pass(&mut self, operator: Operator<'a>, handle: Handle) -> Result<Handle, Error> {
+        self.line(operator, handle, &Line { scale: vec![], shift: vec![] })
+    }
+
+    fn conv(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        let (map, before) = self.padded(operator, 0)?;
+        let weight = self.weights(operator, 1)?;
+        let [out_channels, per_group, rows, columns] = weight.dims[..] else {
+            return Err(operator.fail("only convolutions over two dimensions are supported"));
+        };
+        let window = window::read(operator, Some([rows, columns]), map.size, before)?;
+        let groups = operator.int("group", 1)?;
+        let in_channels = self.items[map.item].channels;
+        let groups = usize::try_from(groups).ok().filter(|&groups| per_group.checked_mul(groups) == Some(in_channels));
+        let groups = groups.ok_or_else(|| {
+            operator.fail(format!("weights of the shape {:?} do not fit a map of {in_channels} channels", weight.dims))
+        })?;
+        let bias = match operator.input(2) {
+            Some(_) => {
+                let bias = self.weights(operator, 2)?;
+                if bias.dims != [out_channels] {
+                    return Err(operator.fail(format!("its bias has the shape {:?}", bias.dims)));
+                }
+                bias.values.clone()
+            }
+            None => vec![0.0; out_channels],
+        };
+        let conv = Conv {
+            in_channels,
+            out_channels,
+            window,
+            groups,
+            weight: weight.values.as_slice().into(),
+            bias: bias.into(),
+            activation: Activation::None,
+        };
+        self.push(operator, Op::Conv(conv), &[map])
+    }
+
+    fn batch_norm(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        let handle = self.handle(operator, 0)?;
+        if operator.int("training_mode", 0)? != 0 || operator.int("spatial", 1)? != 1 {
+            return Err(operator.fail("a batch norm is supported as it infers, over channels"));
+        }
+        let channels = self.items[handle.item].channels;
+        let epsilon = f64::from(operator.float("epsilon", EPSILON)?);
+        let mut vectors = Vec::new();
+        for index in 1..5 {
+            let vector = self.weights(operator, index)?;
+            if vector.dims != [channels] || !self.is_by_channel(handle) {
+                return Err(operator.fail(format!("its input {index} does not fit {channels} channels")));
+            }
+            vectors.push(vector);
+        }
+        let at = |vector: usize, channel: usize| f64::from(vectors[vector].values[channel]);
+        let scale = (0..channels).map(|channel| at(0, channel) / (at(3, channel) + epsilon).sqrt());
+        let scale: Vec<f64> = scale.collect();
+        let shift = (0..channels).map(|channel| at(1, channel) - at(2, channel) * scale[channel]).collect();
+        self.line(operator, handle, &Line { scale, shift })
+    }
+
+    fn activation(&mut self, operator: Operator<'a>, activation: Activation) -> Result<Handle, Error> {
+        let handle = self.handle(operator, 0)?;
+        self.activate(operator, handle, activation)
+    }
+
+    /// The bounds are attributes before operator set 11 and inputs since.
+    fn clip(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        let bound = |name: &str, index: usize, open: f32| match self.scalar(operator, index)? {
+            Some(bound) => Ok(bound),
+            None => operator.float(name, open),
+        };
+        let (low, high) = (bound("min", 1, f32::MIN)?, bound("max", 2, f32::MAX)?);
+        // A lower bound that is no bound for what it reads is as good as 0.
+        let low = if low <= 0.0 && self.is_positive(self.handle(operator, 0)?.item) { 0.0 } else { low };
+        match (low, high) {
+            (..=f32::MIN, f32::MAX..) => self.nothing(operator),
+            (0.0, 6.0) => self.activation(operator, Activation::Relu6),
+            (0.0, f32::MAX..) => self.activation(operator, Activation::Relu),
+            _ => Err(operator.fail(format!("bounds of {low} and {high} are not supported, only 0 and 6"))),
+        }
+    }
+
+    fn pool(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        let (map, before) = self.padded(operator, 0)?;
+        if operator.outputs().get(1).is_some_and(|name| self.is_read(name)) {
+            return Err(operator.fail("its second output is not supported"));
+        }
+        let pool = window::read(operator, None, map.size, before)?;
+        if pool == Window::square(1, 1, 0) {
+            return self.pass(operator, map);
+        }
+        let is_padded = before != Padding::default();
+        let op = if operator.kind() == "MaxPool" {
+            if is_padded && !self.is_positive(map.item) {
+                return Err(operator.fail("a maximum over zeros around a map that can be negative is not supported"));
+            }
+            Op::MaxPool(pool)
+        } else {
+            let counts = operator.int("count_include_pad", 0)? != 0;
+            // The zeros of a padding before it count in any case.
+            if is_padded && !counts && pool.padding != before {
+                return Err(operator.fail("a mean over a padding of which only a part counts is not supported"));
+            }
+            Op::AvgPool { pool, count_include_pad: counts || is_padded }
+        };
+        self.push(operator, op, &[map])
+    }
+
+    /// Whether the value of an item is known never to be negative: after an activation, or a maximum of it.
+    fn is_positive(&self, item: usize) -> bool {
+        let item = &self.items[item];
+        let read = item.inputs.first().filter(|_| matches!(item.op, Op::MaxPool(_)));
+        match read.map_or(&item.op, |&read| &self.items[read].op) {
+            Op::Conv(Conv { activation, .. }) | Op::Activation(activation) => {
+                matches!(activation, Activation::Relu | Activation::Relu6 | Activation::Sigmoid)
+            }
+            Op::Affine(affine) => matches!(affine.activation, Activation::Relu | Activation::Relu6),
+            _ => false,
+        }
+    }
+
+    fn mean(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        let map = self.map(operator, 0)?;
+        let axes = self.integers(operator, "axes", 1)?.unwrap_or_default();
+        let mut axes: Vec<i64> = axes.iter().flatten().map(|&axis| if axis < 0 { axis + 4 } else { axis }).collect();
+        axes.sort_unstable();
+        if axes != [2, 3] {
+            return Err(operator.fail("a mean over other axes than height and width is not supported"));
+        }
+        let mean = self.push(operator, Op::GlobalAverage, &[map])?;
+        let keeps = operator.int("keepdims", 1)? != 0;
+        Ok(Handle { rank: if keeps { 4 } else { 2 }, ..mean })
+    }
+
+    fn concat(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        let inputs: Vec<Handle> =
+            (0..operator.inputs().len()).map(|index| self.handle(operator, index)).collect::<Result<_, _>>()?;
+        let [first, rest @ ..] = &inputs[..] else { return Err(operator.fail("it has no input")) };
+        let axis = operator.int("axis", 1)?;
+        let rank = first.rank as i64;
+        if (axis != 1 && axis.checked_add(rank) != Some(1)) || rest.iter().any(|input| input.rank != first.rank) {
+            return Err(operator.fail("only channels can be joined, axis 1"));
+        }
+        if rest.is_empty() { self.pass(operator, *first) } else { self.push(operator, Op::Concat, &inputs) }
+    }
+
+    fn arithmetic(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        let kind = operator.kind();
+        let (first, second) = (self.value(operator, 0)?, self.value(operator, 1)?);
+        let (handle, index, floats) = match (&first, &second) {
+            (Value::Item(..), Value::Item(..)) => {
+                let (first, second) = (self.handle(operator, 0)?, self.handle(operator, 1)?);
+                return self.two(operator, first, second);
+            }
+            (Value::Item(..), Value::Floats(floats)) => (self.handle(operator, 0)?, 1, floats),
+            (Value::Floats(floats), Value::Item(..)) => (self.handle(operator, 1)?, 0, floats),
+            _ => return Err(operator.fail("its constant is not one of floats, which is not supported")),
+        };
+        let values = self.by_channel(operator, handle, floats)?;
+        // Weights have channels; a single number is part of a function, as the 3 and 6 of HardSwish are.
+        if floats.values.len() > 1 {
+            self.count(operator, index, floats);
+        }
+        let (zeros, ones) = (vec![0.0; values.len()], vec![1.0; values.len()]);
+        let minus = |values: Vec<f64>| values.into_iter().map(|value| -value).collect::<Vec<_>>();
+        let line = match (kind, index) {
+            ("Add", _) => Line { scale: ones, shift: values },
+            ("Sub", 1) => Line { scale: ones, shift: minus(values) },
+            ("Sub", _) => Line { scale: minus(ones), shift: values },
+            ("Mul", _) => Line { scale: values, shift: zeros },
+            ("Div", 1) => Line { scale: values.into_iter().map(f64::recip).collect(), shift: zeros },
+            _ => return Err(operator.fail("the quotient of a constant and a value is not supported")),
+        };
+        self.line(operator, handle, &line)
+    }
+
+    /// Sum, difference or product of two values of the network.
+    fn two(&mut self, operator: Operator<'a>, first: Handle, second: Handle) -> Result<Handle, Error> {
+        let channels = |handle: Handle| self.items[handle.item].channels;
+        let sizes_differ = first.size.zip(second.size).is_some_and(|(first, second)| first != second);
+        if first.rank != second.rank || channels(first) != channels(second) || sizes_differ {
+            return Err(operator.fail("two values of different shapes are not supported"));
+        }
+        match operator.kind() {
+            "Add" => self.push(operator, Op::Add, &[first, second]),
+            "Sub" => {
+                let count = channels(second);
+                let negative =
+                    self.line(operator, second, &Line { scale: vec![-1.0; count], shift: vec![0.0; count] })?;
+                self.push(operator, Op::Add, &[first, negative])
+            }
+            "Mul" => self.product(operator, first, second),
+            _ => Err(operator.fail("the quotient of two values is not supported")),
+        }
+    }
+
+    /// A constant as one number for each channel of `handle`.
+    fn by_channel(&self, operator: Operator<'a>, handle: Handle, floats: &Floats) -> Result<Vec<f64>, Error> {
+        let channels = self.items[handle.item].channels;
+        let Floats { dims, values } = floats;
+        if let [value] = values[..] {
+            return Ok(vec![f64::from(value); channels]);
+        }
+        // Axes are counted from the last one.
+        let channel_axis = dims.len().checked_sub(handle.rank - 1);
+        let fits = channel_axis.is_some_and(|axis| dims.get(axis) == Some(&channels));
+        if dims.len() <= handle.rank && fits && values.len() == channels && self.is_by_channel(handle) {
+            Ok(values.iter().map(|&value| f64::from(value)).collect())
+        } else {
+            Err(operator.fail(format!("a constant of the shape {dims:?} is not supported, only one for each channel")))
+        }
+    }
+
+    /// Whether axis 1 of the value is its channels: a map that was flattened has its pixels there, too.
+    fn is_by_channel(&self, handle: Handle) -> bool {
+        handle.rank == 4 || handle.size == Some([1, 1]) || self.items[handle.item].flat
+    }
+
+    fn softmax(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        let handle = self.handle(operator, 0)?;
+        let each = self.operator_set >= 13;
+        let axis = operator.int("axis", if each { -1 } else { 1 })?;
+        let on_channels = axis == 1 || axis.checked_add(handle.rank as i64) == Some(1);
+        // Before operator set 13 it goes over all axes from this one on.
+        let over_channels = self.is_by_channel(handle) && (each || handle.rank == 2 || handle.size == Some([1, 1]));
+        if on_channels && over_channels {
+            self.push(operator, Op::Softmax, &[handle])
+        } else {
+            Err(operator.fail("a softmax over something else than the channels is not supported"))
+        }
+    }
+
+    fn gemm(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        if operator.int("transA", 0)? != 0 {
+            return Err(operator.fail("`transA` is not supported"));
+        }
+        let (alpha, beta) = (f64::from(operator.float("alpha", 1.0)?), f64::from(operator.float("beta", 1.0)?));
+        let row = self.handle(operator, 0)?;
+        let weight = self.weights(operator, 1)?;
+        let weight = matrix(operator, &weight, operator.int("transB", 0)? == 0)?;
+        let rows = weight.dims[0];
+        let bias = match operator.input(2) {
+            None => vec![0.0; rows],
+            Some(_) => {
+                let bias = self.weights(operator, 2)?;
+                match (&bias.dims[..], &bias.values[..]) {
+                    (_, &[value]) => vec![f64::from(value); rows],
+                    ([length] | [1, length], values) if *length == rows => {
+                        values.iter().map(|&value| f64::from(value)).collect()
+                    }
+                    _ => return Err(operator.fail(format!("its bias has the shape {:?}", bias.dims))),
+                }
+            }
+        };
+        let linear = self.linear(operator, row, weight)?;
+        let line = Line { scale: vec![alpha; rows], shift: bias.iter().map(|value| value * beta).collect() };
+        // Nothing else can read a layer without its bias.
+        self.items[linear.item].readers += 1;
+        self.line(operator, linear, &line)
+    }
+
+    fn mat_mul(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
+        let row = self.handle(operator, 0)?;
+        let weight = self.weights(operator, 1)?;
+        let weight = matrix(operator, &weight, true)?;
+        self.linear(operator, row, weight)
+    }
+
+    /// A linear layer of a row of values. A row that is a map of several pixels has the convolution whose
+    /// kernel is as large as the map.
+    fn linear(&mut self, operator: Operator<'a>, row: Handle, weight: Floats) -> Result<Handle, Error> {
+        let (out_channels, length) = (weight.dims[0], weight.dims[1]);
+        let in_channels = self.items[row.item].channels;
+        let pixels = length.checked_div(in_channels).filter(|pixels| pixels.checked_mul(in_channels) == Some(length));
+        // A map of unknown size can be told from its number of pixels if it is a square.
+        let square = |pixels: usize| Some([pixels.isqrt(); 2]).filter(|side| side[0] * side[0] == pixels);
+        let size = pixels.and_then(|pixels| row.size.or_else(|| square(pixels)));
+        let fits = |&[rows, columns]: &[usize; 2]| rows.checked_mul(columns) == pixels;
+        if row.rank != 2 || out_channels == 0 || pixels == Some(0) || !size.as_ref().is_some_and(fits) {
+            let problem = format!("weights for {length} values do not fit what it reads, with {in_channels} channels");
+            return Err(operator.fail(problem));
+        }
+        let (weight, bias) = (weight.values.into(), vec![0.0; out_channels].into());
+        let op = match size {
+            Some(kernel) if kernel != [1, 1] => Op::Conv(Conv {
+                in_channels,
+                out_channels,
+                window: Window { kernel, stride: [1, 1], padding: Padding::default() },
+                groups: 1,
+                weight,
+                bias,
+                activation: Activation::None,
+            }),
+            _ => Op::Linear(Linear { in_channels, out_channels, weight, bias }),
+        };
+        let linear = self.push(operator, op, &[row])?;
+        self.items[linear.item].size = Some([1, 1]);
+        Ok(Handle { size: Some([1, 1]), ..linear })
+    }
+}
+
+/// The weights of a linear layer as `[out, in]`, `transposed` from `[in, out]`.
+fn matrix(operator: Operator<'_>, weight: &Rc<Floats>, transposed: bool) -> Result<Floats, Error> {
+    let unsupported = || operator.fail(format!("weights of the shape {:?} are not supported", weight.dims));
+    let [rows, columns] = weight.dims[..] else { return Err(unsupported()) };
+    if weight.values.is_empty() {
+        return Err(unsupported());
+    }
+    if !transposed {
+        return Ok(Floats::clone(weight));
+    }
+    let values = (0..columns).flat_map(|column| weight.values.iter().skip(column).step_by(columns.max(1)).copied());
+    Ok(Floats { dims: vec![columns, rows], values: values.collect() })
+}
+
+/// The value of a node `Constant`.
+fn constant_node(operator: Operator<'_>) -> Result<Value, Error> {
+    if let Some(tensor) = operator.tensor("value")? {
+        return Ok(constant::read(tensor)?.into());
+    }
+    let floats = |dims: Vec<usize>, values: &[f32]| Value::Floats(Rc::new(Floats { dims, values: values.to_vec() }));
+    if operator.has("value_float") {
+        return Ok(floats(vec![], &[operator.float("value_float", 0.0)?]));
+    }
+    if let Some(values) = operator.floats("value_floats")? {
+        return Ok(floats(vec![values.len()], values));
+    }
+    let integers = if operator.has("value_int") {
+        Integers::known(vec![], vec![operator.int("value_int", 0)?])
+    } else {
+        operator.ints("value_ints")?.and_then(|values| Integers::known(vec![values.len()], values.to_vec()))
+    };
+    integers.map(Value::Integers).ok_or_else(|| operator.fail("constants of this type are not supported"))
+}
+
+/// What an operator computes from a constant of floats: the same values in another arrangement.
+fn computed_floats(operator: Operator<'_>, floats: &Rc<Floats>, rest: &[Value]) -> Result<Value, Error> {
+    let count = floats.values.len();
+    let dims = match (operator.kind(), rest) {
+        ("Identity", []) => return Ok(Value::Floats(Rc::clone(floats))),
+        ("Cast", []) if operator.int("to", 0)? == 1 => return Ok(Value::Floats(Rc::clone(floats))),
+        ("Transpose", []) if floats.dims.len() == 2 && operator.ints("perm")?.is_none_or(|perm| perm == [1, 0]) => {
+            return Ok(Value::Floats(Rc::new(matrix(operator, floats, true)?)));
+        }
+        ("Reshape", [Value::Integers(shape)]) => {
+            let known = shape.all().unwrap_or_default();
+            let product =
+                known.iter().filter(|&&extent| extent > 0).try_fold(1_i64, |n, &extent| n.checked_mul(extent));
+            let open = product.and_then(|product| i64::try_from(count).ok()?.checked_div(product));
+            let dims = known.iter().map(|&extent| usize::try_from(if extent == -1 { open? } else { extent }).ok());
+            dims.collect::<Option<Vec<usize>>>()
+        }
+        _ => None,
+    };
+    let fits = |dims: &Vec<usize>| dims.iter().try_fold(1_usize, |n, &extent| n.checked_mul(extent)) == Some(count);
+    match dims.filter(fits) {
+        Some(dims) => Ok(Value::Floats(Rc::new(Floats { dims, values: floats.values.clone() }))),
+        None => Err(operator.fail("this operator is not supported for constants")),
+    }
+}
