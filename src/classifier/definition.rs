@@ -1,21 +1,29 @@
 //! From the name of a model, or from a file, to what the model is: its network, its classes, what it reads.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tract_onnx::pb::StringStringEntryProto;
 
 use super::metadata::{self, KEY, Metadata, Source, Training};
+use super::tract::Plan;
 use super::{Error, labels};
 use crate::config::SIDES;
-use crate::engine::graph::Graph;
+use crate::engine::graph::{Graph, Op};
+use crate::engine::import::{self, Imported};
 use crate::engine::onnx;
+use crate::exit::chain;
 use crate::hardnet::{self, Architecture};
 use crate::preprocess::Transform;
-use crate::weights::{self, Kind, Loaded, StateDict};
+use crate::weights::{self, Kind, Loaded, StateDict, file::sha256};
 
 /// Number of classes of a network that does not say: those of ImageNet.
 pub(super) const CLASSES: usize = 1000;
+
+/// Channels of a picture.
+const CHANNELS: usize = 3;
 
 /// What the user asks of a model, beside its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,12 +35,10 @@ pub struct Options {
 }
 
 /// A model before it is compiled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Definition {
-    /// The network.
-    pub architecture: Architecture,
-    /// Its weights, with the names of PyTorch.
-    pub state: StateDict,
+    /// What it computes.
+    pub network: Network,
     /// Number of classes.
     pub classes: usize,
     /// Names of the classes that the model or the user brings; nothing: those that go with their number.
@@ -43,6 +49,35 @@ pub struct Definition {
     pub training: Training,
     /// The file that the weights were imported from.
     pub source: Option<Source>,
+}
+
+/// The network of a model.
+#[derive(Debug)]
+pub enum Network {
+    /// One of the family, or of the same build.
+    Family {
+        /// Its table.
+        architecture: Architecture,
+        /// Its weights, with the names of PyTorch.
+        state: StateDict,
+    },
+    /// One out of an ONNX file.
+    Onnx(Box<Onnx>),
+}
+
+/// A network out of an ONNX file.
+#[derive(Debug)]
+pub struct Onnx {
+    /// The network, or what of it a graph cannot hold. It then runs on tract as it is.
+    pub graph: Result<Graph, String>,
+    /// The file.
+    pub path: PathBuf,
+    /// Name of the model.
+    pub name: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Number of weights.
+    pub parameters: u64,
 }
 
 /// Where the name of a model leads.
@@ -63,12 +98,15 @@ pub(super) fn find(name: &str) -> Result<Place, Error> {
     if !path.exists() {
         return Err(Error::Unknown { name: name.to_owned() });
     }
-    let is_table = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
-    Ok(if is_table {
+    Ok(if ends_in(path, "toml") {
         Place::Architecture(hardnet::read_table(path).map_err(Error::Table)?)
     } else {
         Place::File(path.to_owned())
     })
+}
+
+fn ends_in(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
 }
 
 /// The architecture called `name`, published or in a TOML file.
@@ -84,14 +122,15 @@ pub fn architecture(name: &str) -> Result<Architecture, Error> {
 
 impl Definition {
     /// The model called `name`: a published name or a table in a TOML file, both with seeded weights, or a
-    /// file with weights. What a file does not say is told by its weights: the architecture, the number of
-    /// classes; and they count as trained.
+    /// file: weights of whatever framework, or a network whose name ends in `.onnx`. What a file does not
+    /// say is told by its weights: the architecture, the number of classes; and they count as trained.
     ///
     /// # Errors
     /// The name is unknown, the file cannot be used, the labels do not fit, or the size cannot be had.
     pub fn open(name: &str, options: &Options) -> Result<Self, Error> {
         let definition = match find(name)? {
             Place::Architecture(architecture) => Self::seeded(architecture, CLASSES)?,
+            Place::File(path) if ends_in(&path, "onnx") => Self::read_onnx(&path, options.size)?,
             Place::File(path) => Self::read(&path)?,
         };
         definition.with(options)
@@ -103,27 +142,75 @@ impl Definition {
     /// [`Error::Network`] when memory cannot be reserved for that many classes.
     pub fn seeded(architecture: Architecture, classes: usize) -> Result<Self, Error> {
         let state = hardnet::seeded(&architecture, classes).map_err(Error::Network)?;
+        let network = Network::Family { architecture, state };
         let (transform, training) = (Transform::IMAGENET, Training::Seeded);
-        Ok(Self { architecture, state, classes, labels: None, transform, training, source: None })
+        Ok(Self { network, classes, labels: None, transform, training, source: None })
     }
 
-    /// The model in the file at `path`.
-    ///
-    /// # Errors
-    /// The file holds no weights, or those of another network, or its metadata is wrong.
+    /// The model whose weights are in the file at `path`.
     fn read(path: &Path) -> Result<Self, Error> {
         let Loaded { state, texts, .. } = weights::read(path).map_err(|error| Error::Weights(error.into()))?;
         if let Some(text) = texts.get(KEY) {
-            let wrong = |source: metadata::Error| Error::Metadata { path: path.to_owned(), source: source.into() };
-            let Metadata { architecture, classes, labels, transform, training, source } =
-                Metadata::parse(text).map_err(wrong)?;
-            let labels = labels.map(|labels| labels.into_iter().map(Arc::from).collect());
-            return Ok(Self { architecture, state, classes, labels, transform, training, source });
+            let Metadata { architecture, classes, labels, transform, training, source } = parse(text, path)?;
+            let network = Network::Family { architecture, state };
+            return Ok(Self { network, classes, labels: labels.map(shared), transform, training, source });
         }
         let (architecture, classes) =
             hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
-        let (architecture, transform, training) = (architecture.clone(), Transform::IMAGENET, Training::Trained);
-        Ok(Self { architecture, state, classes, labels: None, transform, training, source: None })
+        let network = Network::Family { architecture: architecture.clone(), state };
+        let (transform, training) = (Transform::IMAGENET, Training::Trained);
+        Ok(Self { network, classes, labels: None, transform, training, source: None })
+    }
+
+    /// The network in the ONNX file at `path`, for inputs of `size` if the file leaves it open.
+    fn read_onnx(path: &Path, size: Option<[usize; 2]>) -> Result<Self, Error> {
+        let file = open_onnx(path)?;
+        let (fixed, metadata, channels) = (file.size(), file.metadata(), file.channels());
+        if let (Some([height, width]), Some(size)) = (fixed, size)
+            && size != [height, width]
+        {
+            return Err(Error::FixedSize { path: path.to_owned(), height, width });
+        }
+        if channels != CHANNELS {
+            return Err(Error::OnnxChannels { path: path.to_owned(), channels });
+        }
+        let said = metadata.get(KEY).map(|text| parse(text, path)).transpose()?;
+        let mut transform = said.as_ref().map_or(Transform::IMAGENET, |said| said.transform);
+        for size in [fixed, size].into_iter().flatten() {
+            transform = resized(&transform, size)?;
+        }
+        let Transform { height, width, .. } = transform;
+        let (graph, parameters, classes) = match file.network() {
+            Ok(Imported { graph, parameters, .. }) => {
+                let graph = without_softmax(graph)?;
+                let shapes = graph.shapes(height, width).map_err(Error::Size)?;
+                let output = shapes.get(graph.output().index());
+                let classes = output.map_or(0, |shape| shape.height * shape.width * shape.channels);
+                (Ok(graph), parameters, classes)
+            }
+            Err(reason) => match Plan::from_onnx(file, height, width) {
+                Ok(plan) => (Err(chain(&reason)), 0, plan.logits()),
+                // Neither can run it, and this reason names the node.
+                Err(_) => return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() }),
+            },
+        };
+        let (name, labels, training, source) = match said {
+            Some(Metadata { classes: said, .. }) if said != classes => {
+                let problems = vec![format!("it is of {said} classes, and the network has {classes}")];
+                let source = Box::new(metadata::Error::Values { problems });
+                return Err(Error::Metadata { path: path.to_owned(), source });
+            }
+            Some(Metadata { architecture, labels, training, source, .. }) => {
+                (architecture.name.into_owned(), labels.map(shared), training, source)
+            }
+            None => {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                (name, None, Training::Trained, None)
+            }
+        };
+        let sha256 = sha256(path).map_err(|error| Error::Weights(error.into()))?;
+        let network = Network::Onnx(Box::new(Onnx { graph, path: path.to_owned(), name, sha256, parameters }));
+        Ok(Self { network, classes, labels, transform, training, source })
     }
 
     /// The same model as the user wants it.
@@ -140,6 +227,15 @@ impl Definition {
         Ok(self)
     }
 
+    /// Name of the model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.network {
+            Network::Family { architecture, .. } => &architecture.name,
+            Network::Onnx(network) => &network.name,
+        }
+    }
+
     /// Name of every class.
     #[must_use]
     pub fn labels(&self) -> Vec<Arc<str>> {
@@ -150,12 +246,52 @@ impl Definition {
         }
     }
 
+    /// Number of learnable parameters.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        match &self.network {
+            Network::Family { architecture, .. } => hardnet::parameters(architecture, self.classes),
+            Network::Onnx(network) => network.parameters,
+        }
+    }
+
     /// The network with its weights.
     ///
     /// # Errors
-    /// [`Error::Network`] when the weights do not fit.
+    /// [`Error::Network`] when the weights do not fit, [`Error::NoGraph`] when a graph cannot hold the
+    /// network.
     pub fn graph(&self) -> Result<Graph, Error> {
-        hardnet::build(&self.architecture, self.classes, &self.state).map_err(Error::Network)
+        match &self.network {
+            Network::Family { architecture, state } => {
+                hardnet::build(architecture, self.classes, state).map_err(Error::Network)
+            }
+            Network::Onnx(network) => {
+                let Onnx { graph, path, .. } = &**network;
+                graph.clone().map_err(|reason| Error::NoGraph { path: path.clone(), reason })
+            }
+        }
+    }
+
+    /// The network made ready to run.
+    ///
+    /// # Errors
+    /// Those of [`graph`](Self::graph), and those of the back end.
+    pub(super) fn into_plan(self) -> Result<Plan, Error> {
+        let Transform { height, width, .. } = self.transform;
+        // The largest model takes hundreds of megabytes in every form: no form lives longer than needed.
+        let graph = match self.network {
+            Network::Family { architecture, state } => {
+                hardnet::build(&architecture, self.classes, &state).map_err(Error::Network)?
+            }
+            Network::Onnx(network) => match network.graph {
+                Ok(graph) => graph,
+                Err(reason) => {
+                    tracing::warn!("{} runs on tract as it is: {reason}", network.path.display());
+                    return Plan::from_onnx(open_onnx(&network.path)?, height, width);
+                }
+            },
+        };
+        Plan::compile(graph, height, width)
     }
 
     /// The network as an ONNX file, for inputs of the model's size, with the metadata in it.
@@ -164,33 +300,76 @@ impl Definition {
     /// The weights do not fit, or the network cannot have that size.
     pub fn onnx(&self) -> Result<Vec<u8>, Error> {
         let Transform { height, width, .. } = self.transform;
-        let text = self.metadata().text().map_err(|source| Error::Own(source.into()))?;
         let mut proto = onnx::model(&self.graph()?, height, width).map_err(Error::Onnx)?;
-        proto.metadata_props.push(StringStringEntryProto { key: KEY.to_owned(), value: text });
+        if let Some(metadata) = self.metadata() {
+            let value = metadata.text().map_err(|source| Error::Own(source.into()))?;
+            proto.metadata_props.push(StringStringEntryProto { key: KEY.to_owned(), value });
+        }
         Ok(onnx::bytes(&proto))
     }
 
-    /// What identifies the weights: `sha256:` and 64 hexadecimal digits over what inference reads, in the
-    /// network's order. It is the same whatever file the weights came in.
+    /// What identifies the model: `sha256:` and 64 hexadecimal digits. For the family they are over what
+    /// inference reads, in the network's order, and the same whatever file the weights came in; otherwise
+    /// over the file.
     #[must_use]
     pub fn digest(&self) -> String {
-        let entries = hardnet::entries(&self.architecture, self.classes);
-        let read = entries.iter().filter(|entry| entry.kind != Kind::BatchCount);
-        self.state.digest_of(read.map(|entry| entry.key.as_str()))
+        match &self.network {
+            Network::Family { architecture, state } => {
+                let entries = hardnet::entries(architecture, self.classes);
+                let read = entries.iter().filter(|entry| entry.kind != Kind::BatchCount);
+                state.digest_of(read.map(|entry| entry.key.as_str()))
+            }
+            Network::Onnx(network) => format!("sha256:{}", network.sha256),
+        }
     }
 
-    /// What a model file says of the model.
+    /// What a model file says of the model; nothing for networks that are not of the family.
     #[must_use]
-    pub fn metadata(&self) -> Metadata {
+    pub fn metadata(&self) -> Option<Metadata> {
+        let Network::Family { architecture, .. } = &self.network else { return None };
         let labels = self.labels.as_ref();
-        Metadata {
-            architecture: self.architecture.clone(),
+        Some(Metadata {
+            architecture: architecture.clone(),
             classes: self.classes,
             labels: labels.map(|labels| labels.iter().map(ToString::to_string).collect()),
             transform: self.transform,
             training: self.training,
             source: self.source.clone(),
-        }
+        })
+    }
+}
+
+fn parse(text: &str, path: &Path) -> Result<Metadata, Error> {
+    Metadata::parse(text).map_err(|source| Error::Metadata { path: path.to_owned(), source: source.into() })
+}
+
+fn shared(labels: Vec<String>) -> Vec<Arc<str>> {
+    labels.into_iter().map(Arc::from).collect()
+}
+
+/// The ONNX file at `path`, if it is sound.
+fn open_onnx(path: &Path) -> Result<import::File, Error> {
+    let unreadable = |source: io::Error| Error::Unreadable { path: path.to_owned(), source };
+    let wrong = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
+    let found = fs::metadata(path).map_err(unreadable)?;
+    if !found.is_file() {
+        // A pipe or a device could keep the program waiting.
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
+    if found.len() > import::MAX_LENGTH {
+        return Err(wrong(import::Error::TooLarge { length: found.len() }));
+    }
+    import::File::parse(&fs::read(path).map_err(unreadable)?).map_err(wrong)
+}
+
+/// The network without a softmax at its end, which is applied to the logits anyway.
+fn without_softmax(graph: Graph) -> Result<Graph, Error> {
+    match graph.node(graph.output()) {
+        Some(node) if matches!(node.op, Op::Softmax) => match node.inputs[..] {
+            [input] => graph.up_to(input).map_err(Error::Size),
+            _ => Ok(graph),
+        },
+        _ => Ok(graph),
     }
 }
 
@@ -229,6 +408,6 @@ mod tests {
     fn a_seeded_model_has_numbers_for_labels_whatever_its_classes() {
         let model = Definition::seeded(hardnet::ARCHITECTURES[0].clone(), 3).unwrap();
         assert_eq!(model.labels().iter().map(|label| &**label).collect::<Vec<_>>(), ["class 0", "class 1", "class 2"]);
-        assert_eq!(model.metadata().labels, None);
+        assert_eq!(model.metadata().unwrap().labels, None);
     }
 }

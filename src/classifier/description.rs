@@ -3,10 +3,12 @@
 use serde::Serialize;
 
 use super::definition::{CLASSES, Place, find};
-use super::{Definition, Error, Options, Training};
+use super::{Definition, Error, Network, Onnx, Options, Training};
 use crate::engine::cost::{Cost, NodeCost, cost};
+use crate::engine::graph::Graph;
 use crate::hardnet::{self, Architecture, Entry, entries};
 use crate::preprocess::Transform;
+use crate::weights::StateDict;
 
 /// A model of the family at one input size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,7 +32,8 @@ pub struct Description {
     pub stages: Vec<Stage>,
 }
 
-/// One module of a network: a convolution, a block, the head.
+/// One module of a network: a convolution, a block, the head. For a network that is not of the family, the
+/// part that works at one resolution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stage {
     /// Name of the module.
@@ -60,33 +63,65 @@ pub struct Figures {
 /// An unknown name, a file that cannot be used, or a size that the network cannot have.
 pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Error> {
     let options = Options { size, ..Options::default() };
-    let (architecture, classes, transform, training) = match find(name)? {
-        Place::Architecture(architecture) => (architecture, CLASSES, Transform::IMAGENET, Training::Seeded),
+    let (network, classes, transform, training) = match find(name)? {
+        Place::Architecture(architecture) => {
+            let network = Network::Family { architecture, state: StateDict::new() };
+            (network, CLASSES, Transform::IMAGENET, Training::Seeded)
+        }
         Place::File(_) => {
-            let definition = Definition::open(name, &options)?;
-            (definition.architecture, definition.classes, definition.transform, definition.training)
+            let Definition { network, classes, transform, training, .. } = Definition::open(name, &options)?;
+            (network, classes, transform, training)
         }
     };
     let [height, width] = size.unwrap_or([transform.height, transform.width]);
-    let graph = hardnet::skeleton(&architecture, classes).map_err(Error::Network)?;
-    let Cost { nodes, peak_activation_bytes } = cost(&graph, height, width).map_err(Error::Size)?;
-    let architecture = &architecture;
-    let stages = stages(architecture, classes, &nodes);
+    let of = |graph: &Graph| cost(graph, height, width).map_err(Error::Size);
+    let (name, stages, parameters, Cost { nodes, peak_activation_bytes }) = match network {
+        Network::Family { architecture, .. } => {
+            let cost = of(&hardnet::skeleton(&architecture, classes).map_err(Error::Network)?)?;
+            let parameters = hardnet::parameters(&architecture, classes);
+            (architecture.name.to_string(), modules(&architecture, classes, &cost.nodes), parameters, cost)
+        }
+        Network::Onnx(network) => {
+            let Onnx { graph, path, name, parameters, .. } = *network;
+            let cost = of(&graph.map_err(|reason| Error::NoGraph { path, reason })?)?;
+            (name, resolutions(&cost.nodes), parameters, cost)
+        }
+    };
     let sum = |figure: fn(&Figures) -> u64| stages.iter().map(|stage| figure(&stage.figures)).sum();
     Ok(Description {
-        name: architecture.name.to_string(),
+        name,
         classes,
         training,
         input: [height, width],
-        total: Figures { parameters: sum(|f| f.parameters), macs: sum(|f| f.macs), cio: sum(|f| f.cio) },
+        total: Figures { parameters, macs: sum(|f| f.macs), cio: sum(|f| f.cio) },
         weights_bytes: nodes.iter().map(|node| node.weights * size_of::<f32>() as u64).sum(),
         peak_activation_bytes,
         stages,
     })
 }
 
+/// The nodes by the height and width of what they make. Parameters are those that remain when batch norms
+/// are folded.
+fn resolutions(nodes: &[NodeCost]) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    for NodeCost { shape, macs, weights, cio, .. } in nodes.iter().skip(1) {
+        let output = [shape.channels, shape.height, shape.width];
+        if stages.last().is_none_or(|stage| stage.output[1..] != output[1..]) {
+            let name = format!("{}x{}", shape.height, shape.width);
+            stages.push(Stage { name, output, figures: Figures::default() });
+        }
+        if let Some(stage) = stages.last_mut() {
+            stage.output = output;
+            stage.figures.parameters += weights;
+            stage.figures.macs += macs;
+            stage.figures.cio += cio;
+        }
+    }
+    stages
+}
+
 /// The nodes by the top-level module that they belong to.
-fn stages(architecture: &Architecture, classes: usize, nodes: &[NodeCost]) -> Vec<Stage> {
+fn modules(architecture: &Architecture, classes: usize, nodes: &[NodeCost]) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for node in nodes.iter().filter(|node| node.name != "input") {
         let name = module(&node.name);
@@ -109,7 +144,7 @@ fn stages(architecture: &Architecture, classes: usize, nodes: &[NodeCost]) -> Ve
 }
 
 /// `base.3` of `base.3.layers.0.layer1`.
-fn module(name: &str) -> &str {
+pub(super) fn module(name: &str) -> &str {
     let end = name.match_indices('.').nth(1).map_or(name.len(), |(at, _)| at);
     &name[..end]
 }

@@ -1,12 +1,13 @@
 //! Why a model cannot be loaded or run.
 
+use std::io;
 use std::path::PathBuf;
 
 use tract_onnx::prelude::TractError;
 
-use super::{labels, metadata};
+use super::{labels, metadata, verify};
 use crate::config::SIDES;
-use crate::engine::{graph, onnx};
+use crate::engine::{graph, import, onnx};
 use crate::exit::Exit;
 use crate::hardnet;
 use crate::weights;
@@ -86,6 +87,57 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The ONNX file cannot be used.
+    #[error("cannot use the network in {}", path.display())]
+    OnnxFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<import::Error>,
+    },
+    /// The network runs, but its parts are not known.
+    #[error("the parts of the network in {} are not all known: {reason}", path.display())]
+    NoGraph {
+        /// The file.
+        path: PathBuf,
+        /// What is not known.
+        reason: String,
+    },
+    /// The ONNX file is for inputs of another size.
+    #[error("the network in {} is for inputs of {height}x{width} alone", path.display())]
+    FixedSize {
+        /// The file.
+        path: PathBuf,
+        /// Rows of its input.
+        height: usize,
+        /// Columns of its input.
+        width: usize,
+    },
+    /// The network does not read pictures in colour.
+    #[error("the network in {} reads {channels} channels, and a picture has 3", path.display())]
+    OnnxChannels {
+        /// The file.
+        path: PathBuf,
+        /// Channels of its input.
+        channels: usize,
+    },
+    /// A network that is not of the family cannot be written so.
+    #[error("`{name}` has no weights under the names of a network of the family: export it as .onnx")]
+    NotFamily {
+        /// Name of the model.
+        name: String,
+    },
+    /// The reference values cannot be used.
+    #[error(transparent)]
+    Reference(Box<verify::ReferenceError>),
     /// The labels cannot be used.
     #[error(transparent)]
     Labels(labels::Error),
@@ -102,7 +154,7 @@ pub enum Error {
     Network(#[source] hardnet::Error),
     /// The network cannot have an input of that size.
     #[error("the model cannot have this input size")]
-    Size(#[source] graph::Error),
+    Size(#[from] graph::Error),
     /// The network cannot be handed to the back end.
     #[error("cannot write the model as ONNX")]
     Onnx(#[source] onnx::Error),
@@ -144,6 +196,11 @@ impl Error {
             Self::Weights(error) => error.exit(),
             Self::OtherNetwork { .. } | Self::NoTable { .. } | Self::NoHead { .. } => Exit::Data,
             Self::Own(error) => error.exit(),
+            Self::Unreadable { .. } => Exit::NoInput,
+            Self::OnnxFile { source, .. } => source.exit(),
+            Self::NoGraph { .. } | Self::OnnxChannels { .. } | Self::NotFamily { .. } => Exit::Data,
+            Self::FixedSize { .. } => Exit::Usage,
+            Self::Reference(error) => error.exit(),
             Self::Table(error) => error.exit(),
             Self::Metadata { source, .. } => source.exit(),
             Self::Labels(error) => error.exit(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::definition::{CLASSES, resized};
 use super::metadata::{self, KEY, Metadata, Source, Training};
-use super::{Definition, Error, labels};
+use super::{Definition, Error, Network, labels};
 use crate::hardnet::{self, Architecture};
 use crate::preprocess::{Preprocessor, Transform};
 use crate::weights::{self, Loaded};
@@ -77,7 +77,8 @@ impl Import {
             Some(Metadata { source: Some(source), .. }) => source,
             _ => Source { file: file_name(path), sha256: weights::file::sha256(path).map_err(read)? },
         };
-        let definition = Definition { architecture, state, classes, labels, transform, training, source: Some(source) };
+        let (network, source) = (Network::Family { architecture, state }, Some(source));
+        let definition = Definition { network, classes, labels, transform, training, source };
         definition.graph()?;
         Ok(definition)
     }

@@ -13,10 +13,11 @@ mod save;
 mod session;
 mod top;
 pub mod tract;
+mod verify;
 
 use std::sync::Arc;
 
-pub use definition::{Definition, Options, architecture};
+pub use definition::{Definition, Network, Onnx, Options, architecture};
 pub use description::{Description, Figures, Stage, describe};
 pub use error::Error;
 pub use import::Import;
@@ -24,8 +25,8 @@ pub use metadata::{Metadata, Training};
 pub use save::{Form, SaveError, save};
 pub use session::Session;
 pub use top::{Ranked, top_k};
+pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 
-use crate::hardnet;
 use crate::preprocess::Transform;
 use crate::tensor::Tensor;
 use tract::Plan;
@@ -70,14 +71,11 @@ impl Model {
     /// # Errors
     /// The weights do not fit, or the back end refuses the network.
     pub fn compile(definition: Definition) -> Result<Self, Error> {
-        let (labels, digest) = (definition.labels(), definition.digest());
-        let graph = definition.graph()?;
-        let Definition { architecture, state, classes, transform, training, .. } = definition;
-        // The largest model takes hundreds of megabytes in every form: no form lives longer than needed.
-        drop(state);
-        let plan = Plan::compile(graph, transform.height, transform.width)?;
-        let parameters = hardnet::parameters(&architecture, classes);
-        Ok(Self { name: architecture.name.into_owned(), digest, training, parameters, labels, transform, plan })
+        let Definition { transform, training, .. } = definition;
+        let (name, digest) = (definition.name().to_owned(), definition.digest());
+        let (labels, parameters) = (definition.labels(), definition.parameters());
+        let plan = definition.into_plan()?;
+        Ok(Self { name, digest, training, parameters, labels, transform, plan })
     }
 
     /// Name of the model.

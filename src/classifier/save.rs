@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::metadata::{self, KEY};
-use super::{Definition, Error};
+use super::{Definition, Error, Network};
 use crate::exit::Exit;
 use crate::weights::safetensors::{self, Texts};
 
@@ -112,11 +112,14 @@ pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(),
 }
 
 fn write(definition: &Definition, form: Form, part: &Path) -> Result<(), SaveError> {
-    let text = definition.metadata().text()?;
     match form {
         Form::Safetensors => {
-            let texts = Texts::from([("format".to_owned(), "pt".to_owned()), (KEY.to_owned(), text)]);
-            safetensors::write(&definition.state, &texts, part)
+            let (Network::Family { state, .. }, Some(metadata)) = (&definition.network, definition.metadata()) else {
+                let name = definition.name().to_owned();
+                return Err(SaveError::Model(Error::NotFamily { name }.into()));
+            };
+            let texts = Texts::from([("format".to_owned(), "pt".to_owned()), (KEY.to_owned(), metadata.text()?)]);
+            safetensors::write(state, &texts, part)
                 .map_err(|source| SaveError::Safetensors { path: part.to_owned(), source })
         }
         Form::Onnx => {

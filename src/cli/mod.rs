@@ -124,6 +124,16 @@ pub enum Error {
     /// The model cannot be loaded or run.
     #[error(transparent)]
     Model(#[from] classifier::Error),
+    /// The model computes something else than it should.
+    #[error("{model} differs by more than {tolerance:e}, first at {first}")]
+    Differs {
+        /// Name of the model.
+        model: String,
+        /// The largest difference that counts as none.
+        tolerance: f64,
+        /// The first module that differs.
+        first: String,
+    },
     /// The weights cannot be downloaded.
     #[error(transparent)]
     Download(#[from] weights::download::Error),
@@ -179,7 +189,7 @@ impl Error {
             Self::Model(error) => error.exit(),
             Self::Download(error) => error.exit(),
             Self::Save(error) => error.exit(),
-            Self::Preprocess(_) => Exit::Data,
+            Self::Preprocess(_) | Self::Differs { .. } => Exit::Data,
             Self::Publish(error) => error.exit(),
             Self::Pipeline(error) => error.exit(),
             Self::Eval(error) => error.exit(),

@@ -117,7 +117,7 @@ pub(super) fn finish(definition: &Definition, output: &Path, force: bool) -> Res
         io::stdout(),
         "{}: {}, {} classes, input {height}x{width}, {}",
         output.display(),
-        definition.architecture.name,
+        definition.name(),
         definition.classes,
         definition.training
     )

@@ -3,6 +3,7 @@
 mod export;
 mod fetch;
 mod import;
+mod verify;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -22,6 +23,7 @@ Activations are the most that must be held at one time, with concatenations as v
 
 Examples:
   hardnetd model list
+  hardnetd model list resnet50.onnx mobilenetv2.onnx
   hardnetd model info hardnet68ds --size 320x256
   hardnetd model info hardnet39ds --json | jq .macs
   hardnetd model fetch hardnet68
@@ -35,7 +37,13 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the models with their parameters, arithmetic and memory traffic.
-    List(Form),
+    List {
+        /// Model files to list too: of one's own, or other networks as ONNX files.
+        #[arg(value_name = "FILE")]
+        files: Vec<String>,
+        #[command(flatten)]
+        form: Form,
+    },
     /// Show one model, module by module.
     Info {
         /// Name of the model, or a model file.
@@ -50,6 +58,8 @@ enum Action {
     Import(import::Arguments),
     /// Write a model as ONNX or safetensors.
     Export(export::Arguments),
+    /// Check that a model computes what it should.
+    Verify(verify::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -64,8 +74,9 @@ struct Form {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     match &arguments.action {
-        Action::List(form) => {
-            let models = ARCHITECTURES.iter().map(|architecture| describe(&architecture.name, form.size));
+        Action::List { files, form } => {
+            let published = ARCHITECTURES.iter().map(|architecture| &*architecture.name);
+            let models = published.chain(files.iter().map(String::as_str)).map(|name| describe(name, form.size));
             let models = models.collect::<Result<Vec<_>, _>>()?;
             if form.json { json(&models) } else { print(&list(&models).to_string()) }
         }
@@ -76,6 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         Action::Fetch(arguments) => fetch::run(arguments),
         Action::Import(arguments) => import::run(arguments),
         Action::Export(arguments) => export::run(arguments),
+        Action::Verify(arguments) => verify::run(arguments),
     }
 }
 

@@ -1,0 +1,293 @@
+//! Does a model compute what it should? The back end against 64-bit floating point, and against a file of
+//! reference values, on the seeded input, module by module.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::tract::Plan;
+use super::{Classifier as _, Definition, Error};
+use crate::engine::graph::{Graph, NodeId, Shape};
+use crate::engine::reference::{self, Map};
+use crate::exit::Exit;
+use crate::tensor::Tensor;
+use crate::weights::seeded;
+
+/// The longest file of reference values, in bytes.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Most modules that a network is looked at by, where its nodes do not tell them.
+const MAX_STAGES: usize = 16;
+
+/// Reference values that were computed elsewhere, for the seeded input.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Reference {
+    /// One for every size of the input.
+    pub cases: Vec<Case>,
+}
+
+/// Reference values for one size of the input.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Case {
+    /// Rows of the input.
+    pub height: usize,
+    /// Columns of the input.
+    pub width: usize,
+    /// All logits.
+    pub logits: Vec<f64>,
+    /// Figures of the outputs of modules, in order.
+    #[serde(default)]
+    pub stages: Vec<CaseStage>,
+}
+
+/// Reference figures of the output of a module.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CaseStage {
+    /// Name of the module.
+    pub module: String,
+    /// Mean of all values.
+    pub mean: f64,
+    /// Standard deviation of all values.
+    pub std: f64,
+    /// The first values, in the order `[channels, height, width]`.
+    pub first: Vec<f64>,
+}
+
+/// Why a file of reference values cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferenceError {
+    /// The file cannot be read.
+    #[error("cannot read the reference values in {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The content is not what is expected.
+    #[error("{} holds no reference values: expected JSON with `cases` of `height`, `width`, `logits`", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// There are no values for the input.
+    #[error("the reference values are for inputs of {sizes}, not {height}x{width}")]
+    Size {
+        /// The sizes that there are values for.
+        sizes: String,
+        /// Rows of the model's input.
+        height: usize,
+        /// Columns of the model's input.
+        width: usize,
+    },
+    /// There are values for another number of classes.
+    #[error("the reference values are for {found} classes, and the model has {classes}")]
+    Classes {
+        /// Number of logits in the file.
+        found: usize,
+        /// Number of classes of the model.
+        classes: usize,
+    },
+}
+
+impl ReferenceError {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unreadable { .. } => Exit::NoInput,
+            Self::Content { .. } | Self::Size { .. } | Self::Classes { .. } => Exit::Data,
+        }
+    }
+}
+
+impl Reference {
+    /// The values in the JSON file at `path`.
+    ///
+    /// # Errors
+    /// [`ReferenceError::Unreadable`] and [`ReferenceError::Content`].
+    pub fn read(path: &Path) -> Result<Self, ReferenceError> {
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+        read.map_err(|source| ReferenceError::Unreadable { path: path.to_owned(), source })?;
+        serde_json::from_str(&text).map_err(|source| ReferenceError::Content { path: path.to_owned(), source })
+    }
+
+    /// The values for an input of `height × width` and `classes` classes.
+    fn case(&self, height: usize, width: usize, classes: usize) -> Result<&Case, ReferenceError> {
+        let fits = |case: &&Case| case.height == height && case.width == width;
+        let case = self.cases.iter().find(fits).ok_or_else(|| {
+            let sizes: Vec<String> = self.cases.iter().map(|case| format!("{}x{}", case.height, case.width)).collect();
+            ReferenceError::Size { sizes: sizes.join(", "), height, width }
+        })?;
+        let found = case.logits.len();
+        if found == classes { Ok(case) } else { Err(ReferenceError::Classes { found, classes }) }
+    }
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verification {
+    /// Name of the model.
+    pub model: String,
+    /// What identifies its weights.
+    pub digest: String,
+    /// Rows and columns of the input.
+    pub input: [usize; 2],
+    /// The largest difference that counts as none.
+    pub tolerance: f64,
+    /// The modules in order; the last one gives the logits.
+    pub stages: Vec<StageDifference>,
+    /// tract against 64-bit floating point.
+    pub float64: Summary,
+    /// tract against the file of reference values, if there is one.
+    pub file: Option<Summary>,
+}
+
+/// The largest absolute differences at the output of one module.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageDifference {
+    /// Name of the module.
+    pub name: String,
+    /// Channels, rows and columns of its output.
+    pub output: [usize; 3],
+    /// tract against 64-bit floating point, over all values.
+    pub float64: f64,
+    /// tract against the figures in the file, if it has any for this module.
+    pub file: Option<f64>,
+}
+
+/// One comparison as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// The largest absolute difference of all modules.
+    pub largest: f64,
+    /// The module that has it.
+    pub at: String,
+    /// The first module whose difference exceeds the tolerance, if any does.
+    pub first: Option<String>,
+}
+
+impl Verification {
+    /// Whether no difference exceeds the tolerance.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        self.float64.first.is_none() && self.file.as_ref().is_none_or(|file| file.first.is_none())
+    }
+}
+
+/// Runs the model on the seeded input and compares the outputs of its modules. `progress` is told how many
+/// modules of how many are done.
+///
+/// # Errors
+/// The model cannot be built or run, or the file has no values for its size and classes.
+pub fn verify(
+    definition: &Definition,
+    file: Option<&Reference>,
+    tolerance: f64,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Verification, Error> {
+    let (height, width) = (definition.transform.height, definition.transform.width);
+    let case = file.map(|file| file.case(height, width, definition.classes)).transpose();
+    let case = case.map_err(|error| Error::Reference(error.into()))?;
+    let graph = definition.graph()?;
+    let input = seeded_input(height, width);
+    let ends = stage_ends(&graph);
+    let mut stages = Vec::with_capacity(ends.len());
+    let mut todo = ends.iter().peekable();
+    reference::run(&graph, &input, |id, expected| {
+        let Some((name, _)) = todo.next_if(|(_, end)| *end == id) else { return Ok(()) };
+        let found = values(&graph, id, &input, expected.values.len())?;
+        let is_last = id == graph.output();
+        let file = case.and_then(|case| if is_last { logits(case, &found) } else { figures(case, name, &found) });
+        let Shape { height, width, channels } = expected.shape;
+        let output = [channels, height, width];
+        stages.push(StageDifference { name: name.clone(), output, float64: difference(&found, expected), file });
+        progress(stages.len(), ends.len());
+        Ok::<(), Error>(())
+    })?;
+    let summary = |of: fn(&StageDifference) -> Option<f64>| {
+        let differences = || stages.iter().filter_map(|stage| Some((stage, of(stage)?)));
+        let (at, largest) = differences().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        let first = differences().find(|(_, difference)| !(*difference <= tolerance));
+        Some(Summary { largest, at: at.name.clone(), first: first.map(|(stage, _)| stage.name.clone()) })
+    };
+    let float64 = summary(|stage| Some(stage.float64));
+    let float64 = float64.unwrap_or(Summary { largest: 0.0, at: String::new(), first: None });
+    let file = summary(|stage| stage.file);
+    let (model, digest) = (definition.name().to_owned(), definition.digest());
+    Ok(Verification { model, digest, input: [height, width], tolerance, stages, float64, file })
+}
+
+/// The input of the seeded rule, whose elements are numbered in the order `[1, 3, height, width]`.
+fn seeded_input(height: usize, width: usize) -> Tensor {
+    let mut tensor = Tensor::zeros(height, width, 3);
+    for (index, value) in tensor.data_mut().iter_mut().enumerate() {
+        let (pixel, channel) = (index / 3, index % 3);
+        *value = seeded::input(channel * height * width + pixel);
+    }
+    tensor
+}
+
+/// The last node of every module, with the name of the module. Nodes called `base.N…` belong to module
+/// `base.N`; a network with other names is looked at in at most [`MAX_STAGES`] places.
+fn stage_ends(graph: &Graph) -> Vec<(String, NodeId)> {
+    let nodes = graph.ids().zip(graph.nodes()).filter(|(id, _)| *id != graph.input());
+    let mut ends: Vec<(String, NodeId)> = Vec::new();
+    for (id, node) in nodes {
+        let name = super::description::module(&node.name);
+        match ends.last_mut() {
+            Some((last, end)) if last == name => *end = id,
+            _ => ends.push((name.to_owned(), id)),
+        }
+    }
+    // The output must be among them, and nodes that do not lead to it may follow.
+    ends.retain(|(_, end)| *end <= graph.output());
+    let step = ends.len().div_ceil(MAX_STAGES.max(1)).max(1);
+    let is_family = ends.len() <= 2 * MAX_STAGES;
+    let last = ends.len();
+    let mut index = 0;
+    ends.retain(|_| {
+        index += 1;
+        is_family || index == last || index % step == 0
+    });
+    ends
+}
+
+/// What tract computes for the node `id`: `[channels, height, width]`.
+fn values(graph: &Graph, id: NodeId, input: &Tensor, count: usize) -> Result<Vec<f32>, Error> {
+    let graph = graph.up_to(id).map_err(Error::Size)?;
+    let plan = Plan::compile(graph, input.height(), input.width())?;
+    let mut values = vec![0.0; count];
+    plan.classifier()?.infer(input, &mut values)?;
+    Ok(values)
+}
+
+/// The largest of some differences; not a number when one of them is none.
+fn largest(differences: impl Iterator<Item = f64>) -> f64 {
+    differences.fold(0.0, |most, difference| if difference > most || difference.is_nan() { difference } else { most })
+}
+
+fn difference(found: &[f32], expected: &Map) -> f64 {
+    largest(found.iter().zip(&expected.values).map(|(&found, expected)| (f64::from(found) - expected).abs()))
+}
+
+fn logits(case: &Case, found: &[f32]) -> Option<f64> {
+    let expected = case.logits.iter();
+    Some(largest(found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs())))
+}
+
+/// The largest difference of mean, standard deviation and first values.
+fn figures(case: &Case, name: &str, found: &[f32]) -> Option<f64> {
+    let stage = case.stages.iter().find(|stage| stage.module == name)?;
+    let count = found.len() as f64;
+    let mean = found.iter().copied().map(f64::from).sum::<f64>() / count;
+    let variance = found.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+    let found = found.iter().copied().map(f64::from).take(stage.first.len()).chain([mean, variance.sqrt()]);
+    let expected = stage.first.iter().copied().chain([stage.mean, stage.std]);
+    Some(largest(found.zip(expected).map(|(found, expected)| (found - expected).abs())))
+}
