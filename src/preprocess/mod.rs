@@ -6,9 +6,13 @@
 //! for the few pixels that remain. Resampling and colour conversion are both linear, so their order does
 //! not matter, except that colours outside 0 to 1 are clamped after the reduction and not before it.
 //!
+//! Two paths lead to the tensor:
+//! - [`Preprocessor`] is for cameras and for speed: every format, nothing rounded on the way. Pillow rounds
+//!   to 8 bits after each of its two passes; the two agree to ±1 of 255 in every pixel.
+//! - [`Reference`] is for evaluation: RGB as Pillow would hold it, and Pillow's arithmetic, rounding
+//!   included. The tensor is torchvision's to the last bit.
+//!
 //! Limits:
-//! - Pillow rounds to 8 bits after each of its two passes; here nothing is rounded. The two agree to ±1
-//!   of 255 in every pixel.
 //! - A shorter side below [`MIN_SIDE`] is an error. There is no upper limit: memory follows the part of
 //!   a row that the crop covers, and the size of the crop.
 //! - Alpha is ignored. Transfer curves and primaries are not converted.
@@ -31,11 +35,14 @@
 
 mod color;
 mod plan;
+mod reference;
 mod resample;
 #[cfg(test)]
 mod tests;
 
-use crate::frame::Picture;
+pub use reference::Reference;
+
+use crate::frame::{Layout, Picture, PixelFormat};
 use crate::tensor::Tensor;
 use plan::Plan;
 
@@ -80,6 +87,23 @@ impl Transform {
         }
         Ok(())
     }
+
+    /// Height, width and channels of the tensors.
+    fn shape(&self) -> [usize; 3] {
+        [self.height, self.width, 3]
+    }
+
+    /// Whether a picture of `layout` is large enough.
+    fn check_picture(layout: &Layout) -> Result<(), Error> {
+        let Layout { width, height, .. } = *layout;
+        if width.min(height) < MIN_SIDE { Err(Error::TooSmall { width, height }) } else { Ok(()) }
+    }
+
+    /// Whether `out` has the shape of the crop.
+    fn check_tensor(&self, out: &Tensor) -> Result<(), Error> {
+        let (found, expected) = ([out.height(), out.width(), out.channels()], self.shape());
+        if found == expected { Ok(()) } else { Err(Error::Shape { found, expected }) }
+    }
 }
 
 /// A transform that cannot be used, or a picture or tensor that does not suit it.
@@ -122,6 +146,12 @@ pub enum Error {
         /// Rows.
         height: usize,
     },
+    /// [`Reference`] is given something other than RGB.
+    #[error("the picture's format is {format:?}: the reference preprocessing takes Rgb")]
+    Format {
+        /// Format of the picture.
+        format: PixelFormat,
+    },
     /// The tensor to fill does not have the shape of the crop.
     #[error("the tensor has the shape {found:?} (height, width, channels): the transform makes {expected:?}")]
     Shape {
@@ -162,7 +192,7 @@ impl Preprocessor {
     /// Shape of the tensors that are filled: height, width, channels.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
-        [self.transform.height, self.transform.width, 3]
+        self.transform.shape()
     }
 
     /// Writes the normalised crop of `picture` into `out`: NHWC, channels R, G, B, each
@@ -173,13 +203,8 @@ impl Preprocessor {
     /// [`shape`](Self::shape) of the crop; `out` is left as it was.
     pub fn run(&mut self, picture: &Picture<'_>, out: &mut Tensor) -> Result<(), Error> {
         let layout = *picture.layout();
-        if layout.width.min(layout.height) < MIN_SIDE {
-            return Err(Error::TooSmall { width: layout.width, height: layout.height });
-        }
-        let (found, expected) = ([out.height(), out.width(), out.channels()], self.shape());
-        if found != expected {
-            return Err(Error::Shape { found, expected });
-        }
+        Transform::check_picture(&layout)?;
+        self.transform.check_tensor(out)?;
         let kept = self.plan.take().filter(|plan| *plan.layout() == layout);
         let plan = self.plan.insert(kept.unwrap_or_else(|| Plan::new(&self.transform, layout)));
         plan.run(picture, out.data_mut());

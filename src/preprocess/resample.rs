@@ -9,6 +9,10 @@
 //! Only the crop gets tables: their size depends on the crop and the reduction factor, never on the
 //! length of the resized picture.
 
+/// Bits behind the point of the fixed-point weights, as Pillow has them for pictures of 8 bits: a sum of
+/// products with samples takes 30 bits of 32.
+pub(super) const PRECISION: u32 = 22;
+
 /// One side of a picture on its way to the output: `length` pixels are resized to `resized`, of which
 /// the `crop` pixels from `first` on are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,23 +32,44 @@ impl Side {
         Self { length, resized, first, crop }
     }
 
+    /// How many pixels are lost in resizing; fewer than 0 where the side is magnified.
+    pub(super) fn loss(&self) -> i64 {
+        self.length as i64 - i64::try_from(self.resized).unwrap_or(i64::MAX)
+    }
+
     /// The weights for samples that are subsampled by `1 << shift` along this side.
     ///
     /// Positions are taken in pixels of the full picture, where sample `j` of `f = 1 << shift` pixels
     /// has its centre at `f j + f / 2` (between the pixels) or at `f j + 1/2` (`cosited` with the first).
     pub(super) fn taps(&self, shift: u32, cosited: bool) -> Taps {
-        let samples = self.length.div_ceil(1 << shift);
+        Taps::new(&self.windows(shift, cosited), self.samples(shift), |weight| weight as f32)
+    }
+
+    /// The weights for samples that are not subsampled, in units of `1 << -`[`PRECISION`], as Pillow
+    /// rounds them: to the nearest, a half upwards.
+    pub(super) fn fixed_taps(&self) -> Taps<i32> {
+        // The cast truncates, and no weight is negative.
+        let fixed = |weight: f64| (weight * f64::from(1 << PRECISION) + 0.5) as i32;
+        Taps::new(&self.windows(0, false), self.samples(0), fixed)
+    }
+
+    /// Samples along this side.
+    fn samples(&self, shift: u32) -> usize {
+        self.length.div_ceil(1 << shift)
+    }
+
+    /// For every pixel of the crop, its first sample and its weights.
+    fn windows(&self, shift: u32, cosited: bool) -> Vec<(usize, Vec<f64>)> {
         let factor = f64::from(1_u32 << shift);
         let scale = self.length as f64 / self.resized as f64;
         let support = (scale / factor).max(1.0);
-        let windows: Vec<(usize, Vec<f64>)> = (0..self.crop)
+        (0..self.crop)
             .map(|i| {
                 let pixel = (self.first as f64 + i as f64 + 0.5) * scale;
                 let centre = if cosited && shift > 0 { (pixel - 0.5) / factor + 0.5 } else { pixel / factor };
-                window(centre, support, samples)
+                window(centre, support, self.samples(shift))
             })
-            .collect();
-        Taps::new(&windows, samples)
+            .collect()
     }
 }
 
@@ -58,12 +83,14 @@ fn half_to_even(n: u64) -> u64 {
 /// where sample `j` has its centre at `j + 1/2`.
 ///
 /// `centre` lies less than one sample beyond the samples' centres and `support` is at least 1, so the
-/// window is never empty.
+/// window is never empty. The operations are Pillow's, in Pillow's order, so that its weights come out to
+/// the last bit.
 fn window(centre: f64, support: f64, samples: usize) -> (usize, Vec<f64>) {
     // Casts of floats to integers truncate and saturate: a negative start becomes 0.
     let start = (centre - support + 0.5) as usize;
     let end = ((centre + support + 0.5) as usize).min(samples);
-    let triangle = |j: usize| (1.0 - ((j as f64 - centre + 0.5) / support).abs()).max(0.0);
+    let inverse = 1.0 / support;
+    let triangle = |j: usize| (1.0 - ((j as f64 - centre + 0.5) * inverse).abs()).max(0.0);
     let mut weights: Vec<f64> = (start..end).map(triangle).collect();
     let total: f64 = weights.iter().sum();
     weights.iter_mut().for_each(|weight| *weight /= total);
@@ -73,21 +100,21 @@ fn window(centre: f64, support: f64, samples: usize) -> (usize, Vec<f64>) {
 /// The windows of one side: as many weights for every output pixel, padded with zeros, so that loops
 /// over them have one length.
 #[derive(Debug)]
-pub(super) struct Taps {
+pub(super) struct Taps<T = f32> {
     count: usize,
     starts: Vec<usize>,
-    weights: Vec<f32>,
+    weights: Vec<T>,
 }
 
-impl Taps {
-    fn new(windows: &[(usize, Vec<f64>)], samples: usize) -> Self {
+impl<T: Copy + Default + PartialEq> Taps<T> {
+    fn new(windows: &[(usize, Vec<f64>)], samples: usize, convert: impl Fn(f64) -> T) -> Self {
         let count = windows.iter().map(|(_, weights)| weights.len()).max().unwrap_or(0);
         let mut starts = Vec::with_capacity(windows.len());
-        let mut padded = vec![0.0; windows.len() * count];
+        let mut padded = vec![T::default(); windows.len() * count];
         for ((start, weights), padded) in windows.iter().zip(padded.chunks_exact_mut(count.max(1))) {
             let padded_start = (*start).min(samples - count);
             for (to, weight) in padded[start - padded_start..].iter_mut().zip(weights) {
-                *to = *weight as f32;
+                *to = convert(*weight);
             }
             starts.push(padded_start);
         }
@@ -95,16 +122,22 @@ impl Taps {
     }
 
     /// The first sample of output pixel `i` and its weights, padded to [`Taps::count`].
-    pub(super) fn window(&self, i: usize) -> (usize, &[f32]) {
+    pub(super) fn window(&self, i: usize) -> (usize, &[T]) {
         (self.starts[i], &self.weights[i * self.count..(i + 1) * self.count])
     }
 
     /// The first sample of output pixel `i` and its weights, without the zeros at both ends.
-    pub(super) fn trimmed(&self, i: usize) -> (usize, &[f32]) {
+    pub(super) fn trimmed(&self, i: usize) -> (usize, &[T]) {
         let (start, weights) = self.window(i);
-        let lead = weights.iter().take_while(|weight| **weight == 0.0).count();
-        let tail = weights.iter().rev().take_while(|weight| **weight == 0.0).count();
+        let zero = |weight: &&T| **weight == T::default();
+        let lead = weights.iter().take_while(zero).count();
+        let tail = weights.iter().rev().take_while(zero).count();
         (start + lead, &weights[lead..weights.len() - tail.min(weights.len() - lead)])
+    }
+
+    /// Output pixels.
+    pub(super) fn pixels(&self) -> usize {
+        self.starts.len()
     }
 
     /// Weights per output pixel.
@@ -163,6 +196,14 @@ mod tests {
         for (weight, expected) in weights.iter().zip([3.0 / 7.0, 3.0 / 7.0, 1.0 / 7.0]) {
             assert!((weight - expected).abs() < F32_ROUNDING);
         }
+    }
+
+    #[test]
+    fn fixed_weights_are_rounded_to_the_nearest() {
+        let taps = Side::new(16, 16, 8, 8).fixed_taps();
+        assert_eq!(taps.trimmed(3), (5, &[1 << 19, 3 << 19, 3 << 19, 1 << 19][..]));
+        // Sevenths of 1 << 22: 1797558.86 and 599186.29.
+        assert_eq!(taps.trimmed(0), (0, &[1_797_559, 1_797_559, 599_186][..]));
     }
 
     #[test]

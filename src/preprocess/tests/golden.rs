@@ -8,16 +8,16 @@ use super::*;
 
 /// Pillow rounds to 8 bits after each of its two passes, which moves a pixel by at most half a step in
 /// the first, carried over by weights of sum 1, and half a step in the second.
-const TWO_ROUNDINGS: f32 = 1.0;
+pub(super) const TWO_ROUNDINGS: f32 = 1.0;
 
 /// The two roundings nearly cancel over a whole picture, where they have no common sign.
 const STATISTICS: f64 = 2e-3;
 
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/preprocess")
 }
 
-fn cases() -> Vec<Value> {
+pub(super) fn cases() -> Vec<Value> {
     let text = std::fs::read_to_string(folder().join("manifest.json")).unwrap();
     let manifest: Value = serde_json::from_str(&text).unwrap();
     let cases = manifest["cases"].as_array().unwrap().clone();
@@ -25,7 +25,7 @@ fn cases() -> Vec<Value> {
     cases
 }
 
-fn open(case: &Value, key: &str) -> image::DynamicImage {
+pub(super) fn open(case: &Value, key: &str) -> image::DynamicImage {
     image::open(folder().join(case[key].as_str().unwrap())).unwrap()
 }
 
@@ -39,7 +39,7 @@ fn tensor(image: &image::DynamicImage) -> Tensor {
     preprocess(Transform::IMAGENET, &Picture::packed(file_layout(format, width, height), &data).unwrap())
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
+pub(super) fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
 }
 

@@ -6,15 +6,6 @@ use super::*;
 /// Weights are rounded to `f32`, and sums of some hundred products of 255 are taken in `f32`.
 const ARITHMETIC: f32 = 1e-5;
 
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1_u32;
-    let next = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    (0..length).map(next).collect()
-}
-
 /// The definition, read off the documentation of torchvision and Pillow: the value of one pixel of the
 /// crop in 0 to 1, for an RGB picture without padding.
 fn pixel(data: &[u8], layout: &Layout, transform: &Transform, y: usize, x: usize) -> [f64; 3] {
@@ -49,7 +40,7 @@ fn noise_of_any_size_agrees_with_the_definition() {
     let crops = [(32, 32), (29, 30), (1, 1), (6, 31), (27, 3)];
     for (width, height) in sizes {
         let layout = file_layout(PixelFormat::Rgb, width, height);
-        let data = noise(width * height * 3);
+        let data = noise(width * height * 3, 1);
         for (rows, columns) in crops {
             let transform = plain(32, rows, columns);
             let found = preprocess(transform, &Picture::packed(layout, &data).unwrap());
@@ -78,7 +69,7 @@ fn extreme_aspect_ratios_keep_an_even_colour_even() {
 
 #[test]
 fn a_new_layout_gets_new_tables() {
-    let data = noise(400 * 400 * 3);
+    let data = noise(400 * 400 * 3, 1);
     let mut preprocessor = Preprocessor::new(Transform::IMAGENET).unwrap();
     let mut out = Tensor::zeros(224, 224, 3);
     for (width, height) in [(400, 300), (300, 400), (300, 400), (64, 48)] {

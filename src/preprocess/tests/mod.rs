@@ -1,10 +1,11 @@
-//! Tests of the room as a whole: against Pillow's crops, over all formats, and at the limits.
+//! Tests of the room as a whole: against Pillow's crops, to the step and to the bit, over all formats, and at the limits.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step is a failed test")]
 
 mod formats;
 mod golden;
 mod limits;
+mod reference;
 mod siting;
 
 use super::{Preprocessor, Transform};
@@ -26,6 +27,16 @@ fn plain(resize: usize, height: usize, width: usize) -> Transform {
 /// The full-range layout of image files.
 fn file_layout(format: PixelFormat, width: usize, height: usize) -> Layout {
     Layout { format, width, height, color: Color::RGB }
+}
+
+/// Bytes without order: the upper 8 bits of a linear congruential generator that starts at `seed`.
+fn noise(length: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(next).collect()
 }
 
 /// The largest difference between two tensors.

@@ -1,0 +1,256 @@
+//! Torchvision's evaluation transform of a Pillow picture, to the last bit.
+//!
+//! The order of things and the arithmetic are those with which Pillow 13 resamples 8-bit samples: one pass
+//! along the rows and one along the columns; in either, 32-bit sums of samples times weights with
+//! [`PRECISION`] bits behind the point, half a unit added, the fraction cut off, and the rest kept within 0
+//! to 255. `ToTensor` divides by 255 and `Normalize` subtracts the mean and divides by the deviation, each
+//! rounded to `f32`: of 256 possible samples, a table.
+//!
+//! The pass along the rows comes first, unless the height loses more than twice as many pixels as the
+//! width: then Pillow 13 takes the columns first, as it does for most pictures that are over twice as high
+//! as wide and are reduced. Earlier versions take the rows first (12.2 too, up to a height of 100 times the
+//! width), so that some samples of such pictures differ by 1 from theirs.
+//!
+//! Pillow resizes all of the picture and torchvision then crops it. Here only the crop is made, which
+//! changes nothing in it: an output pixel depends on its own windows alone.
+
+use std::array::from_fn;
+
+use super::resample::{PRECISION, Side, Taps};
+use super::{Error, Transform};
+use crate::frame::{Picture, PixelFormat};
+use crate::tensor::Tensor;
+
+/// Half a unit of an 8-bit sample, in fixed point.
+const HALF: i32 = 1 << (PRECISION - 1);
+
+/// Reduced rows that are added in one pass over an output row.
+const ROWS: usize = 4;
+
+/// Samples of a pixel.
+const CHANNELS: usize = 3;
+
+/// Applies one [`Transform`] to RGB pictures of any size exactly as torchvision and Pillow do: for
+/// evaluation, where figures are to be compared with theirs.
+///
+/// Tables and buffers are made for the first picture and again whenever the size changes.
+#[derive(Debug)]
+pub struct Reference {
+    transform: Transform,
+    /// The normalised value of every sample, for R, G and B.
+    values: [[f32; 256]; CHANNELS],
+    plan: Option<Plan>,
+}
+
+impl Reference {
+    /// A preprocessor without tables yet.
+    ///
+    /// # Errors
+    /// The crop has no pixels or exceeds the resized picture (torchvision would pad it with zeros),
+    /// [`MAX_RESIZE`](super::MAX_RESIZE) is exceeded, or a mean or deviation cannot be used.
+    pub fn new(transform: Transform) -> Result<Self, Error> {
+        transform.check()?;
+        let Transform { mean, std, .. } = transform;
+        let values = from_fn(|channel| from_fn(|v| (v as f32 / 255.0 - mean[channel]) / std[channel]));
+        Ok(Self { transform, values, plan: None })
+    }
+
+    /// The transform that is applied.
+    #[must_use]
+    pub fn transform(&self) -> &Transform {
+        &self.transform
+    }
+
+    /// Shape of the tensors that are filled: height, width, channels.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        self.transform.shape()
+    }
+
+    /// Writes the normalised crop of `picture`, whose format is [`PixelFormat::Rgb`], into `out`: NHWC,
+    /// channels R, G, B, each `(sample / 255 - mean) / std`. The picture's [`Color`](crate::frame::Color)
+    /// is not looked at.
+    ///
+    /// # Errors
+    /// As [`Reference::crop`], or `out` does not have the [`shape`](Self::shape) of the crop; `out` is
+    /// left as it was.
+    pub fn run(&mut self, picture: &Picture<'_>, out: &mut Tensor) -> Result<(), Error> {
+        self.transform.check_tensor(out)?;
+        let plan = Plan::prepare(&mut self.plan, &self.transform, picture)?;
+        plan.run(picture);
+        let samples = plan.crop.as_chunks::<CHANNELS>().0;
+        let [red, green, blue] = &self.values;
+        for (out, &[r, g, b]) in out.data_mut().as_chunks_mut::<CHANNELS>().0.iter_mut().zip(samples) {
+            *out = [red[usize::from(r)], green[usize::from(g)], blue[usize::from(b)]];
+        }
+        Ok(())
+    }
+
+    /// The crop of `picture`, whose format is [`PixelFormat::Rgb`], before normalisation: packed rows of
+    /// R, G, B, 8 bits each.
+    ///
+    /// # Errors
+    /// The picture has another format, or its shorter side is below [`MIN_SIDE`](super::MIN_SIDE).
+    pub fn crop(&mut self, picture: &Picture<'_>) -> Result<&[u8], Error> {
+        let plan = Plan::prepare(&mut self.plan, &self.transform, picture)?;
+        plan.run(picture);
+        Ok(&plan.crop)
+    }
+}
+
+/// Tables and buffers for the pictures of one size.
+#[derive(Debug)]
+struct Plan {
+    /// Height and width of the pictures.
+    size: [usize; 2],
+    across: Taps<i32>,
+    down: Taps<i32>,
+    between: Between,
+    /// The sums of one row of the vertical pass.
+    sums: Vec<i32>,
+    crop: Vec<u8>,
+}
+
+/// What stands between the passes.
+#[derive(Debug)]
+enum Between {
+    /// The pass along the rows comes first: reduced rows.
+    Rows(Rows),
+    /// The pass along the columns comes first: one row of the full width, packed RGB.
+    Columns(Vec<u8>),
+}
+
+impl Plan {
+    /// The plan for `picture` in `slot`: the one that is there, or a new one if that is for another size.
+    fn prepare<'a>(
+        slot: &'a mut Option<Self>,
+        transform: &Transform,
+        picture: &Picture<'_>,
+    ) -> Result<&'a mut Self, Error> {
+        let layout = picture.layout();
+        if layout.format != PixelFormat::Rgb {
+            return Err(Error::Format { format: layout.format });
+        }
+        Transform::check_picture(layout)?;
+        let size = [layout.height, layout.width];
+        let kept = slot.take().filter(|plan| plan.size == size);
+        Ok(slot.insert(kept.unwrap_or_else(|| Self::new(transform, size))))
+    }
+
+    fn new(transform: &Transform, size: [usize; 2]) -> Self {
+        let [height, width] = size;
+        let short = width.min(height);
+        let across = Side::new(width, short, transform.resize, transform.width);
+        let down = Side::new(height, short, transform.resize, transform.height);
+        let columns_first = down.loss() > 0 && down.loss() > 2 * across.loss();
+        let (across, down) = (across.fixed_taps(), down.fixed_taps());
+        let length = transform.width * CHANNELS;
+        let (between, sums) = if columns_first {
+            (Between::Columns(vec![0; width * CHANNELS]), width * CHANNELS)
+        } else {
+            (Between::Rows(Rows::new(down.count(), length)), length)
+        };
+        Self { size, across, down, between, sums: vec![0; sums], crop: vec![0; transform.height * length] }
+    }
+
+    /// Fills the crop.
+    fn run(&mut self, picture: &Picture<'_>) {
+        let Self { across, down, between, sums, crop, .. } = self;
+        if let Between::Rows(rows) = between {
+            rows.clear();
+        }
+        for (y, out) in crop.chunks_exact_mut(across.pixels() * CHANNELS).enumerate() {
+            let (start, weights) = down.trimmed(y);
+            match between {
+                Between::Rows(rows) => {
+                    for row in start..start + weights.len() {
+                        rows.fill(row, |out| reduce(picture.row(0, row), across, out));
+                    }
+                    stack(|row| rows.get(row), start, weights, sums, out);
+                }
+                Between::Columns(row) => {
+                    stack(|row| picture.row(0, row), start, weights, sums, row);
+                    reduce(row, across, out);
+                }
+            }
+        }
+    }
+}
+
+/// Source rows after the horizontal pass: as many as one window needs.
+#[derive(Debug)]
+struct Rows {
+    length: usize,
+    /// Which row each slot holds. Row `r` goes to slot `r` modulo their number.
+    held: Vec<Option<usize>>,
+    data: Vec<u8>,
+}
+
+impl Rows {
+    fn new(count: usize, length: usize) -> Self {
+        Self { length, held: vec![None; count], data: vec![0; count * length] }
+    }
+
+    fn clear(&mut self) {
+        self.held.fill(None);
+    }
+
+    /// Lets `fill` write `row` unless it is there.
+    fn fill(&mut self, row: usize, fill: impl FnOnce(&mut [u8])) {
+        let slot = row % self.held.len();
+        if self.held[slot] != Some(row) {
+            self.held[slot] = Some(row);
+            fill(&mut self.data[slot * self.length..][..self.length]);
+        }
+    }
+
+    fn get(&self, row: usize) -> &[u8] {
+        let slot = row % self.held.len();
+        &self.data[slot * self.length..][..self.length]
+    }
+}
+
+/// The horizontal pass of one row of packed RGB.
+fn reduce(source: &[u8], taps: &Taps<i32>, out: &mut [u8]) {
+    let source = source.as_chunks::<CHANNELS>().0;
+    for (i, out) in out.as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
+        let (start, weights) = taps.window(i);
+        let mut sums = [HALF; CHANNELS];
+        for (pixel, weight) in source[start..start + weights.len()].iter().zip(weights) {
+            for (sum, value) in sums.iter_mut().zip(pixel) {
+                *sum += weight * i32::from(*value);
+            }
+        }
+        *out = sums.map(sample);
+    }
+}
+
+/// The vertical pass of one row: writes the weighted sum of the rows from `start` on into `out`.
+fn stack<'a>(source: impl Fn(usize) -> &'a [u8], start: usize, weights: &[i32], sums: &mut [i32], out: &mut [u8]) {
+    sums.fill(HALF);
+    let (groups, rest) = weights.as_chunks::<ROWS>();
+    for (group, weights) in groups.iter().enumerate() {
+        add_rows(sums, from_fn(|k| source(start + group * ROWS + k)), weights);
+    }
+    for (weight, row) in rest.iter().zip(start + groups.len() * ROWS..) {
+        add_rows(sums, [source(row)], &[*weight]);
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = sample(*sum);
+    }
+}
+
+/// Adds the weighted `rows` to `sums`; each row is as long as `sums`.
+fn add_rows<const N: usize>(sums: &mut [i32], rows: [&[u8]; N], weights: &[i32; N]) {
+    let rows = rows.map(|row| &row[..sums.len()]);
+    for (i, sum) in sums.iter_mut().enumerate() {
+        for (row, weight) in rows.iter().zip(weights) {
+            *sum += weight * i32::from(row[i]);
+        }
+    }
+}
+
+/// The sample that a sum, with [`HALF`] in it, stands for.
+fn sample(sum: i32) -> u8 {
+    (sum >> PRECISION).clamp(0, 255) as u8
+}
