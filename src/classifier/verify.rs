@@ -148,7 +148,8 @@ pub struct Verification {
     pub file: Option<Summary>,
 }
 
-/// The largest absolute differences at the output of one module.
+/// The largest differences at the output of one module: of logits as they are, of other values in units of
+/// their root mean square where that is above 1, for rounding grows with the values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageDifference {
     /// Name of the module.
@@ -164,7 +165,7 @@ pub struct StageDifference {
 /// One comparison as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// The largest absolute difference of all modules.
+    /// The largest difference of all modules.
     pub largest: f64,
     /// The module that has it.
     pub at: String,
@@ -203,10 +204,13 @@ pub fn verify(
         let Some((name, _)) = todo.next_if(|(_, end)| *end == id) else { return Ok(()) };
         let found = values(&graph, id, &input, expected.values.len())?;
         let is_last = id == graph.output();
+        let unit = if is_last { 1.0 } else { unit(&expected.values) };
         let file = case.and_then(|case| if is_last { logits(case, &found) } else { figures(case, name, &found) });
+        let file = file.map(|difference| difference / unit);
+        let float64 = difference(&found, expected) / unit;
         let Shape { height, width, channels } = expected.shape;
         let output = [channels, height, width];
-        stages.push(StageDifference { name: name.clone(), output, float64: difference(&found, expected), file });
+        stages.push(StageDifference { name: name.clone(), output, float64, file });
         progress(stages.len(), ends.len());
         Ok::<(), Error>(())
     })?;
@@ -247,15 +251,12 @@ fn stage_ends(graph: &Graph) -> Vec<(String, NodeId)> {
     }
     // The output must be among them, and nodes that do not lead to it may follow.
     ends.retain(|(_, end)| *end <= graph.output());
-    let step = ends.len().div_ceil(MAX_STAGES.max(1)).max(1);
-    let is_family = ends.len() <= 2 * MAX_STAGES;
-    let last = ends.len();
-    let mut index = 0;
-    ends.retain(|_| {
-        index += 1;
-        is_family || index == last || index % step == 0
-    });
-    ends
+    if ends.len() <= 2 * MAX_STAGES {
+        return ends;
+    }
+    let (last, step) = (ends.len() - 1, ends.len().div_ceil(MAX_STAGES));
+    let kept = ends.into_iter().enumerate().filter(|(index, _)| *index == last || (index + 1) % step == 0);
+    kept.map(|(_, end)| end).collect()
 }
 
 /// What tract computes for the node `id`: `[channels, height, width]`.
@@ -265,6 +266,12 @@ fn values(graph: &Graph, id: NodeId, input: &Tensor, count: usize) -> Result<Vec
     let mut values = vec![0.0; count];
     plan.classifier()?.infer(input, &mut values)?;
     Ok(values)
+}
+
+/// The unit of differences: the root mean square of the values, at least 1.
+fn unit(values: &[f64]) -> f64 {
+    let squares: f64 = values.iter().map(|value| value * value).sum();
+    (squares / values.len().max(1) as f64).sqrt().max(1.0)
 }
 
 /// The largest of some differences; not a number when one of them is none.

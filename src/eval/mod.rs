@@ -22,7 +22,7 @@ use crate::capture::{Still, StillError};
 use crate::classifier::{self, Model, Session};
 use crate::exit::{Exit, chain};
 use crate::frame;
-use crate::preprocess::{self, Preprocessor};
+use crate::preprocess::{self, Reference};
 
 /// How many of the best classes count.
 const TOP: usize = 5;
@@ -174,13 +174,13 @@ struct Finding {
 
 /// A thread's own state.
 struct Worker {
-    preprocessor: Preprocessor,
+    preprocessor: Reference,
     session: Session,
 }
 
 impl Worker {
     fn new(model: &Arc<Model>) -> Result<Self, Error> {
-        let preprocessor = Preprocessor::new(*model.transform())?;
+        let preprocessor = Reference::new(*model.transform())?;
         Ok(Self { preprocessor, session: Session::new(Arc::clone(model))? })
     }
 
@@ -200,7 +200,7 @@ impl Worker {
     }
 
     fn prepare(&mut self, path: &Path) -> Result<(), PictureError> {
-        let still = Still::open(path)?;
+        let still = Still::open_stored(path)?;
         let prepared = self.preprocessor.run(&still.picture()?, self.session.input());
         prepared.map_err(|source| PictureError::Preprocess { path: path.display().to_string(), source })
     }

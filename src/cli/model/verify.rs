@@ -15,6 +15,7 @@ use crate::classifier::{self, Definition, Options, Reference, Summary, Verificat
 The model runs on the seeded input, and the output of every module is compared with that of the same network in 64-bit
 floating point. A reference file holds values computed elsewhere, as JSON: `cases`, each with `height`, `width`, `logits`
 and, if wanted, `stages` of `module`, `mean`, `std` and `first` (values in the order channels, rows, columns).
+Differences of logits are absolute; those of maps are in units of their root mean square, where it is above 1.
 
 Exit code 65 says that something differs.
 
@@ -58,7 +59,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     });
     bar.finish_and_clear();
     let found = found?;
-    if arguments.json { json(&found)? } else { print(&show(&found))? }
+    if arguments.json {
+        json(&found)?
+    } else {
+        print(&show(&found))?
+    }
     let first = [Some(&found.float64), found.file.as_ref()].into_iter().flatten().find_map(|s| s.first.clone());
     match first {
         Some(first) => Err(Error::Differs { model: found.model, tolerance: found.tolerance, first }),
