@@ -149,7 +149,7 @@ pub struct Verification {
 }
 
 /// The largest differences at the output of one module: of logits as they are, of other values in units of
-/// their root mean square where that is above 1, for rounding grows with the values.
+/// the largest value where that is above 1, for rounding grows with the values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageDifference {
     /// Name of the module.
@@ -268,10 +268,9 @@ fn values(graph: &Graph, id: NodeId, input: &Tensor, count: usize) -> Result<Vec
     Ok(values)
 }
 
-/// The unit of differences: the root mean square of the values, at least 1.
+/// The unit of differences: the largest magnitude of the values, at least 1.
 fn unit(values: &[f64]) -> f64 {
-    let squares: f64 = values.iter().map(|value| value * value).sum();
-    (squares / values.len().max(1) as f64).sqrt().max(1.0)
+    values.iter().fold(1.0, |most, value| most.max(value.abs()))
 }
 
 /// The largest of some differences; not a number when one of them is none.
