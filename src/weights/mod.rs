@@ -6,6 +6,7 @@
 pub mod file;
 pub mod input;
 pub mod names;
+pub mod onnx;
 pub mod paddle;
 pub mod pickle;
 pub mod safetensors;
