@@ -219,3 +219,20 @@ fn a_file_that_leaves_the_size_open_fits_every_size() {
         assert!(difference(&found, run(&original, size).into_iter().map(f64::from)) < 1e-5);
     }
 }
+
+#[test]
+fn a_network_that_no_graph_holds_runs_as_it_is_or_is_an_error() {
+    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx/vgg.onnx")).unwrap();
+    let with = |operator: &str| {
+        let mut proto = File::parse(&bytes).unwrap().into_proto();
+        let node = proto.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "Relu").unwrap();
+        node.op_type = operator.to_owned();
+        File::parse(&onnx::bytes(&proto)).unwrap()
+    };
+    assert!(with("LeakyRelu").network().is_err());
+    let plan = Plan::from_onnx(with("LeakyRelu"), 12, 16).unwrap();
+    assert_eq!(plan.logits(), 5);
+    assert!(run(&plan, [12, 16]).iter().all(|logit| logit.is_finite()));
+    assert!(Plan::from_onnx(with("LeakyRelu"), 24, 16).is_err(), "the size is another");
+    assert!(Plan::from_onnx(with("Unknown"), 12, 16).is_err());
+}

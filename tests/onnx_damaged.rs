@@ -178,11 +178,11 @@ fn tensors_that_cannot_be_used_are_named() {
     });
     assert_eq!(external, "the tensor `w` has its data in `weights.bin`: external data is not supported");
     let short = first(&|tensor| tensor.float_data.truncate(7));
-    assert_eq!(short, "the tensor `w` of the shape [4, 3, 3, 3] and the type FLOAT has 7 values");
+    assert_eq!(short, "the tensor `w` has the shape [4, 3, 3, 3], the type FLOAT and 7 values");
     let raw = first(&|tensor| tensor.raw_data = vec![0; 9]);
-    assert_eq!(raw, "the tensor `w` of the shape [4, 3, 3, 3] and the type FLOAT has 9 bytes values");
+    assert_eq!(raw, "the tensor `w` has the shape [4, 3, 3, 3], the type FLOAT and 9 bytes of data");
     let huge = first(&|tensor| tensor.dims = vec![1 << 40, 1 << 40]);
-    assert!(huge.starts_with("the tensor `w` of the shape [1099511627776, 1099511627776]"), "{huge}");
+    assert!(huge.starts_with("the tensor `w` has the shape [1099511627776, 1099511627776]"), "{huge}");
     let negative = first(&|tensor| tensor.dims = vec![-4, 3, 3, 3]);
     assert_eq!(negative, "the tensor `w` has the shape [-4, 3, 3, 3]");
     let quantised = first(&|tensor| {

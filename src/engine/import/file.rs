@@ -61,7 +61,7 @@ impl File {
         emit::network(self)
     }
 
-    /// The model, whose graph is whole again.
+    /// The ONNX model itself.
     #[must_use]
     pub fn into_proto(self) -> ModelProto {
         ModelProto { graph: Some(self.graph), ..self.model }
