@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hardnetd::classifier::Classifier as _;
 use hardnetd::classifier::tract::Plan;
-use hardnetd::engine::graph::{Graph, Op};
+use hardnetd::engine::graph::{Activation, Affine, Builder, Conv, Graph, Linear, Op, Padding, Window};
 use hardnetd::engine::import::{self, File};
 use hardnetd::engine::{cost, onnx};
 use hardnetd::hardnet::{self, ARCHITECTURES};
@@ -71,28 +71,168 @@ fn networks_from_pytorch_compute_what_pytorch_computes() {
     }
 }
 
-/// Compares networks in a folder with what PyTorch computes with them, and prints what it finds.
-#[test]
-#[ignore = "needs networks of full size in the folder of the environment variable HARDNETD_ONNX"]
-fn large_networks_compute_what_pytorch_computes() {
-    let folder = PathBuf::from(std::env::var_os("HARDNETD_ONNX").unwrap());
-    for (path, size, expected) in golden_in(&folder) {
-        let bytes = fs::read(&path).unwrap();
-        let imported = import::read(&bytes).unwrap();
-        let scale = expected.iter().fold(0.0, |scale: f64, logit| scale.max(logit.abs()));
-        let macs = imported.graph.macs(size[0], size[1]).unwrap();
-        let (parameters, nodes) = (imported.parameters, imported.graph.nodes().len());
-        let found = run(&compiled(imported.graph, size), size);
-        let error = difference(&found, expected.iter().copied());
-        let original = Plan::from_onnx(File::parse(&bytes).unwrap(), size[0], size[1]).unwrap();
-        let original = run(&original, size);
-        println!(
-            "{}: {macs} multiply-accumulates, {parameters} parameters, {nodes} nodes; largest logit {scale:.3}, \
-             difference to PyTorch {error:.2e}, of the original {:.2e}, between both {:.2e}",
-            path.display(),
-            difference(&original, expected),
-            difference(&found, original.iter().copied().map(f64::from)),
-        );
-        assert!(error < 1e-4 * scale.max(1.0));
+/// One of everything that a graph can have.
+fn everything() -> Graph {
+    let values = |count: usize, seed: f32| (0..count).map(|index| (index as f32 * seed).sin()).collect();
+    let conv = |in_channels: usize, out_channels: usize, window: Window, groups: usize, activation| Conv {
+        in_channels,
+        out_channels,
+        window,
+        groups,
+        weight: values(out_channels * in_channels / groups * window.kernel[0] * window.kernel[1], 0.7),
+        bias: values(out_channels, 1.3),
+        activation,
+    };
+    let mut graph = Builder::new();
+    let image = graph.input("image", 3).unwrap();
+    let padding = Padding { top: 0, left: 2, bottom: 1, right: 0 };
+    let odd = Window { kernel: [1, 3], stride: [2, 1], padding };
+    let mut node = graph.conv("odd", image, conv(3, 6, odd, 3, Activation::None)).unwrap();
+    for (index, activation) in ACTIVATIONS.into_iter().enumerate() {
+        let next = conv(6, 6, Window::square(1, 1, 0), 1, activation);
+        node = graph.conv(&format!("conv{index}"), node, next).unwrap();
+        let affine = Affine { scale: values(6, 2.1), shift: values(6, 0.4), activation };
+        let both = graph.affine(&format!("affine{index}"), node, affine).unwrap();
+        let both = graph.add(&format!("sum{index}"), node, both).unwrap();
+        node = graph.activation(&format!("activation{index}"), both, activation).unwrap();
     }
+    let plain = Affine { scale: values(6, 0.9), shift: values(6, 3.3), activation: Activation::None };
+    let affine = graph.affine("affine", node, plain).unwrap();
+    let joined = graph.concat("joined", &[affine, node, affine]).unwrap();
+    let pooled = graph.max_pool("max", joined, Window::square(3, 2, 1)).unwrap();
+    let pooled = graph.avg_pool("with", pooled, Window::square(2, 1, 1), true).unwrap();
+    let pooled = graph.avg_pool("without", pooled, Window::square(3, 1, 1), false).unwrap();
+    let pooled = graph.softmax("pixels", pooled).unwrap();
+    let mean = graph.global_average("mean", pooled).unwrap();
+    let linear = |in_channels: usize, out_channels: usize| Linear {
+        in_channels,
+        out_channels,
+        weight: values(in_channels * out_channels, 0.3),
+        bias: values(out_channels, 0.8),
+    };
+    let first = graph.linear("first", mean, linear(18, 8)).unwrap();
+    let second = graph.linear("second", first, linear(8, 8)).unwrap();
+    let gate = graph.activation("gate", second, Activation::Silu).unwrap();
+    let sum = graph.add("sum", gate, first).unwrap();
+    let joined = graph.concat("vector", &[sum, first]).unwrap();
+    let last = graph.softmax("classes", joined).unwrap();
+    graph.finish(last).unwrap()
+}
+
+const ACTIVATIONS: [Activation; 6] = [
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::HardSigmoid,
+    Activation::HardSwish,
+    Activation::Sigmoid,
+    Activation::Silu,
+];
+
+fn written(graph: &Graph, [height, width]: [usize; 2]) -> Vec<u8> {
+    onnx::bytes(&onnx::model(graph, height, width).unwrap())
+}
+
+#[test]
+fn a_graph_that_was_written_is_read_again() {
+    let state = hardnet::seeded(&ARCHITECTURES[0], 1000).unwrap();
+    let hardnet = hardnet::build(&ARCHITECTURES[0], 1000, &state).unwrap();
+    for (graph, size) in [(hardnet, [64, 64]), (everything(), [12, 10])] {
+        let bytes = written(&graph, size);
+        let imported = import::read(&bytes).unwrap();
+        let [height, width] = size;
+        let mut before = cost::cost(&graph, height, width).unwrap();
+        assert_eq!(imported.parameters, before.nodes.iter().map(|node| node.weights).sum::<u64>());
+        assert_eq!((imported.size, imported.metadata.len()), (Some(size), 0));
+        assert_eq!(imported.producer, concat!("hardnetd ", env!("CARGO_PKG_VERSION")));
+        // The model calls its input `input`.
+        before.nodes[0].name = "input".to_owned();
+        assert_eq!(cost::cost(&imported.graph, height, width).unwrap(), before);
+        assert_eq!(written(&imported.graph, size), bytes);
+        let expected = run(&compiled(graph, size), size);
+        let found = run(&compiled(imported.graph, size), size);
+        assert!(difference(&found, expected.iter().copied().map(f64::from)) < 1e-5);
+    }
+}
+
+fn golden_graph(name: &str) -> Graph {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx").join(name);
+    import::read(&fs::read(path).unwrap()).unwrap().graph
+}
+
+/// What the nodes compute, in short.
+fn kinds(graph: &Graph) -> Vec<String> {
+    let kind = |op: &Op| match op {
+        Op::Conv(conv) => format!("conv {:?}", conv.activation),
+        Op::Affine(affine) => format!("affine {:?}", affine.activation),
+        Op::Activation(activation) => format!("{activation:?}"),
+        Op::Input { .. } => "input".to_owned(),
+        Op::MaxPool(_) => "max".to_owned(),
+        Op::AvgPool { .. } => "mean".to_owned(),
+        Op::Concat => "concat".to_owned(),
+        Op::Add => "add".to_owned(),
+        Op::GlobalAverage => "global".to_owned(),
+        Op::Linear(_) => "linear".to_owned(),
+        Op::Softmax => "softmax".to_owned(),
+    };
+    graph.nodes().iter().map(|node| kind(&node.op)).collect()
+}
+
+#[test]
+fn norms_and_activations_go_into_what_is_before_them() {
+    let expected = "input, conv Relu, max, conv Relu, conv None, conv None, add, Relu, global, linear";
+    assert_eq!(kinds(&golden_graph("resnet.onnx")).join(", "), expected);
+    assert_eq!(kinds(&golden_graph("resnet_norms.onnx")).join(", "), expected);
+    let expected = "input, conv Relu, affine Relu, conv Relu, conv None, concat, affine Relu, conv None, mean, \
+                    affine Relu, global, linear";
+    assert_eq!(kinds(&golden_graph("densenet.onnx")).join(", "), expected);
+    assert_eq!(kinds(&golden_graph("densenet_norms.onnx")).join(", "), expected);
+    let expected =
+        "input, conv HardSwish, conv HardSwish, conv HardSwish, conv None, add, global, conv HardSwish, linear";
+    assert_eq!(kinds(&golden_graph("mobilenet_v3.onnx")).join(", "), expected);
+    assert_eq!(kinds(&golden_graph("mobilenet_v3_14.onnx")).join(", "), expected);
+    assert_eq!(kinds(&golden_graph("silu.onnx")).join(", "), expected.replace("HardSwish", "Silu"));
+    let expected = "input, conv Silu, global, linear";
+    assert_eq!(kinds(&golden_graph("mean_squeeze.onnx")).join(", "), expected);
+    let expected = "input, affine None, conv HardSwish, conv Relu, max, conv HardSwish, mean, Sigmoid, affine None, \
+                    affine None, add, affine None, global, linear";
+    assert_eq!(kinds(&golden_graph("composed.onnx")).join(", "), expected);
+}
+
+#[test]
+fn a_linear_layer_of_a_map_is_a_convolution_as_large_as_the_map() {
+    let graph = golden_graph("vgg.onnx");
+    assert_eq!(kinds(&graph)[4..].join(", "), "max, conv Relu, conv Relu, linear");
+    let Op::Conv(conv) = &graph.nodes()[5].op else { panic!("no convolution") };
+    assert_eq!((conv.in_channels, conv.out_channels), (4, 8));
+    assert_eq!(conv.window, Window { kernel: [3, 4], stride: [1, 1], padding: Padding::default() });
+    assert_eq!(graph.macs(12, 16), Ok(192 * 108 + 48 * 144 + 48 * 8 + 48 + 30));
+}
+
+#[test]
+fn a_file_that_leaves_the_size_open_fits_every_size() {
+    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx/view_11.onnx")).unwrap();
+    let imported = import::read(&bytes).unwrap();
+    assert_eq!((imported.size, imported.producer.as_str(), imported.parameters), (None, "pytorch 2.0.1", 137));
+    for size in [[7, 9], [20, 16]] {
+        let original = Plan::from_onnx(File::parse(&bytes).unwrap(), size[0], size[1]).unwrap();
+        let found = run(&compiled(imported.graph.clone(), size), size);
+        assert!(difference(&found, run(&original, size).into_iter().map(f64::from)) < 1e-5);
+    }
+}
+
+#[test]
+fn a_network_that_no_graph_holds_runs_as_it_is_or_is_an_error() {
+    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx/vgg.onnx")).unwrap();
+    let with = |operator: &str| {
+        let mut proto = File::parse(&bytes).unwrap().into_proto();
+        let node = proto.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "Relu").unwrap();
+        node.op_type = operator.to_owned();
+        File::parse(&onnx::bytes(&proto)).unwrap()
+    };
+    assert!(with("LeakyRelu").network().is_err());
+    let plan = Plan::from_onnx(with("LeakyRelu"), 12, 16).unwrap();
+    assert_eq!(plan.logits(), 5);
+    assert!(run(&plan, [12, 16]).iter().all(|logit| logit.is_finite()));
+    assert!(Plan::from_onnx(with("LeakyRelu"), 24, 16).is_err(), "the size is another");
+    assert!(Plan::from_onnx(with("Unknown"), 12, 16).is_err());
 }

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use hardnetd::exit::Exit;
 use hardnetd::weights::{self, Array, Format, Loaded};
+use prost::Message as _;
 use serde_json::Value;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(name)
@@ -124,6 +127,78 @@ fn what_is_no_file_with_weights_is_an_error() {
     assert_eq!(json.exit(), Exit::Data);
     for text in ["", "P", "<!DOCTYPE html>", "version https://git-lfs.github.com/spec/v1\n"] {
         let message = weights::read_bytes(text.as_bytes()).unwrap_err().to_string();
-        assert_eq!(message, "neither a PyTorch, nor a PaddlePaddle, nor a safetensors file");
+        assert_eq!(message, "neither a PyTorch, nor a PaddlePaddle, nor a safetensors, nor an ONNX file");
+    }
+}
+
+/// An ONNX file of the tests.
+fn onnx(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx").join(name)).unwrap()
+}
+
+#[test]
+fn an_onnx_file_with_batch_norms_holds_the_state_dict() {
+    let loaded = weights::read_bytes(&onnx("resnet_norms.onnx")).unwrap();
+    assert_eq!((loaded.format, loaded.format.to_string()), (Format::Onnx, "ONNX".to_owned()));
+    let entries: Vec<(&str, &[usize])> = loaded.state.iter().map(|(key, array)| (key, array.shape())).collect();
+    assert_eq!(entries.len(), 4 * 5 + 2);
+    assert_eq!(entries[0], ("conv1.weight", &[4, 3, 7, 7][..]));
+    assert_eq!(entries[1], ("bn1.weight", &[4][..]));
+    assert_eq!(entries[4], ("bn1.running_var", &[4][..]));
+    assert!(loaded.state.values("fc.weight", &[5, 6]).unwrap().iter().all(|weight| weight.abs() <= 1.0));
+}
+
+#[test]
+fn an_onnx_file_with_other_names_holds_them() {
+    // The exporter folded the batch norms and named what it made.
+    let folded = weights::read_bytes(&onnx("resnet.onnx")).unwrap().state;
+    assert_eq!(folded.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["fc.weight", "fc.bias"]);
+
+    let tensor = |name: &str, data_type: DataType| TensorProto {
+        name: name.to_owned(),
+        dims: vec![3],
+        data_type: data_type as i32,
+        ..Default::default()
+    };
+    let bytes = |initializer: Vec<TensorProto>| {
+        let graph = GraphProto { initializer, ..Default::default() };
+        let producer_name = "test".to_owned();
+        ModelProto { ir_version: 7, producer_name, graph: Some(graph), ..Default::default() }.encode_to_vec()
+    };
+    let mut tensors = vec![
+        TensorProto { float_data: vec![1.0, -0.5, 2.0], ..tensor("f32", DataType::Float) },
+        TensorProto { double_data: vec![1.0, -0.5, 2.0], ..tensor("f64", DataType::Double) },
+        TensorProto { int32_data: vec![0x3c00, 0xb800, 0x4000], ..tensor("f16", DataType::Float16) },
+        TensorProto { int32_data: vec![0x3f80, 0xbf00, 0x4000], ..tensor("bf16", DataType::Bfloat16) },
+        TensorProto { raw_data: vec![0, 0x3c, 0, 0xb8, 0, 0x40], ..tensor("raw", DataType::Float16) },
+        TensorProto { int64_data: vec![1, 2, 3], ..tensor("integers", DataType::Int64) },
+    ];
+    let state = weights::read_bytes(&bytes(tensors.clone())).unwrap().state;
+    assert_eq!(state.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["f32", "f64", "f16", "bf16", "raw"]);
+    assert!(state.iter().all(|(_, array)| array.data() == [1.0, -0.5, 2.0]));
+
+    let message = |tensors: &[TensorProto]| weights::read_bytes(&bytes(tensors.to_vec())).unwrap_err().to_string();
+    tensors[0].float_data.pop();
+    assert_eq!(message(&tensors), "`f32` has 2 values, and its shape [3] needs another number");
+    tensors[0].dims = vec![1 << 62, 4];
+    assert_eq!(message(&tensors), "the values of `f32` cannot be read");
+    tensors[0].data_location = Some(1);
+    assert_eq!(message(&tensors), "`f32` has its data in ``: external data is not supported");
+    assert_eq!(message(&[]), "the file holds no arrays");
+}
+
+#[test]
+fn a_damaged_onnx_file_is_an_error_or_holds_less() {
+    let mut bytes = onnx("mean_squeeze.onnx");
+    // The graph is whole once all but the operator set, the last four bytes, are there.
+    for length in 0..bytes.len() - 4 {
+        assert!(weights::read_bytes(&bytes[..length]).is_err(), "{length}");
+    }
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            bytes[at] ^= 1 << bit;
+            let _ = weights::read_bytes(&bytes);
+            bytes[at] ^= 1 << bit;
+        }
     }
 }

@@ -3,12 +3,13 @@
 //! It is the reference back end. Everything runs on the calling thread: tract is built without its thread
 //! pool, and the plan asks for a single thread besides.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::{
-    DatumExt, Framework, InferenceModel, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractResult,
-    TypedRunnableModel, TypedSimpleState, tvec,
+    DatumExt, Framework, InferenceModel, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractError,
+    TractResult, TypedRunnableModel, TypedSimpleState, tvec,
 };
 
 use super::{Classifier, Error};
@@ -44,15 +45,24 @@ impl Plan {
     /// that a graph cannot hold.
     ///
     /// # Errors
-    /// [`Error::Tract`] when tract cannot read the network, or it cannot have that size.
+    /// [`Error::Tract`] when tract cannot read the network, or it cannot have that size. Where tract panics,
+    /// that is such an error too, after the panic's message.
     pub fn from_onnx(file: File, height: usize, width: usize) -> Result<Self, Error> {
-        let channels = file.channels();
+        let input = [height, width, file.channels()];
+        // A file that is sound can still have numbers that tract's operators do not expect.
+        let compile = AssertUnwindSafe(|| Self::as_it_is(file, input));
+        let panicked = |_| failed("read")(TractError::msg("its operators make no network"));
+        catch_unwind(compile).map_err(panicked)?
+    }
+
+    fn as_it_is(file: File, input: [usize; 3]) -> Result<Self, Error> {
+        let [height, width, channels] = input;
         let proto = file.into_proto();
         let mut parsed = tract_onnx::onnx().model_for_proto_model(&proto).map_err(failed("read"))?;
         drop(proto);
         let fact = f32::fact([1, channels, height, width]).into();
         parsed.set_input_fact(0, fact).map_err(failed("read"))?;
-        Self::optimise(parsed, [height, width, channels])
+        Self::optimise(parsed, input)
     }
 
     /// Number of logits that the network writes.
@@ -143,7 +153,7 @@ fn zeros(shape: [usize; 4]) -> TractResult<Arc<TractTensor>> {
     Ok(Arc::new(TractTensor::zero::<f32>(&shape)?))
 }
 
-fn failed(action: &'static str) -> impl Fn(tract_onnx::prelude::TractError) -> Error {
+fn failed(action: &'static str) -> impl Fn(TractError) -> Error {
     move |source| Error::Tract { action, source }
 }
 

@@ -63,6 +63,50 @@ fn nodes_values_and_weights_carry_the_names_of_the_graph() {
 }
 
 #[test]
+fn scales_shifts_and_activations_are_several_nodes() {
+    let mut graph = Builder::new();
+    let image = graph.input("image", 2).unwrap();
+    let values: std::sync::Arc<[f32]> = vec![1.0, 2.0].into();
+    let affine = |activation| Affine { scale: values.clone(), shift: values.clone(), activation };
+    let a = graph.affine("a", image, affine(Activation::None)).unwrap();
+    let b = graph.affine("b", a, affine(Activation::HardSwish)).unwrap();
+    let c = graph.activation("c", b, Activation::Silu).unwrap();
+    let linear = Linear { in_channels: 2, out_channels: 2, weight: vec![0.0; 4].into(), bias: values.clone() };
+    let d = graph.linear("d", c, linear).unwrap();
+    let e = graph.affine("e", d, affine(Activation::Relu)).unwrap();
+    let proto = model(&graph.finish(e).unwrap(), 1, 1).unwrap().graph.unwrap();
+    assert_eq!(
+        operators(&proto),
+        [
+            ("a.product", "Mul", vec!["input", "a.scale"], "a.product"),
+            ("a", "Add", vec!["a.product", "a.shift"], "a"),
+            ("b.product", "Mul", vec!["a", "b.scale"], "b.product"),
+            ("b.sum", "Add", vec!["b.product", "b.shift"], "b.sum"),
+            ("b", "HardSwish", vec!["b.sum"], "b"),
+            ("c.gate", "Sigmoid", vec!["b"], "c.gate"),
+            ("c", "Mul", vec!["b", "c.gate"], "c"),
+            ("d.flatten", "Flatten", vec!["c"], "d.flatten"),
+            ("d", "Gemm", vec!["d.flatten", "d.weight", "d.bias"], "d"),
+            ("e.product", "Mul", vec!["d", "e.scale"], "e.product"),
+            ("e.sum", "Add", vec!["e.product", "e.shift"], "e.sum"),
+            ("e", "Relu", vec!["e.sum"], "logits"),
+        ]
+    );
+    let dims = |name| &proto.initializer.iter().find(|tensor| tensor.name == name).unwrap().dims[..];
+    assert_eq!((dims("a.scale"), dims("e.shift")), (&[2, 1, 1][..], &[2][..]));
+}
+
+#[test]
+fn the_bytes_of_a_model_are_its_protobuf_encoding() {
+    let mut graph = Builder::new();
+    let image = graph.input("image", 2).unwrap();
+    let model = model(&graph.finish(image).unwrap(), 4, 4).unwrap();
+    let bytes = bytes(&model);
+    assert_eq!(bytes[..2], [0x08, 7]);
+    assert_eq!(ModelProto::decode(bytes.as_slice()).unwrap(), model);
+}
+
+#[test]
 fn names_that_the_model_needs_cannot_be_taken() {
     for taken in ["logits", "input", "last.weight", "relu6.max"] {
         let mut graph = Builder::new();

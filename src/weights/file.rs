@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::input::{self, Input};
 use super::pickle::{self, Pickle};
 use super::safetensors::Texts;
-use super::{Array, StateDict, names, paddle, safetensors, torch};
+use super::{Array, StateDict, names, onnx, paddle, safetensors, torch};
 use crate::exit::Exit;
 
 /// Why a file with weights cannot be used.
@@ -60,7 +60,7 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// It is of no format that is known.
-    #[error("neither a PyTorch, nor a PaddlePaddle, nor a safetensors file")]
+    #[error("neither a PyTorch, nor a PaddlePaddle, nor a safetensors, nor an ONNX file")]
     Unknown,
     /// It cannot be read.
     #[error(transparent)]
@@ -77,6 +77,9 @@ pub enum Problem {
     /// It is a safetensors file that cannot be used.
     #[error(transparent)]
     Safetensors(#[from] safetensors::Error),
+    /// It is an ONNX file that cannot be used.
+    #[error(transparent)]
+    Onnx(#[from] onnx::Error),
     /// The arrays make no state dict.
     #[error(transparent)]
     Entries(#[from] super::Error),
@@ -102,6 +105,7 @@ impl Problem {
             Self::Torch(source) => source.exit(),
             Self::Paddle(source) => source.exit(),
             Self::Safetensors(source) => source.exit(),
+            Self::Onnx(source) => source.exit(),
             Self::Entries(source) => source.exit(),
         }
     }
@@ -118,6 +122,8 @@ pub enum Format {
     Paddle,
     /// Safetensors.
     Safetensors,
+    /// ONNX.
+    Onnx,
 }
 
 impl fmt::Display for Format {
@@ -127,6 +133,7 @@ impl fmt::Display for Format {
             Self::TorchLegacy => "PyTorch (before 1.6)",
             Self::Paddle => "PaddlePaddle",
             Self::Safetensors => "safetensors",
+            Self::Onnx => "ONNX",
         })
     }
 }
@@ -204,6 +211,7 @@ pub fn read_from<R: Read + Seek>(reader: R) -> Result<Loaded, Problem> {
             texts = found;
             (entries, Format::Safetensors)
         }
+        Container::Onnx => (onnx::read(&mut input)?, Format::Onnx),
         Container::Pickle => {
             let pickle = Pickle::read(&mut input)?;
             if torch::is_magic(&pickle) {
@@ -222,6 +230,7 @@ enum Container {
     Zip,
     Pickle,
     Safetensors,
+    Onnx,
 }
 
 impl Container {
@@ -235,6 +244,9 @@ impl Container {
             [_, _, _, _, _, 0, 0, 0, b'{'] => Some(Self::Safetensors),
             // PROTO, and what pickles of protocol 1 begin with: a dict, the magic number of PyTorch.
             [0x80, 0..=5, ..] | [b'}', ..] | [b'L', b'1', b'1', b'9', ..] => Some(Self::Pickle),
+            // The version of the format, then the producer, its version, a domain, a version of the model, a
+            // text, the graph, or the operator sets: the fields of a model.
+            [0x08, 1..=0x7f, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..] => Some(Self::Onnx),
             [_, _, _, _, _, _, _, _, b'{'] => Some(Self::Safetensors),
             _ => None,
         }

@@ -7,6 +7,7 @@ pub mod download;
 pub mod file;
 pub mod input;
 pub mod names;
+pub mod onnx;
 pub mod paddle;
 pub mod pickle;
 pub mod safetensors;

@@ -80,8 +80,9 @@ fn layout(tensor: &TensorProto) -> Result<(DataType, Vec<usize>, Data<'_>), Erro
         (whole.then_some(tensor.raw_data.len() / size), Data::Raw(&tensor.raw_data))
     };
     if tensor.segment.is_some() || count.is_none() || found != count {
-        let found = found.map_or_else(|| format!("{} bytes", tensor.raw_data.len()), |found| found.to_string());
-        let problem = format!("of the shape {dims:?} and the type {} has {found} values", data_type.as_str_name());
+        let length = tensor.raw_data.len();
+        let found = found.map_or_else(|| format!("{length} bytes of data"), |found| format!("{found} values"));
+        let problem = format!("has the shape {dims:?}, the type {} and {found}", data_type.as_str_name());
         return Err(fail(tensor, problem));
     }
     Ok((data_type, dims, data))

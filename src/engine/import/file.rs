@@ -61,7 +61,7 @@ impl File {
         emit::network(self)
     }
 
-    /// The model, whose graph is whole again.
+    /// The ONNX model itself.
     #[must_use]
     pub fn into_proto(self) -> ModelProto {
         ModelProto { graph: Some(self.graph), ..self.model }
@@ -186,7 +186,8 @@ fn check_order(graph: &GraphProto, input: &str) -> Result<(), Error> {
                 _ => Ok(()),
             })?;
         }
-        for value in node.input.iter().filter(|value| !value.is_empty() && !made.contains(value.as_str())) {
+        let mut missing = node.input.iter().filter(|value| !value.is_empty() && !made.contains(value.as_str()));
+        if let Some(value) = missing.next() {
             return Err(operator.fail(match makers.get(value.as_str()) {
                 Some(&maker) => {
                     let maker = Operator::new(&graph.node[maker]);

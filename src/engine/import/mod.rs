@@ -7,10 +7,12 @@
 //! and shapes are computed; what does nothing to a network that only infers disappears. Weights are
 //! float, and half, bfloat16 and double become float.
 
+mod computed;
 mod constant;
 mod emit;
 mod file;
 mod integers;
+mod linear;
 mod merge;
 mod network;
 mod operator;

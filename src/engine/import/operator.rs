@@ -22,7 +22,7 @@ impl<'a> Operator<'a> {
         if self.proto.name.is_empty() { first } else { &self.proto.name }
     }
 
-    /// What it computes; with its domain if that is not ONNX's own.
+    /// Name of its operator, without the domain.
     pub(super) fn kind(self) -> &'a str {
         &self.proto.op_type
     }

@@ -1,14 +1,12 @@
 //! What every operator of the file becomes.
 
-use std::rc::Rc;
-
-use super::constant::{self, Floats};
+use super::constant::Floats;
 use super::integers::Integers;
 use super::merge::Line;
 use super::network::{Handle, Network, Value};
 use super::operator::Operator;
 use super::{Error, window};
-use crate::engine::op::{Activation, Conv, Linear, Op, Padding, Window};
+use crate::engine::op::{Activation, Conv, Op, Padding, Window};
 
 /// What a BatchNormalization adds to the variance unless it says otherwise.
 const EPSILON: f32 = 1e-5;
@@ -31,29 +29,6 @@ impl<'a> Network<'a> {
             None => return Err(operator.fail("it has no output")),
         }
         Ok(())
-    }
-
-    /// The value of an operator that reads only constants and shapes; nothing if it reads more.
-    fn computed(&self, operator: Operator<'a>) -> Result<Option<Value>, Error> {
-        let inputs = operator.inputs().iter().filter(|name| !name.is_empty());
-        let values = inputs.map(|name| self.find(operator, name)).collect::<Result<Vec<_>, _>>()?;
-        if values.iter().any(|value| matches!(value, Value::Item(..))) {
-            return Ok(None);
-        }
-        let unsupported = || operator.fail("this operator is not supported for these constants");
-        if operator.kind() == "Constant" {
-            return constant_node(operator).map(Some);
-        }
-        if let [Value::Floats(floats), rest @ ..] = &values[..] {
-            return computed_floats(operator, floats, rest).map(Some);
-        }
-        let integers = values.into_iter().map(|value| match value {
-            Value::Integers(integers) => Some(integers),
-            _ => None,
-        });
-        let integers: Vec<Integers> = integers.collect::<Option<_>>().ok_or_else(unsupported)?;
-        let value = Integers::evaluate(operator, &integers)?.ok_or_else(unsupported)?;
-        Ok(Some(Value::Integers(value)))
     }
 
     fn operator(&mut self, operator: Operator<'a>) -> Result<Value, Error> {
@@ -346,133 +321,5 @@ impl<'a> Network<'a> {
         } else {
             Err(operator.fail("a softmax over something else than the channels is not supported"))
         }
-    }
-
-    fn gemm(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
-        if operator.int("transA", 0)? != 0 {
-            return Err(operator.fail("`transA` is not supported"));
-        }
-        let (alpha, beta) = (f64::from(operator.float("alpha", 1.0)?), f64::from(operator.float("beta", 1.0)?));
-        let row = self.handle(operator, 0)?;
-        let weight = self.weights(operator, 1)?;
-        let weight = matrix(operator, &weight, operator.int("transB", 0)? == 0)?;
-        let rows = weight.dims[0];
-        let bias = match operator.input(2) {
-            None => vec![0.0; rows],
-            Some(_) => {
-                let bias = self.weights(operator, 2)?;
-                match (&bias.dims[..], &bias.values[..]) {
-                    (_, &[value]) => vec![f64::from(value); rows],
-                    ([length] | [1, length], values) if *length == rows => {
-                        values.iter().map(|&value| f64::from(value)).collect()
-                    }
-                    _ => return Err(operator.fail(format!("its bias has the shape {:?}", bias.dims))),
-                }
-            }
-        };
-        let linear = self.linear(operator, row, weight)?;
-        let line = Line { scale: vec![alpha; rows], shift: bias.iter().map(|value| value * beta).collect() };
-        // Nothing else can read a layer without its bias.
-        self.items[linear.item].readers += 1;
-        self.line(operator, linear, &line)
-    }
-
-    fn mat_mul(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
-        let row = self.handle(operator, 0)?;
-        let weight = self.weights(operator, 1)?;
-        let weight = matrix(operator, &weight, true)?;
-        self.linear(operator, row, weight)
-    }
-
-    /// A linear layer of a row of values. A row that is a map of several pixels has the convolution whose
-    /// kernel is as large as the map.
-    fn linear(&mut self, operator: Operator<'a>, row: Handle, weight: Floats) -> Result<Handle, Error> {
-        let (out_channels, length) = (weight.dims[0], weight.dims[1]);
-        let in_channels = self.items[row.item].channels;
-        let pixels = length.checked_div(in_channels).filter(|pixels| pixels.checked_mul(in_channels) == Some(length));
-        // A map of unknown size can be told from its number of pixels if it is a square.
-        let square = |pixels: usize| Some([pixels.isqrt(); 2]).filter(|side| side[0] * side[0] == pixels);
-        let size = pixels.and_then(|pixels| row.size.or_else(|| square(pixels)));
-        let fits = |&[rows, columns]: &[usize; 2]| rows.checked_mul(columns) == pixels;
-        if row.rank != 2 || out_channels == 0 || pixels == Some(0) || !size.as_ref().is_some_and(fits) {
-            let problem = format!("weights for {length} values do not fit what it reads, with {in_channels} channels");
-            return Err(operator.fail(problem));
-        }
-        let (weight, bias) = (weight.values.into(), vec![0.0; out_channels].into());
-        let op = match size {
-            Some(kernel) if kernel != [1, 1] => Op::Conv(Conv {
-                in_channels,
-                out_channels,
-                window: Window { kernel, stride: [1, 1], padding: Padding::default() },
-                groups: 1,
-                weight,
-                bias,
-                activation: Activation::None,
-            }),
-            _ => Op::Linear(Linear { in_channels, out_channels, weight, bias }),
-        };
-        let linear = self.push(operator, op, &[row])?;
-        self.items[linear.item].size = Some([1, 1]);
-        Ok(Handle { size: Some([1, 1]), ..linear })
-    }
-}
-
-/// The weights of a linear layer as `[out, in]`, `transposed` from `[in, out]`.
-fn matrix(operator: Operator<'_>, weight: &Rc<Floats>, transposed: bool) -> Result<Floats, Error> {
-    let unsupported = || operator.fail(format!("weights of the shape {:?} are not supported", weight.dims));
-    let [rows, columns] = weight.dims[..] else { return Err(unsupported()) };
-    if weight.values.is_empty() {
-        return Err(unsupported());
-    }
-    if !transposed {
-        return Ok(Floats::clone(weight));
-    }
-    let values = (0..columns).flat_map(|column| weight.values.iter().skip(column).step_by(columns.max(1)).copied());
-    Ok(Floats { dims: vec![columns, rows], values: values.collect() })
-}
-
-/// The value of a node `Constant`.
-fn constant_node(operator: Operator<'_>) -> Result<Value, Error> {
-    if let Some(tensor) = operator.tensor("value")? {
-        return Ok(constant::read(tensor)?.into());
-    }
-    let floats = |dims: Vec<usize>, values: &[f32]| Value::Floats(Rc::new(Floats { dims, values: values.to_vec() }));
-    if operator.has("value_float") {
-        return Ok(floats(vec![], &[operator.float("value_float", 0.0)?]));
-    }
-    if let Some(values) = operator.floats("value_floats")? {
-        return Ok(floats(vec![values.len()], values));
-    }
-    let integers = if operator.has("value_int") {
-        Integers::known(vec![], vec![operator.int("value_int", 0)?])
-    } else {
-        operator.ints("value_ints")?.and_then(|values| Integers::known(vec![values.len()], values.to_vec()))
-    };
-    integers.map(Value::Integers).ok_or_else(|| operator.fail("constants of this type are not supported"))
-}
-
-/// What an operator computes from a constant of floats: the same values in another arrangement.
-fn computed_floats(operator: Operator<'_>, floats: &Rc<Floats>, rest: &[Value]) -> Result<Value, Error> {
-    let count = floats.values.len();
-    let dims = match (operator.kind(), rest) {
-        ("Identity", []) => return Ok(Value::Floats(Rc::clone(floats))),
-        ("Cast", []) if operator.int("to", 0)? == 1 => return Ok(Value::Floats(Rc::clone(floats))),
-        ("Transpose", []) if floats.dims.len() == 2 && operator.ints("perm")?.is_none_or(|perm| perm == [1, 0]) => {
-            return Ok(Value::Floats(Rc::new(matrix(operator, floats, true)?)));
-        }
-        ("Reshape", [Value::Integers(shape)]) => {
-            let known = shape.all().unwrap_or_default();
-            let product =
-                known.iter().filter(|&&extent| extent > 0).try_fold(1_i64, |n, &extent| n.checked_mul(extent));
-            let open = product.and_then(|product| i64::try_from(count).ok()?.checked_div(product));
-            let dims = known.iter().map(|&extent| usize::try_from(if extent == -1 { open? } else { extent }).ok());
-            dims.collect::<Option<Vec<usize>>>()
-        }
-        _ => None,
-    };
-    let fits = |dims: &Vec<usize>| dims.iter().try_fold(1_usize, |n, &extent| n.checked_mul(extent)) == Some(count);
-    match dims.filter(fits) {
-        Some(dims) => Ok(Value::Floats(Rc::new(Floats { dims, values: floats.values.clone() }))),
-        None => Err(operator.fail("this operator is not supported for constants")),
     }
 }

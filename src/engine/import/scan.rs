@@ -9,7 +9,8 @@ const MAX_FIELDS: usize = 1 << 20;
 /// How deep messages may be nested. Those of a network without branches and loops reach 7.
 const MAX_DEPTH: usize = 64;
 
-/// What a message is, by what its fields hold. Fields that are not listed are strings or numbers.
+/// A message whose fields can be many. What [`field`](Self::field) does not list are strings, packed numbers,
+/// and messages that hold no more than a few of them.
 #[derive(Clone, Copy)]
 enum Kind {
     Model,
@@ -24,8 +25,7 @@ enum Kind {
     Shape,
     Annotation,
     Training,
-    /// Without messages in it that repeat.
-    Leaf,
+    Function,
 }
 
 impl Kind {
@@ -34,10 +34,9 @@ impl Kind {
         Some(match (self, number) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) | (Self::Training, 1 | 2) => Self::Graph,
             (Self::Model, 20) => Self::Training,
-            // A function holds nodes, as a graph does.
-            (Self::Model, 25) | (Self::Graph, 1) => Self::Node,
+            (Self::Model, 25) => Self::Function,
+            (Self::Graph, 1) | (Self::Function, 7) => Self::Node,
             (Self::Node, 5) => Self::Attribute,
-            (Self::Node, 7) => Self::Node,
             (Self::Graph, 5) | (Self::Attribute, 5 | 10) | (Self::Sparse, 1 | 2) => Self::Tensor,
             (Self::Graph, 15) | (Self::Attribute, 22 | 23) => Self::Sparse,
             (Self::Graph, 11..=13) => Self::Info,
@@ -45,7 +44,6 @@ impl Kind {
             (Self::Info, 2) | (Self::Attribute, 15) => Self::Type,
             (Self::Type, 1) => Self::TensorType,
             (Self::TensorType, 2) => Self::Shape,
-            (Self::Model, 8 | 14) | (Self::Shape, 1) | (Self::Tensor, 3 | 13) | (Self::Annotation, 2) => Self::Leaf,
             _ => return None,
         })
     }

@@ -1,0 +1,198 @@
+//! Weights out of ONNX files: the floats of the graph by name
+//! (<https://onnx.ai/onnx/repo-docs/IR.html>, *Graphs*).
+//!
+//! A file whose batch norms were kept has the names and layouts of the state dict, `base.0.conv.weight`;
+//! then tensors with other names, which an exporter made, are left out. Where no name is one of a state
+//! dict, all floats come under their own names. Only the tensors of the graph are read; its operators are
+//! passed over.
+
+use std::io::{Read, Seek};
+
+use prost::Message as _;
+use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+use tract_onnx::pb::{StringStringEntryProto, TensorProto};
+
+use super::Array;
+use super::input::{self, Input};
+use super::view::{self, Budget, Element, View};
+use crate::exit::Exit;
+
+/// Where the graph is in a model.
+const GRAPH: u64 = 7;
+/// Where the tensors are in a graph.
+const INITIALIZER: u64 = 5;
+
+/// What the names of a state dict end with.
+const PARTS: [&str; 5] = [".weight", ".bias", ".running_mean", ".running_var", ".num_batches_tracked"];
+/// What exporters put before the names of values that they make.
+const MADE: &str = "::";
+
+/// Why an ONNX file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Input(#[from] input::Error),
+    /// The file is no protobuf message.
+    #[error("the ONNX file is damaged at byte {at}")]
+    Damaged {
+        /// Where.
+        at: u64,
+    },
+    /// A tensor is described as none can be.
+    #[error("the tensor at byte {at} is damaged")]
+    Tensor {
+        /// Where it begins.
+        at: u64,
+        /// Why.
+        #[source]
+        source: prost::DecodeError,
+    },
+    /// The data of a tensor is in another file.
+    #[error("`{key}` has its data in `{file}`: external data is not supported")]
+    External {
+        /// Name of the tensor.
+        key: String,
+        /// The file that it names.
+        file: String,
+    },
+    /// A tensor has another number of values than its shape needs.
+    #[error("`{key}` has {found} values, and its shape {shape:?} needs another number")]
+    Length {
+        /// Name of the tensor.
+        key: String,
+        /// How many values there are.
+        found: usize,
+        /// The shape.
+        shape: Vec<i64>,
+    },
+    /// The values of a tensor cannot be read.
+    #[error("the values of `{key}` cannot be read")]
+    Values {
+        /// Name of the tensor.
+        key: String,
+        /// Why.
+        #[source]
+        source: view::Error,
+    },
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Input(source) => source.exit(),
+            _ => Exit::Data,
+        }
+    }
+}
+
+/// The floats of an ONNX file that begins at the position of `input`: its state dict, or all of them.
+///
+/// # Errors
+/// When the file cannot be used; see [`Error`].
+pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
+    let mut entries = Vec::new();
+    let mut arrays = Budget::arrays();
+    let length = input.length();
+    while let Some((number, end)) = field(input, length)? {
+        if number != GRAPH {
+            input.seek(end)?;
+            continue;
+        }
+        while let Some((number, end)) = field(input, end)? {
+            let at = input.position();
+            if number != INITIALIZER {
+                input.seek(end)?;
+                continue;
+            }
+            let bytes = input.bytes(end.saturating_sub(at))?;
+            let tensor = TensorProto::decode(bytes.as_slice()).map_err(|source| Error::Tensor { at, source })?;
+            arrays.take(1).map_err(|source| Error::Values { key: tensor.name.clone(), source })?;
+            entries.extend(array(tensor)?);
+        }
+    }
+    if entries.iter().any(|(name, _)| is_of_state_dict(name)) {
+        entries.retain(|(name, _)| is_of_state_dict(name));
+    }
+    Ok(entries)
+}
+
+/// Whether `name` is one that a state dict has.
+fn is_of_state_dict(name: &str) -> bool {
+    !name.contains(MADE) && PARTS.iter().any(|part| name.ends_with(part))
+}
+
+/// Number and end of the next field with a length, whose content begins at the position; others are passed
+/// over. Nothing at `end`.
+fn field<R: Read + Seek>(input: &mut Input<R>, end: u64) -> Result<Option<(u64, u64)>, Error> {
+    while input.position() < end {
+        let at = input.position();
+        let damaged = || Error::Damaged { at };
+        let key = varint(input)?;
+        match key & 7 {
+            0 => {
+                varint(input)?;
+            }
+            1 => input.skip(8)?,
+            5 => input.skip(4)?,
+            2 => {
+                let length = varint(input)?;
+                let stop = input.position().checked_add(length).filter(|&stop| stop <= end).ok_or_else(damaged)?;
+                return Ok(Some((key >> 3, stop)));
+            }
+            _ => return Err(damaged()),
+        }
+    }
+    if input.position() == end { Ok(None) } else { Err(Error::Damaged { at: end }) }
+}
+
+/// A number of up to 64 bits.
+fn varint<R: Read + Seek>(input: &mut Input<R>) -> Result<u64, Error> {
+    let at = input.position();
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = input.byte()?;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(Error::Damaged { at })
+}
+
+/// Name and values of `tensor`, if they are floats.
+fn array(tensor: TensorProto) -> Result<Option<(String, Array)>, Error> {
+    let TensorProto { name: key, dims, raw_data, float_data, double_data, int32_data, .. } = tensor;
+    let element = match DataType::try_from(tensor.data_type) {
+        Ok(DataType::Float) => Element::F32,
+        Ok(DataType::Double) => Element::F64,
+        Ok(DataType::Float16) => Element::F16,
+        Ok(DataType::Bfloat16) => Element::Bf16,
+        _ => return Ok(None),
+    };
+    if tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty() {
+        let location = |entry: &StringStringEntryProto| (entry.key == "location").then(|| entry.value.clone());
+        let file = tensor.external_data.iter().find_map(location).unwrap_or_default();
+        return Err(Error::External { key, file });
+    }
+    let bytes = match element {
+        _ if !raw_data.is_empty() => raw_data,
+        Element::F32 => float_data.into_iter().flat_map(f32::to_le_bytes).collect(),
+        Element::F64 => double_data.into_iter().flat_map(f64::to_le_bytes).collect(),
+        // The bit pattern is the lower half of an integer.
+        _ => int32_data.into_iter().flat_map(|bits| (bits as u16).to_le_bytes()).collect(),
+    };
+    let found = bytes.len() / element.size() as usize;
+    let shape: Option<Vec<usize>> = dims.iter().map(|&extent| usize::try_from(extent).ok()).collect();
+    let view = match shape.map(View::rows) {
+        Some(Ok(view)) if view.count() == found && (bytes.len() as u64).is_multiple_of(element.size()) => view,
+        Some(Err(source)) => return Err(Error::Values { key, source }),
+        _ => return Err(Error::Length { key, found, shape: dims }),
+    };
+    match view.read(element, &bytes) {
+        Ok(array) => Ok(Some((key, array))),
+        Err(source) => Err(Error::Values { key, source }),
+    }
+}
