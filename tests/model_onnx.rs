@@ -68,6 +68,22 @@ fn an_exported_model_has_the_reference_logits() {
 }
 
 #[test]
+fn weights_come_back_out_of_an_exported_model() {
+    let folder = folder();
+    let (file, model) = (folder.path().join("exported.onnx"), folder.path().join("model.safetensors"));
+    ok(run(["model", "export", "hardnet68ds", "--output", text(&file)]));
+    let imported = ok(run(["model", "import", text(&file), "--output", text(&model)])).stdout;
+    assert!(imported.contains("hardnet68ds, 1000 classes, input 224x224, seeded weights"), "{imported}");
+    for (a, b) in top(text(&model), &[]).iter().zip(&top("hardnet68ds", &[])) {
+        assert_eq!(a["index"], b["index"]);
+        assert!((a["score"].as_f64().unwrap() - b["score"].as_f64().unwrap()).abs() <= 1e-4);
+    }
+    let other = run(["model", "import", text(&file), "--arch", "hardnet39ds", "--output", "never.safetensors"]);
+    assert_eq!(other.code(), 65, "{}", other.stderr);
+    assert!(!other.stderr.contains("panicked"));
+}
+
+#[test]
 fn a_network_for_one_size_says_so() {
     let folder = folder();
     let file = folder.path().join("small.onnx");

@@ -348,7 +348,7 @@ fn shared(labels: Vec<String>) -> Vec<Arc<str>> {
 }
 
 /// The ONNX file at `path`, if it is sound.
-fn open_onnx(path: &Path) -> Result<import::File, Error> {
+pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
     let unreadable = |source: io::Error| Error::Unreadable { path: path.to_owned(), source };
     let wrong = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
     let found = fs::metadata(path).map_err(unreadable)?;

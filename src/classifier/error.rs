@@ -149,6 +149,9 @@ pub enum Error {
         /// Columns asked for.
         width: usize,
     },
+    /// The weights make no state dict.
+    #[error("cannot take the weights out of the network")]
+    State(#[source] weights::Error),
     /// The network cannot be built.
     #[error("cannot build the model")]
     Network(#[source] hardnet::Error),
@@ -204,6 +207,7 @@ impl Error {
             Self::Table(error) => error.exit(),
             Self::Metadata { source, .. } => source.exit(),
             Self::Labels(error) => error.exit(),
+            Self::State(error) => error.exit(),
             Self::Network(error) => error.exit(),
             Self::Size(_) | Self::InputSize { .. } | Self::Transform(_) | Self::Head { .. } => Exit::Usage,
             Self::Onnx(error) => error.exit(),

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::definition::{CLASSES, resized};
+use super::definition::{CLASSES, open_onnx, resized};
 use super::metadata::{self, KEY, Metadata, Source, Training};
 use super::{Definition, Error, Network, labels};
+use crate::engine::import::Imported;
 use crate::hardnet::{self, Architecture};
 use crate::preprocess::{Preprocessor, Transform};
-use crate::weights::{self, Loaded};
+use crate::weights::{self, Format, Loaded};
 
 /// What to import, and what the file does not say.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,11 +43,24 @@ impl Import {
     pub fn run(&self) -> Result<Definition, Error> {
         let path = &self.file;
         let read = |error: weights::file::Error| Error::Weights(error.into());
-        let Loaded { mut state, texts, .. } = weights::read(path).map_err(read)?;
+        let Loaded { mut state, mut texts, format } = weights::read(path).map_err(read)?;
+        let mut unfolded = None;
+        if format == Format::Onnx {
+            let file = open_onnx(path)?;
+            texts = file.metadata();
+            // Where batch norms are folded, the names are lost and the order tells.
+            if hardnet::recognise(&state).is_none()
+                && let Ok(Imported { graph, .. }) = file.network()
+                && let Some((architecture, _, weights)) =
+                    hardnet::weights_of(&graph, self.architecture.as_ref()).map_err(Error::State)?
+            {
+                (state, unfolded) = (weights, Some(architecture));
+            }
+        }
         let said = texts.get(KEY).map(|text| Metadata::parse(text)).transpose();
         let said = said.map_err(|source| Error::Metadata { path: path.clone(), source: source.into() })?;
         let known = said.as_ref().map(|metadata| metadata.architecture.clone());
-        let architecture = self.architecture.clone().or(known);
+        let architecture = self.architecture.clone().or(unfolded).or(known);
         let architecture = architecture.or_else(|| hardnet::recognise(&state).map(|(found, _)| found.clone()));
         let architecture = architecture.ok_or_else(|| Error::OtherNetwork { path: path.clone() })?;
 

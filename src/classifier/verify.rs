@@ -217,7 +217,7 @@ pub fn verify(
     let summary = |of: fn(&StageDifference) -> Option<f64>| {
         let differences = || stages.iter().filter_map(|stage| Some((stage, of(stage)?)));
         let (at, largest) = differences().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        let first = differences().find(|(_, difference)| !(*difference <= tolerance));
+        let first = differences().find(|(_, difference)| difference.is_nan() || *difference > tolerance);
         Some(Summary { largest, at: at.name.clone(), first: first.map(|(stage, _)| stage.name.clone()) })
     };
     let float64 = summary(|stage| Some(stage.float64));

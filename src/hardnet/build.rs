@@ -9,7 +9,7 @@ use crate::hardnet::table::Architecture;
 use crate::weights::{self, Kind, StateDict, seeded as rule};
 
 /// What batch norm adds to the variance.
-const EPSILON: f64 = 1e-5;
+pub(super) const EPSILON: f64 = 1e-5;
 
 /// How entries end that the profiler `thop` leaves behind in a network that it has counted.
 const PROFILER: [&str; 2] = ["total_ops", "total_params"];

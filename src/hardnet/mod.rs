@@ -6,6 +6,7 @@
 
 mod build;
 mod custom;
+mod from_graph;
 pub mod layout;
 mod published;
 mod recognise;
@@ -13,6 +14,7 @@ pub mod table;
 
 pub use build::{Error, Problem, build, seeded, skeleton, with_new_head};
 pub use custom::{TableError, read_table};
+pub use from_graph::weights_of;
 pub use layout::{Entry, entries, parameters};
 pub use published::{PUBLISHED, Published, published};
 pub use recognise::{head_classes, recognise};

@@ -1,0 +1,102 @@
+//! The weights of a network of the family out of a graph whose batch norms are folded, as an ONNX file for
+//! inference has it: the names are lost, the order is not.
+
+use super::build::EPSILON;
+use super::layout::{Layer, Module, module_entries, modules};
+use super::table::{ARCHITECTURES, Architecture};
+use crate::engine::graph::{Conv, Graph, Linear, Op};
+use crate::weights::{Array, Error, Kind, StateDict};
+
+/// The architecture whose convolutions and linear layer `graph` has, in its order, with the number of
+/// classes and the weights; nothing when it is not `wanted`, or none of the published ones if there is no
+/// wish.
+///
+/// A batch norm is one that changes nothing but for the bias of its folded convolution.
+///
+/// # Errors
+/// The weights do not fit into memory twice.
+pub fn weights_of(
+    graph: &Graph,
+    wanted: Option<&Architecture>,
+) -> Result<Option<(Architecture, usize, StateDict)>, Error> {
+    let layers: Vec<&Op> =
+        graph.nodes().iter().map(|node| &node.op).filter(|op| matches!(op, Op::Conv(_) | Op::Linear(_))).collect();
+    let Some(Op::Linear(Linear { out_channels: classes, .. })) = layers.last() else { return Ok(None) };
+    let mut candidates = wanted.map_or_else(|| ARCHITECTURES.iter().collect(), |wanted| vec![wanted]).into_iter();
+    let fitting = candidates.find_map(|architecture| {
+        let modules = modules(architecture, *classes);
+        let weighted: Vec<Module> = modules.into_iter().filter(|module| !module_entries(module).is_empty()).collect();
+        let fits = weighted.len() == layers.len()
+            && weighted.iter().zip(&layers).all(|(module, layer)| is_layer(module, layer));
+        fits.then_some((architecture, weighted))
+    });
+    let Some((architecture, modules)) = fitting else { return Ok(None) };
+    let mut state = StateDict::new();
+    for (module, layer) in modules.iter().zip(layers) {
+        let (weight, bias) = match layer {
+            Op::Conv(Conv { weight, bias, .. }) | Op::Linear(Linear { weight, bias, .. }) => (weight, bias),
+            _ => continue,
+        };
+        for entry in module_entries(module) {
+            let constant = |value: f32| Array::from_fn(&entry.shape, |_| value);
+            let array = match entry.kind {
+                Kind::Convolution | Kind::LinearWeight => Array::from_fn(&entry.shape, |index| weight[index]),
+                Kind::NormBias | Kind::LinearBias => Array::from_fn(&entry.shape, |index| bias[index]),
+                Kind::NormWeight => constant(1.0),
+                Kind::RunningVariance => constant((1.0 - EPSILON) as f32),
+                Kind::RunningMean | Kind::BatchCount => constant(0.0),
+            };
+            state.insert(entry.key, array?)?;
+        }
+    }
+    Ok(Some((architecture.clone(), *classes, state)))
+}
+
+/// Whether the operator is that of the module, but for its weights.
+fn is_layer(module: &Module, op: &Op) -> bool {
+    let is_conv = |conv: &Conv, read: usize, kernel: usize, stride: usize, groups: usize| {
+        (conv.in_channels, conv.out_channels, conv.groups) == (read, module.channels, groups)
+            && (conv.window.kernel, conv.window.stride) == ([kernel; 2], [stride; 2])
+    };
+    match (module.layer, op) {
+        (Layer::Conv { in_channels, kernel, stride }, Op::Conv(conv)) => is_conv(conv, in_channels, kernel, stride, 1),
+        (Layer::Depthwise { stride }, Op::Conv(conv)) => is_conv(conv, module.channels, 3, stride, module.channels),
+        (Layer::Linear { in_channels }, Op::Linear(linear)) => linear.in_channels == in_channels,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::super::{build, find, seeded};
+    use super::*;
+
+    #[test]
+    fn a_folded_graph_gives_weights_that_make_the_same_graph() {
+        for name in ["hardnet39ds", "hardnet68"] {
+            let architecture = find(name).unwrap();
+            let graph = build(architecture, 7, &seeded(architecture, 7).unwrap()).unwrap();
+            let (found, classes, state) = weights_of(&graph, None).unwrap().unwrap();
+            assert_eq!((&found, classes), (architecture, 7));
+            let again = build(&found, classes, &state).unwrap();
+            for (node, again) in graph.nodes().iter().zip(again.nodes()) {
+                if let (Op::Conv(conv), Op::Conv(again)) = (&node.op, &again.op) {
+                    assert_eq!(conv.bias, again.bias);
+                    let close = |(a, b): (&f32, &f32)| (a - b).abs() <= a.abs() * 1e-6;
+                    assert!(conv.weight.iter().zip(again.weight.iter()).all(close), "{}", node.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_graphs_are_not_taken_for_ours() {
+        let architecture = find("hardnet39ds").unwrap();
+        let graph = build(architecture, 7, &seeded(architecture, 7).unwrap()).unwrap();
+        assert!(weights_of(&graph, find("hardnet68ds")).unwrap().is_none());
+        let part = graph.up_to(graph.find("base.4").unwrap()).unwrap();
+        assert!(weights_of(&part, None).unwrap().is_none());
+    }
+}
