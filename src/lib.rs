@@ -13,6 +13,7 @@ pub mod eval;
 pub mod exit;
 pub mod frame;
 pub mod hardnet;
+pub mod kernels;
 pub mod pipeline;
 pub mod preprocess;
 pub mod publish;

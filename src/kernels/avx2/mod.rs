@@ -1,0 +1,24 @@
+//! Kernels for x86-64 with AVX2 and FMA.
+
+#[cfg(target_arch = "x86_64")]
+mod table;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod vector;
+
+use super::Kernels;
+
+/// Whether the processor has AVX2 and FMA.
+pub(super) fn is_available() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The table, on processors of this kind.
+pub(super) fn kernels() -> Option<&'static Kernels> {
+    #[cfg(target_arch = "x86_64")]
+    return Some(&table::KERNELS);
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}

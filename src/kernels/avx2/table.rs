@@ -1,0 +1,47 @@
+//! The kernels with AVX2 and FMA: tiles of 12 × 8, 6 × 16 and 4 × 24, within 16 registers.
+
+use super::super::tile::{Depthwise, Tile};
+use super::super::vector::{depthwise, gemm};
+use super::super::{Isa, Kernels};
+use super::vector::F32x8;
+
+/// # Safety
+/// Those of [`Tile`], and a processor with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn product<const R: usize, const C: usize>(tile: &Tile) {
+    // SAFETY: the caller's.
+    unsafe { gemm::<F32x8, R, C>(tile) }
+}
+
+/// # Safety
+/// Those of [`Depthwise`], and a processor with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
+    // SAFETY: the caller's.
+    unsafe { depthwise::<F32x8, STRIDE>(row) }
+}
+
+/// The table.
+pub(in super::super) static KERNELS: Kernels = Kernels {
+    isa: Isa::Avx2,
+    gemm: &[
+        &[
+            product::<1, 1>,
+            product::<2, 1>,
+            product::<3, 1>,
+            product::<4, 1>,
+            product::<5, 1>,
+            product::<6, 1>,
+            product::<7, 1>,
+            product::<8, 1>,
+            product::<9, 1>,
+            product::<10, 1>,
+            product::<11, 1>,
+            product::<12, 1>,
+        ],
+        &[product::<1, 2>, product::<2, 2>, product::<3, 2>, product::<4, 2>, product::<5, 2>, product::<6, 2>],
+        &[product::<1, 3>, product::<2, 3>, product::<3, 3>, product::<4, 3>],
+    ],
+    depthwise_units: 1,
+    depthwise: &[[row::<1>, row::<2>]],
+};

@@ -1,0 +1,53 @@
+//! The kernels with AVX-512: tiles of 14 × 8 and 14 × 16, within 32 registers.
+
+use super::super::avx2::vector::F32x8;
+use super::super::tile::{Depthwise, Tile};
+use super::super::vector::{Vector, depthwise, gemm};
+use super::super::{Isa, Kernels};
+use super::vector::F32x16;
+
+/// # Safety
+/// Those of [`Tile`], and a processor with AVX-512 F and VL.
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+unsafe fn product<V: Vector, const R: usize>(tile: &Tile) {
+    // SAFETY: the caller's.
+    unsafe { gemm::<V, R, 1>(tile) }
+}
+
+/// # Safety
+/// Those of [`Depthwise`], and a processor with AVX-512 F and VL.
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+unsafe fn row<V: Vector, const STRIDE: usize>(row: &Depthwise) {
+    // SAFETY: the caller's.
+    unsafe { depthwise::<V, STRIDE>(row) }
+}
+
+/// Tiles of 1 to 14 rows.
+macro_rules! rows {
+    ($vector:ty) => {
+        &[
+            product::<$vector, 1>,
+            product::<$vector, 2>,
+            product::<$vector, 3>,
+            product::<$vector, 4>,
+            product::<$vector, 5>,
+            product::<$vector, 6>,
+            product::<$vector, 7>,
+            product::<$vector, 8>,
+            product::<$vector, 9>,
+            product::<$vector, 10>,
+            product::<$vector, 11>,
+            product::<$vector, 12>,
+            product::<$vector, 13>,
+            product::<$vector, 14>,
+        ]
+    };
+}
+
+/// The table.
+pub(in super::super) static KERNELS: Kernels = Kernels {
+    isa: Isa::Avx512,
+    gemm: &[rows!(F32x8), rows!(F32x16)],
+    depthwise_units: 2,
+    depthwise: &[[row::<F32x8, 1>, row::<F32x8, 2>], [row::<F32x16, 1>, row::<F32x16, 2>]],
+};

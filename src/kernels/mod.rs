@@ -1,0 +1,134 @@
+//! The arithmetic of the native engine: kernels for every instruction set behind one table, and passes that
+//! run them over maps in memory.
+//!
+//! This room knows nothing of networks. All unsafe code of the engine is here: a pass is checked when it
+//! is made (its maps lie in memory, its weights have the right length), so running it is safe.
+//!
+//! Maps are NHWC. Every pixel of a map is padded to a multiple of [`UNIT`] channels, and kernels compute
+//! whole units: what lies in the padding has no meaning and is never read as a channel.
+
+mod avx2;
+mod avx512;
+pub mod memory;
+mod neon;
+pub mod pass;
+pub mod program;
+mod scalar;
+mod tile;
+mod vector;
+
+use std::fmt;
+
+use tile::{Depthwise, Tile};
+
+/// Channels are padded to a multiple of this.
+pub const UNIT: usize = 8;
+
+/// An instruction set that there are kernels for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// Plain Rust; the compiler vectorises it as the target allows.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 F and VL.
+    Avx512,
+    /// 64-bit ARM.
+    Neon,
+}
+
+impl Isa {
+    /// All instruction sets, the plainest first.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Neon];
+
+    /// Whether this processor has it.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            Self::Avx2 => avx2::is_available(),
+            Self::Avx512 => avx512::is_available(),
+            Self::Neon => neon::is_available(),
+        }
+    }
+
+    /// The best one that this processor has.
+    #[must_use]
+    pub fn best() -> Self {
+        Self::ALL.into_iter().rfind(|isa| isa.is_available()).unwrap_or(Self::Scalar)
+    }
+
+    /// Name, as in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Neon => "neon",
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// A product kernel; its safety is [`Tile`]'s.
+type Gemm = unsafe fn(&Tile);
+
+/// A kernel for a row of a depthwise convolution; its safety is [`Depthwise`]'s.
+type DepthwiseRow = unsafe fn(&Depthwise);
+
+/// The kernels of one instruction set, of which the processor has been asked.
+#[derive(Debug)]
+pub struct Kernels {
+    /// The instruction set.
+    isa: Isa,
+    /// Product kernels: `gemm[units - 1][rows - 1]`, for as many rows as a tile may have.
+    gemm: &'static [&'static [Gemm]],
+    /// Units of the widest depthwise kernel.
+    depthwise_units: usize,
+    /// Depthwise kernels: `[units - 1][stride - 1]`, for strides 1 and 2.
+    depthwise: &'static [[DepthwiseRow; 2]],
+}
+
+impl Kernels {
+    /// The kernels for `isa`; nothing where the processor does not have it.
+    #[must_use]
+    pub fn of(isa: Isa) -> Option<&'static Self> {
+        if !isa.is_available() {
+            return None;
+        }
+        match isa {
+            Isa::Scalar => Some(&scalar::KERNELS),
+            Isa::Avx2 => avx2::kernels(),
+            Isa::Avx512 => avx512::kernels(),
+            Isa::Neon => neon::kernels(),
+        }
+    }
+
+    /// The instruction set.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Most units of output channels of a tile.
+    fn max_units(&self) -> usize {
+        self.gemm.len()
+    }
+
+    /// Most rows of a tile of `units`.
+    fn max_rows(&self, units: usize) -> usize {
+        self.gemm[units - 1].len()
+    }
+}
+
+/// `count` in parts of at most `most`, as even as can be: their lengths.
+fn even_parts(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let parts = count.div_ceil(most.max(1));
+    (0..parts).map(move |part| count / parts + usize::from(part < count % parts))
+}

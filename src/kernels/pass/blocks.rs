@@ -1,0 +1,135 @@
+//! Packed weights of a product: blocks of output channels, each as its tile reads it.
+
+use std::ops::Range;
+
+use super::super::memory::Weights;
+use super::super::tile::Tile;
+use super::super::{Kernels, UNIT, even_parts};
+use super::conv::Segments;
+use super::{Clamp, Place};
+
+/// Some output channels, and where their weights are.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Block {
+    /// The first output channel.
+    pub(in super::super) channel: usize,
+    /// Units of output channels.
+    pub(in super::super) units: usize,
+    /// Where `[k][units * UNIT]` weights begin.
+    pub(in super::super) weights: usize,
+    /// Where `[units * UNIT]` biases begin.
+    pub(in super::super) bias: usize,
+}
+
+/// The blocks of all output channels, in order.
+#[derive(Debug)]
+pub(in super::super) struct Blocks {
+    pub(in super::super) blocks: Vec<Block>,
+    /// Length of the contraction.
+    pub(in super::super) depth: usize,
+    /// Most rows of a tile.
+    rows: usize,
+}
+
+impl Blocks {
+    /// Packs weights for `channels` output channels and a contraction of `depth`; `weight(channel, k)`.
+    pub(in super::super) fn pack(
+        kernels: &Kernels,
+        weights: &mut Weights,
+        channels: usize,
+        depth: usize,
+        weight: impl Fn(usize, usize) -> f32,
+        bias: impl Fn(usize) -> f32,
+    ) -> Self {
+        let mut blocks = Vec::new();
+        let mut channel = 0;
+        for units in even_parts(channels.div_ceil(UNIT), kernels.max_units()) {
+            let width = units * UNIT;
+            let at = |lane: usize| Some(channel + lane).filter(|channel| *channel < channels);
+            let packed =
+                weights.push(depth * width, |index| at(index % width).map_or(0.0, |c| weight(c, index / width)));
+            let bias = weights.push(width, |lane| at(lane).map_or(0.0, &bias));
+            blocks.push(Block { channel, units, weights: packed, bias });
+            channel += width;
+        }
+        let rows = blocks.iter().map(|block: &Block| kernels.max_rows(block.units)).max().unwrap_or(1);
+        Self { blocks, depth, rows }
+    }
+
+    /// Most rows of a tile.
+    pub(in super::super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The products of `count` rows of the segments, from row `from` on, with the weights of `group`: the
+    /// `i`-th goes to `out + i * out_stride`, from the first channel of the group on.
+    ///
+    /// # Safety
+    /// The segments are readable for these rows, and `out` is writable for all units of the group in as
+    /// many. The contraction of the segments is the one that was packed. Nothing written is read.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
+    pub(in super::super) unsafe fn product(
+        &self,
+        place: &Place<'_>,
+        group: &[Block],
+        segments: &Segments,
+        from: usize,
+        count: usize,
+        out: *mut f32,
+        out_stride: usize,
+        clamp: Clamp,
+    ) {
+        let first = group.first().map_or(0, |block| block.channel);
+        let mut row = 0;
+        for chunk in even_parts(count, self.rows) {
+            for block in group {
+                let width = block.units * UNIT;
+                // The block behind this one is fetched while this one is used, evenly over its rows.
+                let next = block.weights + self.depth * width;
+                let mut done = 0;
+                for rows in even_parts(chunk, place.kernels.max_rows(block.units)) {
+                    let at = row + done;
+                    let tile = Tile {
+                        segments: segments.first(),
+                        count: segments.count(),
+                        row: from + at,
+                        weights: place.weights.at(block.weights),
+                        bias: place.weights.at(block.bias),
+                        out: out.wrapping_add(at * out_stride + block.channel - first),
+                        out_stride,
+                        low: clamp.low,
+                        high: clamp.high,
+                        prefetch: place.weights.at(next + self.depth * width * at / count),
+                        prefetch_step: (width * rows).div_ceil(count),
+                    };
+                    // SAFETY: the segments are readable for these rows, the weights were packed for this
+                    // block, and the caller's output has room for its units.
+                    unsafe { place.kernels.gemm[block.units - 1][rows - 1](&tile) }
+                    done += rows;
+                }
+            }
+            row += chunk;
+        }
+    }
+
+    /// Bytes of the weights of a block.
+    pub(in super::super) fn bytes(&self, block: &Block) -> usize {
+        self.depth * block.units * UNIT * size_of::<f32>()
+    }
+
+    /// Runs of the blocks `range` whose weights take at most `bytes` together, or of one block.
+    pub(in super::super) fn groups(&self, range: Range<usize>, bytes: usize) -> impl Iterator<Item = &[Block]> {
+        let mut rest = &self.blocks[range];
+        std::iter::from_fn(move || {
+            let (first, others) = rest.split_first()?;
+            let mut total = self.bytes(first);
+            let more = others.iter().take_while(|block| {
+                total += self.bytes(block);
+                total <= bytes
+            });
+            let (group, left) = rest.split_at(1 + more.count());
+            rest = left;
+            Some(group)
+        })
+    }
+}

@@ -1,0 +1,241 @@
+//! Convolution as one product per row: the taps of the kernel are segments of the contraction.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::super::Kernels;
+use super::super::memory::Weights;
+use super::super::tile::Segment;
+use super::blocks::Block;
+use super::{Blocks, Clamp, Map, Pass, PassError, Place, check, check_maps, share};
+
+/// Most segments of a contraction.
+pub(super) const MAX_SEGMENTS: usize = 512;
+
+/// Bytes of weights that are used for all pixels before the next ones are: they stay in the second-level
+/// cache meanwhile.
+const GROUP_BYTES: usize = 256 << 10;
+
+/// Pixels from which on parts share the pixels; with fewer, they share the output channels, so that weights
+/// are read once.
+const PIXELS_TO_SHARE: usize = 28 * 28;
+
+/// A convolution with dilation 1 and one group.
+#[derive(Debug, Clone, Copy)]
+pub struct Convolution<'a> {
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Rows and columns from one window to the next.
+    pub stride: [usize; 2],
+    /// Rows of zeros above the map.
+    pub top: usize,
+    /// Columns of zeros to the left of it.
+    pub left: usize,
+    /// `[out, in, kernel rows, kernel columns]`, row-major.
+    pub weight: &'a [f32],
+    /// `[out]`.
+    pub bias: &'a [f32],
+    /// What results are clamped to.
+    pub clamp: Clamp,
+}
+
+impl Convolution<'_> {
+    /// Whether it is a product per pixel.
+    pub(in super::super) fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && (self.top, self.left) == (0, 0)
+    }
+
+    pub(in super::super) fn check(&self, inputs: &[Map], output: &Map, length: usize) -> Result<(), PassError> {
+        check_maps(inputs, output, length)?;
+        let Some(first) = inputs.first() else { return Err(PassError("a convolution reads something")) };
+        let same = inputs.iter().all(|map| (map.height, map.width) == (first.height, first.width));
+        check(same, "the inputs of a convolution have one size")?;
+        let [rows, columns] = self.kernel;
+        check(rows > 0 && columns > 0 && !self.stride.contains(&0), "kernels and strides are at least 1")?;
+        check(self.top < rows && self.left < columns, "no window lies in padding alone")?;
+        // The last window begins inside the map; what lies beyond its end counts as zeros.
+        let begins = |count: usize, stride: usize, before: usize, size: usize| (count - 1) * stride < size + before;
+        let inside = begins(output.height, self.stride[0], self.top, first.height)
+            && begins(output.width, self.stride[1], self.left, first.width);
+        check(inside, "the output has more windows than the input")?;
+        let channels: usize = inputs.iter().map(|map| map.channels).sum();
+        check(self.weight.len() == output.channels * channels * rows * columns, "the weight has another length")?;
+        check(self.bias.len() == output.channels, "the bias has another length")?;
+        check(inputs.len() * rows * columns <= MAX_SEGMENTS, "the contraction has too many segments")
+    }
+
+    /// Packs the weights: the contraction runs over kernel rows, kernel columns, channels.
+    pub(in super::super) fn pack(
+        &self,
+        kernels: &Kernels,
+        weights: &mut Weights,
+        inputs: &[Map],
+        out: usize,
+    ) -> Blocks {
+        let channels: usize = inputs.iter().map(|map| map.channels).sum();
+        let taps = self.kernel[0] * self.kernel[1];
+        let weight = |out: usize, k: usize| self.weight[(out * channels + k % channels) * taps + k / channels];
+        Blocks::pack(kernels, weights, out, channels * taps, weight, |out| self.bias[out])
+    }
+}
+
+/// Room for the segments of a contraction.
+pub(in super::super) struct Segments {
+    room: [MaybeUninit<Segment>; MAX_SEGMENTS],
+    count: usize,
+}
+
+impl Segments {
+    pub(super) fn new() -> Self {
+        Self { room: [MaybeUninit::uninit(); MAX_SEGMENTS], count: 0 }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    pub(super) fn push(&mut self, segment: Segment) {
+        self.room[self.count].write(segment);
+        self.count += 1;
+    }
+
+    pub(super) fn first(&self) -> *const Segment {
+        self.room.as_ptr().cast()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(in super::super) struct ConvPass {
+    inputs: Vec<Map>,
+    output: Map,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    top: usize,
+    left: usize,
+    is_pointwise: bool,
+    clamp: Clamp,
+    blocks: Blocks,
+}
+
+impl ConvPass {
+    pub(in super::super) fn new(
+        kernels: &'static Kernels,
+        weights: &mut Weights,
+        length: usize,
+        inputs: &[Map],
+        convolution: &Convolution<'_>,
+        output: Map,
+    ) -> Result<Self, PassError> {
+        convolution.check(inputs, &output, length)?;
+        let blocks = convolution.pack(kernels, weights, inputs, output.channels);
+        let Convolution { kernel, stride, top, left, clamp, .. } = *convolution;
+        let is_pointwise = convolution.is_pointwise() && inputs[0].pixels() == output.pixels();
+        Ok(Self { inputs: inputs.to_vec(), output, kernel, stride, top, left, is_pointwise, clamp, blocks })
+    }
+
+    /// Computes `count` pixels of the output, from number `first` on, for the output channels of `group`.
+    ///
+    /// # Safety
+    /// The segments are readable for as many rows, and those of [`Pass::run`].
+    unsafe fn product(&self, place: &Place<'_>, segments: &Segments, first: usize, count: usize, group: &[Block]) {
+        let channel = group.first().map_or(0, |block| block.channel);
+        let out = place.pixel(&self.output, first).wrapping_add(channel);
+        // SAFETY: the segments are the caller's, and the pixels of the output have room for all units.
+        unsafe { self.blocks.product(place, group, segments, 0, count, out, self.output.stride, self.clamp) }
+    }
+
+    /// The segments of the windows that begin at column `x` of row `y`, of which the kernel columns
+    /// `columns` lie in the map.
+    fn segments(&self, place: &Place<'_>, segments: &mut Segments, y: usize, x: usize, columns: Range<usize>) {
+        segments.clear();
+        let depth = self.blocks.depth / (self.kernel[0] * self.kernel[1]);
+        for row in 0..self.kernel[0] {
+            let Some(source) = (y * self.stride[0] + row).checked_sub(self.top) else { continue };
+            if source >= self.inputs[0].height {
+                continue;
+            }
+            let mut first = (row * self.kernel[1] + columns.start) * depth;
+            let at = |map: &Map, column: usize| {
+                place.pixel(map, source * map.width + x * self.stride[1] + column - self.left).cast_const()
+            };
+            let one = &self.inputs[0];
+            if self.inputs.len() == 1 && one.stride == one.channels {
+                // Neighbouring pixels are one run of values.
+                let stride = self.stride[1] * one.stride;
+                let channels = columns.len() * one.channels;
+                segments.push(Segment { input: at(one, columns.start), stride, channels, first });
+                continue;
+            }
+            for column in columns.clone() {
+                for map in &self.inputs {
+                    let stride = self.stride[1] * map.stride;
+                    segments.push(Segment { input: at(map, column), stride, channels: map.channels, first });
+                    first += map.channels;
+                }
+            }
+        }
+    }
+
+    /// One row of the output.
+    ///
+    /// # Safety
+    /// Those of [`Pass::run`].
+    unsafe fn row(&self, place: &Place<'_>, segments: &mut Segments, y: usize, blocks: &[Block]) {
+        let (width, out) = (self.inputs[0].width, self.output.width);
+        let (columns, stride) = (self.kernel[1], self.stride[1]);
+        // Outputs whose windows lie in the map as a whole.
+        let start = self.left.div_ceil(stride).min(out);
+        let end = (width + self.left).checked_sub(columns).map_or(0, |last| last / stride + 1).clamp(start, out);
+        let mut x = 0;
+        while x < out {
+            let count = if x == start && end > start { end - start } else { 1 };
+            let begin = x * stride;
+            let inside = self.left.saturating_sub(begin)..(width + self.left - begin).min(columns);
+            self.segments(place, segments, y, x, inside);
+            // SAFETY: the windows of these outputs lie in the map in these columns.
+            unsafe { self.product(place, segments, y * out + x, count, blocks) }
+            x += count;
+        }
+    }
+}
+
+impl Pass for ConvPass {
+    fn algorithm(&self) -> &'static str {
+        if self.is_pointwise { "pointwise" } else { "direct" }
+    }
+
+    fn macs(&self) -> u64 {
+        (self.output.pixels() * self.blocks.depth * self.output.stride) as u64
+    }
+
+    unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
+        let mut segments = Segments::new();
+        let by_pixels = self.output.pixels() >= PIXELS_TO_SHARE;
+        let blocks = if by_pixels { 0..self.blocks.blocks.len() } else { share(self.blocks.blocks.len(), part, parts) };
+        let (part, parts) = if by_pixels { (part, parts) } else { (0, 1) };
+        for group in self.blocks.groups(blocks, GROUP_BYTES) {
+            if self.is_pointwise {
+                segments.clear();
+                let pixels = share(self.output.pixels(), part, parts);
+                let mut first = 0;
+                for map in &self.inputs {
+                    let input = place.pixel(map, pixels.start).cast_const();
+                    segments.push(Segment { input, stride: map.stride, channels: map.channels, first });
+                    first += map.channels;
+                }
+                // SAFETY: input and output have the same pixels.
+                unsafe { self.product(place, &segments, pixels.start, pixels.len(), group) }
+            } else {
+                for y in share(self.output.height, part, parts) {
+                    // SAFETY: the caller's.
+                    unsafe { self.row(place, &mut segments, y, group) }
+                }
+            }
+        }
+    }
+}

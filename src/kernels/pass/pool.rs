@@ -1,0 +1,155 @@
+//! Pooling: windows of a map, and the whole of it.
+
+use super::super::UNIT;
+use super::depthwise::read;
+use super::{Map, Pass, PassError, Place, check, check_maps, share};
+
+/// What becomes of the values of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reduce {
+    /// The largest.
+    Max,
+    /// The mean of those in the map.
+    Mean,
+    /// The mean, padding counting as zeros.
+    MeanWithPadding,
+}
+
+/// A pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Pool {
+    /// Rows and columns of the window.
+    pub kernel: [usize; 2],
+    /// Rows and columns from one window to the next.
+    pub stride: [usize; 2],
+    /// Rows above the map.
+    pub top: usize,
+    /// Columns to the left of it.
+    pub left: usize,
+    /// What becomes of the values.
+    pub reduce: Reduce,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(in super::super) struct PoolPass {
+    input: Map,
+    output: Map,
+    pool: Pool,
+}
+
+impl PoolPass {
+    pub(in super::super) fn new(length: usize, input: Map, pool: Pool, output: Map) -> Result<Self, PassError> {
+        check_maps(&[input], &output, length)?;
+        check(input.channels == output.channels, "a pool keeps the channels")?;
+        check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
+        check(!pool.kernel.contains(&0) && !pool.stride.contains(&0), "kernels and strides are at least 1")?;
+        check(pool.top < pool.kernel[0] && pool.left < pool.kernel[1], "no window lies in padding alone")?;
+        let begins = |count: usize, stride: usize, before: usize, size: usize| (count - 1) * stride < size + before;
+        let inside = begins(output.height, pool.stride[0], pool.top, input.height)
+            && begins(output.width, pool.stride[1], pool.left, input.width);
+        check(inside, "the output has more windows than the input")?;
+        Ok(Self { input, output, pool })
+    }
+}
+
+impl Pass for PoolPass {
+    fn algorithm(&self) -> &'static str {
+        "pool"
+    }
+
+    fn macs(&self) -> u64 {
+        0
+    }
+
+    unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
+        let Self { input, output, pool } = self;
+        let Pool { kernel, stride, top, left, reduce } = *pool;
+        let window = |at: usize, axis: usize, before: usize, size: usize| {
+            let start = at * stride[axis];
+            start.saturating_sub(before)..(start + kernel[axis]).saturating_sub(before).min(size)
+        };
+        for y in share(output.height, part, parts) {
+            let rows = window(y, 0, top, input.height);
+            for x in 0..output.width {
+                let columns = window(x, 1, left, input.width);
+                let count = match reduce {
+                    Reduce::MeanWithPadding => kernel[0] * kernel[1],
+                    Reduce::Max | Reduce::Mean => rows.len() * columns.len(),
+                };
+                for lane in (0..output.channels).step_by(UNIT) {
+                    let mut sum = [if reduce == Reduce::Max { f32::NEG_INFINITY } else { 0.0 }; UNIT];
+                    for row in rows.clone() {
+                        for column in columns.clone() {
+                            let pixel = place.pixel(input, row * input.width + column).wrapping_add(lane);
+                            // SAFETY: the pixel lies in the map, and the unit in the pixel.
+                            let value = unsafe { read(pixel) };
+                            for (sum, value) in sum.iter_mut().zip(value) {
+                                *sum = match reduce {
+                                    Reduce::Max => {
+                                        if *sum > value {
+                                            *sum
+                                        } else {
+                                            value
+                                        }
+                                    }
+                                    Reduce::Mean | Reduce::MeanWithPadding => *sum + value,
+                                };
+                            }
+                        }
+                    }
+                    if reduce != Reduce::Max {
+                        sum = sum.map(|sum| sum / count as f32);
+                    }
+                    let out = place.pixel(output, y * output.width + x).wrapping_add(lane);
+                    // SAFETY: the unit lies in the pixel of the output, which is this part's.
+                    unsafe { out.cast::<[f32; UNIT]>().write_unaligned(sum) }
+                }
+            }
+        }
+    }
+}
+
+/// The mean of all pixels.
+#[derive(Debug)]
+pub(in super::super) struct AveragePass {
+    input: Map,
+    output: Map,
+}
+
+impl AveragePass {
+    pub(in super::super) fn new(length: usize, input: Map, output: Map) -> Result<Self, PassError> {
+        check_maps(&[input], &output, length)?;
+        check(input.channels == output.channels && output.pixels() == 1, "the mean is one pixel")?;
+        check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
+        Ok(Self { input, output })
+    }
+}
+
+impl Pass for AveragePass {
+    fn algorithm(&self) -> &'static str {
+        "mean"
+    }
+
+    fn macs(&self) -> u64 {
+        0
+    }
+
+    unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
+        let count = self.input.pixels();
+        for unit in share(self.output.channels.div_ceil(UNIT), part, parts) {
+            let lane = unit * UNIT;
+            let mut sum = [0.0; UNIT];
+            for pixel in 0..count {
+                // SAFETY: the pixel lies in the map, and the unit in the pixel.
+                let value = unsafe { read(place.pixel(&self.input, pixel).wrapping_add(lane)) };
+                for (sum, value) in sum.iter_mut().zip(value) {
+                    *sum += value;
+                }
+            }
+            let out = place.pixel(&self.output, 0).wrapping_add(lane);
+            // SAFETY: the unit lies in the pixel of the output, and is this part's.
+            unsafe { out.cast::<[f32; UNIT]>().write_unaligned(sum.map(|sum| sum / count as f32)) }
+        }
+    }
+}

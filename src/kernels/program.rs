@@ -1,0 +1,186 @@
+//! A network as passes in order, with the memory that they work on.
+
+use std::fmt::Debug;
+
+use super::Kernels;
+use super::memory::{Activations, Weights};
+use super::pass::{
+    AddPass, Affine, AffinePass, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass,
+    FusedPass, Map, Pass, PassError, Place, Pool, PoolPass,
+};
+
+/// Puts a program together, one pass after the other.
+#[derive(Debug)]
+pub struct Builder {
+    kernels: &'static Kernels,
+    weights: Weights,
+    /// Values that maps may lie in.
+    length: usize,
+    passes: Vec<Box<dyn Pass>>,
+}
+
+impl Builder {
+    /// A program without passes, for maps in memory of `length` values.
+    #[must_use]
+    pub fn new(kernels: &'static Kernels, length: usize) -> Self {
+        Self { kernels, weights: Weights::new(), length, passes: Vec::new() }
+    }
+
+    /// A convolution of the channels of all `inputs`, in their order.
+    ///
+    /// # Errors
+    /// The parts do not fit together.
+    pub fn convolution(&mut self, inputs: &[Map], layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
+        let pass = ConvPass::new(self.kernels, &mut self.weights, self.length, inputs, layer, output)?;
+        self.push(pass)
+    }
+
+    /// A depthwise convolution.
+    ///
+    /// # Errors
+    /// The parts do not fit together.
+    pub fn depthwise(&mut self, input: Map, layer: &Depthwise<'_>, output: Map) -> Result<(), PassError> {
+        let pass = DepthwisePass::new(self.kernels, &mut self.weights, self.length, input, layer, output)?;
+        self.push(pass)
+    }
+
+    /// Whether a convolution and the depthwise one behind it, on maps of these sizes, can be one pass.
+    #[must_use]
+    pub fn fuses(first: &Convolution<'_>, second: &Depthwise<'_>, input: [usize; 2], output: [usize; 2]) -> bool {
+        first.is_pointwise() && second.is_regular(input, output)
+    }
+
+    /// A pointwise convolution and the depthwise one behind it.
+    ///
+    /// # Errors
+    /// The parts do not fit together.
+    pub fn fused(
+        &mut self,
+        inputs: &[Map],
+        first: &Convolution<'_>,
+        second: &Depthwise<'_>,
+        output: Map,
+    ) -> Result<(), PassError> {
+        let pass = FusedPass::new(self.kernels, &mut self.weights, self.length, inputs, first, second, output)?;
+        self.push(pass)
+    }
+
+    /// A pool.
+    ///
+    /// # Errors
+    /// The parts do not fit together.
+    pub fn pool(&mut self, input: Map, pool: Pool, output: Map) -> Result<(), PassError> {
+        let pass = PoolPass::new(self.length, input, pool, output)?;
+        self.push(pass)
+    }
+
+    /// The mean of all pixels.
+    ///
+    /// # Errors
+    /// The parts do not fit together.
+    pub fn average(&mut self, input: Map, output: Map) -> Result<(), PassError> {
+        let pass = AveragePass::new(self.length, input, output)?;
+        self.push(pass)
+    }
+
+    /// Scales, shifts and a function.
+    ///
+    /// # Errors
+    /// The parts do not fit together.
+    pub fn affine(&mut self, input: Map, affine: &Affine<'_>, output: Map) -> Result<(), PassError> {
+        let pass = AffinePass::new(&mut self.weights, self.length, input, affine, output)?;
+        self.push(pass)
+    }
+
+    /// The sum of two maps.
+    ///
+    /// # Errors
+    /// The parts do not fit together.
+    pub fn add(&mut self, inputs: [Map; 2], clamp: Clamp, output: Map) -> Result<(), PassError> {
+        let pass = AddPass::new(self.length, inputs, clamp, output)?;
+        self.push(pass)
+    }
+
+    /// Maps beside each other.
+    ///
+    /// # Errors
+    /// The parts do not fit together.
+    pub fn copy(&mut self, inputs: &[Map], output: Map) -> Result<(), PassError> {
+        let pass = CopyPass::new(self.length, inputs, output)?;
+        self.push(pass)
+    }
+
+    fn push(&mut self, pass: impl Pass + 'static) -> Result<(), PassError> {
+        self.passes.push(Box::new(pass));
+        Ok(())
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn finish(self) -> Program {
+        let scratch = self.passes.iter().map(|pass| pass.scratch()).max().unwrap_or(0);
+        let Self { kernels, weights, length, passes } = self;
+        Program { kernels, weights, length, scratch, passes }
+    }
+}
+
+/// What does not change from run to run, to be shared.
+#[derive(Debug)]
+pub struct Program {
+    kernels: &'static Kernels,
+    weights: Weights,
+    length: usize,
+    /// Values of scratch of one part.
+    scratch: usize,
+    passes: Vec<Box<dyn Pass>>,
+}
+
+/// What a pass is, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// The algorithm.
+    pub algorithm: &'static str,
+    /// Multiply-accumulates that it executes, padding included.
+    pub macs: u64,
+}
+
+impl Program {
+    /// The kernels that it runs.
+    #[must_use]
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// What the passes are, in order.
+    pub fn summaries(&self) -> impl Iterator<Item = Summary> {
+        self.passes.iter().map(|pass| Summary { algorithm: pass.algorithm(), macs: pass.macs() })
+    }
+
+    /// Bytes of packed weights.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    /// Memory for one run at a time.
+    #[must_use]
+    pub fn activations(&self) -> Activations {
+        Activations::new(self.length + self.scratch)
+    }
+
+    /// Runs all passes on `activations`, which [`Self::activations`] made; inputs are in their maps.
+    ///
+    /// # Panics
+    /// The activations are those of a smaller program.
+    pub fn run(&self, activations: &mut Activations) {
+        assert!(activations.len() >= self.length + self.scratch, "the activations are of another program");
+        let base = activations.base();
+        let scratch = base.wrapping_add(self.length);
+        let place = Place { kernels: self.kernels, weights: &self.weights, base, scratch };
+        for pass in &self.passes {
+            // SAFETY: the passes were made for this program, the activations hold all maps and the scratch, and
+            // the exclusive reference keeps others away.
+            unsafe { pass.run(&place, 0, 1) }
+        }
+    }
+}

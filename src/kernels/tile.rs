@@ -1,0 +1,77 @@
+//! What the kernels are told: plain addresses. The passes make them out of checked geometry.
+
+/// Values that belong together in memory and in a contraction: some channels of some rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment {
+    /// Channel 0 of row 0.
+    pub(super) input: *const f32,
+    /// Values from one row to the next.
+    pub(super) stride: usize,
+    /// Number of channels.
+    pub(super) channels: usize,
+    /// Number of the first of them in the contraction.
+    pub(super) first: usize,
+}
+
+/// One call of a product kernel: `out[row][channel] = clamp(bias + Σ input[row][k] · weights[k][channel])`.
+///
+/// # Safety
+/// For a kernel of `R` rows and `N` channels: every segment is readable for rows `row` to `row + R - 1`;
+/// the weights are readable for `N` values for every `k`, the bias for `N` values; `out` is writable for
+/// `N` values in each of `R` rows and overlaps nothing that is read. `prefetch` may be any address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tile {
+    /// The segments.
+    pub(super) segments: *const Segment,
+    /// How many there are.
+    pub(super) count: usize,
+    /// The first row.
+    pub(super) row: usize,
+    /// `[k][N]`.
+    pub(super) weights: *const f32,
+    /// `[N]`.
+    pub(super) bias: *const f32,
+    /// Row `row` of the output.
+    pub(super) out: *mut f32,
+    /// Values from one row of the output to the next.
+    pub(super) out_stride: usize,
+    /// The least result.
+    pub(super) low: f32,
+    /// The largest result.
+    pub(super) high: f32,
+    /// What to ask for ahead of its use.
+    pub(super) prefetch: *const f32,
+    /// How far `prefetch` moves with every `k`.
+    pub(super) prefetch_step: usize,
+}
+
+/// One call of a depthwise kernel, 3 × 3 with padding 1: a row of the output.
+///
+/// # Safety
+/// The three rows are readable for `N` values at each of `in_width` pixels (a row outside the map is a row
+/// of zeros), the weights for `N` values at each of ten places; `out` is writable for `N` values at each of
+/// `out_width` pixels and overlaps nothing that is read. `in_width` is at least 1, and
+/// `out_width = (in_width - 1) / stride + 1`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Depthwise {
+    /// The row above, the row itself, the row below.
+    pub(super) rows: [*const f32; 3],
+    /// Values from one pixel of the input to the next.
+    pub(super) in_stride: usize,
+    /// Pixels of a row of the input.
+    pub(super) in_width: usize,
+    /// The row of the output.
+    pub(super) out: *mut f32,
+    /// Values from one pixel of the output to the next.
+    pub(super) out_stride: usize,
+    /// Pixels of a row of the output.
+    pub(super) out_width: usize,
+    /// `[10][weight_stride]`: nine taps, row by row, and the bias.
+    pub(super) weights: *const f32,
+    /// Values from one tap to the next.
+    pub(super) weight_stride: usize,
+    /// The least result.
+    pub(super) low: f32,
+    /// The largest result.
+    pub(super) high: f32,
+}
