@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
-use hardnetd::classifier::{Model, Options, Session};
+use hardnetd::classifier::{Backend, Engine, Model, Options, Session};
 use hardnetd::frame::{ChromaSite, Color, Layout, Matrix, Picture, PixelFormat, Plane, Range};
 use hardnetd::hardnet;
 use hardnetd::preprocess::{Preprocessor, Transform};
@@ -35,7 +35,8 @@ fn main() {
         }
     }
     for name in ["hardnet39ds", "hardnet68ds", "hardnet68", "hardnet85"] {
-        infer(name);
+        infer(name, Backend::Native);
+        infer(name, Backend::Tract);
     }
 }
 
@@ -151,15 +152,18 @@ impl Peer {
     }
 }
 
-fn infer(name: &str) {
+fn infer(name: &str, backend: Backend) {
     let architecture = hardnet::find(name).unwrap();
-    let mut session = Session::new(Model::load(name, &Options::default()).unwrap().into()).unwrap();
+    let options = Options { engine: Engine { backend, isa: None }, ..Options::default() };
+    let model = Model::load(name, &options).unwrap();
+    let backend = model.backend();
+    let mut session = Session::new(model.into()).unwrap();
     let state = hardnet::seeded(architecture, 1000).unwrap();
     let macs = hardnet::build(architecture, 1000, &state).unwrap().macs(224, 224).unwrap();
     let [times] = measure([&mut || drop(black_box(session.infer(5).unwrap()))]);
     let best = times.iter().min().map_or(0.0, Duration::as_secs_f64);
     let notes = format!("{:.2} GMAC, at best {:.1} GMAC/s", macs as f64 / 1e9, macs as f64 / 1e9 / best);
-    row(&format!("infer {name} (tract)"), times, &notes);
+    row(&format!("infer {name} ({backend})"), times, &notes);
 }
 
 /// Bytes read per nanosecond from a buffer that no cache holds.

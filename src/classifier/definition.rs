@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tract_onnx::pb::StringStringEntryProto;
 
+use super::backend::{Backend, Compiled, Engine};
 use super::metadata::{self, KEY, Metadata, Source, Training};
 use super::tract::Plan;
 use super::{Error, labels};
@@ -32,6 +33,8 @@ pub struct Options {
     pub labels: Option<PathBuf>,
     /// Rows and columns of the input, instead of the model's own; the crop keeps its share of the picture.
     pub size: Option<[usize; 2]>,
+    /// What runs it.
+    pub engine: Engine,
 }
 
 /// A model before it is compiled.
@@ -276,8 +279,9 @@ impl Definition {
     ///
     /// # Errors
     /// Those of [`graph`](Self::graph), and those of the back end.
-    pub(super) fn into_plan(self) -> Result<Plan, Error> {
+    pub(super) fn compile(self, engine: Engine) -> Result<Compiled, Error> {
         let Transform { height, width, .. } = self.transform;
+        let name = self.name().to_owned();
         // The largest model takes hundreds of megabytes in every form: no form lives longer than needed.
         let graph = match self.network {
             Network::Family { architecture, state } => {
@@ -285,13 +289,16 @@ impl Definition {
             }
             Network::Onnx(network) => match network.graph {
                 Ok(graph) => graph,
+                Err(reason) if engine.backend == Backend::Native => {
+                    return Err(Error::NoGraph { path: network.path, reason });
+                }
                 Err(reason) => {
                     tracing::warn!("{} runs on tract as it is: {reason}", network.path.display());
-                    return Plan::from_onnx(open_onnx(&network.path)?, height, width);
+                    return Ok(Compiled::Tract(Plan::from_onnx(open_onnx(&network.path)?, height, width)?));
                 }
             },
         };
-        Plan::compile(graph, height, width)
+        Compiled::new(graph, [height, width], engine, &name)
     }
 
     /// The network as an ONNX file, for inputs of the model's size, with the metadata in it.

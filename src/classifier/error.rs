@@ -7,7 +7,7 @@ use tract_onnx::prelude::TractError;
 
 use super::{labels, metadata, verify};
 use crate::config::SIDES;
-use crate::engine::{graph, import, onnx};
+use crate::engine::{graph, import, onnx, plan};
 use crate::exit::Exit;
 use crate::hardnet;
 use crate::weights;
@@ -161,6 +161,9 @@ pub enum Error {
     /// The network cannot be handed to the back end.
     #[error("cannot write the model as ONNX")]
     Onnx(#[source] onnx::Error),
+    /// The native engine cannot run the network.
+    #[error("the native engine cannot run the model")]
+    Native(#[source] plan::Error),
     /// The back end fails.
     #[error("tract cannot {action} the model")]
     Tract {
@@ -210,6 +213,7 @@ impl Error {
             Self::State(error) => error.exit(),
             Self::Network(error) => error.exit(),
             Self::Size(_) | Self::InputSize { .. } | Self::Transform(_) | Self::Head { .. } => Exit::Usage,
+            Self::Native(error) => error.exit(),
             Self::Onnx(error) => error.exit(),
             Self::Tract { .. } | Self::Input { .. } | Self::Logits { .. } => Exit::Internal,
         }

@@ -3,12 +3,14 @@
 //! A [`Model`] is loaded once. Every worker takes a [`Classifier`] of its own from it; all of them share
 //! the weights.
 
+mod backend;
 mod definition;
 mod description;
 mod error;
 mod import;
 pub mod labels;
 pub mod metadata;
+pub mod native;
 mod save;
 mod session;
 mod top;
@@ -17,6 +19,7 @@ mod verify;
 
 use std::sync::Arc;
 
+pub use backend::{Backend, Engine};
 pub use definition::{Definition, Network, Onnx, Options, architecture};
 pub use description::{Description, Figures, Stage, describe};
 pub use error::Error;
@@ -29,7 +32,7 @@ pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Veri
 
 use crate::preprocess::Transform;
 use crate::tensor::Tensor;
-use tract::Plan;
+use backend::Compiled;
 
 /// Classifies one image at a time.
 pub trait Classifier: Send {
@@ -54,7 +57,7 @@ pub struct Model {
     parameters: u64,
     labels: Vec<Arc<str>>,
     transform: Transform,
-    plan: Plan,
+    compiled: Compiled,
 }
 
 impl Model {
@@ -63,19 +66,19 @@ impl Model {
     /// # Errors
     /// Those of [`Definition::open`] and [`Model::compile`].
     pub fn load(name: &str, options: &Options) -> Result<Self, Error> {
-        Self::compile(Definition::open(name, options)?)
+        Self::compile(Definition::open(name, options)?, options.engine)
     }
 
     /// Makes a model ready to run.
     ///
     /// # Errors
     /// The weights do not fit, or the back end refuses the network.
-    pub fn compile(definition: Definition) -> Result<Self, Error> {
+    pub fn compile(definition: Definition, engine: Engine) -> Result<Self, Error> {
         let Definition { transform, training, .. } = definition;
         let (name, digest) = (definition.name().to_owned(), definition.digest());
         let (labels, parameters) = (definition.labels(), definition.parameters());
-        let plan = definition.into_plan()?;
-        Ok(Self { name, digest, training, parameters, labels, transform, plan })
+        let compiled = definition.compile(engine)?;
+        Ok(Self { name, digest, training, parameters, labels, transform, compiled })
     }
 
     /// Name of the model.
@@ -131,7 +134,13 @@ impl Model {
     /// # Errors
     /// [`Error::Tract`] when the back end fails.
     pub fn classifier(&self) -> Result<Box<dyn Classifier>, Error> {
-        Ok(Box::new(self.plan.classifier()?))
+        self.compiled.classifier()
+    }
+
+    /// What runs the network: `native/avx2` or `tract`, say.
+    #[must_use]
+    pub fn backend(&self) -> String {
+        self.compiled.describe()
     }
 }
 

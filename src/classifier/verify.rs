@@ -1,4 +1,4 @@
-//! Does a model compute what it should? The back end against 64-bit floating point, and against a file of
+//! Does a model compute what it should? The back ends against 64-bit floating point, and against a file of
 //! reference values, on the seeded input, module by module.
 
 use std::fs::File;
@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::native;
 use super::tract::Plan;
 use super::{Classifier as _, Definition, Error};
 use crate::engine::graph::{Graph, NodeId, Shape};
+use crate::engine::plan;
 use crate::engine::reference::{self, Map};
 use crate::exit::Exit;
+use crate::kernels::Isa;
 use crate::tensor::Tensor;
 use crate::weights::seeded;
 
@@ -144,6 +147,8 @@ pub struct Verification {
     pub stages: Vec<StageDifference>,
     /// tract against 64-bit floating point.
     pub float64: Summary,
+    /// The native engine against 64-bit floating point, if it can run the network.
+    pub native: Option<Summary>,
     /// tract against the file of reference values, if there is one.
     pub file: Option<Summary>,
 }
@@ -158,6 +163,8 @@ pub struct StageDifference {
     pub output: [usize; 3],
     /// tract against 64-bit floating point, over all values.
     pub float64: f64,
+    /// The native engine against 64-bit floating point, if it can run the network.
+    pub native: Option<f64>,
     /// tract against the figures in the file, if it has any for this module.
     pub file: Option<f64>,
 }
@@ -177,7 +184,14 @@ impl Verification {
     /// Whether no difference exceeds the tolerance.
     #[must_use]
     pub fn agrees(&self) -> bool {
-        self.float64.first.is_none() && self.file.as_ref().is_none_or(|file| file.first.is_none())
+        self.first().is_none()
+    }
+
+    /// The first module where a difference exceeds the tolerance, if one does.
+    #[must_use]
+    pub fn first(&self) -> Option<&str> {
+        let all = [Some(&self.float64), self.native.as_ref(), self.file.as_ref()];
+        all.into_iter().flatten().find_map(|summary| summary.first.as_deref())
     }
 }
 
@@ -202,15 +216,19 @@ pub fn verify(
     let mut todo = ends.iter().peekable();
     reference::run(&graph, &input, |id, expected| {
         let Some((name, _)) = todo.next_if(|(_, end)| *end == id) else { return Ok(()) };
-        let found = values(&graph, id, &input, expected.values.len())?;
+        let part = graph.up_to(id)?;
+        let count = expected.values.len();
+        let native = native_values(&part, &input, count)?;
+        let found = tract_values(part, &input, count)?;
         let is_last = id == graph.output();
         let unit = if is_last { 1.0 } else { unit(&expected.values) };
         let file = case.and_then(|case| if is_last { logits(case, &found) } else { figures(case, name, &found) });
         let file = file.map(|difference| difference / unit);
         let float64 = difference(&found, expected) / unit;
+        let native = native.map(|native| difference(&native, expected) / unit);
         let Shape { height, width, channels } = expected.shape;
         let output = [channels, height, width];
-        stages.push(StageDifference { name: name.clone(), output, float64, file });
+        stages.push(StageDifference { name: name.clone(), output, float64, native, file });
         progress(stages.len(), ends.len());
         Ok::<(), Error>(())
     })?;
@@ -222,9 +240,9 @@ pub fn verify(
     };
     let float64 = summary(|stage| Some(stage.float64));
     let float64 = float64.unwrap_or(Summary { largest: 0.0, at: String::new(), first: None });
-    let file = summary(|stage| stage.file);
+    let (native, file) = (summary(|stage| stage.native), summary(|stage| stage.file));
     let (model, digest) = (definition.name().to_owned(), definition.digest());
-    Ok(Verification { model, digest, input: [height, width], tolerance, stages, float64, file })
+    Ok(Verification { model, digest, input: [height, width], tolerance, stages, float64, native, file })
 }
 
 /// The input of the seeded rule, whose elements are numbered in the order `[1, 3, height, width]`.
@@ -259,9 +277,21 @@ fn stage_ends(graph: &Graph) -> Vec<(String, NodeId)> {
     kept.map(|(_, end)| end).collect()
 }
 
-/// What tract computes for the node `id`: `[channels, height, width]`.
-fn values(graph: &Graph, id: NodeId, input: &Tensor, count: usize) -> Result<Vec<f32>, Error> {
-    let graph = graph.up_to(id).map_err(Error::Size)?;
+/// What the native engine computes: `[channels, height, width]`. Nothing where it cannot run the network.
+fn native_values(graph: &Graph, input: &Tensor, count: usize) -> Result<Option<Vec<f32>>, Error> {
+    match native::Plan::compile(graph, input.height(), input.width(), Isa::best()) {
+        Ok(plan) => {
+            let mut values = vec![0.0; count];
+            plan.classifier().infer(input, &mut values)?;
+            Ok(Some(values))
+        }
+        Err(plan::Error::Unsupported { .. }) => Ok(None),
+        Err(error) => Err(Error::Native(error)),
+    }
+}
+
+/// What tract computes: `[channels, height, width]`.
+fn tract_values(graph: Graph, input: &Tensor, count: usize) -> Result<Vec<f32>, Error> {
     let plan = Plan::compile(graph, input.height(), input.width())?;
     let mut values = vec![0.0; count];
     plan.classifier()?.infer(input, &mut values)?;

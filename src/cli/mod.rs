@@ -14,9 +14,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::classifier::{Model, Options};
+use crate::classifier::{Backend, Engine, Model, Options};
 use crate::config::{SIDES, parse_size, redact_words};
 use crate::exit::{Exit, chain};
+use crate::kernels::Isa;
 use crate::{capture, classifier, pipeline, preprocess, publish, weights};
 
 const EXAMPLES: &str = "\
@@ -85,11 +86,34 @@ struct ModelChoice {
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<[usize; 2]>,
+    /// What runs the network: auto, native or tract.
+    #[arg(long, value_name = "B", default_value = "auto", value_parser = backend)]
+    backend: Backend,
+    /// Instruction set of the native engine: auto, scalar, avx2, avx512 or neon.
+    #[arg(long, value_name = "I", default_value = "auto", value_parser = isa)]
+    isa: IsaChoice,
+}
+
+/// An instruction set, or the best there is.
+#[derive(Debug, Clone, Copy)]
+struct IsaChoice(Option<Isa>);
+
+fn backend(text: &str) -> Result<Backend, String> {
+    Backend::named(text).ok_or_else(|| "expected auto, native or tract".into())
+}
+
+fn isa(text: &str) -> Result<IsaChoice, String> {
+    match (text, Isa::named(text)) {
+        ("auto", _) => Ok(IsaChoice(None)),
+        (_, Some(isa)) => Ok(IsaChoice(Some(isa))),
+        _ => Err("expected auto, scalar, avx2, avx512 or neon".into()),
+    }
 }
 
 impl ModelChoice {
     fn load(&self) -> Result<Model, classifier::Error> {
-        Model::load(&self.model, &Options { labels: self.labels.clone(), size: self.size })
+        let engine = Engine { backend: self.backend, isa: self.isa.0 };
+        Model::load(&self.model, &Options { labels: self.labels.clone(), size: self.size, engine })
     }
 }
 

@@ -7,8 +7,9 @@ use clap::Args;
 
 use super::{ConfigFile, Error};
 use crate::capture::{self, Settings, Source};
-use crate::classifier::{Model, Options};
+use crate::classifier::{Backend, Engine, Model, Options};
 use crate::config::{self, Config, Flag, FlagValue, Loaded};
+use crate::kernels::Isa;
 use crate::pipeline::{self, Parts};
 use crate::publish::{Mqtt, Sink, Stdout};
 use crate::service::{self, StopSignals};
@@ -46,6 +47,12 @@ pub(super) struct Arguments {
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW")]
     size: Option<String>,
+    /// What runs the network: auto, native or tract.
+    #[arg(long, value_name = "B")]
+    backend: Option<String>,
+    /// Instruction set of the native engine: auto, scalar, avx2, avx512 or neon.
+    #[arg(long, value_name = "I")]
+    isa: Option<String>,
     /// End each stream after N results.
     #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one)]
     frames: Option<u64>,
@@ -74,7 +81,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
     let streams = streams.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let top = model.top as usize;
     let labels = Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from);
-    let model = Model::load(&model.name, &Options { labels, size: config::parse_size(&model.size) })?;
+    let backend = Backend::named(&inference.backend).unwrap_or_default();
+    let engine = Engine { backend, isa: Isa::named(&inference.isa) };
+    let model = Model::load(&model.name, &Options { labels, size: config::parse_size(&model.size), engine })?;
     if let Some(warning) = model.training().warning() {
         tracing::warn!(model = model.name(), "{warning}");
     }
@@ -92,6 +101,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
         version = env!("CARGO_PKG_VERSION"),
         gstreamer = capture::version(),
         model = model.name(),
+        engine = model.backend(),
         streams = streams.len(),
         workers = inference.workers,
         cores = ?inference.cores,
@@ -127,6 +137,8 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
         ("--model", "model.name", &arguments.model),
         ("--labels", "model.labels", &arguments.labels),
         ("--size", "model.size", &arguments.size),
+        ("--backend", "inference.backend", &arguments.backend),
+        ("--isa", "inference.isa", &arguments.isa),
     ] {
         if let Some(value) = value {
             set(name, key, FlagValue::Text(value.clone()));

@@ -105,6 +105,10 @@ section! {
 section! {
     /// `[inference]`: the threads that run the network.
     Inference {
+        /// What runs the network: `native`, `tract`, or `auto`: native, and tract where it must be.
+        backend: String = "auto", Kind::Choice(&["auto", "native", "tract"]);
+        /// Instruction set of the native engine; `auto`: the best that the processor has.
+        isa: String = "auto", Kind::Choice(&["auto", "scalar", "avx2", "avx512", "neon"]);
         /// Inference threads; the streams are dealt to them in turn.
         workers: u32 = 1_u32, Kind::Integer(1, 256);
         /// CPU cores the inference threads may use, dealt to them in turn; empty: any.

@@ -5,4 +5,5 @@ pub mod graph;
 pub mod import;
 pub mod onnx;
 mod op;
+pub mod plan;
 pub mod reference;

@@ -162,6 +162,12 @@ impl Program {
         self.weights.bytes()
     }
 
+    /// Number of values of the activations and the scratch.
+    #[must_use]
+    pub fn activations_length(&self) -> usize {
+        self.length + self.scratch
+    }
+
     /// Memory for one run at a time.
     #[must_use]
     pub fn activations(&self) -> Activations {

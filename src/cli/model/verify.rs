@@ -64,20 +64,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     } else {
         print(&show(&found))?
     }
-    let first = [Some(&found.float64), found.file.as_ref()].into_iter().flatten().find_map(|s| s.first.clone());
-    match first {
-        Some(first) => Err(Error::Differs { model: found.model, tolerance: found.tolerance, first }),
+    match found.first() {
+        Some(first) => {
+            let (model, first) = (found.model.clone(), first.to_owned());
+            Err(Error::Differs { model, tolerance: found.tolerance, first })
+        }
         None => Ok(()),
     }
 }
 
 fn show(found: &Verification) -> String {
-    let mut table = table(["Module", "Output", "From 64-bit", "From file"]);
+    let mut table = table(["Module", "Output", "tract - 64-bit", "native - 64-bit", "tract - file"]);
     for stage in &found.stages {
         let [channels, height, width] = stage.output;
-        let file = stage.file.map_or_else(|| "-".to_owned(), |difference| format!("{difference:.1e}"));
+        let show = |difference: Option<f64>| difference.map_or_else(|| "-".to_owned(), |found| format!("{found:.1e}"));
         let output = format!("{channels}x{height}x{width}");
-        table.add_row([stage.name.clone(), output, format!("{:.1e}", stage.float64), file]);
+        table.add_row([stage.name.clone(), output, show(Some(stage.float64)), show(stage.native), show(stage.file)]);
     }
     let summary = |what: &str, summary: &Summary| {
         let Summary { largest, at, first } = summary;
@@ -85,10 +87,12 @@ fn show(found: &Verification) -> String {
             None => "agrees".to_owned(),
             Some(first) => format!("DIFFERS from {first} on"),
         };
-        format!("\ntract and {what}: {verdict}, largest difference {largest:.1e} at {at}")
+        format!("\n{what}: {verdict}, largest difference {largest:.1e} at {at}")
     };
     let [height, width] = found.input;
-    let file = found.file.as_ref().map(|file| summary("the reference file", file)).unwrap_or_default();
-    let float64 = summary("64-bit floating point", &found.float64);
-    format!("{} at {height}x{width}, largest differences\n{table}\n{float64}{file}", found.model)
+    let file = found.file.as_ref().map(|file| summary("tract and the reference file", file)).unwrap_or_default();
+    let float64 = summary("tract and 64-bit floating point", &found.float64);
+    let native = found.native.as_ref();
+    let native = native.map(|native| summary("native and 64-bit floating point", native)).unwrap_or_default();
+    format!("{} at {height}x{width}, largest differences\n{table}\n{float64}{native}{file}", found.model)
 }

@@ -46,8 +46,9 @@ impl FusedPass {
         output: Map,
     ) -> Result<Self, PassError> {
         let Some(&input) = inputs.first() else { return Err(PassError("a convolution reads something")) };
-        // The map between is as the first convolution would write it; it lies in scratch.
-        first.check(inputs, &Map { height: input.height, width: input.width, ..output }, usize::MAX)?;
+        // The map between is as the first convolution would write it; it lies in scratch, behind all maps.
+        let between = Map { offset: length, height: input.height, width: input.width, ..output };
+        first.check(inputs, &between, usize::MAX)?;
         super::check_maps(inputs, &output, length)?;
         let size = [input.height, input.width];
         let regular = first.is_pointwise() && second.is_regular(size, [output.height, output.width]);

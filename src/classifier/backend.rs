@@ -1,0 +1,85 @@
+//! Which back end runs a network, and what it made of it.
+
+use super::{Classifier, Error, native, tract};
+use crate::engine::graph::Graph;
+use crate::engine::plan;
+use crate::kernels::Isa;
+
+/// A back end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backend {
+    /// The native one, and tract for networks that it does not know in full.
+    #[default]
+    Auto,
+    /// The engine of this program.
+    Native,
+    /// tract.
+    Tract,
+}
+
+impl Backend {
+    /// The one called `name`: `auto`, `native` or `tract`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "native" => Some(Self::Native),
+            "tract" => Some(Self::Tract),
+            _ => None,
+        }
+    }
+}
+
+/// A back end with the instruction set that it is to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Engine {
+    /// The back end.
+    pub backend: Backend,
+    /// The instruction set of the native engine; nothing: the best that the processor has.
+    pub isa: Option<Isa>,
+}
+
+/// A network that is ready to run.
+#[derive(Debug)]
+pub(super) enum Compiled {
+    Native(native::Plan),
+    Tract(tract::Plan),
+}
+
+impl Compiled {
+    /// Compiles `graph` for inputs of `height × width` pixels. `name` is for the log.
+    ///
+    /// # Errors
+    /// The graph cannot have that size, or the back end asked for cannot run it.
+    pub(super) fn new(graph: Graph, [height, width]: [usize; 2], engine: Engine, name: &str) -> Result<Self, Error> {
+        if engine.backend != Backend::Tract {
+            let isa = engine.isa.unwrap_or_else(Isa::best);
+            match native::Plan::compile(&graph, height, width, isa) {
+                Ok(plan) => return Ok(Self::Native(plan)),
+                Err(plan::Error::Unsupported { node, what }) if engine.backend == Backend::Auto => {
+                    tracing::warn!(
+                        model = name,
+                        "runs on tract: `{node}`: {what} is not supported by the native engine"
+                    );
+                }
+                Err(error) => return Err(Error::Native(error)),
+            }
+        }
+        Ok(Self::Tract(tract::Plan::compile(graph, height, width)?))
+    }
+
+    pub(super) fn classifier(&self) -> Result<Box<dyn Classifier>, Error> {
+        Ok(match self {
+            Self::Native(plan) => Box::new(plan.classifier()),
+            Self::Tract(plan) => Box::new(plan.classifier()?),
+        })
+    }
+
+    /// `native/avx2` or `tract`, say.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Native(plan) => format!("native/{}", plan.isa()),
+            Self::Tract(_) => "tract".to_owned(),
+        }
+    }
+}

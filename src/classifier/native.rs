@@ -1,0 +1,66 @@
+//! The native back end: a plan of the engine, and memory for each thread that runs it.
+
+use std::sync::Arc;
+
+use super::{Classifier, Error};
+use crate::engine::graph::Graph;
+use crate::engine::plan;
+use crate::kernels::Isa;
+use crate::kernels::memory::Activations;
+use crate::tensor::Tensor;
+
+/// A compiled network for one input size. Clones share the weights.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    plan: Arc<plan::Plan>,
+}
+
+impl Plan {
+    /// Compiles `graph` for inputs of `height × width` pixels and an instruction set.
+    ///
+    /// # Errors
+    /// [`plan::Error`]: the engine has no pass for a part of the graph, the graph cannot have that size, or
+    /// the processor does not have the instruction set.
+    pub fn compile(graph: &Graph, height: usize, width: usize, isa: Isa) -> Result<Self, plan::Error> {
+        Ok(Self { plan: Arc::new(plan::Plan::new(graph, height, width, isa)?) })
+    }
+
+    /// The instruction set.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.plan.isa()
+    }
+
+    /// The passes.
+    #[must_use]
+    pub fn plan(&self) -> &plan::Plan {
+        &self.plan
+    }
+
+    /// A classifier for one thread.
+    #[must_use]
+    pub fn classifier(&self) -> NativeClassifier {
+        NativeClassifier { activations: self.plan.activations(), plan: Arc::clone(&self.plan) }
+    }
+}
+
+/// Runs a [`Plan`]. Nothing is allocated from frame to frame.
+#[derive(Debug)]
+pub struct NativeClassifier {
+    plan: Arc<plan::Plan>,
+    activations: Activations,
+}
+
+impl Classifier for NativeClassifier {
+    fn infer(&mut self, input: &Tensor, logits: &mut [f32]) -> Result<(), Error> {
+        let (expected, found) = (self.plan.input(), [input.height(), input.width(), input.channels()]);
+        if found != expected {
+            return Err(Error::Input { expected, found });
+        }
+        if logits.len() != self.plan.outputs() {
+            return Err(Error::Logits { expected: self.plan.outputs(), found: logits.len() });
+        }
+        self.plan.run(&mut self.activations, input.data(), logits);
+        Ok(())
+    }
+}

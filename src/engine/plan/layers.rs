@@ -1,0 +1,199 @@
+//! The nodes of a graph as layers: what reads which maps and writes which one.
+
+use super::super::graph::{Activation, Graph, Op, Shape};
+use super::{Error, clamp, fuses};
+
+/// A map: its shape, and how many values lie between its pixels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Buffer {
+    pub(super) shape: Shape,
+    /// Whether it is the network's input, whose pixels are not padded.
+    pub(super) is_input: bool,
+}
+
+/// What a layer does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Work {
+    /// What its node says.
+    Node,
+    /// The pointwise convolution of another node, and the depthwise one of its own.
+    Fused {
+        /// Position of the pointwise node.
+        pointwise: usize,
+    },
+    /// The activation of its node, which the pass of the node does not do.
+    Activation(Activation),
+    /// Puts maps beside each other.
+    Copy,
+}
+
+/// Something that reads maps and writes one.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    /// Name of the node.
+    pub(super) name: String,
+    /// Position of the node.
+    pub(super) node: usize,
+    pub(super) work: Work,
+    /// Numbers of the maps that it reads.
+    pub(super) inputs: Vec<usize>,
+    /// Number of the map that it writes.
+    pub(super) output: usize,
+}
+
+/// All layers, in an order in which they can run.
+#[derive(Debug)]
+pub(super) struct Layers {
+    pub(super) layers: Vec<Layer>,
+    pub(super) buffers: Vec<Buffer>,
+    /// Number of the map of the input.
+    pub(super) input: usize,
+    /// Number of the map of the output.
+    pub(super) output: usize,
+}
+
+impl Layers {
+    /// The layers of `graph`, whose nodes have these shapes.
+    pub(super) fn new(graph: &Graph, shapes: &[Shape]) -> Result<Self, Error> {
+        let nodes = graph.nodes();
+        let (used, readers) = readers(graph);
+        let mut layers = Self { layers: Vec::new(), buffers: Vec::new(), input: 0, output: 0 };
+        // The maps that hold the value of every node, channels beside each other.
+        let mut values: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
+        for (index, node) in nodes.iter().enumerate() {
+            let read: Vec<usize> = node.inputs.iter().flat_map(|input| values[input.index()].clone()).collect();
+            let unsupported = |what| Error::Unsupported { node: node.name.clone(), what };
+            let value = match &node.op {
+                _ if !used[index] => vec![],
+                Op::Input { .. } => {
+                    layers.input = layers.buffer(shapes[index], true);
+                    vec![layers.input]
+                }
+                Op::Concat => read,
+                Op::Softmax => return Err(unsupported("softmax before the end")),
+                Op::Conv(conv) if conv.groups > 1 && !conv.is_depthwise() => {
+                    return Err(unsupported("convolution in groups"));
+                }
+                Op::Conv(conv) => {
+                    // A depthwise convolution takes the pointwise one before it along.
+                    let before = node.inputs.first().map(|input| input.index()).filter(|_| conv.is_depthwise());
+                    let pointwise = before.filter(|before| readers[*before] == 1).filter(|&before| {
+                        matches!(&nodes[before].op, Op::Conv(first)
+                            if first.groups == 1 && fuses(first, conv, shapes[before], shapes[index]))
+                    });
+                    // The other way round: this one will be taken along.
+                    let follower = (readers[index] == 1 && conv.groups == 1).then(|| follower(graph, index)).flatten();
+                    let is_taken = follower.is_some_and(|after| {
+                        matches!(&nodes[after].op, Op::Conv(second)
+                            if second.is_depthwise() && fuses(conv, second, shapes[index], shapes[after]))
+                    });
+                    match pointwise {
+                        _ if is_taken => read,
+                        Some(pointwise) => {
+                            let work = Work::Fused { pointwise };
+                            layers.layer(graph, index, work, read, shapes[index], conv.activation)
+                        }
+                        None if conv.is_depthwise() && conv.groups > 1 => {
+                            let read = layers.joined(graph, index, read, shapes);
+                            layers.layer(graph, index, Work::Node, read, shapes[index], conv.activation)
+                        }
+                        None => layers.layer(graph, index, Work::Node, read, shapes[index], conv.activation),
+                    }
+                }
+                Op::Linear(_) => layers.layer(graph, index, Work::Node, read, shapes[index], Activation::None),
+                Op::Add => {
+                    let mut operands = Vec::new();
+                    for input in &node.inputs {
+                        let value = values[input.index()].clone();
+                        operands.extend(layers.joined(graph, input.index(), value, shapes));
+                    }
+                    layers.layer(graph, index, Work::Node, operands, shapes[index], Activation::None)
+                }
+                Op::MaxPool(_) | Op::AvgPool { .. } | Op::GlobalAverage | Op::Affine(_) | Op::Activation(_) => {
+                    let read = match node.inputs.first() {
+                        Some(input) => layers.joined(graph, input.index(), read, shapes),
+                        None => read,
+                    };
+                    layers.layer(graph, index, Work::Node, read, shapes[index], Activation::None)
+                }
+            };
+            values.push(value);
+        }
+        let end = graph.output().index();
+        let output = layers.joined(graph, end, values[end].clone(), shapes);
+        layers.output = output.first().copied().unwrap_or(layers.input);
+        Ok(layers)
+    }
+
+    fn buffer(&mut self, shape: Shape, is_input: bool) -> usize {
+        self.buffers.push(Buffer { shape, is_input });
+        self.buffers.len() - 1
+    }
+
+    /// Adds the layer of node `index`, with a layer for its activation if passes do not do it.
+    fn layer(
+        &mut self,
+        graph: &Graph,
+        index: usize,
+        work: Work,
+        inputs: Vec<usize>,
+        shape: Shape,
+        activation: Activation,
+    ) -> Vec<usize> {
+        let mut output = self.buffer(shape, false);
+        self.push(graph, index, work, inputs, output);
+        if clamp(activation).is_none() {
+            let before = output;
+            output = self.buffer(shape, false);
+            self.push(graph, index, Work::Activation(activation), vec![before], output);
+        }
+        vec![output]
+    }
+
+    fn push(&mut self, graph: &Graph, node: usize, work: Work, inputs: Vec<usize>, output: usize) {
+        let name = graph.nodes()[node].name.clone();
+        self.layers.push(Layer { name, node, work, inputs, output });
+    }
+
+    /// The value of node `index` in one map with padded pixels, copied there if it is not.
+    fn joined(&mut self, graph: &Graph, index: usize, value: Vec<usize>, shapes: &[Shape]) -> Vec<usize> {
+        match value[..] {
+            [only] if !self.buffers[only].is_input => value,
+            _ => {
+                let channels = value.iter().map(|map| self.buffers[*map].shape.channels).sum();
+                let output = self.buffer(Shape { channels, ..shapes_of(self, &value, shapes[index]) }, false);
+                self.push(graph, index, Work::Copy, value, output);
+                vec![output]
+            }
+        }
+    }
+}
+
+/// The size of the maps of a value.
+fn shapes_of(layers: &Layers, value: &[usize], otherwise: Shape) -> Shape {
+    value.first().map_or(otherwise, |map| layers.buffers[*map].shape)
+}
+
+/// The one node that reads node `index`.
+fn follower(graph: &Graph, index: usize) -> Option<usize> {
+    graph.nodes().iter().position(|node| node.inputs.iter().any(|input| input.index() == index))
+}
+
+/// For every node, whether the output needs it, and how often it is read, the end of the network included.
+fn readers(graph: &Graph) -> (Vec<bool>, Vec<usize>) {
+    let nodes = graph.nodes();
+    let (mut used, mut readers) = (vec![false; nodes.len()], vec![0; nodes.len()]);
+    used[graph.output().index()] = true;
+    readers[graph.output().index()] = 1;
+    for index in (0..nodes.len()).rev() {
+        if used[index] {
+            for input in &nodes[index].inputs {
+                used[input.index()] = true;
+                readers[input.index()] += 1;
+            }
+        }
+    }
+    // The input is there in any case.
+    used[graph.input().index()] = true;
+    (used, readers)
+}

@@ -1,0 +1,295 @@
+//! From a graph to a program for one instruction set and one input size.
+//!
+//! Nodes become layers (`layers`): concatenations disappear into lists of what is read, a pointwise
+//! convolution and the depthwise one behind it become one. Every layer's output gets a place in memory for as
+//! long as it is read (`place`); then the layers become the passes of a program.
+
+mod layers;
+mod place;
+
+use super::graph::{self, Activation, Conv, Graph, Op, Shape};
+use crate::exit::Exit;
+use crate::kernels::memory::Activations;
+use crate::kernels::pass::{Affine, Clamp, Convolution, Depthwise, Function, Map, PassError, Pool, Reduce};
+use crate::kernels::program::{Builder, Program, Summary};
+use crate::kernels::{Isa, Kernels};
+use layers::{Layer, Layers, Work};
+
+/// Why there is no program for a graph.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The graph cannot have the size asked for.
+    #[error("the network cannot have this input size")]
+    Graph(#[from] graph::Error),
+    /// The processor does not have the instruction set.
+    #[error("this processor does not have {isa}")]
+    Isa {
+        /// The instruction set.
+        isa: Isa,
+    },
+    /// The engine has no pass for a node.
+    #[error("`{node}`: {what} is not supported")]
+    Unsupported {
+        /// Name of the node.
+        node: String,
+        /// What it does.
+        what: &'static str,
+    },
+    /// The maps do not fit into memory.
+    #[error("`{node}` does not fit into memory")]
+    TooLarge {
+        /// Name of the node.
+        node: String,
+    },
+    /// A pass does not fit; a fault of the plan.
+    #[error("`{node}` cannot be planned")]
+    Pass {
+        /// Name of the node.
+        node: String,
+        /// Why.
+        #[source]
+        source: PassError,
+    },
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Graph(error) => error.exit(),
+            Self::Isa { .. } => Exit::Unavailable,
+            Self::Unsupported { .. } | Self::TooLarge { .. } => Exit::Data,
+            Self::Pass { .. } => Exit::Internal,
+        }
+    }
+}
+
+/// A program with where its input and its output are.
+#[derive(Debug)]
+pub struct Plan {
+    program: Program,
+    input: Map,
+    output: Map,
+    steps: Vec<Step>,
+    activation_bytes: usize,
+}
+
+/// One pass, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Name of the node whose output it makes.
+    pub node: String,
+    /// The algorithm.
+    pub algorithm: &'static str,
+    /// Rows, columns and channels of the output.
+    pub output: [usize; 3],
+    /// Multiply-accumulates executed, padding included.
+    pub macs: u64,
+    /// Bytes of the maps read.
+    pub read: usize,
+    /// Bytes of the map written.
+    pub written: usize,
+    /// Where the output is, in bytes from the beginning of the activations.
+    pub offset: usize,
+}
+
+impl Plan {
+    /// The program of `graph` for inputs of `height × width` pixels.
+    ///
+    /// # Errors
+    /// Any of [`Error`].
+    pub fn new(graph: &Graph, height: usize, width: usize, isa: Isa) -> Result<Self, Error> {
+        let kernels = Kernels::of(isa).ok_or(Error::Isa { isa })?;
+        let shapes = graph.shapes(height, width)?;
+        let layers = Layers::new(graph, &shapes)?;
+        let (maps, length) = place::place(&layers)?;
+        let mut builder = Builder::new(kernels, length);
+        for layer in &layers.layers {
+            let inputs: Vec<Map> = layer.inputs.iter().map(|input| maps[*input]).collect();
+            emit(&mut builder, graph, layer, &inputs, maps[layer.output])
+                .map_err(|source| Error::Pass { node: layer.name.clone(), source })?;
+        }
+        let program = builder.finish();
+        let bytes = |map: &Map| map.pixels() * map.stride * size_of::<f32>();
+        let step = |(layer, Summary { algorithm, macs }): (&Layer, Summary)| {
+            let map = maps[layer.output];
+            Step {
+                node: layer.name.clone(),
+                algorithm,
+                output: [map.height, map.width, map.channels],
+                macs,
+                read: layer.inputs.iter().map(|input| bytes(&maps[*input])).sum(),
+                written: bytes(&map),
+                offset: map.offset * size_of::<f32>(),
+            }
+        };
+        let steps = layers.layers.iter().zip(program.summaries()).map(step).collect();
+        let (input, output) = (maps[layers.input], maps[layers.output]);
+        let activation_bytes = program.activations_length() * size_of::<f32>();
+        Ok(Self { program, input, output, steps, activation_bytes })
+    }
+
+    /// The instruction set.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.program.kernels().isa()
+    }
+
+    /// The passes in order.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Bytes of packed weights.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        self.program.weight_bytes()
+    }
+
+    /// Bytes of maps and scratch.
+    #[must_use]
+    pub fn activation_bytes(&self) -> usize {
+        self.activation_bytes
+    }
+
+    /// Rows, columns and channels of the input.
+    #[must_use]
+    pub fn input(&self) -> [usize; 3] {
+        [self.input.height, self.input.width, self.input.channels]
+    }
+
+    /// Number of values of the output.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.output.pixels() * self.output.channels
+    }
+
+    /// Memory for one run at a time.
+    #[must_use]
+    pub fn activations(&self) -> Activations {
+        self.program.activations()
+    }
+
+    /// Runs the network on `input`, `[height, width, channels]`, and writes the values of its output, in the
+    /// order `[channels, height, width]`. Lengths are those of the plan: what is too long is left alone, and
+    /// what is too short leaves the rest as it was.
+    pub fn run(&self, activations: &mut Activations, input: &[f32], output: &mut [f32]) {
+        let start = self.input.offset;
+        for (to, from) in
+            activations.values()[start..].iter_mut().zip(input.iter().take(self.input.pixels() * self.input.channels))
+        {
+            *to = *from;
+        }
+        self.program.run(activations);
+        let values = activations.values();
+        let pixels = self.output.pixels();
+        for (index, to) in output.iter_mut().enumerate().take(self.outputs()) {
+            let (channel, pixel) = (index / pixels, index % pixels);
+            *to = values[self.output.offset + pixel * self.output.stride + channel];
+        }
+    }
+}
+
+/// What a clamping activation leaves; nothing for one that does not clamp.
+fn clamp(activation: Activation) -> Option<Clamp> {
+    match activation {
+        Activation::None => Some(Clamp::NONE),
+        Activation::Relu => Some(Clamp::RELU),
+        Activation::Relu6 => Some(Clamp::RELU6),
+        Activation::HardSigmoid | Activation::HardSwish | Activation::Sigmoid | Activation::Silu => None,
+    }
+}
+
+fn function(activation: Activation) -> Function {
+    match activation {
+        Activation::HardSigmoid => Function::HardSigmoid,
+        Activation::HardSwish => Function::HardSwish,
+        Activation::Sigmoid => Function::Sigmoid,
+        Activation::Silu => Function::Silu,
+        clamping => Function::Clamp(clamp(clamping).unwrap_or(Clamp::NONE)),
+    }
+}
+
+fn convolution(conv: &Conv) -> Convolution<'_> {
+    Convolution {
+        kernel: conv.window.kernel,
+        stride: conv.window.stride,
+        top: conv.window.padding.top,
+        left: conv.window.padding.left,
+        weight: &conv.weight,
+        bias: &conv.bias,
+        clamp: clamp(conv.activation).unwrap_or(Clamp::NONE),
+    }
+}
+
+fn depthwise(conv: &Conv) -> Depthwise<'_> {
+    let Convolution { kernel, stride, top, left, weight, bias, clamp } = convolution(conv);
+    Depthwise { kernel, stride, top, left, weight, bias, clamp }
+}
+
+/// Whether a convolution and the depthwise one behind it can be one pass.
+fn fuses(first: &Conv, second: &Conv, between: Shape, after: Shape) -> bool {
+    clamp(first.activation).is_some()
+        && Builder::fuses(
+            &convolution(first),
+            &depthwise(second),
+            [between.height, between.width],
+            [after.height, after.width],
+        )
+}
+
+/// Makes the passes of a layer.
+fn emit(builder: &mut Builder, graph: &Graph, layer: &Layer, inputs: &[Map], output: Map) -> Result<(), PassError> {
+    let op = |index: usize| &graph.nodes()[index].op;
+    let (&first, node) = (inputs.first().unwrap_or(&output), layer.node);
+    match (layer.work, op(node)) {
+        (Work::Copy, _) => builder.copy(inputs, output),
+        (Work::Activation(activation), _) => {
+            builder.affine(first, &Affine { scale: None, shift: None, function: function(activation) }, output)
+        }
+        (Work::Fused { pointwise }, Op::Conv(second)) => match op(pointwise) {
+            Op::Conv(pointwise) => builder.fused(inputs, &convolution(pointwise), &depthwise(second), output),
+            _ => builder.depthwise(first, &depthwise(second), output),
+        },
+        (_, Op::Conv(conv)) if conv.groups > 1 => builder.depthwise(first, &depthwise(conv), output),
+        (_, Op::Conv(conv)) => builder.convolution(inputs, &convolution(conv), output),
+        (_, Op::Linear(linear)) => {
+            let layer = Convolution {
+                kernel: [1, 1],
+                stride: [1, 1],
+                top: 0,
+                left: 0,
+                weight: &linear.weight,
+                bias: &linear.bias,
+                clamp: Clamp::NONE,
+            };
+            builder.convolution(inputs, &layer, output)
+        }
+        (_, Op::MaxPool(window)) => builder.pool(first, pool(window, Reduce::Max), output),
+        (_, Op::AvgPool { pool: window, count_include_pad }) => {
+            let reduce = if *count_include_pad { Reduce::MeanWithPadding } else { Reduce::Mean };
+            builder.pool(first, pool(window, reduce), output)
+        }
+        (_, Op::GlobalAverage) => builder.average(first, output),
+        (_, Op::Add) => match inputs {
+            &[a, b] => builder.add([a, b], Clamp::NONE, output),
+            // Both operands are the same map.
+            _ => builder.add([first, first], Clamp::NONE, output),
+        },
+        (_, Op::Affine(affine)) => {
+            let (scale, shift) = (Some(&*affine.scale), Some(&*affine.shift));
+            builder.affine(first, &Affine { scale, shift, function: function(affine.activation) }, output)
+        }
+        (_, Op::Activation(activation)) => {
+            builder.affine(first, &Affine { scale: None, shift: None, function: function(*activation) }, output)
+        }
+        (_, Op::Input { .. } | Op::Concat | Op::Softmax) => builder.copy(inputs, output),
+    }
+}
+
+fn pool(window: &graph::Window, reduce: Reduce) -> Pool {
+    let graph::Window { kernel, stride, padding } = *window;
+    Pool { kernel, stride, top: padding.top, left: padding.left, reduce }
+}

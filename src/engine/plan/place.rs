@@ -1,0 +1,55 @@
+//! Where every map lies: the same memory serves maps that are not needed at the same time.
+
+use super::Error;
+use super::layers::{Buffer, Layers};
+use crate::kernels::memory::LINE;
+use crate::kernels::pass::Map;
+
+/// The maps of all buffers, and how many values they take together.
+///
+/// A map is kept from the layer that writes it to the last one that reads it. Each is put into the first gap
+/// that is long enough.
+pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
+    let count = layers.layers.len();
+    let mut last_read = vec![0; layers.buffers.len()];
+    for (index, layer) in layers.layers.iter().enumerate() {
+        for &input in &layer.inputs {
+            last_read[input] = index;
+        }
+    }
+    last_read[layers.output] = count;
+    let mut maps: Vec<Option<Map>> = vec![None; layers.buffers.len()];
+    // What is taken, in the order of memory: start, end, number of the buffer.
+    let mut taken: Vec<(usize, usize, usize)> = Vec::new();
+    let mut length = 0;
+    let mut put = |number: usize, name: &str, taken: &mut Vec<(usize, usize, usize)>| {
+        let too_large = || Error::TooLarge { node: name.to_owned() };
+        let map = map(&layers.buffers[number]);
+        let size = map.length().and_then(|length| length.checked_next_multiple_of(LINE)).ok_or_else(too_large)?;
+        let (mut start, mut position) = (0, 0);
+        for (index, (begin, end, _)) in taken.iter().enumerate() {
+            if begin - start >= size {
+                break;
+            }
+            (start, position) = (*end, index + 1);
+        }
+        let end = start.checked_add(size).filter(|end| *end <= isize::MAX as usize / 16).ok_or_else(too_large)?;
+        taken.insert(position, (start, end, number));
+        length = length.max(end);
+        Ok::<Map, Error>(Map { offset: start, ..map })
+    };
+    maps[layers.input] = Some(put(layers.input, "input", &mut taken)?);
+    for (index, layer) in layers.layers.iter().enumerate() {
+        maps[layer.output] = Some(put(layer.output, &layer.name, &mut taken)?);
+        taken.retain(|(_, _, number)| last_read[*number] > index);
+    }
+    let whole = maps.into_iter().map(|map| map.unwrap_or(Map::padded(0, 1, 1, 1))).collect();
+    Ok((whole, length))
+}
+
+/// The map of a buffer, at no particular place.
+fn map(buffer: &Buffer) -> Map {
+    let Buffer { shape, is_input } = buffer;
+    let map = Map::padded(0, shape.height, shape.width, shape.channels);
+    if *is_input { Map { stride: shape.channels, ..map } } else { map }
+}

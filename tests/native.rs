@@ -1,0 +1,213 @@
+//! The native engine against the same networks in 64-bit floating point, on every instruction set that this
+//! processor has, and against tract.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::borrow::Cow;
+
+use common::{data, run};
+use hardnetd::classifier::tract;
+use hardnetd::classifier::{Classifier, native};
+use hardnetd::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, Window};
+use hardnetd::engine::plan::{Error, Plan};
+use hardnetd::engine::reference;
+use hardnetd::hardnet::{self, ARCHITECTURES, Architecture, Block};
+use hardnetd::kernels::Isa;
+use hardnetd::tensor::Tensor;
+use hardnetd::weights::seeded;
+
+/// Largest difference of a logit; their standard deviation is about 3.
+const TOLERANCE: f64 = 1e-4;
+
+/// The seeded input.
+fn input(height: usize, width: usize) -> Tensor {
+    let mut tensor = Tensor::zeros(height, width, 3);
+    for (index, value) in tensor.data_mut().iter_mut().enumerate() {
+        let (pixel, channel) = (index / 3, index % 3);
+        *value = seeded::input(channel * height * width + pixel);
+    }
+    tensor
+}
+
+fn seeded_graph(architecture: &Architecture, classes: usize) -> Graph {
+    let state = hardnet::seeded(architecture, classes).unwrap();
+    hardnet::build(architecture, classes, &state).unwrap()
+}
+
+fn isas() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.is_available())
+}
+
+/// The output in 64-bit floating point.
+fn expected(graph: &Graph, input: &Tensor) -> Vec<f64> {
+    let mut values = Vec::new();
+    reference::run::<graph::Error>(graph, input, |id, map| {
+        if id == graph.output() {
+            values.clone_from(&map.values);
+        }
+        Ok(())
+    })
+    .unwrap();
+    values
+}
+
+/// Compares, with memory that holds numbers that are none before.
+fn check(graph: &Graph, height: usize, width: usize, name: &str) {
+    let input = input(height, width);
+    let expected = expected(graph, &input);
+    for isa in isas() {
+        let plan = Plan::new(graph, height, width, isa).unwrap();
+        let mut found = vec![f32::NAN; plan.outputs()];
+        let mut activations = plan.activations();
+        activations.values().fill(f32::NAN);
+        plan.run(&mut activations, input.data(), &mut found);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            let difference = (f64::from(*found) - expected).abs();
+            assert!(difference <= TOLERANCE, "{name} {isa} {height}x{width}: {found} instead of {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_family_computes_what_it_should_at_odd_sizes() {
+    for architecture in &ARCHITECTURES {
+        let graph = seeded_graph(architecture, 10);
+        check(&graph, 64, 64, &architecture.name);
+        check(&graph, 33, 47, &architecture.name);
+    }
+}
+
+/// A number from 0 to `below - 1`, the same in every run.
+fn random(name: &str, index: usize, below: usize) -> usize {
+    (seeded::uniform(name, index) * below as f64) as usize
+}
+
+/// A small table, the same in every run.
+fn table(index: usize) -> Architecture {
+    let pick = |what: &str, below: usize| random(what, index, below);
+    let block = |number: usize| Block {
+        growth: 3 + random("growth", index * 8 + number, 14),
+        layers: 1 + random("layers", index * 8 + number, 9),
+        transition: 4 + random("transition", index * 8 + number, 40),
+        downsample: random("downsample", index * 8 + number, 2) == 1,
+    };
+    Architecture {
+        name: Cow::Owned(format!("table-{index}")),
+        stem: [2 + pick("first", 20), 2 + pick("second", 30)],
+        second_kernel: 1 + 2 * pick("kernel", 3),
+        multiplier: 1.2 + pick("multiplier", 9) as f64 / 10.0,
+        depthwise: pick("depthwise", 2) == 1,
+        dropout_after: None,
+        blocks: (0..1 + pick("blocks", 3)).map(block).collect(),
+    }
+}
+
+#[test]
+fn two_hundred_random_tables_agree_with_tract() {
+    for index in 0..200 {
+        let architecture = table(index);
+        assert_eq!(architecture.problems(), Vec::<String>::new());
+        let classes = 1 + random("classes", index, 20);
+        let graph = seeded_graph(&architecture, classes);
+        let size = |what| 32 + random(what, index, 25);
+        let (height, width) = (size("height"), size("width"));
+        let input = input(height, width);
+        let mut expected = vec![f32::NAN; classes];
+        let plan = tract::Plan::compile(graph.clone(), height, width).unwrap();
+        plan.classifier().unwrap().infer(&input, &mut expected).unwrap();
+        for isa in isas() {
+            let mut found = vec![f32::NAN; classes];
+            let plan = native::Plan::compile(&graph, height, width, isa).unwrap();
+            plan.classifier().infer(&input, &mut found).unwrap();
+            for (found, expected) in found.iter().zip(&expected) {
+                let near = (f64::from(*found) - f64::from(*expected)).abs() <= TOLERANCE;
+                assert!(near, "{architecture:?} {isa} {height}x{width}: {found} instead of {expected}");
+            }
+        }
+    }
+}
+
+fn conv(read: usize, write: usize, window: Window, groups: usize, activation: Activation) -> Conv {
+    let count = read / groups * write * window.kernel[0] * window.kernel[1];
+    let value = |name: &str, index: usize| (seeded::uniform(name, index) - 0.5) as f32;
+    Conv {
+        in_channels: read,
+        out_channels: write,
+        window,
+        groups,
+        weight: (0..count).map(|index| value("weight", index)).collect(),
+        bias: (0..write).map(|index| value("bias", index)).collect(),
+        activation,
+    }
+}
+
+/// One of every operator that the engine knows, on values that are joined, shared and reused.
+#[test]
+fn every_operator_computes_what_it_should() {
+    let mut builder = Builder::new();
+    let image = builder.input("image", 3).unwrap();
+    let wide = builder.conv("wide", image, conv(3, 12, Window::square(7, 2, 3), 1, Activation::Silu)).unwrap();
+    let plain = builder.conv("plain", wide, conv(12, 12, Window::square(5, 1, 2), 12, Activation::HardSwish)).unwrap();
+    let both = builder.concat("both", &[wide, plain]).unwrap();
+    let pooled = builder.max_pool("max", both, Window::square(3, 2, 1)).unwrap();
+    let mean = builder.avg_pool("mean", pooled, Window::square(3, 1, 1), true).unwrap();
+    let other = builder.avg_pool("other", pooled, Window::square(3, 1, 1), false).unwrap();
+    let sum = builder.add("sum", mean, other).unwrap();
+    let relu = builder.activation("relu", sum, Activation::Relu).unwrap();
+    let point = builder.conv("point", relu, conv(24, 19, Window::square(1, 1, 0), 1, Activation::Relu6)).unwrap();
+    let deep = builder.conv("deep", point, conv(19, 19, Window::square(3, 2, 1), 19, Activation::None)).unwrap();
+    let shared = builder.conv("shared", relu, conv(24, 7, Window::square(1, 1, 0), 1, Activation::Relu)).unwrap();
+    let again = builder.conv("again", shared, conv(7, 7, Window::square(3, 1, 1), 7, Activation::Sigmoid)).unwrap();
+    let twice = builder.concat("twice", &[shared, again]).unwrap();
+    let twice = builder.conv("last", twice, conv(14, 19, Window::square(3, 2, 1), 1, Activation::HardSigmoid)).unwrap();
+    let end = builder.concat("end", &[deep, twice]).unwrap();
+    let flat = builder.global_average("average", end).unwrap();
+    let weight = (0..38 * 5).map(|index| (seeded::uniform("linear", index) - 0.5) as f32).collect();
+    let linear = Linear { in_channels: 38, out_channels: 5, weight, bias: vec![0.25; 5].into() };
+    let scores = builder.linear("linear", flat, linear).unwrap();
+    let graph = builder.finish(scores).unwrap();
+    for (height, width) in [(32, 32), (41, 67)] {
+        check(&graph, height, width, "everything");
+    }
+}
+
+#[test]
+fn what_the_engine_does_not_know_is_named() {
+    let mut builder = Builder::new();
+    let image = builder.input("image", 4).unwrap();
+    let grouped = builder.conv("grouped", image, conv(4, 6, Window::square(3, 1, 1), 2, Activation::None)).unwrap();
+    let graph = builder.finish(grouped).unwrap();
+    let error = Plan::new(&graph, 8, 8, Isa::Scalar).unwrap_err();
+    assert!(matches!(&error, Error::Unsupported { node, .. } if node == "grouped"), "{error}");
+    assert!(matches!(Plan::new(&graph, usize::MAX, 8, Isa::Scalar), Err(Error::Graph(_))));
+    let other = Isa::ALL.into_iter().find(|isa| !isa.is_available()).unwrap();
+    assert!(matches!(Plan::new(&graph, 8, 8, other), Err(Error::Isa { .. })));
+}
+
+#[test]
+fn the_back_end_can_be_chosen() {
+    let photo = data("photos/coffee.jpg");
+    let photo = photo.to_str().unwrap();
+    let top = |arguments: &[&str]| {
+        let outcome = run([&["classify", "--json", photo], arguments].concat());
+        assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+        let pictures: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        pictures[0]["top"].as_array().unwrap().clone()
+    };
+    let tract = top(&["--backend", "tract"]);
+    for arguments in [vec![], vec!["--backend", "native"], vec!["--isa", "scalar"]] {
+        for (found, expected) in top(&arguments).iter().zip(&tract) {
+            assert_eq!(found["index"], expected["index"]);
+            let difference = found["score"].as_f64().unwrap() - expected["score"].as_f64().unwrap();
+            assert!(difference.abs() < 1e-5, "{arguments:?}: {found} instead of {expected}");
+        }
+    }
+    let source = "test:ball?frames=1&live=false";
+    assert_eq!(run(["run", "--backend", "native", "--isa", "scalar", "--source", source]).records().len(), 1);
+    assert_eq!(run(["run", "--backend", "cuda"]).code(), 78);
+    assert_eq!(run(["classify", "--isa", "sse9", photo]).code(), 64);
+    let missing = Isa::ALL.into_iter().find(|isa| !isa.is_available()).unwrap();
+    assert_eq!(run(["classify", "--isa", missing.name(), photo]).code(), 69);
+}
