@@ -4,8 +4,8 @@
 //! This room knows nothing of networks. All unsafe code of the engine is here: a pass is checked when it
 //! is made (its maps lie in memory, its weights have the right length), so running it is safe.
 //!
-//! Maps are NHWC. Every pixel of a map is padded to a multiple of [`UNIT`] channels, and kernels compute
-//! whole units: what lies in the padding has no meaning and is never read as a channel.
+//! Maps are NHWC. Every pixel of a map is padded to a multiple of [`UNIT`] channels, of which kernels compute
+//! as many as they have lanes: what lies in the padding has no meaning and is never read as a channel.
 
 mod avx2;
 mod avx512;
@@ -14,6 +14,8 @@ mod neon;
 pub mod pass;
 pub mod program;
 mod scalar;
+#[cfg(test)]
+mod tests;
 mod tile;
 mod vector;
 
@@ -93,11 +95,11 @@ type DepthwiseRow = unsafe fn(&Depthwise);
 pub struct Kernels {
     /// The instruction set.
     isa: Isa,
-    /// Product kernels: `gemm[units - 1][rows - 1]`, for as many rows as a tile may have.
+    /// Channels of the narrowest kernels, of which a unit is a multiple; all others compute several such steps.
+    step: usize,
+    /// Product kernels: `gemm[steps - 1][rows - 1]`, for as many rows as a tile may have.
     gemm: &'static [&'static [Gemm]],
-    /// Units of the widest depthwise kernel.
-    depthwise_units: usize,
-    /// Depthwise kernels: `[units - 1][stride - 1]`, for strides 1 and 2.
+    /// Depthwise kernels: `[steps - 1][stride - 1]`, for strides 1 and 2.
     depthwise: &'static [[DepthwiseRow; 2]],
 }
 
@@ -122,14 +124,14 @@ impl Kernels {
         self.isa
     }
 
-    /// Most units of output channels of a tile.
-    fn max_units(&self) -> usize {
-        self.gemm.len()
+    /// The widths of the blocks that `channels` output channels are computed in, in order: whole steps.
+    fn widths(&self, channels: usize) -> impl Iterator<Item = usize> {
+        even_parts(channels.div_ceil(self.step), self.gemm.len()).map(|steps| steps * self.step)
     }
 
-    /// Most rows of a tile of `units`.
-    fn max_rows(&self, units: usize) -> usize {
-        self.gemm[units - 1].len()
+    /// The product kernels for tiles of `width` channels: one for every number of rows.
+    fn products(&self, width: usize) -> &'static [Gemm] {
+        self.gemm[width / self.step - 1]
     }
 }
 

@@ -40,7 +40,7 @@ impl Builder {
     /// # Errors
     /// The parts do not fit together.
     pub fn depthwise(&mut self, input: Map, layer: &Depthwise<'_>, output: Map) -> Result<(), PassError> {
-        let pass = DepthwisePass::new(self.kernels, &mut self.weights, self.length, input, layer, output)?;
+        let pass = DepthwisePass::new(&mut self.weights, self.length, input, layer, output)?;
         self.push(pass)
     }
 
@@ -162,16 +162,16 @@ impl Program {
         self.weights.bytes()
     }
 
-    /// Number of values of the activations and the scratch.
+    /// Values of maps and scratch; more than any memory has where the sum is beyond all numbers.
     #[must_use]
-    pub fn activations_length(&self) -> usize {
-        self.length + self.scratch
+    pub fn room(&self) -> usize {
+        self.length.saturating_add(self.scratch)
     }
 
     /// Memory for one run at a time.
     #[must_use]
     pub fn activations(&self) -> Activations {
-        Activations::new(self.length + self.scratch)
+        Activations::new(self.room())
     }
 
     /// Runs all passes on `activations`, which [`Self::activations`] made; inputs are in their maps.
@@ -179,7 +179,7 @@ impl Program {
     /// # Panics
     /// The activations are those of a smaller program.
     pub fn run(&self, activations: &mut Activations) {
-        assert!(activations.len() >= self.length + self.scratch, "the activations are of another program");
+        assert!(activations.len() >= self.room(), "the activations are of another program");
         let base = activations.base();
         let scratch = base.wrapping_add(self.length);
         let place = Place { kernels: self.kernels, weights: &self.weights, base, scratch };

@@ -88,10 +88,20 @@ pub(super) unsafe fn gemm<V: Vector, const R: usize, const C: usize>(tile: &Tile
         let (low, high) = (V::splat(tile.low), V::splat(tile.high));
         for (r, row) in sums.iter().enumerate() {
             for (c, sum) in row.iter().enumerate() {
-                sum.max(low).min(high).store(tile.out.add(r * tile.out_stride + c * V::LANES));
+                clamp(*sum, low, high).store(tile.out.add(r * tile.out_stride + c * V::LANES));
             }
         }
     }
+}
+
+/// `value` from `low` to `high`; what is no number stays none: vectors take the second operand then.
+///
+/// # Safety
+/// [`Vector`]'s.
+#[inline(always)]
+unsafe fn clamp<V: Vector>(value: V, low: V, high: V) -> V {
+    // SAFETY: the caller's.
+    unsafe { high.min(low.max(value)) }
 }
 
 /// One row of a depthwise 3 × 3 convolution with padding 1, for one vector of channels: see [`Depthwise`].
@@ -100,6 +110,22 @@ pub(super) unsafe fn gemm<V: Vector, const R: usize, const C: usize>(tile: &Tile
 /// What [`Depthwise`] asks for, with `V::LANES` channels, and [`Vector`]'s.
 #[inline(always)]
 pub(super) unsafe fn depthwise<V: Vector, const STRIDE: usize>(row: &Depthwise) {
+    // SAFETY: the caller's.
+    unsafe {
+        if (row.low, row.high) == (f32::NEG_INFINITY, f32::INFINITY) {
+            along::<V, STRIDE, false>(row);
+        } else {
+            along::<V, STRIDE, true>(row);
+        }
+    }
+}
+
+/// See [`depthwise`]; results are clamped if `CLAMPS`.
+///
+/// # Safety
+/// Those of [`depthwise`].
+#[inline(always)]
+unsafe fn along<V: Vector, const STRIDE: usize, const CLAMPS: bool>(row: &Depthwise) {
     // SAFETY: the caller keeps the promises of `Depthwise` and of `Vector`.
     unsafe {
         let Depthwise { rows, in_stride, in_width, out, out_stride, out_width, weights, .. } = *row;
@@ -109,41 +135,46 @@ pub(super) unsafe fn depthwise<V: Vector, const STRIDE: usize>(row: &Depthwise) 
         }
         let bias = V::load(weights.add(9 * row.weight_stride));
         let (low, high) = (V::splat(row.low), V::splat(row.high));
-        // What column `x` of the input adds to an output whose kernel has it at column `dx`.
-        let column = |x: usize, dx: usize, sum: V| {
-            let at = x * in_stride;
-            let sum = V::load(rows[0].add(at)).mul_add(taps[dx], sum);
-            let sum = V::load(rows[1].add(at)).mul_add(taps[3 + dx], sum);
-            V::load(rows[2].add(at)).mul_add(taps[6 + dx], sum)
+        // Every column is read once, for all outputs that it reaches.
+        let column = |x: usize| rows.map(|row| V::load(row.add(x * in_stride)));
+        // With what a column adds to an output whose kernel has it at column `dx`.
+        let add = |dx: usize, [a, b, c]: [V; 3], sum: V| {
+            c.mul_add(taps[6 + dx], b.mul_add(taps[3 + dx], a.mul_add(taps[dx], sum)))
         };
-        let put = |x: usize, sum: V| sum.max(low).min(high).store(out.add(x * out_stride));
+        let put = |x: usize, sum: V| {
+            let sum = if CLAMPS { clamp(sum, low, high) } else { sum };
+            sum.store(out.add(x * out_stride));
+        };
         if STRIDE == 1 {
-            // Rolls along the row: every column is read once, for the three outputs that it reaches.
-            let (mut previous, mut current) = (bias, bias);
-            for x in 0..in_width {
-                let at = x * in_stride;
-                let [a, b, c] = rows.map(|row| V::load(row.add(at)));
-                let add =
-                    |dx: usize, sum: V| c.mul_add(taps[6 + dx], b.mul_add(taps[3 + dx], a.mul_add(taps[dx], sum)));
-                previous = add(2, previous);
-                if x > 0 {
-                    put(x - 1, previous);
-                }
-                previous = add(1, current);
-                current = add(0, bias);
+            // Two outputs are open at a time; two columns per round, so that they change places by themselves.
+            let first = column(0);
+            let (mut even, mut odd) = (add(1, first, bias), add(0, first, bias));
+            let mut x = 1;
+            while x + 1 < in_width {
+                let here = column(x);
+                put(x - 1, add(2, here, even));
+                (odd, even) = (add(1, here, odd), add(0, here, bias));
+                let next = column(x + 1);
+                put(x, add(2, next, odd));
+                (even, odd) = (add(1, next, even), add(0, next, bias));
+                x += 2;
             }
-            put(in_width - 1, previous);
+            if x < in_width {
+                let last = column(x);
+                put(x - 1, add(2, last, even));
+                even = add(1, last, odd);
+            }
+            put(in_width - 1, even);
         } else {
-            for x in 0..out_width {
-                let centre = x * STRIDE;
-                let mut sum = column(centre, 1, bias);
-                if centre > 0 {
-                    sum = column(centre - 1, 0, sum);
-                }
-                if centre + 1 < in_width {
-                    sum = column(centre + 1, 2, sum);
-                }
-                put(x, sum);
+            let mut sum = bias;
+            for x in 0..in_width / 2 {
+                sum = add(1, column(2 * x), sum);
+                let right = column(2 * x + 1);
+                put(x, add(2, right, sum));
+                sum = add(0, right, bias);
+            }
+            if in_width % 2 == 1 {
+                put(out_width - 1, add(1, column(in_width - 1), sum));
             }
         }
     }

@@ -126,7 +126,7 @@ impl Plan {
         };
         let steps = layers.layers.iter().zip(program.summaries()).map(step).collect();
         let (input, output) = (maps[layers.input], maps[layers.output]);
-        let activation_bytes = program.activations_length() * size_of::<f32>();
+        let activation_bytes = program.room() * size_of::<f32>();
         Ok(Self { program, input, output, steps, activation_bytes })
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::tile::{Depthwise, Tile};
 use super::super::vector::{depthwise, gemm};
-use super::super::{Isa, Kernels};
+use super::super::{Isa, Kernels, UNIT};
 use super::vector::F32x8;
 
 /// # Safety
@@ -24,6 +24,7 @@ unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
 /// The table.
 pub(in super::super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
+    step: UNIT,
     gemm: &[
         &[
             product::<1, 1>,
@@ -42,6 +43,5 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
         &[product::<1, 2>, product::<2, 2>, product::<3, 2>, product::<4, 2>, product::<5, 2>, product::<6, 2>],
         &[product::<1, 3>, product::<2, 3>, product::<3, 3>, product::<4, 3>],
     ],
-    depthwise_units: 1,
     depthwise: &[[row::<1>, row::<2>]],
 };

@@ -3,7 +3,7 @@
 use super::super::avx2::vector::F32x8;
 use super::super::tile::{Depthwise, Tile};
 use super::super::vector::{Vector, depthwise, gemm};
-use super::super::{Isa, Kernels};
+use super::super::{Isa, Kernels, UNIT};
 use super::vector::F32x16;
 
 /// # Safety
@@ -47,7 +47,7 @@ macro_rules! rows {
 /// The table.
 pub(in super::super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx512,
+    step: UNIT,
     gemm: &[rows!(F32x8), rows!(F32x16)],
-    depthwise_units: 2,
     depthwise: &[[row::<F32x8, 1>, row::<F32x8, 2>], [row::<F32x16, 1>, row::<F32x16, 2>]],
 };

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::memory::Weights;
 use super::super::tile::Tile;
-use super::super::{Kernels, UNIT, even_parts};
+use super::super::{Kernels, even_parts};
 use super::conv::Segments;
 use super::{Clamp, Place};
 
@@ -13,11 +13,11 @@ use super::{Clamp, Place};
 pub(in super::super) struct Block {
     /// The first output channel.
     pub(in super::super) channel: usize,
-    /// Units of output channels.
-    pub(in super::super) units: usize,
-    /// Where `[k][units * UNIT]` weights begin.
+    /// Number of output channels, with those that only fill the last step.
+    pub(in super::super) width: usize,
+    /// Where `[k][width]` weights begin.
     pub(in super::super) weights: usize,
-    /// Where `[units * UNIT]` biases begin.
+    /// Where `[width]` biases begin.
     pub(in super::super) bias: usize,
 }
 
@@ -43,16 +43,15 @@ impl Blocks {
     ) -> Self {
         let mut blocks = Vec::new();
         let mut channel = 0;
-        for units in even_parts(channels.div_ceil(UNIT), kernels.max_units()) {
-            let width = units * UNIT;
+        for width in kernels.widths(channels) {
             let at = |lane: usize| Some(channel + lane).filter(|channel| *channel < channels);
             let packed =
                 weights.push(depth * width, |index| at(index % width).map_or(0.0, |c| weight(c, index / width)));
             let bias = weights.push(width, |lane| at(lane).map_or(0.0, &bias));
-            blocks.push(Block { channel, units, weights: packed, bias });
+            blocks.push(Block { channel, width, weights: packed, bias });
             channel += width;
         }
-        let rows = blocks.iter().map(|block: &Block| kernels.max_rows(block.units)).max().unwrap_or(1);
+        let rows = blocks.iter().map(|block: &Block| kernels.products(block.width).len()).max().unwrap_or(1);
         Self { blocks, depth, rows }
     }
 
@@ -65,7 +64,7 @@ impl Blocks {
     /// `i`-th goes to `out + i * out_stride`, from the first channel of the group on.
     ///
     /// # Safety
-    /// The segments are readable for these rows, and `out` is writable for all units of the group in as
+    /// The segments are readable for these rows, and `out` is writable for the widths of the group in as
     /// many. The contraction of the segments is the one that was packed. Nothing written is read.
     #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
     pub(in super::super) unsafe fn product(
@@ -83,11 +82,12 @@ impl Blocks {
         let mut row = 0;
         for chunk in even_parts(count, self.rows) {
             for block in group {
-                let width = block.units * UNIT;
+                let kernels = place.kernels.products(block.width);
                 // The block behind this one is fetched while this one is used, evenly over its rows.
-                let next = block.weights + self.depth * width;
+                let length = self.depth * block.width;
+                let next = block.weights + length;
                 let mut done = 0;
-                for rows in even_parts(chunk, place.kernels.max_rows(block.units)) {
+                for rows in even_parts(chunk, kernels.len()) {
                     let at = row + done;
                     let tile = Tile {
                         segments: segments.first(),
@@ -99,12 +99,13 @@ impl Blocks {
                         out_stride,
                         low: clamp.low,
                         high: clamp.high,
-                        prefetch: place.weights.at(next + self.depth * width * at / count),
-                        prefetch_step: (width * rows).div_ceil(count),
+                        // A product beyond the numbers of a small processor asks for other lines.
+                        prefetch: place.weights.at(next + length.wrapping_mul(at) / count),
+                        prefetch_step: (block.width * rows).div_ceil(count),
                     };
                     // SAFETY: the segments are readable for these rows, the weights were packed for this
-                    // block, and the caller's output has room for its units.
-                    unsafe { place.kernels.gemm[block.units - 1][rows - 1](&tile) }
+                    // block, and the caller's output has room for its width.
+                    unsafe { kernels[rows - 1](&tile) }
                     done += rows;
                 }
             }
@@ -114,7 +115,7 @@ impl Blocks {
 
     /// Bytes of the weights of a block.
     pub(in super::super) fn bytes(&self, block: &Block) -> usize {
-        self.depth * block.units * UNIT * size_of::<f32>()
+        self.depth * block.width * size_of::<f32>()
     }
 
     /// Runs of the blocks `range` whose weights take at most `bytes` together, or of one block.

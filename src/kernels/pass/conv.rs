@@ -7,7 +7,9 @@ use super::super::Kernels;
 use super::super::memory::Weights;
 use super::super::tile::Segment;
 use super::blocks::Block;
-use super::{Blocks, Clamp, Map, Pass, PassError, Place, check, check_maps, share};
+use super::{
+    Blocks, Clamp, Map, Pass, PassError, Place, channels, check, check_maps, check_windows, count, product, share,
+};
 
 /// Most segments of a contraction.
 pub(super) const MAX_SEGMENTS: usize = 512;
@@ -45,23 +47,17 @@ impl Convolution<'_> {
         self.kernel == [1, 1] && self.stride == [1, 1] && (self.top, self.left) == (0, 0)
     }
 
-    pub(in super::super) fn check(&self, inputs: &[Map], output: &Map, length: usize) -> Result<(), PassError> {
-        check_maps(inputs, output, length)?;
+    /// Whether it leads from the inputs to the output, wherever they lie.
+    pub(in super::super) fn check(&self, inputs: &[Map], output: &Map) -> Result<(), PassError> {
         let Some(first) = inputs.first() else { return Err(PassError("a convolution reads something")) };
         let same = inputs.iter().all(|map| (map.height, map.width) == (first.height, first.width));
         check(same, "the inputs of a convolution have one size")?;
+        check_windows(first, output, self.kernel, self.stride, [self.top, self.left])?;
         let [rows, columns] = self.kernel;
-        check(rows > 0 && columns > 0 && !self.stride.contains(&0), "kernels and strides are at least 1")?;
-        check(self.top < rows && self.left < columns, "no window lies in padding alone")?;
-        // The last window begins inside the map; what lies beyond its end counts as zeros.
-        let begins = |count: usize, stride: usize, before: usize, size: usize| (count - 1) * stride < size + before;
-        let inside = begins(output.height, self.stride[0], self.top, first.height)
-            && begins(output.width, self.stride[1], self.left, first.width);
-        check(inside, "the output has more windows than the input")?;
-        let channels: usize = inputs.iter().map(|map| map.channels).sum();
-        check(self.weight.len() == output.channels * channels * rows * columns, "the weight has another length")?;
-        check(self.bias.len() == output.channels, "the bias has another length")?;
-        check(inputs.len() * rows * columns <= MAX_SEGMENTS, "the contraction has too many segments")
+        check(product(&[inputs.len(), rows, columns])? <= MAX_SEGMENTS, "the contraction has too many segments")?;
+        let weights = product(&[output.channels, channels(inputs)?, rows, columns])?;
+        check(self.weight.len() == weights, "the weight has another length")?;
+        check(self.bias.len() == output.channels, "the bias has another length")
     }
 
     /// Packs the weights: the contraction runs over kernel rows, kernel columns, channels.
@@ -131,7 +127,8 @@ impl ConvPass {
         convolution: &Convolution<'_>,
         output: Map,
     ) -> Result<Self, PassError> {
-        convolution.check(inputs, &output, length)?;
+        check_maps(inputs, &output, length)?;
+        convolution.check(inputs, &output)?;
         let blocks = convolution.pack(kernels, weights, inputs, output.channels);
         let Convolution { kernel, stride, top, left, clamp, .. } = *convolution;
         let is_pointwise = convolution.is_pointwise() && inputs[0].pixels() == output.pixels();
@@ -210,7 +207,7 @@ impl Pass for ConvPass {
     }
 
     fn macs(&self) -> u64 {
-        (self.output.pixels() * self.blocks.depth * self.output.stride) as u64
+        count(&[self.output.pixels(), self.blocks.depth, self.output.stride])
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {

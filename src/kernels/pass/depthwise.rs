@@ -3,7 +3,7 @@
 use super::super::memory::Weights;
 use super::super::tile;
 use super::super::{Kernels, UNIT};
-use super::{Clamp, Map, Pass, PassError, Place, check, check_maps, share};
+use super::{Clamp, Map, Pass, PassError, Place, check, check_maps, check_windows, count, product, share};
 
 /// A depthwise convolution with dilation 1.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,7 @@ impl Depthwise<'_> {
     /// Whether the kernels for rows can do it: 3 × 3, padding 1, stride 1 or 2 in both directions.
     pub(in super::super) fn is_regular(&self, input: [usize; 2], output: [usize; 2]) -> bool {
         let [down, across] = self.stride;
-        let size = |length: usize| (length - 1) / down.max(1) + 1;
+        let size = |length: usize| length.div_ceil(down.max(1));
         self.kernel == [3, 3]
             && (self.top, self.left) == (1, 1)
             && down == across
@@ -37,63 +37,51 @@ impl Depthwise<'_> {
     }
 }
 
-/// Weights for the kernels of rows: for every group of units `[10][group]`, nine taps and the bias.
+/// Weights for the kernels of rows: `[10][lanes]`, nine taps and the bias.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows {
     weights: usize,
-    units: usize,
+    /// Channels, padded to whole units.
+    lanes: usize,
     stride: usize,
     clamp: Clamp,
 }
 
 impl Rows {
     /// Packs a regular depthwise convolution of `channels`.
-    pub(super) fn pack(kernels: &Kernels, weights: &mut Weights, channels: usize, layer: &Depthwise<'_>) -> Self {
-        let units = channels.div_ceil(UNIT);
-        let group = kernels.depthwise_units;
-        let start = weights.push(units * UNIT * 10, |index| {
-            // All groups but the last are of `group` units.
-            let first = index / (group * UNIT * 10) * group;
-            let width = group.min(units - first) * UNIT;
-            let rest = index - first * UNIT * 10;
-            let (tap, channel) = (rest / width, first * UNIT + rest % width);
-            match (channel < channels, tap) {
-                (false, _) => 0.0,
-                (true, 9) => layer.bias[channel],
-                (true, tap) => layer.weight[channel * 9 + tap],
-            }
+    pub(super) fn pack(weights: &mut Weights, channels: usize, layer: &Depthwise<'_>) -> Self {
+        let lanes = channels.next_multiple_of(UNIT);
+        let start = weights.push(lanes * 10, |index| match (index % lanes, index / lanes) {
+            (channel, _) if channel >= channels => 0.0,
+            (channel, 9) => layer.bias[channel],
+            (channel, tap) => layer.weight[channel * 9 + tap],
         });
-        Self { weights: start, units, stride: layer.stride[0], clamp: layer.clamp }
+        Self { weights: start, lanes, stride: layer.stride[0], clamp: layer.clamp }
     }
 
-    /// One row of the output for `count` units from number `first` on, which is a multiple of the units of a
-    /// group. The three rows of the input and the output are at the first of these units.
+    /// One row of the output for `count` channels from number `first` on, both whole steps of the kernels. The
+    /// three rows of the input and the output are at the first of these channels.
     ///
     /// # Safety
-    /// The rows are readable and the output is writable for these units, as [`tile::Depthwise`] asks for.
-    pub(super) unsafe fn run(&self, place: &Place<'_>, first: usize, count: usize, mut row: tile::Depthwise) {
-        row.low = self.clamp.low;
-        row.high = self.clamp.high;
-        let mut unit = first;
-        while unit < first + count {
-            let group = place.kernels.depthwise_units.min(self.units - unit);
-            // A group that is cut by the end of the range is done unit by unit; its weights are wider.
-            let width = group.min(first + count - unit);
-            row.weight_stride = group * UNIT;
-            for part in if width == group { 0..1 } else { 0..width } {
-                let units = if width == group { group } else { 1 };
-                let lane = part * UNIT;
-                let offset = (unit - first) * UNIT + lane;
-                let call = tile::Depthwise {
-                    rows: row.rows.map(|at| at.wrapping_add(offset)),
-                    out: row.out.wrapping_add(offset),
-                    weights: place.weights.at(self.weights + unit * UNIT * 10 + lane),
-                    ..row
-                };
-                // SAFETY: the caller's rows and output hold these units, and the weights were packed so.
-                unsafe { place.kernels.depthwise[units - 1][self.stride - 1](&call) }
-            }
-            unit += width;
+    /// The rows are readable and the output is writable for these channels, as [`tile::Depthwise`] asks for,
+    /// and the channels are among those that were packed, padded to whole units.
+    pub(super) unsafe fn run(&self, place: &Place<'_>, first: usize, count: usize, row: tile::Depthwise) {
+        let Kernels { step, depthwise, .. } = *place.kernels;
+        let mut done = 0;
+        while done < count {
+            let steps = ((count - done) / step).clamp(1, depthwise.len());
+            let call = tile::Depthwise {
+                rows: row.rows.map(|at| at.wrapping_add(done)),
+                out: row.out.wrapping_add(done),
+                weights: place.weights.at(self.weights + first + done),
+                weight_stride: self.lanes,
+                low: self.clamp.low,
+                high: self.clamp.high,
+                ..row
+            };
+            // SAFETY: the caller's rows and output hold these channels, and the weights were packed so.
+            unsafe { depthwise[steps - 1][self.stride - 1](&call) }
+            done += steps * step;
         }
     }
 }
@@ -115,13 +103,12 @@ pub(in super::super) struct DepthwisePass {
 enum Form {
     /// By the kernels for rows; and where a row of zeros is.
     Regular(Rows, usize),
-    /// Plainly; where `[tap][units]` weights and the biases are.
-    Plain { weights: usize, bias: usize },
+    /// Plainly; where `[tap][lanes]` weights and the biases are.
+    Plain { weights: usize, bias: usize, lanes: usize },
 }
 
 impl DepthwisePass {
     pub(in super::super) fn new(
-        kernels: &'static Kernels,
         weights: &mut Weights,
         length: usize,
         input: Map,
@@ -130,23 +117,23 @@ impl DepthwisePass {
     ) -> Result<Self, PassError> {
         check_maps(&[input], &output, length)?;
         let Depthwise { kernel, stride, top, left, clamp, .. } = *layer;
-        let taps = kernel[0] * kernel[1];
+        let taps = product(&kernel)?;
         check(input.channels == output.channels, "a depthwise convolution keeps the channels")?;
         check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
-        check(taps > 0 && !stride.contains(&0), "kernels and strides are at least 1")?;
-        check(layer.weight.len() == input.channels * taps, "the weight has another length")?;
+        check_windows(&input, &output, kernel, stride, [top, left])?;
+        check(layer.weight.len() == product(&[input.channels, taps])?, "the weight has another length")?;
         check(layer.bias.len() == input.channels, "the bias has another length")?;
         let form = if layer.is_regular([input.height, input.width], [output.height, output.width]) {
-            let zeros = weights.push(input.width * input.stride, |_| 0.0);
-            Form::Regular(Rows::pack(kernels, weights, input.channels, layer), zeros)
+            let zeros = weights.push(product(&[input.width, input.stride])?, |_| 0.0);
+            Form::Regular(Rows::pack(weights, input.channels, layer), zeros)
         } else {
-            let lanes = output.stride;
+            let lanes = input.channels.next_multiple_of(UNIT);
             let at = |channel: usize| Some(channel).filter(|channel| *channel < input.channels);
-            let packed = weights.push(taps * lanes, |index| {
+            let packed = weights.push(product(&[taps, lanes])?, |index| {
                 at(index % lanes).map_or(0.0, |channel| layer.weight[channel * taps + index / lanes])
             });
             let bias = weights.push(lanes, |lane| at(lane).map_or(0.0, |channel| layer.bias[channel]));
-            Form::Plain { weights: packed, bias }
+            Form::Plain { weights: packed, bias, lanes }
         };
         Ok(Self { input, output, kernel, stride, top, left, clamp, form })
     }
@@ -155,12 +142,12 @@ impl DepthwisePass {
     ///
     /// # Safety
     /// Those of [`Pass::run`].
-    unsafe fn plain_row(&self, place: &Place<'_>, y: usize, weights: usize, bias: usize) {
+    unsafe fn plain_row(&self, place: &Place<'_>, y: usize, [weights, bias, lanes]: [usize; 3]) {
         let Self { input, output, .. } = self;
         for x in 0..output.width {
             for unit in 0..output.channels.div_ceil(UNIT) {
                 let lane = unit * UNIT;
-                // SAFETY: the biases are as long as a pixel of the output.
+                // SAFETY: there are as many biases as padded channels.
                 let mut sum = unsafe { read(place.weights.at(bias + lane)) };
                 for row in 0..self.kernel[0] {
                     for column in 0..self.kernel[1] {
@@ -171,7 +158,7 @@ impl DepthwisePass {
                         // SAFETY: the pixel lies in the map, and the weights hold every tap.
                         let (value, weight) = unsafe {
                             let pixel = place.pixel(input, source * input.width + across).wrapping_add(lane);
-                            (read(pixel), read(place.weights.at(weights + tap * output.stride + lane)))
+                            (read(pixel), read(place.weights.at(weights + tap * lanes + lane)))
                         };
                         for ((sum, value), weight) in sum.iter_mut().zip(value).zip(weight) {
                             *sum += value * weight;
@@ -202,7 +189,7 @@ impl Pass for DepthwisePass {
     }
 
     fn macs(&self) -> u64 {
-        (self.output.pixels() * self.output.stride * self.kernel[0] * self.kernel[1]) as u64
+        count(&[self.output.pixels(), self.output.stride, self.kernel[0], self.kernel[1]])
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
@@ -229,10 +216,10 @@ impl Pass for DepthwisePass {
                     };
                     // SAFETY: rows of the input and the row of zeros are as long as the map is wide, and the
                     // row of the output belongs to this part.
-                    unsafe { rows.run(place, 0, output.channels.div_ceil(UNIT), call) }
+                    unsafe { rows.run(place, 0, output.channels.next_multiple_of(place.kernels.step), call) }
                 }
                 // SAFETY: the caller's.
-                Form::Plain { weights, bias } => unsafe { self.plain_row(place, y, weights, bias) },
+                Form::Plain { weights, bias, lanes } => unsafe { self.plain_row(place, y, [weights, bias, lanes]) },
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::super::UNIT;
 use super::super::memory::Weights;
 use super::depthwise::read;
-use super::{Clamp, Map, Pass, PassError, Place, check, check_maps, share};
+use super::{Clamp, Map, Pass, PassError, Place, channels, check, check_maps, share};
 
 /// A function of every value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -166,8 +166,7 @@ impl CopyPass {
         check_maps(inputs, &output, length)?;
         let size = [output.height, output.width];
         check(inputs.iter().all(|map| [map.height, map.width] == size), "the inputs have another size")?;
-        let channels: usize = inputs.iter().map(|map| map.channels).sum();
-        check(channels == output.channels, "the output has another number of channels")?;
+        check(channels(inputs)? == output.channels, "the output has another number of channels")?;
         Ok(Self { inputs: inputs.to_vec(), output })
     }
 }

@@ -1,14 +1,16 @@
 //! A pointwise convolution and the depthwise one behind it, as one: the map between them is never whole in
 //! memory. Rows of it go through a ring, or, where they are short, through a small map in scratch.
 
+use super::super::Kernels;
 use super::super::memory::Weights;
 use super::super::tile;
 use super::super::tile::Segment;
-use super::super::{Kernels, UNIT};
 use super::blocks::Block;
 use super::conv::Segments;
 use super::depthwise::Rows;
-use super::{Blocks, Clamp, Convolution, Depthwise, Map, Pass, PassError, Place, check, share};
+use super::{
+    Blocks, Clamp, Convolution, Depthwise, Map, Pass, PassError, Place, check, check_maps, count, product, share,
+};
 
 /// Rows of the ring: a depthwise row reads three.
 const RING: usize = 4;
@@ -46,18 +48,17 @@ impl FusedPass {
         output: Map,
     ) -> Result<Self, PassError> {
         let Some(&input) = inputs.first() else { return Err(PassError("a convolution reads something")) };
-        // The map between is as the first convolution would write it; it lies in scratch, behind all maps.
-        let between = Map { offset: length, height: input.height, width: input.width, ..output };
-        first.check(inputs, &between, usize::MAX)?;
-        super::check_maps(inputs, &output, length)?;
+        // The map between is as the first convolution would write it; it lies in scratch.
+        check_maps(inputs, &output, length)?;
+        first.check(inputs, &Map { height: input.height, width: input.width, ..output })?;
         let size = [input.height, input.width];
         let regular = first.is_pointwise() && second.is_regular(size, [output.height, output.width]);
         check(regular, "only a pointwise and a regular depthwise convolution are fused")?;
-        check(second.weight.len() == output.channels * 9, "the weight has another length")?;
+        check(second.weight.len() == product(&[output.channels, 9])?, "the weight has another length")?;
         check(second.bias.len() == output.channels, "the bias has another length")?;
         let blocks = first.pack(kernels, weights, inputs, output.channels);
-        let rows = Rows::pack(kernels, weights, output.channels, second);
-        let zeros = weights.push(input.width * output.stride, |_| 0.0);
+        let rows = Rows::pack(weights, output.channels, second);
+        let zeros = weights.push(product(&[input.width, output.stride])?, |_| 0.0);
         let kept = if input.width < blocks.rows() { input.height } else { RING.min(input.height) };
         let (stride, clamp) = (second.stride[0], first.clamp);
         Ok(Self { inputs: inputs.to_vec(), output, stride, clamp, blocks, rows, zeros, kept })
@@ -70,7 +71,7 @@ impl FusedPass {
     unsafe fn group(&self, place: &Place<'_>, group: &[Block], from: usize, to: usize) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return };
         let input = &self.inputs[0];
-        let stride = last.channel + last.units * UNIT - first.channel;
+        let stride = last.channel + last.width - first.channel;
         let mut segments = Segments::new();
         let mut depth = 0;
         for map in &self.inputs {
@@ -112,7 +113,7 @@ impl FusedPass {
                 high: 0.0,
             };
             // SAFETY: the rows hold all channels of the group, and the row of the output is this part's.
-            unsafe { self.rows.run(place, first.channel / UNIT, stride / UNIT, call) }
+            unsafe { self.rows.run(place, first.channel, stride, call) }
         }
     }
 }
@@ -123,16 +124,16 @@ impl Pass for FusedPass {
     }
 
     fn scratch(&self) -> usize {
-        let widest = self
-            .blocks
-            .groups(0..self.blocks.blocks.len(), GROUP_BYTES)
-            .map(|group| group.iter().map(|block| block.units * UNIT).sum::<usize>());
-        self.kept * self.inputs[0].width * widest.max().unwrap_or(0)
+        // The share of a part may begin with any block.
+        let count = self.blocks.blocks.len();
+        let groups = (0..count).filter_map(|first| self.blocks.groups(first..count, GROUP_BYTES).next());
+        let widest = groups.map(|group| group.iter().map(|block| block.width).sum::<usize>()).max();
+        (self.kept * self.inputs[0].width).saturating_mul(widest.unwrap_or(0))
     }
 
     fn macs(&self) -> u64 {
-        let [between, after] = [self.inputs[0].pixels(), self.output.pixels()];
-        (self.output.stride * (between * self.blocks.depth + after * 9)) as u64
+        let between = count(&[self.inputs[0].pixels(), self.blocks.depth, self.output.stride]);
+        between.saturating_add(count(&[self.output.pixels(), 9, self.output.stride]))
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {

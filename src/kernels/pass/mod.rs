@@ -141,13 +141,53 @@ fn share(count: usize, part: usize, parts: usize) -> Range<usize> {
     count * part / parts..count * (part + 1) / parts
 }
 
+/// Whether windows of `kernel` rows and columns, `stride` apart, fit `input` and `output`: every window has
+/// a value of the map, whose first `before` rows and columns are padding. What lies beyond its end is, too.
+fn check_windows(
+    input: &Map,
+    output: &Map,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    before: [usize; 2],
+) -> Result<(), PassError> {
+    check(!kernel.contains(&0) && !stride.contains(&0), "kernels and strides are at least 1")?;
+    check(before[0] < kernel[0] && before[1] < kernel[1], "no window lies in padding alone")?;
+    let [inputs, outputs] = [input, output].map(|map| [map.height, map.width]);
+    let begins = |axis: usize| {
+        let last = outputs[axis].checked_sub(1)?.checked_mul(stride[axis])?;
+        // Where a window ends is computed, too.
+        last.checked_add(kernel[axis])?;
+        Some(last < inputs[axis].checked_add(before[axis])?)
+    };
+    let inside = [0, 1].into_iter().all(|axis| begins(axis).unwrap_or(false));
+    check(inside, "the output has more windows than the input")
+}
+
+/// The product; an error where it is beyond all numbers.
+fn product(factors: &[usize]) -> Result<usize, PassError> {
+    let product = factors.iter().try_fold(1, |product: usize, factor| product.checked_mul(*factor));
+    product.ok_or(PassError("a length is beyond all numbers"))
+}
+
+/// The channels of all maps together.
+fn channels(maps: &[Map]) -> Result<usize, PassError> {
+    let sum = maps.iter().try_fold(0, |sum: usize, map| sum.checked_add(map.channels));
+    sum.ok_or(PassError("a length is beyond all numbers"))
+}
+
+/// The product, for the record.
+fn count(factors: &[usize]) -> u64 {
+    factors.iter().fold(1, |product, factor| product.saturating_mul(*factor as u64))
+}
+
 /// Whether the maps lie in memory of `length` values, and `output` overlaps none of `inputs`.
 pub(super) fn check_maps(inputs: &[Map], output: &Map, length: usize) -> Result<(), PassError> {
     let inside = |map: &Map| map.range().is_some_and(|range| range.end <= length && !range.is_empty());
     check(inputs.iter().chain([output]).all(inside), "a map does not lie in memory")?;
     check(inputs.iter().all(|map| map.channels > 0 && map.stride >= map.channels), "pixels are too close")?;
-    let padded = output.channels.next_multiple_of(UNIT);
-    check(output.stride.is_multiple_of(UNIT) && output.stride >= padded, "the output is not padded to whole units")?;
+    // A multiple of the unit that holds the channels holds them padded, too.
+    let padded = output.stride.is_multiple_of(UNIT) && output.stride >= output.channels;
+    check(padded, "the output is not padded to whole units")?;
     let apart = |input: &Map| match (input.range(), output.range()) {
         (Some(input), Some(output)) => input.end <= output.start || output.end <= input.start,
         _ => false,

@@ -2,7 +2,7 @@
 
 use super::super::UNIT;
 use super::depthwise::read;
-use super::{Map, Pass, PassError, Place, check, check_maps, share};
+use super::{Map, Pass, PassError, Place, check, check_maps, check_windows, share};
 
 /// What becomes of the values of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +43,7 @@ impl PoolPass {
         check_maps(&[input], &output, length)?;
         check(input.channels == output.channels, "a pool keeps the channels")?;
         check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
-        check(!pool.kernel.contains(&0) && !pool.stride.contains(&0), "kernels and strides are at least 1")?;
-        check(pool.top < pool.kernel[0] && pool.left < pool.kernel[1], "no window lies in padding alone")?;
-        let begins = |count: usize, stride: usize, before: usize, size: usize| (count - 1) * stride < size + before;
-        let inside = begins(output.height, pool.stride[0], pool.top, input.height)
-            && begins(output.width, pool.stride[1], pool.left, input.width);
-        check(inside, "the output has more windows than the input")?;
+        check_windows(&input, &output, pool.kernel, pool.stride, [pool.top, pool.left])?;
         Ok(Self { input, output, pool })
     }
 }
@@ -74,7 +69,7 @@ impl Pass for PoolPass {
             for x in 0..output.width {
                 let columns = window(x, 1, left, input.width);
                 let count = match reduce {
-                    Reduce::MeanWithPadding => kernel[0] * kernel[1],
+                    Reduce::MeanWithPadding => kernel[0].saturating_mul(kernel[1]),
                     Reduce::Max | Reduce::Mean => rows.len() * columns.len(),
                 };
                 for lane in (0..output.channels).step_by(UNIT) {

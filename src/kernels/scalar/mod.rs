@@ -4,7 +4,7 @@ mod vector;
 
 use super::tile::{Depthwise, Tile};
 use super::vector::{depthwise, gemm};
-use super::{Isa, Kernels};
+use super::{Isa, Kernels, UNIT};
 use vector::Plain;
 
 /// # Safety
@@ -24,7 +24,7 @@ unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
 /// The table.
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Scalar,
+    step: UNIT,
     gemm: &[&[product::<1, 1>, product::<2, 1>, product::<3, 1>, product::<4, 1>]],
-    depthwise_units: 1,
     depthwise: &[[row::<1>, row::<2>]],
 };

@@ -1,0 +1,240 @@
+//! Products by lane: four input channels of a pixel are loaded at once, and each is multiplied out of its lane.
+
+use std::arch::aarch64::{
+    float32x4_t, vcombine_f32, vdupq_n_f32, vfmaq_laneq_f32, vld1_dup_f32, vld1_f32, vld1q_f32, vmaxq_f32, vminq_f32,
+    vst1q_f32,
+};
+use std::arch::asm;
+use std::array::from_fn;
+
+use super::super::tile::{Segment, Tile};
+use super::super::vector::Vector;
+use super::vector::F32x4;
+
+/// Rows whose sums are in registers at a time.
+const STRIP: usize = 4;
+
+/// Input channels that are loaded at once.
+const LANES: usize = 4;
+
+/// A tile of `rows` rows (pixels) by `C` vectors (output channels), in strips: see [`Tile`].
+///
+/// # Safety
+/// What [`Tile`] asks for, with `rows` rows and `4 * C` channels, and a processor with NEON.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn gemm<const C: usize>(tile: &Tile, rows: usize) {
+    // Strips of the fewest rows come last.
+    let strips = rows.div_ceil(STRIP);
+    let (least, more) = (rows / strips, rows % strips);
+    let mut ahead = tile.prefetch;
+    let mut row = 0;
+    for strip in 0..strips {
+        let height = least + usize::from(strip < more);
+        // SAFETY: the caller's: the strips are parts of the tile.
+        unsafe {
+            match height {
+                4 => self::strip::<4, C>(tile, row, strips, &mut ahead),
+                3 => self::strip::<3, C>(tile, row, strips, &mut ahead),
+                2 => self::strip::<2, C>(tile, row, strips, &mut ahead),
+                _ => self::strip::<1, C>(tile, row, strips, &mut ahead),
+            }
+        }
+        row += height;
+    }
+}
+
+/// `R` rows from row `row` of the tile on, one of `strips` strips.
+///
+/// # Safety
+/// What [`Tile`] asks for, for these rows and `4 * C` channels, and a processor with NEON.
+#[inline(always)]
+unsafe fn strip<const R: usize, const C: usize>(tile: &Tile, row: usize, strips: usize, ahead: &mut *const f32) {
+    // SAFETY: the caller's; every access is at a row and a channel of the segments, of the weights or of the output.
+    unsafe {
+        let mut sums = [[vdupq_n_f32(0.0); C]; R];
+        for sums in &mut sums {
+            for (c, sum) in sums.iter_mut().enumerate() {
+                *sum = vld1q_f32(tile.bias.add(c * LANES));
+            }
+        }
+        // Twice four channels are fetched for at a time.
+        let step = tile.prefetch_step * 2 * LANES / strips;
+        for index in 0..tile.count {
+            let Segment { input, stride, channels, first } = *tile.segments.add(index);
+            let mut weights = tile.weights.add(first * C * LANES);
+            let origin = input.add((tile.row + row) * stride);
+            let mut pixels = [origin; R];
+            for (r, pixel) in pixels.iter_mut().enumerate() {
+                *pixel = origin.add(r * stride);
+            }
+            for _ in 0..channels / (2 * LANES) {
+                F32x4::prefetch(*ahead);
+                *ahead = ahead.wrapping_add(step);
+                if C <= 4 {
+                    // There are registers for eight channels of all rows.
+                    let values = each(&mut pixels, |pixel| next_two(pixel));
+                    four(&mut sums, values.map(|[first, _]| first), &mut weights);
+                    four(&mut sums, values.map(|[_, second]| second), &mut weights);
+                } else {
+                    four(&mut sums, each(&mut pixels, |pixel| next_one(pixel)), &mut weights);
+                    four(&mut sums, each(&mut pixels, |pixel| next_one(pixel)), &mut weights);
+                }
+            }
+            if channels & LANES != 0 {
+                four(&mut sums, each(&mut pixels, |pixel| next_one(pixel)), &mut weights);
+            }
+            if channels & 2 != 0 {
+                let values = pixels.map(|at| vcombine_f32(vld1_f32(at), vld1_f32(at)));
+                column::<0, R, C>(&mut sums, &values, weights);
+                column::<1, R, C>(&mut sums, &values, weights.add(C * LANES));
+                weights = weights.add(2 * C * LANES);
+                pixels = pixels.map(|at| at.add(2));
+            }
+            if channels & 1 != 0 {
+                let values = pixels.map(|at| vcombine_f32(vld1_dup_f32(at), vld1_dup_f32(at)));
+                column::<0, R, C>(&mut sums, &values, weights);
+            }
+        }
+        let (low, high) = (vdupq_n_f32(tile.low), vdupq_n_f32(tile.high));
+        for (r, sums) in sums.iter().enumerate() {
+            let out = tile.out.add((row + r) * tile.out_stride);
+            for (c, sum) in sums.iter().enumerate() {
+                vst1q_f32(out.add(c * LANES), vminq_f32(vmaxq_f32(*sum, low), high));
+            }
+        }
+    }
+}
+
+/// What comes from every row.
+#[inline(always)]
+fn each<T, const R: usize>(pixels: &mut [*const f32; R], mut next: impl FnMut(&mut *const f32) -> T) -> [T; R] {
+    from_fn(|r| next(&mut pixels[r]))
+}
+
+/// One channel, which is lane `LANE` of `values`, of every row.
+///
+/// # Safety
+/// The weights are readable for `C` vectors.
+#[inline(always)]
+unsafe fn column<const LANE: i32, const R: usize, const C: usize>(
+    sums: &mut [[float32x4_t; C]; R],
+    values: &[float32x4_t; R],
+    weights: *const f32,
+) {
+    for c in 0..C {
+        // SAFETY: the caller's.
+        let factor = unsafe { vld1q_f32(weights.add(c * LANES)) };
+        for (sums, value) in sums.iter_mut().zip(values) {
+            // SAFETY: the processor has the instruction.
+            sums[c] = unsafe { vfmaq_laneq_f32::<LANE>(sums[c], factor, *value) };
+        }
+    }
+}
+
+/// Four channels of every row, which are in `values`.
+///
+/// # Safety
+/// The weights are readable for `C` vectors for each of the channels, and the processor has NEON.
+#[inline(always)]
+unsafe fn four<const R: usize, const C: usize>(
+    sums: &mut [[float32x4_t; C]; R],
+    values: [float32x4_t; R],
+    weights: &mut *const f32,
+) {
+    // SAFETY: the caller's: four channels of `C` vectors are `C` times four vectors. Written out: the compiler would
+    // leave a loop of this size, with the sums in memory.
+    unsafe {
+        quarter::<0, R, C>(sums, &values, weights);
+        quarter::<1, R, C>(sums, &values, weights);
+        quarter::<2, R, C>(sums, &values, weights);
+        quarter::<3, R, C>(sums, &values, weights);
+        quarter::<4, R, C>(sums, &values, weights);
+        quarter::<5, R, C>(sums, &values, weights);
+    }
+}
+
+/// Vectors `4 * G` to `4 * G + 3` of the weights of four channels, if there are as many.
+///
+/// # Safety
+/// The weights are readable for four vectors if `G < C`, and the processor has NEON.
+#[inline(always)]
+unsafe fn quarter<const G: usize, const R: usize, const C: usize>(
+    sums: &mut [[float32x4_t; C]; R],
+    values: &[float32x4_t; R],
+    weights: &mut *const f32,
+) {
+    if G >= C {
+        return;
+    }
+    // SAFETY: the caller's.
+    let factors = unsafe { next_four(weights) };
+    for (index, factor) in factors.into_iter().enumerate() {
+        let (k, c) = ((4 * G + index) / C, (4 * G + index) % C);
+        for (sums, value) in sums.iter_mut().zip(values) {
+            // SAFETY: the processor has the instructions.
+            sums[c] = unsafe {
+                match k {
+                    0 => vfmaq_laneq_f32::<0>(sums[c], factor, *value),
+                    1 => vfmaq_laneq_f32::<1>(sums[c], factor, *value),
+                    2 => vfmaq_laneq_f32::<2>(sums[c], factor, *value),
+                    _ => vfmaq_laneq_f32::<3>(sums[c], factor, *value),
+                }
+            };
+        }
+    }
+}
+
+/// The next four vectors; the address moves behind them. The compiler has no name for this instruction.
+///
+/// # Safety
+/// The address is readable for 16 values, and the processor has NEON.
+#[inline(always)]
+unsafe fn next_four(at: &mut *const f32) -> [float32x4_t; 4] {
+    let (a, b, c, d);
+    // SAFETY: the instruction reads the caller's values.
+    unsafe {
+        asm!(
+            "ld1 {{v0.4s, v1.4s, v2.4s, v3.4s}}, [{at}], #64",
+            at = inout(reg) *at,
+            out("v0") a, out("v1") b, out("v2") c, out("v3") d,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    [a, b, c, d]
+}
+
+/// The next two vectors; the address moves behind them.
+///
+/// # Safety
+/// The address is readable for 8 values, and the processor has NEON.
+#[inline(always)]
+unsafe fn next_two(at: &mut *const f32) -> [float32x4_t; 2] {
+    let (a, b);
+    // SAFETY: the instruction reads the caller's values.
+    unsafe {
+        asm!(
+            "ldp {a:q}, {b:q}, [{at}], #32",
+            at = inout(reg) *at, a = out(vreg) a, b = out(vreg) b,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    [a, b]
+}
+
+/// The next vector; the address moves behind it.
+///
+/// # Safety
+/// The address is readable for 4 values, and the processor has NEON.
+#[inline(always)]
+unsafe fn next_one(at: &mut *const f32) -> float32x4_t {
+    let a;
+    // SAFETY: the instruction reads the caller's values.
+    unsafe {
+        asm!(
+            "ldr {a:q}, [{at}], #16",
+            at = inout(reg) *at, a = out(vreg) a,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    a
+}

@@ -1,0 +1,65 @@
+//! Memory that ends exactly where it should: one value before or behind it is a fault.
+
+use std::ptr::{NonNull, null_mut};
+
+/// Values right in front of memory that nobody may touch, and with such memory in front of them.
+pub(super) struct Guarded {
+    start: NonNull<f32>,
+    length: usize,
+    map: *mut libc::c_void,
+    bytes: usize,
+}
+
+impl Guarded {
+    /// The values of `from`, ending at the end of a page.
+    pub(super) fn behind(from: &[f32]) -> Self {
+        Self::new(from, true)
+    }
+
+    /// The values of `from`, beginning at the beginning of a page.
+    pub(super) fn before(from: &[f32]) -> Self {
+        Self::new(from, false)
+    }
+
+    fn new(from: &[f32], at_end: bool) -> Self {
+        // SAFETY: a number is asked for.
+        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap();
+        let room = size_of_val(from).max(1).next_multiple_of(page);
+        let bytes = room + 2 * page;
+        // SAFETY: new memory is asked for; its first and last page are left without access.
+        let map = unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let map = libc::mmap(null_mut(), bytes, libc::PROT_NONE, flags, -1, 0);
+            assert_ne!(map, libc::MAP_FAILED);
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            assert_eq!(libc::mprotect(map.wrapping_byte_add(page), room, access), 0);
+            map
+        };
+        let slack = if at_end { room - size_of_val(from) } else { 0 };
+        let start = NonNull::new(map.wrapping_byte_add(page + slack).cast::<f32>()).unwrap();
+        let mut guarded = Self { start, length: from.len(), map, bytes };
+        guarded.values_mut().copy_from_slice(from);
+        guarded
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut f32 {
+        self.start.as_ptr()
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        // SAFETY: so many values are accessible from there on.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+
+    fn values_mut(&mut self) -> &mut [f32] {
+        // SAFETY: so many values are accessible from there on.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: the memory is this one's, and nobody has it any more.
+        unsafe { libc::munmap(self.map, self.bytes) };
+    }
+}

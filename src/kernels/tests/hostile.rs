@@ -1,0 +1,182 @@
+//! Wrong arguments: passes that cannot be made, and none that can do harm.
+
+use super::super::memory::{Activations, Weights};
+use super::super::pass::{
+    AddPass, Affine, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass, Function,
+    FusedPass, Map, Pool, PoolPass, Reduce,
+};
+use super::super::program::Builder;
+use super::super::{Isa, Kernels};
+use super::{kernels, rule};
+
+/// Values of the memory of these tests.
+const LENGTH: usize = 4096;
+
+/// More than half of all numbers, and even.
+const HUGE: usize = usize::MAX / 2 + 1;
+
+fn scalar() -> &'static Kernels {
+    Kernels::of(Isa::Scalar).unwrap()
+}
+
+fn convolution(input: Map, kernel: [usize; 2], stride: [usize; 2], output: Map, weights: usize) -> &'static str {
+    let (weight, bias) = (vec![0.0; weights], vec![0.0; output.channels.min(LENGTH)]);
+    let (top, left, clamp) = (kernel[0].min(1) / 2, 0, Clamp::NONE);
+    let layer = Convolution { kernel, stride, top, left, weight: &weight, bias: &bias, clamp };
+    rule(ConvPass::new(scalar(), &mut Weights::new(), LENGTH, &[input], &layer, output))
+}
+
+#[test]
+fn maps_lie_in_memory() {
+    let input = Map::padded(0, 4, 4, 8);
+    let inside = Map::padded(1024, 4, 4, 8);
+    let outside = [
+        Map { offset: LENGTH - 127, ..inside },
+        Map { offset: usize::MAX - 4, ..inside },
+        Map { height: HUGE, ..inside },
+        Map { height: HUGE, width: 2, ..inside },
+        Map { stride: HUGE, ..inside },
+        Map { height: 0, ..inside },
+        Map { width: 0, ..inside },
+    ];
+    for map in outside {
+        assert_eq!(convolution(map, [1, 1], [1, 1], inside, 64), "a map does not lie in memory");
+        assert_eq!(convolution(input, [1, 1], [1, 1], map, 64), "a map does not lie in memory");
+    }
+    for (channels, stride) in [(8, 7), (0, 8), (9, 8), (HUGE, 8), (usize::MAX, 8)] {
+        let map = Map { channels, stride, ..input };
+        assert_eq!(convolution(map, [1, 1], [1, 1], inside, 64), "pixels are too close");
+    }
+    for (channels, stride) in [(8, 12), (9, 8), (1, 4), (usize::MAX, 8), (usize::MAX - 7, 8)] {
+        let map = Map { channels, stride, ..inside };
+        assert_eq!(convolution(input, [1, 1], [1, 1], map, 64), "the output is not padded to whole units");
+    }
+    for offset in [0, 1, 127] {
+        let map = Map { offset, ..inside };
+        assert_eq!(convolution(input, [1, 1], [1, 1], map, 64), "the output overlaps an input");
+    }
+}
+
+#[test]
+fn windows_lie_in_maps() {
+    let (input, output) = (Map::padded(0, 4, 4, 8), Map::padded(1024, 4, 4, 8));
+    let many = "the output has more windows than the input";
+    for stride in [[2, 1], [1, 2], [HUGE, 1], [1, HUGE], [usize::MAX, 1], [usize::MAX / 3 + 1, 1]] {
+        assert_eq!(convolution(input, [1, 1], stride, output, 64), many);
+    }
+    assert_eq!(convolution(input, [1, 1], [1, 1], Map { height: 5, ..output }, 64), many);
+    assert_eq!(convolution(input, [0, 1], [1, 1], output, 0), "kernels and strides are at least 1");
+    assert_eq!(convolution(input, [1, 1], [0, 1], output, 64), "kernels and strides are at least 1");
+    let segments = "the contraction has too many segments";
+    assert_eq!(convolution(input, [23, 23], [1, 1], output, 64 * 23 * 23), segments);
+    assert_eq!(convolution(input, [513, 1], [1, 1], output, 64 * 513), segments);
+    let beyond = "a length is beyond all numbers";
+    assert_eq!(convolution(input, [HUGE, 2], [1, 1], output, 0), beyond);
+    assert_eq!(convolution(input, [HUGE, HUGE], [1, 1], output, 0), beyond);
+    for (kernel, stride) in [([usize::MAX, 1], [1, 1]), ([1, 1], [HUGE, HUGE]), ([usize::MAX; 2], [usize::MAX; 2])] {
+        let pool = Pool { kernel, stride, top: 0, left: 0, reduce: Reduce::Mean };
+        assert_eq!(rule(PoolPass::new(LENGTH, input, pool, output)), many);
+    }
+    let pool = Pool { kernel: [2, 2], stride: [1, 1], top: 2, left: 0, reduce: Reduce::Max };
+    assert_eq!(rule(PoolPass::new(LENGTH, input, pool, output)), "no window lies in padding alone");
+}
+
+#[test]
+fn weights_have_their_length() {
+    let (input, output) = (Map::padded(0, 4, 4, 8), Map::padded(1024, 4, 4, 8));
+    for weights in [0, 63, 65] {
+        assert_eq!(convolution(input, [1, 1], [1, 1], output, weights), "the weight has another length");
+    }
+    for (kernel, weights, bias, reason) in [
+        ([3, 3], 71, 8, "the weight has another length"),
+        ([3, 3], 72, 7, "the bias has another length"),
+        ([HUGE, 2], 0, 8, "a length is beyond all numbers"),
+        ([HUGE / 4, 1], 0, 8, "a length is beyond all numbers"),
+    ] {
+        let (weight, bias) = (vec![0.0; weights], vec![0.0; bias]);
+        let layer =
+            Depthwise { kernel, stride: [1, 1], top: 0, left: 0, weight: &weight, bias: &bias, clamp: Clamp::NONE };
+        assert_eq!(rule(DepthwisePass::new(&mut Weights::new(), LENGTH, input, &layer, output)), reason);
+    }
+    let affine = Affine { scale: Some(&[1.0; 7]), shift: None, function: Function::HardSigmoid };
+    let mut builder = Builder::new(scalar(), LENGTH);
+    assert_eq!(rule(builder.affine(input, &affine, output)), "a scale or shift has another length");
+}
+
+#[test]
+fn units_are_read_from_padded_maps_only() {
+    let (input, output) = (Map { stride: 9, ..Map::padded(0, 4, 4, 8) }, Map::padded(1024, 4, 4, 8));
+    let padded = "the input is not padded to whole units";
+    let pool = Pool { kernel: [1, 1], stride: [1, 1], top: 0, left: 0, reduce: Reduce::Max };
+    assert_eq!(rule(PoolPass::new(LENGTH, input, pool, output)), padded);
+    assert_eq!(rule(AveragePass::new(LENGTH, input, Map::padded(1024, 1, 1, 8))), padded);
+    let good = Map::padded(0, 4, 4, 8);
+    assert_eq!(rule(AddPass::new(LENGTH, [good, input], Clamp::NONE, output)), padded);
+    let (weight, bias) = ([0.0; 72], [0.0; 8]);
+    let layer =
+        Depthwise { kernel: [3, 3], stride: [1, 1], top: 1, left: 1, weight: &weight, bias: &bias, clamp: Clamp::NONE };
+    assert_eq!(rule(DepthwisePass::new(&mut Weights::new(), LENGTH, input, &layer, output)), padded);
+    let all = "the output has another number of channels";
+    assert_eq!(rule(CopyPass::new(LENGTH, &[good; 2], output)), all);
+}
+
+#[test]
+fn a_fused_pass_is_checked_as_its_parts() {
+    let (weight, bias, taps) = ([0.0; 64], [0.0; 8], [0.0; 72]);
+    let clamp = Clamp::NONE;
+    let first = Convolution { kernel: [1, 1], stride: [1, 1], top: 0, left: 0, weight: &weight, bias: &bias, clamp };
+    let second = Depthwise { kernel: [3, 3], stride: [2, 2], top: 1, left: 1, weight: &taps, bias: &bias, clamp };
+    // A small output right in front of the input is apart from it, though the map between is larger.
+    let (output, input) = (Map::padded(0, 2, 2, 8), Map::padded(32, 4, 4, 8));
+    let fuse = |input: Map, first: &Convolution<'_>, second: &Depthwise<'_>, output: Map| {
+        FusedPass::new(scalar(), &mut Weights::new(), LENGTH, &[input], first, second, output)
+    };
+    assert!(fuse(input, &first, &second, output).is_ok());
+    assert_eq!(rule(fuse(Map { offset: 24, ..input }, &first, &second, output)), "the output overlaps an input");
+    let regular = "only a pointwise and a regular depthwise convolution are fused";
+    assert_eq!(rule(fuse(input, &first, &Depthwise { stride: [1, 1], ..second }, output)), regular);
+    assert_eq!(
+        rule(fuse(input, &Convolution { stride: [2, 2], ..first }, &second, output)),
+        "the output has more windows than the input"
+    );
+    let length = "the weight has another length";
+    assert_eq!(rule(fuse(input, &first, &Depthwise { weight: &taps[1..], ..second }, output)), length);
+    assert_eq!(rule(fuse(input, &Convolution { weight: &weight[1..], ..first }, &second, output)), length);
+    assert!(!Builder::fuses(&first, &Depthwise { stride: [0, 0], ..second }, [0, 0], [0, 0]));
+}
+
+#[test]
+#[should_panic(expected = "the activations are of another program")]
+fn a_program_refuses_too_little_memory() {
+    let mut builder = Builder::new(scalar(), LENGTH);
+    builder.average(Map::padded(0, 4, 4, 8), Map::padded(1024, 1, 1, 8)).unwrap();
+    builder.finish().run(&mut Activations::new(LENGTH - 16));
+}
+
+#[test]
+#[should_panic(expected = "the activations are of another program")]
+fn a_program_for_more_memory_than_there_is_does_not_run() {
+    let (weight, bias, taps) = ([0.0; 8], [0.0; 8], [0.0; 72]);
+    let clamp = Clamp::NONE;
+    let first = Convolution { kernel: [1, 1], stride: [1, 1], top: 0, left: 0, weight: &weight, bias: &bias, clamp };
+    let second = Depthwise { kernel: [3, 3], stride: [1, 1], top: 1, left: 1, weight: &taps, bias: &bias, clamp };
+    let mut builder = Builder::new(scalar(), usize::MAX);
+    // With the scratch, more than all numbers.
+    builder.fused(&[Map::padded(0, 1, 1, 1)], &first, &second, Map::padded(HUGE, 1, 1, 8)).unwrap();
+    builder.finish().run(&mut Activations::new(LENGTH));
+}
+
+#[test]
+fn an_output_without_channels_is_nothing() {
+    for kernels in kernels() {
+        let mut builder = Builder::new(kernels, LENGTH);
+        let output = Map { stride: 8, ..Map::padded(1024, 4, 4, 0) };
+        let clamp = Clamp::NONE;
+        let layer = Convolution { kernel: [1, 1], stride: [1, 1], top: 0, left: 0, weight: &[], bias: &[], clamp };
+        builder.convolution(&[Map::padded(0, 4, 4, 8)], &layer, output).unwrap();
+        let program = builder.finish();
+        let mut activations = program.activations();
+        program.run(&mut activations);
+        assert!(activations.values().iter().all(|value| *value == 0.0));
+    }
+}

@@ -1,0 +1,190 @@
+//! Tests of the kernels of every instruction set that the processor has, and of the passes over them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step is a failed test")]
+
+mod depthwise;
+mod elementwise;
+mod guarded;
+mod hostile;
+mod layers;
+mod network;
+mod pools;
+mod products;
+mod speed;
+
+use std::array::from_fn;
+
+use super::memory::Weights;
+use super::pass::{Clamp, Map, Pass, PassError, Place};
+use super::{Isa, Kernels, UNIT};
+
+/// What a sum may be off by, as a part of the sum of the magnitudes of its terms: every term is rounded twice at
+/// most, to 2^-24 of a partial sum, and the longest sums of the tests have a thousand terms. Roundings rarely all
+/// go one way, so that a tenth of their number is enough.
+const SUM: f64 = 100.0 / (1 << 24) as f64;
+
+/// What a function may be off by: a few roundings of a value of its size.
+const FUNCTION: f64 = 8.0 / (1 << 24) as f64;
+
+/// The kernels of every instruction set there is here.
+fn kernels() -> impl Iterator<Item = &'static Kernels> {
+    Isa::ALL.into_iter().filter_map(Kernels::of)
+}
+
+/// Numbers without order, from -1 to 1.
+struct Noise(u32);
+
+impl Noise {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 8) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn values(&mut self, length: usize) -> Vec<f32> {
+        (0..length).map(|_| self.next()).collect()
+    }
+}
+
+/// A sum in double precision, with the sum of the magnitudes of its terms.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    value: f64,
+    size: f64,
+}
+
+impl Sum {
+    fn of(start: f32) -> Self {
+        Self { value: f64::from(start), size: f64::from(start).abs() }
+    }
+
+    fn add(&mut self, a: f32, b: f32) {
+        let term = f64::from(a) * f64::from(b);
+        self.value += term;
+        self.size += term.abs();
+    }
+
+    /// Whether `value` is this sum, clamped.
+    #[track_caller]
+    fn check(&self, value: f32, clamp: Clamp, place: impl std::fmt::Debug) {
+        let expected = self.value.clamp(f64::from(clamp.low), f64::from(clamp.high));
+        let error = (f64::from(value) - expected).abs();
+        assert!(error <= self.size * SUM, "{value} instead of {expected} at {place:?}");
+    }
+}
+
+/// A map of plain values, without padding.
+#[derive(Debug, Clone)]
+struct Plain {
+    height: usize,
+    width: usize,
+    channels: usize,
+    values: Vec<f32>,
+}
+
+impl Plain {
+    fn noise(height: usize, width: usize, channels: usize, noise: &mut Noise) -> Self {
+        Self { height, width, channels, values: noise.values(height * width * channels) }
+    }
+
+    /// The value there; nothing outside the map. Rows and columns are counted from the first window's begin.
+    fn at(&self, y: usize, x: usize, [top, left]: [usize; 2], channel: usize) -> Option<f32> {
+        let (y, x) = (y.checked_sub(top)?, x.checked_sub(left)?);
+        let inside = y < self.height && x < self.width;
+        inside.then(|| self.values[(y * self.width + x) * self.channels + channel])
+    }
+}
+
+/// Memory for maps one behind the other, and for what a pass writes: everything that is nobody's channel is NaN.
+struct Memory {
+    values: Vec<f32>,
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self { values: Vec::new() }
+    }
+
+    /// Room for a map, `extra` values wider than its channels padded to units.
+    fn room(&mut self, height: usize, width: usize, channels: usize, extra: usize) -> Map {
+        let stride = channels.next_multiple_of(UNIT) + extra;
+        let map = Map { offset: self.values.len(), height, width, channels, stride };
+        self.values.resize(self.values.len() + height * width * stride, f32::NAN);
+        map
+    }
+
+    /// A map with the values of `plain`.
+    fn put(&mut self, plain: &Plain, extra: usize) -> Map {
+        let map = self.room(plain.height, plain.width, plain.channels, extra);
+        for (pixel, values) in plain.values.chunks(plain.channels).enumerate() {
+            let at = map.offset + pixel * map.stride;
+            self.values[at..at + plain.channels].copy_from_slice(values);
+        }
+        map
+    }
+
+    fn length(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The values of a map, without padding.
+    fn get(&self, map: &Map) -> Plain {
+        let Map { offset, height, width, channels, stride } = *map;
+        let pixels = self.values[offset..].chunks(stride).take(height * width);
+        Plain { height, width, channels, values: pixels.flat_map(|pixel| &pixel[..channels]).copied().collect() }
+    }
+
+    /// Runs a pass in one part and in several, one after the other, and checks that all do the same: what it
+    /// leaves in `output`. Everything outside the output stays as it was.
+    #[track_caller]
+    fn run(&self, kernels: &'static Kernels, weights: &Weights, pass: &impl Pass, output: &Map) -> Plain {
+        let run = |parts: usize| {
+            // What is behind the scratch shows whether more of it is written than was asked for.
+            const BEHIND: usize = 64;
+            let mut values = self.values.clone();
+            values.resize(self.length() + pass.scratch() + BEHIND, f32::NAN);
+            for part in 0..parts {
+                values[self.length()..].fill(f32::NAN);
+                let base = values.as_mut_ptr();
+                let place = Place { kernels, weights, base, scratch: base.wrapping_add(self.length()) };
+                // SAFETY: the pass was made for maps in this memory, and its scratch is behind them.
+                unsafe { pass.run(&place, part, parts) }
+                let behind = &values[self.length() + pass.scratch()..];
+                assert!(behind.iter().all(|value| value.is_nan()), "{pass:?} writes beyond its scratch");
+            }
+            let ours = output.offset..output.offset + output.length().unwrap();
+            let changed = |(index, (before, after)): (usize, (&f32, &f32))| {
+                !ours.contains(&index) && before.to_bits() != after.to_bits()
+            };
+            let changed = self.values.iter().zip(&values).enumerate().any(changed);
+            assert!(!changed, "{pass:?} writes outside its output");
+            values.truncate(self.length());
+            Memory { values }.get(output)
+        };
+        let whole = run(1);
+        for parts in [2, 3, 5] {
+            let same = whole.values.iter().zip(run(parts).values).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{pass:?} in {parts} parts differs on {}", kernels.isa());
+        }
+        whole
+    }
+}
+
+/// What is made of a pass that cannot be made.
+#[track_caller]
+fn rule<T>(result: Result<T, PassError>) -> &'static str {
+    result.err().expect("the pass could be made").0
+}
+
+/// Sizes of the output for windows over `size`, with `after` more rows or columns of padding behind the map.
+fn windows(
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    before: [usize; 2],
+    after: [usize; 2],
+) -> [usize; 2] {
+    from_fn(|axis| {
+        let length = size[axis] + before[axis] + after[axis];
+        if length < kernel[axis] { 0 } else { (length - kernel[axis]) / stride[axis] + 1 }
+    })
+}
