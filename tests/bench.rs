@@ -140,13 +140,13 @@ fn a_line_that_asks_for_no_slice_ends_the_program() {
 
 #[test]
 fn arithmetic_that_is_unknown_is_left_out() {
-    let mut proto = File::parse(&std::fs::read(data("onnx/resnet.onnx")).unwrap()).unwrap().into_proto();
+    let mut proto = File::parse(&std::fs::read(data("onnx/view_11.onnx")).unwrap()).unwrap().into_proto();
     let node = proto.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "Relu").unwrap();
     node.op_type = "LeakyRelu".to_owned();
     let folder = folder();
     let path = folder.path().join("leaky.onnx");
     std::fs::write(&path, onnx::bytes(&proto)).unwrap();
-    let model = ["bench", "--model", path.to_str().unwrap(), "--seconds", "0.001"];
+    let model = ["bench", "--model", path.to_str().unwrap(), "--size", "64x64", "--seconds", "0.001"];
     let outcome = run([&model[..], &["--json"]].concat());
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     let row = &serde_json::from_str::<Value>(&outcome.stdout).unwrap()["rows"][0];

