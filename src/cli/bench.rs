@@ -18,22 +18,23 @@ const MAX_SECONDS: f64 = 86_400.0;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Inference alone is timed, on a reproducible input; preparing pictures is not. Several rows run in turns, a quarter of a
-second each, so that whatever else the machine does slows all of them alike. --model, --backend and --isa can be given
-several times: all combinations are measured.
+Inference alone is timed, on a reproducible input; preparing pictures is not. Several rows run in turns, a quarter \
+of a second each, so that whatever else the machine does slows all of them alike. --model, --backend and --isa can \
+be given several times: all combinations are measured.
 
-Loading includes computing the weights of models without a file. `% of peak` is in terms of what a tight loop of
-multiply-adds reaches on the spot, the best of all rounds; the head line says with which instructions. Peak memory is
-that of the whole process: measure a row alone to learn its own.
+Loading includes computing the weights of models without a file. `% of peak` is in terms of what a tight loop of \
+multiply-adds reaches on the spot, the best of all rounds; the head line says with which instructions, and a back \
+end that has better ones exceeds 100 %. Peak memory is that of the whole process: measure a row alone to learn its \
+own.
 
---stages compiles the network up to the end of every module, all of them in memory at one time, and runs these in turns,
-each for the seconds given. The time of a module is a DIFFERENCE of two medians: noise goes into it twice and can make
-it negative, and what the back end fuses across the end of a module counts where it is first seen.
+--stages compiles the network up to the end of every module, all of them in memory at one time, and runs these in \
+turns, each for the seconds given. The time of a module is a DIFFERENCE of two medians: noise goes into it twice and \
+can make it negative, and what the back end fuses across the end of a module counts where it is first seen.
 
---slices is for programs that let engines take turns, such as benches/peers in the source. One row is loaded; the first
-line on standard output is a JSON object with `model`, `backend`, `isa`, `threads`, `size`, `load_ms` and the `logits`
-on the reproducible input. Every line `run N` on standard input is then answered with a line {\"ms\": [...]}, the
-milliseconds of each of N runs. The end of the input ends the program.
+--slices is for programs that let engines take turns, such as benches/peers in the source. One row is loaded; the \
+first line on standard output is a JSON object with `model`, `backend`, `isa`, `threads`, `size`, `load_ms` and the \
+`logits` on the reproducible input. Every line `run N` on standard input is then answered with a line {\"ms\": \
+[...]}, the milliseconds of each of N runs. The end of the input ends the program.
 
 Examples:
   hardnetd bench

@@ -13,7 +13,7 @@ pub fn module(name: &str) -> &str {
 }
 
 /// The last node of every module, with the name of the module. Nodes called `base.N…` belong to module
-/// `base.N`; a network with other names is looked at in about [`MAX_MODULES`] places.
+/// `base.N`; a network with other names is looked at in about sixteen places.
 #[must_use]
 pub fn ends(graph: &Graph) -> Vec<(String, NodeId)> {
     let nodes = graph.ids().zip(graph.nodes()).filter(|(id, _)| *id != graph.input());
