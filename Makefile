@@ -1,6 +1,7 @@
 # hardnetd: `make run` shows it working, `make test` proves it. `make help` lists the rest.
 
 CARGO ?= cargo
+PYTHON ?= python3
 PREFIX ?= /usr/local
 
 # To build and run; then what the tests need besides: encoders, an RTSP server, a broker, systemd-analyze.
@@ -8,11 +9,13 @@ RUN_PACKAGES = gcc libc6-dev make pkg-config libgstreamer1.0-dev libgstreamer-pl
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav
 TEST_PACKAGES = gstreamer1.0-tools gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev \
 	mosquitto mosquitto-clients systemd
+# What makes the scratch environment of `make bench-peers`.
+PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build run test check fmt bench install uninstall clean
+.PHONY: help deps deps-run build run test check fmt bench bench-peers install uninstall clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install every system package that building, running and testing need
 	@./.ci/packages $(RUN_PACKAGES) $(TEST_PACKAGES)
@@ -39,6 +42,13 @@ fmt: ## Format the sources
 
 bench: deps-run ## Measure preprocessing and inference on this machine
 	$(CARGO) bench --locked --bench stages
+
+bench-peers: build ## Compare with other engines; MODELS="hardnet68 ...", THREADS=1, ROUNDS=20, CORE=first, SIZE=HxW
+	@./.ci/packages $(PEER_PACKAGES)
+	$(PYTHON) -B benches/peers/install.py target/peers/venv
+	target/peers/venv/bin/python -B benches/peers/compare.py $(if $(MODELS),--models "$(MODELS)") \
+		$(if $(THREADS),--threads $(THREADS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CORE),--core $(CORE)) \
+		$(if $(SIZE),--size $(SIZE))
 
 install: build ## Install program, unit and default configuration under $(DESTDIR)$(PREFIX) and /etc
 	install -D -m 755 target/release/hardnetd $(DESTDIR)$(PREFIX)/bin/hardnetd

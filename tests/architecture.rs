@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and their layers. A file imports from its own room and from lower layers only.
-const LAYERS: [(&str, u8); 23] = [
+const LAYERS: [(&str, u8); 24] = [
     ("main", 7),
     ("cli", 6),
     ("service", 6),
     ("pipeline", 5),
     ("eval", 5),
+    ("bench", 5),
     ("measure", 5),
     ("http", 5),
     ("classifier", 4),

@@ -6,6 +6,7 @@ use super::definition::{CLASSES, Place, find};
 use super::{Definition, Error, Network, Onnx, Options, Training};
 use crate::engine::cost::{Cost, NodeCost, cost};
 use crate::engine::graph::Graph;
+use crate::engine::modules::module;
 use crate::hardnet::{self, Architecture, Entry, entries};
 use crate::preprocess::Transform;
 use crate::weights::StateDict;
@@ -141,12 +142,6 @@ fn modules(architecture: &Architecture, classes: usize, nodes: &[NodeCost]) -> V
         }
     }
     stages
-}
-
-/// `base.3` of `base.3.layers.0.layer1`.
-pub(super) fn module(name: &str) -> &str {
-    let end = name.match_indices('.').nth(1).map_or(name.len(), |(at, _)| at);
-    &name[..end]
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::native;
 use super::tract::Plan;
 use super::{Classifier as _, Definition, Error};
-use crate::engine::graph::{Graph, NodeId, Shape};
+use crate::engine::graph::{Graph, Shape};
+use crate::engine::modules;
 use crate::engine::plan;
 use crate::engine::reference::{self, Map};
 use crate::exit::Exit;
@@ -20,9 +21,6 @@ use crate::weights::seeded;
 
 /// The longest file of reference values, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
-
-/// Most modules that a network is looked at by, where its nodes do not tell them.
-const MAX_STAGES: usize = 16;
 
 /// Reference values that were computed elsewhere, for the seeded input.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -210,8 +208,8 @@ pub fn verify(
     let case = file.map(|file| file.case(height, width, definition.classes)).transpose();
     let case = case.map_err(|error| Error::Reference(error.into()))?;
     let graph = definition.graph()?;
-    let input = seeded_input(height, width);
-    let ends = stage_ends(&graph);
+    let input = seeded::tensor(height, width);
+    let ends = modules::ends(&graph);
     let mut stages = Vec::with_capacity(ends.len());
     let mut todo = ends.iter().peekable();
     reference::run(&graph, &input, |id, expected| {
@@ -243,38 +241,6 @@ pub fn verify(
     let (native, file) = (summary(|stage| stage.native), summary(|stage| stage.file));
     let (model, digest) = (definition.name().to_owned(), definition.digest());
     Ok(Verification { model, digest, input: [height, width], tolerance, stages, float64, native, file })
-}
-
-/// The input of the seeded rule, whose elements are numbered in the order `[1, 3, height, width]`.
-fn seeded_input(height: usize, width: usize) -> Tensor {
-    let mut tensor = Tensor::zeros(height, width, 3);
-    for (index, value) in tensor.data_mut().iter_mut().enumerate() {
-        let (pixel, channel) = (index / 3, index % 3);
-        *value = seeded::input(channel * height * width + pixel);
-    }
-    tensor
-}
-
-/// The last node of every module, with the name of the module. Nodes called `base.N…` belong to module
-/// `base.N`; a network with other names is looked at in at most [`MAX_STAGES`] places.
-fn stage_ends(graph: &Graph) -> Vec<(String, NodeId)> {
-    let nodes = graph.ids().zip(graph.nodes()).filter(|(id, _)| *id != graph.input());
-    let mut ends: Vec<(String, NodeId)> = Vec::new();
-    for (id, node) in nodes {
-        let name = super::description::module(&node.name);
-        match ends.last_mut() {
-            Some((last, end)) if last == name => *end = id,
-            _ => ends.push((name.to_owned(), id)),
-        }
-    }
-    // The output must be among them, and nodes that do not lead to it may follow.
-    ends.retain(|(_, end)| *end <= graph.output());
-    if ends.len() <= 2 * MAX_STAGES {
-        return ends;
-    }
-    let (last, step) = (ends.len() - 1, ends.len().div_ceil(MAX_STAGES));
-    let kept = ends.into_iter().enumerate().filter(|(index, _)| *index == last || (index + 1) % step == 0);
-    kept.map(|(_, end)| end).collect()
 }
 
 /// What the native engine computes: `[channels, height, width]`. Nothing where it cannot run the network.

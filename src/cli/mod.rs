@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. Arguments, progress and tables; no logic.
 
+mod bench;
 mod classify;
 mod completions;
 mod config;
@@ -58,6 +59,8 @@ enum Command {
     Classify(classify::Arguments),
     /// Measure the accuracy of a model on labelled pictures.
     Eval(eval::Arguments),
+    /// Measure how fast models run on this machine.
+    Bench(bench::Arguments),
     /// List, import, export and check models.
     Model(model::Arguments),
     /// Print, check or explain the configuration.
@@ -176,6 +179,9 @@ pub enum Error {
     /// The accuracy cannot be measured.
     #[error(transparent)]
     Eval(#[from] crate::eval::Error),
+    /// Speed cannot be measured.
+    #[error(transparent)]
+    Bench(#[from] crate::bench::Error),
     /// Signals cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] io::Error),
@@ -217,6 +223,7 @@ impl Error {
             Self::Publish(error) => error.exit(),
             Self::Pipeline(error) => error.exit(),
             Self::Eval(error) => error.exit(),
+            Self::Bench(error) => error.exit(),
             Self::Signals(_) => Exit::Internal,
             Self::Output(_) => Exit::Io,
             Self::Picture { exit, .. } | Self::Pictures { exit, .. } => *exit,
@@ -254,6 +261,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Run(arguments) => run::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

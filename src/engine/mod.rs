@@ -3,6 +3,7 @@
 pub mod cost;
 pub mod graph;
 pub mod import;
+pub mod modules;
 pub mod onnx;
 mod op;
 pub mod plan;

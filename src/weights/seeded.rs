@@ -32,9 +32,10 @@
 //! | `LinearBias` | `-0.1 + 0.2 u` |
 //!
 //! An input for such a network is `(2u - 1) * 2` under the name `input` in the order
-//! `[1, 3, height, width]`; see [`input`].
+//! `[1, 3, height, width]`; see [`input`] and [`tensor`].
 
 use super::{Array, Error, Kind};
+use crate::tensor::Tensor;
 
 /// The uniform numbers of one name.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +96,17 @@ pub fn array(key: &str, shape: &[usize], kind: Kind) -> Result<Array, Error> {
 #[must_use]
 pub fn input(index: usize) -> f32 {
     ((2.0 * uniform("input", index) - 1.0) * 2.0) as f32
+}
+
+/// The input as the program lays it out.
+#[must_use]
+pub fn tensor(height: usize, width: usize) -> Tensor {
+    let mut tensor = Tensor::zeros(height, width, 3);
+    for (index, value) in tensor.data_mut().iter_mut().enumerate() {
+        let (pixel, channel) = (index / 3, index % 3);
+        *value = input(channel * height * width + pixel);
+    }
+    tensor
 }
 
 #[cfg(test)]

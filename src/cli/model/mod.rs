@@ -91,13 +91,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
 }
 
-fn json(value: &impl Serialize) -> Result<(), Error> {
+pub(super) fn json(value: &impl Serialize) -> Result<(), Error> {
     let mut output = io::stdout().lock();
     let written = serde_json::to_writer_pretty(&mut output, value).map_err(io::Error::from);
     written.and_then(|()| writeln!(output)).map_err(Error::Output)
 }
 
-fn print(text: &str) -> Result<(), Error> {
+pub(super) fn print(text: &str) -> Result<(), Error> {
     writeln!(io::stdout(), "{text}").map_err(Error::Output)
 }
 
@@ -148,7 +148,7 @@ fn figures(figures: &Figures) -> [String; 3] {
 }
 
 /// A table with figures to the right of the second column; without lines where no terminal shows it.
-fn table<const N: usize>(header: [&str; N]) -> Table {
+pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     let style = if io::stdout().is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING };
     table.load_style(style).set_header(header);

@@ -1,0 +1,122 @@
+//! The machine that measures: its processor, and what its memory can do.
+
+use std::fs;
+use std::thread;
+
+use serde::Serialize;
+
+use super::engine::Isa;
+use super::peak::{self, Bandwidth};
+
+/// The last cache of a machine that does not tell, in bytes.
+const LAST_CACHE: usize = 32 << 20;
+
+/// The buffer for memory traffic in caches: two halves, each twice as large as the last cache.
+const CACHES: usize = 4;
+
+/// The largest such buffer in bytes.
+const MAX_BUFFER: usize = 1 << 30;
+
+/// The share of the free memory that the buffer may take.
+const FREE_SHARE: usize = 4;
+
+/// The machine.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Host {
+    /// Name of the processor, as the system has it.
+    pub cpu: Option<String>,
+    /// Cores that the process may use.
+    pub cores: usize,
+    /// Sets of instructions that the processor has.
+    pub isa: Vec<Isa>,
+    /// 10⁹ bytes per second that one core reads from memory.
+    pub memory_read_gb_s: Option<f64>,
+    /// 10⁹ bytes per second that one core reads and writes when it copies memory.
+    pub memory_copy_gb_s: Option<f64>,
+    /// What the peak was measured with.
+    pub peak_code: &'static str,
+}
+
+impl Host {
+    /// Looks at the machine, and measures its memory; that takes memory itself.
+    #[must_use]
+    pub fn measure() -> Self {
+        let bandwidth = peak::bandwidth(buffer());
+        Self {
+            cpu: read("/proc/cpuinfo").as_deref().and_then(cpu),
+            cores: thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            isa: Isa::available(),
+            memory_read_gb_s: bandwidth.map(|Bandwidth { read, .. }| read),
+            memory_copy_gb_s: bandwidth.map(|Bandwidth { copy, .. }| copy),
+            peak_code: peak::PORTABLE,
+        }
+    }
+}
+
+/// The most memory that the process has held so far, in 10⁶ bytes.
+pub(super) fn peak_memory_mb() -> Option<f64> {
+    read("/proc/self/status").and_then(|text| kilobytes(&text, "VmHWM")).map(|bytes| bytes as f64 / 1e6)
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+/// The value after `key:` in lines of the kind that /proc has.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines.find(|(found, _)| found.trim_end() == key).map(|(_, value)| value.trim())
+}
+
+/// The bytes after `key:`, which are given in kB.
+fn kilobytes(text: &str, key: &str) -> Option<usize> {
+    value(text, key)?.strip_suffix(" kB")?.trim_end().parse::<usize>().ok()?.checked_mul(1024)
+}
+
+/// x86 names the model of every core; ARM boards name the board at the end, or nothing.
+fn cpu(text: &str) -> Option<String> {
+    value(text, "model name").or_else(|| value(text, "Model")).map(str::to_owned)
+}
+
+/// Bytes of a cache as the system writes them: `32768K`, `32M`.
+fn cache(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let (number, unit) = match text.strip_suffix('K') {
+        Some(number) => (number, 1 << 10),
+        None => (text.strip_suffix('M')?, 1 << 20),
+    };
+    number.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+/// Bytes of the buffer with which memory is measured.
+fn buffer() -> usize {
+    let size = |index| read(&format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size"));
+    let last = (0..8).filter_map(size).filter_map(|text| cache(&text)).max().unwrap_or(LAST_CACHE);
+    let free = read("/proc/meminfo").and_then(|text| kilobytes(&text, "MemAvailable")).unwrap_or(MAX_BUFFER);
+    last.saturating_mul(CACHES).min(MAX_BUFFER).min(free / FREE_SHARE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_by_their_whole_key() {
+        let text = "model\t\t: 17\nmodel name\t: Some CPU: fast\nVmHWM:\t    2048 kB\nMemAvailable:  12 MB\n";
+        assert_eq!(cpu(text).as_deref(), Some("Some CPU: fast"));
+        assert_eq!(cpu("processor : 0\n\nModel\t\t: Some Board 4\n").as_deref(), Some("Some Board 4"));
+        assert_eq!(kilobytes(text, "VmHWM"), Some(2048 * 1024));
+        assert_eq!((kilobytes(text, "MemAvailable"), kilobytes(text, "VmRSS"), cpu("")), (None, None, None));
+    }
+
+    #[test]
+    fn caches_are_read_with_their_unit() {
+        assert_eq!([cache("32768K\n"), cache("1M"), cache("512")], [Some(32 << 20), Some(1 << 20), None]);
+        assert!((1..=MAX_BUFFER).contains(&buffer()));
+    }
+
+    #[test]
+    fn this_process_holds_memory() {
+        assert!(peak_memory_mb().is_none_or(|megabytes| megabytes > 1.0));
+    }
+}

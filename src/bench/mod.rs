@@ -1,0 +1,322 @@
+//! How fast do models run on this machine? Several are measured side by side, in turns.
+//!
+//! Every round gives each row a slice of time, so that whatever else the machine does slows all rows alike.
+//! What counts is inference alone, on the seeded input: neither preparing pictures nor ranking classes.
+
+mod engine;
+mod host;
+pub mod peak;
+mod sample;
+mod slices;
+mod stages;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+pub use engine::{Backend, Isa, Unknown};
+pub use host::Host;
+pub use slices::{Ready, Slice, serve};
+pub use stages::{StageRow, StageTime, stages};
+
+use crate::classifier::{self, describe};
+use crate::exit::Exit;
+use crate::hardnet::ARCHITECTURES;
+use engine::Runner;
+use sample::{Figures, Sample};
+use serde::Serialize;
+
+/// What the JSON of [`Report`] is.
+pub const SCHEMA: &str = "hardnetd.bench.v1";
+
+/// What the JSON of a report on stages is.
+pub const STAGES_SCHEMA: &str = "hardnetd.bench.stages.v1";
+
+/// The time that a row runs for before another has its turn.
+const SLICE: Duration = Duration::from_millis(250);
+
+/// Runs that no figure counts: as many as this, or as many as fit into [`WARM_UP`].
+const WARM_UP_RUNS: usize = 3;
+
+/// The time after which a row is warm.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// Why nothing can be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The back end cannot be told its instructions.
+    #[error("tract chooses its instructions itself: --isa {isa} is for the native engine")]
+    FixedIsa {
+        /// The instructions asked for.
+        isa: Isa,
+    },
+    /// The back end has one thread.
+    #[error("one inference runs on one thread so far: --threads {threads} cannot be measured")]
+    OneThread {
+        /// The threads asked for.
+        threads: usize,
+    },
+    /// Slices are for one row.
+    #[error("--slices measures one row, and there are {rows}: name one --model, --backend and --isa")]
+    Rows {
+        /// Rows that the options make.
+        rows: usize,
+    },
+    /// A line that asks for slices is not one.
+    #[error("`{line}` on standard input asks for nothing: expected `run N`, N from 1 to {}", slices::MAX_RUNS)]
+    Line {
+        /// The line.
+        line: String,
+    },
+    /// Standard input or output fails.
+    #[error("cannot exchange slices over standard input and output")]
+    Exchange(#[source] io::Error),
+    /// A model cannot be loaded or run.
+    #[error(transparent)]
+    Model(#[from] classifier::Error),
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::FixedIsa { .. } | Self::OneThread { .. } | Self::Rows { .. } => Exit::Usage,
+            Self::Line { .. } => Exit::Data,
+            Self::Exchange(_) => Exit::Io,
+            Self::Model(error) => error.exit(),
+        }
+    }
+}
+
+/// What to measure: every model on every back end with every set of instructions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Names of models, or model files; none for the whole family.
+    pub models: Vec<String>,
+    /// Back ends; none for the default one.
+    pub backends: Vec<Backend>,
+    /// Sets of instructions; none for the best one.
+    pub isas: Vec<Isa>,
+    /// Threads that one inference runs on, at least 1.
+    pub threads: usize,
+    /// Rows and columns of the input, instead of the model's own.
+    pub size: Option<[usize; 2]>,
+    /// Time given to each row, warm-up apart.
+    pub time: Duration,
+}
+
+/// One row before it is loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Choice {
+    model: String,
+    backend: Backend,
+    isa: Isa,
+    threads: usize,
+    size: Option<[usize; 2]>,
+}
+
+impl Options {
+    fn rows(&self) -> Vec<Choice> {
+        let family = || ARCHITECTURES.iter().map(|architecture| architecture.name.to_string()).collect();
+        let models = if self.models.is_empty() { family() } else { self.models.clone() };
+        let backends = if self.backends.is_empty() { &[Backend::Auto][..] } else { &self.backends };
+        let isas = if self.isas.is_empty() { &[Isa::Auto][..] } else { &self.isas };
+        let mut rows = Vec::with_capacity(models.len() * backends.len() * isas.len());
+        for model in models {
+            for &backend in backends {
+                let of = |&isa| Choice { model: model.clone(), backend, isa, threads: self.threads, size: self.size };
+                rows.extend(isas.iter().map(of));
+            }
+        }
+        rows
+    }
+}
+
+/// What was measured, and where.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report<R> {
+    /// [`SCHEMA`] or [`STAGES_SCHEMA`].
+    pub schema: &'static str,
+    /// The machine.
+    pub host: Host,
+    /// One for each model, back end and set of instructions.
+    pub rows: Vec<R>,
+}
+
+/// How fast one model runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// Name of the model.
+    pub model: String,
+    /// The back end that ran it.
+    pub backend: Backend,
+    /// The instructions that it ran with; `auto` where the back end chooses and does not tell.
+    pub isa: Isa,
+    /// Threads that one inference ran on.
+    pub threads: usize,
+    /// Rows and columns of the input.
+    pub size: [usize; 2],
+    /// Median of the times of a run, in milliseconds.
+    pub median_ms: f64,
+    /// The shortest time of a run, in milliseconds.
+    pub min_ms: f64,
+    /// The time that nine of ten runs keep within, in milliseconds.
+    pub p90_ms: f64,
+    /// Runs that were timed.
+    pub runs: usize,
+    /// 10⁹ multiply-accumulates of one run; nothing for a network with unknown parts.
+    pub gmac: Option<f64>,
+    /// 10⁹ multiply-accumulates per second, at the median.
+    pub gmacs_per_s: Option<f64>,
+    /// The most that [`peak::measure`] found, times the threads, in 10⁹ floating-point operations per second.
+    pub fma_peak_gflops: f64,
+    /// Percentage of `fma_peak_gflops` that the median reaches, a multiply-accumulate being two operations.
+    pub percent_of_peak: Option<f64>,
+    /// Milliseconds from the model's name to its being ready to run; seeded weights are computed in them.
+    pub load_ms: f64,
+    /// The most memory that the process held, with all rows loaded, in 10⁶ bytes; nothing where the system
+    /// does not tell.
+    pub peak_memory_mb: Option<f64>,
+}
+
+/// How far a measurement is: time spent measuring, and time it takes in all.
+pub type Progress<'a> = &'a mut dyn FnMut(Duration, Duration);
+
+/// Measures what `options` ask for.
+///
+/// # Errors
+/// A model cannot be loaded or run, or a back end cannot do what is asked.
+pub fn measure(options: &Options, progress: Progress<'_>) -> Result<Report<Row>, Error> {
+    let choices = options.rows();
+    // What costs nothing to refuse is refused before anything is loaded.
+    choices.iter().try_for_each(Choice::check)?;
+    let gmacs = choices.iter().map(gmac).collect::<Result<Vec<_>, _>>()?;
+    let mut runners = choices.iter().map(Runner::load).collect::<Result<Vec<_>, _>>()?;
+    let mut runs: Vec<&mut dyn FnMut() -> Result<(), Error>> = Vec::with_capacity(runners.len());
+    let mut steps: Vec<_> = runners.iter_mut().map(|runner| || runner.run()).collect();
+    runs.extend(steps.iter_mut().map(|step| step as &mut dyn FnMut() -> Result<(), Error>));
+    let mut peak = 0.0_f64;
+    let samples = in_turns(&mut runs, options.time, || peak = peak.max(peak::measure(&peak::portable)), progress)?;
+    let peak_memory_mb = host::peak_memory_mb();
+    let row = |((runner, sample), gmac): ((&Runner, &Sample), Option<f64>)| {
+        let Figures { median: median_ms, least: min_ms, p90: p90_ms } = sample.figures();
+        let gmacs_per_s = gmac.map(|gmac| gmac / median_ms * 1e3);
+        let fma_peak_gflops = peak * runner.threads as f64;
+        Row {
+            model: runner.model.clone(),
+            backend: runner.backend,
+            isa: runner.isa,
+            threads: runner.threads,
+            size: runner.size,
+            median_ms,
+            min_ms,
+            p90_ms,
+            runs: sample.runs(),
+            gmac,
+            gmacs_per_s,
+            fma_peak_gflops,
+            percent_of_peak: gmacs_per_s.map(|rate| 2.0 * rate / fma_peak_gflops * 100.0),
+            load_ms: runner.load_ms,
+            peak_memory_mb,
+        }
+    };
+    let rows = runners.iter().zip(&samples).zip(gmacs).map(row).collect();
+    drop(runners);
+    Ok(Report { schema: SCHEMA, host: Host::measure(), rows })
+}
+
+/// 10⁹ multiply-accumulates of one run, where they can be told.
+fn gmac(choice: &Choice) -> Result<Option<f64>, Error> {
+    match describe(&choice.model, choice.size) {
+        Ok(description) => Ok(Some(description.total.macs as f64 / 1e9)),
+        Err(classifier::Error::NoGraph { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Warms up, then runs one after the other for a slice, round by round, until each has had its `time`: the
+/// times of the runs of each. `between` is called before every round.
+fn in_turns(
+    runs: &mut [&mut dyn FnMut() -> Result<(), Error>],
+    time: Duration,
+    mut between: impl FnMut(),
+    progress: Progress<'_>,
+) -> Result<Vec<Sample>, Error> {
+    for run in runs.iter_mut() {
+        let start = Instant::now();
+        for _ in 0..WARM_UP_RUNS {
+            run()?;
+            if start.elapsed() >= WARM_UP {
+                break;
+            }
+        }
+    }
+    let mut samples = vec![Sample::default(); runs.len()];
+    let all = time * u32::try_from(runs.len()).unwrap_or(u32::MAX);
+    while samples.iter().any(|sample| sample.spent() < time) {
+        between();
+        for index in 0..runs.len() {
+            let slice = SLICE.min(time.saturating_sub(samples[index].spent()));
+            let end = samples[index].spent() + slice;
+            while samples[index].spent() < end {
+                let start = Instant::now();
+                runs[index]()?;
+                samples[index].add(start.elapsed());
+            }
+            progress(samples.iter().map(|sample| sample.spent().min(time)).sum(), all);
+        }
+    }
+    Ok(samples)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::cell::RefCell;
+    use std::thread::sleep;
+
+    use super::*;
+
+    #[test]
+    fn rows_run_in_turns_until_each_has_had_its_time() {
+        let order = RefCell::new(Vec::new());
+        let step = |name: char| {
+            let order = &order;
+            move || {
+                order.borrow_mut().push(name);
+                sleep(SLICE);
+                Ok(())
+            }
+        };
+        let (mut first, mut second) = (step('a'), step('b'));
+        let mut told = Vec::new();
+        let (mut rounds, time) = (0, SLICE * 2);
+        let mut progress = |done, all| told.push((done, all));
+        let samples = in_turns(&mut [&mut first, &mut second], time, || rounds += 1, &mut progress).unwrap();
+        let order: String = order.into_inner().into_iter().collect();
+        let timed = order.trim_start_matches('a').trim_start_matches('b');
+        // A machine that is busy may have had enough after one round.
+        assert!(timed.starts_with("ab") && (1..=2).contains(&rounds), "{order} in {rounds} rounds");
+        assert!(samples.iter().all(|sample| sample.spent() >= time && (1..=2).contains(&sample.runs())), "{order}");
+        assert_eq!(told.last(), Some(&(time * 2, time * 2)));
+    }
+
+    #[test]
+    fn rows_are_all_combinations_and_the_family_where_no_model_is_named() {
+        let mut options = Options {
+            models: Vec::new(),
+            backends: vec![Backend::Native, Backend::Tract],
+            isas: vec![Isa::Auto],
+            threads: 1,
+            size: None,
+            time: Duration::ZERO,
+        };
+        assert_eq!(options.rows().len(), 8);
+        options.models = vec!["a".into(), "b".into()];
+        options.isas = vec![Isa::Scalar, Isa::Avx2];
+        let rows = options.rows();
+        let third = &rows[2];
+        assert_eq!((rows.len(), third.model.as_str(), third.backend, third.isa), (8, "a", Backend::Tract, Isa::Scalar));
+    }
+}

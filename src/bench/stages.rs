@@ -1,0 +1,120 @@
+//! Where the time goes, module by module.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::engine::{self, Backend};
+use super::{Choice, Error, Host, Options, Progress, Report, STAGES_SCHEMA, in_turns};
+use crate::classifier::{self, Classifier, Definition, native, tract};
+use crate::engine::graph::Shape;
+use crate::engine::modules;
+use crate::kernels::Isa;
+use crate::weights::seeded;
+
+/// Where the time of one model goes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageRow {
+    /// Name of the model.
+    pub model: String,
+    /// The back end that ran it.
+    pub backend: Backend,
+    /// The instructions that it ran with.
+    pub isa: engine::Isa,
+    /// Threads that one inference ran on.
+    pub threads: usize,
+    /// Rows and columns of the input.
+    pub size: [usize; 2],
+    /// The modules in order.
+    pub stages: Vec<StageTime>,
+}
+
+/// The time of one module.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageTime {
+    /// Name of the module.
+    pub name: String,
+    /// Channels, rows and columns of its output.
+    pub output: [usize; 3],
+    /// 10⁹ multiply-accumulates of the module.
+    pub gmac: f64,
+    /// Median of the network up to the module's end, in milliseconds.
+    pub until_ms: f64,
+    /// What `until_ms` exceeds that of the module before by, in milliseconds; noise can make it negative.
+    pub difference_ms: f64,
+    /// Runs that were timed.
+    pub runs: usize,
+}
+
+/// Measures every model of `options` up to the end of each of its modules; those of one model run in turns, and
+/// `options.time` is given to each of them.
+///
+/// # Errors
+/// A model cannot be loaded or run, its parts are not known, or a back end cannot do what is asked.
+pub fn stages(options: &Options, progress: Progress<'_>) -> Result<Report<StageRow>, Error> {
+    let choices = options.rows();
+    choices.iter().try_for_each(Choice::check)?;
+    let count = u32::try_from(choices.len()).unwrap_or(u32::MAX);
+    let mut rows = Vec::with_capacity(choices.len());
+    for (index, choice) in (0..count).zip(&choices) {
+        let mut told = |done, all: Duration| progress(all * index + done, all * count);
+        rows.push(row(choice, options.time, &mut told)?);
+    }
+    Ok(Report { schema: STAGES_SCHEMA, host: Host::measure(), rows })
+}
+
+/// The stages of one model: the network is compiled up to every module's end.
+fn row(choice: &Choice, time: Duration, progress: Progress<'_>) -> Result<StageRow, Error> {
+    let definition = Definition::open(&choice.model, &choice.options())?;
+    let model = definition.name().to_owned();
+    let (height, width) = (definition.transform.height, definition.transform.width);
+    let graph = definition.graph()?;
+    drop(definition);
+    let shapes = graph.shapes(height, width).map_err(classifier::Error::Size)?;
+    let input = seeded::tensor(height, width);
+    let mut stages: Vec<StageTime> = Vec::new();
+    let mut prefixes = Vec::new();
+    let mut before = 0;
+    for (name, end) in modules::ends(&graph) {
+        let prefix = graph.up_to(end).map_err(classifier::Error::Size)?;
+        let macs = prefix.macs(height, width).map_err(classifier::Error::Size)?;
+        let engine = choice.engine();
+        let native = match choice.backend() {
+            Backend::Native => {
+                let isa = engine.isa.unwrap_or_else(Isa::best);
+                Some(native::Plan::compile(&prefix, height, width, isa).map_err(classifier::Error::Native)?)
+            }
+            _ => None,
+        };
+        let (classifier, outputs): (Box<dyn Classifier>, usize) = match native {
+            Some(plan) => (Box::new(plan.classifier()), plan.plan().outputs()),
+            None => {
+                let plan = tract::Plan::compile(prefix, height, width)?;
+                (Box::new(plan.classifier()?), plan.logits())
+            }
+        };
+        prefixes.push((classifier, vec![0.0_f32; outputs]));
+        let output =
+            shapes.get(end.index()).map_or([0; 3], |&Shape { height, width, channels }| [channels, height, width]);
+        let gmac = macs.saturating_sub(before) as f64 / 1e9;
+        before = macs;
+        stages.push(StageTime { name, output, gmac, until_ms: 0.0, difference_ms: 0.0, runs: 0 });
+    }
+    drop(graph);
+    let input = &input;
+    let run = |(classifier, values): &mut (Box<dyn Classifier>, Vec<f32>)| {
+        classifier.infer(input, values).map_err(Error::from)
+    };
+    let mut steps: Vec<_> = prefixes.iter_mut().map(|prefix| move || run(prefix)).collect();
+    let mut runs: Vec<_> = steps.iter_mut().map(|step| step as &mut dyn FnMut() -> Result<(), Error>).collect();
+    let samples = in_turns(&mut runs, time, || (), progress)?;
+    let mut before = 0.0;
+    for (stage, sample) in stages.iter_mut().zip(&samples) {
+        stage.until_ms = sample.figures().median;
+        stage.difference_ms = stage.until_ms - before;
+        stage.runs = sample.runs();
+        before = stage.until_ms;
+    }
+    let (isa, threads) = (choice.isa, choice.threads);
+    Ok(StageRow { model, backend: choice.backend(), isa, threads, size: [height, width], stages })
+}

@@ -1,0 +1,199 @@
+//! `hardnetd bench`: how fast models run on this machine.
+
+use std::io;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::model::{json, print, table};
+use super::{Error, size};
+use crate::bench::{Backend, Host, Isa, Options, Report, Row, StageRow, StageTime, measure, serve, stages};
+
+/// The longest time that a row can be given, in seconds.
+const MAX_SECONDS: f64 = 86_400.0;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Inference alone is timed, on a reproducible input; preparing pictures is not. Several rows run in turns, a quarter \
+of a second each, so that whatever else the machine does slows all of them alike. --model, --backend and --isa can \
+be given several times: all combinations are measured.
+
+Loading includes computing the weights of models without a file. `% of peak` is in terms of what a tight loop of \
+multiply-adds reaches on the spot, the best of all rounds; the head line says with which instructions, and a back \
+end that has better ones exceeds 100 %. Peak memory is that of the whole process: measure a row alone to learn its \
+own.
+
+--stages compiles the network up to the end of every module, all of them in memory at one time, and runs these in \
+turns, each for the seconds given. The time of a module is a DIFFERENCE of two medians: noise goes into it twice and \
+can make it negative, and what the back end fuses across the end of a module counts where it is first seen.
+
+--slices is for programs that let engines take turns, such as benches/peers in the source. One row is loaded; the \
+first line on standard output is a JSON object with `model`, `backend`, `isa`, `threads`, `size`, `load_ms` and the \
+`logits` on the reproducible input. Every line `run N` on standard input is then answered with a line {\"ms\": \
+[...]}, the milliseconds of each of N runs. The end of the input ends the program.
+
+Examples:
+  hardnetd bench
+  hardnetd bench --model hardnet68 --size 320x256 --seconds 20
+  hardnetd bench --model hardnet39ds --stages
+  hardnetd bench --json > bench.json")]
+pub(super) struct Arguments {
+    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file; several times for several [default: all
+    /// four].
+    #[arg(short, long, value_name = "M")]
+    model: Vec<String>,
+    /// What runs the network [default: auto].
+    #[arg(long, value_name = "B", value_parser = names::<Backend>(Backend::ALL.map(Backend::name)))]
+    backend: Vec<Backend>,
+    /// Instructions that the native engine uses [default: auto].
+    #[arg(long, value_name = "I", value_parser = names::<Isa>(Isa::ALL.map(Isa::name)))]
+    isa: Vec<Isa>,
+    /// Threads that one inference runs on.
+    #[arg(short = 'j', long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+    /// Rows and columns of the input, such as 320x256 [default: the model's own].
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    size: Option<[usize; 2]>,
+    /// Seconds for each row, warm-up apart.
+    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
+    seconds: Duration,
+    /// Show where the time goes, module by module.
+    #[arg(long)]
+    stages: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Run slices on request of another program.
+    #[arg(long, conflicts_with_all = ["stages", "json", "seconds"])]
+    slices: bool,
+}
+
+/// Reads one of `names`.
+fn names<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr + Clone + Send + Sync + 'static,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok().filter(|number| *number > 0.0 && *number <= MAX_SECONDS);
+    number.map(Duration::from_secs_f64).ok_or_else(|| format!("expected seconds above 0, at most {MAX_SECONDS}"))
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let options = Options {
+        models: arguments.model.clone(),
+        backends: arguments.backend.clone(),
+        isas: arguments.isa.clone(),
+        threads: arguments.threads.into(),
+        size: arguments.size,
+        time: arguments.seconds,
+    };
+    if arguments.slices {
+        return Ok(serve(&options, &mut io::stdin().lock(), &mut io::stdout().lock())?);
+    }
+    let bar = ProgressBar::no_length();
+    let style = ProgressStyle::with_template("{bar:30} {percent} %, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut progress = |done: Duration, all: Duration| {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        bar.set_length(milliseconds(all));
+        bar.set_position(milliseconds(done));
+    };
+    if arguments.stages {
+        let report = stages(&options, &mut progress);
+        bar.finish_and_clear();
+        let report = report?;
+        return if arguments.json { json(&report) } else { print(&show_stages(&report)) };
+    }
+    let report = measure(&options, &mut progress);
+    bar.finish_and_clear();
+    let report = report?;
+    if arguments.json { json(&report) } else { print(&show(&report)) }
+}
+
+fn show(report: &Report<Row>) -> String {
+    let mut table = table([
+        "Model",
+        "Backend",
+        "ISA",
+        "Threads",
+        "Input",
+        "Median ms",
+        "Least ms",
+        "90 % ms",
+        "Runs",
+        "GMAC",
+        "GMAC/s",
+        "% of peak",
+        "Load ms",
+    ]);
+    let known = |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
+    for row in &report.rows {
+        let [height, width] = row.size;
+        table.add_row([
+            row.model.clone(),
+            row.backend.to_string(),
+            row.isa.to_string(),
+            row.threads.to_string(),
+            format!("{height}x{width}"),
+            format!("{:.3}", row.median_ms),
+            format!("{:.3}", row.min_ms),
+            format!("{:.3}", row.p90_ms),
+            row.runs.to_string(),
+            known(row.gmac, 3),
+            known(row.gmacs_per_s, 1),
+            known(row.percent_of_peak, 1),
+            format!("{:.0}", row.load_ms),
+        ]);
+    }
+    // All rows have the same machine and the same process.
+    let first = report.rows.first();
+    let peak = known(first.map(|row| row.fma_peak_gflops), 1);
+    let memory = known(first.and_then(|row| row.peak_memory_mb), 1);
+    let (host, code) = (show_host(&report.host), report.host.peak_code);
+    format!("{host}\npeak: {peak} GFLOP/s ({code})\n\n{table}\n\npeak memory of the process: {memory} MB")
+}
+
+fn show_stages(report: &Report<StageRow>) -> String {
+    let mut text = show_host(&report.host);
+    for row in &report.rows {
+        let StageRow { model, backend, size: [height, width], stages, .. } = row;
+        let mut table = table(["Module", "Output", "GMAC", "Until ms", "Difference ms", "% of all", "Runs"]);
+        let all = stages.last().map_or(f64::NAN, |stage| stage.until_ms);
+        for StageTime { name, output: [channels, rows, columns], gmac, until_ms, difference_ms, runs } in stages {
+            table.add_row([
+                name.clone(),
+                format!("{channels}x{rows}x{columns}"),
+                format!("{gmac:.3}"),
+                format!("{until_ms:.3}"),
+                format!("{difference_ms:.3}"),
+                format!("{:.1}", difference_ms / all * 100.0),
+                runs.to_string(),
+            ]);
+        }
+        text += &format!("\n\n{model} on {backend} at {height}x{width}, differences of medians\n{table}");
+    }
+    text
+}
+
+/// Processor and memory in one line.
+fn show_host(host: &Host) -> String {
+    let Host { cpu, cores, isa, memory_read_gb_s, memory_copy_gb_s, .. } = host;
+    let isa: Vec<&str> = isa.iter().map(|isa| isa.name()).collect();
+    let rate = |rate: &Option<f64>| rate.map_or("-".to_owned(), |rate| format!("{rate:.1} GB/s"));
+    format!(
+        "{}, {cores} cores, {}; memory of one core: read {}, copy {}",
+        cpu.as_deref().unwrap_or("unknown processor"),
+        isa.join(" "),
+        rate(memory_read_gb_s),
+        rate(memory_copy_gb_s)
+    )
+}
