@@ -60,7 +60,7 @@ fn a_row_has_all_figures_and_they_fit_together() {
             "threads",
         ];
         assert_eq!(keys(row), expected);
-        assert_eq!((&row["backend"], &row["size"][0], &row["size"][1]), (&"tract".into(), &64.into(), &64.into()));
+        assert_eq!((&row["backend"], &row["size"][0], &row["size"][1]), (&"native".into(), &64.into(), &64.into()));
         assert_eq!(row["threads"], 1);
         let [least, median, p90] = ["min_ms", "median_ms", "p90_ms"].map(|key| number(row, key));
         assert!(0.0 < least && least <= median && median <= p90, "{row}");

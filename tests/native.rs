@@ -206,7 +206,7 @@ fn the_back_end_can_be_chosen() {
     }
     let source = "test:ball?frames=1&live=false";
     assert_eq!(run(["run", "--backend", "native", "--isa", "scalar", "--source", source]).records().len(), 1);
-    assert_eq!(run(["run", "--backend", "cuda"]).code(), 78);
+    assert_eq!(run(["run", "--backend", "cuda"]).code(), 64);
     assert_eq!(run(["classify", "--isa", "sse9", photo]).code(), 64);
     let missing = Isa::ALL.into_iter().find(|isa| !isa.is_available()).unwrap();
     assert_eq!(run(["classify", "--isa", missing.name(), photo]).code(), 69);
