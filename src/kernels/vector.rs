@@ -9,7 +9,6 @@ use super::tile::{Depthwise, Segment, Tile};
 ///
 /// # Safety
 /// All functions need a processor with the instruction set of the implementation.
-#[allow(dead_code, reason = "transforms add, subtract and multiply")]
 pub(super) trait Vector: Copy {
     /// Number of lanes.
     const LANES: usize;
