@@ -8,6 +8,10 @@ use super::super::{Kernels, UNIT, even_parts};
 use super::conv::Segments;
 use super::{Clamp, Place};
 
+/// Most units of a block of several planes. Contractions are short there, and every block is for a few tiles of
+/// rows only: narrow tiles of many rows read fewer weights for each product than wide ones of few.
+const PLANE_UNITS: usize = 2;
+
 /// Some output channels, and where their weights are.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Block {
@@ -157,12 +161,13 @@ impl Planes {
         depth: usize,
         weight: impl Fn(usize, usize, usize) -> f32,
     ) -> Self {
-        let bias = weights.push(kernels.max_units() * UNIT, |_| 0.0);
+        let most = kernels.max_units().min(PLANE_UNITS);
+        let bias = weights.push(most * UNIT, |_| 0.0);
         let mut blocks = Vec::new();
         let mut plane = 0;
         for index in 0..planes {
             let mut channel = 0;
-            for (number, units) in even_parts(channels.div_ceil(UNIT), kernels.max_units()).enumerate() {
+            for (number, units) in even_parts(channels.div_ceil(UNIT), most).enumerate() {
                 let width = units * UNIT;
                 let at = |lane: usize| Some(channel + lane).filter(|channel| *channel < channels);
                 let packed =

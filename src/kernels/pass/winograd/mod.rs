@@ -27,7 +27,7 @@ pub(in super::super) use transform::TransformPass;
 const TAPS: usize = 9;
 
 /// Bytes of products that wait for their transform: they stay in the second-level cache meanwhile.
-const PRODUCT_BYTES: usize = 512 << 10;
+const PRODUCT_BYTES: usize = 256 << 10;
 
 /// Pixels from which on parts share the rows of tiles; with fewer, they share the output channels, so that
 /// weights are read once.
@@ -49,6 +49,19 @@ pub(in super::super) struct WinogradPass {
     rows: usize,
     /// Most blocks of output channels whose products are in scratch.
     blocks: usize,
+}
+
+/// Some of the output, whose products are in scratch at one time.
+#[derive(Debug)]
+struct Piece<'a> {
+    /// Blocks of output channels.
+    blocks: &'a [Block],
+    /// Rows of tiles.
+    rows: Range<usize>,
+    /// Values from one plane of the products to the next.
+    plane: usize,
+    /// Values from the products of one tile to those of the next.
+    stride: usize,
 }
 
 impl WinogradPass {
@@ -105,27 +118,33 @@ impl WinogradPass {
         layer.kernel == [3, 3] && layer.stride == [1, 1] && (layer.top, layer.left) == (1, 1)
     }
 
-    /// The output channels of `blocks` in the rows of tiles `rows`.
-    ///
-    /// # Safety
-    /// Those of [`Pass::run`]; the channels or the rows belong to this part, and there are no more of both than
-    /// scratch is for.
-    unsafe fn piece(&self, place: &Place<'_>, blocks: &[Block], rows: Range<usize>) {
-        let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return };
-        let stride = last.channel + last.units * UNIT - first.channel;
-        let Some(plane) = plane_length(rows.len() * self.grid.sides[1].tiles() * stride) else { return };
-        // SAFETY: the caller's; the scratch holds as many products.
-        unsafe {
-            self.products(place, blocks, &rows, plane, stride);
-            self.outputs(place, first.channel, rows, plane, stride);
-        }
+    /// What a part does, piece by piece: blocks of output channels, and rows of tiles.
+    fn pieces(&self, part: usize, parts: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let (rows, count) = (self.grid.sides[0].tiles(), self.weights.blocks().len());
+        let (rows, blocks) = if self.output.pixels() >= PIXELS_TO_SHARE {
+            (share(rows, part, parts), 0..count)
+        } else {
+            (0..rows, share(count, part, parts))
+        };
+        let bands = self.rows;
+        runs(blocks, self.blocks)
+            .flat_map(move |group| runs(rows.clone(), bands).map(move |band| (group.clone(), band)))
     }
 
-    /// The products, in scratch: planes that are `plane` values long, of tiles that are `stride` values long.
+    /// Where the products of these blocks in these rows are.
+    fn piece(&self, blocks: &Range<usize>, rows: &Range<usize>) -> Piece<'_> {
+        let blocks = &self.weights.blocks()[blocks.clone()];
+        let stride = blocks.iter().map(|block| block.units * UNIT).sum();
+        let length = rows.len() * self.grid.sides[1].tiles() * stride;
+        Piece { blocks, rows: rows.clone(), plane: plane_length(length).unwrap_or(length), stride }
+    }
+
+    /// The products of a piece, in scratch.
     ///
     /// # Safety
-    /// Those of [`Self::piece`].
-    unsafe fn products(&self, place: &Place<'_>, blocks: &[Block], rows: &Range<usize>, plane: usize, stride: usize) {
+    /// Those of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
+    unsafe fn products(&self, place: &Place<'_>, piece: &Piece<'_>) {
+        let Piece { blocks, ref rows, plane, stride } = *piece;
         let mut segments = Segments::new();
         for point in 0..self.grid.scheme.planes() {
             let (slot, count) = self.grid.slots(point, rows);
@@ -153,19 +172,19 @@ impl WinogradPass {
         }
     }
 
-    /// The tiles of the output out of the products, from output channel `channel` on.
+    /// The output of a piece out of its products.
     ///
     /// # Safety
-    /// Those of [`Self::piece`]; the products are in scratch.
-    unsafe fn outputs(&self, place: &Place<'_>, channel: usize, rows: Range<usize>, plane: usize, stride: usize) {
+    /// Those of [`Self::products`], which were made.
+    unsafe fn outputs(&self, place: &Place<'_>, piece: &Piece<'_>) {
         let Self { output, grid, .. } = self;
-        let from = rows.start;
-        for row in rows {
+        let channel = piece.blocks.first().map_or(0, |block| block.channel);
+        for row in piece.rows.clone() {
             for column in 0..grid.sides[1].tiles() {
                 let tile = [row, column];
                 let edges = grid.edges(tile);
                 let [y, x] = [grid.sides[0].start(row), grid.sides[1].start(column)];
-                let offsets = grid.offsets(tile, from, plane, stride);
+                let offsets = grid.offsets(tile, piece.rows.start, piece.plane, piece.stride);
                 let call = WinogradOutput {
                     products: place.scratch,
                     rows: offsets[0],
@@ -176,7 +195,7 @@ impl WinogradPass {
                     stride: output.stride,
                     height: grid.sides[0].inside(row),
                     width: grid.sides[1].inside(column),
-                    units: stride / UNIT,
+                    units: piece.stride / UNIT,
                     low: self.clamp.low,
                     high: self.clamp.high,
                 };
@@ -205,22 +224,22 @@ impl Pass for WinogradPass {
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
-        let (rows, count) = (self.grid.sides[0].tiles(), self.weights.blocks().len());
-        let (rows, blocks) = if self.output.pixels() >= PIXELS_TO_SHARE {
-            (share(rows, part, parts), 0..count)
-        } else {
-            (0..rows, share(count, part, parts))
-        };
-        let mut first = blocks.start;
-        for blocks in even_parts(blocks.len(), self.blocks) {
-            let group = &self.weights.blocks()[first..first + blocks];
-            first += blocks;
-            let mut row = rows.start;
-            for band in even_parts(rows.len(), self.rows) {
-                // SAFETY: the caller's; the group and the band are no larger than what the scratch is for.
-                unsafe { self.piece(place, group, row..row + band) }
-                row += band;
+        for (blocks, rows) in self.pieces(part, parts) {
+            let piece = self.piece(&blocks, &rows);
+            // SAFETY: the caller's; scratch is as long as the largest piece asks for.
+            unsafe {
+                self.products(place, &piece);
+                self.outputs(place, &piece);
             }
         }
     }
+}
+
+/// `range` in runs of at most `most`, as even as can be.
+fn runs(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    even_parts(range.len(), most).scan(range.start, |start, length| {
+        let run = *start..*start + length;
+        *start = run.end;
+        Some(run)
+    })
 }

@@ -286,14 +286,16 @@ fn what_does_not_fit_together_is_refused() {
 }
 
 /// Runs of a measurement, of which the fastest counts.
-const RUNS: usize = 30;
+const RUNS: usize = 40;
 
-/// Prints effective GFLOP/s, those of a direct convolution counted: direct, Winograd with transforms of all
-/// inputs, Winograd with one new transform of the last input, its products alone.
+/// Values that are written between runs: other layers use their weights meanwhile.
+const OTHERS: usize = 4 << 20;
+
+/// Prints times of layers: direct; transforms of all inputs and of the last one; products; output.
 #[test]
 #[ignore = "a measurement"]
 fn measure() {
-    let layers: [(usize, &[usize], usize); 8] = [
+    let layers: [(usize, &[usize], usize); 9] = [
         (112, &[32], 64),
         (56, &[64], 14),
         (56, &[40, 14, 64], 40),
@@ -301,60 +303,70 @@ fn measure() {
         (28, &[256, 60, 20, 40], 100),
         (14, &[320, 40], 68),
         (14, &[320, 116, 68, 40], 196),
+        (7, &[640], 160),
         (7, &[640, 272, 160], 462),
     ];
+    let mut others = vec![0.0_f32; OTHERS];
     for (side, channels, out) in layers {
         let scheme = Scheme::of(side, side);
         let case = Case::new(scheme, [side, side], channels, out, &mut Random(1));
         let depth: usize = channels.iter().sum();
         let flops = (2 * super::TAPS * depth * out * side * side) as f64;
         for kernels in all() {
-            let mut weights = Weights::new();
-            let layer = case.layer();
-            let direct = ConvPass::new(kernels, &mut weights, case.length, &case.inputs, &layer, case.output).unwrap();
+            let (mut plain, mut packed, layer) = (Weights::new(), Weights::new(), case.layer());
+            let direct = ConvPass::new(kernels, &mut plain, case.length, &case.inputs, &layer, case.output).unwrap();
             let winograd =
-                WinogradPass::new(kernels, &mut weights, case.length, &case.transforms, &layer, case.output).unwrap();
+                WinogradPass::new(kernels, &mut packed, case.length, &case.transforms, &layer, case.output).unwrap();
             let pairs = case.inputs.iter().zip(&case.transforms);
             let transforms: Vec<_> =
                 pairs.map(|(input, to)| TransformPass::new(case.length, *input, *to).unwrap()).collect();
             let start = case.length.next_multiple_of(LINE);
             let memory = case.memory(start - case.length + winograd.scratch(), &mut Random(2));
             let base = memory.base();
-            let place = Place { kernels, weights: &weights, base, scratch: base.wrapping_add(start) };
-            // Other layers use their weights in between.
-            let mut others = vec![0.0_f32; 4 << 20];
-            let mut time = |passes: &[&dyn Pass]| {
-                let mut best = f64::INFINITY;
-                for _ in 0..RUNS {
-                    others.iter_mut().for_each(|value| *value += 1.0);
-                    let begin = Instant::now();
-                    for pass in passes {
-                        // SAFETY: the memory holds all maps and the scratch, and nobody else has it.
-                        unsafe { pass.run(&place, 0, 1) }
+            let scratch = base.wrapping_add(start);
+            let mut best = [f64::INFINITY; 5];
+            for _ in 0..RUNS {
+                others.iter_mut().for_each(|value| *value += 1.0);
+                let mut time = [0.0; 5];
+                // SAFETY: the memory holds all maps and the scratch, and nobody else has it.
+                unsafe {
+                    let place = Place { kernels, weights: &packed, base, scratch };
+                    for pass in &transforms {
+                        let begin = Instant::now();
+                        pass.run(&place, 0, 1);
+                        time[2] = begin.elapsed().as_secs_f64();
+                        time[1] += time[2];
                     }
-                    best = best.min(begin.elapsed().as_secs_f64());
+                    for (blocks, rows) in winograd.pieces(0, 1) {
+                        let piece = winograd.piece(&blocks, &rows);
+                        let begin = Instant::now();
+                        winograd.products(&place, &piece);
+                        time[3] += begin.elapsed().as_secs_f64();
+                        let begin = Instant::now();
+                        winograd.outputs(&place, &piece);
+                        time[4] += begin.elapsed().as_secs_f64();
+                    }
+                    let begin = Instant::now();
+                    direct.run(&Place { weights: &plain, ..place }, 0, 1);
+                    time[0] = begin.elapsed().as_secs_f64();
                 }
-                best
-            };
-            let last = transforms.last().unwrap();
-            let dynamic = |pass: &'static str| pass;
-            let all: Vec<&dyn Pass> = transforms.iter().map(|pass| pass as &dyn Pass).collect();
-            let times = [time(&[&direct]), time(&[&winograd]), time(&all), time(&[last])];
-            let all_macs = winograd.macs() as f64 * 2.0;
+                for (best, time) in best.iter_mut().zip(time) {
+                    *best = best.min(time);
+                }
+            }
+            let [direct, all, last, products, output] = best.map(|time| time * 1e6);
             println!(
-                "{:7} {side:3} {depth:4} to {out:3} {:10}: direct {:6.1}, winograd {:6.1} GFLOP/s; us: direct {:7.1}, winograd {:7.1} \
-                 ({:5.1} GFLOP/s executed), all transforms {:6.1}, last {:5.1}; weights {} KB, scratch {} KB",
-                kernels.isa(),
-                dynamic(winograd.algorithm()),
-                flops / times[0] * 1e-9,
-                flops / (times[1] + times[3]) * 1e-9,
-                times[0] * 1e6,
-                times[1] * 1e6,
-                all_macs / times[1] * 1e-9,
-                times[2] * 1e6,
-                times[3] * 1e6,
-                winograd.macs() as usize,
-                winograd.scratch() * 4 >> 10,
+                "{:6} {side:3} {depth:4} to {out:3}: {:5.1} GFLOP/s for {:5.1}; us: direct {direct:7.1}, transforms \
+                 {all:6.1} (last {last:5.1}), products {products:7.1} ({:5.1} GFLOP/s), output {output:6.1}; KB: weights \
+                 {} for {}, transforms {}, scratch {}",
+                kernels.isa().name(),
+                flops / (last + products + output) * 1e-3,
+                flops / direct * 1e-3,
+                2.0 * winograd.macs() as f64 / products * 1e-3,
+                packed.bytes() >> 10,
+                plain.bytes() >> 10,
+                case.transforms.iter().map(|to| to.length().unwrap()).sum::<usize>() >> 8,
+                winograd.scratch() >> 8,
             );
         }
     }
