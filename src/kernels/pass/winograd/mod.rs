@@ -17,14 +17,11 @@ use super::super::{Kernels, UNIT, even_parts};
 use super::blocks::{Block, Planes};
 use super::conv::{MAX_SEGMENTS, Segments};
 use super::{Clamp, Convolution, Map, Pass, PassError, Place, check, check_maps, share};
-use tiles::{Grid, plane_length};
+use tiles::{Grid, TAPS, plane_length};
 
 pub use tiles::Scheme;
 pub use transform::Transform;
 pub(in super::super) use transform::TransformPass;
-
-/// Taps of a kernel.
-const TAPS: usize = 9;
 
 /// Bytes of products that wait for their transform: they stay in the second-level cache meanwhile.
 const PRODUCT_BYTES: usize = 256 << 10;
@@ -86,11 +83,10 @@ impl WinogradPass {
         check(inputs.len() <= MAX_SEGMENTS, "the contraction has too many segments")?;
 
         let (scheme, grid) = (first.scheme, first.grid());
+        let scales: Vec<[f64; TAPS]> = (0..scheme.planes()).map(|plane| scheme.scales(plane)).collect();
         let weight = |plane: usize, channel: usize, k: usize| {
             let taps = &layer.weight[(channel * channels + k) * TAPS..][..TAPS];
-            let [down, across] = [plane / scheme.points(), plane % scheme.points()].map(|point| scheme.powers(point));
-            let row = |row: usize| (0..3).map(|x| f64::from(taps[row * 3 + x]) * across[x]).sum::<f64>();
-            (0..3).map(|y| row(y) * down[y]).sum::<f64>() as f32
+            scales[plane].iter().zip(taps).map(|(scale, tap)| scale * f64::from(*tap)).sum::<f64>() as f32
         };
         let packed = Planes::pack(kernels, weights, scheme.planes(), output.channels, channels, weight);
         let padded = output.channels.next_multiple_of(UNIT);

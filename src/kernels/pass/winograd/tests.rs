@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::super::super::memory::{Activations, LINE, Weights};
+use super::super::super::program::Builder;
 use super::super::super::{Isa, Kernels};
 use super::super::{Clamp, ConvPass, Convolution, Map, Pass, Place};
 use super::tiles::Grid;
@@ -285,6 +286,39 @@ fn what_does_not_fit_together_is_refused() {
     assert!(make(case.length, &[huge], &layer, case.output).is_err(), "lengths that overflow");
 }
 
+#[test]
+fn programs_share_a_transform() {
+    let mut case = Case::new(Scheme::Four, [9, 10], &[8, 3], 6, &mut Random(5));
+    // Memory may end anywhere: scratch begins with a cache line all the same.
+    case.length -= 5;
+    for kernels in all() {
+        let mut builder = Builder::new(kernels, case.length);
+        for (input, transform) in case.inputs.iter().zip(&case.transforms) {
+            assert_eq!(Builder::transform_length(input, transform.scheme), transform.length());
+            builder.transform(*input, *transform).unwrap();
+        }
+        let layer = case.layer();
+        assert!(Builder::is_winograd(&layer));
+        // The first layer's output takes the place of its second input, which only lives on as a transform.
+        let between = Map { offset: case.inputs[1].offset, channels: 6, ..case.inputs[1] };
+        builder.winograd(&case.transforms, &layer, between).unwrap();
+        builder.winograd(&case.transforms, &layer, case.output).unwrap();
+        let program = builder.finish();
+        assert!(program.summaries().all(|summary| ["transform", "winograd 4"].contains(&summary.algorithm)));
+        let mut memory = program.activations();
+        let mut random = Random(9);
+        for map in &case.inputs {
+            memory.values()[map.offset..][..map.length().unwrap()].fill_with(|| random.next());
+        }
+        let want = case.plain(memory.values(), 4, 8, 9);
+        program.run(&mut memory);
+        for map in [between, case.output] {
+            let got = memory.values()[map.offset + 89 * map.stride + 4];
+            assert!((f64::from(got) - want).abs() < ERROR, "{}: {got} for {want}", kernels.isa());
+        }
+    }
+}
+
 /// Runs of a measurement, of which the fastest counts.
 const RUNS: usize = 40;
 
@@ -315,8 +349,10 @@ fn measure() {
         for kernels in all() {
             let (mut plain, mut packed, layer) = (Weights::new(), Weights::new(), case.layer());
             let direct = ConvPass::new(kernels, &mut plain, case.length, &case.inputs, &layer, case.output).unwrap();
+            let begin = Instant::now();
             let winograd =
                 WinogradPass::new(kernels, &mut packed, case.length, &case.transforms, &layer, case.output).unwrap();
+            let pack = begin.elapsed().as_secs_f64() * 1e3;
             let pairs = case.inputs.iter().zip(&case.transforms);
             let transforms: Vec<_> =
                 pairs.map(|(input, to)| TransformPass::new(case.length, *input, *to).unwrap()).collect();
@@ -357,8 +393,8 @@ fn measure() {
             let [direct, all, last, products, output] = best.map(|time| time * 1e6);
             println!(
                 "{:6} {side:3} {depth:4} to {out:3}: {:5.1} GFLOP/s for {:5.1}; us: direct {direct:7.1}, transforms \
-                 {all:6.1} (last {last:5.1}), products {products:7.1} ({:5.1} GFLOP/s), output {output:6.1}; KB: weights \
-                 {} for {}, transforms {}, scratch {}",
+                 {all:6.1} (last {last:5.1}), products {products:7.1} ({:5.1} GFLOP/s), output {output:6.1}; KB: \
+                 weights {} for {} (packed in {pack:.1} ms), transforms {}, scratch {}",
                 kernels.isa().name(),
                 flops / (last + products + output) * 1e-3,
                 flops / direct * 1e-3,

@@ -1,9 +1,13 @@
 //! How a map is covered with tiles, and where what belongs to them is in a transform.
 
+use std::array::from_fn;
 use std::ops::Range;
 
 use super::super::super::memory::LINE;
 use super::super::super::tile::MAX_POINTS;
+
+/// Taps of a kernel.
+pub(super) const TAPS: usize = 9;
 
 /// Tiles that a map should have at least: with fewer, the weights of larger tiles are read for too little.
 const LEAST_TILES: usize = 9;
@@ -51,8 +55,14 @@ impl Scheme {
         self.points() * self.points()
     }
 
-    /// What weights are multiplied with in a point.
-    pub(super) fn powers(self, point: usize) -> [f64; 3] {
+    /// What the taps of a kernel are multiplied with, to be summed, in the points of a plane.
+    pub(super) fn scales(self, plane: usize) -> [f64; TAPS] {
+        let [down, across] = [plane / self.points(), plane % self.points()].map(|point| self.powers(point));
+        from_fn(|tap| down[tap / 3] * across[tap % 3])
+    }
+
+    /// What three weights are multiplied with in a point.
+    fn powers(self, point: usize) -> [f64; 3] {
         let finite = |p: f64| [1.0, p, p * p];
         match point {
             0 => finite(0.0),
