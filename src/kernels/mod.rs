@@ -18,10 +18,11 @@ mod scalar;
 mod tests;
 mod tile;
 mod vector;
+mod winograd;
 
 use std::fmt;
 
-use tile::{Depthwise, Tile};
+use tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
 
 /// Channels are padded to a multiple of this.
 pub const UNIT: usize = 8;
@@ -90,6 +91,15 @@ type Gemm = unsafe fn(&Tile);
 /// A kernel for a row of a depthwise convolution; its safety is [`Depthwise`]'s.
 type DepthwiseRow = unsafe fn(&Depthwise);
 
+/// Kernels of one kind for tiles of all sizes: by the rows and by the columns of a tile, those of 1, 2 and 4.
+type ByEdges<Kernel> = [[Kernel; 3]; 3];
+
+/// A kernel for the transform of a patch; its safety is [`WinogradInput`]'s.
+type InputTransform = unsafe fn(&WinogradInput);
+
+/// A kernel for the transform to a tile; its safety is [`WinogradOutput`]'s.
+type OutputTransform = unsafe fn(&WinogradOutput);
+
 /// The kernels of one instruction set, of which the processor has been asked.
 #[derive(Debug)]
 pub struct Kernels {
@@ -101,6 +111,10 @@ pub struct Kernels {
     gemm: &'static [&'static [Gemm]],
     /// Depthwise kernels: `[steps - 1][stride - 1]`, for strides 1 and 2.
     depthwise: &'static [[DepthwiseRow; 2]],
+    /// Kernels for the input of a Winograd convolution.
+    winograd_input: ByEdges<InputTransform>,
+    /// Kernels for its output.
+    winograd_output: ByEdges<OutputTransform>,
 }
 
 impl Kernels {

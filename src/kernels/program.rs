@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 
 use super::Kernels;
-use super::memory::{Activations, Weights};
+use super::memory::{Activations, LINE, Weights};
 use super::pass::{
     AddPass, Affine, AffinePass, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass,
-    FusedPass, Map, Pass, PassError, Place, Pool, PoolPass,
+    FusedPass, Map, Pass, PassError, Place, Pool, PoolPass, Scheme, Transform, TransformPass, WinogradPass,
 };
 
 /// Puts a program together, one pass after the other.
@@ -32,6 +32,36 @@ impl Builder {
     /// The parts do not fit together.
     pub fn convolution(&mut self, inputs: &[Map], layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
         let pass = ConvPass::new(self.kernels, &mut self.weights, self.length, inputs, layer, output)?;
+        self.push(pass)
+    }
+
+    /// Whether [`Self::winograd`] does a convolution: 3 × 3, with stride 1 and padding 1.
+    #[must_use]
+    pub fn is_winograd(layer: &Convolution<'_>) -> bool {
+        WinogradPass::fits(layer)
+    }
+
+    /// Values of memory for the transform of a map; nothing when that overflows.
+    #[must_use]
+    pub fn transform_length(map: &Map, scheme: Scheme) -> Option<usize> {
+        Transform::of(map, scheme, 0).length()
+    }
+
+    /// The transform of a map, for all Winograd convolutions that read it.
+    ///
+    /// # Errors
+    /// The parts do not fit together.
+    pub fn transform(&mut self, input: Map, to: Transform) -> Result<(), PassError> {
+        let pass = TransformPass::new(self.length, input, to)?;
+        self.push(pass)
+    }
+
+    /// A convolution of the channels of all maps whose transforms are `inputs`, in their order.
+    ///
+    /// # Errors
+    /// The parts do not fit together, or [`Self::is_winograd`] does not hold.
+    pub fn winograd(&mut self, inputs: &[Transform], layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
+        let pass = WinogradPass::new(self.kernels, &mut self.weights, self.length, inputs, layer, output)?;
         self.push(pass)
     }
 
@@ -120,6 +150,8 @@ impl Builder {
     pub fn finish(self) -> Program {
         let scratch = self.passes.iter().map(|pass| pass.scratch()).max().unwrap_or(0);
         let Self { kernels, weights, length, passes } = self;
+        // Scratch begins with a cache line.
+        let length = length.next_multiple_of(LINE);
         Program { kernels, weights, length, scratch, passes }
     }
 }

@@ -75,3 +75,75 @@ pub(super) struct Depthwise {
     /// The largest result.
     pub(super) high: f32,
 }
+
+/// Most points of a transform in one dimension.
+pub(super) const MAX_POINTS: usize = 6;
+
+/// One call of a kernel that transforms a patch of a map for a Winograd convolution, in `A` points of rows by
+/// `B` points of columns.
+///
+/// # Safety
+/// The pixels of rows `top..bottom` and columns `left..right` of the patch, which lie within `A` and `B`, are
+/// readable for `units` units; the other ones count as zeros. `out` is writable for as many units at the sum
+/// of each of the first `A` of `rows` and each of the first `B` of `columns`, and overlaps nothing that is
+/// read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WinogradInput {
+    /// Row 0, column 0 of the patch, which need not be in memory.
+    pub(super) input: *const f32,
+    /// Values from one row to the next.
+    pub(super) row_stride: usize,
+    /// Values from one pixel to the next.
+    pub(super) stride: usize,
+    /// The first row that is read.
+    pub(super) top: usize,
+    /// The end of the rows that are read.
+    pub(super) bottom: usize,
+    /// The first column that is read.
+    pub(super) left: usize,
+    /// The end of the columns that are read.
+    pub(super) right: usize,
+    /// The transform.
+    pub(super) out: *mut f32,
+    /// Values from there to what belongs to each point of the rows.
+    pub(super) rows: [usize; MAX_POINTS],
+    /// Values from there to what belongs to each point of the columns.
+    pub(super) columns: [usize; MAX_POINTS],
+    /// Units of channels.
+    pub(super) units: usize,
+}
+
+/// One call of a kernel that makes a tile of a map out of the products of a Winograd convolution in `A` points
+/// of rows by `B` points of columns: `A - 2` rows of `B - 2` pixels.
+///
+/// # Safety
+/// The products are readable for `units` units at the sum of each of the first `A` of `rows` and each of the
+/// first `B` of `columns`, and so is the bias. `out` is writable for as many units at the pixels of the tile
+/// that lie within `height` and `width`, and overlaps nothing that is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WinogradOutput {
+    /// The products.
+    pub(super) products: *const f32,
+    /// Values from there to what belongs to each point of the rows.
+    pub(super) rows: [usize; MAX_POINTS],
+    /// Values from there to what belongs to each point of the columns.
+    pub(super) columns: [usize; MAX_POINTS],
+    /// What is added.
+    pub(super) bias: *const f32,
+    /// The first pixel.
+    pub(super) out: *mut f32,
+    /// Values from one row to the next.
+    pub(super) row_stride: usize,
+    /// Values from one pixel to the next.
+    pub(super) stride: usize,
+    /// Rows that are written.
+    pub(super) height: usize,
+    /// Pixels of a row that are written.
+    pub(super) width: usize,
+    /// Units of channels.
+    pub(super) units: usize,
+    /// The least result.
+    pub(super) low: f32,
+    /// The largest result.
+    pub(super) high: f32,
+}

@@ -9,7 +9,6 @@ use super::tile::{Depthwise, Segment, Tile};
 ///
 /// # Safety
 /// All functions need a processor with the instruction set of the implementation.
-#[allow(dead_code, reason = "transforms add, subtract and multiply")]
 pub(super) trait Vector: Copy {
     /// Number of lanes.
     const LANES: usize;
@@ -32,7 +31,8 @@ pub(super) trait Vector: Copy {
     unsafe fn min(self, other: Self) -> Self;
     /// The larger ones.
     unsafe fn max(self, other: Self) -> Self;
-    /// Asks for the cache line of `at`, which may be anything.
+    /// Asks for the cache line of `at`, which may be anything, in the second-level cache: a block of weights
+    /// would drive the one in use out of the first.
     unsafe fn prefetch(at: *const f32);
 }
 

@@ -1,7 +1,15 @@
 //! The nodes of a graph as layers: what reads which maps and writes which one.
 
-use super::super::graph::{Activation, Graph, Op, Shape};
-use super::{Error, clamp, fuses};
+use std::collections::HashMap;
+
+use super::super::graph::{Activation, Conv, Graph, Op, Shape};
+use super::{Error, clamp, convolution, fuses};
+use crate::kernels::program::Builder;
+
+/// Channels read from which on transforms pay.
+const WINOGRAD_CHANNELS: usize = 16;
+/// Rows and columns from which on they do.
+const WINOGRAD_SIDE: usize = 4;
 
 /// A map: its shape, and how many values lie between its pixels.
 #[derive(Debug, Clone, Copy)]
@@ -9,6 +17,8 @@ pub(super) struct Buffer {
     pub(super) shape: Shape,
     /// Whether it is the network's input, whose pixels are not padded.
     pub(super) is_input: bool,
+    /// Whether it holds the Winograd transform of a map of that shape, and not the map.
+    pub(super) is_transform: bool,
 }
 
 /// What a layer does.
@@ -25,6 +35,10 @@ pub(super) enum Work {
     Activation(Activation),
     /// Puts maps beside each other.
     Copy,
+    /// The Winograd transform of a map.
+    Transform,
+    /// The convolution of its node, of transforms.
+    Winograd,
 }
 
 /// Something that reads maps and writes one.
@@ -50,6 +64,8 @@ pub(super) struct Layers {
     pub(super) input: usize,
     /// Number of the map of the output.
     pub(super) output: usize,
+    /// Numbers of the transforms of maps.
+    transforms: HashMap<usize, usize>,
 }
 
 impl Layers {
@@ -57,7 +73,8 @@ impl Layers {
     pub(super) fn new(graph: &Graph, shapes: &[Shape]) -> Result<Self, Error> {
         let nodes = graph.nodes();
         let (used, readers) = readers(graph);
-        let mut layers = Self { layers: Vec::new(), buffers: Vec::new(), input: 0, output: 0 };
+        let (layers, buffers, transforms) = (Vec::new(), Vec::new(), HashMap::new());
+        let mut layers = Self { layers, buffers, input: 0, output: 0, transforms };
         // The maps that hold the value of every node, channels beside each other.
         let mut values: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
         for (index, node) in nodes.iter().enumerate() {
@@ -97,6 +114,10 @@ impl Layers {
                             let read = layers.joined(graph, index, read, shapes);
                             layers.layer(graph, index, Work::Node, read, shapes[index], conv.activation)
                         }
+                        None if conv.groups == 1 && layers.suit_winograd(conv, &read) => {
+                            let read = read.into_iter().map(|map| layers.transformed(graph, index, map)).collect();
+                            layers.layer(graph, index, Work::Winograd, read, shapes[index], conv.activation)
+                        }
                         None => layers.layer(graph, index, Work::Node, read, shapes[index], conv.activation),
                     }
                 }
@@ -126,8 +147,29 @@ impl Layers {
     }
 
     fn buffer(&mut self, shape: Shape, is_input: bool) -> usize {
-        self.buffers.push(Buffer { shape, is_input });
+        self.buffers.push(Buffer { shape, is_input, is_transform: false });
         self.buffers.len() - 1
+    }
+
+    /// Whether a convolution of these maps is to be done by Winograd.
+    fn suit_winograd(&self, conv: &Conv, read: &[usize]) -> bool {
+        let large = |map: &usize| {
+            let Buffer { shape, is_input, .. } = self.buffers[*map];
+            !is_input && shape.height.min(shape.width) >= WINOGRAD_SIDE
+        };
+        conv.in_channels >= WINOGRAD_CHANNELS && Builder::is_winograd(&convolution(conv)) && read.iter().all(large)
+    }
+
+    /// The transform of a map, made for node `index` if nobody has needed it yet.
+    fn transformed(&mut self, graph: &Graph, index: usize, map: usize) -> usize {
+        if let Some(&transform) = self.transforms.get(&map) {
+            return transform;
+        }
+        self.buffers.push(Buffer { is_transform: true, ..self.buffers[map] });
+        let transform = self.buffers.len() - 1;
+        self.transforms.insert(map, transform);
+        self.push(graph, index, Work::Transform, vec![map], transform);
+        transform
     }
 
     /// Adds the layer of node `index`, with a layer for its activation if passes do not do it.

@@ -111,7 +111,8 @@ impl Plan {
                 .map_err(|source| Error::Pass { node: layer.name.clone(), source })?;
         }
         let program = builder.finish();
-        let bytes = |map: &Map| map.pixels() * map.stride * size_of::<f32>();
+        let bytes =
+            |number: usize| place::length_of(&layers.buffers[number], &maps[number]).unwrap_or(0) * size_of::<f32>();
         let step = |(layer, Summary { algorithm, macs }): (&Layer, Summary)| {
             let map = maps[layer.output];
             Step {
@@ -119,8 +120,8 @@ impl Plan {
                 algorithm,
                 output: [map.height, map.width, map.channels],
                 macs,
-                read: layer.inputs.iter().map(|input| bytes(&maps[*input])).sum(),
-                written: bytes(&map),
+                read: layer.inputs.iter().map(|input| bytes(*input)).sum(),
+                written: bytes(layer.output),
                 offset: map.offset * size_of::<f32>(),
             }
         };
@@ -246,6 +247,11 @@ fn emit(builder: &mut Builder, graph: &Graph, layer: &Layer, inputs: &[Map], out
     let (&first, node) = (inputs.first().unwrap_or(&output), layer.node);
     match (layer.work, op(node)) {
         (Work::Copy, _) => builder.copy(inputs, output),
+        (Work::Transform, _) => builder.transform(first, place::transform(&output)),
+        (Work::Winograd, Op::Conv(conv)) => {
+            let inputs: Vec<_> = inputs.iter().map(place::transform).collect();
+            builder.winograd(&inputs, &convolution(conv), output)
+        }
         (Work::Activation(activation), _) => {
             builder.affine(first, &Affine { scale: None, shift: None, function: function(activation) }, output)
         }

@@ -3,7 +3,7 @@
 use super::Error;
 use super::layers::{Buffer, Layers};
 use crate::kernels::memory::LINE;
-use crate::kernels::pass::Map;
+use crate::kernels::pass::{Map, Scheme, Transform};
 
 /// The maps of all buffers, and how many values they take together.
 ///
@@ -25,7 +25,8 @@ pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
     let mut put = |number: usize, name: &str, taken: &mut Vec<(usize, usize, usize)>| {
         let too_large = || Error::TooLarge { node: name.to_owned() };
         let map = map(&layers.buffers[number]);
-        let size = map.length().and_then(|length| length.checked_next_multiple_of(LINE)).ok_or_else(too_large)?;
+        let size = length_of(&layers.buffers[number], &map).ok_or_else(too_large)?;
+        let size = size.checked_next_multiple_of(LINE).ok_or_else(too_large)?;
         let (mut start, mut position) = (0, 0);
         for (index, (begin, end, _)) in taken.iter().enumerate() {
             if begin - start >= size {
@@ -47,9 +48,19 @@ pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
     Ok((whole, length))
 }
 
+/// Number of values of a buffer; nothing when that overflows.
+pub(super) fn length_of(buffer: &Buffer, map: &Map) -> Option<usize> {
+    if buffer.is_transform { transform(map).length() } else { map.length() }
+}
+
+/// The transform of a map of this shape, where the map would be.
+pub(super) fn transform(map: &Map) -> Transform {
+    Transform::of(map, Scheme::of(map.height, map.width), map.offset)
+}
+
 /// The map of a buffer, at no particular place.
 fn map(buffer: &Buffer) -> Map {
-    let Buffer { shape, is_input } = buffer;
+    let Buffer { shape, is_input, .. } = buffer;
     let map = Map::padded(0, shape.height, shape.width, shape.channels);
     if *is_input { Map { stride: shape.channels, ..map } } else { map }
 }

@@ -1,7 +1,8 @@
 //! The kernels with AVX2 and FMA: tiles of 12 × 8, 6 × 16 and 4 × 24, within 16 registers.
 
-use super::super::tile::{Depthwise, Tile};
+use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
 use super::super::vector::{depthwise, gemm};
+use super::super::winograd::{winograd_input, winograd_output};
 use super::super::{Isa, Kernels, UNIT};
 use super::vector::F32x8;
 
@@ -19,6 +20,22 @@ unsafe fn product<const R: usize, const C: usize>(tile: &Tile) {
 unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
     // SAFETY: the caller's.
     unsafe { depthwise::<F32x8, STRIDE>(row) }
+}
+
+/// # Safety
+/// Those of [`WinogradInput`], and a processor with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
+    // SAFETY: the caller's.
+    unsafe { winograd_input::<F32x8, F32x8, A, B>(call) }
+}
+
+/// # Safety
+/// Those of [`WinogradOutput`], and a processor with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
+    // SAFETY: the caller's.
+    unsafe { winograd_output::<F32x8, F32x8, A, B>(call) }
 }
 
 /// The table.
@@ -44,4 +61,14 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
         &[product::<1, 3>, product::<2, 3>, product::<3, 3>, product::<4, 3>],
     ],
     depthwise: &[[row::<1>, row::<2>]],
+    winograd_input: [
+        [input::<3, 3>, input::<3, 4>, input::<3, 6>],
+        [input::<4, 3>, input::<4, 4>, input::<4, 6>],
+        [input::<6, 3>, input::<6, 4>, input::<6, 6>],
+    ],
+    winograd_output: [
+        [output::<3, 3>, output::<3, 4>, output::<3, 6>],
+        [output::<4, 3>, output::<4, 4>, output::<4, 6>],
+        [output::<6, 3>, output::<6, 4>, output::<6, 6>],
+    ],
 };

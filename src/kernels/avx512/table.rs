@@ -1,8 +1,9 @@
 //! The kernels with AVX-512: tiles of 14 × 8 and 14 × 16, within 32 registers.
 
 use super::super::avx2::vector::F32x8;
-use super::super::tile::{Depthwise, Tile};
+use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
 use super::super::vector::{Vector, depthwise, gemm};
+use super::super::winograd::{winograd_input, winograd_output};
 use super::super::{Isa, Kernels, UNIT};
 use super::vector::F32x16;
 
@@ -20,6 +21,22 @@ unsafe fn product<V: Vector, const R: usize>(tile: &Tile) {
 unsafe fn row<V: Vector, const STRIDE: usize>(row: &Depthwise) {
     // SAFETY: the caller's.
     unsafe { depthwise::<V, STRIDE>(row) }
+}
+
+/// # Safety
+/// Those of [`WinogradInput`], and a processor with AVX-512 F and VL.
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
+    // SAFETY: the caller's.
+    unsafe { winograd_input::<F32x16, F32x8, A, B>(call) }
+}
+
+/// # Safety
+/// Those of [`WinogradOutput`], and a processor with AVX-512 F and VL.
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
+    // SAFETY: the caller's.
+    unsafe { winograd_output::<F32x16, F32x8, A, B>(call) }
 }
 
 /// Tiles of 1 to 14 rows.
@@ -50,4 +67,14 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     step: UNIT,
     gemm: &[rows!(F32x8), rows!(F32x16)],
     depthwise: &[[row::<F32x8, 1>, row::<F32x8, 2>], [row::<F32x16, 1>, row::<F32x16, 2>]],
+    winograd_input: [
+        [input::<3, 3>, input::<3, 4>, input::<3, 6>],
+        [input::<4, 3>, input::<4, 4>, input::<4, 6>],
+        [input::<6, 3>, input::<6, 4>, input::<6, 6>],
+    ],
+    winograd_output: [
+        [output::<3, 3>, output::<3, 4>, output::<3, 6>],
+        [output::<4, 3>, output::<4, 4>, output::<4, 6>],
+        [output::<6, 3>, output::<6, 4>, output::<6, 6>],
+    ],
 };

@@ -1,12 +1,16 @@
-//! Packed weights of a product: blocks of output channels, each as its tile reads it.
+//! Packed weights of products: blocks of output channels, each as its tile reads it.
 
 use std::ops::Range;
 
 use super::super::memory::Weights;
 use super::super::tile::Tile;
-use super::super::{Kernels, even_parts};
+use super::super::{Kernels, UNIT, even_parts};
 use super::conv::Segments;
 use super::{Clamp, Place};
+
+/// Most units of a block of several planes. Contractions are short there, and every block is for a few tiles of
+/// rows only: narrow tiles of many rows read fewer weights for each product than wide ones of few.
+const PLANE_UNITS: usize = 2;
 
 /// Some output channels, and where their weights are.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +55,10 @@ impl Blocks {
             blocks.push(Block { channel, width, weights: packed, bias });
             channel += width;
         }
+        Self::of(kernels, blocks, depth)
+    }
+
+    fn of(kernels: &Kernels, blocks: Vec<Block>, depth: usize) -> Self {
         let rows = blocks.iter().map(|block: &Block| kernels.products(block.width).len()).max().unwrap_or(1);
         Self { blocks, depth, rows }
     }
@@ -132,5 +140,99 @@ impl Blocks {
             rest = left;
             Some(group)
         })
+    }
+}
+
+/// Packed weights of several products with the same blocks and no bias: `[plane][block][k][units * UNIT]`.
+#[derive(Debug)]
+pub(in super::super) struct Planes {
+    /// The blocks of the first plane.
+    blocks: Blocks,
+    /// Values from one plane to the next.
+    plane: usize,
+}
+
+impl Planes {
+    /// Packs weights for `channels` output channels and contractions of `depth`; `weight(plane, channel, k)`.
+    pub(in super::super) fn pack(
+        kernels: &Kernels,
+        weights: &mut Weights,
+        planes: usize,
+        channels: usize,
+        depth: usize,
+        weight: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
+        let most = (kernels.gemm.len() * kernels.step / UNIT).min(PLANE_UNITS);
+        let bias = weights.push(most * UNIT, |_| 0.0);
+        let mut blocks = Vec::new();
+        let mut plane = 0;
+        for index in 0..planes {
+            let mut channel = 0;
+            for (number, units) in even_parts(channels.div_ceil(UNIT), most).enumerate() {
+                let width = units * UNIT;
+                let at = |lane: usize| Some(channel + lane).filter(|channel| *channel < channels);
+                let packed =
+                    weights.push(depth * width, |to| at(to % width).map_or(0.0, |c| weight(index, c, to / width)));
+                match (index, number) {
+                    (0, _) => blocks.push(Block { channel, width, weights: packed, bias }),
+                    (1, 0) => plane = packed - blocks[0].weights,
+                    // All planes are as long as the first.
+                    _ => debug_assert_eq!(packed, blocks[number].weights + index * plane),
+                }
+                channel += width;
+            }
+        }
+        Self { blocks: Blocks::of(kernels, blocks, depth), plane }
+    }
+
+    /// The blocks of the first plane.
+    pub(in super::super) fn blocks(&self) -> &[Block] {
+        &self.blocks.blocks
+    }
+
+    /// Length of the contraction.
+    pub(in super::super) fn depth(&self) -> usize {
+        self.blocks.depth
+    }
+
+    /// The products of the first `count` rows of the segments with the weights of a plane and a block: the
+    /// `i`-th goes to `out + i * out_stride`. Those of the plane and the block `next` are fetched meanwhile.
+    ///
+    /// # Safety
+    /// The segments are readable for these rows, and `out` is writable for all units of the block in as many.
+    /// The contraction of the segments is the one that was packed. Nothing written is read.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
+    pub(in super::super) unsafe fn product(
+        &self,
+        place: &Place<'_>,
+        (plane, block): (usize, &Block),
+        next: (usize, &Block),
+        segments: &Segments,
+        count: usize,
+        out: *mut f32,
+        out_stride: usize,
+    ) {
+        let width = block.width;
+        let ahead = place.weights.at(next.1.weights + next.0 * self.plane);
+        let mut row = 0;
+        for rows in even_parts(count, place.kernels.products(block.width).len()) {
+            let tile = Tile {
+                segments: segments.first(),
+                count: segments.count(),
+                row,
+                weights: place.weights.at(block.weights + plane * self.plane),
+                bias: place.weights.at(block.bias),
+                out: out.wrapping_add(row * out_stride),
+                out_stride,
+                low: Clamp::NONE.low,
+                high: Clamp::NONE.high,
+                prefetch: ahead.wrapping_add(self.blocks.depth * width * row / count),
+                prefetch_step: (width * rows).div_ceil(count),
+            };
+            // SAFETY: the segments are readable for these rows, the weights were packed for this block, and the
+            // caller's output has room for its units.
+            unsafe { place.kernels.products(block.width)[rows - 1](&tile) }
+            row += rows;
+        }
     }
 }

@@ -10,6 +10,7 @@ mod depthwise;
 mod elementwise;
 mod fused;
 mod pool;
+mod winograd;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -27,6 +28,8 @@ pub use elementwise::{Affine, Function};
 pub(super) use fused::FusedPass;
 pub(super) use pool::{AveragePass, PoolPass};
 pub use pool::{Pool, Reduce};
+pub use winograd::{Scheme, Transform};
+pub(super) use winograd::{TransformPass, WinogradPass};
 
 /// A map in memory: NHWC, rows without gaps between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 mod vector;
 
-use super::tile::{Depthwise, Tile};
+use super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
 use super::vector::{depthwise, gemm};
+use super::winograd::{winograd_input, winograd_output};
 use super::{Isa, Kernels, UNIT};
 use vector::Plain;
 
@@ -21,10 +22,34 @@ unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
     unsafe { depthwise::<Plain, STRIDE>(row) }
 }
 
+/// # Safety
+/// Those of [`WinogradInput`].
+unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
+    // SAFETY: the caller's; plain Rust needs no instruction set.
+    unsafe { winograd_input::<Plain, Plain, A, B>(call) }
+}
+
+/// # Safety
+/// Those of [`WinogradOutput`].
+unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
+    // SAFETY: the caller's; plain Rust needs no instruction set.
+    unsafe { winograd_output::<Plain, Plain, A, B>(call) }
+}
+
 /// The table.
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Scalar,
     step: UNIT,
     gemm: &[&[product::<1, 1>, product::<2, 1>, product::<3, 1>, product::<4, 1>]],
     depthwise: &[[row::<1>, row::<2>]],
+    winograd_input: [
+        [input::<3, 3>, input::<3, 4>, input::<3, 6>],
+        [input::<4, 3>, input::<4, 4>, input::<4, 6>],
+        [input::<6, 3>, input::<6, 4>, input::<6, 6>],
+    ],
+    winograd_output: [
+        [output::<3, 3>, output::<3, 4>, output::<3, 6>],
+        [output::<4, 3>, output::<4, 4>, output::<4, 6>],
+        [output::<6, 3>, output::<6, 4>, output::<6, 6>],
+    ],
 };

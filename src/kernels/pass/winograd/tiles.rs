@@ -1,0 +1,229 @@
+//! How a map is covered with tiles, and where what belongs to them is in a transform.
+
+use std::array::from_fn;
+use std::ops::Range;
+
+use super::super::super::memory::LINE;
+use super::super::super::tile::MAX_POINTS;
+
+/// Taps of a kernel.
+pub(super) const TAPS: usize = 9;
+
+/// Tiles that a map should have at least: with fewer, the weights of larger tiles are read for too little.
+const LEAST_TILES: usize = 9;
+
+/// The tiles of a map: those that lie in it, and smaller ones at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Tiles of 2 × 2, in 16 points.
+    Two,
+    /// Tiles of 4 × 4, in 36 points.
+    Four,
+}
+
+impl Scheme {
+    /// The one that suits a map.
+    #[must_use]
+    pub fn of(height: usize, width: usize) -> Self {
+        let tiles = Grid::new(Self::Four, height, width).sides.map(Side::tiles);
+        if tiles[0].saturating_mul(tiles[1]) < LEAST_TILES { Self::Two } else { Self::Four }
+    }
+
+    /// Its name in the plan.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Two => "winograd 2",
+            Self::Four => "winograd 4",
+        }
+    }
+
+    /// Rows and columns of a tile.
+    fn edge(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+        }
+    }
+
+    /// Points in one dimension.
+    pub(super) fn points(self) -> usize {
+        self.edge() + 2
+    }
+
+    /// Planes of a transform: points in two dimensions.
+    pub(super) fn planes(self) -> usize {
+        self.points() * self.points()
+    }
+
+    /// What the taps of a kernel are multiplied with, to be summed, in the points of a plane.
+    pub(super) fn scales(self, plane: usize) -> [f64; TAPS] {
+        let [down, across] = [plane / self.points(), plane % self.points()].map(|point| self.powers(point));
+        from_fn(|tap| down[tap / 3] * across[tap % 3])
+    }
+
+    /// What three weights are multiplied with in a point.
+    fn powers(self, point: usize) -> [f64; 3] {
+        let finite = |p: f64| [1.0, p, p * p];
+        match point {
+            0 => finite(0.0),
+            last if last + 1 == self.points() => [0.0, 0.0, 1.0],
+            1 => finite(1.0),
+            2 => finite(-1.0),
+            3 => finite(2.0),
+            _ => finite(-2.0),
+        }
+    }
+}
+
+/// The rows or the columns of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Edge {
+    /// Outputs: 1, 2 or 4.
+    pub(super) length: usize,
+    /// Number of its last point, which is ∞.
+    last: usize,
+}
+
+impl Edge {
+    /// Number of points.
+    pub(super) fn points(self) -> usize {
+        self.length + 2
+    }
+
+    /// Place of its kernels in a table.
+    pub(super) fn kernel(self) -> usize {
+        self.length.ilog2() as usize
+    }
+
+    /// Number of its `index`-th point.
+    pub(super) fn point(self, index: usize) -> usize {
+        if index + 1 < self.points() { index } else { self.last }
+    }
+
+    /// Whether it has the point.
+    fn has(self, point: usize) -> bool {
+        point == self.last || point + 1 < self.points()
+    }
+}
+
+/// The height or the width of a map, cut into edges of tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Side {
+    /// Pixels.
+    length: usize,
+    /// The edge of all tiles but the smaller one.
+    edge: Edge,
+    /// Number of these tiles. The last one may reach beyond the map.
+    full: usize,
+    /// The smaller tile behind them.
+    rest: Option<Edge>,
+}
+
+impl Side {
+    fn new(scheme: Scheme, length: usize) -> Self {
+        let last = scheme.points() - 1;
+        let edge = Edge { length: scheme.edge(), last };
+        let (full, rest) = (length / edge.length, length % edge.length);
+        match rest {
+            0 => Self { length, edge, full, rest: None },
+            1 | 2 => Self { length, edge, full, rest: Some(Edge { length: rest, last }) },
+            // No tile of three: one of four costs fewer products than one of two and one of one.
+            _ => Self { length, edge, full: full + 1, rest: None },
+        }
+    }
+
+    /// Number of tiles.
+    pub(super) fn tiles(self) -> usize {
+        self.full + usize::from(self.rest.is_some())
+    }
+
+    /// The edge of a tile.
+    pub(super) fn edge(self, tile: usize) -> Edge {
+        self.rest.filter(|_| tile == self.full).unwrap_or(self.edge)
+    }
+
+    /// First pixel of a tile.
+    pub(super) fn start(self, tile: usize) -> usize {
+        tile * self.edge.length
+    }
+
+    /// Pixels of a tile that lie in the map.
+    pub(super) fn inside(self, tile: usize) -> usize {
+        self.edge(tile).length.min(self.length - self.start(tile))
+    }
+
+    /// What of the pixels that a tile reads, from the one before it on, lies in the map.
+    pub(super) fn read(self, tile: usize) -> Range<usize> {
+        let before = usize::from(tile == 0);
+        before..self.edge(tile).points().min(self.length + 1 - self.start(tile))
+    }
+
+    /// Number of tiles that have a point: the first ones.
+    pub(super) fn having(self, point: usize) -> usize {
+        self.full + usize::from(self.rest.is_some_and(|edge| edge.has(point)))
+    }
+}
+
+/// The tiles of a map.
+///
+/// Its transform has a plane for every point of the rows and every point of the columns. In it are, row by
+/// row, the tiles that have this point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grid {
+    pub(super) scheme: Scheme,
+    /// The rows of tiles, and the columns.
+    pub(super) sides: [Side; 2],
+}
+
+impl Grid {
+    pub(super) fn new(scheme: Scheme, height: usize, width: usize) -> Self {
+        Self { scheme, sides: [height, width].map(|length| Side::new(scheme, length)) }
+    }
+
+    /// Number of tiles.
+    pub(super) fn tiles(&self) -> usize {
+        self.sides[0].tiles() * self.sides[1].tiles()
+    }
+
+    /// The tiles of the rows `rows` that have the point of `plane`: where they begin in it, and how many.
+    pub(super) fn slots(&self, plane: usize, rows: &Range<usize>) -> (usize, usize) {
+        let points = self.scheme.points();
+        let columns = self.sides[1].having(plane % points);
+        let end = self.sides[0].having(plane / points).min(rows.end);
+        (rows.start * columns, end.saturating_sub(rows.start) * columns)
+    }
+
+    /// Where the products or inputs of a tile are: the sum of one of the first and one of the second, for each
+    /// of its points; when planes are `plane` values long and tiles `stride`, and the first row of tiles is
+    /// number `from`.
+    pub(super) fn offsets(
+        &self,
+        tile: [usize; 2],
+        from: usize,
+        plane: usize,
+        stride: usize,
+    ) -> [[usize; MAX_POINTS]; 2] {
+        let edges = self.edges(tile);
+        let mut offsets = [[0; MAX_POINTS]; 2];
+        for (index, offset) in offsets[0].iter_mut().enumerate().take(edges[0].points()) {
+            *offset = edges[0].point(index) * self.scheme.points() * plane;
+        }
+        for (index, offset) in offsets[1].iter_mut().enumerate().take(edges[1].points()) {
+            let point = edges[1].point(index);
+            let slot = (tile[0] - from) * self.sides[1].having(point) + tile[1];
+            *offset = point * plane + slot * stride;
+        }
+        offsets
+    }
+
+    /// The edges of a tile.
+    pub(super) fn edges(&self, tile: [usize; 2]) -> [Edge; 2] {
+        [self.sides[0].edge(tile[0]), self.sides[1].edge(tile[1])]
+    }
+}
+
+/// The length of a plane that holds `length` values: an odd number of cache lines. Planes that are a power of
+/// two apart would share a few sets of the cache.
+pub(super) fn plane_length(length: usize) -> Option<usize> {
+    (length.div_ceil(LINE) | 1).checked_mul(LINE)
+}

@@ -1,0 +1,116 @@
+//! Maps in the points of a Winograd convolution.
+
+use super::super::super::UNIT;
+use super::super::super::tile::WinogradInput;
+use super::super::{Map, Pass, PassError, Place, check, check_maps, share};
+use super::tiles::{Grid, Scheme, plane_length};
+
+/// The transform of a map in memory, which any number of convolutions read: `[point][tile][channel]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transform {
+    /// Where it begins, in values from the beginning.
+    pub offset: usize,
+    /// Rows of the map.
+    pub height: usize,
+    /// Pixels of a row of the map.
+    pub width: usize,
+    /// Channels.
+    pub channels: usize,
+    /// The tiles.
+    pub scheme: Scheme,
+}
+
+impl Transform {
+    /// The transform of `map`, at `offset`.
+    #[must_use]
+    pub fn of(map: &Map, scheme: Scheme, offset: usize) -> Self {
+        Self { offset, height: map.height, width: map.width, channels: map.channels, scheme }
+    }
+
+    /// Number of values that it takes in memory; nothing when that overflows.
+    #[must_use]
+    pub fn length(&self) -> Option<usize> {
+        self.plane()?.checked_mul(self.scheme.planes())
+    }
+
+    /// The tiles.
+    pub(super) fn grid(&self) -> Grid {
+        Grid::new(self.scheme, self.height, self.width)
+    }
+
+    /// Values from one tile to the next.
+    pub(super) fn stride(&self) -> usize {
+        self.channels.next_multiple_of(UNIT)
+    }
+
+    /// Values from one plane to the next; nothing when that overflows.
+    pub(super) fn plane(&self) -> Option<usize> {
+        let [rows, columns] = self.grid().sides.map(|side| side.tiles());
+        plane_length(rows.checked_mul(columns)?.checked_mul(self.channels.checked_next_multiple_of(UNIT)?)?)
+    }
+
+    /// A map in the same place: its pixels are the planes.
+    pub(super) fn as_map(&self) -> Result<Map, PassError> {
+        let Some(stride) = self.plane() else { return Err(PassError("a transform does not lie in memory")) };
+        Ok(Map { offset: self.offset, height: 1, width: self.scheme.planes(), channels: self.channels, stride })
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(in super::super::super) struct TransformPass {
+    input: Map,
+    output: Transform,
+    grid: Grid,
+    /// Values from one plane to the next.
+    plane: usize,
+}
+
+impl TransformPass {
+    pub(in super::super::super) fn new(length: usize, input: Map, output: Transform) -> Result<Self, PassError> {
+        let planes = output.as_map()?;
+        check_maps(&[input], &planes, length)?;
+        check(Transform::of(&input, output.scheme, output.offset) == output, "the transform is of another map")?;
+        check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
+        Ok(Self { input, output, grid: output.grid(), plane: planes.stride })
+    }
+}
+
+impl Pass for TransformPass {
+    fn algorithm(&self) -> &'static str {
+        "transform"
+    }
+
+    fn macs(&self) -> u64 {
+        0
+    }
+
+    unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
+        let Self { input, output, grid, plane } = self;
+        let columns = grid.sides[1].tiles();
+        let row_stride = input.width * input.stride;
+        for index in share(grid.tiles(), part, parts) {
+            let tile = [index / columns, index % columns];
+            let [rows_read, columns_read] = [grid.sides[0].read(tile[0]), grid.sides[1].read(tile[1])];
+            let edges = grid.edges(tile);
+            let offsets = grid.offsets(tile, 0, *plane, output.stride());
+            let first = place.pixel(input, grid.sides[0].start(tile[0]) * input.width + grid.sides[1].start(tile[1]));
+            let call = WinogradInput {
+                input: first.wrapping_sub(row_stride + input.stride),
+                row_stride,
+                stride: input.stride,
+                top: rows_read.start,
+                bottom: rows_read.end,
+                left: columns_read.start,
+                right: columns_read.end,
+                out: place.base.wrapping_add(output.offset),
+                rows: offsets[0],
+                columns: offsets[1],
+                units: output.stride() / UNIT,
+            };
+            // SAFETY: what is read of the patch lies in the map, the units of a pixel in its stride, and the
+            // planes have room for every tile.
+            unsafe { place.kernels.winograd_input[edges[0].kernel()][edges[1].kernel()](&call) }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The transforms of Winograd convolutions of 3 × 3, written over a vector of channels.
+//!
+//! In one dimension a tile of `m` outputs needs products in `m + 2` points: 0, 1 and ∞ for one output, −1
+//! besides for two, ±2 besides for four. Weights are evaluated in a point `p` as `w₀ + p·w₁ + p²·w₂`, and in
+//! ∞ as `w₂`; all scales are in the transform of the input. So what weights are in a point does not depend on
+//! the size of the tile, and tiles of several sizes share them.
+
+use super::UNIT;
+use super::tile::{MAX_POINTS, WinogradInput, WinogradOutput};
+use super::vector::Vector;
+
+/// `P` neighbouring inputs in `P` points.
+///
+/// # Safety
+/// [`Vector`]'s.
+#[inline(always)]
+unsafe fn to_points<V: Vector, const P: usize>(d: [V; MAX_POINTS]) -> [V; MAX_POINTS] {
+    // SAFETY: the caller keeps the promises of `Vector`.
+    unsafe {
+        let c = |value: f32| V::splat(value);
+        match P {
+            3 => [d[0].sub(d[1]), d[1], d[2].sub(d[1]), d[0], d[0], d[0]],
+            4 => {
+                let half = c(0.5);
+                let sum = d[2].add(d[1]).mul(half);
+                let difference = d[2].sub(d[1]).mul(half);
+                [d[0].sub(d[2]), sum, difference, d[3].sub(d[1]), d[0], d[0]]
+            }
+            _ => {
+                // Even and odd powers of ±1, then of ±2.
+                let even = d[4].mul_add(c(-1.0 / 6.0), d[2].mul(c(2.0 / 3.0)));
+                let odd = d[1].mul_add(c(-4.0), d[3]);
+                let even2 = d[4].sub(d[2]).mul(c(1.0 / 24.0));
+                let odd2 = d[3].sub(d[1]);
+                [
+                    d[4].mul_add(c(0.25), d[2].mul_add(c(-1.25), d[0])),
+                    odd.mul_add(c(-1.0 / 6.0), even),
+                    odd.mul_add(c(1.0 / 6.0), even),
+                    odd2.mul_add(c(1.0 / 12.0), even2),
+                    odd2.mul_add(c(-1.0 / 12.0), even2),
+                    d[1].mul_add(c(4.0), d[3].mul_add(c(-5.0), d[5])),
+                ]
+            }
+        }
+    }
+}
+
+/// `P - 2` neighbouring outputs out of products in `P` points.
+///
+/// # Safety
+/// [`Vector`]'s.
+#[inline(always)]
+unsafe fn from_points<V: Vector, const P: usize>(m: [V; MAX_POINTS]) -> [V; MAX_POINTS] {
+    // SAFETY: the caller keeps the promises of `Vector`.
+    unsafe {
+        let c = |value: f32| V::splat(value);
+        match P {
+            3 => [m[0].add(m[1]).add(m[2]), m[0], m[0], m[0], m[0], m[0]],
+            4 => [m[0].add(m[1]).add(m[2]), m[1].sub(m[2]).add(m[3]), m[0], m[0], m[0], m[0]],
+            _ => {
+                let (even, odd) = (m[1].add(m[2]), m[1].sub(m[2]));
+                let (even2, odd2) = (m[3].add(m[4]), m[3].sub(m[4]));
+                [
+                    m[0].add(even).add(even2),
+                    odd2.mul_add(c(2.0), odd),
+                    even2.mul_add(c(4.0), even),
+                    odd2.mul_add(c(8.0), odd).add(m[5]),
+                    m[0],
+                    m[0],
+                ]
+            }
+        }
+    }
+}
+
+/// The transform of a patch, with vectors `W`, and `N` for what is left: see [`WinogradInput`].
+///
+/// # Safety
+/// What [`WinogradInput`] asks for, and [`Vector`]'s.
+#[inline(always)]
+pub(super) unsafe fn winograd_input<W: Vector, N: Vector, const A: usize, const B: usize>(call: &WinogradInput) {
+    let end = call.units * UNIT;
+    let is_whole = (call.top, call.bottom, call.left, call.right) == (0, A, 0, B);
+    let mut lane = 0;
+    // SAFETY: the caller keeps the promises of `WinogradInput` and of `Vector`; the lanes lie in its units.
+    unsafe {
+        while lane + W::LANES <= end {
+            if is_whole {
+                input_lanes::<W, A, B, true>(call, lane);
+            } else {
+                input_lanes::<W, A, B, false>(call, lane);
+            }
+            lane += W::LANES;
+        }
+        while W::LANES > N::LANES && lane < end {
+            if is_whole {
+                input_lanes::<N, A, B, true>(call, lane);
+            } else {
+                input_lanes::<N, A, B, false>(call, lane);
+            }
+            lane += N::LANES;
+        }
+    }
+}
+
+/// The transform of a patch in the channels from `lane` on; without a look at the borders if it `WHOLE`ly
+/// lies in the map.
+///
+/// # Safety
+/// What [`WinogradInput`] asks for, and [`Vector`]'s.
+#[inline(always)]
+unsafe fn input_lanes<V: Vector, const A: usize, const B: usize, const WHOLE: bool>(call: &WinogradInput, lane: usize) {
+    // SAFETY: the caller keeps the promises of `WinogradInput` and of `Vector`.
+    unsafe {
+        let zero = V::splat(0.0);
+        let origin = call.input.wrapping_add(lane);
+        let mut columns = [[zero; MAX_POINTS]; MAX_POINTS];
+        for x in 0..B {
+            let mut values = [zero; MAX_POINTS];
+            for (y, value) in values.iter_mut().enumerate().take(A) {
+                if WHOLE || ((call.top..call.bottom).contains(&y) && (call.left..call.right).contains(&x)) {
+                    *value = V::load(origin.wrapping_add(y * call.row_stride + x * call.stride));
+                }
+            }
+            let points = to_points::<V, A>(values);
+            for (row, point) in columns.iter_mut().zip(points) {
+                row[x] = point;
+            }
+        }
+        let out = call.out.wrapping_add(lane);
+        for (values, row) in columns.into_iter().zip(call.rows).take(A) {
+            let points = to_points::<V, B>(values);
+            for (point, column) in points.into_iter().zip(call.columns).take(B) {
+                point.store(out.wrapping_add(row + column));
+            }
+        }
+    }
+}
+
+/// The transform to a tile, with vectors `W`, and `N` for what is left: see [`WinogradOutput`].
+///
+/// # Safety
+/// What [`WinogradOutput`] asks for, and [`Vector`]'s.
+#[inline(always)]
+pub(super) unsafe fn winograd_output<W: Vector, N: Vector, const A: usize, const B: usize>(call: &WinogradOutput) {
+    let end = call.units * UNIT;
+    let mut lane = 0;
+    // SAFETY: the caller keeps the promises of `WinogradOutput` and of `Vector`; the lanes lie in its units.
+    unsafe {
+        while lane + W::LANES <= end {
+            output_lanes::<W, A, B>(call, lane);
+            lane += W::LANES;
+        }
+        while W::LANES > N::LANES && lane < end {
+            output_lanes::<N, A, B>(call, lane);
+            lane += N::LANES;
+        }
+    }
+}
+
+/// The transform to a tile in the channels from `lane` on.
+///
+/// # Safety
+/// What [`WinogradOutput`] asks for, and [`Vector`]'s.
+#[inline(always)]
+unsafe fn output_lanes<V: Vector, const A: usize, const B: usize>(call: &WinogradOutput, lane: usize) {
+    // SAFETY: the caller keeps the promises of `WinogradOutput` and of `Vector`.
+    unsafe {
+        let zero = V::splat(0.0);
+        let products = call.products.wrapping_add(lane);
+        let mut columns = [[zero; MAX_POINTS]; MAX_POINTS];
+        for (x, column) in call.columns.into_iter().enumerate().take(B) {
+            let mut values = [zero; MAX_POINTS];
+            for (value, row) in values.iter_mut().zip(call.rows).take(A) {
+                *value = V::load(products.wrapping_add(row + column));
+            }
+            let sums = from_points::<V, A>(values);
+            for (row, sum) in columns.iter_mut().zip(sums).take(A - 2) {
+                row[x] = sum;
+            }
+        }
+        let bias = V::load(call.bias.wrapping_add(lane));
+        let (low, high) = (V::splat(call.low), V::splat(call.high));
+        for (y, values) in columns.into_iter().enumerate().take(A - 2) {
+            if y >= call.height {
+                break;
+            }
+            let sums = from_points::<V, B>(values);
+            let out = call.out.wrapping_add(y * call.row_stride + lane);
+            for (x, sum) in sums.into_iter().enumerate().take(B - 2) {
+                if x < call.width {
+                    sum.add(bias).max(low).min(high).store(out.wrapping_add(x * call.stride));
+                }
+            }
+        }
+    }
+}
