@@ -1,6 +1,6 @@
 //! Tables of one's own: a network of the same build from a TOML file.
 //!
-//! The keys are the fields of [`Architecture`] and [`Block`], with a `[[block]]` for every block:
+//! The keys are the fields of [`Architecture`] and of its blocks, with a `[[block]]` for every block:
 //!
 //! ```toml
 //! name = "hardnet-mini"

@@ -150,8 +150,8 @@ impl Builder {
     pub fn finish(self) -> Program {
         let scratch = self.passes.iter().map(|pass| pass.scratch()).max().unwrap_or(0);
         let Self { kernels, weights, length, passes } = self;
-        // Scratch begins with a cache line.
-        let length = length.next_multiple_of(LINE);
+        // Scratch begins with a cache line. What is beyond all numbers is beyond all memory, too.
+        let length = length.checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
         Program { kernels, weights, length, scratch, passes }
     }
 }

@@ -1,7 +1,8 @@
 //! The kernels with NEON: tiles of 16 rows by 4 to 24 channels, within 32 registers strip by strip.
 
-use super::super::tile::{Depthwise, Tile};
+use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
 use super::super::vector::{Vector, depthwise};
+use super::super::winograd::{winograd_input, winograd_output};
 use super::super::{Isa, Kernels};
 use super::gemm::gemm;
 use super::vector::{F32x4, Pair};
@@ -20,6 +21,22 @@ unsafe fn product<const R: usize, const C: usize>(tile: &Tile) {
 unsafe fn row<V: Vector, const STRIDE: usize>(row: &Depthwise) {
     // SAFETY: the caller's.
     unsafe { depthwise::<V, STRIDE>(row) }
+}
+
+/// # Safety
+/// Those of [`WinogradInput`], and a processor with NEON.
+#[target_feature(enable = "neon")]
+unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
+    // SAFETY: the caller's.
+    unsafe { winograd_input::<Pair, Pair, A, B>(call) }
+}
+
+/// # Safety
+/// Those of [`WinogradOutput`], and a processor with NEON.
+#[target_feature(enable = "neon")]
+unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
+    // SAFETY: the caller's.
+    unsafe { winograd_output::<Pair, Pair, A, B>(call) }
 }
 
 /// Tiles of 1 to 16 rows by some vectors.
@@ -52,4 +69,14 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     step: F32x4::LANES,
     gemm: &[rows!(1), rows!(2), rows!(3), rows!(4), rows!(5)],
     depthwise: &[[row::<F32x4, 1>, row::<F32x4, 2>], [row::<Pair, 1>, row::<Pair, 2>]],
+    winograd_input: [
+        [input::<3, 3>, input::<3, 4>, input::<3, 6>],
+        [input::<4, 3>, input::<4, 4>, input::<4, 6>],
+        [input::<6, 3>, input::<6, 4>, input::<6, 6>],
+    ],
+    winograd_output: [
+        [output::<3, 3>, output::<3, 4>, output::<3, 6>],
+        [output::<4, 3>, output::<4, 4>, output::<4, 6>],
+        [output::<6, 3>, output::<6, 4>, output::<6, 6>],
+    ],
 };
