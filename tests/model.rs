@@ -50,6 +50,16 @@ fn a_model_is_shown_module_by_module_for_any_size() {
 }
 
 #[test]
+fn the_plan_of_the_engine_is_shown_pass_by_pass() {
+    let steps = json(&["model", "info", "hardnet39ds", "--plan", "--json"]);
+    let steps = steps.as_array().unwrap();
+    assert!(steps.iter().any(|step| step["algorithm"] == "pointwise+depthwise"), "{steps:?}");
+    assert_eq!(steps.last().unwrap()["node"], "base.14.3");
+    let table = run(["model", "info", "hardnet68", "--plan"]).stdout;
+    assert!(table.contains("winograd") && table.contains("packed weights"), "{table}");
+}
+
+#[test]
 fn wrong_sizes_and_names_are_refused() {
     for (arguments, code, part) in [
         (vec!["model", "info", "hardnet39ds", "--size", "224"], 64, "rows and columns"),

@@ -14,9 +14,10 @@ use super::{Error, labels};
 use crate::config::SIDES;
 use crate::engine::graph::{Graph, Op};
 use crate::engine::import::{self, Imported};
-use crate::engine::onnx;
+use crate::engine::{onnx, plan};
 use crate::exit::chain;
 use crate::hardnet::{self, Architecture};
+use crate::kernels::Isa;
 use crate::preprocess::Transform;
 use crate::weights::{self, Kind, Loaded, StateDict, file::sha256};
 
@@ -273,6 +274,15 @@ impl Definition {
                 graph.clone().map_err(|reason| Error::NoGraph { path: path.clone(), reason })
             }
         }
+    }
+
+    /// What the native engine does for inputs of the model's size.
+    ///
+    /// # Errors
+    /// Those of [`graph`](Self::graph), and [`Error::Native`] when the engine does not know all of the network.
+    pub fn plan(&self, isa: Isa) -> Result<plan::Plan, Error> {
+        let Transform { height, width, .. } = self.transform;
+        plan::Plan::new(&self.graph()?, height, width, isa).map_err(Error::Native)
     }
 
     /// The network made ready to run.

@@ -12,8 +12,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::{Error, size};
-use crate::classifier::{Description, Figures, describe};
+use crate::classifier::{Definition, Description, Figures, Options, describe};
+use crate::engine::plan::{Plan, Step};
 use crate::hardnet::ARCHITECTURES;
+use crate::kernels::Isa;
 
 /// Arguments of `model`.
 #[derive(Debug, Args)]
@@ -26,6 +28,7 @@ Examples:
   hardnetd model list resnet50.onnx mobilenetv2.onnx
   hardnetd model info hardnet68ds --size 320x256
   hardnetd model info hardnet39ds --json | jq .macs
+  hardnetd model info hardnet68 --plan
   hardnetd model fetch hardnet68
   hardnetd model import birds.pth --labels birds.txt
   hardnetd model export hardnet68.safetensors --output hardnet68.onnx")]
@@ -51,6 +54,9 @@ enum Action {
         model: String,
         #[command(flatten)]
         form: Form,
+        /// Show what the native engine does, pass by pass, instead.
+        #[arg(long)]
+        plan: bool,
     },
     /// Download the published weights of a model and make a model file of them.
     Fetch(fetch::Arguments),
@@ -80,7 +86,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             let models = models.collect::<Result<Vec<_>, _>>()?;
             if form.json { json(&models) } else { print(&list(&models).to_string()) }
         }
-        Action::Info { model, form } => {
+        Action::Info { model, form, plan: true } => {
+            let options = Options { size: form.size, ..Options::default() };
+            let plan = Definition::open(model, &options)?.plan(Isa::best())?;
+            if form.json { json(&plan.steps()) } else { print(&passes(&plan)) }
+        }
+        Action::Info { model, form, plan: false } => {
             let model = describe(model, form.size)?;
             if form.json { json(&model) } else { print(&info(&model)) }
         }
@@ -135,6 +146,25 @@ fn info(model: &Description) -> String {
          {table}",
         model.name
     )
+}
+
+fn passes(plan: &Plan) -> String {
+    let mut table = table(["Node", "Output", "Algorithm", "MMAC", "Read (KB)", "Written (KB)", "At (KB)"]);
+    let kilobytes = |bytes: usize| format!("{:.1}", bytes as f64 / 1e3);
+    for Step { node, algorithm, output, macs, read, written, offset } in plan.steps() {
+        let [height, width, channels] = output;
+        table.add_row([
+            node.clone(),
+            format!("{channels}x{height}x{width}"),
+            (*algorithm).to_owned(),
+            format!("{:.2}", *macs as f64 / 1e6),
+            kilobytes(*read),
+            kilobytes(*written),
+            kilobytes(*offset),
+        ]);
+    }
+    let (weights, activations) = (megabytes(plan.weight_bytes() as u64), megabytes(plan.activation_bytes() as u64));
+    format!("{}: packed weights {weights} MB, maps and scratch {activations} MB\n{table}", plan.isa())
 }
 
 fn megabytes(bytes: u64) -> String {

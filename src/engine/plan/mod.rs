@@ -7,6 +7,8 @@
 mod layers;
 mod place;
 
+use serde::Serialize;
+
 use super::graph::{self, Activation, Conv, Graph, Op, Shape};
 use crate::exit::Exit;
 use crate::kernels::memory::Activations;
@@ -76,7 +78,7 @@ pub struct Plan {
 }
 
 /// One pass, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
     /// Name of the node whose output it makes.
     pub node: String,
