@@ -25,6 +25,7 @@ unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
 pub(in super::super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
     step: UNIT,
+    usual: 3,
     gemm: &[
         &[
             product::<1, 1>,
