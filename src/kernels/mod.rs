@@ -107,6 +107,8 @@ pub struct Kernels {
     isa: Isa,
     /// Channels of the narrowest kernels, of which a unit is a multiple; all others compute several such steps.
     step: usize,
+    /// Steps of the blocks of a product that is wider than the widest kernel.
+    usual: usize,
     /// Product kernels: `gemm[steps - 1][rows - 1]`, for as many rows as a tile may have.
     gemm: &'static [&'static [Gemm]],
     /// Depthwise kernels: `[steps - 1][stride - 1]`, for strides 1 and 2.
@@ -140,7 +142,9 @@ impl Kernels {
 
     /// The widths of the blocks that `channels` output channels are computed in, in order: whole steps.
     fn widths(&self, channels: usize) -> impl Iterator<Item = usize> {
-        even_parts(channels.div_ceil(self.step), self.gemm.len()).map(|steps| steps * self.step)
+        let steps = channels.div_ceil(self.step);
+        let most = if steps <= self.gemm.len() { steps } else { self.usual };
+        even_parts(steps, most).map(|steps| steps * self.step)
     }
 
     /// The product kernels for tiles of `width` channels: one for every number of rows.

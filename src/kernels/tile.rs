@@ -1,7 +1,8 @@
 //! What the kernels are told: plain addresses. The passes make them out of checked geometry.
 
-/// Values that belong together in memory and in a contraction: some channels of some rows.
+/// Values that belong together in memory and in a contraction: some channels of some rows. Assembly reads it.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub(super) struct Segment {
     /// Channel 0 of row 0.
     pub(super) input: *const f32,

@@ -42,6 +42,7 @@ unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
 pub(in super::super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
     step: UNIT,
+    usual: 3,
     gemm: &[
         &[
             product::<1, 1>,

@@ -65,6 +65,7 @@ macro_rules! rows {
 pub(in super::super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx512,
     step: UNIT,
+    usual: 2,
     gemm: &[rows!(F32x8), rows!(F32x16)],
     depthwise: &[[row::<F32x8, 1>, row::<F32x8, 2>], [row::<F32x16, 1>, row::<F32x16, 2>]],
     winograd_input: [

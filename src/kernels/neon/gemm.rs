@@ -9,6 +9,7 @@ use std::array::from_fn;
 
 use super::super::tile::{Segment, Tile};
 use super::super::vector::Vector;
+use super::strip::{five, four, six};
 use super::vector::F32x4;
 
 /// Rows whose sums are in registers at a time.
@@ -23,32 +24,34 @@ const LANES: usize = 4;
 /// What [`Tile`] asks for, with `rows` rows and `4 * C` channels, and a processor with NEON.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn gemm<const C: usize>(tile: &Tile, rows: usize) {
-    // Strips of the fewest rows come last.
-    let strips = rows.div_ceil(STRIP);
-    let (least, more) = (rows / strips, rows % strips);
+    let (whole, rest) = (rows / STRIP, rows % STRIP);
     let mut ahead = tile.prefetch;
-    let mut row = 0;
-    for strip in 0..strips {
-        let height = least + usize::from(strip < more);
-        // SAFETY: the caller's: the strips are parts of the tile.
-        unsafe {
-            match height {
-                4 => self::strip::<4, C>(tile, row, strips, &mut ahead),
-                3 => self::strip::<3, C>(tile, row, strips, &mut ahead),
-                2 => self::strip::<2, C>(tile, row, strips, &mut ahead),
-                _ => self::strip::<1, C>(tile, row, strips, &mut ahead),
-            }
+    // What is asked for moves on with every 16 channels, in every strip.
+    let step = (tile.prefetch_step * 4 * LANES * size_of::<f32>() / rows.div_ceil(STRIP)).max(1);
+    // SAFETY: the caller's: the strips are parts of the tile.
+    unsafe {
+        match C {
+            4 if whole > 0 && tile.count > 0 => four(tile, whole, &mut ahead, step),
+            5 if whole > 0 && tile.count > 0 => five(tile, whole, &mut ahead, step),
+            6 if whole > 0 && tile.count > 0 => six(tile, whole, &mut ahead, step),
+            _ => (0..whole).for_each(|index| strip::<4, C>(tile, index * STRIP, &mut ahead, step)),
         }
-        row += height;
+        let row = whole * STRIP;
+        match rest {
+            3 => strip::<3, C>(tile, row, &mut ahead, step),
+            2 => strip::<2, C>(tile, row, &mut ahead, step),
+            1 => strip::<1, C>(tile, row, &mut ahead, step),
+            _ => {}
+        }
     }
 }
 
-/// `R` rows from row `row` of the tile on, one of `strips` strips.
+/// `R` rows from row `row` of the tile on. `ahead` is prefetched, and moves by `step` bytes for every 16 channels.
 ///
 /// # Safety
 /// What [`Tile`] asks for, for these rows and `4 * C` channels, and a processor with NEON.
 #[inline(always)]
-unsafe fn strip<const R: usize, const C: usize>(tile: &Tile, row: usize, strips: usize, ahead: &mut *const f32) {
+unsafe fn strip<const R: usize, const C: usize>(tile: &Tile, row: usize, ahead: &mut *const f32, step: usize) {
     // SAFETY: the caller's; every access is at a row and a channel of the segments, of the weights or of the output.
     unsafe {
         let mut sums = [[vdupq_n_f32(0.0); C]; R];
@@ -57,8 +60,6 @@ unsafe fn strip<const R: usize, const C: usize>(tile: &Tile, row: usize, strips:
                 *sum = vld1q_f32(tile.bias.add(c * LANES));
             }
         }
-        // Twice four channels are fetched for at a time.
-        let step = tile.prefetch_step * 2 * LANES / strips;
         for index in 0..tile.count {
             let Segment { input, stride, channels, first } = *tile.segments.add(index);
             let mut weights = tile.weights.add(first * C * LANES);
@@ -67,21 +68,23 @@ unsafe fn strip<const R: usize, const C: usize>(tile: &Tile, row: usize, strips:
             for (r, pixel) in pixels.iter_mut().enumerate() {
                 *pixel = origin.add(r * stride);
             }
-            for _ in 0..channels / (2 * LANES) {
-                F32x4::prefetch(*ahead);
-                *ahead = ahead.wrapping_add(step);
+            for round in 0..channels / (2 * LANES) {
+                if round % 2 == 1 {
+                    F32x4::prefetch(*ahead);
+                    *ahead = ahead.wrapping_byte_add(step);
+                }
                 if C <= 4 {
                     // There are registers for eight channels of all rows.
                     let values = each(&mut pixels, |pixel| next_two(pixel));
-                    four(&mut sums, values.map(|[first, _]| first), &mut weights);
-                    four(&mut sums, values.map(|[_, second]| second), &mut weights);
+                    quad(&mut sums, values.map(|[first, _]| first), &mut weights);
+                    quad(&mut sums, values.map(|[_, second]| second), &mut weights);
                 } else {
-                    four(&mut sums, each(&mut pixels, |pixel| next_one(pixel)), &mut weights);
-                    four(&mut sums, each(&mut pixels, |pixel| next_one(pixel)), &mut weights);
+                    quad(&mut sums, each(&mut pixels, |pixel| next_one(pixel)), &mut weights);
+                    quad(&mut sums, each(&mut pixels, |pixel| next_one(pixel)), &mut weights);
                 }
             }
             if channels & LANES != 0 {
-                four(&mut sums, each(&mut pixels, |pixel| next_one(pixel)), &mut weights);
+                quad(&mut sums, each(&mut pixels, |pixel| next_one(pixel)), &mut weights);
             }
             if channels & 2 != 0 {
                 let values = pixels.map(|at| vcombine_f32(vld1_f32(at), vld1_f32(at)));
@@ -136,7 +139,7 @@ unsafe fn column<const LANE: i32, const R: usize, const C: usize>(
 /// # Safety
 /// The weights are readable for `C` vectors for each of the channels, and the processor has NEON.
 #[inline(always)]
-unsafe fn four<const R: usize, const C: usize>(
+unsafe fn quad<const R: usize, const C: usize>(
     sums: &mut [[float32x4_t; C]; R],
     values: [float32x4_t; R],
     weights: &mut *const f32,

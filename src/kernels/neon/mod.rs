@@ -1,7 +1,11 @@
 //! Kernels for 64-bit ARM.
 
 #[cfg(target_arch = "aarch64")]
+mod depthwise;
+#[cfg(target_arch = "aarch64")]
 mod gemm;
+#[cfg(target_arch = "aarch64")]
+mod strip;
 #[cfg(target_arch = "aarch64")]
 mod table;
 #[cfg(target_arch = "aarch64")]

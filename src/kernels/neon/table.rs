@@ -1,11 +1,12 @@
-//! The kernels with NEON: tiles of 16 rows by 4 to 24 channels, within 32 registers strip by strip.
+//! The kernels with NEON: tiles of 28 rows by 4 to 24 channels, within 32 registers strip by strip.
 
 use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
 use super::super::vector::{Vector, depthwise};
 use super::super::winograd::{winograd_input, winograd_output};
 use super::super::{Isa, Kernels};
+use super::depthwise::pair;
 use super::gemm::gemm;
-use super::vector::{F32x4, Pair};
+use super::vector::F32x4;
 
 /// # Safety
 /// Those of [`Tile`], and a processor with NEON.
@@ -18,9 +19,9 @@ unsafe fn product<const R: usize, const C: usize>(tile: &Tile) {
 /// # Safety
 /// Those of [`Depthwise`], and a processor with NEON.
 #[target_feature(enable = "neon")]
-unsafe fn row<V: Vector, const STRIDE: usize>(row: &Depthwise) {
+unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
     // SAFETY: the caller's.
-    unsafe { depthwise::<V, STRIDE>(row) }
+    unsafe { depthwise::<F32x4, STRIDE>(row) }
 }
 
 /// # Safety
@@ -28,7 +29,7 @@ unsafe fn row<V: Vector, const STRIDE: usize>(row: &Depthwise) {
 #[target_feature(enable = "neon")]
 unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
     // SAFETY: the caller's.
-    unsafe { winograd_input::<Pair, Pair, A, B>(call) }
+    unsafe { winograd_input::<F32x4, F32x4, A, B>(call) }
 }
 
 /// # Safety
@@ -36,10 +37,10 @@ unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
 #[target_feature(enable = "neon")]
 unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
     // SAFETY: the caller's.
-    unsafe { winograd_output::<Pair, Pair, A, B>(call) }
+    unsafe { winograd_output::<F32x4, F32x4, A, B>(call) }
 }
 
-/// Tiles of 1 to 16 rows by some vectors.
+/// Tiles of 1 to 28 rows by some vectors.
 macro_rules! rows {
     ($vectors:literal) => {
         &[
@@ -59,6 +60,18 @@ macro_rules! rows {
             product::<14, $vectors>,
             product::<15, $vectors>,
             product::<16, $vectors>,
+            product::<17, $vectors>,
+            product::<18, $vectors>,
+            product::<19, $vectors>,
+            product::<20, $vectors>,
+            product::<21, $vectors>,
+            product::<22, $vectors>,
+            product::<23, $vectors>,
+            product::<24, $vectors>,
+            product::<25, $vectors>,
+            product::<26, $vectors>,
+            product::<27, $vectors>,
+            product::<28, $vectors>,
         ]
     };
 }
@@ -67,8 +80,9 @@ macro_rules! rows {
 pub(in super::super) static KERNELS: Kernels = Kernels {
     isa: Isa::Neon,
     step: F32x4::LANES,
-    gemm: &[rows!(1), rows!(2), rows!(3), rows!(4), rows!(5)],
-    depthwise: &[[row::<F32x4, 1>, row::<F32x4, 2>], [row::<Pair, 1>, row::<Pair, 2>]],
+    usual: 5,
+    gemm: &[rows!(1), rows!(2), rows!(3), rows!(4), rows!(5), rows!(6)],
+    depthwise: &[[row::<1>, row::<2>], [pair::<1>, pair::<2>]],
     winograd_input: [
         [input::<3, 3>, input::<3, 4>, input::<3, 6>],
         [input::<4, 3>, input::<4, 4>, input::<4, 6>],

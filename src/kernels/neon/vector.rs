@@ -1,4 +1,4 @@
-//! Vectors of 4 and of 8 numbers, in one and in two registers of 128 bits.
+//! A vector of 4 numbers in a register of 128 bits.
 
 use std::arch::aarch64::{
     float32x4_t, vaddq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vmaxq_f32, vminq_f32, vmulq_f32, vst1q_f32, vsubq_f32,
@@ -72,76 +72,5 @@ impl Vector for F32x4 {
     unsafe fn prefetch(at: *const f32) {
         // SAFETY: a prefetch accesses nothing.
         unsafe { asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, readonly, preserves_flags)) }
-    }
-}
-
-/// 8 lanes: neighbouring registers go to and from memory with one instruction.
-#[derive(Clone, Copy)]
-pub(in super::super) struct Pair([F32x4; 2]);
-
-impl Vector for Pair {
-    const LANES: usize = 8;
-
-    #[inline(always)]
-    unsafe fn splat(value: f32) -> Self {
-        // SAFETY: the caller's.
-        unsafe { Self([F32x4::splat(value); 2]) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(at: *const f32) -> Self {
-        // SAFETY: the caller's; the second register is behind the first.
-        unsafe { Self([F32x4::load(at), F32x4::load(at.add(F32x4::LANES))]) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, at: *mut f32) {
-        // SAFETY: the caller's; the second register goes behind the first.
-        unsafe {
-            self.0[0].store(at);
-            self.0[1].store(at.add(F32x4::LANES));
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
-        // SAFETY: the caller's.
-        unsafe { Self([0, 1].map(|half| self.0[half].mul_add(factor.0[half], addend.0[half]))) }
-    }
-
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        // SAFETY: the caller's.
-        unsafe { Self([0, 1].map(|half| self.0[half].add(other.0[half]))) }
-    }
-
-    #[inline(always)]
-    unsafe fn sub(self, other: Self) -> Self {
-        // SAFETY: the caller's.
-        unsafe { Self([0, 1].map(|half| self.0[half].sub(other.0[half]))) }
-    }
-
-    #[inline(always)]
-    unsafe fn mul(self, other: Self) -> Self {
-        // SAFETY: the caller's.
-        unsafe { Self([0, 1].map(|half| self.0[half].mul(other.0[half]))) }
-    }
-
-    #[inline(always)]
-    unsafe fn min(self, other: Self) -> Self {
-        // SAFETY: the caller's.
-        unsafe { Self([0, 1].map(|half| self.0[half].min(other.0[half]))) }
-    }
-
-    #[inline(always)]
-    unsafe fn max(self, other: Self) -> Self {
-        // SAFETY: the caller's.
-        unsafe { Self([0, 1].map(|half| self.0[half].max(other.0[half]))) }
-    }
-
-    #[inline(always)]
-    unsafe fn prefetch(at: *const f32) {
-        // SAFETY: the caller's.
-        unsafe { F32x4::prefetch(at) }
     }
 }

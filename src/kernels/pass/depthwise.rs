@@ -65,23 +65,21 @@ impl Rows {
     /// # Safety
     /// The rows are readable and the output is writable for these channels, as [`tile::Depthwise`] asks for,
     /// and the channels are among those that were packed, padded to whole units.
-    pub(super) unsafe fn run(&self, place: &Place<'_>, first: usize, count: usize, row: tile::Depthwise) {
+    pub(super) unsafe fn run(&self, place: &Place<'_>, first: usize, count: usize, mut row: tile::Depthwise) {
         let Kernels { step, depthwise, .. } = *place.kernels;
-        let mut done = 0;
-        while done < count {
-            let steps = ((count - done) / step).clamp(1, depthwise.len());
-            let call = tile::Depthwise {
-                rows: row.rows.map(|at| at.wrapping_add(done)),
-                out: row.out.wrapping_add(done),
-                weights: place.weights.at(self.weights + first + done),
-                weight_stride: self.lanes,
-                low: self.clamp.low,
-                high: self.clamp.high,
-                ..row
-            };
+        row.weights = place.weights.at(self.weights + first);
+        row.weight_stride = self.lanes;
+        (row.low, row.high) = (self.clamp.low, self.clamp.high);
+        let mut left = count / step;
+        while left > 0 {
+            let steps = left.min(depthwise.len());
             // SAFETY: the caller's rows and output hold these channels, and the weights were packed so.
-            unsafe { depthwise[steps - 1][self.stride - 1](&call) }
-            done += steps * step;
+            unsafe { depthwise[steps - 1][self.stride - 1](&row) }
+            let width = steps * step;
+            row.rows = row.rows.map(|at| at.wrapping_add(width));
+            row.out = row.out.wrapping_add(width);
+            row.weights = row.weights.wrapping_add(width);
+            left -= steps;
         }
     }
 }

@@ -40,6 +40,7 @@ unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Scalar,
     step: UNIT,
+    usual: 1,
     gemm: &[&[product::<1, 1>, product::<2, 1>, product::<3, 1>, product::<4, 1>]],
     depthwise: &[[row::<1>, row::<2>]],
     winograd_input: [
