@@ -1,4 +1,4 @@
-//! The kernels with AVX2 and FMA: tiles of 12 × 8, 6 × 16 and 4 × 24, within 16 registers.
+//! The kernels with AVX2 and FMA: tiles of 12 × 8 and 6 × 16, within 16 registers.
 
 use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
 use super::super::vector::{depthwise, gemm};
@@ -42,7 +42,7 @@ unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
 pub(in super::super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
     step: UNIT,
-    usual: 3,
+    usual: 2,
     gemm: &[
         &[
             product::<1, 1>,
@@ -59,7 +59,6 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
             product::<12, 1>,
         ],
         &[product::<1, 2>, product::<2, 2>, product::<3, 2>, product::<4, 2>, product::<5, 2>, product::<6, 2>],
-        &[product::<1, 3>, product::<2, 3>, product::<3, 3>, product::<4, 3>],
     ],
     depthwise: &[[row::<1>, row::<2>]],
     winograd_input: [

@@ -1,1 +1,133 @@
-//! How fast the kernels are: not checked, but printed.
+//! How fast the kernels are, printed beside the peak of the processor: `cargo test --release -- --ignored speed`.
+
+#![allow(clippy::print_stdout, reason = "it is what it is for")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::super::tile::{Depthwise, Segment, Tile};
+use super::super::{Isa, Kernels};
+use super::kernels;
+
+/// Times that everything is measured: the best counts, as others may run, too.
+const TRIES: usize = 30;
+
+/// Operations per second of `work`, in 10^9, where it has `macs` multiply-accumulates.
+fn speed(macs: usize, mut work: impl FnMut()) -> f64 {
+    let runs = (2_000_000 / macs).max(1);
+    let time = |_| {
+        let start = Instant::now();
+        (0..runs).for_each(|_| work());
+        start.elapsed().as_secs_f64()
+    };
+    (macs * runs * 2) as f64 / (0..TRIES).map(time).fold(f64::INFINITY, f64::min) / 1e9
+}
+
+/// The peak of an instruction set, where it is known how to measure it.
+fn peak(isa: Isa) -> Option<f64> {
+    /// Rounds of twelve independent operations.
+    const ROUNDS: usize = 100_000;
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_set1_ps};
+        #[target_feature(enable = "avx2,fma")]
+        fn narrow() {
+            let mut sums = black_box([_mm256_set1_ps(0.0); 12]);
+            let (a, b) = (black_box(_mm256_set1_ps(0.5)), black_box(_mm256_set1_ps(0.25)));
+            for _ in 0..ROUNDS {
+                for sum in &mut sums {
+                    *sum = _mm256_fmadd_ps(*sum, a, b);
+                }
+            }
+            black_box(sums);
+        }
+        #[target_feature(enable = "avx512f")]
+        fn wide() {
+            let mut sums = black_box([_mm512_set1_ps(0.0); 12]);
+            let (a, b) = (black_box(_mm512_set1_ps(0.5)), black_box(_mm512_set1_ps(0.25)));
+            for _ in 0..ROUNDS {
+                for sum in &mut sums {
+                    *sum = _mm512_fmadd_ps(*sum, a, b);
+                }
+            }
+            black_box(sums);
+        }
+        match isa {
+            // SAFETY: the processor has the instruction set.
+            Isa::Avx2 => return Some(speed(ROUNDS * 12 * 8, || unsafe { narrow() })),
+            // SAFETY: the processor has the instruction set.
+            Isa::Avx512 => return Some(speed(ROUNDS * 12 * 16, || unsafe { wide() })),
+            Isa::Scalar | Isa::Neon => {}
+        }
+    }
+    let _ = (isa, ROUNDS);
+    None
+}
+
+fn product(kernels: &Kernels, steps: usize, rows: usize, depth: usize) -> f64 {
+    let width = steps * kernels.step;
+    let (input, weights) = (vec![0.5; rows * depth], vec![0.25; depth * width + 16]);
+    let (bias, mut out) = (vec![0.0; width], vec![0.0; rows * width]);
+    let segment = Segment { input: input.as_ptr(), stride: depth, channels: depth, first: 0 };
+    let tile = Tile {
+        segments: &raw const segment,
+        count: 1,
+        row: 0,
+        // Weights of a program begin with a cache line.
+        weights: weights.as_ptr().wrapping_add(weights.as_ptr().align_offset(64)),
+        bias: bias.as_ptr(),
+        out: out.as_mut_ptr(),
+        out_stride: width,
+        low: 0.0,
+        high: 6.0,
+        prefetch: weights.as_ptr(),
+        prefetch_step: 1,
+    };
+    let kernel = kernels.products(width)[rows - 1];
+    // SAFETY: segments, weights, biases and output are as long as the kernel asks for.
+    speed(rows * width * depth, || unsafe { kernel(black_box(&tile)) })
+}
+
+fn depthwise(kernels: &Kernels, steps: usize, stride: usize, width: usize) -> f64 {
+    let lanes = steps * kernels.step;
+    let (out_width, rows) = (width.div_ceil(stride), [(); 3].map(|()| vec![0.5; width * lanes]));
+    let (weights, mut out) = (vec![0.25; 10 * lanes], vec![0.0; out_width * lanes]);
+    let row = Depthwise {
+        rows: [0, 1, 2].map(|index: usize| rows[index].as_ptr()),
+        in_stride: lanes,
+        in_width: width,
+        out: out.as_mut_ptr(),
+        out_stride: lanes,
+        out_width,
+        weights: weights.as_ptr(),
+        weight_stride: lanes,
+        low: f32::NEG_INFINITY,
+        high: f32::INFINITY,
+    };
+    let kernel = kernels.depthwise[steps - 1][stride - 1];
+    // SAFETY: rows, weights and output are as long as the kernel asks for.
+    speed(out_width * lanes * 9, || unsafe { kernel(black_box(&row)) })
+}
+
+#[test]
+#[ignore = "measures"]
+fn speed_of_all_kernels() {
+    for kernels in kernels() {
+        let peak = peak(kernels.isa());
+        let part = |speed: f64| peak.map_or(String::new(), |peak| format!(" ({:.0} %)", speed / peak * 100.0));
+        println!("{}: peak {:.1} GFLOP/s", kernels.isa(), peak.unwrap_or(f64::NAN));
+        for (index, products) in kernels.gemm.iter().enumerate() {
+            let width = (index + 1) * kernels.step;
+            for rows in 1..=products.len() {
+                let speeds = [64, 128, 256, 512].map(|depth| product(kernels, index + 1, rows, depth));
+                let all: Vec<String> = speeds.iter().map(|speed| format!("{speed:6.1}{}", part(*speed))).collect();
+                println!("  {rows:2} × {width:2}, depth 64 to 512: {}", all.join(" "));
+            }
+        }
+        for (steps, stride) in (1..=kernels.depthwise.len()).flat_map(|steps| [(steps, 1), (steps, 2)]) {
+            let speeds = [7, 14, 28, 56].map(|width| depthwise(kernels, steps, stride, width));
+            let all: Vec<String> = speeds.iter().map(|speed| format!("{speed:6.1}{}", part(*speed))).collect();
+            println!("  depthwise {}, stride {stride}, width 7 to 56: {}", steps * kernels.step, all.join(" "));
+        }
+    }
+}
