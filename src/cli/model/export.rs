@@ -12,13 +12,12 @@ use crate::classifier::{Definition, Form, Options};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The ending of the output tells the form. An .onnx file has the input `input` (1 x 3 x H x W, normalised RGB), the output
-`logits` (1 x classes), batch norms folded, operator set 13. A .safetensors file has the weights under PyTorch's names.
+`logits` (1 x classes), batch norms folded, operator set 14. A .safetensors file has the weights under PyTorch's names.
 Both carry the model's metadata under `hardnetd.model`.
 
 Examples:
   hardnetd model export hardnet68.safetensors --output hardnet68.onnx
-  hardnetd model export hardnet39ds --size 320x256 --output test.onnx
-  hardnetd model export birds.onnx --output birds.safetensors")]
+  hardnetd model export hardnet39ds --size 320x256 --output test.onnx")]
 pub(super) struct Arguments {
     /// Name of a model, or a model file.
     #[arg(value_name = "M")]
