@@ -1,63 +1,19 @@
 //! Damaged and unsupported ONNX files: one clear error, in little memory, and never a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::error::Error as _;
 use std::fs;
 use std::path::Path;
 
+use common::onnx::{info, int, ints, model, node, tensor};
 use hardnetd::engine::import::{self, File};
 use hardnetd::engine::onnx;
 use hardnetd::exit::Exit;
 use prost::Message as _;
-use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
-};
-
-fn info(name: &str, dims: &[i64], data_type: DataType) -> ValueInfoProto {
-    let dim =
-        dims.iter().map(|&extent| Dimension { value: Some(dimension::Value::DimValue(extent)), ..Default::default() });
-    let shape = Some(TensorShapeProto { dim: dim.collect() });
-    let value = Some(type_proto::Value::TensorType(type_proto::Tensor { elem_type: data_type as i32, shape }));
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(TypeProto { value, ..Default::default() }),
-        ..Default::default()
-    }
-}
-
-fn tensor(name: &str, dims: &[i64]) -> TensorProto {
-    let count = usize::try_from(dims.iter().product::<i64>()).unwrap();
-    TensorProto {
-        name: name.to_owned(),
-        dims: dims.to_vec(),
-        data_type: DataType::Float as i32,
-        float_data: vec![0.5; count],
-        ..Default::default()
-    }
-}
-
-fn node(operator: &str, name: &str, inputs: &[&str]) -> NodeProto {
-    NodeProto {
-        op_type: operator.to_owned(),
-        name: name.to_owned(),
-        input: inputs.iter().map(|&input| input.to_owned()).collect(),
-        output: vec![name.to_owned()],
-        ..Default::default()
-    }
-}
-
-fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), r#type: AttributeType::Int as i32, i: value, ..Default::default() }
-}
-
-fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    let ints = values.to_vec();
-    AttributeProto { name: name.to_owned(), r#type: AttributeType::Ints as i32, ints, ..Default::default() }
-}
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, StringStringEntryProto, TensorProto};
 
 /// image 3 × 8 × 8 → conv 4 → pool → mean → flat → scores 5.
 fn sound() -> ModelProto {
@@ -70,18 +26,13 @@ fn sound() -> ModelProto {
         node("Flatten", "flat", &["mean"]),
         node("Gemm", "scores", &["flat", "m"]),
     ];
-    ModelProto {
-        ir_version: 7,
-        opset_import: vec![OperatorSetIdProto { version: 13, ..Default::default() }],
-        graph: Some(GraphProto {
-            node: nodes,
-            initializer: vec![tensor("w", &[4, 3, 3, 3]), tensor("b", &[4]), tensor("m", &[4, 5])],
-            input: vec![info("image", &[1, 3, 8, 8], DataType::Float)],
-            output: vec![info("scores", &[1, 5], DataType::Float)],
-            ..Default::default()
-        }),
+    model(GraphProto {
+        node: nodes,
+        initializer: vec![tensor("w", &[4, 3, 3, 3]), tensor("b", &[4]), tensor("m", &[4, 5])],
+        input: vec![info("image", &[1, 3, 8, 8], DataType::Float)],
+        output: vec![info("scores", &[1, 5], DataType::Float)],
         ..Default::default()
-    }
+    })
 }
 
 /// The message of the error with its causes.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use tract_onnx::pb::StringStringEntryProto;
 
 use super::backend::{Backend, Compiled, Engine};
-use super::metadata::{self, KEY, Metadata, Source, Training};
+use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Source, Training};
 use super::tract::Plan;
 use super::{Error, labels};
 use crate::config::SIDES;
+use crate::engine::cost::{MAX_ACTIVATION_BYTES, cost};
 use crate::engine::graph::{Graph, Op};
 use crate::engine::import::{self, Imported};
 use crate::engine::{onnx, plan};
@@ -198,6 +199,9 @@ impl Definition {
                 Err(_) => return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() }),
             },
         };
+        if !CLASS_COUNTS.contains(&classes) {
+            return Err(Error::Classes { path: path.to_owned(), classes });
+        }
         let (name, labels, training, source) = match said {
             Some(Metadata { classes: said, .. }) if said != classes => {
                 let problems = vec![format!("it is of {said} classes, and the network has {classes}")];
@@ -263,17 +267,19 @@ impl Definition {
     ///
     /// # Errors
     /// [`Error::Network`] when the weights do not fit, [`Error::NoGraph`] when a graph cannot hold the
-    /// network.
+    /// network, [`Error::Memory`] when its maps would take too much memory.
     pub fn graph(&self) -> Result<Graph, Error> {
-        match &self.network {
+        let graph = match &self.network {
             Network::Family { architecture, state } => {
-                hardnet::build(architecture, self.classes, state).map_err(Error::Network)
+                hardnet::build(architecture, self.classes, state).map_err(Error::Network)?
             }
             Network::Onnx(network) => {
                 let Onnx { graph, path, .. } = &**network;
-                graph.clone().map_err(|reason| Error::NoGraph { path: path.clone(), reason })
+                graph.clone().map_err(|reason| Error::NoGraph { path: path.clone(), reason })?
             }
-        }
+        };
+        check_memory(&graph, &self.transform, self.name())?;
+        Ok(graph)
     }
 
     /// What the native engine does for inputs of the model's size.
@@ -308,6 +314,7 @@ impl Definition {
                 }
             },
         };
+        check_memory(&graph, &self.transform, &name)?;
         Compiled::new(graph, [height, width], engine, &name)
     }
 
@@ -377,6 +384,12 @@ pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
         return Err(wrong(import::Error::TooLarge { length: found.len() }));
     }
     import::File::parse(&fs::read(path).map_err(unreadable)?).map_err(wrong)
+}
+
+/// Whether the maps of a network fit into the memory that is allowed.
+fn check_memory(graph: &Graph, transform: &Transform, name: &str) -> Result<(), Error> {
+    let needed = cost(graph, transform.height, transform.width)?.peak_activation_bytes;
+    if needed <= MAX_ACTIVATION_BYTES { Ok(()) } else { Err(Error::Memory { name: name.to_owned(), needed }) }
 }
 
 /// The network without a softmax at its end, which is applied to the logits anyway.

@@ -77,8 +77,14 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
     let [height, width] = size.unwrap_or([transform.height, transform.width]);
     let of = |graph: &Graph| cost(graph, height, width).map_err(Error::Size);
     let (name, stages, parameters, Cost { nodes, peak_activation_bytes }) = match network {
-        Network::Family { architecture, .. } => {
-            let cost = of(&hardnet::skeleton(&architecture, classes).map_err(Error::Network)?)?;
+        Network::Family { architecture, state } => {
+            // The weights of a file must fit; without a file, there are none.
+            let graph = if state.is_empty() {
+                hardnet::skeleton(&architecture, classes)
+            } else {
+                hardnet::build(&architecture, classes, &state)
+            };
+            let cost = of(&graph.map_err(Error::Network)?)?;
             let parameters = hardnet::parameters(&architecture, classes);
             (architecture.name.to_string(), modules(&architecture, classes, &cost.nodes), parameters, cost)
         }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use tract_onnx::prelude::TractError;
 
+use super::metadata::CLASS_COUNTS;
 use super::{labels, metadata, verify};
 use crate::config::SIDES;
+use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::{graph, import, onnx, plan};
 use crate::exit::Exit;
 use crate::hardnet;
@@ -121,6 +123,25 @@ pub enum Error {
         /// Columns of its input.
         width: usize,
     },
+    /// The maps of the network would take too much memory.
+    #[error(
+        "`{name}` needs {} MB for its maps at this input size, and {} are allowed: choose a smaller --size",
+        needed / 1_000_000, MAX_ACTIVATION_BYTES / 1_000_000
+    )]
+    Memory {
+        /// Name of the model.
+        name: String,
+        /// Bytes that the maps need at one time.
+        needed: u64,
+    },
+    /// The network writes too few or too many values.
+    #[error("the network in {} writes {classes} values: expected one for each of 1 to {} classes", path.display(), CLASS_COUNTS.end())]
+    Classes {
+        /// The file.
+        path: PathBuf,
+        /// How many values it writes.
+        classes: usize,
+    },
     /// The network does not read pictures in colour.
     #[error("the network in {} reads {channels} channels, and a picture has 3", path.display())]
     OnnxChannels {
@@ -204,7 +225,11 @@ impl Error {
             Self::Own(error) => error.exit(),
             Self::Unreadable { .. } => Exit::NoInput,
             Self::OnnxFile { source, .. } => source.exit(),
-            Self::NoGraph { .. } | Self::OnnxChannels { .. } | Self::NotFamily { .. } => Exit::Data,
+            Self::Memory { .. }
+            | Self::Classes { .. }
+            | Self::NoGraph { .. }
+            | Self::OnnxChannels { .. }
+            | Self::NotFamily { .. } => Exit::Data,
             Self::FixedSize { .. } => Exit::Usage,
             Self::Reference(error) => error.exit(),
             Self::Table(error) => error.exit(),

@@ -11,6 +11,7 @@
 //! ```
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,9 @@ pub const KEY: &str = "hardnetd.model";
 
 /// The only form of the metadata that is known.
 const SCHEMA: &str = "hardnetd.model.v1";
+
+/// How many classes a model may have.
+pub const CLASS_COUNTS: RangeInclusive<usize> = 1..=1_000_000;
 
 /// Whether the weights have been trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,8 +167,8 @@ impl Metadata {
         {
             problems.push(format!("there are {} labels for {classes} classes", labels.len()));
         }
-        if classes == 0 {
-            problems.push("there are no classes".to_owned());
+        if !CLASS_COUNTS.contains(&classes) {
+            problems.push(format!("{classes} classes: expected 1 to {}", CLASS_COUNTS.end()));
         }
         let Input { height, width, resize, mean, std } = input;
         if ![height, width].iter().all(|side| SIDES.contains(side)) {
@@ -234,7 +238,7 @@ mod tests {
         let error = wrong("\"height\":256", "\"height\":8").to_string();
         assert!(error.contains("8x288: expected sides from 32 to 8192"), "{error}");
         let error = wrong("\"classes\":2", "\"classes\":0").to_string();
-        assert!(error.contains("2 labels for 0 classes; there are no classes"), "{error}");
+        assert!(error.contains("2 labels for 0 classes; 0 classes: expected 1 to 1000000"), "{error}");
         assert!(matches!(wrong("model.v1", "model.v2"), Error::Schema { .. }));
         assert!(matches!(wrong("\"classes\"", "\"klasses\""), Error::Json(_)));
         assert!(matches!(wrong("\"resize\":300", "\"resize\":200"), Error::Transform(_)));

@@ -3,18 +3,20 @@
 //! It is the reference back end. Everything runs on the calling thread: tract is built without its thread
 //! pool, and the plan asks for a single thread besides.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::{
-    DatumExt, Framework, InferenceModel, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractError,
-    TractResult, TypedRunnableModel, TypedSimpleState, tvec,
+    DatumExt, Framework, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractError, TractResult,
+    TypedModel, TypedRunnableModel, TypedSimpleState, tvec,
 };
 
 use super::{Classifier, Error};
+use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
-use crate::engine::import::File;
+use crate::engine::import::{self, File};
 use crate::engine::onnx;
 use crate::tensor::Tensor;
 
@@ -38,31 +40,42 @@ impl Plan {
         drop(graph);
         let parsed = tract_onnx::onnx().model_for_proto_model(&proto).map_err(failed("read"))?;
         drop(proto);
-        Self::optimise(parsed, [height, width, channels])
+        Self::of_typed(parsed.into_optimized().map_err(failed("optimise"))?, [height, width, channels])
     }
 
     /// Compiles the network of an ONNX file as it is, for inputs of `height × width` pixels: for networks
     /// that a graph cannot hold.
     ///
     /// # Errors
-    /// [`Error::Tract`] when tract cannot read the network, or it cannot have that size. Where tract panics,
-    /// that is such an error too, after the panic's message.
+    /// [`Error::Tract`] when tract cannot read the network, it cannot have that size, or it needs more memory
+    /// than is allowed. Where tract panics, that is such an error too.
     pub fn from_onnx(file: File, height: usize, width: usize) -> Result<Self, Error> {
         let input = [height, width, file.channels()];
         // A file that is sound can still have numbers that tract's operators do not expect.
-        let compile = AssertUnwindSafe(|| Self::as_it_is(file, input));
-        let panicked = |_| failed("read")(TractError::msg("its operators make no network"));
-        catch_unwind(compile).map_err(panicked)?
+        caught("read", || Self::as_it_is(file, input))
     }
 
     fn as_it_is(file: File, input: [usize; 3]) -> Result<Self, Error> {
         let [height, width, channels] = input;
+        let unbounded = |error: import::Error| failed("read")(TractError::msg(error.to_string()));
+        file.check_constants().map_err(unbounded)?;
         let proto = file.into_proto();
         let mut parsed = tract_onnx::onnx().model_for_proto_model(&proto).map_err(failed("read"))?;
         drop(proto);
         let fact = f32::fact([1, channels, height, width]).into();
         parsed.set_input_fact(0, fact).map_err(failed("read"))?;
-        Self::optimise(parsed, input)
+        let typed = parsed.into_typed().map_err(failed("read"))?;
+        for node in typed.nodes() {
+            for output in &node.outputs {
+                let shape = output.fact.shape.as_concrete().unwrap_or(&[]);
+                let values = shape.iter().fold(1_u64, |count, &extent| count.saturating_mul(extent as u64));
+                if values > MAX_ACTIVATION_BYTES / size_of::<f32>() as u64 {
+                    let problem = format!("`{}` makes a map of {shape:?}, which does not fit into memory", node.name);
+                    return Err(failed("read")(TractError::msg(problem)));
+                }
+            }
+        }
+        Self::of_typed(typed.into_optimized().map_err(failed("optimise"))?, input)
     }
 
     /// Number of logits that the network writes.
@@ -71,8 +84,7 @@ impl Plan {
         self.logits
     }
 
-    fn optimise(parsed: InferenceModel, input: [usize; 3]) -> Result<Self, Error> {
-        let optimised = parsed.into_optimized().map_err(failed("optimise"))?;
+    fn of_typed(optimised: TypedModel, input: [usize; 3]) -> Result<Self, Error> {
         let output = optimised.output_fact(0).map_err(failed("read"))?;
         let logits = output.shape.as_concrete().map_or(0, |shape| shape.iter().product());
         let options = RunOptions { executor: Some(Executor::SingleThread), ..RunOptions::default() };
@@ -109,12 +121,12 @@ impl Classifier for TractClassifier {
         if logits.len() != self.plan.logits {
             return Err(Error::Logits { expected: self.plan.logits, found: logits.len() });
         }
-        let result = self.run(input, logits);
+        let result = caught("run", || self.run(input, logits).map_err(failed("run")));
         if result.is_err() {
             // A failed run leaves values behind.
             self.state = self.plan.runnable.spawn().map_err(failed("start"))?;
         }
-        result.map_err(failed("run"))
+        result
     }
 }
 
@@ -137,6 +149,29 @@ impl TractClassifier {
         }
         Ok(())
     }
+}
+
+thread_local! {
+    /// Whether a panic of this thread becomes an error.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps panics that become errors from being printed as well. For the program, once.
+pub fn silence_caught_panics() {
+    let print = take_hook();
+    set_hook(Box::new(move |info| {
+        if !CAUGHT.get() {
+            print(info);
+        }
+    }));
+}
+
+/// Does `work`, and makes an error of its panic.
+fn caught<T>(action: &'static str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let before = CAUGHT.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    CAUGHT.set(before);
+    result.unwrap_or_else(|_| Err(failed(action)(TractError::msg("its operators do not fit together"))))
 }
 
 /// Copies `[height, width, channels]` into `[channels, height, width]`.

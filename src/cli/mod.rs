@@ -257,6 +257,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         }
     };
     logging::start(&cli.verbosity);
+    classifier::tract::silence_caught_panics();
     match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),

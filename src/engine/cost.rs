@@ -2,6 +2,9 @@
 
 use super::graph::{Error, Graph, Node, Op, Shape};
 
+/// Most bytes of outputs that a network may need at one time.
+pub const MAX_ACTIVATION_BYTES: u64 = 2 << 30;
+
 /// Bytes of a value.
 const VALUE: u64 = size_of::<f32>() as u64;
 

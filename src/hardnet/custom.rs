@@ -32,8 +32,8 @@ const MAX_CHANNELS: usize = 1 << 14;
 const MAX_LAYERS: usize = 64;
 /// Most blocks.
 const MAX_BLOCKS: usize = 32;
-/// Most learnable parameters, without the head: 4 GB of weights.
-const MAX_PARAMETERS: u64 = 1_000_000_000;
+/// Most learnable parameters, without the head: 1 GB of weights.
+const MAX_PARAMETERS: u64 = 250_000_000;
 
 /// Why a table cannot be used.
 #[derive(Debug, thiserror::Error)]

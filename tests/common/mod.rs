@@ -9,6 +9,7 @@
 )]
 
 pub mod http;
+pub mod onnx;
 
 use std::fs::File;
 use std::io::Read;

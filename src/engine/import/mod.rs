@@ -7,6 +7,7 @@
 //! and shapes are computed; what does nothing to a network that only infers disappears. Weights are
 //! float, and half, bfloat16 and double become float.
 
+mod bounds;
 mod computed;
 mod constant;
 mod emit;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::graph::{Activation, Conv, Graph, Op, Shape};
+use super::super::graph::{Activation, Conv, Graph, Op, Padding, Shape, Window};
 use super::{Error, clamp, convolution, fuses};
 use crate::kernels::program::Builder;
 
@@ -90,6 +90,9 @@ impl Layers {
                 Op::Softmax => return Err(unsupported("softmax before the end")),
                 Op::Conv(conv) if conv.groups > 1 && !conv.is_depthwise() => {
                     return Err(unsupported("convolution in groups"));
+                }
+                Op::Conv(conv) if is_beside_the_map(&conv.window) => {
+                    return Err(unsupported("a padding as large as the kernel"));
                 }
                 Op::Conv(conv) => {
                     // A depthwise convolution takes the pointwise one before it along.
@@ -209,6 +212,13 @@ impl Layers {
             }
         }
     }
+}
+
+/// Whether windows can lie in padding alone.
+fn is_beside_the_map(window: &Window) -> bool {
+    let [rows, columns] = window.kernel;
+    let Padding { top, left, bottom, right } = window.padding;
+    top.max(bottom) >= rows || left.max(right) >= columns
 }
 
 /// The size of the maps of a value.

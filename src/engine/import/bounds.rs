@@ -1,0 +1,69 @@
+//! What a file computes of constants alone, before any input is there: it must stay small, for whoever
+//! prepares the network computes it at once.
+
+use std::collections::HashMap;
+
+use super::operator::Operator;
+use super::{Error, File};
+
+/// Most values of a constant that is computed: 64 MB of them.
+const MAX_VALUES: u64 = 1 << 24;
+
+/// Most axes that a shape has.
+const MAX_AXES: u64 = 8;
+
+impl File {
+    /// Whether constants that are computed of constants stay small: of all operators, those are allowed that
+    /// cannot make more values than they read, or a bounded number of them.
+    ///
+    /// # Errors
+    /// [`Error::Node`] names the first node for which that does not hold.
+    pub fn check_constants(&self) -> Result<(), Error> {
+        let graph = self.graph();
+        let count =
+            |dims: &[i64]| dims.iter().fold(1, |count: u64, &extent| count.saturating_mul(extent.unsigned_abs()));
+        let mut constants: HashMap<&str, u64> =
+            graph.initializer.iter().map(|tensor| (tensor.name.as_str(), count(&tensor.dims))).collect();
+        for node in &graph.node {
+            let operator = Operator::new(node);
+            let known = |name: &String| constants.get(name.as_str()).copied();
+            let read: Option<Vec<u64>> = node.input.iter().filter(|name| !name.is_empty()).map(known).collect();
+            let values = match (operator.kind(), read) {
+                ("Shape" | "Size", _) => MAX_AXES,
+                ("Constant", _) => {
+                    let value = node.attribute.iter().find_map(|attribute| attribute.t.as_ref());
+                    let lists = node.attribute.iter().map(|list| list.ints.len().max(list.floats.len())).max();
+                    value.map_or(lists.unwrap_or(0).max(1) as u64, |tensor| count(&tensor.dims))
+                }
+                // It depends on the input, whose size is known.
+                (_, None) => continue,
+                (kind, Some(read)) => made(kind, &read).ok_or_else(|| {
+                    operator.fail("this operator is not supported for constants, of which it can make any number")
+                })?,
+            };
+            if values > MAX_VALUES {
+                let problem = format!("it may make {values} constants, and {MAX_VALUES} are allowed");
+                return Err(operator.fail(problem));
+            }
+            constants.extend(node.output.iter().map(|name| (name.as_str(), values)));
+        }
+        Ok(())
+    }
+}
+
+/// The most values that an operator makes of constants with so many values; nothing when that is not bounded.
+fn made(kind: &str, read: &[u64]) -> Option<u64> {
+    let largest = read.iter().copied().max().unwrap_or(0);
+    match kind {
+        "Identity" | "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Slice" | "Split"
+        | "Neg" | "Abs" | "Sqrt" | "Reciprocal" | "Exp" | "Log" | "Floor" | "Ceil" | "Relu" | "Clip" | "Sigmoid"
+        | "Not" | "Dropout" | "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceMax" | "ReduceMin" => Some(largest),
+        "Concat" => Some(read.iter().fold(0, |sum, count| sum.saturating_add(*count))),
+        // Broadcasting, or an index for every place: at most each with each.
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Less" | "Greater" | "And" | "Or" | "Where"
+        | "Min" | "Max" | "Gather" => {
+            Some(read.iter().fold(1, |product, count| product.saturating_mul((*count).max(1))))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,111 @@
+//! ONNX files of a few bytes that ask for any amount of memory, through the whole program: one clear error,
+//! at once, whichever back end would have computed them.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+
+use common::onnx::{info, integers, ints, model, tensor};
+use common::{data, folder, run};
+use hardnetd::engine::onnx;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
+
+/// A node named after its operator.
+fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
+    let name = format!("the-{}", operator.to_lowercase());
+    NodeProto { output: vec![output.to_owned()], ..common::onnx::node(operator, &name, inputs) }
+}
+
+fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
+    TensorProto { dims: dims.to_vec(), float_data: values.to_vec(), ..tensor(name, &[]) }
+}
+
+/// A network of `nodes`, the mean of each channel of `map`, and its four classes.
+fn network(nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> Vec<u8> {
+    let ends = vec![node("GlobalAveragePool", &["map"], "mean"), node("Flatten", &["mean"], "scores")];
+    let weights = floats("w", &[4, 3, 1, 1], &[0.5; 12]);
+    let graph = GraphProto {
+        node: [nodes, ends].concat(),
+        initializer: [constants, vec![weights]].concat(),
+        input: vec![info("image", &[1, 3, 224, 224], DataType::Float)],
+        output: vec![info("scores", &[1, 4], DataType::Float)],
+        ..Default::default()
+    };
+    onnx::bytes(&model(graph))
+}
+
+fn hostile() -> Vec<(&'static str, Vec<u8>)> {
+    let conv = || node("Conv", &["image", "w"], "conv");
+    let padded = |padding: i64| {
+        let mut conv = node("Conv", &["image", "w"], "map");
+        conv.attribute = vec![ints("pads", &[padding; 4])];
+        network(vec![conv], vec![])
+    };
+    let pads = integers("p", &[0, 0, 200_000, 200_000, 0, 0, 200_000, 200_000]);
+    let shape = || integers("s", &[1, 4, 300_000, 300_000]);
+    let scalar = |name: &str, value: f32| floats(name, &[], &[value]);
+    let added = || node("Add", &["conv", "k"], "map");
+    vec![
+        ("memory", padded(200_000)),
+        ("a padded map", network(vec![conv(), node("Pad", &["conv", "p"], "map")], vec![pads])),
+        ("the-constantofshape", network(vec![conv(), node("ConstantOfShape", &["s"], "k"), added()], vec![shape()])),
+        (
+            "the-expand",
+            network(vec![conv(), node("Expand", &["v", "s"], "k"), added()], vec![shape(), scalar("v", 1.0)]),
+        ),
+        (
+            "the-range",
+            network(
+                vec![conv(), node("Range", &["from", "to", "step"], "k"), added()],
+                vec![scalar("from", 0.0), scalar("to", 1e11), scalar("step", 1.0)],
+            ),
+        ),
+        (
+            "the-resize",
+            network(
+                vec![node("Resize", &["image", "", "by"], "large"), node("Conv", &["large", "w"], "map")],
+                vec![floats("by", &[4], &[1.0, 1.0, 2000.0, 2000.0])],
+            ),
+        ),
+        (
+            "the-tile",
+            network(
+                vec![node("Tile", &["image", "by"], "large"), node("Conv", &["large", "w"], "map")],
+                vec![integers("by", &[1, 1, 3000, 3000])],
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn what_asks_for_any_amount_of_memory_is_refused_in_one_line() {
+    let folder = folder();
+    let photo = data("photos/coffee.jpg");
+    for (named, bytes) in hostile() {
+        let file = folder.path().join("hostile.onnx");
+        fs::write(&file, bytes).unwrap();
+        for backend in ["native", "tract"] {
+            let file = file.to_str().unwrap();
+            let outcome = run(["classify", "--backend", backend, "--model", file, photo.to_str().unwrap()]);
+            assert_eq!(outcome.code(), 65, "{named}: {}", outcome.stderr);
+            let message = outcome.message();
+            let about = message.contains(named) || named == "memory" && message.contains("MB for its maps");
+            assert!(about && message.contains("hostile") && message.lines().count() == 1, "{named}: {message}");
+        }
+    }
+}
+
+#[test]
+fn a_convolution_of_padding_alone_is_computed_by_the_other_back_end() {
+    let folder = folder();
+    let file = folder.path().join("padded.onnx");
+    let mut conv = node("Conv", &["image", "w"], "map");
+    conv.attribute = vec![ints("pads", &[3; 4])];
+    fs::write(&file, network(vec![conv], vec![])).unwrap();
+    let photo = data("photos/coffee.jpg");
+    let outcome = run(["classify", "--json", "--model", file.to_str().unwrap(), photo.to_str().unwrap()]);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("\"score\""), "{}", outcome.stdout);
+}
