@@ -14,6 +14,7 @@ use gstreamer_video as gst_video;
 use hardnetd::classifier::{Backend, Engine, Model, Options, Session};
 use hardnetd::frame::{ChromaSite, Color, Layout, Matrix, Picture, PixelFormat, Plane, Range};
 use hardnetd::hardnet;
+use hardnetd::kernels::team::Threads;
 use hardnetd::preprocess::{Preprocessor, Transform};
 use hardnetd::tensor::Tensor;
 
@@ -157,7 +158,7 @@ fn infer(name: &str, backend: Backend) {
     let options = Options { engine: Engine { backend, isa: None }, ..Options::default() };
     let model = Model::load(name, &options).unwrap();
     let backend = model.backend();
-    let mut session = Session::new(model.into()).unwrap();
+    let mut session = Session::new(model.into(), &Threads::one()).unwrap();
     let state = hardnet::seeded(architecture, 1000).unwrap();
     let macs = hardnet::build(architecture, 1000, &state).unwrap().macs(224, 224).unwrap();
     let [times] = measure([&mut || drop(black_box(session.infer(5).unwrap()))]);

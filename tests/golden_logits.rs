@@ -12,6 +12,7 @@ use hardnetd::classifier::{Backend, Classifier, Engine, Model, Options, Training
 use hardnetd::engine::graph::Graph;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture};
 use hardnetd::kernels::Isa;
+use hardnetd::kernels::team::Threads;
 use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 use serde_json::Value;
@@ -83,12 +84,12 @@ fn check_model(name: &str) {
     assert_eq!(model.parameters(), golden["parameters"].as_u64().unwrap());
     assert_eq!((&*model.labels()[0], &*model.labels()[999]), ("class 0", "class 999"));
     let (height, width) = model.input();
-    check_logits(name, &mut *model.classifier().unwrap(), height, width, &golden);
+    check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), height, width, &golden);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
         let engine = Engine { backend: Backend::Native, isa: Some(isa) };
         let model = Model::load(name, &Options { engine, ..Options::default() }).unwrap();
         assert_eq!(model.backend(), format!("native/{isa}"));
-        check_logits(name, &mut *model.classifier().unwrap(), height, width, &golden);
+        check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), height, width, &golden);
     }
 }
 
@@ -118,7 +119,7 @@ fn another_input_size_has_the_reference_logits() {
         let (name, engine) = (&architecture.name, Engine { backend, isa: None });
         let model = Model::load(name, &Options { size: Some([320, 256]), engine, ..Options::default() }).unwrap();
         assert_eq!(model.input(), (320, 256));
-        check_logits(name, &mut *model.classifier().unwrap(), 320, 256, &golden(name));
+        check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), 320, 256, &golden(name));
     }
 }
 
@@ -177,7 +178,7 @@ fn every_module_of_hardnet39ds_has_the_reference_output() {
 fn wrong_shapes_are_errors_and_a_classifier_survives_them() {
     use hardnetd::classifier::Error;
     let model = Model::load("HarDNet-39-DS", &Options::default()).unwrap();
-    let mut classifier = model.classifier().unwrap();
+    let mut classifier = model.classifier(&Threads::one()).unwrap();
     let mut logits = vec![0.0; 1000];
     let wrong = classifier.infer(&Tensor::zeros(224, 223, 3), &mut logits).unwrap_err();
     assert!(matches!(wrong, Error::Input { expected: [224, 224, 3], found: [224, 223, 3] }));

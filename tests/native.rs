@@ -5,6 +5,7 @@
 mod common;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use common::{data, run};
 use hardnetd::classifier::tract;
@@ -12,8 +13,10 @@ use hardnetd::classifier::{Classifier, native};
 use hardnetd::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, Window};
 use hardnetd::engine::plan::{Error, Plan};
 use hardnetd::engine::reference;
+use hardnetd::engine::run::Runner;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture, Block};
 use hardnetd::kernels::Isa;
+use hardnetd::kernels::team::Threads;
 use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 
@@ -57,15 +60,18 @@ fn check(graph: &Graph, height: usize, width: usize, name: &str) {
     let input = input(height, width);
     let expected = expected(graph, &input);
     for isa in isas() {
-        let plan = Plan::new(graph, height, width, isa).unwrap();
-        let mut found = vec![f32::NAN; plan.outputs()];
-        let mut activations = plan.activations();
-        activations.values().fill(f32::NAN);
-        plan.run(&mut activations, input.data(), &mut found);
-        assert_eq!(found.len(), expected.len());
-        for (found, expected) in found.iter().zip(&expected) {
-            let difference = (f64::from(*found) - expected).abs();
-            assert!(difference <= TOLERANCE, "{name} {isa} {height}x{width}: {found} instead of {expected}");
+        let plan = Arc::new(Plan::new(graph, height, width, isa).unwrap());
+        for threads in [1, 3] {
+            let mut runner = Runner::new(Arc::clone(&plan), &Threads::new(threads, |_| ())).unwrap();
+            let mut found = vec![f32::NAN; plan.outputs()];
+            runner.memory().fill(f32::NAN);
+            runner.run(input.data(), &mut found).unwrap();
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
+                let difference = (f64::from(*found) - expected).abs();
+                let message = format!("{name} {isa} {height}x{width} {threads}: {found} instead of {expected}");
+                assert!(difference <= TOLERANCE, "{message}");
+            }
         }
     }
 }
@@ -120,7 +126,8 @@ fn two_hundred_random_tables_agree_with_tract() {
         for isa in isas() {
             let mut found = vec![f32::NAN; classes];
             let plan = native::Plan::compile(&graph, height, width, isa).unwrap();
-            plan.classifier().infer(&input, &mut found).unwrap();
+            let threads = Threads::new(1 + index % 3, |_| ());
+            plan.classifier(&threads).unwrap().infer(&input, &mut found).unwrap();
             for (found, expected) in found.iter().zip(&expected) {
                 let near = (f64::from(*found) - f64::from(*expected)).abs() <= TOLERANCE;
                 assert!(near, "{architecture:?} {isa} {height}x{width}: {found} instead of {expected}");

@@ -118,7 +118,7 @@ impl Choice {
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.backend() {
             Backend::Tract if self.isa != Isa::Auto => Err(Error::FixedIsa { isa: self.isa }),
-            _ if self.threads != 1 => Err(Error::OneThread { threads: self.threads }),
+            Backend::Tract if self.threads.count() > 1 => Err(Error::OneThread { threads: self.threads.count() }),
             _ => Ok(()),
         }
     }
@@ -167,7 +167,7 @@ impl Runner {
         choice.check()?;
         let start = Instant::now();
         let model = Model::load(&choice.model, &choice.options())?;
-        let classifier = model.classifier()?;
+        let classifier = model.classifier(&choice.threads)?;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
         let (height, width) = model.input();
         // A network that the native engine does not know has come to tract.
@@ -180,7 +180,7 @@ impl Runner {
             model: model.name().to_owned(),
             backend,
             isa,
-            threads: choice.threads,
+            threads: if backend == Backend::Tract { 1 } else { choice.threads.count() },
             size: [height, width],
             load_ms,
             classifier,

@@ -21,6 +21,7 @@ pub use stages::{StageRow, StageTime, stages};
 use crate::classifier::{self, describe};
 use crate::exit::Exit;
 use crate::hardnet::ARCHITECTURES;
+use crate::kernels::team::Threads;
 use engine::Runner;
 use sample::{Figures, Sample};
 use serde::Serialize;
@@ -50,7 +51,7 @@ pub enum Error {
         isa: Isa,
     },
     /// The back end has one thread.
-    #[error("one inference runs on one thread so far: --threads {threads} cannot be measured")]
+    #[error("tract runs on one thread: --threads {threads} is for the native engine")]
     OneThread {
         /// The threads asked for.
         threads: usize,
@@ -89,7 +90,7 @@ impl Error {
 }
 
 /// What to measure: every model on every back end with every set of instructions.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Names of models, or model files; none for the whole family.
     pub models: Vec<String>,
@@ -97,8 +98,8 @@ pub struct Options {
     pub backends: Vec<Backend>,
     /// Sets of instructions; none for the best one.
     pub isas: Vec<Isa>,
-    /// Threads that one inference runs on, at least 1.
-    pub threads: usize,
+    /// Threads that one inference runs on.
+    pub threads: Threads,
     /// Rows and columns of the input, instead of the model's own.
     pub size: Option<[usize; 2]>,
     /// Time given to each row, warm-up apart.
@@ -106,12 +107,12 @@ pub struct Options {
 }
 
 /// One row before it is loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Choice {
     model: String,
     backend: Backend,
     isa: Isa,
-    threads: usize,
+    threads: Threads,
     size: Option<[usize; 2]>,
 }
 
@@ -124,7 +125,9 @@ impl Options {
         let mut rows = Vec::with_capacity(models.len() * backends.len() * isas.len());
         for model in models {
             for &backend in backends {
-                let of = |&isa| Choice { model: model.clone(), backend, isa, threads: self.threads, size: self.size };
+                let threads = &self.threads;
+                let of =
+                    |&isa| Choice { model: model.clone(), backend, isa, threads: threads.clone(), size: self.size };
                 rows.extend(isas.iter().map(of));
             }
         }
@@ -308,7 +311,7 @@ mod tests {
             models: Vec::new(),
             backends: vec![Backend::Native, Backend::Tract],
             isas: vec![Isa::Auto],
-            threads: 1,
+            threads: Threads::one(),
             size: None,
             time: Duration::ZERO,
         };

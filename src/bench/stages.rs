@@ -87,7 +87,7 @@ fn row(choice: &Choice, time: Duration, progress: Progress<'_>) -> Result<StageR
             _ => None,
         };
         let (classifier, outputs): (Box<dyn Classifier>, usize) = match native {
-            Some(plan) => (Box::new(plan.classifier()), plan.plan().outputs()),
+            Some(plan) => (Box::new(plan.classifier(&choice.threads)?), plan.plan().outputs()),
             None => {
                 let plan = tract::Plan::compile(prefix, height, width)?;
                 (Box::new(plan.classifier()?), plan.logits())
@@ -115,6 +115,6 @@ fn row(choice: &Choice, time: Duration, progress: Progress<'_>) -> Result<StageR
         stage.runs = sample.runs();
         before = stage.until_ms;
     }
-    let (isa, threads) = (choice.isa, choice.threads);
+    let (isa, threads) = (choice.isa, choice.threads.count());
     Ok(StageRow { model, backend: choice.backend(), isa, threads, size: [height, width], stages })
 }

@@ -4,6 +4,7 @@ use super::{Classifier, Error, native, tract};
 use crate::engine::graph::Graph;
 use crate::engine::plan;
 use crate::kernels::Isa;
+use crate::kernels::team::Threads;
 
 /// A back end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,9 +69,10 @@ impl Compiled {
         Ok(Self::Tract(tract::Plan::compile(graph, height, width)?))
     }
 
-    pub(super) fn classifier(&self) -> Result<Box<dyn Classifier>, Error> {
+    /// A classifier for one user at a time. tract takes one thread, whatever is asked for.
+    pub(super) fn classifier(&self, threads: &Threads) -> Result<Box<dyn Classifier>, Error> {
         Ok(match self {
-            Self::Native(plan) => Box::new(plan.classifier()),
+            Self::Native(plan) => Box::new(plan.classifier(threads)?),
             Self::Tract(plan) => Box::new(plan.classifier()?),
         })
     }

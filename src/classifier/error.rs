@@ -12,6 +12,7 @@ use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::{graph, import, onnx, plan};
 use crate::exit::Exit;
 use crate::hardnet;
+use crate::kernels::team;
 use crate::weights;
 
 /// Why a model cannot be loaded or run.
@@ -194,6 +195,17 @@ pub enum Error {
         #[source]
         source: TractError,
     },
+    /// The threads of an inference cannot be started.
+    #[error("cannot start {threads} threads for an inference")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A thread has panicked.
+    #[error(transparent)]
+    Broken(#[from] team::Broken),
     /// The input has another shape than the model's.
     #[error("the model reads {expected:?} (height, width, channels) and is given {found:?}")]
     Input {
@@ -240,7 +252,8 @@ impl Error {
             Self::Size(_) | Self::InputSize { .. } | Self::Transform(_) | Self::Head { .. } => Exit::Usage,
             Self::Native(error) => error.exit(),
             Self::Onnx(error) => error.exit(),
-            Self::Tract { .. } | Self::Input { .. } | Self::Logits { .. } => Exit::Internal,
+            Self::Threads { .. } => Exit::Unavailable,
+            Self::Tract { .. } | Self::Broken(_) | Self::Input { .. } | Self::Logits { .. } => Exit::Internal,
         }
     }
 }

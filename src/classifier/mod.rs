@@ -30,6 +30,7 @@ pub use session::Session;
 pub use top::{Ranked, top_k};
 pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 
+use crate::kernels::team::Threads;
 use crate::preprocess::Transform;
 use crate::tensor::Tensor;
 use backend::Compiled;
@@ -129,12 +130,12 @@ impl Model {
         self.parameters
     }
 
-    /// A classifier for one thread.
+    /// A classifier for one user at a time, each of whose runs takes `threads`; tract takes one.
     ///
     /// # Errors
-    /// [`Error::Tract`] when the back end fails.
-    pub fn classifier(&self) -> Result<Box<dyn Classifier>, Error> {
-        self.compiled.classifier()
+    /// [`Error::Tract`] when the back end fails, [`Error::Threads`] when threads cannot be started.
+    pub fn classifier(&self, threads: &Threads) -> Result<Box<dyn Classifier>, Error> {
+        self.compiled.classifier(threads)
     }
 
     /// What runs the network: `native/avx2` or `tract`, say.

@@ -1,12 +1,13 @@
-//! The native back end: a plan of the engine, and memory for each thread that runs it.
+//! The native back end: a plan of the engine, and what runs it.
 
 use std::sync::Arc;
 
 use super::{Classifier, Error};
 use crate::engine::graph::Graph;
 use crate::engine::plan;
+use crate::engine::run::Runner;
 use crate::kernels::Isa;
-use crate::kernels::memory::Activations;
+use crate::kernels::team::Threads;
 use crate::tensor::Tensor;
 
 /// A compiled network for one input size. Clones share the weights.
@@ -37,30 +38,33 @@ impl Plan {
         &self.plan
     }
 
-    /// A classifier for one thread.
-    #[must_use]
-    pub fn classifier(&self) -> NativeClassifier {
-        NativeClassifier { activations: self.plan.activations(), plan: Arc::clone(&self.plan) }
+    /// A classifier for one user at a time, each of whose runs takes `threads`.
+    ///
+    /// # Errors
+    /// [`Error::Threads`].
+    pub fn classifier(&self, threads: &Threads) -> Result<NativeClassifier, Error> {
+        let runner = Runner::new(Arc::clone(&self.plan), threads);
+        let failed = |source| Error::Threads { threads: threads.count(), source };
+        Ok(NativeClassifier { runner: runner.map_err(failed)? })
     }
 }
 
 /// Runs a [`Plan`]. Nothing is allocated from frame to frame.
 #[derive(Debug)]
 pub struct NativeClassifier {
-    plan: Arc<plan::Plan>,
-    activations: Activations,
+    runner: Runner,
 }
 
 impl Classifier for NativeClassifier {
     fn infer(&mut self, input: &Tensor, logits: &mut [f32]) -> Result<(), Error> {
-        let (expected, found) = (self.plan.input(), [input.height(), input.width(), input.channels()]);
+        let plan = self.runner.plan();
+        let (expected, found) = (plan.input(), [input.height(), input.width(), input.channels()]);
         if found != expected {
             return Err(Error::Input { expected, found });
         }
-        if logits.len() != self.plan.outputs() {
-            return Err(Error::Logits { expected: self.plan.outputs(), found: logits.len() });
+        if logits.len() != plan.outputs() {
+            return Err(Error::Logits { expected: plan.outputs(), found: logits.len() });
         }
-        self.plan.run(&mut self.activations, input.data(), logits);
-        Ok(())
+        Ok(self.runner.run(input.data(), logits)?)
     }
 }

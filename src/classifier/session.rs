@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Classifier, Error, Model, Ranked, top_k};
+use crate::kernels::team::Threads;
 use crate::record::Scored;
 use crate::tensor::Tensor;
 
@@ -16,14 +17,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session for one thread. The network runs once, on zeros, so that the first picture finds
-    /// everything in place.
+    /// A session for one user at a time, whose inferences take `threads`. The network runs once, on zeros,
+    /// so that the first picture finds everything in place.
     ///
     /// # Errors
-    /// The back end fails.
-    pub fn new(model: Arc<Model>) -> Result<Self, Error> {
+    /// The back end fails, or the threads cannot be started.
+    pub fn new(model: Arc<Model>, threads: &Threads) -> Result<Self, Error> {
         let (height, width) = model.input();
-        let mut classifier = model.classifier()?;
+        let mut classifier = model.classifier(threads)?;
         let input = Tensor::zeros(height, width, 3);
         let mut logits = vec![0.0; model.classes()];
         classifier.infer(&input, &mut logits)?;

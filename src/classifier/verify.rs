@@ -16,6 +16,7 @@ use crate::engine::plan;
 use crate::engine::reference::{self, Map};
 use crate::exit::Exit;
 use crate::kernels::Isa;
+use crate::kernels::team::Threads;
 use crate::tensor::Tensor;
 use crate::weights::seeded;
 
@@ -248,7 +249,7 @@ fn native_values(graph: &Graph, input: &Tensor, count: usize) -> Result<Option<V
     match native::Plan::compile(graph, input.height(), input.width(), Isa::best()) {
         Ok(plan) => {
             let mut values = vec![0.0; count];
-            plan.classifier().infer(input, &mut values)?;
+            plan.classifier(&Threads::one())?.infer(input, &mut values)?;
             Ok(Some(values))
         }
         Err(plan::Error::Unsupported { .. }) => Ok(None),

@@ -11,6 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::model::{json, print, table};
 use super::{Error, size};
 use crate::bench::{Backend, Host, Isa, Options, Report, Row, StageRow, StageTime, measure, serve, stages};
+use crate::exit::chain;
+use crate::kernels::team::Threads;
+use crate::pipeline::affinity;
 
 /// The longest time that a row can be given, in seconds.
 const MAX_SECONDS: f64 = 86_400.0;
@@ -54,7 +57,7 @@ pub(super) struct Arguments {
     isa: Vec<Isa>,
     /// Threads that one inference runs on.
     #[arg(short = 'j', long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u16).range(1..=1024))]
+          value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
     /// Rows and columns of the input, such as 320x256 [default: the model's own].
     #[arg(long, value_name = "HxW", value_parser = size)]
@@ -87,12 +90,29 @@ fn seconds(text: &str) -> Result<Duration, String> {
     number.map(Duration::from_secs_f64).ok_or_else(|| format!("expected seconds above 0, at most {MAX_SECONDS}"))
 }
 
+/// Threads on cores of their own, the calling one included; a single one stays where it is.
+fn threads(count: usize) -> Result<Threads, Error> {
+    if count == 1 {
+        return Ok(Threads::one());
+    }
+    let cores = affinity::allowed().map_err(Error::Affinity)?;
+    if count > cores.len() {
+        return Err(Error::FewCores { threads: count, cores });
+    }
+    affinity::confine(&cores[..1]).map_err(Error::Affinity)?;
+    Ok(Threads::new(count, move |number| {
+        if let Err(error) = affinity::confine(&cores[number..=number]) {
+            tracing::warn!(thread = number, "{}", chain(&error));
+        }
+    }))
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let options = Options {
         models: arguments.model.clone(),
         backends: arguments.backend.clone(),
         isas: arguments.isa.clone(),
-        threads: arguments.threads.into(),
+        threads: threads(arguments.threads.into())?,
         size: arguments.size,
         time: arguments.seconds,
     };

@@ -13,6 +13,7 @@ use super::{Error, ModelChoice};
 use crate::capture::{Still, StillError};
 use crate::classifier::Session;
 use crate::exit::{Exit, chain};
+use crate::kernels::team::Threads;
 use crate::preprocess::{self, Preprocessor};
 use crate::record::Scored;
 use crate::{classifier, frame};
@@ -32,6 +33,9 @@ pub(super) struct Arguments {
     images: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelChoice,
+    /// Threads that one inference takes.
+    #[arg(short = 'j', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: u16,
     /// How many classes to list, best first.
     #[arg(short, long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     top: u32,
@@ -73,7 +77,7 @@ impl PictureError {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let model = Arc::new(arguments.model.load()?);
-    let mut session = Session::new(Arc::clone(&model))?;
+    let mut session = Session::new(Arc::clone(&model), &Threads::new(arguments.threads.into(), |_| ()))?;
     let mut preprocessor = Preprocessor::new(*model.transform())?;
     let top = arguments.top as usize;
     let progress = progress(arguments.images.len());

@@ -19,6 +19,7 @@ use crate::classifier::{Backend, Engine, Model, Options};
 use crate::config::{SIDES, parse_size, redact_words};
 use crate::exit::{Exit, chain};
 use crate::kernels::Isa;
+use crate::pipeline::affinity;
 use crate::{capture, classifier, pipeline, preprocess, publish, weights};
 
 const EXAMPLES: &str = "\
@@ -151,6 +152,17 @@ pub enum Error {
     /// The model cannot be loaded or run.
     #[error(transparent)]
     Model(#[from] classifier::Error),
+    /// Threads cannot be placed.
+    #[error(transparent)]
+    Affinity(affinity::Error),
+    /// There are not as many cores as threads.
+    #[error("--threads {threads} needs as many cores, and this process may use {cores:?}")]
+    FewCores {
+        /// The threads.
+        threads: usize,
+        /// The cores.
+        cores: Vec<u32>,
+    },
     /// The model computes something else than it should.
     #[error("{model} differs by more than {tolerance:e}, first at {first}")]
     Differs {
@@ -217,6 +229,8 @@ impl Error {
             Self::Config(error) => error.exit(),
             Self::Stream { source, .. } | Self::Capture(source) => source.exit(),
             Self::Model(error) => error.exit(),
+            Self::Affinity(_) => Exit::Unavailable,
+            Self::FewCores { .. } => Exit::Usage,
             Self::Download(error) => error.exit(),
             Self::Save(error) => error.exit(),
             Self::Preprocess(_) | Self::Differs { .. } => Exit::Data,

@@ -53,6 +53,9 @@ pub(super) struct Arguments {
     /// Instruction set of the native engine: auto, scalar, avx2, avx512 or neon.
     #[arg(long, value_name = "I")]
     isa: Option<String>,
+    /// Threads that one inference takes, for a shorter latency.
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
     /// End each stream after N results.
     #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one)]
     frames: Option<u64>,
@@ -104,6 +107,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
         engine = model.backend(),
         streams = streams.len(),
         workers = inference.workers,
+        threads = inference.threads,
         cores = ?inference.cores,
         "starting"
     );
@@ -143,6 +147,9 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
         if let Some(value) = value {
             set(name, key, FlagValue::Text(value.clone()));
         }
+    }
+    if let Some(threads) = arguments.threads {
+        set("--threads", "inference.threads", FlagValue::Integer(threads.into()));
     }
     if !arguments.sink.is_empty() {
         let (stdout, brokers): (Vec<_>, Vec<_>) = arguments.sink.iter().partition(|sink| *sink == "stdout");

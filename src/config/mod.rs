@@ -271,12 +271,15 @@ fn check_together(config: &Config, problems: &mut Vec<Problem>) {
             problem("stream.name", format!("{:?}: used twice; every stream needs a name of its own", stream.name));
         }
     }
-    let (workers, cores) = (config.inference.workers as usize, config.inference.cores.len());
-    if cores > 0 && cores < workers {
-        problem(
-            "inference.cores",
-            format!("{cores} cores for {workers} workers: expected at least one for each, or []"),
-        );
+    let schema::Inference { workers, threads, ref cores, .. } = config.inference;
+    let (needed, cores) = (workers as usize * threads as usize, cores.len());
+    if cores > 0 && cores < needed {
+        let of = if threads > 1 { format!(" of {threads} threads") } else { String::new() };
+        let message = format!("{cores} cores for {workers} workers{of}: expected at least {needed}, or []");
+        problem("inference.cores", message);
+    }
+    if threads > 1 && config.inference.backend == "tract" {
+        problem("inference.threads", format!("{threads}: expected 1 with inference.backend = \"tract\""));
     }
     let Publish { stdout, mqtt } = &config.publish;
     if !stdout.enabled && !mqtt.enabled {

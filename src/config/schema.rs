@@ -111,6 +111,8 @@ section! {
         isa: String = "auto", Kind::Choice(&["auto", "scalar", "avx2", "avx512", "neon"]);
         /// Inference threads; the streams are dealt to them in turn.
         workers: u32 = 1_u32, Kind::Integer(1, 256);
+        /// Threads that one inference takes, for a shorter latency: each worker has as many. tract takes one.
+        threads: u32 = 1_u32, Kind::Integer(1, 64);
         /// CPU cores the inference threads may use, dealt to them in turn; empty: any.
         cores: Vec<u32> = [], Kind::Integers(0, 1023);
         /// Real-time priority (SCHED_FIFO, 1 to 99) of the inference threads; 0: ordinary scheduling.

@@ -8,3 +8,4 @@ pub mod onnx;
 mod op;
 pub mod plan;
 pub mod reference;
+pub mod run;

@@ -22,6 +22,7 @@ use crate::capture::{Still, StillError};
 use crate::classifier::{self, Model, Session};
 use crate::exit::{Exit, chain};
 use crate::frame;
+use crate::kernels::team::Threads;
 use crate::preprocess::{self, Reference};
 
 /// How many of the best classes count.
@@ -181,7 +182,7 @@ struct Worker {
 impl Worker {
     fn new(model: &Arc<Model>) -> Result<Self, Error> {
         let preprocessor = Reference::new(*model.transform())?;
-        Ok(Self { preprocessor, session: Session::new(Arc::clone(model))? })
+        Ok(Self { preprocessor, session: Session::new(Arc::clone(model), &Threads::one())? })
     }
 
     fn run(mut self, work: &Work<'_>, findings: &Sender<Finding>) -> Result<(), Error> {

@@ -14,6 +14,7 @@ mod neon;
 pub mod pass;
 pub mod program;
 mod scalar;
+pub mod team;
 #[cfg(test)]
 mod tests;
 mod tile;

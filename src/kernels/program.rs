@@ -150,8 +150,9 @@ impl Builder {
     pub fn finish(self) -> Program {
         let scratch = self.passes.iter().map(|pass| pass.scratch()).max().unwrap_or(0);
         let Self { kernels, weights, length, passes } = self;
-        // Scratch begins with a cache line. What is beyond all numbers is beyond all memory, too.
-        let length = length.checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
+        // The scratch of every part begins with a cache line. What is beyond all numbers is beyond all memory, too.
+        let [length, scratch] =
+            [length, scratch].map(|values| values.checked_next_multiple_of(LINE).unwrap_or(usize::MAX));
         Program { kernels, weights, length, scratch, passes }
     }
 }
@@ -194,31 +195,35 @@ impl Program {
         self.weights.bytes()
     }
 
-    /// Values of maps and scratch; more than any memory has where the sum is beyond all numbers.
+    /// Values of maps and of scratch for as many parts; more than any memory has where that is beyond all
+    /// numbers.
     #[must_use]
-    pub fn room(&self) -> usize {
-        self.length.saturating_add(self.scratch)
+    pub fn room(&self, parts: usize) -> usize {
+        self.length.saturating_add(self.scratch.saturating_mul(parts))
     }
 
-    /// Memory for one run at a time.
-    #[must_use]
-    pub fn activations(&self) -> Activations {
-        Activations::new(self.room())
-    }
-
-    /// Runs all passes on `activations`, which [`Self::activations`] made; inputs are in their maps.
+    /// Runs part number `part` of `parts` of all passes, one after the other; inputs are in their maps. After
+    /// each pass `meet` is called, and ends the run where it returns an error.
     ///
-    /// # Panics
-    /// The activations are those of a smaller program.
-    pub fn run(&self, activations: &mut Activations) {
-        assert!(activations.len() >= self.room(), "the activations are of another program");
+    /// # Safety
+    /// The activations hold [`Self::room`] for as many parts, and `meet` returns when all parts have called it.
+    /// Until all parts have returned, nobody else uses the activations.
+    pub(super) unsafe fn run<E>(
+        &self,
+        activations: &Activations,
+        part: usize,
+        parts: usize,
+        mut meet: impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
         let base = activations.base();
-        let scratch = base.wrapping_add(self.length);
+        let scratch = base.wrapping_add(self.length + part * self.scratch);
         let place = Place { kernels: self.kernels, weights: &self.weights, base, scratch };
         for pass in &self.passes {
-            // SAFETY: the passes were made for this program, the activations hold all maps and the scratch, and
-            // the exclusive reference keeps others away.
-            unsafe { pass.run(&place, 0, 1) }
+            // SAFETY: the pass was made for this program, the activations hold all maps and the scratch of all
+            // parts, and no part is in another pass.
+            unsafe { pass.run(&place, part, parts) }
+            meet()?;
         }
+        Ok(())
     }
 }

@@ -44,21 +44,42 @@ pub fn pin(cores: &[u32]) -> Result<(), Error> {
     if cores.is_empty() {
         return Ok(());
     }
-    let pin = |source: rustix::io::Errno| Error::Pin { cores: cores.to_vec(), source: source.into() };
-    let allowed = sched_getaffinity(None).map_err(pin)?;
+    let allowed = allowed()?;
+    match cores.iter().find(|core| !allowed.contains(core)) {
+        Some(&core) => Err(Error::NoSuchCore { core, allowed }),
+        None => confine(cores),
+    }
+}
+
+/// The cores that the calling thread may use.
+///
+/// # Errors
+/// The system does not tell.
+pub fn allowed() -> Result<Vec<u32>, Error> {
+    let set = sched_getaffinity(None).map_err(|source| Error::Pin { cores: Vec::new(), source: source.into() })?;
+    let cores = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
+    Ok(cores.filter_map(|core| core.try_into().ok()).collect())
+}
+
+/// Restricts the calling thread to `cores`, of which the process may use some, wherever it has been before.
+///
+/// # Errors
+/// The system refuses them.
+pub fn confine(cores: &[u32]) -> Result<(), Error> {
     let mut set = CpuSet::new();
-    for &core in cores {
-        let index = core as usize;
-        if index >= CpuSet::MAX_CPU || !allowed.is_set(index) {
-            let allowed = (0..CpuSet::MAX_CPU).filter(|index| allowed.is_set(*index));
-            return Err(Error::NoSuchCore {
-                core,
-                allowed: allowed.filter_map(|index| index.try_into().ok()).collect(),
-            });
-        }
+    for index in cores.iter().map(|core| *core as usize).filter(|index| *index < CpuSet::MAX_CPU) {
         set.set(index);
     }
-    sched_setaffinity(None, &set).map_err(pin)
+    sched_setaffinity(None, &set).map_err(|source| Error::Pin { cores: cores.to_vec(), source: source.into() })
+}
+
+/// Restricts the calling thread to `cores` and gives it a priority, as [`pin`] and [`prioritise`] do.
+///
+/// # Errors
+/// Theirs.
+pub fn place(cores: &[u32], priority: u32) -> Result<(), Error> {
+    pin(cores)?;
+    prioritise(priority)
 }
 
 /// Gives the calling thread the real-time priority `priority` (SCHED_FIFO, 1 to 99); 0 leaves it as

@@ -121,6 +121,7 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
             model: Arc::clone(&model),
             tag: Arc::clone(&tag),
             top,
+            threads: inference.threads as usize,
             cores: affinity::share(&inference.cores, index, count),
             priority: inference.priority,
             results: results.clone(),

@@ -9,7 +9,9 @@ use super::drain::Drain;
 use super::queue::Outlet;
 use super::{Error, Item, affinity};
 use crate::classifier::{Model, Session};
+use crate::exit::chain;
 use crate::frame::{Frame, monotonic_ns};
+use crate::kernels::team::Threads;
 use crate::preprocess::Preprocessor;
 use crate::publish::StreamState;
 use crate::record::{Latency, ModelTag, RESULT_SCHEMA, ResultRecord, Scored};
@@ -33,6 +35,8 @@ pub(super) struct Plan {
     pub(super) model: Arc<Model>,
     pub(super) tag: Arc<ModelTag>,
     pub(super) top: usize,
+    /// Threads that one inference takes.
+    pub(super) threads: usize,
     pub(super) cores: Vec<u32>,
     pub(super) priority: u32,
     pub(super) results: Sender<Item>,
@@ -48,9 +52,18 @@ pub(super) struct Worker {
 impl Worker {
     /// Places the calling thread and makes the network ready to run.
     pub(super) fn new(plan: Plan) -> Result<Self, Error> {
-        affinity::pin(&plan.cores)?;
-        affinity::prioritise(plan.priority)?;
-        let session = Session::new(Arc::clone(&plan.model))?;
+        affinity::place(&plan.cores, plan.priority)?;
+        let (threads, priority) = (plan.threads, plan.priority);
+        let cores: Vec<Vec<u32>> = (0..threads).map(|number| affinity::share(&plan.cores, number, threads)).collect();
+        let first = cores.first().cloned().unwrap_or_default();
+        let start = move |number: usize| {
+            if let Err(error) = affinity::place(&cores[number], priority) {
+                tracing::warn!(thread = number, "{}", chain(&error));
+            }
+        };
+        let session = Session::new(Arc::clone(&plan.model), &Threads::new(threads, start))?;
+        // Only now, since threads begin where the one that starts them may run.
+        affinity::pin(&first)?;
         Ok(Self { plan, session })
     }
 

@@ -7,11 +7,12 @@
 mod layers;
 mod place;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::graph::{self, Activation, Conv, Graph, Op, Shape};
 use crate::exit::Exit;
-use crate::kernels::memory::Activations;
 use crate::kernels::pass::{Affine, Clamp, Convolution, Depthwise, Function, Map, PassError, Pool, Reduce};
 use crate::kernels::program::{Builder, Program, Summary};
 use crate::kernels::{Isa, Kernels};
@@ -70,7 +71,7 @@ impl Error {
 /// A program with where its input and its output are.
 #[derive(Debug)]
 pub struct Plan {
-    program: Program,
+    program: Arc<Program>,
     input: Map,
     output: Map,
     steps: Vec<Step>,
@@ -129,8 +130,8 @@ impl Plan {
         };
         let steps = layers.layers.iter().zip(program.summaries()).map(step).collect();
         let (input, output) = (maps[layers.input], maps[layers.output]);
-        let activation_bytes = program.room() * size_of::<f32>();
-        Ok(Self { program, input, output, steps, activation_bytes })
+        let activation_bytes = program.room(1) * size_of::<f32>();
+        Ok(Self { program: Arc::new(program), input, output, steps, activation_bytes })
     }
 
     /// The instruction set.
@@ -151,7 +152,7 @@ impl Plan {
         self.program.weight_bytes()
     }
 
-    /// Bytes of maps and scratch.
+    /// Bytes of maps, and of the scratch of one thread.
     #[must_use]
     pub fn activation_bytes(&self) -> usize {
         self.activation_bytes
@@ -169,29 +170,19 @@ impl Plan {
         self.output.pixels() * self.output.channels
     }
 
-    /// Memory for one run at a time.
-    #[must_use]
-    pub fn activations(&self) -> Activations {
-        self.program.activations()
+    /// What is run.
+    pub(super) fn program(&self) -> &Arc<Program> {
+        &self.program
     }
 
-    /// Runs the network on `input`, `[height, width, channels]`, and writes the values of its output, in the
-    /// order `[channels, height, width]`. Lengths are those of the plan: what is too long is left alone, and
-    /// what is too short leaves the rest as it was.
-    pub fn run(&self, activations: &mut Activations, input: &[f32], output: &mut [f32]) {
-        let start = self.input.offset;
-        for (to, from) in
-            activations.values()[start..].iter_mut().zip(input.iter().take(self.input.pixels() * self.input.channels))
-        {
-            *to = *from;
-        }
-        self.program.run(activations);
-        let values = activations.values();
-        let pixels = self.output.pixels();
-        for (index, to) in output.iter_mut().enumerate().take(self.outputs()) {
-            let (channel, pixel) = (index / pixels, index % pixels);
-            *to = values[self.output.offset + pixel * self.output.stride + channel];
-        }
+    /// Where the input lies.
+    pub(super) fn input_map(&self) -> &Map {
+        &self.input
+    }
+
+    /// Where the output lies.
+    pub(super) fn output_map(&self) -> &Map {
+        &self.output
     }
 }
 

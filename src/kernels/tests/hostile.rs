@@ -1,11 +1,15 @@
 //! Wrong arguments: passes that cannot be made, and none that can do harm.
 
-use super::super::memory::{Activations, Weights};
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use super::super::memory::Weights;
 use super::super::pass::{
     AddPass, Affine, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass, Function,
     FusedPass, Map, Pool, PoolPass, Reduce,
 };
 use super::super::program::Builder;
+use super::super::team::{Team, Threads};
 use super::super::{Isa, Kernels};
 use super::{kernels, rule};
 
@@ -146,15 +150,6 @@ fn a_fused_pass_is_checked_as_its_parts() {
 }
 
 #[test]
-#[should_panic(expected = "the activations are of another program")]
-fn a_program_refuses_too_little_memory() {
-    let mut builder = Builder::new(scalar(), LENGTH);
-    builder.average(Map::padded(0, 4, 4, 8), Map::padded(1024, 1, 1, 8)).unwrap();
-    builder.finish().run(&mut Activations::new(LENGTH - 16));
-}
-
-#[test]
-#[should_panic(expected = "the activations are of another program")]
 fn a_program_for_more_memory_than_there_is_does_not_run() {
     let (weight, bias, taps) = ([0.0; 8], [0.0; 8], [0.0; 72]);
     let clamp = Clamp::NONE;
@@ -163,7 +158,11 @@ fn a_program_for_more_memory_than_there_is_does_not_run() {
     let mut builder = Builder::new(scalar(), usize::MAX);
     // With the scratch, more than all numbers.
     builder.fused(&[Map::padded(0, 1, 1, 1)], &first, &second, Map::padded(HUGE, 1, 1, 8)).unwrap();
-    builder.finish().run(&mut Activations::new(LENGTH));
+    let program = Arc::new(builder.finish());
+    for threads in [1, 2, usize::MAX] {
+        let error = Team::new(Arc::clone(&program), &Threads::new(threads, |_| ())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    }
 }
 
 #[test]
@@ -174,9 +173,8 @@ fn an_output_without_channels_is_nothing() {
         let clamp = Clamp::NONE;
         let layer = Convolution { kernel: [1, 1], stride: [1, 1], top: 0, left: 0, weight: &[], bias: &[], clamp };
         builder.convolution(&[Map::padded(0, 4, 4, 8)], &layer, output).unwrap();
-        let program = builder.finish();
-        let mut activations = program.activations();
-        program.run(&mut activations);
-        assert!(activations.values().iter().all(|value| *value == 0.0));
+        let mut team = Team::new(Arc::new(builder.finish()), &Threads::one()).unwrap();
+        team.run().unwrap();
+        assert!(team.values().iter().all(|value| *value == 0.0));
     }
 }

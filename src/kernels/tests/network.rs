@@ -1,8 +1,11 @@
 //! Passes one after the other, in a program: every instruction set computes the same network.
 
+use std::sync::Arc;
+
 use super::super::Kernels;
 use super::super::pass::{Affine, Clamp, Convolution, Depthwise, Function, Map, Pool, Reduce};
 use super::super::program::Builder;
+use super::super::team::{Team, Threads};
 use super::{Noise, kernels};
 
 /// What instruction sets may differ by in a network of a few layers, whose values are about 1: the roundings of
@@ -54,15 +57,24 @@ fn run(kernels: &'static Kernels) -> (Vec<f32>, Vec<&'static str>) {
     let weight = noise.values(210);
     let layer = Convolution { weight: &weight, bias: &bias[..7], clamp: Clamp::NONE, ..first };
     builder.convolution(&[maps[6]], &layer, last).unwrap();
-    let program = builder.finish();
-    let mut activations = program.activations();
+    let program = Arc::new(builder.finish());
     let input = noise.values(13 * 11 * 3);
-    let mut results = [(); 2].map(|()| {
-        activations.values()[..input.len()].copy_from_slice(&input);
-        program.run(&mut activations);
-        activations.values()[last.offset..][..7].to_vec()
+    let mut results = [1, 1, 2, 3].map(|threads| {
+        let mut team = Team::new(Arc::clone(&program), &Threads::new(threads, |_| ())).unwrap();
+        let mut runs = [(); 3].map(|()| {
+            team.values()[..input.len()].copy_from_slice(&input);
+            team.run().unwrap();
+            team.values()[last.offset..][..7].to_vec()
+        });
+        assert!(runs[0] == runs[1] && runs[1] == runs[2]);
+        std::mem::take(&mut runs[0])
     });
     assert_eq!(results[0], results[1]);
+    // Parts may compute a value with other tiles than one thread does.
+    for result in &results[2..] {
+        let near = |(value, expected): (&f32, &f32)| (value - expected).abs() <= NETWORK;
+        assert!(result.iter().zip(&results[0]).all(near), "{result:?} instead of {:?}", results[0]);
+    }
     assert!(program.weight_bytes() > 0 && std::ptr::eq(program.kernels(), kernels));
     (std::mem::take(&mut results[0]), program.summaries().map(|pass| pass.algorithm).collect())
 }

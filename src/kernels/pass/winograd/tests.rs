@@ -1,10 +1,12 @@
 //! Winograd convolutions against plain ones in double precision.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking, and one reports times")]
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::super::memory::{Activations, LINE, Weights};
 use super::super::super::program::Builder;
+use super::super::super::team::{Team, Threads};
 use super::super::super::{Isa, Kernels};
 use super::super::{Clamp, ConvPass, Convolution, Map, Pass, Place};
 use super::tiles::Grid;
@@ -305,13 +307,13 @@ fn programs_share_a_transform() {
         builder.winograd(&case.transforms, &layer, case.output).unwrap();
         let program = builder.finish();
         assert!(program.summaries().all(|summary| ["transform", "winograd 4"].contains(&summary.algorithm)));
-        let mut memory = program.activations();
+        let mut memory = Team::new(Arc::new(program), &Threads::new(2, |_| ())).unwrap();
         let mut random = Random(9);
         for map in &case.inputs {
             memory.values()[map.offset..][..map.length().unwrap()].fill_with(|| random.next());
         }
         let want = case.plain(memory.values(), 4, 8, 9);
-        program.run(&mut memory);
+        memory.run().unwrap();
         for map in [between, case.output] {
             let got = memory.values()[map.offset + 89 * map.stride + 4];
             assert!((f64::from(got) - want).abs() < ERROR, "{}: {got} for {want}", kernels.isa());

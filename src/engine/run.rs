@@ -1,0 +1,55 @@
+//! Runs a plan, on one thread or several, frame after frame.
+
+use std::io;
+use std::sync::Arc;
+
+use super::plan::Plan;
+use crate::kernels::team::{Broken, Team, Threads};
+
+/// A plan with memory for one frame at a time and the threads that run it. A frame allocates nothing.
+#[derive(Debug)]
+pub struct Runner {
+    plan: Arc<Plan>,
+    team: Team,
+}
+
+impl Runner {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system starts no more threads, or has too little memory.
+    pub fn new(plan: Arc<Plan>, threads: &Threads) -> io::Result<Self> {
+        let team = Team::new(Arc::clone(plan.program()), threads)?;
+        Ok(Self { plan, team })
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The memory that maps and scratch lie in, between runs: no run depends on what is there.
+    pub fn memory(&mut self) -> &mut [f32] {
+        self.team.values()
+    }
+
+    /// Runs the network on `input`, `[height, width, channels]`, and writes the values of its output, in the
+    /// order `[channels, height, width]`. Lengths are those of the plan: what is too long is left alone, and
+    /// what is too short leaves the rest as it was.
+    ///
+    /// # Errors
+    /// A thread has panicked; so will all further runs fail.
+    pub fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), Broken> {
+        let (from, to) = (self.plan.input_map(), self.plan.output_map());
+        let length = input.len().min(from.pixels() * from.channels);
+        self.team.values()[from.offset..][..length].copy_from_slice(&input[..length]);
+        self.team.run()?;
+        let (values, pixels) = (self.team.values(), to.pixels());
+        for (index, value) in output.iter_mut().enumerate().take(self.plan.outputs()) {
+            let (channel, pixel) = (index / pixels, index % pixels);
+            *value = values[to.offset + pixel * to.stride + channel];
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,290 @@
+//! Threads that run a program together: each does its part of every pass, and all meet before the next pass.
+//!
+//! Between runs the threads are parked. Within a run they wait for each other by looking, for passes are as
+//! short as a few microseconds. Nothing is allocated or locked in a run.
+
+use std::fmt;
+use std::hint::spin_loop;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+
+use super::memory::Activations;
+use super::program::Program;
+
+/// Looks at what is waited for before the processor is offered to others: some tens of microseconds.
+const LOOKS: usize = 2000;
+
+/// Bytes of stack of a thread: passes keep their lists of segments there, the rest is on the heap.
+const STACK_BYTES: usize = 512 << 10;
+
+/// Most values of maps and scratch that can be addressed.
+const MAX_VALUES: usize = isize::MAX as usize / 16;
+
+/// Threads that one run takes, and what they do first.
+#[derive(Clone)]
+pub struct Threads {
+    count: usize,
+    start: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+impl Threads {
+    /// The calling thread alone.
+    #[must_use]
+    pub fn one() -> Self {
+        Self::new(1, |_| ())
+    }
+
+    /// `count` threads, at least the calling one. Each of the others calls `start` first, with its number from
+    /// 1 on: to choose its core, say.
+    #[must_use]
+    pub fn new(count: usize, start: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        Self { count: count.max(1), start: Arc::new(start) }
+    }
+
+    /// How many there are, the calling one included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Threads").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// A thread of the team has panicked: the run has no result, and there are no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a thread that inference runs on has panicked")]
+pub struct Broken;
+
+/// A program with memory for one run at a time, and the threads that run it.
+#[derive(Debug)]
+pub struct Team {
+    shared: Arc<Shared>,
+    /// All threads but the calling one.
+    others: Vec<JoinHandle<()>>,
+}
+
+/// What all threads of a team see.
+#[derive(Debug)]
+struct Shared {
+    program: Arc<Program>,
+    activations: Activations,
+    barrier: Barrier,
+    /// Runs that have been asked for.
+    asked: AtomicUsize,
+    /// Whether the threads are to end.
+    is_closing: AtomicBool,
+}
+
+impl Team {
+    /// Starts the threads for `program`. They are named after the calling thread.
+    ///
+    /// # Errors
+    /// The system starts no more threads, or the program needs more memory than any machine has.
+    pub fn new(program: Arc<Program>, threads: &Threads) -> io::Result<Self> {
+        let parts = threads.count;
+        let room = program.room(parts);
+        if room > MAX_VALUES {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let activations = Activations::new(room);
+        let (asked, is_closing) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let shared = Arc::new(Shared { program, activations, barrier: Barrier::new(parts), asked, is_closing });
+        let mut team = Self { shared, others: Vec::with_capacity(parts - 1) };
+        let name = thread::current().name().unwrap_or("infer").to_owned();
+        for part in 1..parts {
+            let (shared, start) = (Arc::clone(&team.shared), Arc::clone(&threads.start));
+            let builder = thread::Builder::new().name(format!("{name}.{part}")).stack_size(STACK_BYTES);
+            team.others.push(builder.spawn(move || {
+                start(part);
+                shared.serve(part);
+            })?);
+        }
+        Ok(team)
+    }
+
+    /// Maps and scratch, between runs.
+    pub fn values(&mut self) -> &mut [f32] {
+        if self.shared.barrier.is_broken() {
+            self.end();
+        }
+        let activations = &self.shared.activations;
+        // SAFETY: the activations have that many values, all threads have met at the end of the last run or have
+        // ended, and the exclusive reference keeps the next run from beginning.
+        unsafe { std::slice::from_raw_parts_mut(activations.base(), activations.len()) }
+    }
+
+    /// Runs the program once.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn run(&mut self) -> Result<(), Broken> {
+        let shared = &*self.shared;
+        shared.asked.fetch_add(1, Ordering::Release);
+        for other in &self.others {
+            other.thread().unpark();
+        }
+        shared.run(0)
+    }
+
+    /// Ends all other threads.
+    fn end(&mut self) {
+        self.shared.is_closing.store(true, Ordering::Release);
+        for other in self.others.drain(..) {
+            other.thread().unpark();
+            // A thread that panicked has said so, and has broken the barrier.
+            let _ = other.join();
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    /// What the thread of a part does until the team ends.
+    fn serve(&self, part: usize) {
+        let mut served = 0_usize;
+        loop {
+            let mut looks = 0;
+            while self.asked.load(Ordering::Acquire) == served {
+                if self.is_closing.load(Ordering::Acquire) {
+                    return;
+                }
+                looks += 1;
+                if looks < LOOKS { spin_loop() } else { thread::park() }
+            }
+            served = served.wrapping_add(1);
+            if self.run(part).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// One run of a part.
+    fn run(&self, part: usize) -> Result<(), Broken> {
+        let unwinding = BreakOnUnwind(&self.barrier);
+        // SAFETY: the activations were made for this program and as many parts, the barrier lets everybody go
+        // when all parts have come, and a run begins when all parts have ended the last one. `Team` gives
+        // nobody else the activations in a run.
+        let outcome = unsafe { self.program.run(&self.activations, part, self.barrier.parts, || self.barrier.wait()) };
+        std::mem::forget(unwinding);
+        outcome
+    }
+}
+
+/// Breaks the barrier when a part does not come to its end.
+struct BreakOnUnwind<'a>(&'a Barrier);
+
+impl Drop for BreakOnUnwind<'_> {
+    fn drop(&mut self) {
+        self.0.is_broken.store(true, Ordering::Release);
+    }
+}
+
+/// A number in a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Alone(AtomicUsize);
+
+/// Where all parts meet.
+#[derive(Debug)]
+struct Barrier {
+    parts: usize,
+    /// Parts that have come since the last meeting.
+    come: Alone,
+    /// Meetings so far.
+    met: Alone,
+    is_broken: AtomicBool,
+}
+
+impl Barrier {
+    fn new(parts: usize) -> Self {
+        Self { parts, come: Alone::default(), met: Alone::default(), is_broken: AtomicBool::new(false) }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire)
+    }
+
+    /// Returns when all parts have called it: what they wrote before is seen by all behind it.
+    fn wait(&self) -> Result<(), Broken> {
+        // The number cannot change before this part has come.
+        let met = self.met.0.load(Ordering::Relaxed);
+        if self.come.0.fetch_add(1, Ordering::AcqRel) + 1 == self.parts {
+            self.come.0.store(0, Ordering::Relaxed);
+            self.met.0.store(met.wrapping_add(1), Ordering::Release);
+            return Ok(());
+        }
+        let mut looks = 0;
+        while self.met.0.load(Ordering::Acquire) == met {
+            if self.is_broken() {
+                return Err(Broken);
+            }
+            looks += 1;
+            if looks < LOOKS { spin_loop() } else { thread::yield_now() }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use std::cell::UnsafeCell;
+
+    use super::*;
+
+    /// A place that threads take turns to write, the barrier between them.
+    struct Turns(UnsafeCell<usize>);
+
+    // SAFETY: the test's threads write in turns.
+    unsafe impl Sync for Turns {}
+
+    #[test]
+    fn what_is_written_before_a_meeting_is_read_behind_it() {
+        const PARTS: usize = 3;
+        const ROUNDS: usize = 20_000;
+        let (barrier, turns) = (Barrier::new(PARTS), Turns(UnsafeCell::new(0)));
+        thread::scope(|scope| {
+            for part in 0..PARTS {
+                let (barrier, turns) = (&barrier, &turns);
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        if round % PARTS == part {
+                            // SAFETY: all others are between the two meetings of this round, where they only wait.
+                            unsafe { *turns.0.get() += 1 }
+                        }
+                        barrier.wait().unwrap();
+                        // SAFETY: nobody writes before the next meeting.
+                        assert_eq!(unsafe { *turns.0.get() }, round + 1);
+                        barrier.wait().unwrap();
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn who_waits_for_a_part_that_panicked_goes_on() {
+        let barrier = Barrier::new(2);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| barrier.wait());
+            let fails = scope.spawn(|| {
+                let _unwinding = BreakOnUnwind(&barrier);
+                std::panic::resume_unwind(Box::new(()));
+            });
+            assert!(fails.join().is_err());
+            assert_eq!(waiting.join().unwrap(), Err(Broken));
+        });
+        assert!(barrier.is_broken());
+    }
+}
