@@ -6,7 +6,7 @@ use super::super::winograd::{winograd_input, winograd_output};
 use super::super::{Isa, Kernels};
 use super::depthwise::pair;
 use super::gemm::gemm;
-use super::vector::F32x4;
+use super::vector::{F32x4, Pair};
 
 /// # Safety
 /// Those of [`Tile`], and a processor with NEON.
@@ -29,7 +29,7 @@ unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
 #[target_feature(enable = "neon")]
 unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
     // SAFETY: the caller's.
-    unsafe { winograd_input::<F32x4, F32x4, A, B>(call) }
+    unsafe { winograd_input::<Pair, F32x4, A, B>(call) }
 }
 
 /// # Safety
@@ -37,7 +37,7 @@ unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
 #[target_feature(enable = "neon")]
 unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
     // SAFETY: the caller's.
-    unsafe { winograd_output::<F32x4, F32x4, A, B>(call) }
+    unsafe { winograd_output::<Pair, F32x4, A, B>(call) }
 }
 
 /// Tiles of 1 to 28 rows by some vectors.
