@@ -8,6 +8,10 @@ use super::super::{Kernels, even_parts};
 use super::conv::Segments;
 use super::{Clamp, Place};
 
+/// Rows that a block is used for before the next one is: several tiles of every instruction set, so that its weights
+/// are read from the first-level cache for all but one, and few enough to keep their inputs in the second.
+const CHUNK: usize = 56;
+
 /// Some output channels, and where their weights are.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Block {
@@ -84,7 +88,7 @@ impl Blocks {
     ) {
         let first = group.first().map_or(0, |block| block.channel);
         let mut row = 0;
-        for chunk in even_parts(count, self.rows) {
+        for chunk in even_parts(count, CHUNK) {
             for block in group {
                 let kernels = place.kernels.products(block.width);
                 // The block behind this one is fetched while this one is used, evenly over its rows.
