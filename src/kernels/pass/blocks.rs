@@ -9,7 +9,7 @@ use super::conv::Segments;
 use super::{Clamp, Place};
 
 /// Rows that a block is used for before the next one is: several tiles of every instruction set, so that its weights
-/// are read from the first-level cache for all but one, and few enough to keep their inputs in the second.
+/// are read from the first-level cache for all but one, and few enough to keep their inputs in the second. Whole tiles.
 const CHUNK: usize = 56;
 
 /// Some output channels, and where their weights are.
@@ -88,7 +88,9 @@ impl Blocks {
     ) {
         let first = group.first().map_or(0, |block| block.channel);
         let mut row = 0;
-        for chunk in even_parts(count, CHUNK) {
+        while row < count {
+            // What is left is not worth a turn of its own when it is little.
+            let chunk = if count - row <= CHUNK + CHUNK / 2 { count - row } else { CHUNK };
             for block in group {
                 let kernels = place.kernels.products(block.width);
                 // The block behind this one is fetched while this one is used, evenly over its rows.
