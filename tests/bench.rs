@@ -53,6 +53,7 @@ fn a_row_has_all_figures_and_they_fit_together() {
             "min_ms",
             "model",
             "p90_ms",
+            "peak_isa",
             "peak_memory_mb",
             "percent_of_peak",
             "runs",
@@ -61,7 +62,7 @@ fn a_row_has_all_figures_and_they_fit_together() {
         ];
         assert_eq!(keys(row), expected);
         assert_eq!((&row["backend"], &row["size"][0], &row["size"][1]), (&"native".into(), &64.into(), &64.into()));
-        assert_eq!(row["threads"], 1);
+        assert_eq!((&row["threads"], &row["peak_isa"]), (&1.into(), &row["isa"]));
         let [least, median, p90] = ["min_ms", "median_ms", "p90_ms"].map(|key| number(row, key));
         assert!(0.0 < least && least <= median && median <= p90, "{row}");
         assert!(row["runs"].as_u64().unwrap() >= 1 && number(row, "load_ms") > 0.0, "{row}");

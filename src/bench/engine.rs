@@ -77,11 +77,27 @@ impl Isa {
         }
     }
 
+    /// The set as the engine knows it; the best one of the machine where none is named.
+    pub(super) fn kernels(self) -> kernels::Isa {
+        kernels::Isa::named(self.name()).unwrap_or_else(kernels::Isa::best)
+    }
+
     /// Those that this machine has.
     #[must_use]
     pub fn available() -> Vec<Self> {
         let there = |isa: &Self| kernels::Isa::named(isa.name()).is_some_and(kernels::Isa::is_available);
         Self::ALL.into_iter().filter(there).collect()
+    }
+}
+
+impl From<kernels::Isa> for Isa {
+    fn from(isa: kernels::Isa) -> Self {
+        match isa {
+            kernels::Isa::Scalar => Self::Scalar,
+            kernels::Isa::Avx2 => Self::Avx2,
+            kernels::Isa::Avx512 => Self::Avx512,
+            kernels::Isa::Neon => Self::Neon,
+        }
     }
 }
 

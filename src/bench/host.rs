@@ -33,8 +33,6 @@ pub struct Host {
     pub memory_read_gb_s: Option<f64>,
     /// 10⁹ bytes per second that one core reads and writes when it copies memory.
     pub memory_copy_gb_s: Option<f64>,
-    /// What the peak was measured with.
-    pub peak_code: &'static str,
 }
 
 impl Host {
@@ -48,7 +46,6 @@ impl Host {
             isa: Isa::available(),
             memory_read_gb_s: bandwidth.map(|Bandwidth { read, .. }| read),
             memory_copy_gb_s: bandwidth.map(|Bandwidth { copy, .. }| copy),
-            peak_code: peak::PORTABLE,
         }
     }
 }

@@ -21,6 +21,7 @@ pub use stages::{StageRow, StageTime, stages};
 use crate::classifier::{self, describe};
 use crate::exit::Exit;
 use crate::hardnet::ARCHITECTURES;
+use crate::kernels;
 use crate::kernels::team::Threads;
 use engine::Runner;
 use sample::{Figures, Sample};
@@ -171,7 +172,11 @@ pub struct Row {
     pub gmac: Option<f64>,
     /// 10⁹ multiply-accumulates per second, at the median.
     pub gmacs_per_s: Option<f64>,
-    /// The most that [`peak::measure`] found, times the threads, in 10⁹ floating-point operations per second.
+    /// The instructions that `fma_peak_gflops` is of: the row's own, and the best ones of the machine where the back
+    /// end chooses.
+    pub peak_isa: Isa,
+    /// The most that multiply-adds in registers reach, times the threads, in 10⁹ floating-point operations per
+    /// second.
     pub fma_peak_gflops: f64,
     /// Percentage of `fma_peak_gflops` that the median reaches, a multiply-accumulate being two operations.
     pub percent_of_peak: Option<f64>,
@@ -195,16 +200,17 @@ pub fn measure(options: &Options, progress: Progress<'_>) -> Result<Report<Row>,
     choices.iter().try_for_each(Choice::check)?;
     let gmacs = choices.iter().map(gmac).collect::<Result<Vec<_>, _>>()?;
     let mut runners = choices.iter().map(Runner::load).collect::<Result<Vec<_>, _>>()?;
+    let isas: Vec<kernels::Isa> = runners.iter().map(|runner| runner.isa.kernels()).collect();
     let mut runs: Vec<&mut dyn FnMut() -> Result<(), Error>> = Vec::with_capacity(runners.len());
     let mut steps: Vec<_> = runners.iter_mut().map(|runner| || runner.run()).collect();
     runs.extend(steps.iter_mut().map(|step| step as &mut dyn FnMut() -> Result<(), Error>));
-    let mut peak = 0.0_f64;
-    let samples = in_turns(&mut runs, options.time, || peak = peak.max(peak::measure(&peak::portable)), progress)?;
+    let mut peaks = peak::Peaks::new(isas.iter().copied());
+    let samples = in_turns(&mut runs, options.time, || peaks.measure(), progress)?;
     let peak_memory_mb = host::peak_memory_mb();
-    let row = |((runner, sample), gmac): ((&Runner, &Sample), Option<f64>)| {
+    let row = |(((runner, sample), gmac), isa): (((&Runner, &Sample), Option<f64>), kernels::Isa)| {
         let Figures { median: median_ms, least: min_ms, p90: p90_ms } = sample.figures();
         let gmacs_per_s = gmac.map(|gmac| gmac / median_ms * 1e3);
-        let fma_peak_gflops = peak * runner.threads as f64;
+        let fma_peak_gflops = peaks.of(isa) * runner.threads as f64;
         Row {
             model: runner.model.clone(),
             backend: runner.backend,
@@ -217,13 +223,14 @@ pub fn measure(options: &Options, progress: Progress<'_>) -> Result<Report<Row>,
             runs: sample.runs(),
             gmac,
             gmacs_per_s,
+            peak_isa: isa.into(),
             fma_peak_gflops,
             percent_of_peak: gmacs_per_s.map(|rate| 2.0 * rate / fma_peak_gflops * 100.0),
             load_ms: runner.load_ms,
             peak_memory_mb,
         }
     };
-    let rows = runners.iter().zip(&samples).zip(gmacs).map(row).collect();
+    let rows = runners.iter().zip(&samples).zip(gmacs).zip(isas).map(row).collect();
     drop(runners);
     Ok(Report { schema: SCHEMA, host: Host::measure(), rows })
 }

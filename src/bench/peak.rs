@@ -1,30 +1,16 @@
 //! What the machine can do at most: arithmetic and memory traffic of one core.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+
+use crate::kernels::{Isa, Kernels};
 
 /// Time that a measurement takes, unless a single burst takes longer.
 const TIME: Duration = Duration::from_millis(20);
 
 /// Bursts that a measurement takes at least.
 const BURSTS: usize = 5;
-
-/// Sums that [`portable`] adds to at one time: 12 registers of 128 bits, which leaves room for the two
-/// operands in 16 registers, and is enough to hide the latency of the operations.
-const SUMS: usize = 48;
-
-/// Times that [`portable`] adds to each sum.
-const STEPS: usize = 1 << 14;
-
-/// Whether the program's own target has fused multiply-adds; elsewhere asking for one calls a function.
-const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
-
-/// What [`portable`] measures.
-pub const PORTABLE: &str = if FUSED {
-    "fused multiply-adds, in the vectors of the program's target"
-} else {
-    "multiplications and additions apart, in vectors of 128 bits"
-};
 
 /// The most that `burst` reaches on the calling thread, in 10⁹ floating-point operations per second. `burst`
 /// computes for about a millisecond or less and returns the number of its operations, a multiply-add being two.
@@ -42,22 +28,32 @@ pub fn measure(burst: &dyn Fn() -> u64) -> f64 {
     best
 }
 
-/// A burst in code that runs everywhere.
-///
-/// It shows the peak of the instructions that the program is compiled for, see [`PORTABLE`]: on 64-bit ARM the
-/// fused multiply-adds of NEON, which is the peak of the core; on x86-64 what SSE2 can do, of which AVX2 and
-/// AVX-512 are a multiple.
-#[must_use]
-pub fn portable() -> u64 {
-    let (factor, term) = (black_box(0.999_f32), black_box(0.001_f32));
-    let mut sums = [black_box(1.0_f32); SUMS];
-    for _ in 0..STEPS {
-        for sum in &mut sums {
-            *sum = if FUSED { sum.mul_add(factor, term) } else { *sum * factor + term };
+/// The most that each of several instruction sets has reached.
+#[derive(Debug, Default)]
+pub struct Peaks {
+    found: BTreeMap<Isa, f64>,
+}
+
+impl Peaks {
+    /// Those of `isas`, to be measured. What the machine does not have is left out.
+    pub fn new(isas: impl IntoIterator<Item = Isa>) -> Self {
+        Self { found: isas.into_iter().filter(|isa| isa.is_available()).map(|isa| (isa, 0.0)).collect() }
+    }
+
+    /// Measures all once more.
+    pub fn measure(&mut self) {
+        for (isa, best) in &mut self.found {
+            if let Some(kernels) = Kernels::of(*isa) {
+                *best = best.max(measure(&|| kernels.burst()));
+            }
         }
     }
-    black_box(sums);
-    (2 * SUMS * STEPS) as u64
+
+    /// The best that has been found, in 10⁹ floating-point operations per second.
+    #[must_use]
+    pub fn of(&self, isa: Isa) -> f64 {
+        self.found.get(&isa).copied().unwrap_or_default()
+    }
 }
 
 /// How fast one core reads and copies memory that no cache holds, in 10⁹ bytes per second.
@@ -121,9 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn the_portable_burst_counts_what_it_computes() {
-        assert_eq!(portable(), 2 * 48 * 16384);
-        assert!(measure(&portable) > 0.0);
+    fn peaks_are_those_of_the_instruction_sets_asked_for() {
+        let mut peaks = Peaks::new([Isa::Scalar, Isa::best()]);
+        assert_eq!(peaks.of(Isa::Scalar), 0.0);
+        peaks.measure();
+        assert!(peaks.of(Isa::Scalar) > 0.0 && peaks.of(Isa::best()) > 0.0);
+        let others = Isa::ALL.into_iter().filter(|isa| ![Isa::Scalar, Isa::best()].contains(isa));
+        assert!(others.map(|isa| peaks.of(isa)).all(|peak| peak == 0.0));
     }
 
     #[test]

@@ -26,9 +26,9 @@ of a second each, so that whatever else the machine does slows all of them alike
 be given several times: all combinations are measured.
 
 Loading includes computing the weights of models without a file. `% of peak` is in terms of what a tight loop of \
-multiply-adds reaches on the spot, the best of all rounds; the head line says with which instructions, and a back \
-end that has better ones exceeds 100 %. Peak memory is that of the whole process: measure a row alone to learn its \
-own.
+multiply-adds reaches on the spot with the instructions of the row, the best of all rounds; a back end that chooses \
+its instructions itself is held against the best ones that the machine has. Peak memory is that of the whole \
+process: measure a row alone to learn its own.
 
 --stages compiles the network up to the end of every module, all of them in memory at one time, and runs these in \
 turns, each for the seconds given. The time of a module is a DIFFERENCE of two medians: noise goes into it twice and \
@@ -174,12 +174,17 @@ fn show(report: &Report<Row>) -> String {
             format!("{:.0}", row.load_ms),
         ]);
     }
+    let mut peaks: Vec<String> = Vec::new();
+    for Row { fma_peak_gflops, peak_isa, .. } in &report.rows {
+        let peak = format!("{fma_peak_gflops:.1} GFLOP/s with {peak_isa}");
+        if !peaks.contains(&peak) {
+            peaks.push(peak);
+        }
+    }
     // All rows have the same machine and the same process.
-    let first = report.rows.first();
-    let peak = known(first.map(|row| row.fma_peak_gflops), 1);
-    let memory = known(first.and_then(|row| row.peak_memory_mb), 1);
-    let (host, code) = (show_host(&report.host), report.host.peak_code);
-    format!("{host}\npeak: {peak} GFLOP/s ({code})\n\n{table}\n\npeak memory of the process: {memory} MB")
+    let memory = known(report.rows.first().and_then(|row| row.peak_memory_mb), 1);
+    let (host, peaks) = (show_host(&report.host), peaks.join(", "));
+    format!("{host}\npeak: {peaks}\n\n{table}\n\npeak memory of the process: {memory} MB")
 }
 
 fn show_stages(report: &Report<StageRow>) -> String {

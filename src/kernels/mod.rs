@@ -12,6 +12,7 @@ mod avx512;
 pub mod memory;
 mod neon;
 pub mod pass;
+mod peak;
 pub mod program;
 mod scalar;
 pub mod team;
@@ -92,6 +93,9 @@ type Gemm = unsafe fn(&Tile);
 /// A kernel for a row of a depthwise convolution; its safety is [`Depthwise`]'s.
 type DepthwiseRow = unsafe fn(&Depthwise);
 
+/// A burst of multiply-adds in registers, and how many operations it was; it needs a processor with the instruction set.
+type Burst = unsafe fn() -> u64;
+
 /// Kernels of one kind for tiles of all sizes: by the rows and by the columns of a tile, those of 1, 2 and 4.
 type ByEdges<Kernel> = [[Kernel; 3]; 3];
 
@@ -118,6 +122,8 @@ pub struct Kernels {
     winograd_input: ByEdges<InputTransform>,
     /// Kernels for its output.
     winograd_output: ByEdges<OutputTransform>,
+    /// What shows the peak of the instruction set.
+    burst: Burst,
 }
 
 impl Kernels {
@@ -139,6 +145,14 @@ impl Kernels {
     #[must_use]
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// Does as many multiply-adds in a short time as the instruction set can: the number of operations, a
+    /// multiply-add being two.
+    #[must_use]
+    pub fn burst(&self) -> u64 {
+        // SAFETY: the processor has the instruction set.
+        unsafe { (self.burst)() }
     }
 
     /// The widths of the blocks that `channels` output channels are computed in, in order: whole steps.

@@ -85,9 +85,9 @@ pub(super) const MAX_POINTS: usize = 6;
 ///
 /// # Safety
 /// The pixels of rows `top..bottom` and columns `left..right` of the patch, which lie within `A` and `B`, are
-/// readable for `units` units; the other ones count as zeros. `out` is writable for as many units at the sum
+/// readable for `lanes` values; the other ones count as zeros. `out` is writable for as many values at the sum
 /// of each of the first `A` of `rows` and each of the first `B` of `columns`, and overlaps nothing that is
-/// read.
+/// read. `lanes` is a multiple of the step of the kernels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WinogradInput {
     /// Row 0, column 0 of the patch, which need not be in memory.
@@ -110,17 +110,18 @@ pub(super) struct WinogradInput {
     pub(super) rows: [usize; MAX_POINTS],
     /// Values from there to what belongs to each point of the columns.
     pub(super) columns: [usize; MAX_POINTS],
-    /// Units of channels.
-    pub(super) units: usize,
+    /// Channels, padded to whole steps.
+    pub(super) lanes: usize,
 }
 
 /// One call of a kernel that makes a tile of a map out of the products of a Winograd convolution in `A` points
 /// of rows by `B` points of columns: `A - 2` rows of `B - 2` pixels.
 ///
 /// # Safety
-/// The products are readable for `units` units at the sum of each of the first `A` of `rows` and each of the
-/// first `B` of `columns`, and so is the bias. `out` is writable for as many units at the pixels of the tile
-/// that lie within `height` and `width`, and overlaps nothing that is read.
+/// The products are readable for `lanes` values at the sum of each of the first `A` of `rows` and each of the
+/// first `B` of `columns`, and so is the bias. `out` is writable for as many values at the pixels of the tile
+/// that lie within `height` and `width`, and overlaps nothing that is read. `lanes` is a multiple of the step of
+/// the kernels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WinogradOutput {
     /// The products.
@@ -141,8 +142,8 @@ pub(super) struct WinogradOutput {
     pub(super) height: usize,
     /// Pixels of a row that are written.
     pub(super) width: usize,
-    /// Units of channels.
-    pub(super) units: usize,
+    /// Channels, padded to whole steps.
+    pub(super) lanes: usize,
     /// The least result.
     pub(super) low: f32,
     /// The largest result.

@@ -5,9 +5,21 @@
 //! ∞ as `w₂`; all scales are in the transform of the input. So what weights are in a point does not depend on
 //! the size of the tile, and tiles of several sizes share them.
 
-use super::UNIT;
+use std::hint::black_box;
+use std::mem::MaybeUninit;
+
 use super::tile::{MAX_POINTS, WinogradInput, WinogradOutput};
 use super::vector::Vector;
+
+/// What is between the two dimensions of a transform.
+type Between<V> = MaybeUninit<[[V; MAX_POINTS]; MAX_POINTS]>;
+
+/// `count`, which on 64-bit ARM the compiler does not know: a loop of so many rounds stays one there. Unrolled, it
+/// would keep an address for every point, and has registers for few; elsewhere instructions add addresses up.
+#[inline(always)]
+fn kept(count: usize) -> usize {
+    if cfg!(target_arch = "aarch64") { black_box(count) } else { count }
+}
 
 /// `P` neighbouring inputs in `P` points.
 ///
@@ -79,10 +91,10 @@ unsafe fn from_points<V: Vector, const P: usize>(m: [V; MAX_POINTS]) -> [V; MAX_
 /// What [`WinogradInput`] asks for, and [`Vector`]'s.
 #[inline(always)]
 pub(super) unsafe fn winograd_input<W: Vector, N: Vector, const A: usize, const B: usize>(call: &WinogradInput) {
-    let end = call.units * UNIT;
+    let end = call.lanes;
     let is_whole = (call.top, call.bottom, call.left, call.right) == (0, A, 0, B);
     let mut lane = 0;
-    // SAFETY: the caller keeps the promises of `WinogradInput` and of `Vector`; the lanes lie in its units.
+    // SAFETY: the caller keeps the promises of `WinogradInput` and of `Vector`; there are as many lanes.
     unsafe {
         while lane + W::LANES <= end {
             if is_whole {
@@ -110,28 +122,36 @@ pub(super) unsafe fn winograd_input<W: Vector, N: Vector, const A: usize, const 
 /// What [`WinogradInput`] asks for, and [`Vector`]'s.
 #[inline(always)]
 unsafe fn input_lanes<V: Vector, const A: usize, const B: usize, const WHOLE: bool>(call: &WinogradInput, lane: usize) {
-    // SAFETY: the caller keeps the promises of `WinogradInput` and of `Vector`.
+    let mut between = Between::<V>::uninit();
+    let between = between.as_mut_ptr().cast::<V>();
+    // SAFETY: the caller keeps the promises of `WinogradInput` and of `Vector`; what is read of the values between
+    // was written, point by point of the rows.
     unsafe {
         let zero = V::splat(0.0);
-        let origin = call.input.wrapping_add(lane);
-        let mut columns = [[zero; MAX_POINTS]; MAX_POINTS];
-        for x in 0..B {
+        let mut column = call.input.wrapping_add(lane);
+        for x in 0..kept(B) {
             let mut values = [zero; MAX_POINTS];
-            for (y, value) in values.iter_mut().enumerate().take(A) {
-                if WHOLE || ((call.top..call.bottom).contains(&y) && (call.left..call.right).contains(&x)) {
-                    *value = V::load(origin.wrapping_add(y * call.row_stride + x * call.stride));
+            if WHOLE || (call.left..call.right).contains(&x) {
+                for (y, value) in values.iter_mut().enumerate().take(A) {
+                    if WHOLE || (call.top..call.bottom).contains(&y) {
+                        *value = V::load(column.wrapping_add(y * call.row_stride));
+                    }
                 }
             }
-            let points = to_points::<V, A>(values);
-            for (row, point) in columns.iter_mut().zip(points) {
-                row[x] = point;
+            for (y, point) in to_points::<V, A>(values).into_iter().enumerate().take(A) {
+                between.add(y * MAX_POINTS + x).write(point);
             }
+            column = column.wrapping_add(call.stride);
         }
         let out = call.out.wrapping_add(lane);
-        for (values, row) in columns.into_iter().zip(call.rows).take(A) {
-            let points = to_points::<V, B>(values);
-            for (point, column) in points.into_iter().zip(call.columns).take(B) {
-                point.store(out.wrapping_add(row + column));
+        for y in 0..kept(A) {
+            let mut values = [zero; MAX_POINTS];
+            for (x, value) in values.iter_mut().enumerate().take(B) {
+                *value = between.add(y * MAX_POINTS + x).read();
+            }
+            let row = out.wrapping_add(*call.rows.as_ptr().add(y));
+            for (point, column) in to_points::<V, B>(values).into_iter().zip(call.columns).take(B) {
+                point.store(row.wrapping_add(column));
             }
         }
     }
@@ -143,9 +163,9 @@ unsafe fn input_lanes<V: Vector, const A: usize, const B: usize, const WHOLE: bo
 /// What [`WinogradOutput`] asks for, and [`Vector`]'s.
 #[inline(always)]
 pub(super) unsafe fn winograd_output<W: Vector, N: Vector, const A: usize, const B: usize>(call: &WinogradOutput) {
-    let end = call.units * UNIT;
+    let end = call.lanes;
     let mut lane = 0;
-    // SAFETY: the caller keeps the promises of `WinogradOutput` and of `Vector`; the lanes lie in its units.
+    // SAFETY: the caller keeps the promises of `WinogradOutput` and of `Vector`; there are as many lanes.
     unsafe {
         while lane + W::LANES <= end {
             output_lanes::<W, A, B>(call, lane);
@@ -164,30 +184,32 @@ pub(super) unsafe fn winograd_output<W: Vector, N: Vector, const A: usize, const
 /// What [`WinogradOutput`] asks for, and [`Vector`]'s.
 #[inline(always)]
 unsafe fn output_lanes<V: Vector, const A: usize, const B: usize>(call: &WinogradOutput, lane: usize) {
-    // SAFETY: the caller keeps the promises of `WinogradOutput` and of `Vector`.
+    let mut between = Between::<V>::uninit();
+    let between = between.as_mut_ptr().cast::<V>();
+    // SAFETY: the caller keeps the promises of `WinogradOutput` and of `Vector`; what is read of the values between
+    // was written, row by row.
     unsafe {
         let zero = V::splat(0.0);
         let products = call.products.wrapping_add(lane);
-        let mut columns = [[zero; MAX_POINTS]; MAX_POINTS];
-        for (x, column) in call.columns.into_iter().enumerate().take(B) {
+        for x in 0..kept(B) {
+            let column = products.wrapping_add(*call.columns.as_ptr().add(x));
             let mut values = [zero; MAX_POINTS];
             for (value, row) in values.iter_mut().zip(call.rows).take(A) {
-                *value = V::load(products.wrapping_add(row + column));
+                *value = V::load(column.wrapping_add(row));
             }
-            let sums = from_points::<V, A>(values);
-            for (row, sum) in columns.iter_mut().zip(sums).take(A - 2) {
-                row[x] = sum;
+            for (y, sum) in from_points::<V, A>(values).into_iter().enumerate().take(A - 2) {
+                between.add(y * MAX_POINTS + x).write(sum);
             }
         }
         let bias = V::load(call.bias.wrapping_add(lane));
         let (low, high) = (V::splat(call.low), V::splat(call.high));
-        for (y, values) in columns.into_iter().enumerate().take(A - 2) {
-            if y >= call.height {
-                break;
+        for y in 0..kept(call.height.min(A - 2)) {
+            let mut values = [zero; MAX_POINTS];
+            for (x, value) in values.iter_mut().enumerate().take(B) {
+                *value = between.add(y * MAX_POINTS + x).read();
             }
-            let sums = from_points::<V, B>(values);
             let out = call.out.wrapping_add(y * call.row_stride + lane);
-            for (x, sum) in sums.into_iter().enumerate().take(B - 2) {
+            for (x, sum) in from_points::<V, B>(values).into_iter().enumerate().take(B - 2) {
                 if x < call.width {
                     sum.add(bias).max(low).min(high).store(out.wrapping_add(x * call.stride));
                 }

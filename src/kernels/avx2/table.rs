@@ -1,5 +1,6 @@
 //! The kernels with AVX2 and FMA: tiles of 12 × 8 and 6 × 16, within 16 registers.
 
+use super::super::peak;
 use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
 use super::super::vector::{depthwise, gemm};
 use super::super::winograd::{winograd_input, winograd_output};
@@ -38,6 +39,14 @@ unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
     unsafe { winograd_output::<F32x8, F32x8, A, B>(call) }
 }
 
+/// # Safety
+/// Those of a burst: a processor with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn burst() -> u64 {
+    // SAFETY: the caller's.
+    unsafe { peak::burst::<F32x8, { peak::SUMS }, true>() }
+}
+
 /// The table.
 pub(in super::super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
@@ -71,4 +80,5 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
         [output::<4, 3>, output::<4, 4>, output::<4, 6>],
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
+    burst,
 };

@@ -9,7 +9,7 @@ use std::array::from_fn;
 
 use super::super::tile::{Segment, Tile};
 use super::super::vector::Vector;
-use super::strip::{five, four, six};
+use super::strip::{five, four, is_plain, six};
 use super::vector::F32x4;
 
 /// Rows whose sums are in registers at a time.
@@ -98,11 +98,16 @@ unsafe fn strip<const R: usize, const C: usize>(tile: &Tile, row: usize, ahead: 
                 column::<0, R, C>(&mut sums, &values, weights);
             }
         }
-        let (low, high) = (vdupq_n_f32(tile.low), vdupq_n_f32(tile.high));
+        if !is_plain(tile) {
+            let (low, high) = (vdupq_n_f32(tile.low), vdupq_n_f32(tile.high));
+            for sums in &mut sums {
+                *sums = sums.map(|sum| vminq_f32(vmaxq_f32(sum, low), high));
+            }
+        }
         for (r, sums) in sums.iter().enumerate() {
             let out = tile.out.add((row + r) * tile.out_stride);
             for (c, sum) in sums.iter().enumerate() {
-                vst1q_f32(out.add(c * LANES), vminq_f32(vmaxq_f32(*sum, low), high));
+                vst1q_f32(out.add(c * LANES), *sum);
             }
         }
     }

@@ -41,7 +41,7 @@ macro_rules! clamp {
     };
 }
 
-/// A row of sums begins as the bias, or is clamped and stored.
+/// A row of sums begins as the bias, or is clamped, or stored.
 macro_rules! row {
     (load $a:literal $b:literal $c:literal $d:literal) => {
         concat!("ld1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{bias}]\n")
@@ -58,22 +58,20 @@ macro_rules! row {
             concat!("ldp q", $e, ", q", $f, ", [{bias}], #-64\n"),
         )
     };
+    (clamp $($sum:literal)*) => {
+        concat!($(clamp!($sum)),*)
+    };
     (store $a:literal $b:literal $c:literal $d:literal) => {
-        concat!(
-            concat!(clamp!($a), clamp!($b), clamp!($c), clamp!($d)),
-            concat!("st1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{out}], {out_pitch}\n"),
-        )
+        concat!("st1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{out}], {out_pitch}\n")
     };
     (store $a:literal $b:literal $c:literal $d:literal $e:literal) => {
         concat!(
-            concat!(clamp!($a), clamp!($b), clamp!($c), clamp!($d), clamp!($e)),
             concat!("st1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{out}], #64\n"),
             concat!("st1 {{v", $e, ".4s}}, [{out}], {out_pitch}\n"),
         )
     };
     (store $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal) => {
         concat!(
-            concat!(clamp!($a), clamp!($b), clamp!($c), clamp!($d), clamp!($e), clamp!($f)),
             concat!("st1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{out}], #64\n"),
             concat!("st1 {{v", $e, ".4s, v", $f, ".4s}}, [{out}], {out_pitch}\n"),
         )
@@ -131,26 +129,14 @@ macro_rules! by_four {
     };
 }
 
-/// The sums of four rows begin as the bias, for four vectors.
-macro_rules! load_four {
-    () => {
+/// All sums of four rows by four vectors begin as the bias, or are clamped, or stored.
+macro_rules! rows_of_four {
+    ($what:tt) => {
         concat!(
-            row!(load 12 13 14 15),
-            row!(load 16 17 18 19),
-            row!(load 20 21 22 23),
-            row!(load 24 25 26 27),
-        )
-    };
-}
-
-/// Four rows of results, for four vectors.
-macro_rules! store_four {
-    () => {
-        concat!(
-            row!(store 12 13 14 15),
-            row!(store 16 17 18 19),
-            row!(store 20 21 22 23),
-            row!(store 24 25 26 27),
+            row!($what 12 13 14 15),
+            row!($what 16 17 18 19),
+            row!($what 20 21 22 23),
+            row!($what 24 25 26 27),
         )
     };
 }
@@ -216,26 +202,14 @@ macro_rules! by_five {
     };
 }
 
-/// The sums of four rows begin as the bias, for five vectors.
-macro_rules! load_five {
-    () => {
+/// All sums of four rows by five vectors begin as the bias, or are clamped, or stored.
+macro_rules! rows_of_five {
+    ($what:tt) => {
         concat!(
-            row!(load 12 13 14 15 16),
-            row!(load 17 18 19 20 21),
-            row!(load 22 23 24 25 26),
-            row!(load 27 28 29 30 31),
-        )
-    };
-}
-
-/// Four rows of results, for five vectors.
-macro_rules! store_five {
-    () => {
-        concat!(
-            row!(store 12 13 14 15 16),
-            row!(store 17 18 19 20 21),
-            row!(store 22 23 24 25 26),
-            row!(store 27 28 29 30 31),
+            row!($what 12 13 14 15 16),
+            row!($what 17 18 19 20 21),
+            row!($what 22 23 24 25 26),
+            row!($what 27 28 29 30 31),
         )
     };
 }
@@ -309,26 +283,14 @@ macro_rules! by_six {
     };
 }
 
-/// The sums of four rows begin as the bias, for six vectors.
-macro_rules! load_six {
-    () => {
+/// All sums of four rows by six vectors begin as the bias, or are clamped, or stored.
+macro_rules! rows_of_six {
+    ($what:tt) => {
         concat!(
-            row!(load 8 9 10 11 12 13),
-            row!(load 14 15 16 17 18 19),
-            row!(load 20 21 22 23 24 25),
-            row!(load 26 27 28 29 30 31),
-        )
-    };
-}
-
-/// Four rows of results, for six vectors.
-macro_rules! store_six {
-    () => {
-        concat!(
-            row!(store 8 9 10 11 12 13),
-            row!(store 14 15 16 17 18 19),
-            row!(store 20 21 22 23 24 25),
-            row!(store 26 27 28 29 30 31),
+            row!($what 8 9 10 11 12 13),
+            row!($what 14 15 16 17 18 19),
+            row!($what 20 21 22 23 24 25),
+            row!($what 26 27 28 29 30 31),
         )
     };
 }
@@ -352,9 +314,14 @@ macro_rules! eight {
     };
 }
 
+/// Whether results are stored as they are.
+pub(super) fn is_plain(tile: &Tile) -> bool {
+    (tile.low, tile.high) == (f32::NEG_INFINITY, f32::INFINITY)
+}
+
 /// A function for a number of vectors.
 macro_rules! strip {
-    ($name:ident, $vectors:literal, $load:ident, $by:ident, $store:ident) => {
+    ($name:ident, $vectors:literal, $by:ident, $rows:ident) => {
         /// The first `strips` strips of a tile, of four rows each, by as many vectors as the name says. There is at
         /// least one, and the tile has segments. `ahead` is prefetched, and moves by `step` bytes, at least one, for
         /// every 16 channels.
@@ -370,7 +337,7 @@ macro_rules! strip {
                     "9:",
                     "mov {segment}, {segments}",
                     "mov {count}, {counts}",
-                    $load!(),
+                    $rows!(load),
                     // A segment: where its rows are, and its weights.
                     "2:",
                     "ldp {p}, {stride}, [{segment}], #16",
@@ -419,9 +386,12 @@ macro_rules! strip {
                     "7:",
                     "subs {count}, {count}, #1",
                     "b.ne 2b",
+                    "cbz {clamps}, 10f",
                     "ld1r {{v0.4s}}, [{low}]",
                     "ld1r {{v1.4s}}, [{high}]",
-                    $store!(),
+                    $rows!(clamp),
+                    "10:",
+                    $rows!(store),
                     "add {row}, {row}, #16",
                     "subs {strips}, {strips}, #1",
                     "b.ne 9b",
@@ -435,6 +405,7 @@ macro_rules! strip {
                     weights = in(reg) tile.weights,
                     pitch = in(reg) $vectors * size_of::<[f32; 4]>(),
                     bias = inout(reg) tile.bias => _,
+                    clamps = in(reg) usize::from(!is_plain(tile)),
                     low = in(reg) from_ref(&tile.low),
                     high = in(reg) from_ref(&tile.high),
                     out = inout(reg) tile.out => _,
@@ -456,6 +427,6 @@ macro_rules! strip {
     };
 }
 
-strip!(four, 4, load_four, by_four, store_four);
-strip!(five, 5, load_five, by_five, store_five);
-strip!(six, 6, load_six, by_six, store_six);
+strip!(four, 4, by_four, rows_of_four);
+strip!(five, 5, by_five, rows_of_five);
+strip!(six, 6, by_six, rows_of_six);

@@ -1,12 +1,13 @@
 //! The kernels with NEON: tiles of 28 rows by 4 to 24 channels, within 32 registers strip by strip.
 
+use super::super::peak;
 use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
 use super::super::vector::{Vector, depthwise};
 use super::super::winograd::{winograd_input, winograd_output};
 use super::super::{Isa, Kernels};
 use super::depthwise::pair;
 use super::gemm::gemm;
-use super::vector::F32x4;
+use super::vector::{F32x4, Pair};
 
 /// # Safety
 /// Those of [`Tile`], and a processor with NEON.
@@ -29,7 +30,7 @@ unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
 #[target_feature(enable = "neon")]
 unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
     // SAFETY: the caller's.
-    unsafe { winograd_input::<F32x4, F32x4, A, B>(call) }
+    unsafe { winograd_input::<Pair, F32x4, A, B>(call) }
 }
 
 /// # Safety
@@ -37,7 +38,15 @@ unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
 #[target_feature(enable = "neon")]
 unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
     // SAFETY: the caller's.
-    unsafe { winograd_output::<F32x4, F32x4, A, B>(call) }
+    unsafe { winograd_output::<Pair, F32x4, A, B>(call) }
+}
+
+/// # Safety
+/// Those of a burst: a processor with NEON.
+#[target_feature(enable = "neon")]
+unsafe fn burst() -> u64 {
+    // SAFETY: the caller's.
+    unsafe { peak::burst::<F32x4, { peak::SUMS }, true>() }
 }
 
 /// Tiles of 1 to 28 rows by some vectors.
@@ -93,4 +102,5 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
         [output::<4, 3>, output::<4, 4>, output::<4, 6>],
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
+    burst,
 };

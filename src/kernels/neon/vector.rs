@@ -1,4 +1,4 @@
-//! A vector of 4 numbers in a register of 128 bits.
+//! A vector of 4 numbers in a register of 128 bits, and one of 8 in two of them.
 
 use std::arch::aarch64::{
     float32x4_t, vaddq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vmaxq_f32, vminq_f32, vmulq_f32, vst1q_f32, vsubq_f32,
@@ -72,5 +72,85 @@ impl Vector for F32x4 {
     unsafe fn prefetch(at: *const f32) {
         // SAFETY: a prefetch accesses nothing.
         unsafe { asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, readonly, preserves_flags)) }
+    }
+}
+
+/// 8 lanes: neighbours are loaded and stored by one instruction, and addresses are computed for twice as many.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Pair([F32x4; 2]);
+
+impl Pair {
+    /// What becomes of both halves of two pairs.
+    #[inline(always)]
+    fn both(self, other: Self, function: impl Fn(F32x4, F32x4) -> F32x4) -> Self {
+        Self([function(self.0[0], other.0[0]), function(self.0[1], other.0[1])])
+    }
+}
+
+impl Vector for Pair {
+    const LANES: usize = 2 * F32x4::LANES;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: the caller's.
+        Self([unsafe { F32x4::splat(value) }; 2])
+    }
+
+    #[inline(always)]
+    unsafe fn load(at: *const f32) -> Self {
+        // SAFETY: the caller's: both halves are readable.
+        Self(unsafe { [F32x4::load(at), F32x4::load(at.add(F32x4::LANES))] })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, at: *mut f32) {
+        // SAFETY: the caller's: both halves are writable.
+        unsafe {
+            self.0[0].store(at);
+            self.0[1].store(at.add(F32x4::LANES));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        let [a, b] = [0, 1].map(|half| (self.0[half], factor.0[half], addend.0[half]));
+        // SAFETY: the caller's.
+        Self(unsafe { [a.0.mul_add(a.1, a.2), b.0.mul_add(b.1, b.2)] })
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: the caller's.
+        self.both(other, |a, b| unsafe { a.add(b) })
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: the caller's.
+        self.both(other, |a, b| unsafe { a.sub(b) })
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: the caller's.
+        self.both(other, |a, b| unsafe { a.mul(b) })
+    }
+
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        // SAFETY: the caller's.
+        self.both(other, |a, b| unsafe { a.min(b) })
+    }
+
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        // SAFETY: the caller's.
+        self.both(other, |a, b| unsafe { a.max(b) })
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(at: *const f32) {
+        // SAFETY: the caller's.
+        unsafe { F32x4::prefetch(at) }
     }
 }

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use super::super::memory::Weights;
 use super::super::tile::Tile;
-use super::super::{Kernels, UNIT, even_parts};
+use super::super::{Kernels, even_parts};
 use super::conv::Segments;
 use super::{Clamp, Place};
 
-/// Most units of a block of several planes. Contractions are short there, and every block is for a few tiles of
-/// rows only: narrow tiles of many rows read fewer weights for each product than wide ones of few.
-const PLANE_UNITS: usize = 2;
+/// Rows that a block is used for before the next one is: several tiles of every instruction set, so that its weights
+/// are read from the first-level cache for all but one, and few enough to keep their inputs in the second. Whole tiles.
+const CHUNK: usize = 56;
 
 /// Some output channels, and where their weights are.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +88,9 @@ impl Blocks {
     ) {
         let first = group.first().map_or(0, |block| block.channel);
         let mut row = 0;
-        for chunk in even_parts(count, self.rows) {
+        while row < count {
+            // What is left is not worth a turn of its own when it is little.
+            let chunk = if count - row <= CHUNK + CHUNK / 2 { count - row } else { CHUNK };
             for block in group {
                 let kernels = place.kernels.products(block.width);
                 // The block behind this one is fetched while this one is used, evenly over its rows.
@@ -143,7 +145,7 @@ impl Blocks {
     }
 }
 
-/// Packed weights of several products with the same blocks and no bias: `[plane][block][k][units * UNIT]`.
+/// Packed weights of several products with the same blocks and no bias: `[plane][block][k][width]`.
 #[derive(Debug)]
 pub(in super::super) struct Planes {
     /// The blocks of the first plane.
@@ -162,14 +164,12 @@ impl Planes {
         depth: usize,
         weight: impl Fn(usize, usize, usize) -> f32,
     ) -> Self {
-        let most = (kernels.gemm.len() * kernels.step / UNIT).min(PLANE_UNITS);
-        let bias = weights.push(most * UNIT, |_| 0.0);
+        let bias = weights.push(kernels.gemm.len() * kernels.step, |_| 0.0);
         let mut blocks = Vec::new();
         let mut plane = 0;
         for index in 0..planes {
             let mut channel = 0;
-            for (number, units) in even_parts(channels.div_ceil(UNIT), most).enumerate() {
-                let width = units * UNIT;
+            for (number, width) in kernels.widths(channels).enumerate() {
                 let at = |lane: usize| Some(channel + lane).filter(|channel| *channel < channels);
                 let packed =
                     weights.push(depth * width, |to| at(to % width).map_or(0.0, |c| weight(index, c, to / width)));
@@ -199,7 +199,7 @@ impl Planes {
     /// `i`-th goes to `out + i * out_stride`. Those of the plane and the block `next` are fetched meanwhile.
     ///
     /// # Safety
-    /// The segments are readable for these rows, and `out` is writable for all units of the block in as many.
+    /// The segments are readable for these rows, and `out` is writable for the width of the block in as many.
     /// The contraction of the segments is the one that was packed. Nothing written is read.
     #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
     pub(in super::super) unsafe fn product(
@@ -230,7 +230,7 @@ impl Planes {
                 prefetch_step: (width * rows).div_ceil(count),
             };
             // SAFETY: the segments are readable for these rows, the weights were packed for this block, and the
-            // caller's output has room for its units.
+            // caller's output has room for its width.
             unsafe { place.kernels.products(block.width)[rows - 1](&tile) }
             row += rows;
         }

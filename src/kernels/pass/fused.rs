@@ -15,6 +15,9 @@ use super::{
 /// Rows of the ring: a depthwise row reads three.
 const RING: usize = 4;
 
+/// Pixels of a row that are too few for several tiles of narrow instruction sets.
+const SHORT: usize = 14;
+
 /// Bytes of weights that are used for the whole map before the next ones are.
 const GROUP_BYTES: usize = 256 << 10;
 
@@ -59,7 +62,7 @@ impl FusedPass {
         let blocks = first.pack(kernels, weights, inputs, output.channels);
         let rows = Rows::pack(weights, output.channels, second);
         let zeros = weights.push(product(&[input.width, output.stride])?, |_| 0.0);
-        let kept = if input.width < blocks.rows() { input.height } else { RING.min(input.height) };
+        let kept = if input.width < blocks.rows().max(SHORT) { input.height } else { RING.min(input.height) };
         let (stride, clamp) = (second.stride[0], first.clamp);
         Ok(Self { inputs: inputs.to_vec(), output, stride, clamp, blocks, rows, zeros, kept })
     }

@@ -2,6 +2,7 @@
 
 mod vector;
 
+use super::peak;
 use super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
 use super::vector::{depthwise, gemm};
 use super::winograd::{winograd_input, winograd_output};
@@ -36,6 +37,14 @@ unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
     unsafe { winograd_output::<Plain, Plain, A, B>(call) }
 }
 
+/// # Safety
+/// None: plain Rust needs no instruction set.
+unsafe fn burst() -> u64 {
+    // The compiler's vectors are half as long as these, or shorter.
+    // SAFETY: plain Rust needs no instruction set.
+    unsafe { peak::burst::<Plain, { peak::SUMS / 2 }, false>() }
+}
+
 /// The table.
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Scalar,
@@ -53,4 +62,5 @@ pub(super) static KERNELS: Kernels = Kernels {
         [output::<4, 3>, output::<4, 4>, output::<4, 6>],
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
+    burst,
 };

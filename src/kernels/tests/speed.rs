@@ -5,8 +5,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use super::super::Kernels;
 use super::super::tile::{Depthwise, Segment, Tile};
-use super::super::{Isa, Kernels};
 use super::kernels;
 
 /// Times that everything is measured: the best counts, as others may run, too.
@@ -23,45 +23,12 @@ fn speed(macs: usize, mut work: impl FnMut()) -> f64 {
     (macs * runs * 2) as f64 / (0..TRIES).map(time).fold(f64::INFINITY, f64::min) / 1e9
 }
 
-/// The peak of an instruction set, where it is known how to measure it.
-fn peak(isa: Isa) -> Option<f64> {
-    /// Rounds of twelve independent operations.
-    const ROUNDS: usize = 100_000;
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_set1_ps};
-        #[target_feature(enable = "avx2,fma")]
-        fn narrow() {
-            let mut sums = black_box([_mm256_set1_ps(0.0); 12]);
-            let (a, b) = (black_box(_mm256_set1_ps(0.5)), black_box(_mm256_set1_ps(0.25)));
-            for _ in 0..ROUNDS {
-                for sum in &mut sums {
-                    *sum = _mm256_fmadd_ps(*sum, a, b);
-                }
-            }
-            black_box(sums);
-        }
-        #[target_feature(enable = "avx512f")]
-        fn wide() {
-            let mut sums = black_box([_mm512_set1_ps(0.0); 12]);
-            let (a, b) = (black_box(_mm512_set1_ps(0.5)), black_box(_mm512_set1_ps(0.25)));
-            for _ in 0..ROUNDS {
-                for sum in &mut sums {
-                    *sum = _mm512_fmadd_ps(*sum, a, b);
-                }
-            }
-            black_box(sums);
-        }
-        match isa {
-            // SAFETY: the processor has the instruction set.
-            Isa::Avx2 => return Some(speed(ROUNDS * 12 * 8, || unsafe { narrow() })),
-            // SAFETY: the processor has the instruction set.
-            Isa::Avx512 => return Some(speed(ROUNDS * 12 * 16, || unsafe { wide() })),
-            Isa::Scalar | Isa::Neon => {}
-        }
-    }
-    let _ = (isa, ROUNDS);
-    None
+/// The peak of an instruction set, in 10^9 operations per second.
+fn peak(kernels: &Kernels) -> f64 {
+    let macs = usize::try_from(kernels.burst() / 2).unwrap();
+    speed(macs, || {
+        black_box(kernels.burst());
+    })
 }
 
 fn product(kernels: &Kernels, steps: usize, rows: usize, depth: usize) -> f64 {
@@ -110,12 +77,25 @@ fn depthwise(kernels: &Kernels, steps: usize, stride: usize, width: usize) -> f6
 }
 
 #[test]
+fn a_burst_counts_what_it_computes() {
+    for kernels in kernels() {
+        let operations = kernels.burst();
+        assert!(
+            operations > 0 && operations.is_multiple_of(2 * kernels.step as u64),
+            "{}: {operations}",
+            kernels.isa()
+        );
+        assert!(peak(kernels) > 0.0);
+    }
+}
+
+#[test]
 #[ignore = "measures"]
 fn speed_of_all_kernels() {
     for kernels in kernels() {
-        let peak = peak(kernels.isa());
-        let part = |speed: f64| peak.map_or(String::new(), |peak| format!(" ({:.0} %)", speed / peak * 100.0));
-        println!("{}: peak {:.1} GFLOP/s", kernels.isa(), peak.unwrap_or(f64::NAN));
+        let peak = peak(kernels);
+        let part = |speed: f64| format!(" ({:.0} %)", speed / peak * 100.0);
+        println!("{}: peak {peak:.1} GFLOP/s", kernels.isa());
         for (index, products) in kernels.gemm.iter().enumerate() {
             let width = (index + 1) * kernels.step;
             for rows in 1..=products.len() {

@@ -162,7 +162,7 @@ impl WinogradPass {
                     None => (point + 1, &blocks[0]),
                 };
                 // SAFETY: the transforms have these tiles in this plane, and the plane of the scratch has room
-                // for them with all units of the blocks.
+                // for them with all channels of the blocks.
                 unsafe { self.weights.product(place, (point, block), next, &segments, count, out, stride) }
             }
         }
@@ -191,7 +191,7 @@ impl WinogradPass {
                     stride: output.stride,
                     height: grid.sides[0].inside(row),
                     width: grid.sides[1].inside(column),
-                    units: piece.stride / UNIT,
+                    lanes: piece.stride,
                     low: self.clamp.low,
                     high: self.clamp.high,
                 };

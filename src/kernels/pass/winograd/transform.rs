@@ -106,9 +106,9 @@ impl Pass for TransformPass {
                 out: place.base.wrapping_add(output.offset),
                 rows: offsets[0],
                 columns: offsets[1],
-                units: output.stride() / UNIT,
+                lanes: output.channels.next_multiple_of(place.kernels.step),
             };
-            // SAFETY: what is read of the patch lies in the map, the units of a pixel in its stride, and the
+            // SAFETY: what is read of the patch lies in the map, whole steps of a pixel in its stride, and the
             // planes have room for every tile.
             unsafe { place.kernels.winograd_input[edges[0].kernel()][edges[1].kernel()](&call) }
         }
