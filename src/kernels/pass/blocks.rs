@@ -4,13 +4,12 @@ use std::ops::Range;
 
 use super::super::memory::Weights;
 use super::super::tile::Tile;
-use super::super::{Kernels, UNIT, even_parts};
+use super::super::{Kernels, even_parts};
 use super::conv::Segments;
 use super::{Clamp, Place};
 
-/// Most units of a block of several planes. Contractions are short there, and every block is for a few tiles of
-/// rows only: narrow tiles of many rows read fewer weights for each product than wide ones of few.
-const PLANE_UNITS: usize = 2;
+/// Values of a row that are written at one time: what they are written to stays in the first-level cache.
+const RUN: usize = 32;
 
 /// Some output channels, and where their weights are.
 #[derive(Debug, Clone, Copy)]
@@ -36,29 +35,32 @@ pub(in super::super) struct Blocks {
 }
 
 impl Blocks {
-    /// Packs weights for `channels` output channels and a contraction of `depth`; `weight(channel, k)`.
+    /// Packs `weight`, `[channels][depth / taps][taps]`, with a bias for each of the output channels: the contraction
+    /// runs over taps, then over what is read.
     pub(in super::super) fn pack(
         kernels: &Kernels,
         weights: &mut Weights,
         channels: usize,
-        depth: usize,
-        weight: impl Fn(usize, usize) -> f32,
-        bias: impl Fn(usize) -> f32,
+        taps: usize,
+        weight: &[f32],
+        bias: &[f32],
     ) -> Self {
+        let depth = weight.len() / channels.max(1);
         let mut blocks = Vec::new();
         let mut channel = 0;
         for width in kernels.widths(channels) {
-            let at = |lane: usize| Some(channel + lane).filter(|channel| *channel < channels);
-            let packed =
-                weights.push(depth * width, |index| at(index % width).map_or(0.0, |c| weight(c, index / width)));
-            let bias = weights.push(width, |lane| at(lane).map_or(0.0, &bias));
+            let lanes = width.min(channels - channel);
+            let rows = &weight[channel * depth..][..lanes * depth];
+            let packed = weights.fill(depth * width, |to| interleave(to, width, rows, depth, taps));
+            let bias = weights.push(width, |lane| bias.get(channel + lane).copied().unwrap_or(0.0));
             blocks.push(Block { channel, width, weights: packed, bias });
             channel += width;
         }
         Self::of(kernels, blocks, depth)
     }
 
-    fn of(kernels: &Kernels, blocks: Vec<Block>, depth: usize) -> Self {
+    /// Blocks with weights that are packed.
+    pub(super) fn of(kernels: &Kernels, blocks: Vec<Block>, depth: usize) -> Self {
         let rows = blocks.iter().map(|block: &Block| kernels.products(block.width).len()).max().unwrap_or(1);
         Self { blocks, depth, rows }
     }
@@ -143,96 +145,20 @@ impl Blocks {
     }
 }
 
-/// Packed weights of several products with the same blocks and no bias: `[plane][block][k][units * UNIT]`.
-#[derive(Debug)]
-pub(in super::super) struct Planes {
-    /// The blocks of the first plane.
-    blocks: Blocks,
-    /// Values from one plane to the next.
-    plane: usize,
-}
-
-impl Planes {
-    /// Packs weights for `channels` output channels and contractions of `depth`; `weight(plane, channel, k)`.
-    pub(in super::super) fn pack(
-        kernels: &Kernels,
-        weights: &mut Weights,
-        planes: usize,
-        channels: usize,
-        depth: usize,
-        weight: impl Fn(usize, usize, usize) -> f32,
-    ) -> Self {
-        let most = (kernels.gemm.len() * kernels.step / UNIT).min(PLANE_UNITS);
-        let bias = weights.push(most * UNIT, |_| 0.0);
-        let mut blocks = Vec::new();
-        let mut plane = 0;
-        for index in 0..planes {
-            let mut channel = 0;
-            for (number, units) in even_parts(channels.div_ceil(UNIT), most).enumerate() {
-                let width = units * UNIT;
-                let at = |lane: usize| Some(channel + lane).filter(|channel| *channel < channels);
-                let packed =
-                    weights.push(depth * width, |to| at(to % width).map_or(0.0, |c| weight(index, c, to / width)));
-                match (index, number) {
-                    (0, _) => blocks.push(Block { channel, width, weights: packed, bias }),
-                    (1, 0) => plane = packed - blocks[0].weights,
-                    // All planes are as long as the first.
-                    _ => debug_assert_eq!(packed, blocks[number].weights + index * plane),
-                }
-                channel += width;
+/// Writes rows of `depth` values, one for each lane, as `[depth][width]`. Groups of `taps` values are taken apart: the
+/// first of all groups come first, then the second ones.
+pub(super) fn interleave(to: &mut [f32], width: usize, rows: &[f32], depth: usize, taps: usize) {
+    let groups = depth / taps.max(1);
+    for first in (0..groups).step_by(RUN) {
+        let count = RUN.min(groups - first);
+        for (lane, row) in rows.chunks_exact(depth.max(1)).enumerate() {
+            let run = &row[first * taps..][..count * taps];
+            for tap in 0..taps {
+                let at = (tap * groups + first) * width + lane;
+                let to = to[at..].iter_mut().step_by(width);
+                let from = run[tap..].iter().step_by(taps);
+                to.zip(from).for_each(|(to, from)| *to = *from);
             }
-        }
-        Self { blocks: Blocks::of(kernels, blocks, depth), plane }
-    }
-
-    /// The blocks of the first plane.
-    pub(in super::super) fn blocks(&self) -> &[Block] {
-        &self.blocks.blocks
-    }
-
-    /// Length of the contraction.
-    pub(in super::super) fn depth(&self) -> usize {
-        self.blocks.depth
-    }
-
-    /// The products of the first `count` rows of the segments with the weights of a plane and a block: the
-    /// `i`-th goes to `out + i * out_stride`. Those of the plane and the block `next` are fetched meanwhile.
-    ///
-    /// # Safety
-    /// The segments are readable for these rows, and `out` is writable for all units of the block in as many.
-    /// The contraction of the segments is the one that was packed. Nothing written is read.
-    #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
-    pub(in super::super) unsafe fn product(
-        &self,
-        place: &Place<'_>,
-        (plane, block): (usize, &Block),
-        next: (usize, &Block),
-        segments: &Segments,
-        count: usize,
-        out: *mut f32,
-        out_stride: usize,
-    ) {
-        let width = block.width;
-        let ahead = place.weights.at(next.1.weights + next.0 * self.plane);
-        let mut row = 0;
-        for rows in even_parts(count, place.kernels.products(block.width).len()) {
-            let tile = Tile {
-                segments: segments.first(),
-                count: segments.count(),
-                row,
-                weights: place.weights.at(block.weights + plane * self.plane),
-                bias: place.weights.at(block.bias),
-                out: out.wrapping_add(row * out_stride),
-                out_stride,
-                low: Clamp::NONE.low,
-                high: Clamp::NONE.high,
-                prefetch: ahead.wrapping_add(self.blocks.depth * width * row / count),
-                prefetch_step: (width * rows).div_ceil(count),
-            };
-            // SAFETY: the segments are readable for these rows, the weights were packed for this block, and the
-            // caller's output has room for its units.
-            unsafe { place.kernels.products(block.width)[rows - 1](&tile) }
-            row += rows;
         }
     }
 }
