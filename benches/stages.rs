@@ -155,7 +155,7 @@ impl Peer {
 
 fn infer(name: &str, backend: Backend) {
     let architecture = hardnet::find(name).unwrap();
-    let options = Options { engine: Engine { backend, isa: None }, ..Options::default() };
+    let options = Options { engine: Engine { backend, ..Engine::default() }, ..Options::default() };
     let model = Model::load(name, &options).unwrap();
     let backend = model.backend();
     let mut session = Session::new(model.into(), &Threads::one()).unwrap();

@@ -32,7 +32,7 @@ static COUNTING: Counting = Counting;
 
 #[test]
 fn a_hundred_frames_allocate_nothing() {
-    let engine = Engine { backend: Backend::Native, isa: None };
+    let engine = Engine { backend: Backend::Native, ..Engine::default() };
     for (name, size) in [("hardnet39ds", [224, 224]), ("hardnet68", [96, 64])] {
         let options = Options { engine, size: Some(size), ..Options::default() };
         let model = Model::load(name, &options).unwrap();

@@ -50,6 +50,7 @@ fn a_row_has_all_figures_and_they_fit_together() {
             "isa",
             "load_ms",
             "median_ms",
+            "memory",
             "min_ms",
             "model",
             "p90_ms",
@@ -62,7 +63,8 @@ fn a_row_has_all_figures_and_they_fit_together() {
         ];
         assert_eq!(keys(row), expected);
         assert_eq!((&row["backend"], &row["size"][0], &row["size"][1]), (&"native".into(), &64.into(), &64.into()));
-        assert_eq!((&row["threads"], &row["peak_isa"]), (&1.into(), &row["isa"]));
+        assert_eq!((&row["threads"], &row["memory"]), (&1.into(), &"fast".into()));
+        assert_eq!(row["peak_isa"], row["isa"]);
         let [least, median, p90] = ["min_ms", "median_ms", "p90_ms"].map(|key| number(row, key));
         assert!(0.0 < least && least <= median && median <= p90, "{row}");
         assert!(row["runs"].as_u64().unwrap() >= 1 && number(row, "load_ms") > 0.0, "{row}");
@@ -76,6 +78,8 @@ fn a_row_has_all_figures_and_they_fit_together() {
 
 #[test]
 fn the_table_names_the_machine_and_every_row() {
+    let outcome = bench(&["--memory", "fast", "--memory", "lean"]);
+    assert!(outcome.stdout.contains("  fast  ") && outcome.stdout.contains("  lean  "), "{}", outcome.stdout);
     let outcome = bench(&["--backend", "auto", "--backend", "tract"]);
     assert!(outcome.stdout.contains("GB/s") && outcome.stdout.contains("GFLOP/s"), "{}", outcome.stdout);
     assert_eq!(outcome.stdout.matches("hardnet39ds").count(), 2, "{}", outcome.stdout);
@@ -125,7 +129,7 @@ fn slices_are_run_as_they_are_asked_for() {
     let outcome = slices("run 2\nrun 1\n");
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     let lines: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(keys(&lines[0]), ["backend", "isa", "load_ms", "logits", "model", "size", "threads"]);
+    assert_eq!(keys(&lines[0]), ["backend", "isa", "load_ms", "logits", "memory", "model", "size", "threads"]);
     assert_eq!(lines[0]["logits"].as_array().unwrap().len(), 1000);
     let runs: Vec<usize> = lines[1..].iter().map(|line| line["ms"].as_array().unwrap().len()).collect();
     assert_eq!(runs, [2, 1]);
@@ -165,6 +169,8 @@ fn what_cannot_be_measured_is_refused_with_its_own_code() {
         (&["--backend", "onnxruntime"], 64, "possible values: auto, native, tract"),
         (&["--isa", "sse9"], 64, "possible values: auto, scalar, avx2, avx512, neon"),
         (&["--backend", "tract", "--isa", "scalar"], 64, "--isa scalar is for the native engine"),
+        (&["--backend", "tract", "--memory", "lean"], 64, "--memory lean is for the native engine"),
+        (&["--memory", "none"], 64, "expected fast or lean"),
         (&["--backend", "tract", "--threads", "2"], 64, "--threads 2 is for the native engine"),
         (&["--threads", "0"], 64, "1..=64"),
         (&["--threads", "64"], 64, "--threads 64 needs as many cores"),

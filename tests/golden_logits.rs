@@ -10,6 +10,7 @@ use std::time::Instant;
 use hardnetd::classifier::tract::Plan;
 use hardnetd::classifier::{Backend, Classifier, Engine, Model, Options, Training};
 use hardnetd::engine::graph::Graph;
+use hardnetd::engine::plan::Memory;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture};
 use hardnetd::kernels::Isa;
 use hardnetd::kernels::team::Threads;
@@ -77,7 +78,7 @@ fn check_logits(name: &str, classifier: &mut dyn Classifier, height: usize, widt
 fn check_model(name: &str) {
     let golden = golden(name);
     let start = Instant::now();
-    let engine = Engine { backend: Backend::Tract, isa: None };
+    let engine = Engine { backend: Backend::Tract, ..Engine::default() };
     let model = Model::load(name, &Options { engine, ..Options::default() }).unwrap();
     println!("{name}: loaded in {:?}", start.elapsed());
     assert_eq!((model.name(), model.training(), model.classes()), (name, Training::Seeded, 1000));
@@ -86,10 +87,12 @@ fn check_model(name: &str) {
     let (height, width) = model.input();
     check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), height, width, &golden);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-        let engine = Engine { backend: Backend::Native, isa: Some(isa) };
-        let model = Model::load(name, &Options { engine, ..Options::default() }).unwrap();
-        assert_eq!(model.backend(), format!("native/{isa}"));
-        check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), height, width, &golden);
+        for memory in Memory::ALL {
+            let engine = Engine { backend: Backend::Native, isa: Some(isa), memory };
+            let model = Model::load(name, &Options { engine, ..Options::default() }).unwrap();
+            assert_eq!(model.backend(), format!("native/{isa}"));
+            check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), height, width, &golden);
+        }
     }
 }
 
@@ -116,7 +119,7 @@ fn hardnet85_has_the_reference_logits() {
 #[test]
 fn another_input_size_has_the_reference_logits() {
     for (architecture, backend) in ARCHITECTURES.iter().flat_map(|a| [(a, Backend::Native), (a, Backend::Tract)]) {
-        let (name, engine) = (&architecture.name, Engine { backend, isa: None });
+        let (name, engine) = (&architecture.name, Engine { backend, ..Engine::default() });
         let model = Model::load(name, &Options { size: Some([320, 256]), engine, ..Options::default() }).unwrap();
         assert_eq!(model.input(), (320, 256));
         check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), 320, 256, &golden(name));

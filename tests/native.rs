@@ -11,7 +11,7 @@ use common::{data, run};
 use hardnetd::classifier::tract;
 use hardnetd::classifier::{Classifier, native};
 use hardnetd::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, Window};
-use hardnetd::engine::plan::{Error, Plan};
+use hardnetd::engine::plan::{Error, Memory, Options, Plan};
 use hardnetd::engine::reference;
 use hardnetd::engine::run::Runner;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture, Block};
@@ -38,8 +38,10 @@ fn seeded_graph(architecture: &Architecture, classes: usize) -> Graph {
     hardnet::build(architecture, classes, &state).unwrap()
 }
 
-fn isas() -> impl Iterator<Item = Isa> {
-    Isa::ALL.into_iter().filter(|isa| isa.is_available())
+/// Every instruction set that this processor has, with every use of memory.
+fn options() -> impl Iterator<Item = Options> {
+    let isas = Isa::ALL.into_iter().filter(|isa| isa.is_available());
+    isas.flat_map(|isa| Memory::ALL.map(|memory| Options { isa, memory }))
 }
 
 /// The output in 64-bit floating point.
@@ -59,8 +61,8 @@ fn expected(graph: &Graph, input: &Tensor) -> Vec<f64> {
 fn check(graph: &Graph, height: usize, width: usize, name: &str) {
     let input = input(height, width);
     let expected = expected(graph, &input);
-    for isa in isas() {
-        let plan = Arc::new(Plan::new(graph, height, width, isa).unwrap());
+    for options in options() {
+        let plan = Arc::new(Plan::new(graph.clone(), height, width, options).unwrap());
         for threads in [1, 3] {
             let mut runner = Runner::new(Arc::clone(&plan), &Threads::new(threads, |_| ())).unwrap();
             let mut found = vec![f32::NAN; plan.outputs()];
@@ -69,7 +71,7 @@ fn check(graph: &Graph, height: usize, width: usize, name: &str) {
             assert_eq!(found.len(), expected.len());
             for (found, expected) in found.iter().zip(&expected) {
                 let difference = (f64::from(*found) - expected).abs();
-                let message = format!("{name} {isa} {height}x{width} {threads}: {found} instead of {expected}");
+                let message = format!("{name} {options:?} {height}x{width} {threads}: {found} instead of {expected}");
                 assert!(difference <= TOLERANCE, "{message}");
             }
         }
@@ -123,14 +125,14 @@ fn two_hundred_random_tables_agree_with_tract() {
         let mut expected = vec![f32::NAN; classes];
         let plan = tract::Plan::compile(graph.clone(), height, width).unwrap();
         plan.classifier().unwrap().infer(&input, &mut expected).unwrap();
-        for isa in isas() {
+        for options in options() {
             let mut found = vec![f32::NAN; classes];
-            let plan = native::Plan::compile(&graph, height, width, isa).unwrap();
+            let plan = native::Plan::compile(graph.clone(), height, width, options).unwrap();
             let threads = Threads::new(1 + index % 3, |_| ());
             plan.classifier(&threads).unwrap().infer(&input, &mut found).unwrap();
             for (found, expected) in found.iter().zip(&expected) {
                 let near = (f64::from(*found) - f64::from(*expected)).abs() <= TOLERANCE;
-                assert!(near, "{architecture:?} {isa} {height}x{width}: {found} instead of {expected}");
+                assert!(near, "{architecture:?} {options:?} {height}x{width}: {found} instead of {expected}");
             }
         }
     }
@@ -186,11 +188,37 @@ fn what_the_engine_does_not_know_is_named() {
     let image = builder.input("image", 4).unwrap();
     let grouped = builder.conv("grouped", image, conv(4, 6, Window::square(3, 1, 1), 2, Activation::None)).unwrap();
     let graph = builder.finish(grouped).unwrap();
-    let error = Plan::new(&graph, 8, 8, Isa::Scalar).unwrap_err();
+    let plan = |height, isa| Plan::new(graph.clone(), height, 8, Options { isa, ..Options::default() });
+    let error = plan(8, Isa::Scalar).unwrap_err();
     assert!(matches!(&error, Error::Unsupported { node, .. } if node == "grouped"), "{error}");
-    assert!(matches!(Plan::new(&graph, usize::MAX, 8, Isa::Scalar), Err(Error::Graph(_))));
+    assert!(matches!(plan(usize::MAX, Isa::Scalar), Err(Error::Graph(_))));
     let other = Isa::ALL.into_iter().find(|isa| !isa.is_available()).unwrap();
-    assert!(matches!(Plan::new(&graph, 8, 8, other), Err(Error::Isa { .. })));
+    assert!(matches!(plan(8, other), Err(Error::Isa { .. })));
+}
+
+/// Weights of 3 × 3 convolutions on small maps are kept as they are: little more than the network has.
+#[test]
+fn lean_plans_take_little_memory() {
+    let architecture = ARCHITECTURES.iter().find(|architecture| architecture.name == "hardnet68").unwrap();
+    let graph = seeded_graph(architecture, 10);
+    let values: usize = graph.nodes().iter().map(|node| node.op.values() as usize).sum();
+    let plan = |memory| Plan::new(graph.clone(), 224, 224, Options { memory, ..Options::default() }).unwrap();
+    let [fast, lean] = Memory::ALL.map(plan);
+    assert!(lean.weight_bytes() * 10 < values * size_of::<f32>() * 12, "{}", lean.weight_bytes());
+    assert!(fast.weight_bytes() > 2 * lean.weight_bytes());
+    let lean_steps = |plan: &Plan| plan.steps().iter().filter(|step| step.algorithm.ends_with("lean")).count();
+    assert!(lean_steps(&fast) == 0 && lean_steps(&lean) > 20);
+}
+
+/// Packing takes the weights out of the graph; who shares it keeps them.
+#[test]
+fn a_graph_that_is_shared_keeps_its_weights() {
+    let graph = seeded_graph(&ARCHITECTURES[0], 3);
+    let values = |graph: &Graph| graph.nodes().iter().map(|node| node.op.values()).sum::<u64>();
+    let before = values(&graph);
+    Plan::new(graph.clone(), 64, 64, Options::default()).unwrap();
+    assert_eq!(values(&graph), before);
+    check(&graph, 64, 64, "again");
 }
 
 #[test]
@@ -204,7 +232,7 @@ fn the_back_end_can_be_chosen() {
         pictures[0]["top"].as_array().unwrap().clone()
     };
     let tract = top(&["--backend", "tract"]);
-    for arguments in [vec![], vec!["--backend", "native"], vec!["--isa", "scalar"]] {
+    for arguments in [vec![], vec!["--backend", "native"], vec!["--isa", "scalar"], vec!["--memory", "lean"]] {
         for (found, expected) in top(&arguments).iter().zip(&tract) {
             assert_eq!(found["index"], expected["index"]);
             let difference = found["score"].as_f64().unwrap() - expected["score"].as_f64().unwrap();
@@ -213,7 +241,10 @@ fn the_back_end_can_be_chosen() {
     }
     let source = "test:ball?frames=1&live=false";
     assert_eq!(run(["run", "--backend", "native", "--isa", "scalar", "--source", source]).records().len(), 1);
+    assert_eq!(run(["run", "--memory", "lean", "--source", source]).records().len(), 1);
     assert_eq!(run(["run", "--backend", "cuda"]).code(), 64);
+    assert_eq!(run(["run", "--memory", "none"]).code(), 64);
+    assert_eq!(run(["classify", "--memory", "none", photo]).code(), 64);
     assert_eq!(run(["classify", "--isa", "sse9", photo]).code(), 64);
     let missing = Isa::ALL.into_iter().find(|isa| !isa.is_available()).unwrap();
     assert_eq!(run(["classify", "--isa", missing.name(), photo]).code(), 69);

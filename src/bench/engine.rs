@@ -1,5 +1,4 @@
 //! What runs a model under measurement: which back end, with which instructions.
-//!
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,6 +8,7 @@ use serde::Serialize;
 
 use super::{Choice, Error};
 use crate::classifier::{self, Classifier, Model};
+use crate::engine::plan::Memory;
 use crate::kernels;
 use crate::tensor::Tensor;
 use crate::weights::seeded;
@@ -135,6 +135,7 @@ impl Choice {
         match self.backend() {
             Backend::Tract if self.isa != Isa::Auto => Err(Error::FixedIsa { isa: self.isa }),
             Backend::Tract if self.threads.count() > 1 => Err(Error::OneThread { threads: self.threads.count() }),
+            Backend::Tract if self.memory != Memory::Fast => Err(Error::FixedMemory { memory: self.memory }),
             _ => Ok(()),
         }
     }
@@ -159,7 +160,7 @@ impl Choice {
             Backend::Native => classifier::Backend::Native,
             Backend::Tract => classifier::Backend::Tract,
         };
-        classifier::Engine { backend, isa: kernels::Isa::named(self.isa.name()) }
+        classifier::Engine { backend, isa: kernels::Isa::named(self.isa.name()), memory: self.memory }
     }
 }
 
@@ -168,11 +169,15 @@ pub(super) struct Runner {
     pub(super) model: String,
     pub(super) backend: Backend,
     pub(super) isa: Isa,
+    /// What the native engine uses memory for; nothing on another back end.
+    pub(super) memory: Option<Memory>,
     pub(super) threads: usize,
     /// Rows and columns of the input.
     pub(super) size: [usize; 2],
     /// Milliseconds that loading took.
     pub(super) load_ms: f64,
+    /// Multiply-accumulates of one run, where they can be told.
+    pub(super) macs: Option<u64>,
     classifier: Box<dyn Classifier>,
     input: Tensor,
     logits: Vec<f32>,
@@ -188,17 +193,19 @@ impl Runner {
         let (height, width) = model.input();
         // A network that the native engine does not know has come to tract.
         let backend = model.backend();
-        let (backend, isa) = match backend.split_once('/') {
-            Some((_, isa)) => (Backend::Native, isa.parse().unwrap_or(choice.isa)),
-            None => (Backend::Tract, Isa::Auto),
+        let (backend, isa, memory) = match backend.split_once('/') {
+            Some((_, isa)) => (Backend::Native, isa.parse().unwrap_or(choice.isa), Some(choice.memory)),
+            None => (Backend::Tract, Isa::Auto, None),
         };
         Ok(Self {
             model: model.name().to_owned(),
             backend,
             isa,
             threads: if backend == Backend::Tract { 1 } else { choice.threads.count() },
+            memory,
             size: [height, width],
             load_ms,
+            macs: model.macs(),
             classifier,
             input: seeded::tensor(height, width),
             logits: vec![0.0; model.classes()],

@@ -18,7 +18,8 @@ pub use host::Host;
 pub use slices::{Ready, Slice, serve};
 pub use stages::{StageRow, StageTime, stages};
 
-use crate::classifier::{self, describe};
+use crate::classifier;
+use crate::engine::plan::Memory;
 use crate::exit::Exit;
 use crate::hardnet::ARCHITECTURES;
 use crate::kernels;
@@ -57,8 +58,14 @@ pub enum Error {
         /// The threads asked for.
         threads: usize,
     },
+    /// The back end has one way to use memory.
+    #[error("tract uses memory in its own way: --memory {} is for the native engine", memory.name())]
+    FixedMemory {
+        /// What memory is to be for.
+        memory: Memory,
+    },
     /// Slices are for one row.
-    #[error("--slices measures one row, and there are {rows}: name one --model, --backend and --isa")]
+    #[error("--slices measures one row, and there are {rows}: name one --model, --backend, --isa and --memory")]
     Rows {
         /// Rows that the options make.
         rows: usize,
@@ -82,7 +89,9 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::FixedIsa { .. } | Self::OneThread { .. } | Self::Rows { .. } => Exit::Usage,
+            Self::FixedIsa { .. } | Self::FixedMemory { .. } | Self::OneThread { .. } | Self::Rows { .. } => {
+                Exit::Usage
+            }
             Self::Line { .. } => Exit::Data,
             Self::Exchange(_) => Exit::Io,
             Self::Model(error) => error.exit(),
@@ -90,7 +99,7 @@ impl Error {
     }
 }
 
-/// What to measure: every model on every back end with every set of instructions.
+/// What to measure: every model on every back end with every set of instructions and every use of memory.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Names of models, or model files; none for the whole family.
@@ -99,6 +108,8 @@ pub struct Options {
     pub backends: Vec<Backend>,
     /// Sets of instructions; none for the best one.
     pub isas: Vec<Isa>,
+    /// What the native engine uses memory for; none for the default.
+    pub memories: Vec<Memory>,
     /// Threads that one inference runs on.
     pub threads: Threads,
     /// Rows and columns of the input, instead of the model's own.
@@ -113,6 +124,7 @@ struct Choice {
     model: String,
     backend: Backend,
     isa: Isa,
+    memory: Memory,
     threads: Threads,
     size: Option<[usize; 2]>,
 }
@@ -123,13 +135,16 @@ impl Options {
         let models = if self.models.is_empty() { family() } else { self.models.clone() };
         let backends = if self.backends.is_empty() { &[Backend::Auto][..] } else { &self.backends };
         let isas = if self.isas.is_empty() { &[Isa::Auto][..] } else { &self.isas };
-        let mut rows = Vec::with_capacity(models.len() * backends.len() * isas.len());
+        let memories = if self.memories.is_empty() { &[Memory::Fast][..] } else { &self.memories };
+        let (threads, size) = (&self.threads, self.size);
+        let mut rows = Vec::with_capacity(models.len() * backends.len() * isas.len() * memories.len());
         for model in models {
             for &backend in backends {
-                let threads = &self.threads;
-                let of =
-                    |&isa| Choice { model: model.clone(), backend, isa, threads: threads.clone(), size: self.size };
-                rows.extend(isas.iter().map(of));
+                for &isa in isas {
+                    let of =
+                        |&memory| Choice { model: model.clone(), backend, isa, memory, threads: threads.clone(), size };
+                    rows.extend(memories.iter().map(of));
+                }
             }
         }
         rows
@@ -143,7 +158,7 @@ pub struct Report<R> {
     pub schema: &'static str,
     /// The machine.
     pub host: Host,
-    /// One for each model, back end and set of instructions.
+    /// One for each model, back end, set of instructions and use of memory.
     pub rows: Vec<R>,
 }
 
@@ -156,6 +171,8 @@ pub struct Row {
     pub backend: Backend,
     /// The instructions that it ran with; `auto` where the back end chooses and does not tell.
     pub isa: Isa,
+    /// What the native engine used memory for; nothing on another back end.
+    pub memory: Option<Memory>,
     /// Threads that one inference ran on.
     pub threads: usize,
     /// Rows and columns of the input.
@@ -198,7 +215,6 @@ pub fn measure(options: &Options, progress: Progress<'_>) -> Result<Report<Row>,
     let choices = options.rows();
     // What costs nothing to refuse is refused before anything is loaded.
     choices.iter().try_for_each(Choice::check)?;
-    let gmacs = choices.iter().map(gmac).collect::<Result<Vec<_>, _>>()?;
     let mut runners = choices.iter().map(Runner::load).collect::<Result<Vec<_>, _>>()?;
     let isas: Vec<kernels::Isa> = runners.iter().map(|runner| runner.isa.kernels()).collect();
     let mut runs: Vec<&mut dyn FnMut() -> Result<(), Error>> = Vec::with_capacity(runners.len());
@@ -207,14 +223,16 @@ pub fn measure(options: &Options, progress: Progress<'_>) -> Result<Report<Row>,
     let mut peaks = peak::Peaks::new(isas.iter().copied());
     let samples = in_turns(&mut runs, options.time, || peaks.measure(), progress)?;
     let peak_memory_mb = host::peak_memory_mb();
-    let row = |(((runner, sample), gmac), isa): (((&Runner, &Sample), Option<f64>), kernels::Isa)| {
+    let row = |((runner, sample), isa): ((&Runner, &Sample), kernels::Isa)| {
         let Figures { median: median_ms, least: min_ms, p90: p90_ms } = sample.figures();
+        let gmac = runner.macs.map(|macs| macs as f64 / 1e9);
         let gmacs_per_s = gmac.map(|gmac| gmac / median_ms * 1e3);
         let fma_peak_gflops = peaks.of(isa) * runner.threads as f64;
         Row {
             model: runner.model.clone(),
             backend: runner.backend,
             isa: runner.isa,
+            memory: runner.memory,
             threads: runner.threads,
             size: runner.size,
             median_ms,
@@ -230,18 +248,9 @@ pub fn measure(options: &Options, progress: Progress<'_>) -> Result<Report<Row>,
             peak_memory_mb,
         }
     };
-    let rows = runners.iter().zip(&samples).zip(gmacs).zip(isas).map(row).collect();
+    let rows = runners.iter().zip(&samples).zip(isas).map(row).collect();
     drop(runners);
     Ok(Report { schema: SCHEMA, host: Host::measure(), rows })
-}
-
-/// 10⁹ multiply-accumulates of one run, where they can be told.
-fn gmac(choice: &Choice) -> Result<Option<f64>, Error> {
-    match describe(&choice.model, choice.size) {
-        Ok(description) => Ok(Some(description.total.macs as f64 / 1e9)),
-        Err(classifier::Error::NoGraph { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Warms up, then runs one after the other for a slice, round by round, until each has had its `time`: the
@@ -318,6 +327,7 @@ mod tests {
             models: Vec::new(),
             backends: vec![Backend::Native, Backend::Tract],
             isas: vec![Isa::Auto],
+            memories: vec![],
             threads: Threads::one(),
             size: None,
             time: Duration::ZERO,
@@ -328,5 +338,11 @@ mod tests {
         let rows = options.rows();
         let third = &rows[2];
         assert_eq!((rows.len(), third.model.as_str(), third.backend, third.isa), (8, "a", Backend::Tract, Isa::Scalar));
+        options.memories = vec![Memory::Fast, Memory::Lean];
+        let rows = options.rows();
+        assert_eq!(
+            (rows.len(), rows[0].memory, rows[1].memory, rows[2].isa),
+            (16, Memory::Fast, Memory::Lean, Isa::Avx2)
+        );
     }
 }

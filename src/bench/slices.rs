@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::engine::{Backend, Isa, Runner};
 use super::{Error, Options};
+use crate::engine::plan::Memory;
 
 /// Most runs of one slice.
 pub(super) const MAX_RUNS: usize = 1_000_000;
@@ -23,6 +24,8 @@ pub struct Ready<'a> {
     pub backend: Backend,
     /// The instructions that it runs with.
     pub isa: Isa,
+    /// What the native engine uses memory for; nothing on another back end.
+    pub memory: Option<Memory>,
     /// Threads that one inference runs on.
     pub threads: usize,
     /// Rows and columns of the input.
@@ -50,8 +53,8 @@ pub fn serve(options: &Options, input: &mut impl BufRead, output: &mut impl Writ
     let [choice] = &choices[..] else { return Err(Error::Rows { rows: choices.len() }) };
     let mut runner = Runner::load(choice)?;
     runner.run()?;
-    let Runner { backend, isa, threads, size, load_ms, .. } = runner;
-    let ready = Ready { model: &runner.model, backend, isa, threads, size, load_ms, logits: runner.logits() };
+    let Runner { backend, isa, memory, threads, size, load_ms, .. } = runner;
+    let ready = Ready { model: &runner.model, backend, isa, memory, threads, size, load_ms, logits: runner.logits() };
     answer(&ready, output)?;
     let mut line = String::new();
     loop {

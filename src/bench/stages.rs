@@ -9,7 +9,7 @@ use super::{Choice, Error, Host, Options, Progress, Report, STAGES_SCHEMA, in_tu
 use crate::classifier::{self, Classifier, Definition, native, tract};
 use crate::engine::graph::Shape;
 use crate::engine::modules;
-use crate::kernels::Isa;
+use crate::engine::plan::Memory;
 use crate::weights::seeded;
 
 /// Where the time of one model goes.
@@ -21,6 +21,8 @@ pub struct StageRow {
     pub backend: Backend,
     /// The instructions that it ran with.
     pub isa: engine::Isa,
+    /// What the native engine used memory for; nothing on another back end.
+    pub memory: Option<Memory>,
     /// Threads that one inference ran on.
     pub threads: usize,
     /// Rows and columns of the input.
@@ -81,8 +83,8 @@ fn row(choice: &Choice, time: Duration, progress: Progress<'_>) -> Result<StageR
         let engine = choice.engine();
         let native = match choice.backend() {
             Backend::Native => {
-                let isa = engine.isa.unwrap_or_else(Isa::best);
-                Some(native::Plan::compile(&prefix, height, width, isa).map_err(classifier::Error::Native)?)
+                let plan = native::Plan::compile(prefix.clone(), height, width, engine.options());
+                Some(plan.map_err(classifier::Error::Native)?)
             }
             _ => None,
         };
@@ -116,5 +118,6 @@ fn row(choice: &Choice, time: Duration, progress: Progress<'_>) -> Result<StageR
         before = stage.until_ms;
     }
     let (isa, threads) = (choice.isa, choice.threads.count());
-    Ok(StageRow { model, backend: choice.backend(), isa, threads, size: [height, width], stages })
+    let memory = Some(choice.memory).filter(|_| choice.backend() == Backend::Native);
+    Ok(StageRow { model, backend: choice.backend(), isa, memory, threads, size: [height, width], stages })
 }

@@ -2,7 +2,7 @@
 
 use super::{Classifier, Error, native, tract};
 use crate::engine::graph::Graph;
-use crate::engine::plan;
+use crate::engine::plan::{self, Memory};
 use crate::kernels::Isa;
 use crate::kernels::team::Threads;
 
@@ -31,13 +31,23 @@ impl Backend {
     }
 }
 
-/// A back end with the instruction set that it is to use.
+/// A back end with what the native engine is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Engine {
     /// The back end.
     pub backend: Backend,
     /// The instruction set of the native engine; nothing: the best that the processor has.
     pub isa: Option<Isa>,
+    /// What the native engine uses memory for.
+    pub memory: Memory,
+}
+
+impl Engine {
+    /// What the native engine is told.
+    #[must_use]
+    pub fn options(&self) -> plan::Options {
+        plan::Options { isa: self.isa.unwrap_or_else(Isa::best), memory: self.memory }
+    }
 }
 
 /// A network that is ready to run.
@@ -54,9 +64,12 @@ impl Compiled {
     /// The graph cannot have that size, or the back end asked for cannot run it.
     pub(super) fn new(graph: Graph, [height, width]: [usize; 2], engine: Engine, name: &str) -> Result<Self, Error> {
         if engine.backend != Backend::Tract {
-            let isa = engine.isa.unwrap_or_else(Isa::best);
-            match native::Plan::compile(&graph, height, width, isa) {
-                Ok(plan) => return Ok(Self::Native(plan)),
+            // The native engine takes the weights out of the graph, and tract needs them.
+            match plan::check(&graph, height, width) {
+                Ok(()) => {
+                    let plan = native::Plan::compile(graph, height, width, engine.options());
+                    return plan.map(Self::Native).map_err(Error::Native);
+                }
                 Err(plan::Error::Unsupported { node, what }) if engine.backend == Backend::Auto => {
                     tracing::warn!(
                         model = name,

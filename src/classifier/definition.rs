@@ -18,7 +18,6 @@ use crate::engine::import::{self, Imported};
 use crate::engine::{onnx, plan};
 use crate::exit::chain;
 use crate::hardnet::{self, Architecture};
-use crate::kernels::Isa;
 use crate::preprocess::Transform;
 use crate::weights::{self, Kind, Loaded, StateDict, file::sha256};
 
@@ -286,22 +285,22 @@ impl Definition {
     ///
     /// # Errors
     /// Those of [`graph`](Self::graph), and [`Error::Native`] when the engine does not know all of the network.
-    pub fn plan(&self, isa: Isa) -> Result<plan::Plan, Error> {
+    pub fn plan(&self, options: plan::Options) -> Result<plan::Plan, Error> {
         let Transform { height, width, .. } = self.transform;
-        plan::Plan::new(&self.graph()?, height, width, isa).map_err(Error::Native)
+        plan::Plan::new(self.graph()?, height, width, options).map_err(Error::Native)
     }
 
-    /// The network made ready to run.
+    /// The network made ready to run, and the multiply-accumulates of a run where they can be told.
     ///
     /// # Errors
     /// Those of [`graph`](Self::graph), and those of the back end.
-    pub(super) fn compile(self, engine: Engine) -> Result<Compiled, Error> {
+    pub(super) fn compile(self, engine: Engine) -> Result<(Compiled, Option<u64>), Error> {
         let Transform { height, width, .. } = self.transform;
         let name = self.name().to_owned();
         // The largest model takes hundreds of megabytes in every form: no form lives longer than needed.
         let graph = match self.network {
             Network::Family { architecture, state } => {
-                hardnet::build(&architecture, self.classes, &state).map_err(Error::Network)?
+                hardnet::build_out_of(&architecture, self.classes, state).map_err(Error::Network)?
             }
             Network::Onnx(network) => match network.graph {
                 Ok(graph) => graph,
@@ -310,12 +309,14 @@ impl Definition {
                 }
                 Err(reason) => {
                     tracing::warn!("{} runs on tract as it is: {reason}", network.path.display());
-                    return Ok(Compiled::Tract(Plan::from_onnx(open_onnx(&network.path)?, height, width)?));
+                    let plan = Plan::from_onnx(open_onnx(&network.path)?, height, width)?;
+                    return Ok((Compiled::Tract(plan), None));
                 }
             },
         };
         check_memory(&graph, &self.transform, &name)?;
-        Compiled::new(graph, [height, width], engine, &name)
+        let macs = graph.macs(height, width)?;
+        Ok((Compiled::new(graph, [height, width], engine, &name)?, Some(macs)))
     }
 
     /// The network as an ONNX file, for inputs of the model's size, with the metadata in it.

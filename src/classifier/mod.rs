@@ -56,6 +56,7 @@ pub struct Model {
     digest: String,
     training: Training,
     parameters: u64,
+    macs: Option<u64>,
     labels: Vec<Arc<str>>,
     transform: Transform,
     compiled: Compiled,
@@ -78,8 +79,8 @@ impl Model {
         let Definition { transform, training, .. } = definition;
         let (name, digest) = (definition.name().to_owned(), definition.digest());
         let (labels, parameters) = (definition.labels(), definition.parameters());
-        let compiled = definition.compile(engine)?;
-        Ok(Self { name, digest, training, parameters, labels, transform, compiled })
+        let (compiled, macs) = definition.compile(engine)?;
+        Ok(Self { name, digest, training, parameters, macs, labels, transform, compiled })
     }
 
     /// Name of the model.
@@ -128,6 +129,13 @@ impl Model {
     #[must_use]
     pub fn parameters(&self) -> u64 {
         self.parameters
+    }
+
+    /// Multiply-accumulates of one inference: those of convolutions and linear layers; nothing for a network with
+    /// unknown parts.
+    #[must_use]
+    pub fn macs(&self) -> Option<u64> {
+        self.macs
     }
 
     /// A classifier for one user at a time, each of whose runs takes `threads`; tract takes one.

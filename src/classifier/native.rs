@@ -17,13 +17,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compiles `graph` for inputs of `height × width` pixels and an instruction set.
+    /// Compiles `graph` for inputs of `height × width` pixels.
     ///
     /// # Errors
     /// [`plan::Error`]: the engine has no pass for a part of the graph, the graph cannot have that size, or
     /// the processor does not have the instruction set.
-    pub fn compile(graph: &Graph, height: usize, width: usize, isa: Isa) -> Result<Self, plan::Error> {
-        Ok(Self { plan: Arc::new(plan::Plan::new(graph, height, width, isa)?) })
+    pub fn compile(graph: Graph, height: usize, width: usize, options: plan::Options) -> Result<Self, plan::Error> {
+        Ok(Self { plan: Arc::new(plan::Plan::new(graph, height, width, options)?) })
     }
 
     /// The instruction set.

@@ -15,7 +15,6 @@ use crate::engine::modules;
 use crate::engine::plan;
 use crate::engine::reference::{self, Map};
 use crate::exit::Exit;
-use crate::kernels::Isa;
 use crate::kernels::team::Threads;
 use crate::tensor::Tensor;
 use crate::weights::seeded;
@@ -246,7 +245,7 @@ pub fn verify(
 
 /// What the native engine computes: `[channels, height, width]`. Nothing where it cannot run the network.
 fn native_values(graph: &Graph, input: &Tensor, count: usize) -> Result<Option<Vec<f32>>, Error> {
-    match native::Plan::compile(graph, input.height(), input.width(), Isa::best()) {
+    match native::Plan::compile(graph.clone(), input.height(), input.width(), plan::Options::default()) {
         Ok(plan) => {
             let mut values = vec![0.0; count];
             plan.classifier(&Threads::one())?.infer(input, &mut values)?;

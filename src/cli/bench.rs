@@ -9,8 +9,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::model::{json, print, table};
-use super::{Error, size};
+use super::{Error, memory, size};
 use crate::bench::{Backend, Host, Isa, Options, Report, Row, StageRow, StageTime, measure, serve, stages};
+use crate::engine::plan::Memory;
 use crate::exit::chain;
 use crate::kernels::team::Threads;
 use crate::pipeline::affinity;
@@ -22,8 +23,8 @@ const MAX_SECONDS: f64 = 86_400.0;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Inference alone is timed, on a reproducible input; preparing pictures is not. Several rows run in turns, a quarter \
-of a second each, so that whatever else the machine does slows all of them alike. --model, --backend and --isa can \
-be given several times: all combinations are measured.
+of a second each, so that whatever else the machine does slows all of them alike. --model, --backend, --isa \
+and --memory can be given several times: all combinations are measured.
 
 Loading includes computing the weights of models without a file. `% of peak` is in terms of what a tight loop of \
 multiply-adds reaches on the spot with the instructions of the row, the best of all rounds; a back end that chooses \
@@ -35,7 +36,7 @@ turns, each for the seconds given. The time of a module is a DIFFERENCE of two m
 can make it negative, and what the back end fuses across the end of a module counts where it is first seen.
 
 --slices is for programs that let engines take turns, such as benches/peers in the source. One row is loaded; the \
-first line on standard output is a JSON object with `model`, `backend`, `isa`, `threads`, `size`, `load_ms` and the \
+first line on standard output is a JSON object with `model`, `backend`, `isa`, `memory`, `threads`, `size`, `load_ms` and the \
 `logits` on the reproducible input. Every line `run N` on standard input is then answered with a line {\"ms\": \
 [...]}, the milliseconds of each of N runs. The end of the input ends the program.
 
@@ -55,6 +56,9 @@ pub(super) struct Arguments {
     /// Instructions that the native engine uses [default: auto].
     #[arg(long, value_name = "I", value_parser = names::<Isa>(Isa::ALL.map(Isa::name)))]
     isa: Vec<Isa>,
+    /// What the native engine uses memory for [default: fast].
+    #[arg(long, value_name = "MEM", value_parser = memory)]
+    memory: Vec<Memory>,
     /// Threads that one inference runs on.
     #[arg(short = 'j', long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -113,6 +117,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         backends: arguments.backend.clone(),
         isas: arguments.isa.clone(),
         threads: threads(arguments.threads.into())?,
+        memories: arguments.memory.clone(),
         size: arguments.size,
         time: arguments.seconds,
     };
@@ -144,6 +149,7 @@ fn show(report: &Report<Row>) -> String {
         "Model",
         "Backend",
         "ISA",
+        "Memory",
         "Threads",
         "Input",
         "Median ms",
@@ -162,6 +168,7 @@ fn show(report: &Report<Row>) -> String {
             row.model.clone(),
             row.backend.to_string(),
             row.isa.to_string(),
+            row.memory.map_or("-", Memory::name).to_owned(),
             row.threads.to_string(),
             format!("{height}x{width}"),
             format!("{:.3}", row.median_ms),

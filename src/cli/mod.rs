@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::classifier::{Backend, Engine, Model, Options};
 use crate::config::{SIDES, parse_size, redact_words};
+use crate::engine::plan::Memory;
 use crate::exit::{Exit, chain};
 use crate::kernels::Isa;
 use crate::pipeline::affinity;
@@ -96,6 +97,9 @@ struct ModelChoice {
     /// Instruction set of the native engine: auto, scalar, avx2, avx512 or neon.
     #[arg(long, value_name = "I", default_value = "auto", value_parser = isa)]
     isa: IsaChoice,
+    /// What the native engine uses memory for: fast or lean.
+    #[arg(long, value_name = "MEM", default_value = "fast", value_parser = memory)]
+    memory: Memory,
 }
 
 /// An instruction set, or the best there is.
@@ -114,9 +118,13 @@ fn isa(text: &str) -> Result<IsaChoice, String> {
     }
 }
 
+fn memory(text: &str) -> Result<Memory, String> {
+    Memory::named(text).ok_or_else(|| "expected fast or lean".into())
+}
+
 impl ModelChoice {
     fn load(&self) -> Result<Model, classifier::Error> {
-        let engine = Engine { backend: self.backend, isa: self.isa.0 };
+        let engine = Engine { backend: self.backend, isa: self.isa.0, memory: self.memory };
         Model::load(&self.model, &Options { labels: self.labels.clone(), size: self.size, engine })
     }
 }

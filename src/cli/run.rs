@@ -9,6 +9,7 @@ use super::{ConfigFile, Error};
 use crate::capture::{self, Settings, Source};
 use crate::classifier::{Backend, Engine, Model, Options};
 use crate::config::{self, Config, Flag, FlagValue, Loaded};
+use crate::engine::plan::Memory;
 use crate::kernels::Isa;
 use crate::pipeline::{self, Parts};
 use crate::publish::{Mqtt, Sink, Stdout};
@@ -53,6 +54,9 @@ pub(super) struct Arguments {
     /// Instruction set of the native engine: auto, scalar, avx2, avx512 or neon.
     #[arg(long, value_name = "I")]
     isa: Option<String>,
+    /// What the native engine uses memory for: fast or lean.
+    #[arg(long, value_name = "MEM")]
+    memory: Option<String>,
     /// Threads that one inference takes, for a shorter latency.
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
@@ -85,7 +89,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
     let top = model.top as usize;
     let labels = Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from);
     let backend = Backend::named(&inference.backend).unwrap_or_default();
-    let engine = Engine { backend, isa: Isa::named(&inference.isa) };
+    let memory = Memory::named(&inference.memory).unwrap_or_default();
+    let engine = Engine { backend, isa: Isa::named(&inference.isa), memory };
     let model = Model::load(&model.name, &Options { labels, size: config::parse_size(&model.size), engine })?;
     if let Some(warning) = model.training().warning() {
         tracing::warn!(model = model.name(), "{warning}");
@@ -143,6 +148,7 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
         ("--size", "model.size", &arguments.size),
         ("--backend", "inference.backend", &arguments.backend),
         ("--isa", "inference.isa", &arguments.isa),
+        ("--memory", "inference.memory", &arguments.memory),
     ] {
         if let Some(value) = value {
             set(name, key, FlagValue::Text(value.clone()));

@@ -109,6 +109,8 @@ section! {
         backend: String = "auto", Kind::Choice(&["auto", "native", "tract"]);
         /// Instruction set of the native engine; `auto`: the best that the processor has.
         isa: String = "auto", Kind::Choice(&["auto", "scalar", "avx2", "avx512", "neon"]);
+        /// What the native engine uses memory for: `fast`, or `lean`: less of it for the 3×3 models, which are slower.
+        memory: String = "fast", Kind::Choice(&["fast", "lean"]);
         /// Inference threads; the streams are dealt to them in turn.
         workers: u32 = 1_u32, Kind::Integer(1, 256);
         /// Threads that one inference takes, for a shorter latency: each worker has as many. tract takes one.

@@ -130,7 +130,7 @@ mod tests {
     fn scales_and_shifts_are_weights_without_multiply_accumulates() {
         let mut builder = Builder::new();
         let input = builder.input("input", 3).unwrap();
-        let values: std::sync::Arc<[f32]> = vec![1.0; 3].into();
+        let values: crate::engine::graph::Values = vec![1.0; 3].into();
         let affine = Affine { scale: values.clone(), shift: values, activation: Activation::Relu };
         let norm = builder.affine("norm", input, affine).unwrap();
         let last = builder.activation("last", norm, Activation::Silu).unwrap();

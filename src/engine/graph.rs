@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use crate::exit::Exit;
 
 use super::op::rule;
-pub use super::op::{Activation, Affine, Conv, Linear, Op, Padding, Window};
+pub use super::op::{Activation, Affine, Conv, Linear, Op, Padding, Values, Window};
 
 /// Why a graph cannot be built, or cannot have a size.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -143,6 +143,12 @@ impl Graph {
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// All nodes, out of the graph.
+    #[must_use]
+    pub fn into_nodes(self) -> Vec<Node> {
+        self.nodes
     }
 
     /// All nodes' ids, in the order of [`nodes`](Self::nodes).

@@ -66,7 +66,7 @@ fn nodes_values_and_weights_carry_the_names_of_the_graph() {
 fn scales_shifts_and_activations_are_several_nodes() {
     let mut graph = Builder::new();
     let image = graph.input("image", 2).unwrap();
-    let values: std::sync::Arc<[f32]> = vec![1.0, 2.0].into();
+    let values: crate::engine::graph::Values = vec![1.0, 2.0].into();
     let affine = |activation| Affine { scale: values.clone(), shift: values.clone(), activation };
     let a = graph.affine("a", image, affine(Activation::None)).unwrap();
     let b = graph.affine("b", a, affine(Activation::HardSwish)).unwrap();

@@ -1,8 +1,39 @@
 //! The operators of a graph.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::graph::Error;
+
+/// Values of an operator. Clones share them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Values(Arc<Vec<f32>>);
+
+impl Deref for Values {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl From<Vec<f32>> for Values {
+    fn from(values: Vec<f32>) -> Self {
+        Self(Arc::new(values))
+    }
+}
+
+impl From<&[f32]> for Values {
+    fn from(values: &[f32]) -> Self {
+        values.to_vec().into()
+    }
+}
+
+impl FromIterator<f32> for Values {
+    fn from_iter<I: IntoIterator<Item = f32>>(values: I) -> Self {
+        values.into_iter().collect::<Vec<_>>().into()
+    }
+}
 
 /// What a node computes.
 #[derive(Debug, Clone)]
@@ -137,9 +168,9 @@ pub struct Conv {
     /// Number of groups; divides both numbers of channels.
     pub groups: usize,
     /// `[out_channels, in_channels / groups, kernel height, kernel width]`, row-major.
-    pub weight: Arc<[f32]>,
+    pub weight: Values,
     /// `[out_channels]`.
-    pub bias: Arc<[f32]>,
+    pub bias: Values,
     /// What is applied to the sum of products and bias.
     pub activation: Activation,
 }
@@ -172,9 +203,9 @@ pub struct Linear {
     /// Values written.
     pub out_channels: usize,
     /// `[out_channels, in_channels]`, row-major.
-    pub weight: Arc<[f32]>,
+    pub weight: Values,
     /// `[out_channels]`.
-    pub bias: Arc<[f32]>,
+    pub bias: Values,
 }
 
 impl Linear {
@@ -189,9 +220,9 @@ impl Linear {
 #[derive(Debug, Clone)]
 pub struct Affine {
     /// `[channels]`.
-    pub scale: Arc<[f32]>,
+    pub scale: Values,
     /// `[channels]`.
-    pub shift: Arc<[f32]>,
+    pub shift: Values,
     /// What is applied to the sum.
     pub activation: Activation,
 }
@@ -217,8 +248,20 @@ impl Op {
         }
     }
 
+    /// Lets go of all values that the operator holds, which then is of no more use.
+    pub(super) fn forget_values(&mut self) {
+        let (first, second) = match self {
+            Self::Conv(conv) => (&mut conv.weight, &mut conv.bias),
+            Self::Linear(linear) => (&mut linear.weight, &mut linear.bias),
+            Self::Affine(affine) => (&mut affine.scale, &mut affine.shift),
+            _ => return,
+        };
+        (*first, *second) = (Values::default(), Values::default());
+    }
+
     /// Number of values that the operator holds: weights, biases, scales and shifts.
-    pub(super) fn values(&self) -> u64 {
+    #[must_use]
+    pub fn values(&self) -> u64 {
         let (first, second) = match self {
             Self::Conv(conv) => (&conv.weight, &conv.bias),
             Self::Linear(linear) => (&linear.weight, &linear.bias),

@@ -1,12 +1,13 @@
 //! Architecture and weights to graph.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, NodeId, Window};
 use crate::exit::Exit;
-use crate::hardnet::layout::{self, Layer, Module, module_entries};
+use crate::hardnet::layout::{self, Entry, Layer, Module, module_entries};
 use crate::hardnet::table::Architecture;
-use crate::weights::{self, Kind, StateDict, seeded as rule};
+use crate::weights::{self, Array, Kind, StateDict, seeded as rule};
 
 /// What batch norm adds to the variance.
 pub(super) const EPSILON: f64 = 1e-5;
@@ -133,7 +134,7 @@ pub fn skeleton(architecture: &Architecture, classes: usize) -> Result<Graph, Er
             .and_then(|array| state.insert(key, array))
             .map_err(|source| Error::Seeded { architecture: architecture.name.to_string(), source })?;
     }
-    build(architecture, classes, &state)
+    build_out_of(architecture, classes, state)
 }
 
 /// The graph of a network with `classes` classes and the weights of `state`, batch norms folded into the
@@ -144,13 +145,25 @@ pub fn skeleton(architecture: &Architecture, classes: usize) -> Result<Graph, Er
 /// # Errors
 /// [`Error::Weights`] with everything that is wrong with `state`.
 pub fn build(architecture: &Architecture, classes: usize, state: &StateDict) -> Result<Graph, Error> {
+    assemble(architecture, classes, Cow::Borrowed(state))
+}
+
+/// The same graph, whose weights take the memory of those of `state`.
+///
+/// # Errors
+/// [`Error::Weights`] with everything that is wrong with `state`.
+pub fn build_out_of(architecture: &Architecture, classes: usize, state: StateDict) -> Result<Graph, Error> {
+    assemble(architecture, classes, Cow::Owned(state))
+}
+
+fn assemble(architecture: &Architecture, classes: usize, mut state: Cow<'_, StateDict>) -> Result<Graph, Error> {
     let failed = |source| Error::Graph { architecture: architecture.name.to_string(), source };
     let mut problems = Vec::new();
     let mut builder = Builder::new();
     // `None` is a module that could not be made, or that follows one: only its weights are checked.
     let mut nodes: Vec<Option<NodeId>> = Vec::new();
     for module in layout::modules(architecture, classes) {
-        let weights = match Weights::read(&module, state) {
+        let weights = match Weights::read(&module, &mut state) {
             Ok(weights) => Some(weights),
             Err(found) => {
                 problems.extend(found);
@@ -185,22 +198,25 @@ struct Weights {
 }
 
 impl Weights {
-    /// The weights of `module`, or everything that is wrong with them.
-    fn read(module: &Module, state: &StateDict) -> Result<Self, Vec<Problem>> {
-        let (mut values, mut problems) = (Vec::new(), Vec::new());
-        for entry in module_entries(module).iter().filter(|entry| entry.kind != Kind::BatchCount) {
-            match state.values(&entry.key, &entry.shape) {
-                Ok(found) => values.push(found),
-                Err(error) => problems.push(Problem::Entry(error)),
-            }
-        }
+    /// The weights of `module`, taken out of a state dict that is owned; or everything that is wrong with them.
+    fn read(module: &Module, state: &mut Cow<'_, StateDict>) -> Result<Self, Vec<Problem>> {
+        let entries: Vec<_> =
+            module_entries(module).into_iter().filter(|entry| entry.kind != Kind::BatchCount).collect();
+        let check = |entry: &Entry| state.values(&entry.key, &entry.shape).err().map(Problem::Entry);
+        let problems: Vec<Problem> = entries.iter().filter_map(check).collect();
         if !problems.is_empty() {
             return Err(problems);
         }
-        let weights = match values[..] {
-            [weight, scale, offset, mean, variance] => fold(weight, BatchNorm { scale, offset, mean, variance }),
-            [weight, bias] => Self { weight: weight.to_vec(), bias: bias.to_vec() },
-            _ => Self::default(),
+        let values = entries.iter().filter_map(|entry| match state {
+            Cow::Borrowed(state) => state.get(&entry.key).map(|array| array.data().to_vec()),
+            Cow::Owned(state) => state.take(&entry.key).map(Array::into_data),
+        });
+        let mut values = values.collect::<Vec<_>>().into_iter();
+        let mut next = || values.next().unwrap_or_default();
+        let weights = match entries.len() {
+            0 => Self::default(),
+            2 => Self { weight: next(), bias: next() },
+            _ => fold(next(), &BatchNorm { scale: next(), offset: next(), mean: next(), variance: next() }),
         };
         if weights.weight.iter().chain(&weights.bias).all(|value| value.is_finite()) {
             Ok(weights)
@@ -211,27 +227,28 @@ impl Weights {
 }
 
 /// The four vectors of a batch norm, each `[channels]`.
-#[derive(Clone, Copy)]
-struct BatchNorm<'a> {
-    scale: &'a [f32],
-    offset: &'a [f32],
-    mean: &'a [f32],
-    variance: &'a [f32],
+struct BatchNorm {
+    scale: Vec<f32>,
+    offset: Vec<f32>,
+    mean: Vec<f32>,
+    variance: Vec<f32>,
 }
 
 /// The convolution that equals one with `weight` (`[out, …]`, no bias) followed by the batch norm:
 /// weights times `scale / sqrt(variance + EPSILON)`, and `offset - mean * scale / sqrt(variance + EPSILON)`
 /// as the bias. Computed in 64-bit floating point and rounded once.
-fn fold(weight: &[f32], norm: BatchNorm<'_>) -> Weights {
+fn fold(mut weight: Vec<f32>, norm: &BatchNorm) -> Weights {
     let per_channel = weight.len() / norm.scale.len().max(1);
-    let mut folded = Weights { weight: Vec::with_capacity(weight.len()), bias: Vec::with_capacity(norm.scale.len()) };
-    for (channel, weight) in weight.chunks_exact(per_channel.max(1)).enumerate() {
+    let mut bias = Vec::with_capacity(norm.scale.len());
+    for (channel, weight) in weight.chunks_exact_mut(per_channel.max(1)).enumerate() {
         let at = |values: &[f32]| f64::from(values[channel]);
-        let factor = at(norm.scale) / (at(norm.variance) + EPSILON).sqrt();
-        folded.weight.extend(weight.iter().map(|&value| (f64::from(value) * factor) as f32));
-        folded.bias.push((at(norm.offset) - at(norm.mean) * factor) as f32);
+        let factor = at(&norm.scale) / (at(&norm.variance) + EPSILON).sqrt();
+        for value in weight {
+            *value = (f64::from(*value) * factor) as f32;
+        }
+        bias.push((at(&norm.offset) - at(&norm.mean) * factor) as f32);
     }
-    folded
+    Weights { weight, bias }
 }
 
 /// Adds the node of `module` with its weights.

@@ -19,15 +19,17 @@ fn changed(state: &StateDict, change: impl Fn(&str, &Array) -> Option<Array>) ->
 #[test]
 fn a_folded_convolution_equals_convolution_and_batch_norm() {
     let weight = [0.25, -1.5, 2.0, 0.125];
-    let norm = BatchNorm { scale: &[0.5, 2.0], offset: &[0.1, -0.2], mean: &[0.3, -4.0], variance: &[1.0, 0.0] };
-    let folded = fold(&weight, norm);
+    let norm =
+        BatchNorm { scale: vec![0.5, 2.0], offset: vec![0.1, -0.2], mean: vec![0.3, -4.0], variance: vec![1.0, 0.0] };
+    let folded = fold(weight.to_vec(), &norm);
     let inputs = [0.7_f64, -1.1];
     for channel in 0..2 {
         let dot = |weight: &[f32]| -> f64 { weight.iter().zip(inputs).map(|(&w, x)| f64::from(w) * x).sum() };
         let at = |values: &[f32]| f64::from(values[channel]);
         let range = channel * 2..channel * 2 + 2;
         let plain = dot(&weight[range.clone()]);
-        let expected = (plain - at(norm.mean)) / (at(norm.variance) + 1e-5).sqrt() * at(norm.scale) + at(norm.offset);
+        let expected =
+            (plain - at(&norm.mean)) / (at(&norm.variance) + 1e-5).sqrt() * at(&norm.scale) + at(&norm.offset);
         let found = dot(&folded.weight[range]) + at(&folded.bias);
         assert!((found - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{found} and {expected}");
     }
@@ -50,6 +52,20 @@ fn the_graph_holds_the_folded_weights_under_the_names_of_the_modules() {
     assert_eq!(*linear.weight, *state.get("base.14.3.weight").unwrap().data());
     assert_eq!(graph.node(graph.output()).unwrap().name, "base.14.3");
     assert_eq!(graph.shapes(33, 47).unwrap().last().unwrap().channels, 7);
+}
+
+#[test]
+fn a_graph_out_of_a_state_dict_is_the_same_as_one_beside_it() {
+    let architecture = find("hardnet39ds").unwrap();
+    let state = seeded(architecture, 7).unwrap();
+    let beside = build(architecture, 7, &state).unwrap();
+    let out_of = build_out_of(architecture, 7, state.clone()).unwrap();
+    for (beside, out_of) in beside.nodes().iter().zip(out_of.nodes()) {
+        assert_eq!((&beside.name, format!("{:?}", beside.op)), (&out_of.name, format!("{:?}", out_of.op)));
+    }
+    let wrong = changed(&state, |key, array| (key != "base.0.norm.weight").then(|| array.clone()));
+    let text = |result: Result<Graph, Error>| result.unwrap_err().to_string();
+    assert_eq!(text(build(architecture, 7, &wrong)), text(build_out_of(architecture, 7, wrong)));
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod published;
 mod recognise;
 pub mod table;
 
-pub use build::{Error, Problem, build, seeded, skeleton, with_new_head};
+pub use build::{Error, Problem, build, build_out_of, seeded, skeleton, with_new_head};
 pub use custom::{TableError, read_table};
 pub use from_graph::weights_of;
 pub use layout::{Entry, entries, parameters};

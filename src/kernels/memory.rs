@@ -1,95 +1,223 @@
 //! The memory that passes work on: weights, which do not change, and activations, which all threads write.
 
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::UnsafeCell;
+use std::ptr::NonNull;
 
-/// A cache line: what the beginning of everything is aligned to.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; LINE]);
-
-/// Values of a cache line.
+/// Values of a cache line: what the beginning of everything is aligned to.
 pub const LINE: usize = 16;
 
+/// Bytes of a cache line.
+const LINE_BYTES: usize = LINE * size_of::<f32>();
+
+/// Bytes of a room from which on huge pages are asked for. The allocator gives such blocks back to the system when
+/// they are freed, and the advice with them.
+#[cfg(target_os = "linux")]
+const HUGE_BYTES: usize = 33 << 20;
+
+/// Bytes of the largest ordinary page of a system.
+#[cfg(target_os = "linux")]
+const PAGE_BYTES: usize = 64 << 10;
+
+/// A run of values that begins with a cache line, zeros at first. What is never written of it takes no memory where
+/// the system hands out pages on demand.
+#[derive(Debug)]
+struct Room {
+    /// What was allocated: one cache line more than there are values, and as `layout` says.
+    block: NonNull<UnsafeCell<f32>>,
+    layout: Layout,
+    /// Number of values.
+    length: usize,
+}
+
+// SAFETY: a room owns its values as a vector does.
+unsafe impl Send for Room {}
+
+// SAFETY: values are written through a shared reference by passes only. A pass writes what no other part of the
+// same pass reads or writes, and whoever runs passes on several threads lets all parts of one end before the next
+// begins.
+unsafe impl Sync for Room {}
+
+impl Room {
+    /// Room for at least `length` values; nothing where there is no memory.
+    fn new(length: usize) -> Option<Self> {
+        let layout = Self::layout(length)?;
+        // SAFETY: the layout has room for a cache line at least.
+        let block = unsafe { alloc_zeroed(layout) };
+        Some(Self { block: NonNull::new(block)?.cast(), layout, length: length.next_multiple_of(LINE) })
+    }
+
+    /// Room for at least `length` values, without which nothing goes on.
+    fn get(length: usize) -> Self {
+        let layout = || Self::layout(length).unwrap_or(Layout::new::<f32>());
+        Self::new(length).unwrap_or_else(|| handle_alloc_error(layout()))
+    }
+
+    /// What is allocated for `length` values. Memory of the alignment of a value comes zeroed from the system, which
+    /// larger alignments would have written with zeros.
+    fn layout(length: usize) -> Option<Layout> {
+        let values = length.checked_next_multiple_of(LINE)?.checked_add(LINE)?;
+        Layout::array::<UnsafeCell<f32>>(values).ok()
+    }
+
+    /// The address of the first value.
+    fn base(&self) -> *mut f32 {
+        let block = UnsafeCell::raw_get(self.block.as_ptr());
+        let beyond = block.addr() % LINE_BYTES;
+        block.wrapping_byte_add(if beyond == 0 { 0 } else { LINE_BYTES - beyond })
+    }
+
+    /// Lets the system put huge pages in the place of those of a large room, in the background and once they are
+    /// written: who goes through all of it then waits less for the translation of addresses. Huge pages from the
+    /// beginning would hold up the start where the system has to search for them.
+    fn allow_huge_pages(&self) {
+        #[cfg(target_os = "linux")]
+        if self.layout.size() >= HUGE_BYTES {
+            let block = self.block.as_ptr().cast::<u8>();
+            let skipped = block.align_offset(PAGE_BYTES);
+            let length = self.layout.size().saturating_sub(skipped) / PAGE_BYTES * PAGE_BYTES;
+            // SAFETY: the pages lie in the block, and the advice changes nothing of what they hold. Where it is
+            // refused, pages stay as they are.
+            unsafe { libc::madvise(block.wrapping_add(skipped).cast(), length, libc::MADV_HUGEPAGE) };
+        }
+    }
+
+    /// All values.
+    fn values(&mut self) -> &mut [f32] {
+        // SAFETY: that many values follow, all of them written with zeros at first; the exclusive reference covers
+        // them all.
+        unsafe { std::slice::from_raw_parts_mut(self.base(), self.length) }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // SAFETY: the block was allocated with this layout, and nobody has it any more.
+        unsafe { dealloc(self.block.as_ptr().cast(), self.layout) }
+    }
+}
+
 /// Packed weights, put one after the other while passes are made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Weights {
-    lines: Vec<Line>,
+    /// Where they are; nothing where they are counted only.
+    room: Option<Room>,
+    /// Number of values that are taken.
+    length: usize,
 }
 
 impl Weights {
-    /// No weights yet.
+    /// No weights yet. They are moved when there is no room for more.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { room: Some(Room::get(0)), length: 0 }
     }
 
-    /// Appends `length` values, `value(i)` the `i`-th: where they begin. They are followed by zeros up to the
+    /// No weights yet, and room for `length` values; nothing where there is no memory.
+    #[must_use]
+    pub fn with_room(length: usize) -> Option<Self> {
+        Some(Self { room: Some(Room::new(length)?), length: 0 })
+    }
+
+    /// Weights that are counted and not kept.
+    #[must_use]
+    pub fn counted() -> Self {
+        Self { room: None, length: 0 }
+    }
+
+    /// These weights, of which no more will be; zeros where they were counted only.
+    #[must_use]
+    pub(super) fn kept(self) -> Self {
+        let Self { room, length } = self;
+        let room = room.unwrap_or_else(|| Room::get(length));
+        room.allow_huge_pages();
+        Self { room: Some(room), length }
+    }
+
+    /// Values that `length` of them take with the zeros behind them.
+    pub(super) fn taken(length: usize) -> usize {
+        length.next_multiple_of(LINE) + LINE
+    }
+
+    /// Appends `length` values, zeros that `fill` overwrites: where they begin. They are followed by zeros up to the
     /// next cache line, and one more line of zeros.
-    pub(super) fn push(&mut self, length: usize, mut value: impl FnMut(usize) -> f32) -> usize {
-        let start = self.lines.len() * LINE;
-        for first in (0..length).step_by(LINE) {
-            let mut line = Line([0.0; LINE]);
-            for (lane, to) in line.0.iter_mut().enumerate().take(length - first) {
-                *to = value(first + lane);
+    pub(super) fn fill(&mut self, length: usize, fill: impl FnOnce(&mut [f32])) -> usize {
+        let start = self.length;
+        self.length += Self::taken(length);
+        if let Some(room) = &mut self.room {
+            if room.length < self.length {
+                let mut larger = Room::get(self.length.max(2 * start));
+                larger.values()[..start].copy_from_slice(&room.values()[..start]);
+                *room = larger;
             }
-            self.lines.push(line);
+            fill(&mut room.values()[start..][..length]);
         }
-        self.lines.push(Line([0.0; LINE]));
         start
+    }
+
+    /// Appends `length` values, `value(i)` the `i`-th: where they begin. They are followed as those of
+    /// [`fill`](Self::fill).
+    pub(super) fn push(&mut self, length: usize, value: impl FnMut(usize) -> f32) -> usize {
+        let mut values = (0..length).map(value);
+        self.fill(length, |to| to.iter_mut().zip(&mut values).for_each(|(to, value)| *to = value))
+    }
+
+    /// Number of values, with the zeros between them.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     /// Number of bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of_val(self.lines.as_slice())
+        self.length * size_of::<f32>()
     }
 
-    /// The address of value `start`, which an earlier `push` returned.
+    /// The address of value `start`, which an earlier `push` or `fill` returned.
     pub(super) fn at(&self, start: usize) -> *const f32 {
-        self.lines.as_ptr().cast::<f32>().wrapping_add(start)
+        self.room.as_ref().map_or(std::ptr::null(), |room| room.base().cast_const()).wrapping_add(start)
+    }
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 /// Activations and scratch: one block of values, zero at first.
 #[derive(Debug)]
 pub struct Activations {
-    lines: Box<[UnsafeCell<Line>]>,
+    room: Room,
 }
-
-// SAFETY: only passes reach the values through a shared reference. A pass writes what no other part of the
-// same pass reads or writes, and whoever runs passes on several threads lets all parts of one end before
-// the next begins.
-unsafe impl Sync for Activations {}
 
 impl Activations {
     /// Room for `length` values.
     #[must_use]
     pub fn new(length: usize) -> Self {
-        let lines = (0..length.div_ceil(LINE)).map(|_| UnsafeCell::new(Line([0.0; LINE])));
-        Self { lines: lines.collect() }
+        Self { room: Room::get(length) }
     }
 
     /// Number of values there is room for.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lines.len() * LINE
+        self.room.length
     }
 
     /// Whether there is no room.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.room.length == 0
     }
 
     /// The values, while nobody runs a pass on them.
     pub fn values(&mut self) -> &mut [f32] {
-        let (start, length) = (self.lines.as_mut_ptr().cast::<f32>(), self.len());
-        // SAFETY: the lines are that many values, and the exclusive reference covers them all.
-        unsafe { std::slice::from_raw_parts_mut(start, length) }
+        self.room.values()
     }
 
     /// The address of the first value.
     pub(super) fn base(&self) -> *mut f32 {
-        UnsafeCell::raw_get(self.lines.as_ptr()).cast()
+        self.room.base()
     }
 }

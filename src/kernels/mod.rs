@@ -24,7 +24,7 @@ mod winograd;
 
 use std::fmt;
 
-use tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
+use tile::{Depthwise, Tile, WinogradInput, WinogradOutput, WinogradWeights};
 
 /// Channels are padded to a multiple of this.
 pub const UNIT: usize = 8;
@@ -105,6 +105,9 @@ type InputTransform = unsafe fn(&WinogradInput);
 /// A kernel for the transform to a tile; its safety is [`WinogradOutput`]'s.
 type OutputTransform = unsafe fn(&WinogradOutput);
 
+/// A kernel for the transform of weights; its safety is [`WinogradWeights`]'s.
+type WeightTransform = unsafe fn(&WinogradWeights);
+
 /// The kernels of one instruction set, of which the processor has been asked.
 #[derive(Debug)]
 pub struct Kernels {
@@ -122,6 +125,8 @@ pub struct Kernels {
     winograd_input: ByEdges<InputTransform>,
     /// Kernels for its output.
     winograd_output: ByEdges<OutputTransform>,
+    /// Kernels for its weights, in 4 × 4 and in 6 × 6 points.
+    winograd_weights: [WeightTransform; 2],
     /// What shows the peak of the instruction set.
     burst: Burst,
 }

@@ -6,7 +6,7 @@ use super::Kernels;
 use super::memory::{Activations, LINE, Weights};
 use super::pass::{
     AddPass, Affine, AffinePass, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass,
-    FusedPass, Map, Pass, PassError, Place, Pool, PoolPass, Scheme, Transform, TransformPass, WinogradPass,
+    FusedPass, Kept, Map, Pass, PassError, Place, Pool, PoolPass, Scheme, Transform, TransformPass, WinogradPass,
 };
 
 /// Puts a program together, one pass after the other.
@@ -24,6 +24,26 @@ impl Builder {
     #[must_use]
     pub fn new(kernels: &'static Kernels, length: usize) -> Self {
         Self { kernels, weights: Weights::new(), length, passes: Vec::new() }
+    }
+
+    /// The same for who knows how many values weights take: [`Self::weight_length`] of a builder that
+    /// [counted](Self::counting) them. Nothing where there is no memory for them.
+    #[must_use]
+    pub fn with_room(kernels: &'static Kernels, length: usize, weights: usize) -> Option<Self> {
+        Some(Self { weights: Weights::with_room(weights)?, ..Self::new(kernels, length) })
+    }
+
+    /// The same for a look at what passes need: weights are counted and not packed. In the program all of them are
+    /// zeros.
+    #[must_use]
+    pub fn counting(kernels: &'static Kernels, length: usize) -> Self {
+        Self { weights: Weights::counted(), ..Self::new(kernels, length) }
+    }
+
+    /// Values that the weights take so far.
+    #[must_use]
+    pub fn weight_length(&self) -> usize {
+        self.weights.length()
     }
 
     /// A convolution of the channels of all `inputs`, in their order.
@@ -56,12 +76,18 @@ impl Builder {
         self.push(pass)
     }
 
-    /// A convolution of the channels of all maps whose transforms are `inputs`, in their order.
+    /// A convolution of the channels of all maps whose transforms are `inputs`, in their order, with weights `kept` so.
     ///
     /// # Errors
     /// The parts do not fit together, or [`Self::is_winograd`] does not hold.
-    pub fn winograd(&mut self, inputs: &[Transform], layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
-        let pass = WinogradPass::new(self.kernels, &mut self.weights, self.length, inputs, layer, output)?;
+    pub fn winograd(
+        &mut self,
+        inputs: &[Transform],
+        layer: &Convolution<'_>,
+        kept: Kept,
+        output: Map,
+    ) -> Result<(), PassError> {
+        let pass = WinogradPass::new(self.kernels, &mut self.weights, self.length, inputs, layer, kept, output)?;
         self.push(pass)
     }
 
@@ -153,7 +179,7 @@ impl Builder {
         // The scratch of every part begins with a cache line. What is beyond all numbers is beyond all memory, too.
         let [length, scratch] =
             [length, scratch].map(|values| values.checked_next_multiple_of(LINE).unwrap_or(usize::MAX));
-        Program { kernels, weights, length, scratch, passes }
+        Program { kernels, weights: weights.kept(), length, scratch, passes }
     }
 }
 

@@ -149,3 +149,25 @@ pub(super) struct WinogradOutput {
     /// The largest result.
     pub(super) high: f32,
 }
+
+/// One call of a kernel that transforms the weights of a Winograd convolution in a row of its `P` by `P` points.
+///
+/// # Safety
+/// The taps are readable for `lanes` values at each of nine places for every one of `depth`, and `row` is less than `P`.
+/// `out` is writable for as many values for every one of `depth` in each of `P` planes, and overlaps nothing that is
+/// read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WinogradWeights {
+    /// `[depth][9][lanes]`.
+    pub(super) taps: *const f32,
+    /// Length of the contraction.
+    pub(super) depth: usize,
+    /// Output channels, a whole number of steps.
+    pub(super) lanes: usize,
+    /// Number of the row of points.
+    pub(super) row: usize,
+    /// `[depth][lanes]`, for the first of its points.
+    pub(super) out: *mut f32,
+    /// Values from one plane to the next.
+    pub(super) plane: usize,
+}

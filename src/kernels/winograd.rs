@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 
-use super::tile::{MAX_POINTS, WinogradInput, WinogradOutput};
+use super::tile::{MAX_POINTS, WinogradInput, WinogradOutput, WinogradWeights};
 use super::vector::Vector;
 
 /// What is between the two dimensions of a transform.
@@ -215,5 +215,78 @@ unsafe fn output_lanes<V: Vector, const A: usize, const B: usize>(call: &Winogra
                 }
             }
         }
+    }
+}
+
+/// What the three taps of a column are multiplied with in a point of the rows, of which there are `P`.
+fn powers<const P: usize>(row: usize) -> [f32; 3] {
+    const FINITE: [[f32; 3]; MAX_POINTS - 1] =
+        [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 2.0, 4.0], [1.0, -2.0, 4.0]];
+    if row + 1 < P { FINITE[row] } else { [0.0, 0.0, 1.0] }
+}
+
+/// The transform of weights, with vectors `W`, and `N` for what is left: see [`WinogradWeights`].
+///
+/// # Safety
+/// What [`WinogradWeights`] asks for, and [`Vector`]'s.
+#[inline(always)]
+pub(super) unsafe fn winograd_weights<W: Vector, N: Vector, const P: usize>(call: &WinogradWeights) {
+    let width = call.lanes;
+    let mut lane = 0;
+    // SAFETY: the caller keeps the promises of `WinogradWeights` and of `Vector`; the lanes are among its own.
+    unsafe {
+        while lane + W::LANES <= width {
+            weight_lanes::<W, P>(call, lane);
+            lane += W::LANES;
+        }
+        while W::LANES > N::LANES && lane < width {
+            weight_lanes::<N, P>(call, lane);
+            lane += N::LANES;
+        }
+    }
+}
+
+/// The transform of weights for the output channels from `lane` on.
+///
+/// # Safety
+/// What [`WinogradWeights`] asks for, and [`Vector`]'s.
+#[inline(always)]
+unsafe fn weight_lanes<V: Vector, const P: usize>(call: &WinogradWeights, lane: usize) {
+    let width = call.lanes;
+    // SAFETY: the caller keeps the promises of `WinogradWeights` and of `Vector`.
+    unsafe {
+        let [one, first, second] = powers::<P>(call.row).map(|power| V::splat(power));
+        let (mut taps, mut out) = (call.taps.wrapping_add(lane), call.out.wrapping_add(lane));
+        for _ in 0..call.depth {
+            let tap = |number: usize| V::load(taps.wrapping_add(number * width));
+            let column = |x: usize| tap(6 + x).mul_add(second, tap(3 + x).mul_add(first, tap(x).mul(one)));
+            let [left, centre, right] = [column(0), column(1), column(2)];
+            let points = weight_points::<V, P>([left, centre, right]);
+            for (point, value) in points.into_iter().enumerate().take(P) {
+                value.store(out.wrapping_add(point * call.plane));
+            }
+            taps = taps.wrapping_add(9 * width);
+            out = out.wrapping_add(width);
+        }
+    }
+}
+
+/// Three weights in `P` points.
+///
+/// # Safety
+/// [`Vector`]'s.
+#[inline(always)]
+unsafe fn weight_points<V: Vector, const P: usize>([first, second, third]: [V; 3]) -> [V; MAX_POINTS] {
+    // SAFETY: the caller keeps the promises of `Vector`.
+    unsafe {
+        let even = first.add(third);
+        let [one, minus_one] = [even.add(second), even.sub(second)];
+        if P == 4 {
+            return [first, one, minus_one, third, third, third];
+        }
+        let even = third.mul_add(V::splat(4.0), first);
+        let two = second.mul_add(V::splat(2.0), even);
+        let minus_two = second.mul_add(V::splat(-2.0), even);
+        [first, one, minus_one, two, minus_two, third]
     }
 }

@@ -145,6 +145,12 @@ impl Array {
     pub fn data(&self) -> &[f32] {
         &self.data
     }
+
+    /// All values, row-major, out of the array.
+    #[must_use]
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
 }
 
 /// Product of the shape, unless it overflows.
@@ -193,6 +199,13 @@ impl StateDict {
                 self.entries.push((key, array));
             }
         }
+    }
+
+    /// Takes the entry under `key` out: its array.
+    pub fn take(&mut self, key: &str) -> Option<Array> {
+        let position = self.positions.remove(key)?;
+        self.positions.values_mut().filter(|other| **other > position).for_each(|other| *other -= 1);
+        Some(self.entries.remove(position).1)
     }
 
     /// The array under `key`.
@@ -332,6 +345,16 @@ mod tests {
         let again = state.insert("a.count", Array::new(vec![], vec![1.0]).unwrap());
         assert_eq!(again, Err(Error::Duplicate { key: "a.count".to_owned() }));
         assert_eq!(state, sample(1.0));
+    }
+
+    #[test]
+    fn an_entry_that_is_taken_is_gone_and_the_others_are_found() {
+        let mut state = sample(1.0);
+        state.insert("b", Array::new(vec![1], vec![7.0]).unwrap()).unwrap();
+        assert_eq!(state.take("a.weight").map(Array::into_data), Some(vec![1.0, -0.5]));
+        assert_eq!((state.take("a.weight"), state.len()), (None, 2));
+        assert_eq!(state.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["a.count", "b"]);
+        assert_eq!((state.values("a.count", &[]), state.values("b", &[1])), (Ok(&[0.0][..]), Ok(&[7.0][..])));
     }
 
     #[test]

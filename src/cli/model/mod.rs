@@ -11,11 +11,10 @@ use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::{Error, size};
+use super::{Error, memory, size};
 use crate::classifier::{Definition, Description, Figures, Options, describe};
-use crate::engine::plan::{Plan, Step};
+use crate::engine::plan::{self, Memory, Plan, Step};
 use crate::hardnet::ARCHITECTURES;
-use crate::kernels::Isa;
 
 /// Arguments of `model`.
 #[derive(Debug, Args)]
@@ -57,6 +56,9 @@ enum Action {
         /// Show what the native engine does, pass by pass, instead.
         #[arg(long)]
         plan: bool,
+        /// What the native engine uses memory for in the plan: fast or lean.
+        #[arg(long, value_name = "MEM", default_value = "fast", value_parser = memory, requires = "plan")]
+        memory: Memory,
     },
     /// Download the published weights of a model and make a model file of them.
     Fetch(fetch::Arguments),
@@ -86,12 +88,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             let models = models.collect::<Result<Vec<_>, _>>()?;
             if form.json { json(&models) } else { print(&list(&models).to_string()) }
         }
-        Action::Info { model, form, plan: true } => {
+        Action::Info { model, form, plan: true, memory } => {
             let options = Options { size: form.size, ..Options::default() };
-            let plan = Definition::open(model, &options)?.plan(Isa::best())?;
+            let plan = Definition::open(model, &options)?
+                .plan(plan::Options { memory: *memory, ..plan::Options::default() })?;
             if form.json { json(&plan.steps()) } else { print(&passes(&plan)) }
         }
-        Action::Info { model, form, plan: false } => {
+        Action::Info { model, form, plan: false, .. } => {
             let model = describe(model, form.size)?;
             if form.json { json(&model) } else { print(&info(&model)) }
         }

@@ -3,6 +3,9 @@
 
 use std::collections::HashMap;
 
+use tract_onnx::pb::TensorProto;
+
+use super::constant::{self, Constant};
 use super::operator::Operator;
 use super::{Error, File};
 
@@ -24,19 +27,26 @@ impl File {
             |dims: &[i64]| dims.iter().fold(1, |count: u64, &extent| count.saturating_mul(extent.unsigned_abs()));
         let mut constants: HashMap<&str, u64> =
             graph.initializer.iter().map(|tensor| (tensor.name.as_str(), count(&tensor.dims))).collect();
+        // How many values a tensor has whose shape another one holds.
+        let mut filled: HashMap<&str, u64> =
+            graph.initializer.iter().filter_map(|tensor| Some((tensor.name.as_str(), extents(tensor)?))).collect();
         for node in &graph.node {
             let operator = Operator::new(node);
             let known = |name: &String| constants.get(name.as_str()).copied();
             let read: Option<Vec<u64>> = node.input.iter().filter(|name| !name.is_empty()).map(known).collect();
+            let shape = node.input.first().and_then(|name| filled.get(name.as_str()).copied());
             let values = match (operator.kind(), read) {
                 ("Shape" | "Size", _) => MAX_AXES,
                 ("Constant", _) => {
                     let value = node.attribute.iter().find_map(|attribute| attribute.t.as_ref());
+                    let shape = value.and_then(extents);
+                    filled.extend(node.output.iter().filter_map(|name| Some((name.as_str(), shape?))));
                     let lists = node.attribute.iter().map(|list| list.ints.len().max(list.floats.len())).max();
                     value.map_or(lists.unwrap_or(0).max(1) as u64, |tensor| count(&tensor.dims))
                 }
                 // It depends on the input, whose size is known.
                 (_, None) => continue,
+                ("ConstantOfShape", _) if shape.is_some() => shape.unwrap_or(u64::MAX),
                 (kind, Some(read)) => made(kind, &read).ok_or_else(|| {
                     operator.fail("this operator is not supported for constants, of which it can make any number")
                 })?,
@@ -49,6 +59,15 @@ impl File {
         }
         Ok(())
     }
+}
+
+/// The product of the integers of a small tensor.
+fn extents(tensor: &TensorProto) -> Option<u64> {
+    let few = tensor.dims.iter().try_fold(1, |count: u64, extent| count.checked_mul(extent.unsigned_abs()));
+    let Ok(Constant::Integers(shape)) = few.filter(|count| *count <= MAX_AXES).map(|_| constant::read(tensor))? else {
+        return None;
+    };
+    Some(shape.all()?.into_iter().fold(1, |count: u64, extent| count.saturating_mul(extent.unsigned_abs())))
 }
 
 /// The most values that an operator makes of constants with so many values; nothing when that is not bounded.

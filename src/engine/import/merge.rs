@@ -1,11 +1,9 @@
 //! Scales, shifts and activations, merged into the item before them where nothing else reads it.
 
-use std::sync::Arc;
-
 use super::Error;
 use super::network::{Handle, Item, Network};
 use super::operator::Operator;
-use crate::engine::op::{Activation, Affine, Conv, Op, Window};
+use crate::engine::op::{Activation, Affine, Conv, Op, Values, Window};
 
 /// A scale and a shift for every channel.
 #[derive(Debug, Clone)]
@@ -40,7 +38,7 @@ impl Line {
     }
 
     /// Weights, each channel in one piece, and bias with the line applied. Computed in 64-bit floating point.
-    fn applied(&self, weight: &[f32], bias: &[f32]) -> (Arc<[f32]>, Arc<[f32]>) {
+    fn applied(&self, weight: &[f32], bias: &[f32]) -> (Values, Values) {
         let length = (weight.len() / self.scale.len().max(1)).max(1);
         let rows = weight.chunks_exact(length).zip(&self.scale);
         let weight = rows.flat_map(|(row, scale)| row.iter().map(move |&value| (f64::from(value) * scale) as f32));

@@ -55,6 +55,18 @@ pub(super) struct Layer {
     pub(super) output: usize,
 }
 
+impl Layer {
+    /// Positions of the nodes whose values its pass is made of.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = usize> + use<> {
+        let (own, before) = match self.work {
+            Work::Node | Work::Winograd => (Some(self.node), None),
+            Work::Fused { pointwise } => (Some(self.node), Some(pointwise)),
+            Work::Activation(_) | Work::Copy | Work::Transform => (None, None),
+        };
+        own.into_iter().chain(before)
+    }
+}
+
 /// All layers, in an order in which they can run.
 #[derive(Debug)]
 pub(super) struct Layers {

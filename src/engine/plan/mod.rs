@@ -11,12 +11,15 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::graph::{self, Activation, Conv, Graph, Op, Shape};
+use super::graph::{self, Activation, Conv, Graph, Node, Op, Shape};
 use crate::exit::Exit;
-use crate::kernels::pass::{Affine, Clamp, Convolution, Depthwise, Function, Map, PassError, Pool, Reduce};
+use crate::kernels::pass::{Affine, Clamp, Convolution, Depthwise, Function, Kept, Map, PassError, Pool, Reduce};
 use crate::kernels::program::{Builder, Program, Summary};
 use crate::kernels::{Isa, Kernels};
 use layers::{Layer, Layers, Work};
+
+/// The largest maps for which little memory pays: beyond, weights are few.
+const LEAN_PIXELS: usize = 28 * 28;
 
 /// Why there is no program for a graph.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,12 @@ pub enum Error {
         node: String,
         /// What it does.
         what: &'static str,
+    },
+    /// There is no memory for the packed weights.
+    #[error("there is no memory for {bytes} bytes of packed weights")]
+    Weights {
+        /// Bytes that they take.
+        bytes: usize,
     },
     /// The maps do not fit into memory.
     #[error("`{node}` does not fit into memory")]
@@ -62,9 +71,63 @@ impl Error {
         match self {
             Self::Graph(error) => error.exit(),
             Self::Isa { .. } => Exit::Unavailable,
-            Self::Unsupported { .. } | Self::TooLarge { .. } => Exit::Data,
+            Self::Unsupported { .. } | Self::TooLarge { .. } | Self::Weights { .. } => Exit::Data,
             Self::Pass { .. } => Exit::Internal,
         }
+    }
+}
+
+/// What memory is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Memory {
+    /// Speed: weights are kept in the form in which they are used.
+    #[default]
+    Fast,
+    /// Little of it: weights of Winograd convolutions are kept as they are, and transformed whenever they are used.
+    Lean,
+}
+
+impl Memory {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Fast, Self::Lean];
+
+    /// The one called `name`: `fast` or `lean`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|memory| memory.name() == name)
+    }
+
+    /// Name, as in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Lean => "lean",
+        }
+    }
+
+    /// The form in which the weights for maps of this size are kept.
+    fn kept(self, map: &Map) -> Kept {
+        match self {
+            Self::Lean if map.pixels() <= LEAN_PIXELS => Kept::Taps,
+            _ => Kept::Points,
+        }
+    }
+}
+
+/// What a program is to be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The instruction set.
+    pub isa: Isa,
+    /// What memory is for.
+    pub memory: Memory,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { isa: Isa::best(), memory: Memory::default() }
     }
 }
 
@@ -98,20 +161,35 @@ pub struct Step {
 }
 
 impl Plan {
-    /// The program of `graph` for inputs of `height × width` pixels.
+    /// The program of `graph` for inputs of `height × width` pixels. The weights of the graph are freed as they are
+    /// packed, those that nobody else has.
     ///
     /// # Errors
     /// Any of [`Error`].
-    pub fn new(graph: &Graph, height: usize, width: usize, isa: Isa) -> Result<Self, Error> {
+    pub fn new(graph: Graph, height: usize, width: usize, options: Options) -> Result<Self, Error> {
+        let Options { isa, memory } = options;
         let kernels = Kernels::of(isa).ok_or(Error::Isa { isa })?;
         let shapes = graph.shapes(height, width)?;
-        let layers = Layers::new(graph, &shapes)?;
+        let layers = Layers::new(&graph, &shapes)?;
         let (maps, length) = place::place(&layers)?;
-        let mut builder = Builder::new(kernels, length);
-        for layer in &layers.layers {
+        let mut nodes = graph.into_nodes();
+        let emit = |builder: &mut Builder, nodes: &[Node], layer: &Layer| {
             let inputs: Vec<Map> = layer.inputs.iter().map(|input| maps[*input]).collect();
-            emit(&mut builder, graph, layer, &inputs, maps[layer.output])
-                .map_err(|source| Error::Pass { node: layer.name.clone(), source })?;
+            emit(builder, nodes, layer, &inputs, maps[layer.output], memory)
+                .map_err(|source| Error::Pass { node: layer.name.clone(), source })
+        };
+        let mut counting = Builder::counting(kernels, length);
+        layers.layers.iter().try_for_each(|layer| emit(&mut counting, &nodes, layer))?;
+        let weights = counting.weight_length();
+        drop(counting);
+        let builder = Builder::with_room(kernels, length, weights);
+        let mut builder = builder.ok_or(Error::Weights { bytes: weights.saturating_mul(size_of::<f32>()) })?;
+        let last_use = last_use(&layers, nodes.len());
+        for (index, layer) in layers.layers.iter().enumerate() {
+            emit(&mut builder, &nodes, layer)?;
+            for node in layer.nodes().filter(|node| last_use[*node] == index) {
+                nodes[node].op.forget_values();
+            }
         }
         let program = builder.finish();
         let bytes =
@@ -234,16 +312,41 @@ fn fuses(first: &Conv, second: &Conv, between: Shape, after: Shape) -> bool {
         )
 }
 
+/// Whether there is a program for `graph` and inputs of `height × width` pixels, the instruction set and memory for its
+/// weights apart.
+///
+/// # Errors
+/// Any of [`Error`] but [`Error::Isa`], [`Error::Weights`] and [`Error::Pass`].
+pub fn check(graph: &Graph, height: usize, width: usize) -> Result<(), Error> {
+    place::place(&Layers::new(graph, &graph.shapes(height, width)?)?).map(drop)
+}
+
+/// For every node, the number of the last layer whose passes hold its values.
+fn last_use(layers: &Layers, nodes: usize) -> Vec<usize> {
+    let mut last = vec![0; nodes];
+    for (index, layer) in layers.layers.iter().enumerate() {
+        layer.nodes().for_each(|node| last[node] = index);
+    }
+    last
+}
+
 /// Makes the passes of a layer.
-fn emit(builder: &mut Builder, graph: &Graph, layer: &Layer, inputs: &[Map], output: Map) -> Result<(), PassError> {
-    let op = |index: usize| &graph.nodes()[index].op;
+fn emit(
+    builder: &mut Builder,
+    nodes: &[Node],
+    layer: &Layer,
+    inputs: &[Map],
+    output: Map,
+    memory: Memory,
+) -> Result<(), PassError> {
+    let op = |index: usize| &nodes[index].op;
     let (&first, node) = (inputs.first().unwrap_or(&output), layer.node);
     match (layer.work, op(node)) {
         (Work::Copy, _) => builder.copy(inputs, output),
         (Work::Transform, _) => builder.transform(first, place::transform(&output)),
         (Work::Winograd, Op::Conv(conv)) => {
             let inputs: Vec<_> = inputs.iter().map(place::transform).collect();
-            builder.winograd(&inputs, &convolution(conv), output)
+            builder.winograd(&inputs, &convolution(conv), memory.kept(&output), output)
         }
         (Work::Activation(activation), _) => {
             builder.affine(first, &Affine { scale: None, shift: None, function: function(activation) }, output)

@@ -1,9 +1,9 @@
 //! The kernels with AVX2 and FMA: tiles of 12 × 8 and 6 × 16, within 16 registers.
 
 use super::super::peak;
-use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
+use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput, WinogradWeights};
 use super::super::vector::{depthwise, gemm};
-use super::super::winograd::{winograd_input, winograd_output};
+use super::super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::{Isa, Kernels, UNIT};
 use super::vector::F32x8;
 
@@ -47,6 +47,14 @@ unsafe fn burst() -> u64 {
     unsafe { peak::burst::<F32x8, { peak::SUMS }, true>() }
 }
 
+/// # Safety
+/// Those of [`WinogradWeights`], and a processor with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn weights<const P: usize>(call: &WinogradWeights) {
+    // SAFETY: the caller's.
+    unsafe { winograd_weights::<F32x8, F32x8, P>(call) }
+}
+
 /// The table.
 pub(in super::super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
@@ -80,5 +88,6 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
         [output::<4, 3>, output::<4, 4>, output::<4, 6>],
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
+    winograd_weights: [weights::<4>, weights::<6>],
     burst,
 };

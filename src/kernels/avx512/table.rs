@@ -2,9 +2,9 @@
 
 use super::super::avx2::vector::F32x8;
 use super::super::peak;
-use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
+use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput, WinogradWeights};
 use super::super::vector::{Vector, depthwise, gemm};
-use super::super::winograd::{winograd_input, winograd_output};
+use super::super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::{Isa, Kernels, UNIT};
 use super::vector::F32x16;
 
@@ -48,6 +48,14 @@ unsafe fn burst() -> u64 {
     unsafe { peak::burst::<F32x16, { peak::SUMS }, true>() }
 }
 
+/// # Safety
+/// Those of [`WinogradWeights`], and a processor with AVX-512 F and VL.
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+unsafe fn weights<const P: usize>(call: &WinogradWeights) {
+    // SAFETY: the caller's.
+    unsafe { winograd_weights::<F32x16, F32x8, P>(call) }
+}
+
 /// Tiles of 1 to 14 rows.
 macro_rules! rows {
     ($vector:ty) => {
@@ -87,5 +95,6 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
         [output::<4, 3>, output::<4, 4>, output::<4, 6>],
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
+    winograd_weights: [weights::<4>, weights::<6>],
     burst,
 };

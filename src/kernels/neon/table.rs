@@ -1,9 +1,9 @@
 //! The kernels with NEON: tiles of 28 rows by 4 to 24 channels, within 32 registers strip by strip.
 
 use super::super::peak;
-use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
+use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput, WinogradWeights};
 use super::super::vector::{Vector, depthwise};
-use super::super::winograd::{winograd_input, winograd_output};
+use super::super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::{Isa, Kernels};
 use super::depthwise::pair;
 use super::gemm::gemm;
@@ -47,6 +47,14 @@ unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
 unsafe fn burst() -> u64 {
     // SAFETY: the caller's.
     unsafe { peak::burst::<F32x4, { peak::SUMS }, true>() }
+}
+
+/// # Safety
+/// Those of [`WinogradWeights`], and a processor with NEON.
+#[target_feature(enable = "neon")]
+unsafe fn weights<const P: usize>(call: &WinogradWeights) {
+    // SAFETY: the caller's.
+    unsafe { winograd_weights::<F32x4, F32x4, P>(call) }
 }
 
 /// Tiles of 1 to 28 rows by some vectors.
@@ -103,4 +111,5 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
     burst,
+    winograd_weights: [weights::<4>, weights::<6>],
 };

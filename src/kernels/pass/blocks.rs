@@ -11,6 +11,8 @@ use super::{Clamp, Place};
 /// Rows that a block is used for before the next one is: several tiles of every instruction set, so that its weights
 /// are read from the first-level cache for all but one, and few enough to keep their inputs in the second. Whole tiles.
 const CHUNK: usize = 56;
+/// Values of a row that are written at one time: what they are written to stays in the first-level cache.
+const RUN: usize = 32;
 
 /// Some output channels, and where their weights are.
 #[derive(Debug, Clone, Copy)]
@@ -36,29 +38,32 @@ pub(in super::super) struct Blocks {
 }
 
 impl Blocks {
-    /// Packs weights for `channels` output channels and a contraction of `depth`; `weight(channel, k)`.
+    /// Packs `weight`, `[channels][depth / taps][taps]`, with a bias for each of the output channels: the contraction
+    /// runs over taps, then over what is read.
     pub(in super::super) fn pack(
         kernels: &Kernels,
         weights: &mut Weights,
         channels: usize,
-        depth: usize,
-        weight: impl Fn(usize, usize) -> f32,
-        bias: impl Fn(usize) -> f32,
+        taps: usize,
+        weight: &[f32],
+        bias: &[f32],
     ) -> Self {
+        let depth = weight.len() / channels.max(1);
         let mut blocks = Vec::new();
         let mut channel = 0;
         for width in kernels.widths(channels) {
-            let at = |lane: usize| Some(channel + lane).filter(|channel| *channel < channels);
-            let packed =
-                weights.push(depth * width, |index| at(index % width).map_or(0.0, |c| weight(c, index / width)));
-            let bias = weights.push(width, |lane| at(lane).map_or(0.0, &bias));
+            let lanes = width.min(channels - channel);
+            let rows = &weight[channel * depth..][..lanes * depth];
+            let packed = weights.fill(depth * width, |to| interleave(to, width, rows, depth, taps));
+            let bias = weights.push(width, |lane| bias.get(channel + lane).copied().unwrap_or(0.0));
             blocks.push(Block { channel, width, weights: packed, bias });
             channel += width;
         }
         Self::of(kernels, blocks, depth)
     }
 
-    fn of(kernels: &Kernels, blocks: Vec<Block>, depth: usize) -> Self {
+    /// Blocks with weights that are packed.
+    pub(super) fn of(kernels: &Kernels, blocks: Vec<Block>, depth: usize) -> Self {
         let rows = blocks.iter().map(|block: &Block| kernels.products(block.width).len()).max().unwrap_or(1);
         Self { blocks, depth, rows }
     }
@@ -145,94 +150,20 @@ impl Blocks {
     }
 }
 
-/// Packed weights of several products with the same blocks and no bias: `[plane][block][k][width]`.
-#[derive(Debug)]
-pub(in super::super) struct Planes {
-    /// The blocks of the first plane.
-    blocks: Blocks,
-    /// Values from one plane to the next.
-    plane: usize,
-}
-
-impl Planes {
-    /// Packs weights for `channels` output channels and contractions of `depth`; `weight(plane, channel, k)`.
-    pub(in super::super) fn pack(
-        kernels: &Kernels,
-        weights: &mut Weights,
-        planes: usize,
-        channels: usize,
-        depth: usize,
-        weight: impl Fn(usize, usize, usize) -> f32,
-    ) -> Self {
-        let bias = weights.push(kernels.gemm.len() * kernels.step, |_| 0.0);
-        let mut blocks = Vec::new();
-        let mut plane = 0;
-        for index in 0..planes {
-            let mut channel = 0;
-            for (number, width) in kernels.widths(channels).enumerate() {
-                let at = |lane: usize| Some(channel + lane).filter(|channel| *channel < channels);
-                let packed =
-                    weights.push(depth * width, |to| at(to % width).map_or(0.0, |c| weight(index, c, to / width)));
-                match (index, number) {
-                    (0, _) => blocks.push(Block { channel, width, weights: packed, bias }),
-                    (1, 0) => plane = packed - blocks[0].weights,
-                    // All planes are as long as the first.
-                    _ => debug_assert_eq!(packed, blocks[number].weights + index * plane),
-                }
-                channel += width;
+/// Writes rows of `depth` values, one for each lane, as `[depth][width]`. Groups of `taps` values are taken apart: the
+/// first of all groups come first, then the second ones.
+pub(super) fn interleave(to: &mut [f32], width: usize, rows: &[f32], depth: usize, taps: usize) {
+    let groups = depth / taps.max(1);
+    for first in (0..groups).step_by(RUN) {
+        let count = RUN.min(groups - first);
+        for (lane, row) in rows.chunks_exact(depth.max(1)).enumerate() {
+            let run = &row[first * taps..][..count * taps];
+            for tap in 0..taps {
+                let at = (tap * groups + first) * width + lane;
+                let to = to[at..].iter_mut().step_by(width);
+                let from = run[tap..].iter().step_by(taps);
+                to.zip(from).for_each(|(to, from)| *to = *from);
             }
-        }
-        Self { blocks: Blocks::of(kernels, blocks, depth), plane }
-    }
-
-    /// The blocks of the first plane.
-    pub(in super::super) fn blocks(&self) -> &[Block] {
-        &self.blocks.blocks
-    }
-
-    /// Length of the contraction.
-    pub(in super::super) fn depth(&self) -> usize {
-        self.blocks.depth
-    }
-
-    /// The products of the first `count` rows of the segments with the weights of a plane and a block: the
-    /// `i`-th goes to `out + i * out_stride`. Those of the plane and the block `next` are fetched meanwhile.
-    ///
-    /// # Safety
-    /// The segments are readable for these rows, and `out` is writable for the width of the block in as many.
-    /// The contraction of the segments is the one that was packed. Nothing written is read.
-    #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
-    pub(in super::super) unsafe fn product(
-        &self,
-        place: &Place<'_>,
-        (plane, block): (usize, &Block),
-        next: (usize, &Block),
-        segments: &Segments,
-        count: usize,
-        out: *mut f32,
-        out_stride: usize,
-    ) {
-        let width = block.width;
-        let ahead = place.weights.at(next.1.weights + next.0 * self.plane);
-        let mut row = 0;
-        for rows in even_parts(count, place.kernels.products(block.width).len()) {
-            let tile = Tile {
-                segments: segments.first(),
-                count: segments.count(),
-                row,
-                weights: place.weights.at(block.weights + plane * self.plane),
-                bias: place.weights.at(block.bias),
-                out: out.wrapping_add(row * out_stride),
-                out_stride,
-                low: Clamp::NONE.low,
-                high: Clamp::NONE.high,
-                prefetch: ahead.wrapping_add(self.blocks.depth * width * row / count),
-                prefetch_step: (width * rows).div_ceil(count),
-            };
-            // SAFETY: the segments are readable for these rows, the weights were packed for this block, and the
-            // caller's output has room for its width.
-            unsafe { place.kernels.products(block.width)[rows - 1](&tile) }
-            row += rows;
         }
     }
 }

@@ -61,17 +61,8 @@ impl Convolution<'_> {
     }
 
     /// Packs the weights: the contraction runs over kernel rows, kernel columns, channels.
-    pub(in super::super) fn pack(
-        &self,
-        kernels: &Kernels,
-        weights: &mut Weights,
-        inputs: &[Map],
-        out: usize,
-    ) -> Blocks {
-        let channels: usize = inputs.iter().map(|map| map.channels).sum();
-        let taps = self.kernel[0] * self.kernel[1];
-        let weight = |out: usize, k: usize| self.weight[(out * channels + k % channels) * taps + k / channels];
-        Blocks::pack(kernels, weights, out, channels * taps, weight, |out| self.bias[out])
+    pub(in super::super) fn pack(&self, kernels: &Kernels, weights: &mut Weights, out: usize) -> Blocks {
+        Blocks::pack(kernels, weights, out, self.kernel[0] * self.kernel[1], self.weight, self.bias)
     }
 }
 
@@ -129,7 +120,7 @@ impl ConvPass {
     ) -> Result<Self, PassError> {
         check_maps(inputs, &output, length)?;
         convolution.check(inputs, &output)?;
-        let blocks = convolution.pack(kernels, weights, inputs, output.channels);
+        let blocks = convolution.pack(kernels, weights, output.channels);
         let Convolution { kernel, stride, top, left, clamp, .. } = *convolution;
         let is_pointwise = convolution.is_pointwise() && inputs[0].pixels() == output.pixels();
         Ok(Self { inputs: inputs.to_vec(), output, kernel, stride, top, left, is_pointwise, clamp, blocks })

@@ -59,7 +59,7 @@ impl FusedPass {
         check(regular, "only a pointwise and a regular depthwise convolution are fused")?;
         check(second.weight.len() == product(&[output.channels, 9])?, "the weight has another length")?;
         check(second.bias.len() == output.channels, "the bias has another length")?;
-        let blocks = first.pack(kernels, weights, inputs, output.channels);
+        let blocks = first.pack(kernels, weights, output.channels);
         let rows = Rows::pack(weights, output.channels, second);
         let zeros = weights.push(product(&[input.width, output.stride])?, |_| 0.0);
         let kept = if input.width < blocks.rows().max(SHORT) { input.height } else { RING.min(input.height) };

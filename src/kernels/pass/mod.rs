@@ -28,7 +28,7 @@ pub use elementwise::{Affine, Function};
 pub(super) use fused::FusedPass;
 pub(super) use pool::{AveragePass, PoolPass};
 pub use pool::{Pool, Reduce};
-pub use winograd::{Scheme, Transform};
+pub use winograd::{Kept, Scheme, Transform};
 pub(super) use winograd::{TransformPass, WinogradPass};
 
 /// A map in memory: NHWC, rows without gaps between them.

@@ -3,9 +3,9 @@
 mod vector;
 
 use super::peak;
-use super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput};
+use super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput, WinogradWeights};
 use super::vector::{depthwise, gemm};
-use super::winograd::{winograd_input, winograd_output};
+use super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::{Isa, Kernels, UNIT};
 use vector::Plain;
 
@@ -45,6 +45,13 @@ unsafe fn burst() -> u64 {
     unsafe { peak::burst::<Plain, { peak::SUMS / 2 }, false>() }
 }
 
+/// # Safety
+/// Those of [`WinogradWeights`].
+unsafe fn weights<const P: usize>(call: &WinogradWeights) {
+    // SAFETY: the caller's; plain Rust needs no instruction set.
+    unsafe { winograd_weights::<Plain, Plain, P>(call) }
+}
+
 /// The table.
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Scalar,
@@ -62,5 +69,6 @@ pub(super) static KERNELS: Kernels = Kernels {
         [output::<4, 3>, output::<4, 4>, output::<4, 6>],
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
+    winograd_weights: [weights::<4>, weights::<6>],
     burst,
 };

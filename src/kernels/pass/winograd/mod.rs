@@ -8,20 +8,23 @@
 mod tests;
 mod tiles;
 mod transform;
+mod weights;
 
 use std::ops::Range;
 
 use super::super::memory::Weights;
 use super::super::tile::{Segment, WinogradOutput};
 use super::super::{Kernels, UNIT, even_parts};
-use super::blocks::{Block, Planes};
+use super::blocks::Block;
 use super::conv::{MAX_SEGMENTS, Segments};
 use super::{Clamp, Convolution, Map, Pass, PassError, Place, check, check_maps, share};
 use tiles::{Grid, TAPS, plane_length};
+use weights::{Factors, Planes};
 
 pub use tiles::Scheme;
 pub use transform::Transform;
 pub(in super::super) use transform::TransformPass;
+pub use weights::Kept;
 
 /// Bytes of products that wait for their transform: they stay in the second-level cache meanwhile.
 const PRODUCT_BYTES: usize = 256 << 10;
@@ -68,6 +71,7 @@ impl WinogradPass {
         length: usize,
         inputs: &[Transform],
         layer: &Convolution<'_>,
+        kept: Kept,
         output: Map,
     ) -> Result<Self, PassError> {
         let Some(first) = inputs.first() else { return Err(PassError("a convolution reads something")) };
@@ -83,12 +87,7 @@ impl WinogradPass {
         check(inputs.len() <= MAX_SEGMENTS, "the contraction has too many segments")?;
 
         let (scheme, grid) = (first.scheme, first.grid());
-        let scales: Vec<[f64; TAPS]> = (0..scheme.planes()).map(|plane| scheme.scales(plane)).collect();
-        let weight = |plane: usize, channel: usize, k: usize| {
-            let taps = &layer.weight[(channel * channels + k) * TAPS..][..TAPS];
-            scales[plane].iter().zip(taps).map(|(scale, tap)| scale * f64::from(*tap)).sum::<f64>() as f32
-        };
-        let packed = Planes::pack(kernels, weights, scheme.planes(), output.channels, channels, weight);
+        let packed = Planes::pack(kernels, weights, scheme, output.channels, layer.weight, kept);
         let padded = output.channels.next_multiple_of(UNIT);
         let bias = weights.push(padded, |channel| layer.bias.get(channel).copied().unwrap_or(0.0));
 
@@ -117,11 +116,9 @@ impl WinogradPass {
     /// What a part does, piece by piece: blocks of output channels, and rows of tiles.
     fn pieces(&self, part: usize, parts: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         let (rows, count) = (self.grid.sides[0].tiles(), self.weights.blocks().len());
-        let (rows, blocks) = if self.output.pixels() >= PIXELS_TO_SHARE {
-            (share(rows, part, parts), 0..count)
-        } else {
-            (0..rows, share(count, part, parts))
-        };
+        let by_rows = self.output.pixels() >= PIXELS_TO_SHARE && self.weights.kept() == Kept::Points;
+        let (rows, blocks) =
+            if by_rows { (share(rows, part, parts), 0..count) } else { (0..rows, share(count, part, parts)) };
         let bands = self.rows;
         runs(blocks, self.blocks)
             .flat_map(move |group| runs(rows.clone(), bands).map(move |band| (group.clone(), band)))
@@ -140,32 +137,79 @@ impl WinogradPass {
     /// # Safety
     /// Those of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
     unsafe fn products(&self, place: &Place<'_>, piece: &Piece<'_>) {
-        let Piece { blocks, ref rows, plane, stride } = *piece;
+        let blocks = piece.blocks;
         let mut segments = Segments::new();
-        for point in 0..self.grid.scheme.planes() {
-            let (slot, count) = self.grid.slots(point, rows);
-            if count == 0 {
-                continue;
+        match self.weights.kept() {
+            Kept::Points => {
+                for point in 0..self.grid.scheme.planes() {
+                    let count = self.segments(place, piece, point, &mut segments);
+                    for (index, block) in blocks.iter().enumerate() {
+                        let factors = self.weights.packed(place, point, blocks, index);
+                        // SAFETY: the caller's; segments and factors are those of this plane and this block.
+                        unsafe { self.product(place, piece, point, block, factors, &segments, count) }
+                    }
+                }
             }
-            segments.clear();
-            let mut first = 0;
-            for (input, map) in self.inputs.iter().zip(&self.planes) {
-                let input_stride = input.stride();
-                let at = place.pixel(map, point).wrapping_add(slot * input_stride).cast_const();
-                segments.push(Segment { input: at, stride: input_stride, channels: input.channels, first });
-                first += input.channels;
-            }
-            for (index, block) in blocks.iter().enumerate() {
-                let out = place.scratch.wrapping_add(point * plane + block.channel - blocks[0].channel);
-                let next = match blocks.get(index + 1) {
-                    Some(next) => (point, next),
-                    None => (point + 1, &blocks[0]),
-                };
-                // SAFETY: the transforms have these tiles in this plane, and the plane of the scratch has room
-                // for them with all channels of the blocks.
-                unsafe { self.weights.product(place, (point, block), next, &segments, count, out, stride) }
+            Kept::Taps => {
+                let points = self.grid.scheme.points();
+                let scratch = place.scratch.wrapping_add(self.product_length());
+                for block in blocks {
+                    for rows in self.weights.runs() {
+                        // SAFETY: scratch for the weights lies behind that for the products.
+                        unsafe { self.weights.transform(place, block, &rows, scratch) }
+                        for point in rows.start * points..rows.end * points {
+                            let count = self.segments(place, piece, point, &mut segments);
+                            let factors = self.weights.transformed(place, point, block, &rows, scratch);
+                            // SAFETY: the caller's; segments and factors are those of this plane and this block.
+                            unsafe { self.product(place, piece, point, block, factors, &segments, count) }
+                        }
+                    }
+                }
             }
         }
+    }
+
+    /// The tiles of a piece in a plane: what is read for them, and how many there are.
+    fn segments(&self, place: &Place<'_>, piece: &Piece<'_>, point: usize, segments: &mut Segments) -> usize {
+        let (slot, count) = self.grid.slots(point, &piece.rows);
+        segments.clear();
+        let mut first = 0;
+        for (input, map) in self.inputs.iter().zip(&self.planes) {
+            let stride = input.stride();
+            let at = place.pixel(map, point).wrapping_add(slot * stride).cast_const();
+            segments.push(Segment { input: at, stride, channels: input.channels, first });
+            first += input.channels;
+        }
+        count
+    }
+
+    /// The products of a piece in a plane and a block.
+    ///
+    /// # Safety
+    /// Those of [`Self::products`]; segments, their number of tiles and factors are those of the plane and the block.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
+    unsafe fn product(
+        &self,
+        place: &Place<'_>,
+        piece: &Piece<'_>,
+        point: usize,
+        block: &Block,
+        factors: Factors,
+        segments: &Segments,
+        count: usize,
+    ) {
+        let before = piece.blocks.first().map_or(0, |block| block.channel);
+        let out = place.scratch.wrapping_add(point * piece.plane + block.channel - before);
+        // SAFETY: the transforms have these tiles in this plane, and the plane of the scratch has room for them with
+        // all units of the blocks.
+        unsafe { self.weights.product(place, block, factors, segments, count, out, piece.stride) }
+    }
+
+    /// Values of scratch for the products of the largest piece: whole cache lines.
+    fn product_length(&self) -> usize {
+        let widest = self.weights.blocks().iter().map(|block| block.width).max().unwrap_or(0);
+        let products = self.rows * self.grid.sides[1].tiles() * self.blocks * widest;
+        plane_length(products).map_or(0, |plane| plane * self.grid.scheme.planes())
     }
 
     /// The output of a piece out of its products.
@@ -204,13 +248,11 @@ impl WinogradPass {
 
 impl Pass for WinogradPass {
     fn algorithm(&self) -> &'static str {
-        self.grid.scheme.name()
+        self.grid.scheme.name(self.weights.kept())
     }
 
     fn scratch(&self) -> usize {
-        let widest = self.weights.blocks().iter().map(|block| block.width).max().unwrap_or(0);
-        let products = self.rows * self.grid.sides[1].tiles() * self.blocks * widest;
-        plane_length(products).map_or(0, |plane| plane * self.grid.scheme.planes())
+        self.product_length().saturating_add(self.weights.scratch())
     }
 
     fn macs(&self) -> u64 {

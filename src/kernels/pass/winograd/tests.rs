@@ -10,7 +10,7 @@ use super::super::super::team::{Team, Threads};
 use super::super::super::{Isa, Kernels};
 use super::super::{Clamp, ConvPass, Convolution, Map, Pass, Place};
 use super::tiles::Grid;
-use super::{Scheme, Transform, TransformPass, WinogradPass};
+use super::{Kept, Scheme, Transform, TransformPass, WinogradPass};
 
 /// Largest error, in terms of the largest output. Single precision has 6e-8; transforms in the points ±2 add
 /// and take away values that are some hundred times the result.
@@ -122,10 +122,11 @@ impl Case {
     }
 
     /// The memory after the convolution, in so many parts.
-    fn run(&self, kernels: &'static Kernels, parts: usize) -> Activations {
+    fn run(&self, kernels: &'static Kernels, kept: Kept, parts: usize) -> Activations {
         let mut weights = Weights::new();
-        let pass = WinogradPass::new(kernels, &mut weights, self.length, &self.transforms, &self.layer(), self.output)
-            .unwrap();
+        let layer = self.layer();
+        let pass =
+            WinogradPass::new(kernels, &mut weights, self.length, &self.transforms, &layer, kept, self.output).unwrap();
         let mut passes: Vec<Box<dyn Pass>> = Vec::new();
         for (input, transform) in self.inputs.iter().zip(&self.transforms) {
             passes.push(Box::new(TransformPass::new(self.length, *input, *transform).unwrap()));
@@ -163,7 +164,13 @@ impl Case {
 
     /// The results of one part are right, and those of several parts are the same.
     fn check(&self, kernels: &'static Kernels, name: &str) {
-        let mut one = self.run(kernels, 1);
+        for kept in [Kept::Points, Kept::Taps] {
+            self.check_kept(kernels, kept, name);
+        }
+    }
+
+    fn check_kept(&self, kernels: &'static Kernels, kept: Kept, name: &str) {
+        let mut one = self.run(kernels, kept, 1);
         let values = one.values();
         let (mut error, mut largest) = (0.0_f64, 0.0_f64);
         let pixels = (0..self.output.height).flat_map(|y| (0..self.output.width).map(move |x| (y, x)));
@@ -171,17 +178,17 @@ impl Case {
             for channel in 0..self.output.channels {
                 let want = self.plain(values, channel, y, x);
                 let got = f64::from(values[self.output.offset + pixel * self.output.stride + channel]);
-                assert!(!got.is_nan(), "{name}: not a number at {y}, {x}, {channel}");
+                assert!(!got.is_nan(), "{name} {kept:?}: not a number at {y}, {x}, {channel}");
                 error = error.max((got - want).abs());
                 largest = largest.max(want.abs());
             }
         }
-        assert!(error <= ERROR * largest, "{name}: {error} of {largest}");
+        assert!(error <= ERROR * largest, "{name} {kept:?}: {error} of {largest}");
         let range = self.output.offset..self.output.offset + self.output.length().unwrap();
         let bits = |values: &[f32]| values[range.clone()].iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         let want = bits(values);
         for parts in 2..=3 {
-            assert!(bits(self.run(kernels, parts).values()) == want, "{name}: {parts} parts");
+            assert!(bits(self.run(kernels, kept, parts).values()) == want, "{name} {kept:?}: {parts} parts");
         }
     }
 }
@@ -260,7 +267,7 @@ fn what_does_not_fit_together_is_refused() {
     let kernels = Kernels::of(Isa::Scalar).unwrap();
     let case = Case::new(Scheme::Four, [9, 9], &[8, 8], 8, &mut Random(1));
     let make = |length: usize, inputs: &[Transform], layer: &Convolution<'_>, output: Map| {
-        WinogradPass::new(kernels, &mut Weights::new(), length, inputs, layer, output).map(|_| ())
+        WinogradPass::new(kernels, &mut Weights::new(), length, inputs, layer, Kept::Points, output).map(|_| ())
     };
     let (layer, [one, two]) = (case.layer(), [case.transforms[0], case.transforms[1]]);
     make(case.length, &[one, two], &layer, case.output).unwrap();
@@ -303,10 +310,14 @@ fn programs_share_a_transform() {
         assert!(Builder::is_winograd(&layer));
         // The first layer's output takes the place of its second input, which only lives on as a transform.
         let between = Map { offset: case.inputs[1].offset, channels: 6, ..case.inputs[1] };
-        builder.winograd(&case.transforms, &layer, between).unwrap();
-        builder.winograd(&case.transforms, &layer, case.output).unwrap();
+        builder.winograd(&case.transforms, &layer, Kept::Points, between).unwrap();
+        builder.winograd(&case.transforms, &layer, Kept::Taps, case.output).unwrap();
         let program = builder.finish();
-        assert!(program.summaries().all(|summary| ["transform", "winograd 4"].contains(&summary.algorithm)));
+        assert!(
+            program
+                .summaries()
+                .all(|summary| ["transform", "winograd 4", "winograd 4 lean"].contains(&summary.algorithm))
+        );
         let mut memory = Team::new(Arc::new(program), &Threads::new(2, |_| ())).unwrap();
         let mut random = Random(9);
         for map in &case.inputs {
@@ -352,8 +363,16 @@ fn measure() {
             let (mut plain, mut packed, layer) = (Weights::new(), Weights::new(), case.layer());
             let direct = ConvPass::new(kernels, &mut plain, case.length, &case.inputs, &layer, case.output).unwrap();
             let begin = Instant::now();
-            let winograd =
-                WinogradPass::new(kernels, &mut packed, case.length, &case.transforms, &layer, case.output).unwrap();
+            let winograd = WinogradPass::new(
+                kernels,
+                &mut packed,
+                case.length,
+                &case.transforms,
+                &layer,
+                Kept::Points,
+                case.output,
+            )
+            .unwrap();
             let pack = begin.elapsed().as_secs_f64() * 1e3;
             let pairs = case.inputs.iter().zip(&case.transforms);
             let transforms: Vec<_> =

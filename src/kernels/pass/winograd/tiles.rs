@@ -1,10 +1,10 @@
 //! How a map is covered with tiles, and where what belongs to them is in a transform.
 
-use std::array::from_fn;
 use std::ops::Range;
 
 use super::super::super::memory::LINE;
 use super::super::super::tile::MAX_POINTS;
+use super::weights::Kept;
 
 /// Taps of a kernel.
 pub(super) const TAPS: usize = 9;
@@ -29,11 +29,13 @@ impl Scheme {
         if tiles[0].saturating_mul(tiles[1]) < LEAST_TILES { Self::Two } else { Self::Four }
     }
 
-    /// Its name in the plan.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Two => "winograd 2",
-            Self::Four => "winograd 4",
+    /// Its name in the plan, with weights kept so.
+    pub(super) fn name(self, kept: Kept) -> &'static str {
+        match (self, kept) {
+            (Self::Two, Kept::Points) => "winograd 2",
+            (Self::Two, Kept::Taps) => "winograd 2 lean",
+            (Self::Four, Kept::Points) => "winograd 4",
+            (Self::Four, Kept::Taps) => "winograd 4 lean",
         }
     }
 
@@ -55,22 +57,11 @@ impl Scheme {
         self.points() * self.points()
     }
 
-    /// What the taps of a kernel are multiplied with, to be summed, in the points of a plane.
-    pub(super) fn scales(self, plane: usize) -> [f64; TAPS] {
-        let [down, across] = [plane / self.points(), plane % self.points()].map(|point| self.powers(point));
-        from_fn(|tap| down[tap / 3] * across[tap % 3])
-    }
-
-    /// What three weights are multiplied with in a point.
-    fn powers(self, point: usize) -> [f64; 3] {
-        let finite = |p: f64| [1.0, p, p * p];
-        match point {
-            0 => finite(0.0),
-            last if last + 1 == self.points() => [0.0, 0.0, 1.0],
-            1 => finite(1.0),
-            2 => finite(-1.0),
-            3 => finite(2.0),
-            _ => finite(-2.0),
+    /// Place of its kernel in a table.
+    pub(super) fn kernel(self) -> usize {
+        match self {
+            Self::Two => 0,
+            Self::Four => 1,
         }
     }
 }

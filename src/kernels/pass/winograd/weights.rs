@@ -1,0 +1,264 @@
+//! Packed weights of the products in all points of a transform, which have the same blocks and no bias.
+
+use std::ops::Range;
+
+use super::super::super::memory::Weights;
+use super::super::super::tile::{Tile, WinogradWeights};
+use super::super::super::{Kernels, even_parts};
+use super::super::blocks::{Block, Blocks, interleave};
+use super::super::conv::Segments;
+use super::super::{Clamp, Place};
+use super::tiles::{Scheme, TAPS, plane_length};
+
+/// Length of the contraction whose taps are transformed at one time: they stay in the first-level cache.
+const RUN: usize = 32;
+
+/// Bytes of transformed weights that wait for their products: they stay in the second-level cache meanwhile.
+const TRANSFORMED_BYTES: usize = 384 << 10;
+
+/// The form in which the weights of a convolution are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// In the points of the transform, ready for use.
+    Points,
+    /// As the taps of the kernel, to be transformed whenever they are used: a quarter of the weights in 36 points.
+    Taps,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Planes {
+    scheme: Scheme,
+    /// The blocks: of the first plane, or with `[depth][TAPS][width]` weights.
+    blocks: Blocks,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// `[plane][block][depth][width]`, planes so many values apart.
+    Points(usize),
+    /// `[block][depth][TAPS][width]`, of which so many rows of planes are transformed at one time.
+    Taps(usize),
+}
+
+/// What is packed in the lanes of a block: one row of `length` values for each.
+#[derive(Debug, Clone, Copy)]
+struct Lanes<'a> {
+    values: &'a [f32],
+    length: usize,
+}
+
+/// Weights for the products of a plane and a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Factors {
+    /// `[depth][width]`.
+    weights: *const f32,
+    /// What is fetched meanwhile: where it begins, and how many values it has.
+    ahead: (*const f32, usize),
+}
+
+impl Planes {
+    /// Packs `weight`, `[channels][depth][TAPS]`.
+    pub(super) fn pack(
+        kernels: &Kernels,
+        weights: &mut Weights,
+        scheme: Scheme,
+        channels: usize,
+        weight: &[f32],
+        kept: Kept,
+    ) -> Self {
+        let length = weight.len() / channels.max(1);
+        let depth = length / TAPS;
+        let bias = weights.push(kernels.gemm.len() * kernels.step, |_| 0.0);
+        let mut channel = 0;
+        let mut blocks: Vec<Block> = Vec::new();
+        for width in kernels.widths(channels) {
+            blocks.push(Block { channel, width, weights: 0, bias });
+            channel += width;
+        }
+        let lanes = |block: &Block| {
+            let end = channels.min(block.channel + block.width);
+            Lanes { values: &weight[block.channel * length..end * length], length }
+        };
+        let form = match kept {
+            Kept::Taps => {
+                for block in &mut blocks {
+                    let (width, rows) = (block.width, lanes(block).values);
+                    block.weights = weights.fill(length * width, |to| interleave(to, width, rows, length, 1));
+                }
+                let widest = blocks.iter().map(|block| block.width).max().unwrap_or(0);
+                let row = (scheme.points() * depth * widest * size_of::<f32>()).max(1);
+                Form::Taps((TRANSFORMED_BYTES / row).clamp(1, scheme.points()))
+            }
+            Kept::Points => {
+                let mut plane = 0;
+                for block in &mut blocks {
+                    block.weights = plane;
+                    plane += Weights::taken(depth * block.width);
+                }
+                let start = weights.fill(scheme.planes() * plane, |to| {
+                    for block in &blocks {
+                        points(kernels, scheme, block, lanes(block), &mut to[block.weights..], plane);
+                    }
+                });
+                blocks.iter_mut().for_each(|block| block.weights += start);
+                Form::Points(plane)
+            }
+        };
+        Self { scheme, blocks: Blocks::of(kernels, blocks, depth), form }
+    }
+
+    /// The blocks.
+    pub(super) fn blocks(&self) -> &[Block] {
+        &self.blocks.blocks
+    }
+
+    /// Length of the contraction.
+    pub(super) fn depth(&self) -> usize {
+        self.blocks.depth
+    }
+
+    /// The form in which they are kept.
+    pub(super) fn kept(&self) -> Kept {
+        match self.form {
+            Form::Points(_) => Kept::Points,
+            Form::Taps(_) => Kept::Taps,
+        }
+    }
+
+    /// Values of scratch for transformed weights.
+    pub(super) fn scratch(&self) -> usize {
+        let Form::Taps(rows) = self.form else { return 0 };
+        let widest = self.blocks().iter().map(|block| block.width).max().unwrap_or(0);
+        self.plane(widest).saturating_mul(rows * self.scheme.points())
+    }
+
+    /// Values from one plane of transformed weights to the next.
+    fn plane(&self, width: usize) -> usize {
+        plane_length(self.depth() * width).unwrap_or(usize::MAX)
+    }
+
+    /// The rows of planes in the order in which they are used for a block that is kept as taps.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let points = self.scheme.points();
+        let most = if let Form::Taps(rows) = self.form { rows } else { points };
+        super::runs(0..points, most)
+    }
+
+    /// Transforms a block in the rows of planes `rows` into `scratch`, when weights are kept as taps.
+    ///
+    /// # Safety
+    /// The rows are a run of [`Self::runs`], and `scratch` has room for [`Self::scratch`].
+    pub(super) unsafe fn transform(&self, place: &Place<'_>, block: &Block, rows: &Range<usize>, scratch: *mut f32) {
+        let plane = self.plane(block.width);
+        for (index, row) in rows.clone().enumerate() {
+            let call = WinogradWeights {
+                taps: place.weights.at(block.weights),
+                depth: self.depth(),
+                lanes: block.width,
+                row,
+                out: scratch.wrapping_add(index * self.scheme.points() * plane),
+                plane,
+            };
+            // SAFETY: the taps of the block were packed so, and the scratch has room for as many planes.
+            unsafe { place.kernels.winograd_weights[self.scheme.kernel()](&call) }
+        }
+    }
+
+    /// The weights of plane `point` and block number `index` of `blocks`, which are used plane after plane, and in
+    /// each of them block after block.
+    pub(super) fn packed(&self, place: &Place<'_>, point: usize, blocks: &[Block], index: usize) -> Factors {
+        let plane = if let Form::Points(plane) = self.form { plane } else { 0 };
+        let (point_ahead, block_ahead) = match blocks.get(index + 1) {
+            Some(next) => (point, next),
+            None => (point + 1, &blocks[0]),
+        };
+        let ahead = place.weights.at(block_ahead.weights + point_ahead * plane);
+        let weights = place.weights.at(blocks[index].weights + point * plane);
+        Factors { weights, ahead: (ahead, self.depth() * blocks[index].width) }
+    }
+
+    /// The weights of plane `point`, which [`Self::transform`] has put into `scratch` with the others of `rows`.
+    /// What is fetched meanwhile is a share of the taps of the next block.
+    pub(super) fn transformed(
+        &self,
+        place: &Place<'_>,
+        point: usize,
+        block: &Block,
+        rows: &Range<usize>,
+        scratch: *mut f32,
+    ) -> Factors {
+        let length = self.depth() * TAPS * block.width;
+        let share = length.div_ceil(self.scheme.planes());
+        let ahead = place.weights.at(block.weights + length + point * share);
+        let index = point - rows.start * self.scheme.points();
+        Factors { weights: scratch.wrapping_add(index * self.plane(block.width)), ahead: (ahead, share) }
+    }
+
+    /// The products of the first `count` rows of the segments with the weights of a plane and a block: the `i`-th
+    /// goes to `out + i * out_stride`.
+    ///
+    /// # Safety
+    /// The segments are readable for these rows, and `out` is writable for the width of the block in as many. The
+    /// contraction of the segments is the one that was packed, and the factors are those of this block. Nothing
+    /// written is read.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
+    pub(super) unsafe fn product(
+        &self,
+        place: &Place<'_>,
+        block: &Block,
+        factors: Factors,
+        segments: &Segments,
+        count: usize,
+        out: *mut f32,
+        out_stride: usize,
+    ) {
+        let (ahead, length) = factors.ahead;
+        let kernels = place.kernels.products(block.width);
+        let mut row = 0;
+        for rows in even_parts(count, kernels.len()) {
+            let tile = Tile {
+                segments: segments.first(),
+                count: segments.count(),
+                row,
+                weights: factors.weights,
+                bias: place.weights.at(block.bias),
+                out: out.wrapping_add(row * out_stride),
+                out_stride,
+                low: Clamp::NONE.low,
+                high: Clamp::NONE.high,
+                prefetch: ahead.wrapping_add(length * row / count),
+                prefetch_step: (length * rows).div_ceil(count * self.depth().max(1)),
+            };
+            // SAFETY: the segments are readable for these rows, the weights were packed for this block, and the
+            // caller's output has room for its width.
+            unsafe { kernels[rows - 1](&tile) }
+            row += rows;
+        }
+    }
+}
+
+/// Writes the weights of a block, whose lanes are rows of `[depth][TAPS]`, in all points: `[plane][depth][width]`, planes
+/// `plane` values apart.
+fn points(kernels: &Kernels, scheme: Scheme, block: &Block, lanes: Lanes<'_>, to: &mut [f32], plane: usize) {
+    let (width, depth) = (block.width, lanes.length / TAPS);
+    let mut taps = vec![0.0; RUN * TAPS * width];
+    for first in (0..depth).step_by(RUN) {
+        let depth = RUN.min(depth - first);
+        for (lane, row) in lanes.values.chunks_exact(lanes.length).enumerate() {
+            let from = &row[first * TAPS..][..depth * TAPS];
+            let to = taps[lane..].iter_mut().step_by(width);
+            to.zip(from).for_each(|(to, from)| *to = *from);
+        }
+        for row in 0..scheme.points() {
+            let start = row * scheme.points() * plane + first * width;
+            let end = start + (scheme.points() - 1) * plane + depth * width;
+            let out = to[start..end].as_mut_ptr();
+            let call = WinogradWeights { taps: taps.as_ptr(), depth, lanes: width, row, out, plane };
+            // SAFETY: the taps have room for the block, and the slice reaches to the end of the last plane of the
+            // row.
+            unsafe { kernels.winograd_weights[scheme.kernel()](&call) }
+        }
+    }
+}
