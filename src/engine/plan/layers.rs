@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::super::graph::{Activation, Conv, Graph, Op, Padding, Shape, Window};
-use super::{Error, clamp, convolution, fuses};
+use super::{Error, clamp, concatenate, convolution, fuses};
+use crate::kernels::UNIT;
 use crate::kernels::program::Builder;
 
 /// Channels read from which on transforms pay.
@@ -11,14 +12,27 @@ const WINOGRAD_CHANNELS: usize = 16;
 /// Rows and columns from which on they do.
 const WINOGRAD_SIDE: usize = 4;
 
-/// A map: its shape, and how many values lie between its pixels.
+/// A map.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Buffer {
     pub(super) shape: Shape,
+    /// Values from one pixel to the next.
+    pub(super) stride: usize,
     /// Whether it is the network's input, whose pixels are not padded.
     pub(super) is_input: bool,
     /// Whether it holds the Winograd transform of a map of that shape, and not the map.
     pub(super) is_transform: bool,
+    /// The map whose pixels hold those of this one.
+    pub(super) part: Option<Part>,
+}
+
+/// Where a map lies in another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Number of the other map.
+    pub(super) of: usize,
+    /// Its channel that is the first of the part.
+    pub(super) channel: usize,
 }
 
 /// What a layer does.
@@ -89,6 +103,7 @@ impl Layers {
         let mut layers = Self { layers, buffers, input: 0, output: 0, transforms };
         // The maps that hold the value of every node, channels beside each other.
         let mut values: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
+        let mut concatenations: Vec<Vec<usize>> = Vec::new();
         for (index, node) in nodes.iter().enumerate() {
             let read: Vec<usize> = node.inputs.iter().flat_map(|input| values[input.index()].clone()).collect();
             let unsupported = |what| Error::Unsupported { node: node.name.clone(), what };
@@ -98,7 +113,10 @@ impl Layers {
                     layers.input = layers.buffer(shapes[index], true);
                     vec![layers.input]
                 }
-                Op::Concat => read,
+                Op::Concat => {
+                    concatenations.push(read.clone());
+                    read
+                }
                 Op::Softmax => return Err(unsupported("softmax before the end")),
                 Op::Conv(conv) if conv.groups > 1 && !conv.is_depthwise() => {
                     return Err(unsupported("convolution in groups"));
@@ -158,11 +176,13 @@ impl Layers {
         let end = graph.output().index();
         let output = layers.joined(graph, end, values[end].clone(), shapes);
         layers.output = output.first().copied().unwrap_or(layers.input);
+        concatenate::concatenate(&mut layers, graph, &concatenations);
         Ok(layers)
     }
 
     fn buffer(&mut self, shape: Shape, is_input: bool) -> usize {
-        self.buffers.push(Buffer { shape, is_input, is_transform: false });
+        let stride = if is_input { shape.channels } else { shape.channels.next_multiple_of(UNIT) };
+        self.buffers.push(Buffer { shape, stride, is_input, is_transform: false, part: None });
         self.buffers.len() - 1
     }
 

@@ -4,6 +4,7 @@
 //! convolution and the depthwise one behind it become one. Every layer's output gets a place in memory for as
 //! long as it is read (`place`); then the layers become the passes of a program.
 
+mod concatenate;
 mod layers;
 mod place;
 
@@ -174,7 +175,7 @@ impl Plan {
         let (maps, length) = place::place(&layers)?;
         let mut nodes = graph.into_nodes();
         let emit = |builder: &mut Builder, nodes: &[Node], layer: &Layer| {
-            let inputs: Vec<Map> = layer.inputs.iter().map(|input| maps[*input]).collect();
+            let inputs = concatenate::joined(&layers.buffers, &layer.inputs, &maps);
             emit(builder, nodes, layer, &inputs, maps[layer.output], memory)
                 .map_err(|source| Error::Pass { node: layer.name.clone(), source })
         };

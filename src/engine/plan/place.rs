@@ -1,5 +1,6 @@
 //! Where every map lies: the same memory serves maps that are not needed at the same time.
 
+use super::super::graph::Shape;
 use super::Error;
 use super::layers::{Buffer, Layers};
 use crate::kernels::memory::LINE;
@@ -11,13 +12,15 @@ use crate::kernels::pass::{Map, Scheme, Transform};
 /// that is long enough.
 pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
     let count = layers.layers.len();
+    // A part of a map lies where that one does.
+    let whole = |number: usize| layers.buffers[number].part.map_or(number, |part| part.of);
     let mut last_read = vec![0; layers.buffers.len()];
     for (index, layer) in layers.layers.iter().enumerate() {
         for &input in &layer.inputs {
-            last_read[input] = index;
+            last_read[whole(input)] = index;
         }
     }
-    last_read[layers.output] = count;
+    last_read[whole(layers.output)] = count;
     let mut maps: Vec<Option<Map>> = vec![None; layers.buffers.len()];
     // What is taken, in the order of memory: start, end, number of the buffer.
     let mut taken: Vec<(usize, usize, usize)> = Vec::new();
@@ -41,16 +44,27 @@ pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
     };
     maps[layers.input] = Some(put(layers.input, "input", &mut taken)?);
     for (index, layer) in layers.layers.iter().enumerate() {
-        maps[layer.output] = Some(put(layer.output, &layer.name, &mut taken)?);
+        let number = whole(layer.output);
+        if maps[number].is_none() {
+            maps[number] = Some(put(number, &layer.name, &mut taken)?);
+        }
         taken.retain(|(_, _, number)| last_read[*number] > index);
     }
-    let whole = maps.into_iter().map(|map| map.unwrap_or(Map::padded(0, 1, 1, 1))).collect();
-    Ok((whole, length))
+    let placed = |(number, buffer): (usize, &Buffer)| match (buffer.part, maps[number]) {
+        (Some(part), _) => maps[part.of].map(|of| Map { offset: of.offset + part.channel, ..map(buffer) }),
+        (None, map) => map,
+    };
+    let unused = Map::padded(0, 1, 1, 1);
+    Ok((layers.buffers.iter().enumerate().map(|buffer| placed(buffer).unwrap_or(unused)).collect(), length))
 }
 
 /// Number of values of a buffer; nothing when that overflows.
 pub(super) fn length_of(buffer: &Buffer, map: &Map) -> Option<usize> {
-    if buffer.is_transform { transform(map).length() } else { map.length() }
+    match buffer {
+        Buffer { is_transform: true, .. } => transform(map).length(),
+        Buffer { part: Some(_), .. } => map.height.checked_mul(map.width)?.checked_mul(map.channels),
+        Buffer { part: None, .. } => map.length(),
+    }
 }
 
 /// The transform of a map of this shape, where the map would be.
@@ -60,7 +74,6 @@ pub(super) fn transform(map: &Map) -> Transform {
 
 /// The map of a buffer, at no particular place.
 fn map(buffer: &Buffer) -> Map {
-    let Buffer { shape, is_input, .. } = buffer;
-    let map = Map::padded(0, shape.height, shape.width, shape.channels);
-    if *is_input { Map { stride: shape.channels, ..map } } else { map }
+    let Buffer { shape: Shape { height, width, channels }, stride, .. } = *buffer;
+    Map { offset: 0, height, width, channels, stride }
 }

@@ -8,7 +8,7 @@ use super::super::memory::Weights;
 use super::super::tile::Segment;
 use super::blocks::Block;
 use super::{
-    Blocks, Clamp, Map, Pass, PassError, Place, channels, check, check_maps, check_windows, count, product, share,
+    Blocks, Clamp, Map, Pass, PassError, Place, channels, check, check_channels, check_windows, count, product, share,
 };
 
 /// Most segments of a contraction.
@@ -118,7 +118,7 @@ impl ConvPass {
         convolution: &Convolution<'_>,
         output: Map,
     ) -> Result<Self, PassError> {
-        check_maps(inputs, &output, length)?;
+        check_channels(inputs, &output, length)?;
         convolution.check(inputs, &output)?;
         let blocks = convolution.pack(kernels, weights, output.channels);
         let Convolution { kernel, stride, top, left, clamp, .. } = *convolution;

@@ -9,7 +9,7 @@ use super::blocks::Block;
 use super::conv::Segments;
 use super::depthwise::Rows;
 use super::{
-    Blocks, Clamp, Convolution, Depthwise, Map, Pass, PassError, Place, check, check_maps, count, product, share,
+    Blocks, Clamp, Convolution, Depthwise, Map, Pass, PassError, Place, check, check_channels, count, product, share,
 };
 
 /// Rows of the ring: a depthwise row reads three.
@@ -52,7 +52,7 @@ impl FusedPass {
     ) -> Result<Self, PassError> {
         let Some(&input) = inputs.first() else { return Err(PassError("a convolution reads something")) };
         // The map between is as the first convolution would write it; it lies in scratch.
-        check_maps(inputs, &output, length)?;
+        check_channels(inputs, &output, length)?;
         first.check(inputs, &Map { height: input.height, width: input.width, ..output })?;
         let size = [input.height, input.width];
         let regular = first.is_pointwise() && second.is_regular(size, [output.height, output.width]);

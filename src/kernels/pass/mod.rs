@@ -66,9 +66,29 @@ impl Map {
         self.height.checked_mul(self.width)?.checked_mul(self.stride)
     }
 
-    /// The values that it takes.
+    /// Values of a pixel that passes may touch: all channels, in whole units where there is room.
+    fn touched(&self) -> usize {
+        self.channels.checked_next_multiple_of(UNIT).unwrap_or(usize::MAX).min(self.stride)
+    }
+
+    /// From the first value to the last one that passes may touch.
     fn range(&self) -> Option<Range<usize>> {
-        Some(self.offset..self.offset.checked_add(self.length()?)?)
+        let Some(last) = self.height.checked_mul(self.width)?.checked_sub(1) else {
+            return Some(self.offset..self.offset);
+        };
+        let end = self.offset.checked_add(last.checked_mul(self.stride)?)?.checked_add(self.touched())?;
+        Some(self.offset..end)
+    }
+
+    /// Whether the first `width` values of its pixels and all values of the pixels of `other` that passes may touch
+    /// lie beside each other in the pixels of a third map.
+    fn is_beside(&self, width: usize, other: &Self) -> bool {
+        if self.stride != other.stride || self.stride == 0 {
+            return false;
+        }
+        let [here, there] = [self.offset, other.offset].map(|offset| offset % self.stride);
+        let distance = if there >= here { there - here } else { there + self.stride - here };
+        width <= distance && distance.checked_add(other.touched()).is_some_and(|end| end <= self.stride)
     }
 }
 
@@ -183,8 +203,18 @@ fn count(factors: &[usize]) -> u64 {
     factors.iter().fold(1, |product, factor| product.saturating_mul(*factor as u64))
 }
 
-/// Whether the maps lie in memory of `length` values, and `output` overlaps none of `inputs`.
+/// Whether the maps lie in memory of `length` values, and `output` overlaps none of `inputs`, which are read in whole
+/// units.
 pub(super) fn check_maps(inputs: &[Map], output: &Map, length: usize) -> Result<(), PassError> {
+    check_memory(inputs, output, length, Map::touched)
+}
+
+/// As [`check_maps`], for a pass that reads the channels of its inputs and nothing behind them.
+pub(super) fn check_channels(inputs: &[Map], output: &Map, length: usize) -> Result<(), PassError> {
+    check_memory(inputs, output, length, |map| map.channels)
+}
+
+fn check_memory(inputs: &[Map], output: &Map, length: usize, read: impl Fn(&Map) -> usize) -> Result<(), PassError> {
     let inside = |map: &Map| map.range().is_some_and(|range| range.end <= length && !range.is_empty());
     check(inputs.iter().chain([output]).all(inside), "a map does not lie in memory")?;
     check(inputs.iter().all(|map| map.channels > 0 && map.stride >= map.channels), "pixels are too close")?;
@@ -192,7 +222,7 @@ pub(super) fn check_maps(inputs: &[Map], output: &Map, length: usize) -> Result<
     let padded = output.stride.is_multiple_of(UNIT) && output.stride >= output.channels;
     check(padded, "the output is not padded to whole units")?;
     let apart = |input: &Map| match (input.range(), output.range()) {
-        (Some(input), Some(output)) => input.end <= output.start || output.end <= input.start,
+        (Some(from), Some(to)) => from.end <= to.start || to.end <= from.start || input.is_beside(read(input), output),
         _ => false,
     };
     check(inputs.iter().all(apart), "the output overlaps an input")

@@ -1,0 +1,69 @@
+//! Concatenations without copies: maps that are concatenated lie in the pixels of one map, beside each other.
+//!
+//! Passes write whole units of channels. Where the channels of a part are none, what is written behind them lies in
+//! the next part, which is written later.
+
+use super::super::graph::{Graph, Op};
+use super::layers::{Buffer, Layers, Part, Work};
+use crate::kernels::UNIT;
+use crate::kernels::pass::Map;
+
+/// Lets the maps of concatenations be parts of one map each. Of two concatenations with a map in common, the later one
+/// has it.
+pub(super) fn concatenate(layers: &mut Layers, graph: &Graph, concatenations: &[Vec<usize>]) {
+    let mut writers = vec![None; layers.buffers.len()];
+    for (index, layer) in layers.layers.iter().enumerate() {
+        writers[layer.output] = Some(index);
+    }
+    for maps in concatenations.iter().rev() {
+        let order: Option<Vec<usize>> = maps.iter().map(|map| writers[*map]).collect();
+        let Some(order) = order.filter(|order| order.len() > 1 && order.is_sorted_by(|a, b| a < b)) else { continue };
+        let is_free = |map: &usize| layers.buffers[*map].part.is_none();
+        if !maps.iter().all(is_free) || !order.iter().all(|writer| fits(layers, graph, *writer, maps)) {
+            continue;
+        }
+        let (mut channel, mut stride) = (0, 0);
+        let of = layers.buffers.len();
+        for map in maps {
+            let Buffer { shape, part, .. } = &mut layers.buffers[*map];
+            *part = Some(Part { of, channel });
+            stride = stride.max(channel + shape.channels.next_multiple_of(UNIT));
+            channel += shape.channels;
+        }
+        let stride = stride.next_multiple_of(UNIT);
+        for map in maps {
+            layers.buffers[*map].stride = stride;
+        }
+        let Some(&first) = maps.first() else { continue };
+        let mut whole = Buffer { part: None, ..layers.buffers[first] };
+        whole.shape.channels = channel;
+        layers.buffers.push(whole);
+    }
+}
+
+/// Whether the layer number `writer` can write beside those of `maps` that it reads: it reads no units, but channels.
+fn fits(layers: &Layers, graph: &Graph, writer: usize, maps: &[usize]) -> bool {
+    let layer = &layers.layers[writer];
+    let reads_channels = match layer.work {
+        Work::Winograd | Work::Fused { .. } => true,
+        Work::Node => matches!(&graph.nodes()[layer.node].op, Op::Conv(conv) if conv.groups == 1),
+        Work::Activation(_) | Work::Copy | Work::Transform => false,
+    };
+    reads_channels || !layer.inputs.iter().any(|input| maps.contains(input))
+}
+
+/// The maps that `numbers` name, neighbours in one map being one.
+pub(super) fn joined(buffers: &[Buffer], numbers: &[usize], maps: &[Map]) -> Vec<Map> {
+    let mut joined: Vec<Map> = Vec::with_capacity(numbers.len());
+    let mut before: Option<Part> = None;
+    for &number in numbers {
+        let (part, map) = (buffers[number].part, maps[number]);
+        match (joined.last_mut(), before, part) {
+            (Some(last), Some(before), Some(part)) if part == before => last.channels += map.channels,
+            _ => joined.push(map),
+        }
+        // What would follow.
+        before = part.map(|part| Part { channel: part.channel + map.channels, ..part });
+    }
+    joined
+}
