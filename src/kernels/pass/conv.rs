@@ -198,7 +198,7 @@ impl Pass for ConvPass {
     }
 
     fn macs(&self) -> u64 {
-        count(&[self.output.pixels(), self.blocks.depth, self.output.stride])
+        count(&[self.output.pixels(), self.blocks.depth, self.output.padded_channels()])
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {

@@ -187,7 +187,7 @@ impl Pass for DepthwisePass {
     }
 
     fn macs(&self) -> u64 {
-        count(&[self.output.pixels(), self.output.stride, self.kernel[0], self.kernel[1]])
+        count(&[self.output.pixels(), self.output.padded_channels(), self.kernel[0], self.kernel[1]])
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {

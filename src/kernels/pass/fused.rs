@@ -61,7 +61,7 @@ impl FusedPass {
         check(second.bias.len() == output.channels, "the bias has another length")?;
         let blocks = first.pack(kernels, weights, output.channels);
         let rows = Rows::pack(weights, output.channels, second);
-        let zeros = weights.push(product(&[input.width, output.stride])?, |_| 0.0);
+        let zeros = weights.push(product(&[input.width, output.padded_channels()])?, |_| 0.0);
         let kept = if input.width < blocks.rows().max(SHORT) { input.height } else { RING.min(input.height) };
         let (stride, clamp) = (second.stride[0], first.clamp);
         Ok(Self { inputs: inputs.to_vec(), output, stride, clamp, blocks, rows, zeros, kept })
@@ -135,8 +135,8 @@ impl Pass for FusedPass {
     }
 
     fn macs(&self) -> u64 {
-        let between = count(&[self.inputs[0].pixels(), self.blocks.depth, self.output.stride]);
-        between.saturating_add(count(&[self.output.pixels(), 9, self.output.stride]))
+        let between = count(&[self.inputs[0].pixels(), self.blocks.depth, self.output.padded_channels()]);
+        between.saturating_add(count(&[self.output.pixels(), 9, self.output.padded_channels()]))
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {

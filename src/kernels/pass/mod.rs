@@ -66,9 +66,14 @@ impl Map {
         self.height.checked_mul(self.width)?.checked_mul(self.stride)
     }
 
+    /// Channels in whole units.
+    fn padded_channels(&self) -> usize {
+        self.channels.checked_next_multiple_of(UNIT).unwrap_or(usize::MAX)
+    }
+
     /// Values of a pixel that passes may touch: all channels, in whole units where there is room.
     fn touched(&self) -> usize {
-        self.channels.checked_next_multiple_of(UNIT).unwrap_or(usize::MAX).min(self.stride)
+        self.padded_channels().min(self.stride)
     }
 
     /// From the first value to the last one that passes may touch.
