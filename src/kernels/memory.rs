@@ -2,7 +2,11 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::pages;
 
 /// Values of a cache line: what the beginning of everything is aligned to.
 pub const LINE: usize = 16;
@@ -10,19 +14,10 @@ pub const LINE: usize = 16;
 /// Bytes of a cache line.
 const LINE_BYTES: usize = LINE * size_of::<f32>();
 
-/// Bytes of a room from which on huge pages are asked for. The allocator gives such blocks back to the system when
-/// they are freed, and the advice with them.
-#[cfg(target_os = "linux")]
-const HUGE_BYTES: usize = 33 << 20;
-
-/// Bytes of the largest ordinary page of a system.
-#[cfg(target_os = "linux")]
-const PAGE_BYTES: usize = 64 << 10;
-
 /// A run of values that begins with a cache line, zeros at first. What is never written of it takes no memory where
 /// the system hands out pages on demand.
 #[derive(Debug)]
-struct Room {
+pub(super) struct Room {
     /// What was allocated: one cache line more than there are values, and as `layout` says.
     block: NonNull<UnsafeCell<f32>>,
     layout: Layout,
@@ -60,26 +55,17 @@ impl Room {
         Layout::array::<UnsafeCell<f32>>(values).ok()
     }
 
+    /// The bytes that were allocated.
+    pub(super) fn block(&self) -> Range<usize> {
+        let start = self.block.as_ptr().addr();
+        start..start + self.layout.size()
+    }
+
     /// The address of the first value.
     fn base(&self) -> *mut f32 {
         let block = UnsafeCell::raw_get(self.block.as_ptr());
         let beyond = block.addr() % LINE_BYTES;
         block.wrapping_byte_add(if beyond == 0 { 0 } else { LINE_BYTES - beyond })
-    }
-
-    /// Lets the system put huge pages in the place of those of a large room, in the background and once they are
-    /// written: who goes through all of it then waits less for the translation of addresses. Huge pages from the
-    /// beginning would hold up the start where the system has to search for them.
-    fn allow_huge_pages(&self) {
-        #[cfg(target_os = "linux")]
-        if self.layout.size() >= HUGE_BYTES {
-            let block = self.block.as_ptr().cast::<u8>();
-            let skipped = block.align_offset(PAGE_BYTES);
-            let length = self.layout.size().saturating_sub(skipped) / PAGE_BYTES * PAGE_BYTES;
-            // SAFETY: the pages lie in the block, and the advice changes nothing of what they hold. Where it is
-            // refused, pages stay as they are.
-            unsafe { libc::madvise(block.wrapping_add(skipped).cast(), length, libc::MADV_HUGEPAGE) };
-        }
     }
 
     /// All values.
@@ -101,7 +87,7 @@ impl Drop for Room {
 #[derive(Debug)]
 pub struct Weights {
     /// Where they are; nothing where they are counted only.
-    room: Option<Room>,
+    room: Option<Arc<Room>>,
     /// Number of values that are taken.
     length: usize,
 }
@@ -110,13 +96,13 @@ impl Weights {
     /// No weights yet. They are moved when there is no room for more.
     #[must_use]
     pub fn new() -> Self {
-        Self { room: Some(Room::get(0)), length: 0 }
+        Self { room: Some(Arc::new(Room::get(0))), length: 0 }
     }
 
     /// No weights yet, and room for `length` values; nothing where there is no memory.
     #[must_use]
     pub fn with_room(length: usize) -> Option<Self> {
-        Some(Self { room: Some(Room::new(length)?), length: 0 })
+        Some(Self { room: Some(Arc::new(Room::new(length)?)), length: 0 })
     }
 
     /// Weights that are counted and not kept.
@@ -129,8 +115,8 @@ impl Weights {
     #[must_use]
     pub(super) fn kept(self) -> Self {
         let Self { room, length } = self;
-        let room = room.unwrap_or_else(|| Room::get(length));
-        room.allow_huge_pages();
+        let room = room.unwrap_or_else(|| Arc::new(Room::get(length)));
+        pages::enlarge(Arc::clone(&room));
         Self { room: Some(room), length }
     }
 
@@ -144,7 +130,8 @@ impl Weights {
     pub(super) fn fill(&mut self, length: usize, fill: impl FnOnce(&mut [f32])) -> usize {
         let start = self.length;
         self.length += Self::taken(length);
-        if let Some(room) = &mut self.room {
+        // Nobody else has the room before the weights are kept.
+        if let Some(room) = self.room.as_mut().and_then(Arc::get_mut) {
             if room.length < self.length {
                 let mut larger = Room::get(self.length.max(2 * start));
                 larger.values()[..start].copy_from_slice(&room.values()[..start]);

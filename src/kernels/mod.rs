@@ -11,6 +11,7 @@ mod avx2;
 mod avx512;
 pub mod memory;
 mod neon;
+mod pages;
 pub mod pass;
 mod peak;
 pub mod program;
