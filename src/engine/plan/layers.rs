@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use super::super::graph::{Activation, Conv, Graph, Op, Padding, Shape, Window};
-use super::{Error, clamp, concatenate, convolution, fuses};
+use super::{Error, clamp, concatenate, convolution, fuses, grouped_weights, is_grouped};
 use crate::kernels::UNIT;
 use crate::kernels::program::Builder;
 
+/// Values of weights that a convolution in groups may take: a pass packs more of them than the network has.
+const MAX_GROUPED: usize = 1 << 26;
 /// Channels read from which on transforms pay.
 const WINOGRAD_CHANNELS: usize = 16;
 /// Rows and columns from which on they do.
@@ -118,8 +120,8 @@ impl Layers {
                     read
                 }
                 Op::Softmax => return Err(unsupported("softmax before the end")),
-                Op::Conv(conv) if conv.groups > 1 && !conv.is_depthwise() => {
-                    return Err(unsupported("convolution in groups"));
+                Op::Conv(conv) if is_grouped(conv) && grouped_weights(conv).is_none_or(|count| count > MAX_GROUPED) => {
+                    return Err(unsupported("convolution in groups with this many weights"));
                 }
                 Op::Conv(conv) if is_beside_the_map(&conv.window) => {
                     return Err(unsupported("a padding as large as the kernel"));
@@ -143,7 +145,7 @@ impl Layers {
                             let work = Work::Fused { pointwise };
                             layers.layer(graph, index, work, read, shapes[index], conv.activation)
                         }
-                        None if conv.is_depthwise() && conv.groups > 1 => {
+                        None if conv.groups > 1 => {
                             let read = layers.joined(graph, index, read, shapes);
                             layers.layer(graph, index, Work::Node, read, shapes[index], conv.activation)
                         }

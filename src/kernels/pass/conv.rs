@@ -3,9 +3,9 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::super::Kernels;
 use super::super::memory::Weights;
 use super::super::tile::Segment;
+use super::super::{Kernels, UNIT};
 use super::blocks::Block;
 use super::{
     Blocks, Clamp, Map, Pass, PassError, Place, channels, check, check_channels, check_windows, count, product, share,
@@ -20,7 +20,7 @@ const GROUP_BYTES: usize = 256 << 10;
 
 /// Pixels from which on parts share the pixels; with fewer, they share the output channels, so that weights
 /// are read once.
-const PIXELS_TO_SHARE: usize = 28 * 28;
+pub(super) const PIXELS_TO_SHARE: usize = 28 * 28;
 
 /// A convolution with dilation 1 and one group.
 #[derive(Debug, Clone, Copy)]
@@ -198,7 +198,7 @@ impl Pass for ConvPass {
     }
 
     fn macs(&self) -> u64 {
-        count(&[self.output.pixels(), self.blocks.depth, self.output.stride])
+        count(&[self.output.pixels(), self.blocks.depth, self.output.channels.next_multiple_of(UNIT)])
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {

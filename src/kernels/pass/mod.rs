@@ -9,6 +9,7 @@ mod conv;
 mod depthwise;
 mod elementwise;
 mod fused;
+mod grouped;
 mod pool;
 mod winograd;
 
@@ -26,6 +27,7 @@ pub(super) use depthwise::DepthwisePass;
 pub(super) use elementwise::{AddPass, AffinePass, CopyPass};
 pub use elementwise::{Affine, Function};
 pub(super) use fused::FusedPass;
+pub(super) use grouped::GroupedPass;
 pub(super) use pool::{AveragePass, PoolPass};
 pub use pool::{Pool, Reduce};
 pub use winograd::{Kept, Scheme, Transform};
