@@ -243,12 +243,32 @@ fn convolutions_in_groups_have_any_neighbours() {
 fn groups_do_not_fill_the_memory_with_zeros() {
     let mut builder = Builder::new();
     let image = builder.input("image", 3).unwrap();
-    let wide = builder.conv("wide", image, conv(3, 6144, Window::square(1, 1, 0), 1, Activation::None)).unwrap();
-    let large = Window::square(37, 1, 18);
-    let grouped = builder.conv("grouped", wide, conv(6144, 6144, large, 3072, Activation::None)).unwrap();
+    let wide = builder.conv("wide", image, conv(3, 8192, Window::square(1, 1, 0), 1, Activation::None)).unwrap();
+    let large = Window::square(20, 1, 9);
+    let grouped = builder.conv("grouped", wide, conv(8192, 384, large, 128, Activation::None)).unwrap();
     let graph = builder.finish(grouped).unwrap();
     let error = Plan::new(graph, 8, 8, Options::default()).unwrap_err();
     assert!(matches!(&error, Error::Unsupported { node, .. } if node == "grouped"), "{error}");
+}
+
+/// A product has so many segments at most: more maps are copied into one, larger kernels are not run.
+#[test]
+fn kernels_of_any_size_over_any_number_of_maps_run_or_are_named() {
+    let large = |side: usize| {
+        let mut builder = Builder::new();
+        let image = builder.input("image", 3).unwrap();
+        let point = |name: &str, builder: &mut Builder| {
+            builder.conv(name, image, conv(3, 2, Window::square(1, 1, 0), 1, Activation::None)).unwrap()
+        };
+        let both = [point("a", &mut builder), point("b", &mut builder)];
+        let both = builder.concat("both", &both).unwrap();
+        let large = conv(4, 5, Window::square(side, 1, side / 2), 1, Activation::None);
+        let large = builder.conv("large", both, large).unwrap();
+        builder.finish(large).unwrap()
+    };
+    check(&large(17), 20, 24, "17 × 17");
+    let error = Plan::new(large(23), 24, 24, Options::default()).unwrap_err();
+    assert!(matches!(&error, Error::Unsupported { node, .. } if node == "large"), "{error}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use super::{
     Blocks, Clamp, Map, Pass, PassError, Place, channels, check, check_channels, check_windows, count, product, share,
 };
 
-/// Most segments of a contraction.
-pub(super) const MAX_SEGMENTS: usize = 512;
+/// Most segments of a contraction: one for every pixel of the kernel in every map that is read.
+pub const MAX_SEGMENTS: usize = 512;
 
 /// Bytes of weights that are used for all pixels before the next ones are: they stay in the second-level
 /// cache meanwhile.

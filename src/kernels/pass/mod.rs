@@ -21,7 +21,7 @@ use super::{Kernels, UNIT};
 
 pub(super) use blocks::Blocks;
 pub(super) use conv::ConvPass;
-pub use conv::Convolution;
+pub use conv::{Convolution, MAX_SEGMENTS};
 pub use depthwise::Depthwise;
 pub(super) use depthwise::DepthwisePass;
 pub(super) use elementwise::{AddPass, AffinePass, CopyPass};
