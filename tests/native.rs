@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::{data, run};
 use hardnetd::classifier::tract;
 use hardnetd::classifier::{Classifier, native};
-use hardnetd::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, Window};
+use hardnetd::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, Padding, Window};
 use hardnetd::engine::plan::{Error, Memory, Options, Plan};
 use hardnetd::engine::reference;
 use hardnetd::engine::run::Runner;
@@ -182,15 +182,104 @@ fn every_operator_computes_what_it_should() {
     }
 }
 
+/// Groups that fill units, groups that do not, and last ones with fewer beside them; outputs more and fewer than inputs.
+#[test]
+fn convolutions_in_groups_compute_what_they_should() {
+    let cases = [
+        (16, 16, 2),
+        (16, 32, 4),
+        (32, 64, 4),
+        (12, 24, 3),
+        (10, 6, 2),
+        (6, 20, 2),
+        (9, 15, 3),
+        (21, 7, 7),
+        (20, 20, 4),
+        (11, 22, 11),
+        (5, 35, 5),
+        (72, 48, 3),
+        (24, 24, 12),
+        (18, 90, 9),
+    ];
+    let windows = [Window::square(3, 1, 1), Window::square(3, 2, 1), Window::square(1, 1, 0), Window::square(5, 3, 2)];
+    let one_sided = Padding { top: 0, left: 2, bottom: 1, right: 0 };
+    let wide = Window { kernel: [2, 3], stride: [1, 2], padding: one_sided };
+    for (read, write, groups) in cases {
+        for window in windows.into_iter().chain([wide]) {
+            let mut builder = Builder::new();
+            let image = builder.input("image", 3).unwrap();
+            let first = conv(3, read, Window::square(3, 1, 1), 1, Activation::None);
+            let first = builder.conv("first", image, first).unwrap();
+            let grouped = conv(read, write, window, groups, Activation::Relu6);
+            let grouped = builder.conv("grouped", first, grouped).unwrap();
+            let graph = builder.finish(grouped).unwrap();
+            // The parts of three threads are of the channels, and of the pixels.
+            for (height, width) in [(7, 9), (33, 31)] {
+                check(&graph, height, width, &format!("{read} to {write} in {groups} {window:?}"));
+            }
+        }
+    }
+}
+
+/// Behind a concatenation, of the image itself, before what else runs with a convolution, and in a row.
+#[test]
+fn convolutions_in_groups_have_any_neighbours() {
+    let mut builder = Builder::new();
+    let image = builder.input("image", 3).unwrap();
+    let wide = builder.conv("wide", image, conv(3, 9, Window::square(3, 1, 1), 3, Activation::HardSwish)).unwrap();
+    let both = builder.concat("both", &[wide, image]).unwrap();
+    let point = builder.conv("point", both, conv(12, 18, Window::square(1, 1, 0), 2, Activation::Relu)).unwrap();
+    let deep = builder.conv("deep", point, conv(18, 18, Window::square(3, 2, 1), 18, Activation::None)).unwrap();
+    let again = builder.conv("again", deep, conv(18, 24, Window::square(3, 1, 1), 6, Activation::None)).unwrap();
+    let last = builder.conv("last", again, conv(24, 16, Window::square(3, 1, 1), 2, Activation::Silu)).unwrap();
+    let end = builder.concat("end", &[again, last]).unwrap();
+    let graph = builder.finish(end).unwrap();
+    for (height, width) in [(32, 32), (19, 67)] {
+        check(&graph, height, width, "neighbours");
+    }
+}
+
+#[test]
+fn groups_do_not_fill_the_memory_with_zeros() {
+    let mut builder = Builder::new();
+    let image = builder.input("image", 3).unwrap();
+    let wide = builder.conv("wide", image, conv(3, 8192, Window::square(1, 1, 0), 1, Activation::None)).unwrap();
+    let large = Window::square(20, 1, 9);
+    let grouped = builder.conv("grouped", wide, conv(8192, 384, large, 128, Activation::None)).unwrap();
+    let graph = builder.finish(grouped).unwrap();
+    let error = Plan::new(graph, 8, 8, Options::default()).unwrap_err();
+    assert!(matches!(&error, Error::Unsupported { node, .. } if node == "grouped"), "{error}");
+}
+
+/// A product has so many segments at most: more maps are copied into one, larger kernels are not run.
+#[test]
+fn kernels_of_any_size_over_any_number_of_maps_run_or_are_named() {
+    let large = |side: usize| {
+        let mut builder = Builder::new();
+        let image = builder.input("image", 3).unwrap();
+        let point = |name: &str, builder: &mut Builder| {
+            builder.conv(name, image, conv(3, 2, Window::square(1, 1, 0), 1, Activation::None)).unwrap()
+        };
+        let both = [point("a", &mut builder), point("b", &mut builder)];
+        let both = builder.concat("both", &both).unwrap();
+        let large = conv(4, 5, Window::square(side, 1, side / 2), 1, Activation::None);
+        let large = builder.conv("large", both, large).unwrap();
+        builder.finish(large).unwrap()
+    };
+    check(&large(17), 20, 24, "17 × 17");
+    let error = Plan::new(large(23), 24, 24, Options::default()).unwrap_err();
+    assert!(matches!(&error, Error::Unsupported { node, .. } if node == "large"), "{error}");
+}
+
 #[test]
 fn what_the_engine_does_not_know_is_named() {
     let mut builder = Builder::new();
     let image = builder.input("image", 4).unwrap();
-    let grouped = builder.conv("grouped", image, conv(4, 6, Window::square(3, 1, 1), 2, Activation::None)).unwrap();
-    let graph = builder.finish(grouped).unwrap();
+    let beside = builder.conv("beside", image, conv(4, 6, Window::square(1, 1, 1), 1, Activation::None)).unwrap();
+    let graph = builder.finish(beside).unwrap();
     let plan = |height, isa| Plan::new(graph.clone(), height, 8, Options { isa, ..Options::default() });
     let error = plan(8, Isa::Scalar).unwrap_err();
-    assert!(matches!(&error, Error::Unsupported { node, .. } if node == "grouped"), "{error}");
+    assert!(matches!(&error, Error::Unsupported { node, .. } if node == "beside"), "{error}");
     assert!(matches!(plan(usize::MAX, Isa::Scalar), Err(Error::Graph(_))));
     let other = Isa::ALL.into_iter().find(|isa| !isa.is_available()).unwrap();
     assert!(matches!(plan(8, other), Err(Error::Isa { .. })));

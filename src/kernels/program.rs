@@ -6,7 +6,8 @@ use super::Kernels;
 use super::memory::{Activations, LINE, Weights};
 use super::pass::{
     AddPass, Affine, AffinePass, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass,
-    FusedPass, Kept, Map, Pass, PassError, Place, Pool, PoolPass, Scheme, Transform, TransformPass, WinogradPass,
+    FusedPass, GroupedPass, Kept, Map, Pass, PassError, Place, Pool, PoolPass, Scheme, Transform, TransformPass,
+    WinogradPass,
 };
 
 /// Puts a program together, one pass after the other.
@@ -52,6 +53,27 @@ impl Builder {
     /// The parts do not fit together.
     pub fn convolution(&mut self, inputs: &[Map], layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
         let pass = ConvPass::new(self.kernels, &mut self.weights, self.length, inputs, layer, output)?;
+        self.push(pass)
+    }
+
+    /// Values of weights of a convolution in `groups`, as [`Self::grouped`] packs them; nothing when that overflows.
+    #[must_use]
+    pub fn grouped_weights(layer: &Convolution<'_>, groups: usize) -> Option<usize> {
+        GroupedPass::weights(layer, groups)
+    }
+
+    /// A convolution in `groups`; its weight is `[out, in / groups, kernel rows, kernel columns]`.
+    ///
+    /// # Errors
+    /// The parts do not fit together.
+    pub fn grouped(
+        &mut self,
+        input: Map,
+        layer: &Convolution<'_>,
+        groups: usize,
+        output: Map,
+    ) -> Result<(), PassError> {
+        let pass = GroupedPass::new(self.kernels, &mut self.weights, self.length, input, (layer, groups), output)?;
         self.push(pass)
     }
 

@@ -74,9 +74,11 @@ fn extents(tensor: &TensorProto) -> Option<u64> {
 fn made(kind: &str, read: &[u64]) -> Option<u64> {
     let largest = read.iter().copied().max().unwrap_or(0);
     match kind {
-        "Identity" | "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Slice" | "Split"
-        | "Neg" | "Abs" | "Sqrt" | "Reciprocal" | "Exp" | "Log" | "Floor" | "Ceil" | "Relu" | "Clip" | "Sigmoid"
-        | "Not" | "Dropout" | "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceMax" | "ReduceMin" => Some(largest),
+        "Identity" | "Cast" | "CastLike" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Slice"
+        | "Split" | "Neg" | "Abs" | "Sqrt" | "Reciprocal" | "Exp" | "Log" | "Floor" | "Ceil" | "Relu" | "Clip"
+        | "Sigmoid" | "Not" | "Dropout" | "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceMax" | "ReduceMin" => {
+            Some(largest)
+        }
         "Concat" => Some(read.iter().fold(0, |sum, count| sum.saturating_add(*count))),
         // Broadcasting, or an index for every place: at most each with each.
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Less" | "Greater" | "And" | "Or" | "Where"

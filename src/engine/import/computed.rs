@@ -11,18 +11,26 @@ use super::operator::Operator;
 
 impl<'a> Network<'a> {
     /// The value of an operator that reads only constants and shapes; nothing if it reads more.
-    pub(super) fn computed(&self, operator: Operator<'a>) -> Result<Option<Value>, Error> {
-        let inputs = operator.inputs().iter().filter(|name| !name.is_empty());
+    pub(super) fn computed(&mut self, operator: Operator<'a>) -> Result<Option<Value>, Error> {
+        let inputs = operator.read().iter().filter(|name| !name.is_empty());
         let values = inputs.map(|name| self.find(operator, name)).collect::<Result<Vec<_>, _>>()?;
+        let unsupported = || operator.fail("this operator is not supported for these constants");
+        if operator.kind() == "CastLike" && !matches!(self.value(operator, 1)?, Value::Floats(_) | Value::Item(..)) {
+            return Err(unsupported());
+        }
         if values.iter().any(|value| matches!(value, Value::Item(..))) {
             return Ok(None);
         }
-        let unsupported = || operator.fail("this operator is not supported for these constants");
         if operator.kind() == "Constant" {
             return constant_node(operator).map(Some);
         }
         if let [Value::Floats(floats), rest @ ..] = &values[..] {
-            return computed_floats(operator, floats, rest).map(Some);
+            return self.computed_floats(operator, floats, rest).map(Some);
+        }
+        if let ("CastLike", [Value::Integers(integers)]) = (operator.kind(), &values[..]) {
+            let known = integers.all().ok_or_else(unsupported)?;
+            let (dims, values) = (integers.dims.clone(), known.into_iter().map(|value| value as f32).collect());
+            return Ok(Some(Value::Floats(Rc::new(Floats { dims, values }))));
         }
         let integers = values.into_iter().map(|value| match value {
             Value::Integers(integers) => Some(integers),
@@ -32,6 +40,60 @@ impl<'a> Network<'a> {
         let value = Integers::evaluate(operator, &integers)?.ok_or_else(unsupported)?;
         Ok(Some(Value::Integers(value)))
     }
+
+    /// What an operator computes from a constant of floats: the same values in another arrangement, or their extents.
+    fn computed_floats(&mut self, operator: Operator<'a>, floats: &Rc<Floats>, rest: &[Value]) -> Result<Value, Error> {
+        let unsupported = || operator.fail("this operator is not supported for constants");
+        let dims = match (operator.kind(), rest) {
+            ("Identity" | "CastLike", []) => return Ok(Value::Floats(Rc::clone(floats))),
+            ("Cast", []) if operator.int("to", 0)? == 1 => return Ok(Value::Floats(Rc::clone(floats))),
+            ("Shape", []) => {
+                let extents = floats.dims.iter().map(|&extent| i64::try_from(extent).ok()).collect();
+                return shape(operator, extents);
+            }
+            ("Transpose", []) if floats.dims.len() == 2 && operator.ints("perm")?.is_none_or(|perm| perm == [1, 0]) => {
+                self.hold(operator, floats.values.len() as u64)?;
+                return Ok(Value::Floats(Rc::new(matrix(operator, floats, true)?)));
+            }
+            ("Reshape", [Value::Integers(shape)]) => reshaped(shape, floats.values.len()),
+            ("Expand", [Value::Integers(shape)]) => {
+                let [value] = floats.values[..] else { return Err(unsupported()) };
+                let dims = shape.extents().filter(|dims| dims.len() >= floats.dims.len()).ok_or_else(unsupported)?;
+                let count = count(&dims).ok_or_else(unsupported)?;
+                self.hold(operator, count as u64)?;
+                return Ok(Value::Floats(Rc::new(Floats { dims, values: vec![value; count] })));
+            }
+            _ => None,
+        };
+        let dims = dims.filter(|dims| count(dims) == Some(floats.values.len())).ok_or_else(unsupported)?;
+        self.hold(operator, floats.values.len() as u64)?;
+        Ok(Value::Floats(Rc::new(Floats { dims, values: floats.values.clone() })))
+    }
+}
+
+/// How many values an array has.
+fn count(dims: &[usize]) -> Option<usize> {
+    dims.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent))
+}
+
+/// The extents that a reshape makes of `count` values.
+fn reshaped(shape: &Integers, count: usize) -> Option<Vec<usize>> {
+    let known = shape.all().unwrap_or_default();
+    let product = known.iter().filter(|&&extent| extent > 0).try_fold(1_i64, |n, &extent| n.checked_mul(extent));
+    let open = product.and_then(|product| i64::try_from(count).ok()?.checked_div(product));
+    known.iter().map(|&extent| usize::try_from(if extent == -1 { open? } else { extent }).ok()).collect()
+}
+
+/// The part of a shape that an operator `Shape` asks for; what is open is nothing.
+pub(super) fn shape(operator: Operator<'_>, extents: Vec<Option<i64>>) -> Result<Value, Error> {
+    let rank = i64::try_from(extents.len()).unwrap_or(i64::MAX);
+    let place = |axis: i64| {
+        let axis = if axis < 0 { axis.saturating_add(rank) } else { axis };
+        usize::try_from(axis.clamp(0, rank)).unwrap_or(0)
+    };
+    let (start, end) = (place(operator.int("start", 0)?), place(operator.int("end", i64::MAX)?));
+    let part = extents.get(start..end).unwrap_or_default().to_vec();
+    Integers::list(part).map(Value::Integers).ok_or_else(|| operator.fail("the shape is too long"))
 }
 
 /// The value of a node `Constant`.
@@ -52,30 +114,4 @@ fn constant_node(operator: Operator<'_>) -> Result<Value, Error> {
         operator.ints("value_ints")?.and_then(|values| Integers::known(vec![values.len()], values.to_vec()))
     };
     integers.map(Value::Integers).ok_or_else(|| operator.fail("constants of this type are not supported"))
-}
-
-/// What an operator computes from a constant of floats: the same values in another arrangement.
-fn computed_floats(operator: Operator<'_>, floats: &Rc<Floats>, rest: &[Value]) -> Result<Value, Error> {
-    let count = floats.values.len();
-    let dims = match (operator.kind(), rest) {
-        ("Identity", []) => return Ok(Value::Floats(Rc::clone(floats))),
-        ("Cast", []) if operator.int("to", 0)? == 1 => return Ok(Value::Floats(Rc::clone(floats))),
-        ("Transpose", []) if floats.dims.len() == 2 && operator.ints("perm")?.is_none_or(|perm| perm == [1, 0]) => {
-            return Ok(Value::Floats(Rc::new(matrix(operator, floats, true)?)));
-        }
-        ("Reshape", [Value::Integers(shape)]) => {
-            let known = shape.all().unwrap_or_default();
-            let product =
-                known.iter().filter(|&&extent| extent > 0).try_fold(1_i64, |n, &extent| n.checked_mul(extent));
-            let open = product.and_then(|product| i64::try_from(count).ok()?.checked_div(product));
-            let dims = known.iter().map(|&extent| usize::try_from(if extent == -1 { open? } else { extent }).ok());
-            dims.collect::<Option<Vec<usize>>>()
-        }
-        _ => None,
-    };
-    let fits = |dims: &Vec<usize>| dims.iter().try_fold(1_usize, |n, &extent| n.checked_mul(extent)) == Some(count);
-    match dims.filter(fits) {
-        Some(dims) => Ok(Value::Floats(Rc::new(Floats { dims, values: floats.values.clone() }))),
-        None => Err(operator.fail("this operator is not supported for constants")),
-    }
 }

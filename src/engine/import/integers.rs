@@ -38,7 +38,7 @@ impl Integers {
     }
 
     /// The extents of axes, if the values are that.
-    fn extents(&self) -> Option<Vec<usize>> {
+    pub(super) fn extents(&self) -> Option<Vec<usize>> {
         self.all()?.into_iter().map(|extent| usize::try_from(extent).ok()).collect()
     }
 
@@ -71,8 +71,16 @@ impl Integers {
                 },
                 None => None,
             },
+            ("Expand", [first, shape]) if first.dims.len() <= shape.values.len() => shape.filled(first),
             ("Reshape", [first, shape]) => first.reshaped(shape),
             ("Transpose", [first]) => first.transposed(),
+            // Before operator set 10 the numbers are attributes.
+            ("Slice", [list]) => {
+                let number = |name| operator.ints(name).map(|list| list.map(<[i64]>::to_vec));
+                let (start, end, axis) = (number("starts")?, number("ends")?, number("axes")?);
+                let rest = [start, end, axis].into_iter().flatten().map(|list| Self::known(vec![list.len()], list));
+                rest.collect::<Option<Vec<_>>>().filter(|rest| rest.len() > 1).and_then(|rest| list.sliced(&rest))
+            }
             ("Slice", [list, rest @ ..]) => list.sliced(rest),
             ("Add", [a, b]) => a.combined(b, i64::checked_add),
             ("Sub", [a, b]) => a.combined(b, i64::checked_sub),

@@ -73,7 +73,7 @@ pub(super) struct Network<'a> {
     counted: HashSet<&'a str>,
     /// How many there are.
     pub parameters: u64,
-    /// How many values items may still hold. It keeps a small file from filling the memory with weights
+    /// How many values items, and constants that are computed, may still hold. It keeps a small file from filling the memory with weights
     /// that it uses many times over.
     left: u64,
 }
@@ -82,7 +82,7 @@ impl<'a> Network<'a> {
     /// The network of `file` with nothing but its input. `live` are the nodes that the output needs.
     pub(super) fn new(file: &'a File, live: &[Operator<'a>]) -> Self {
         let mut uses = HashMap::new();
-        let inputs = live.iter().flat_map(|operator| operator.inputs());
+        let inputs = live.iter().flat_map(|operator| operator.read());
         for name in inputs.chain(file.graph().output.iter().map(|output| &output.name)) {
             *uses.entry(name.as_str()).or_default() += 1;
         }
@@ -212,6 +212,13 @@ impl<'a> Network<'a> {
         }
     }
 
+    /// Makes sure that there may be as many more values.
+    pub(super) fn hold(&mut self, operator: Operator<'_>, values: u64) -> Result<(), Error> {
+        let left = self.left.checked_sub(values);
+        self.left = left.ok_or_else(|| operator.fail("its weights are more than the size of the file explains"))?;
+        Ok(())
+    }
+
     /// Adds an item that reads `inputs` and returns its value, with the rank of the first input.
     pub(super) fn push(&mut self, operator: Operator<'_>, op: Op, inputs: &[Handle]) -> Result<Handle, Error> {
         let first = inputs.first().copied().ok_or_else(|| operator.fail("it reads nothing"))?;
@@ -238,8 +245,7 @@ impl<'a> Network<'a> {
         if channels > MAX_CHANNELS {
             return Err(operator.fail(format!("{channels} channels are more than any network has")));
         }
-        let left = self.left.checked_sub(op.values());
-        self.left = left.ok_or_else(|| operator.fail("its weights are more than the size of the file explains"))?;
+        self.hold(operator, op.values())?;
         let inputs = inputs.iter().map(|input| input.item).collect();
         self.items.push(Item { name: operator.name().to_owned(), op, inputs, channels, size, flat, readers: 0 });
         Ok(Handle { item: self.items.len() - 1, rank: first.rank, size })

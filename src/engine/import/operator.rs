@@ -47,6 +47,12 @@ impl<'a> Operator<'a> {
         &self.proto.input
     }
 
+    /// Names of the values whose values it reads: a CastLike reads no more of its second one than the type.
+    pub(super) fn read(self) -> &'a [String] {
+        let inputs = self.inputs();
+        if self.kind() == "CastLike" { inputs.get(..1).unwrap_or(inputs) } else { inputs }
+    }
+
     /// Name of input `index`, if it is there.
     pub(super) fn input(self, index: usize) -> Option<&'a str> {
         self.proto.input.get(index).map(String::as_str).filter(|name| !name.is_empty())

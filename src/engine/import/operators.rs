@@ -57,7 +57,7 @@ impl<'a> Network<'a> {
             "Gemm" => self.gemm(operator)?,
             "MatMul" => self.mat_mul(operator)?,
             "Softmax" => self.softmax(operator)?,
-            "Identity" => self.nothing(operator)?,
+            "Identity" | "CastLike" => self.nothing(operator)?,
             "Dropout" => match operator.input(2).map(|_| self.value(operator, 2)).transpose()? {
                 None => self.nothing(operator)?,
                 Some(Value::Integers(Integers { values, .. })) if values == [Some(0)] => self.nothing(operator)?,

@@ -1,10 +1,8 @@
 //! Operators that arrange values anew: paddings, shapes, rows.
 
-use super::Error;
-use super::integers::Integers;
 use super::network::{Handle, Network, Value};
 use super::operator::Operator;
-use super::window;
+use super::{Error, computed, window};
 use crate::engine::op::Padding;
 
 impl<'a> Network<'a> {
@@ -32,12 +30,8 @@ impl<'a> Network<'a> {
     /// The shape of a value; an open batch is 1.
     pub(super) fn shape(&mut self, operator: Operator<'a>) -> Result<Value, Error> {
         let handle = self.handle(operator, 0)?;
-        if operator.has("start") || operator.has("end") {
-            return Err(operator.fail("a part of a shape is not supported"));
-        }
         let extents = self.extents(handle).into_iter().map(|extent| extent.and_then(|size| i64::try_from(size).ok()));
-        let shape = Integers::list(extents.collect());
-        shape.map(Value::Integers).ok_or_else(|| operator.fail("the shape is too long"))
+        computed::shape(operator, extents.collect())
     }
 
     /// The extents of a value, as far as they are known.

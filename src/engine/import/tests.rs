@@ -242,6 +242,8 @@ fn a_map_becomes_a_row_in_every_way() {
         "f Squeeze m axes",
         "s Shape m\nb Gather s zero\nc Concat b open\nf Reshape m c",
         "s Shape m\nb Slice s zero one\nc Concat b open\nf Reshape m c",
+        "s Shape m\nb Slice s\nc Concat b open\nf Reshape m c",
+        "s Shape m\nb Identity s\nc Concat b open\nf Reshape m c",
         "f Reshape m copied",
         "f Reshape m counted",
         "r Reshape m four\nf Flatten r",
@@ -252,6 +254,13 @@ fn a_map_becomes_a_row_in_every_way() {
         let sketch = Sketch::new(2, &format!("m ReduceMean x axes\n{form}\ny MatMul f w"));
         let sketch = sketch.integers("axes", &[-2, -1]).integers("zero", &[0]).integers("one", &[1]);
         let sketch = sketch.integers("open", &[-1]).integers("copied", &[0, -1]).integers("counted", &[-1, 2]);
+        let sketch = match form.split_whitespace().nth(4) {
+            Some("Slice") if !form.contains("zero one") => {
+                sketch.ints("b", "starts", &[0]).ints("b", "ends", &[1]).ints("b", "axes", &[0])
+            }
+            Some("Identity") => sketch.int("s", "start", -4).int("s", "end", 1),
+            _ => sketch,
+        };
         let nodes = sketch.integers("four", &[1, 2, 1, 1]).floats("w", &[2, 1], &[1.0, 2.0]).nodes();
         assert!(matches!(nodes[0].op, Op::GlobalAverage), "{form}");
         assert_eq!((nodes.len(), linear(&nodes[1]).in_channels), (2, 2), "{form}");
@@ -260,6 +269,29 @@ fn a_map_becomes_a_row_in_every_way() {
     assert_eq!(wrong, "`y` (Reshape): only reshaping all but the batch to a row is supported");
     let wrong = Sketch::new(2, "y Squeeze x axes").integers("axes", &[2, 3]).message();
     assert_eq!(wrong, "`y` (Squeeze): height and width are not 1");
+}
+
+#[test]
+fn constants_are_computed_as_exporters_write_them_before_they_optimise() {
+    let forms = "d Shape w\ns Expand d one\nl CastLike zero x\nb Expand l s\nc Conv x w b\nlow CastLike zero c\nhigh CastLike six c\n\
+                 y Clip c low high";
+    let sketch = |part: i64| {
+        let sketch = Sketch::new(2, forms).floats("w", &[3, 2, 1, 1], &[0.5; 6]).floats("zero", &[], &[0.0]);
+        sketch.integers("one", &[1]).integers("six", &[6]).int("d", "start", 0).int("d", "end", part)
+    };
+    let nodes = sketch(1).nodes();
+    let [only] = &nodes[..] else { panic!("{nodes:?}") };
+    assert_eq!((&*conv(only).bias, conv(only).activation), (&[0.0; 3][..], Activation::Relu6));
+    assert_eq!(sketch(2).message(), "`s` (Expand): this operator is not supported for these constants");
+    let like = Sketch::new(2, "y CastLike x n").integers("n", &[1]).message();
+    assert_eq!(like, "`y` (CastLike): this operator is not supported for these constants");
+    let many = |shape: &[i64]| {
+        let sketch = Sketch::new(2, "b Expand zero n\ny Conv x w b").integers("n", shape).floats("zero", &[], &[0.0]);
+        sketch.floats("w", &[3, 2, 1, 1], &[0.5; 6]).message()
+    };
+    let message = "`b` (Expand): its weights are more than the size of the file explains";
+    assert_eq!(many(&[1 << 30]), message);
+    assert_eq!(many(&[1 << 40, 1 << 40]), "`b` (Expand): this operator is not supported for constants");
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 
 use super::super::graph::{Activation, Conv, Graph, Op, Padding, Shape, Window};
-use super::{Error, clamp, concatenate, convolution, fuses};
+use super::{Error, clamp, concatenate, convolution, fuses, grouped_weights, is_grouped};
 use crate::kernels::UNIT;
+use crate::kernels::pass::MAX_SEGMENTS;
 use crate::kernels::program::Builder;
 
+/// Values of weights that a convolution in groups may take: a pass packs more of them than the network has.
+const MAX_GROUPED: usize = 1 << 26;
 /// Channels read from which on transforms pay.
 const WINOGRAD_CHANNELS: usize = 16;
 /// Rows and columns from which on they do.
@@ -118,8 +121,11 @@ impl Layers {
                     read
                 }
                 Op::Softmax => return Err(unsupported("softmax before the end")),
-                Op::Conv(conv) if conv.groups > 1 && !conv.is_depthwise() => {
-                    return Err(unsupported("convolution in groups"));
+                Op::Conv(conv) if is_grouped(conv) && grouped_weights(conv).is_none_or(|count| count > MAX_GROUPED) => {
+                    return Err(unsupported("convolution in groups with this many weights"));
+                }
+                Op::Conv(conv) if !conv.is_depthwise() && taps(conv) > MAX_SEGMENTS => {
+                    return Err(unsupported("a kernel of more than 512 pixels"));
                 }
                 Op::Conv(conv) if is_beside_the_map(&conv.window) => {
                     return Err(unsupported("a padding as large as the kernel"));
@@ -143,7 +149,7 @@ impl Layers {
                             let work = Work::Fused { pointwise };
                             layers.layer(graph, index, work, read, shapes[index], conv.activation)
                         }
-                        None if conv.is_depthwise() && conv.groups > 1 => {
+                        None if conv.groups > 1 => {
                             let read = layers.joined(graph, index, read, shapes);
                             layers.layer(graph, index, Work::Node, read, shapes[index], conv.activation)
                         }
@@ -151,7 +157,11 @@ impl Layers {
                             let read = read.into_iter().map(|map| layers.transformed(graph, index, map)).collect();
                             layers.layer(graph, index, Work::Winograd, read, shapes[index], conv.activation)
                         }
-                        None => layers.layer(graph, index, Work::Node, read, shapes[index], conv.activation),
+                        None => {
+                            let is_many = read.len() > MAX_SEGMENTS / taps(conv);
+                            let read = if is_many { layers.joined(graph, index, read, shapes) } else { read };
+                            layers.layer(graph, index, Work::Node, read, shapes[index], conv.activation)
+                        }
                     }
                 }
                 Op::Linear(_) => layers.layer(graph, index, Work::Node, read, shapes[index], Activation::None),
@@ -251,6 +261,12 @@ fn is_beside_the_map(window: &Window) -> bool {
     let [rows, columns] = window.kernel;
     let Padding { top, left, bottom, right } = window.padding;
     top.max(bottom) >= rows || left.max(right) >= columns
+}
+
+/// Pixels of a kernel: at least 1.
+fn taps(conv: &Conv) -> usize {
+    let [rows, columns] = conv.window.kernel;
+    rows.saturating_mul(columns).max(1)
 }
 
 /// The size of the maps of a value.

@@ -297,6 +297,16 @@ fn convolution(conv: &Conv) -> Convolution<'_> {
     }
 }
 
+/// Whether a convolution has groups of more than one channel.
+fn is_grouped(conv: &Conv) -> bool {
+    conv.groups > 1 && !conv.is_depthwise()
+}
+
+/// Values of the weights of a convolution in groups as they are packed; nothing when that overflows.
+fn grouped_weights(conv: &Conv) -> Option<usize> {
+    Builder::grouped_weights(&convolution(conv), conv.groups)
+}
+
 fn depthwise(conv: &Conv) -> Depthwise<'_> {
     let Convolution { kernel, stride, top, left, weight, bias, clamp } = convolution(conv);
     Depthwise { kernel, stride, top, left, weight, bias, clamp }
@@ -356,6 +366,7 @@ fn emit(
             Op::Conv(pointwise) => builder.fused(inputs, &convolution(pointwise), &depthwise(second), output),
             _ => builder.depthwise(first, &depthwise(second), output),
         },
+        (_, Op::Conv(conv)) if is_grouped(conv) => builder.grouped(first, &convolution(conv), conv.groups, output),
         (_, Op::Conv(conv)) if conv.groups > 1 => builder.depthwise(first, &depthwise(conv), output),
         (_, Op::Conv(conv)) => builder.convolution(inputs, &convolution(conv), output),
         (_, Op::Linear(linear)) => {

@@ -11,8 +11,8 @@ use super::{
     Blocks, Clamp, Map, Pass, PassError, Place, channels, check, check_channels, check_windows, count, product, share,
 };
 
-/// Most segments of a contraction.
-pub(super) const MAX_SEGMENTS: usize = 512;
+/// Most segments of a contraction: one for every pixel of the kernel in every map that is read.
+pub const MAX_SEGMENTS: usize = 512;
 
 /// Bytes of weights that are used for all pixels before the next ones are: they stay in the second-level
 /// cache meanwhile.
@@ -20,7 +20,7 @@ const GROUP_BYTES: usize = 256 << 10;
 
 /// Pixels from which on parts share the pixels; with fewer, they share the output channels, so that weights
 /// are read once.
-const PIXELS_TO_SHARE: usize = 28 * 28;
+pub(super) const PIXELS_TO_SHARE: usize = 28 * 28;
 
 /// A convolution with dilation 1 and one group.
 #[derive(Debug, Clone, Copy)]

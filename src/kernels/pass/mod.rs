@@ -9,6 +9,7 @@ mod conv;
 mod depthwise;
 mod elementwise;
 mod fused;
+mod grouped;
 mod pool;
 mod winograd;
 
@@ -20,12 +21,13 @@ use super::{Kernels, UNIT};
 
 pub(super) use blocks::Blocks;
 pub(super) use conv::ConvPass;
-pub use conv::Convolution;
+pub use conv::{Convolution, MAX_SEGMENTS};
 pub use depthwise::Depthwise;
 pub(super) use depthwise::DepthwisePass;
 pub(super) use elementwise::{AddPass, AffinePass, CopyPass};
 pub use elementwise::{Affine, Function};
 pub(super) use fused::FusedPass;
+pub(super) use grouped::GroupedPass;
 pub(super) use pool::{AveragePass, PoolPass};
 pub use pool::{Pool, Reduce};
 pub use winograd::{Kept, Scheme, Transform};

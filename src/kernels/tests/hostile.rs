@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::memory::Weights;
 use super::super::pass::{
     AddPass, Affine, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass, Function,
-    FusedPass, Map, Pool, PoolPass, Reduce,
+    FusedPass, GroupedPass, Map, Pool, PoolPass, Reduce,
 };
 use super::super::program::Builder;
 use super::super::team::{Team, Threads};
@@ -147,6 +147,43 @@ fn a_fused_pass_is_checked_as_its_parts() {
     assert_eq!(rule(fuse(input, &first, &Depthwise { weight: &taps[1..], ..second }, output)), length);
     assert_eq!(rule(fuse(input, &Convolution { weight: &weight[1..], ..first }, &second, output)), length);
     assert!(!Builder::fuses(&first, &Depthwise { stride: [0, 0], ..second }, [0, 0], [0, 0]));
+}
+
+#[test]
+fn a_grouped_pass_is_checked_as_a_whole() {
+    let (weight, bias) = ([0.0; 96], [0.0; 12]);
+    let clamp = Clamp::NONE;
+    let layer = Convolution { kernel: [1, 1], stride: [1, 1], top: 0, left: 0, weight: &weight, bias: &bias, clamp };
+    let (input, output) = (Map::padded(0, 4, 4, 16), Map::padded(1024, 4, 4, 12));
+    let group = |input: Map, layer: &Convolution<'_>, groups: usize, output: Map| {
+        GroupedPass::new(scalar(), &mut Weights::new(), LENGTH, input, (layer, groups), output)
+    };
+    assert!(group(input, &layer, 2, output).is_ok());
+    assert_eq!(rule(group(input, &layer, 4, output)), "the weight has another length");
+    for groups in [0, 3, 8, usize::MAX] {
+        assert_eq!(rule(group(input, &layer, groups, output)), "the groups are not equal");
+    }
+    let outside = Map { offset: LENGTH - 255, ..output };
+    assert_eq!(rule(group(input, &layer, 2, outside)), "a map does not lie in memory");
+    let none = Map { channels: 0, ..output };
+    assert_eq!(
+        rule(group(input, &Convolution { weight: &[], bias: &[], ..layer }, 2, none)),
+        "the groups are not equal"
+    );
+    assert_eq!(
+        rule(group(input, &Convolution { bias: &bias[1..], ..layer }, 2, output)),
+        "the bias has another length"
+    );
+    let kernel = [HUGE, 2];
+    assert_eq!(rule(group(input, &Convolution { kernel, ..layer }, 2, output)), "a length is beyond all numbers");
+    let many = "the output has more windows than the input";
+    assert_eq!(rule(group(input, &Convolution { stride: [2, 1], ..layer }, 2, output)), many);
+    assert_eq!(
+        rule(group(input, &Convolution { kernel: [0, 1], weight: &[], ..layer }, 2, output)),
+        "kernels and strides are at least 1"
+    );
+    assert_eq!(Builder::grouped_weights(&layer, 0), None);
+    assert_eq!(Builder::grouped_weights(&layer, 2), Some(192));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::super::UNIT;
 use super::super::memory::Weights;
-use super::super::pass::{Clamp, ConvPass, Convolution, Map, Pass};
+use super::super::pass::{Clamp, ConvPass, Convolution, GroupedPass, Map, Pass};
 use super::{Memory, Noise, Plain, Sum, kernels, windows};
 
 /// What is computed.
@@ -11,6 +11,7 @@ struct Case<'a> {
     size: [usize; 2],
     inputs: &'a [usize],
     channels: usize,
+    groups: usize,
     kernel: [usize; 2],
     stride: [usize; 2],
     before: [usize; 2],
@@ -27,6 +28,7 @@ impl Default for Case<'_> {
             size: [7, 7],
             inputs: &[8],
             channels: 8,
+            groups: 1,
             kernel: [1, 1],
             stride: [1, 1],
             before: [0, 0],
@@ -39,10 +41,11 @@ impl Default for Case<'_> {
 
 impl Case<'_> {
     fn check(&self, algorithm: &str) {
-        let Self { size: [height, width], inputs, channels, kernel, stride, before, .. } = *self;
+        let Self { size: [height, width], inputs, channels, groups, kernel, stride, before, .. } = *self;
         let mut noise = Noise((height * 1000 + width * 10 + channels) as u32);
         let maps: Vec<Plain> = inputs.iter().map(|count| Plain::noise(height, width, *count, &mut noise)).collect();
-        let depth: usize = inputs.iter().sum();
+        // Channels of a group.
+        let (depth, out) = (inputs.iter().sum::<usize>() / groups, channels / groups);
         let taps = kernel[0] * kernel[1];
         let (weight, bias) = (noise.values(channels * depth * taps), noise.values(channels));
         let clamp = if channels.is_multiple_of(2) { Clamp::NONE } else { Clamp::RELU };
@@ -57,8 +60,10 @@ impl Case<'_> {
                 let mut first = 0;
                 for map in &maps {
                     for (tap, k) in (0..taps).flat_map(|tap| (0..map.channels).map(move |k| (tap, k))) {
-                        if let Some(value) = map.at(y + tap / kernel[1], x + tap % kernel[1], before, k) {
-                            sum.add(value, weight[(channel * depth + first + k) * taps + tap]);
+                        let own = (first + k).checked_sub(channel / out * depth).filter(|own| *own < depth);
+                        let value = map.at(y + tap / kernel[1], x + tap % kernel[1], before, k);
+                        if let (Some(own), Some(value)) = (own, value) {
+                            sum.add(value, weight[(channel * depth + own) * taps + tap]);
                         }
                     }
                     first += map.channels;
@@ -81,9 +86,15 @@ impl Case<'_> {
             let from: Vec<Map> = maps.iter().map(put).collect();
             let output = memory.room(out_height, out_width, channels, self.extra);
             let mut weights = Weights::new();
-            let pass = ConvPass::new(kernels, &mut weights, memory.length(), &from, &layer, output).unwrap();
-            assert_eq!(pass.algorithm(), algorithm, "{self:?}");
-            let result = memory.run(kernels, &weights, &pass, &output);
+            let length = memory.length();
+            let result = if algorithm == "grouped" {
+                let pass = GroupedPass::new(kernels, &mut weights, length, from[0], (&layer, groups), output).unwrap();
+                memory.run(kernels, &weights, &pass, &output)
+            } else {
+                let pass = ConvPass::new(kernels, &mut weights, length, &from, &layer, output).unwrap();
+                assert_eq!(pass.algorithm(), algorithm, "{self:?}");
+                memory.run(kernels, &weights, &pass, &output)
+            };
             for (index, (value, sum)) in result.values.iter().zip(&expected).enumerate() {
                 sum.check(*value, clamp, (kernels.isa(), self, index / channels, index % channels));
             }
@@ -147,4 +158,16 @@ fn direct_with_uneven_geometry() {
     Case { stride: [2, 2], after: [0, 0], ..case }.check("direct");
     // Parts share the rows of a map of this size.
     Case { size: [30, 31], inputs: &[3], is_dense: true, ..case }.check("direct");
+}
+
+#[test]
+fn in_groups() {
+    let pairs = [(1, 1), (2, 1), (1, 2), (3, 5), (4, 4), (2, 6), (5, 8), (8, 16), (3, 12), (1, 40)];
+    for ((read, out), groups) in pairs.into_iter().flat_map(|pair| [1, 2, 3, 8, 9].map(|groups| (pair, groups))) {
+        let case = Case { inputs: &[read * groups], channels: out * groups, groups, extra: UNIT, ..Case::default() };
+        case.check("grouped");
+        Case { kernel: [3, 3], before: [1; 2], after: [1; 2], stride: [2, 1], extra: 0, ..case }.check("grouped");
+        // Parts share the pixels of a map of this size.
+        Case { size: [30, 31], kernel: [3, 2], before: [1; 2], is_dense: true, ..case }.check("grouped");
+    }
 }
