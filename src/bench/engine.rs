@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -12,6 +13,9 @@ use crate::engine::plan::Memory;
 use crate::kernels;
 use crate::tensor::Tensor;
 use crate::weights::seeded;
+
+/// The longest time that a model is given to settle in memory, before anything is timed.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// What runs the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -190,6 +194,10 @@ impl Runner {
         let model = Model::load(&choice.model, &choice.options())?;
         let classifier = model.classifier(&choice.threads)?;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
+        let settling = Instant::now();
+        while !model.is_settled() && settling.elapsed() < SETTLING {
+            thread::sleep(Duration::from_millis(5));
+        }
         let (height, width) = model.input();
         // A network that the native engine does not know has come to tract.
         let backend = model.backend();

@@ -82,6 +82,14 @@ impl Compiled {
         Ok(Self::Tract(tract::Plan::compile(graph, height, width)?))
     }
 
+    /// Whether runs are as fast as they will be.
+    pub(super) fn is_settled(&self) -> bool {
+        match self {
+            Self::Native(plan) => plan.plan().is_settled(),
+            Self::Tract(_) => true,
+        }
+    }
+
     /// A classifier for one user at a time. tract takes one thread, whatever is asked for.
     pub(super) fn classifier(&self, threads: &Threads) -> Result<Box<dyn Classifier>, Error> {
         Ok(match self {

@@ -146,6 +146,12 @@ impl Model {
         self.compiled.classifier(threads)
     }
 
+    /// Whether runs are as fast as they will be; they become so within seconds.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.compiled.is_settled()
+    }
+
     /// What runs the network: `native/avx2` or `tract`, say.
     #[must_use]
     pub fn backend(&self) -> String {

@@ -120,6 +120,12 @@ impl Weights {
         Self { room: Some(room), length }
     }
 
+    /// Whether they lie in the pages in which they will stay.
+    #[must_use]
+    pub(super) fn are_settled(&self) -> bool {
+        self.room.as_ref().is_none_or(|room| Arc::strong_count(room) == 1)
+    }
+
     /// Values that `length` of them take with the zeros behind them.
     pub(super) fn taken(length: usize) -> usize {
         length.next_multiple_of(LINE) + LINE

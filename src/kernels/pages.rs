@@ -1,9 +1,11 @@
 //! Huge pages for weights: who goes through all of them in every run then waits less for the translation of addresses.
 //!
 //! Huge pages from the beginning would hold up the start, since the system has to clear and to search for them. A thread
-//! of low priority puts them in the place of written pages while inference runs already.
+//! puts them in the place of written pages while inference runs already, and leaves it the processor half of the time.
 
 use std::sync::Arc;
+use std::thread::{Builder, sleep};
+use std::time::Instant;
 
 use super::memory::Room;
 
@@ -12,11 +14,7 @@ use super::memory::Room;
 pub(super) fn enlarge(room: Arc<Room>) {
     if room.block().len() >= LEAST_BYTES {
         // Without the thread, pages stay as they are, too.
-        let _ = std::thread::Builder::new().name("huge-pages".into()).stack_size(STACK_BYTES).spawn(move || {
-            // SAFETY: the call changes the priority of this thread and nothing else.
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LEAST_PRIORITY) };
-            collapse(&room);
-        });
+        let _ = Builder::new().name("huge-pages".into()).stack_size(STACK_BYTES).spawn(move || collapse(&room));
     }
 }
 
@@ -36,21 +34,19 @@ const LEAST_BYTES: usize = 4 * HUGE_BYTES;
 #[cfg(target_os = "linux")]
 const STACK_BYTES: usize = 64 << 10;
 
-/// The nice value of the thread: all others come first.
-#[cfg(target_os = "linux")]
-const LEAST_PRIORITY: i32 = 19;
-
 /// Puts huge pages into the room, one after the other, as long as somebody else has it.
 #[cfg(target_os = "linux")]
 fn collapse(room: &Arc<Room>) {
     let block = room.block();
     let mut page = block.start.next_multiple_of(HUGE_BYTES);
     while page + HUGE_BYTES <= block.end && Arc::strong_count(room) > 1 {
+        let start = Instant::now();
         let address = std::ptr::without_provenance_mut(page);
         // SAFETY: the page lies in the block, which the room keeps, and holds the same values afterwards.
         if unsafe { libc::madvise(address, HUGE_BYTES, libc::MADV_COLLAPSE) } != 0 {
             return;
         }
         page += HUGE_BYTES;
+        sleep(start.elapsed());
     }
 }

@@ -237,6 +237,12 @@ impl Program {
         self.passes.iter().map(|pass| Summary { algorithm: pass.algorithm(), macs: pass.macs() })
     }
 
+    /// Whether the system has done with the pages of the weights: before, runs may take a little longer.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.weights.are_settled()
+    }
+
     /// Bytes of packed weights.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {

@@ -225,6 +225,12 @@ impl Plan {
         &self.steps
     }
 
+    /// Whether its weights lie in the pages in which they will stay: before, runs may take a little longer.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.program.is_settled()
+    }
+
     /// Bytes of packed weights.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
