@@ -114,6 +114,8 @@ fn values_that_do_not_fit_together_are_reported() {
     for (text, part) in [
         ("[[stream]]\nname = \"a\"\n[[stream]]\nname = \"a\"\n", "used twice"),
         ("[inference]\nworkers = 2\ncores = [0]\n", "1 cores for 2 workers"),
+        ("[inference]\nthreads = 2\ncores = [0]\n", "1 cores for 1 workers of 2 threads: expected at least 2"),
+        ("[inference]\nthreads = 2\nbackend = \"tract\"\n", "expected 1 with inference.backend = \"tract\""),
         ("[inference]\ncores = [0, 0]\n", "different whole numbers"),
         ("[publish.stdout]\nenabled = false\n", "nothing enabled"),
         ("stream = []\n", "at least one [[stream]]"),

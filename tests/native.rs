@@ -331,6 +331,7 @@ fn the_back_end_can_be_chosen() {
     let source = "test:ball?frames=1&live=false";
     assert_eq!(run(["run", "--backend", "native", "--isa", "scalar", "--source", source]).records().len(), 1);
     assert_eq!(run(["run", "--memory", "lean", "--source", source]).records().len(), 1);
+    assert_eq!(run(["run", "--threads", "2", "--source", source]).records().len(), 1);
     assert_eq!(run(["run", "--backend", "cuda"]).code(), 64);
     assert_eq!(run(["run", "--memory", "none"]).code(), 64);
     assert_eq!(run(["classify", "--memory", "none", photo]).code(), 64);

@@ -57,26 +57,30 @@ fn inference_threads_run_on_their_cores_and_every_thread_has_a_name() {
 }
 
 #[test]
-fn two_workers_share_the_cores_out() {
+fn workers_and_the_threads_of_one_share_the_cores_out() {
     let cores = cores();
     if cores.len() < 2 {
         return;
     }
     let folder = folder();
     let config = folder.path().join("hardnetd.toml");
-    let text = format!(
-        "[[stream]]\nname = \"a\"\n[[stream]]\nname = \"b\"\n[inference]\nworkers = 2\ncores = [{}, {}]\n",
-        cores[1], cores[0]
-    );
-    fs::write(&config, text).unwrap();
-    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
-    let of = |worker: &str| {
-        wait_for(worker, || {
-            let allowed = threads(running.pid()).into_iter().find(|(name, _)| name == worker)?.1;
-            (allowed.parse() == Ok(cores[0]) || allowed.parse() == Ok(cores[1])).then_some(allowed)
-        })
-    };
-    assert_eq!((of("infer-0"), of("infer-1")), (cores[1].to_string(), cores[0].to_string()));
+    for (setting, second) in [("workers = 2", "infer-1"), ("threads = 2", "infer-0.1")] {
+        let text = format!(
+            "[[stream]]\nname = \"a\"\n[[stream]]\nname = \"b\"\n[inference]\n{setting}\ncores = [{}, {}]\n",
+            cores[1], cores[0]
+        );
+        fs::write(&config, text).unwrap();
+        let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+        let of = |worker: &str| {
+            wait_for(worker, || {
+                let allowed = threads(running.pid()).into_iter().find(|(name, _)| name == worker)?.1;
+                (allowed.parse() == Ok(cores[0]) || allowed.parse() == Ok(cores[1])).then_some(allowed)
+            })
+        };
+        assert_eq!((of("infer-0"), of(second)), (cores[1].to_string(), cores[0].to_string()));
+        running.signal(Signal::TERM);
+        assert_eq!(running.finish().code(), 0);
+    }
 }
 
 #[test]

@@ -26,7 +26,8 @@ Inference alone is timed, on a reproducible input; preparing pictures is not. Se
 of a second each, so that whatever else the machine does slows all of them alike. --model, --backend, --isa \
 and --memory can be given several times: all combinations are measured.
 
-Loading includes computing the weights of models without a file. `% of peak` is in terms of what a tight loop of \
+Loading includes computing the weights of models without a file. Nothing is timed before the weights have settled in \
+memory. `% of peak` is in terms of what a tight loop of \
 multiply-adds reaches on the spot with the instructions of the row, the best of all rounds; a back end that chooses \
 its instructions itself is held against the best ones that the machine has. Peak memory is that of the whole \
 process: measure a row alone to learn its own.
