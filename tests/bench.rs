@@ -37,7 +37,9 @@ fn a_row_has_all_figures_and_they_fit_together() {
     assert_eq!(report["schema"], "hardnetd.bench.v1");
     assert!(report["host"]["cores"].as_u64().unwrap() >= 1);
     assert!(report["host"]["isa"].as_array().unwrap().contains(&"scalar".into()));
-    assert!(number(&report["host"], "memory_read_gb_s") > 0.0 && number(&report["host"], "memory_copy_gb_s") > 0.0);
+    // Where it would take more memory than the models did, it is not measured.
+    let rates = ["memory_read_gb_s", "memory_copy_gb_s"].map(|rate| &report["host"][rate]);
+    assert!(rates.iter().all(|rate| rate.is_null() || rate.as_f64().is_some_and(|rate| rate > 0.0)), "{rates:?}");
     let rows = report["rows"].as_array().unwrap();
     let names: Vec<&str> = rows.iter().map(|row| row["model"].as_str().unwrap()).collect();
     assert_eq!(names, ["hardnet39ds", "hardnet68ds"]);
@@ -81,7 +83,7 @@ fn the_table_names_the_machine_and_every_row() {
     let outcome = bench(&["--memory", "fast", "--memory", "lean"]);
     assert!(outcome.stdout.contains("  fast  ") && outcome.stdout.contains("  lean  "), "{}", outcome.stdout);
     let outcome = bench(&["--backend", "auto", "--backend", "tract"]);
-    assert!(outcome.stdout.contains("GB/s") && outcome.stdout.contains("GFLOP/s"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains(" cores, ") && outcome.stdout.contains("GFLOP/s"), "{}", outcome.stdout);
     assert_eq!(outcome.stdout.matches("hardnet39ds").count(), 2, "{}", outcome.stdout);
     assert!(outcome.stdout.contains("peak memory of the process"), "{}", outcome.stdout);
     assert_eq!(outcome.stderr, "", "no bar where no terminal shows it");
@@ -94,6 +96,7 @@ fn stages_are_the_modules_and_their_arithmetic_adds_up() {
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(report["schema"], "hardnetd.bench.stages.v1");
+    assert!(number(&report["host"], "memory_read_gb_s") > 0.0 && number(&report["host"], "memory_copy_gb_s") > 0.0);
     let stages = report["rows"][0]["stages"].as_array().unwrap();
     let described = run(["model", "info", "hardnet39ds", "--size", "64x64", "--json"]);
     let described: Value = serde_json::from_str(&described.stdout).unwrap();

@@ -29,17 +29,18 @@ pub struct Host {
     pub cores: usize,
     /// Sets of instructions that the processor has.
     pub isa: Vec<Isa>,
-    /// 10⁹ bytes per second that one core reads from memory.
+    /// 10⁹ bytes per second that one core reads from memory; nothing where it was not measured.
     pub memory_read_gb_s: Option<f64>,
-    /// 10⁹ bytes per second that one core reads and writes when it copies memory.
+    /// 10⁹ bytes per second that one core reads and writes when it copies memory; nothing where it was not measured.
     pub memory_copy_gb_s: Option<f64>,
 }
 
 impl Host {
-    /// Looks at the machine, and measures its memory; that takes memory itself.
+    /// Looks at the machine, and measures its memory if `room` bytes are enough for that: several times the last
+    /// cache.
     #[must_use]
-    pub fn measure() -> Self {
-        let bandwidth = peak::bandwidth(buffer());
+    pub fn measure(room: usize) -> Self {
+        let bandwidth = Some(buffer()).filter(|bytes| *bytes <= room).and_then(peak::bandwidth);
         Self {
             cpu: read("/proc/cpuinfo").as_deref().and_then(cpu),
             cores: thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -48,6 +49,13 @@ impl Host {
             memory_copy_gb_s: bandwidth.map(|Bandwidth { copy, .. }| copy),
         }
     }
+}
+
+/// Bytes that the process can take without holding more memory than it did before.
+pub(super) fn room() -> usize {
+    let status = read("/proc/self/status").unwrap_or_default();
+    let [peak, now] = ["VmHWM", "VmRSS"].map(|key| kilobytes(&status, key).unwrap_or(0));
+    peak.saturating_sub(now)
 }
 
 /// The most memory that the process has held so far, in 10⁶ bytes.

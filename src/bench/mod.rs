@@ -250,7 +250,7 @@ pub fn measure(options: &Options, progress: Progress<'_>) -> Result<Report<Row>,
     };
     let rows = runners.iter().zip(&samples).zip(isas).map(row).collect();
     drop(runners);
-    Ok(Report { schema: SCHEMA, host: Host::measure(), rows })
+    Ok(Report { schema: SCHEMA, host: Host::measure(host::room()), rows })
 }
 
 /// Warms up, then runs one after the other for a slice, round by round, until each has had its `time`: the

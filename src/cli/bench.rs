@@ -30,7 +30,8 @@ Loading includes computing the weights of models without a file. Nothing is time
 memory. `% of peak` is in terms of what a tight loop of \
 multiply-adds reaches on the spot with the instructions of the row, the best of all rounds; a back end that chooses \
 its instructions itself is held against the best ones that the machine has. Peak memory is that of the whole \
-process: measure a row alone to learn its own.
+process: measure a row alone to learn its own. How fast memory is takes several times the last cache to measure: it is \
+measured with --stages, and where the models have taken as much.
 
 --stages compiles the network up to the end of every module, all of them in memory at one time, and runs these in \
 turns, each for the seconds given. The time of a module is a DIFFERENCE of two medians: noise goes into it twice and \
@@ -221,12 +222,9 @@ fn show_stages(report: &Report<StageRow>) -> String {
 fn show_host(host: &Host) -> String {
     let Host { cpu, cores, isa, memory_read_gb_s, memory_copy_gb_s, .. } = host;
     let isa: Vec<&str> = isa.iter().map(|isa| isa.name()).collect();
-    let rate = |rate: &Option<f64>| rate.map_or("-".to_owned(), |rate| format!("{rate:.1} GB/s"));
-    format!(
-        "{}, {cores} cores, {}; memory of one core: read {}, copy {}",
-        cpu.as_deref().unwrap_or("unknown processor"),
-        isa.join(" "),
-        rate(memory_read_gb_s),
-        rate(memory_copy_gb_s)
-    )
+    let memory = match (memory_read_gb_s, memory_copy_gb_s) {
+        (Some(read), Some(copy)) => format!("; memory of one core: read {read:.1} GB/s, copy {copy:.1} GB/s"),
+        _ => String::new(),
+    };
+    format!("{}, {cores} cores, {}{memory}", cpu.as_deref().unwrap_or("unknown processor"), isa.join(" "))
 }
