@@ -16,6 +16,7 @@ pub mod pass;
 mod peak;
 pub mod program;
 mod scalar;
+mod strassen;
 pub mod team;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ mod winograd;
 
 use std::fmt;
 
-use tile::{Depthwise, Tile, WinogradInput, WinogradOutput, WinogradWeights};
+use tile::{Depthwise, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights};
 
 /// Channels are padded to a multiple of this.
 pub const UNIT: usize = 8;
@@ -109,6 +110,12 @@ type OutputTransform = unsafe fn(&WinogradOutput);
 /// A kernel for the transform of weights; its safety is [`WinogradWeights`]'s.
 type WeightTransform = unsafe fn(&WinogradWeights);
 
+/// A kernel for the sums that Strassen's products are of; its safety is [`StrassenInput`]'s.
+type StrassenSums = unsafe fn(&StrassenInput);
+
+/// A kernel that puts Strassen's products together; its safety is [`StrassenOutput`]'s.
+type StrassenJoin = unsafe fn(&StrassenOutput);
+
 /// The kernels of one instruction set, of which the processor has been asked.
 #[derive(Debug)]
 pub struct Kernels {
@@ -128,6 +135,10 @@ pub struct Kernels {
     winograd_output: ByEdges<OutputTransform>,
     /// Kernels for its weights, in 4 × 4 and in 6 × 6 points.
     winograd_weights: [WeightTransform; 2],
+    /// The kernel for the sums that Strassen's products are of.
+    strassen_input: StrassenSums,
+    /// The kernel that puts them together.
+    strassen_output: StrassenJoin,
     /// What shows the peak of the instruction set.
     burst: Burst,
 }

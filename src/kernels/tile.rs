@@ -14,12 +14,13 @@ pub(super) struct Segment {
     pub(super) first: usize,
 }
 
-/// One call of a product kernel: `out[row][channel] = clamp(bias + Σ input[row][k] · weights[k][channel])`.
+/// One call of a product kernel: `out[row][channel] = clamp(bias[row] + Σ input[row][k] · weights[k][channel])`.
 ///
 /// # Safety
 /// For a kernel of `R` rows and `N` channels: every segment is readable for rows `row` to `row + R - 1`;
-/// the weights are readable for `N` values for every `k`, the bias for `N` values; `out` is writable for
-/// `N` values in each of `R` rows and overlaps nothing that is read. `prefetch` may be any address.
+/// the weights are readable for `N` values for every `k`, the bias for `N` values in each of `R` rows; `out` is
+/// writable for `N` values in each of `R` rows and overlaps nothing that is read but the bias, which it may be, row
+/// by row. `prefetch` may be any address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tile {
     /// The segments.
@@ -30,8 +31,10 @@ pub(super) struct Tile {
     pub(super) row: usize,
     /// `[k][N]`.
     pub(super) weights: *const f32,
-    /// `[N]`.
+    /// What is added to the first row, `[N]`.
     pub(super) bias: *const f32,
+    /// Values from there to what is added to the next row: none where all rows have the same.
+    pub(super) bias_stride: usize,
     /// Row `row` of the output.
     pub(super) out: *mut f32,
     /// Values from one row of the output to the next.
@@ -170,4 +173,58 @@ pub(super) struct WinogradWeights {
     pub(super) out: *mut f32,
     /// Values from one plane to the next.
     pub(super) plane: usize,
+}
+
+/// One call of a kernel that makes what Strassen's products are of: sums of the quarters of a matrix, as `pass/strassen`
+/// names them.
+///
+/// # Safety
+/// In each of `rows` rows, `upper` and `lower` are readable for `2 * channels` values, and `out` is writable for `channels`
+/// values in each of four planes. It overlaps nothing that is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StrassenInput {
+    /// The first row of the upper half.
+    pub(super) upper: *const f32,
+    /// The first row of the lower half.
+    pub(super) lower: *const f32,
+    /// Values from one row to the next.
+    pub(super) stride: usize,
+    /// Number of rows of a half.
+    pub(super) rows: usize,
+    /// Number of channels of a half: those of the right half are behind those of the left one.
+    pub(super) channels: usize,
+    /// The first of the sums.
+    pub(super) out: *mut f32,
+    /// Values from one row of them to the next.
+    pub(super) out_stride: usize,
+    /// Values from one plane of them to the next.
+    pub(super) plane: usize,
+}
+
+/// One call of a kernel that puts Strassen's products together: `out = clamp(product + sum)`, then `other += product`.
+///
+/// # Safety
+/// In each of `rows` rows, `product`, `sum` and `other` are readable for `width` values, which is a multiple of the step
+/// of the kernels, without gaps between rows; so is `other` writable, and `out` at rows `out_stride` apart. What is
+/// written overlaps nothing else.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StrassenOutput {
+    /// The product.
+    pub(super) product: *const f32,
+    /// What it is added to for the output.
+    pub(super) sum: *const f32,
+    /// What it is added to.
+    pub(super) other: *mut f32,
+    /// Number of rows.
+    pub(super) rows: usize,
+    /// Number of channels.
+    pub(super) width: usize,
+    /// The first row of the output.
+    pub(super) out: *mut f32,
+    /// Values from one row of the output to the next.
+    pub(super) out_stride: usize,
+    /// The least result.
+    pub(super) low: f32,
+    /// The largest result.
+    pub(super) high: f32,
 }

@@ -51,9 +51,9 @@ pub(super) unsafe fn gemm<V: Vector, const R: usize, const C: usize>(tile: &Tile
     // SAFETY: the caller keeps the promises of `Tile` and of `Vector`.
     unsafe {
         let mut sums = [[V::splat(0.0); C]; R];
-        for row in &mut sums {
+        for (r, row) in sums.iter_mut().enumerate() {
             for (c, sum) in row.iter_mut().enumerate() {
-                *sum = V::load(tile.bias.add(c * V::LANES));
+                *sum = V::load(tile.bias.add(r * tile.bias_stride + c * V::LANES));
             }
         }
         let mut ahead = tile.prefetch;
@@ -99,7 +99,7 @@ pub(super) unsafe fn gemm<V: Vector, const R: usize, const C: usize>(tile: &Tile
 /// # Safety
 /// [`Vector`]'s.
 #[inline(always)]
-unsafe fn clamp<V: Vector>(value: V, low: V, high: V) -> V {
+pub(super) unsafe fn clamp<V: Vector>(value: V, low: V, high: V) -> V {
     // SAFETY: the caller's.
     unsafe { high.min(low.max(value)) }
 }

@@ -1,7 +1,10 @@
 //! The kernels with AVX2 and FMA: tiles of 12 × 8 and 6 × 16, within 16 registers.
 
 use super::super::peak;
-use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput, WinogradWeights};
+use super::super::strassen::{strassen_input, strassen_output};
+use super::super::tile::{
+    Depthwise, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
+};
 use super::super::vector::{depthwise, gemm};
 use super::super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::{Isa, Kernels, UNIT};
@@ -48,6 +51,22 @@ unsafe fn burst() -> u64 {
 }
 
 /// # Safety
+/// Those of [`StrassenInput`], and a processor with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn sums(call: &StrassenInput) {
+    // SAFETY: the caller's.
+    unsafe { strassen_input::<F32x8, F32x8>(call) }
+}
+
+/// # Safety
+/// Those of [`StrassenOutput`], and a processor with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn join(call: &StrassenOutput) {
+    // SAFETY: the caller's.
+    unsafe { strassen_output::<F32x8, F32x8>(call) }
+}
+
+/// # Safety
 /// Those of [`WinogradWeights`], and a processor with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn weights<const P: usize>(call: &WinogradWeights) {
@@ -89,5 +108,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
     winograd_weights: [weights::<4>, weights::<6>],
+    strassen_input: sums,
+    strassen_output: join,
     burst,
 };

@@ -2,7 +2,10 @@
 
 use super::super::avx2::vector::F32x8;
 use super::super::peak;
-use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput, WinogradWeights};
+use super::super::strassen::{strassen_input, strassen_output};
+use super::super::tile::{
+    Depthwise, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
+};
 use super::super::vector::{Vector, depthwise, gemm};
 use super::super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::{Isa, Kernels, UNIT};
@@ -46,6 +49,22 @@ unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
 unsafe fn burst() -> u64 {
     // SAFETY: the caller's.
     unsafe { peak::burst::<F32x16, { peak::SUMS }, true>() }
+}
+
+/// # Safety
+/// Those of [`StrassenInput`], and a processor with AVX-512 F and VL.
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+unsafe fn sums(call: &StrassenInput) {
+    // SAFETY: the caller's.
+    unsafe { strassen_input::<F32x16, F32x8>(call) }
+}
+
+/// # Safety
+/// Those of [`StrassenOutput`], and a processor with AVX-512 F and VL.
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+unsafe fn join(call: &StrassenOutput) {
+    // SAFETY: the caller's.
+    unsafe { strassen_output::<F32x16, F32x8>(call) }
 }
 
 /// # Safety
@@ -96,5 +115,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
     winograd_weights: [weights::<4>, weights::<6>],
+    strassen_input: sums,
+    strassen_output: join,
     burst,
 };

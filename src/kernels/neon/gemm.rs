@@ -55,9 +55,9 @@ unsafe fn strip<const R: usize, const C: usize>(tile: &Tile, row: usize, ahead: 
     // SAFETY: the caller's; every access is at a row and a channel of the segments, of the weights or of the output.
     unsafe {
         let mut sums = [[vdupq_n_f32(0.0); C]; R];
-        for sums in &mut sums {
+        for (r, sums) in sums.iter_mut().enumerate() {
             for (c, sum) in sums.iter_mut().enumerate() {
-                *sum = vld1q_f32(tile.bias.add(c * LANES));
+                *sum = vld1q_f32(tile.bias.add((row + r) * tile.bias_stride + c * LANES));
             }
         }
         for index in 0..tile.count {

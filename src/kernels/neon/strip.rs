@@ -44,18 +44,18 @@ macro_rules! clamp {
 /// A row of sums begins as the bias, or is clamped, or stored.
 macro_rules! row {
     (load $a:literal $b:literal $c:literal $d:literal) => {
-        concat!("ld1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{bias}]\n")
+        concat!("ld1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{bias}], {bias_pitch}\n")
     };
     (load $a:literal $b:literal $c:literal $d:literal $e:literal) => {
         concat!(
             concat!("ld1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{bias}], #64\n"),
-            concat!("ldr q", $e, ", [{bias}], #-64\n"),
+            concat!("ld1 {{v", $e, ".4s}}, [{bias}], {bias_pitch}\n"),
         )
     };
     (load $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal) => {
         concat!(
             concat!("ld1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{bias}], #64\n"),
-            concat!("ldp q", $e, ", q", $f, ", [{bias}], #-64\n"),
+            concat!("ld1 {{v", $e, ".4s, v", $f, ".4s}}, [{bias}], {bias_pitch}\n"),
         )
     };
     (clamp $($sum:literal)*) => {
@@ -330,6 +330,8 @@ macro_rules! strip {
         /// What [`Tile`] asks for, for these rows and vectors, and a processor with NEON.
         #[inline(always)]
         pub(super) unsafe fn $name(tile: &Tile, strips: usize, ahead: &mut *const f32, step: usize) {
+            // What is left to the next row, in bytes, behind its first four vectors where there are more.
+            let pitch = |stride: usize| (stride * size_of::<f32>()).wrapping_sub(64 * usize::from($vectors > 4));
             // SAFETY: the instructions read and write what the caller has promised, and no other registers than
             // are named here.
             unsafe {
@@ -405,12 +407,12 @@ macro_rules! strip {
                     weights = in(reg) tile.weights,
                     pitch = in(reg) $vectors * size_of::<[f32; 4]>(),
                     bias = inout(reg) tile.bias => _,
+                    bias_pitch = in(reg) pitch(tile.bias_stride),
                     clamps = in(reg) usize::from(!is_plain(tile)),
                     low = in(reg) from_ref(&tile.low),
                     high = in(reg) from_ref(&tile.high),
                     out = inout(reg) tile.out => _,
-                    // What is left to the next row when the first four vectors are stored.
-                    out_pitch = in(reg) (tile.out_stride * size_of::<f32>()).wrapping_sub(64 * usize::from($vectors > 4)),
+                    out_pitch = in(reg) pitch(tile.out_stride),
                     ahead = inout(reg) *ahead,
                     step = in(reg) step,
                     p = out(reg) _, q = out(reg) _, r = out(reg) _, s = out(reg) _, w = out(reg) _,

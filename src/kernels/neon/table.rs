@@ -1,7 +1,10 @@
 //! The kernels with NEON: tiles of 28 rows by 4 to 24 channels, within 32 registers strip by strip.
 
 use super::super::peak;
-use super::super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput, WinogradWeights};
+use super::super::strassen::{strassen_input, strassen_output};
+use super::super::tile::{
+    Depthwise, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
+};
 use super::super::vector::{Vector, depthwise};
 use super::super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::{Isa, Kernels};
@@ -47,6 +50,22 @@ unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
 unsafe fn burst() -> u64 {
     // SAFETY: the caller's.
     unsafe { peak::burst::<F32x4, { peak::SUMS }, true>() }
+}
+
+/// # Safety
+/// Those of [`StrassenInput`], and a processor with NEON.
+#[target_feature(enable = "neon")]
+unsafe fn sums(call: &StrassenInput) {
+    // SAFETY: the caller's.
+    unsafe { strassen_input::<F32x4, F32x4>(call) }
+}
+
+/// # Safety
+/// Those of [`StrassenOutput`], and a processor with NEON.
+#[target_feature(enable = "neon")]
+unsafe fn join(call: &StrassenOutput) {
+    // SAFETY: the caller's.
+    unsafe { strassen_output::<F32x4, F32x4>(call) }
 }
 
 /// # Safety
@@ -110,6 +129,8 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
         [output::<4, 3>, output::<4, 4>, output::<4, 6>],
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
+    strassen_input: sums,
+    strassen_output: join,
     burst,
     winograd_weights: [weights::<4>, weights::<6>],
 };

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::super::memory::Weights;
-use super::super::tile::Tile;
+use super::super::tile::{Segment, Tile};
 use super::super::{Kernels, even_parts};
 use super::conv::Segments;
+use super::strassen::{self, Pairing, Quarters};
 use super::{Clamp, Place};
 
 /// Rows that a block is used for before the next one is: several tiles of every instruction set, so that its weights
@@ -19,12 +20,21 @@ const RUN: usize = 32;
 pub(in super::super) struct Block {
     /// The first output channel.
     pub(in super::super) channel: usize,
-    /// Number of output channels, with those that only fill the last step.
+    /// Number of output channels of a product, with those that only fill the last step.
     pub(in super::super) width: usize,
-    /// Where `[k][width]` weights begin.
+    /// Whether it is two neighbours of that width whose products are Strassen's.
+    pub(in super::super) is_pair: bool,
+    /// Where `[k][width]` weights begin, or what [`strassen::pack`] has packed.
     pub(in super::super) weights: usize,
-    /// Where `[width]` biases begin.
+    /// Where `[width]` biases begin; those of a pair are followed by as many more.
     pub(in super::super) bias: usize,
+}
+
+impl Block {
+    /// Behind its last output channel.
+    pub(super) fn end(&self) -> usize {
+        self.channel + self.width * if self.is_pair { 2 } else { 1 }
+    }
 }
 
 /// The blocks of all output channels, in order.
@@ -37,9 +47,92 @@ pub(in super::super) struct Blocks {
     rows: usize,
 }
 
+/// Rows of segments, to be multiplied with weights.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows {
+    /// The segments.
+    pub(super) segments: *const Segment,
+    /// How many there are.
+    pub(super) count: usize,
+    /// Number of channels of all of them.
+    pub(super) depth: usize,
+    /// Number of the first row.
+    pub(super) first: usize,
+    /// Number of rows.
+    pub(super) length: usize,
+}
+
+/// A matrix in memory: its first value, and values from one row to the next.
+pub(super) type Matrix<T> = (T, usize);
+
+/// A product of rows with weights.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Product {
+    /// The rows.
+    pub(super) rows: Rows,
+    /// `[depth][width]`.
+    pub(super) weights: *const f32,
+    /// Number of output channels.
+    pub(super) width: usize,
+    /// What is added to every row.
+    pub(super) bias: Matrix<*const f32>,
+    /// Where the results go.
+    pub(super) out: Matrix<*mut f32>,
+    /// What they are clamped to.
+    pub(super) clamp: Clamp,
+    /// What is fetched meanwhile: where it begins, and how many values it has.
+    pub(super) ahead: (*const f32, usize),
+}
+
+impl Product {
+    /// Computes it, tile by tile.
+    ///
+    /// # Safety
+    /// What [`Tile`] asks for, for all rows.
+    pub(super) unsafe fn run(&self, kernels: &Kernels) {
+        let Self { rows: Rows { segments, count, depth, first, length }, weights, width, clamp, .. } = *self;
+        let ((bias, bias_stride), (out, out_stride), (ahead, fetched)) = (self.bias, self.out, self.ahead);
+        let kernels = kernels.products(width);
+        let mut done = 0;
+        for rows in even_parts(length, kernels.len()) {
+            let tile = Tile {
+                segments,
+                count,
+                row: first + done,
+                weights,
+                bias: bias.wrapping_add(done * bias_stride),
+                bias_stride,
+                out: out.wrapping_add(done * out_stride),
+                out_stride,
+                low: clamp.low,
+                high: clamp.high,
+                // A product beyond the numbers of a small processor asks for other lines.
+                prefetch: ahead.wrapping_add(fetched.wrapping_mul(done) / length),
+                prefetch_step: fetched.wrapping_mul(rows).div_ceil((length * depth).max(1)),
+            };
+            // SAFETY: the caller's: these are some of the rows.
+            unsafe { kernels[rows - 1](&tile) }
+            done += rows;
+        }
+    }
+}
+
+/// `count` in parts of `length`, of which the last one may be longer by half: what is left is not worth a turn of its
+/// own when it is little.
+pub(super) fn chunks(count: usize, length: usize) -> usize {
+    (count + length / 2).saturating_sub(1).checked_div(length).unwrap_or(0).max(1)
+}
+
+/// The rows of some of these chunks.
+pub(super) fn rows_of(some: Range<usize>, count: usize, length: usize) -> Range<usize> {
+    let last = chunks(count, length);
+    let [start, end] = [some.start, some.end].map(|chunk| if chunk == last { count } else { chunk * length });
+    start..end
+}
+
 impl Blocks {
     /// Packs `weight`, `[channels][depth / taps][taps]`, with a bias for each of the output channels: the contraction
-    /// runs over taps, then over what is read.
+    /// runs over taps, then over what is read. Neighbours become pairs where there is a `pairing`.
     pub(in super::super) fn pack(
         kernels: &Kernels,
         weights: &mut Weights,
@@ -47,17 +140,29 @@ impl Blocks {
         taps: usize,
         weight: &[f32],
         bias: &[f32],
+        pairing: Option<&Pairing>,
     ) -> Self {
         let depth = weight.len() / channels.max(1);
+        let bias = |channel: usize| bias.get(channel).copied().unwrap_or(0.0);
         let mut blocks = Vec::new();
         let mut channel = 0;
-        for width in kernels.widths(channels) {
-            let lanes = width.min(channels - channel);
-            let rows = &weight[channel * depth..][..lanes * depth];
-            let packed = weights.fill(depth * width, |to| interleave(to, width, rows, depth, taps));
-            let bias = weights.push(width, |lane| bias.get(channel + lane).copied().unwrap_or(0.0));
-            blocks.push(Block { channel, width, weights: packed, bias });
-            channel += width;
+        let mut widths = kernels.widths(channels).peekable();
+        while let Some(width) = widths.next() {
+            let pairing = pairing.filter(|_| widths.next_if_eq(&width).is_some());
+            let mut block = Block { channel, width, is_pair: pairing.is_some(), weights: 0, bias: 0 };
+            let rows = &weight[channel * depth..block.end().min(channels) * depth];
+            (block.weights, block.bias) = match pairing {
+                Some(pairing) => (
+                    weights.fill(strassen::length(depth, width), |to| strassen::pack(to, width, rows, pairing)),
+                    weights.push(2 * width, |lane| strassen::bias(lane, width, |lane| bias(channel + lane))),
+                ),
+                None => (
+                    weights.fill(depth * width, |to| interleave(to, width, rows, depth, taps)),
+                    weights.push(width, |lane| bias(channel + lane)),
+                ),
+            };
+            channel = block.end();
+            blocks.push(block);
         }
         Self::of(kernels, blocks, depth)
     }
@@ -73,18 +178,59 @@ impl Blocks {
         self.rows
     }
 
+    /// Whether some are pairs.
+    pub(super) fn have_pairs(&self) -> bool {
+        self.blocks.iter().any(|block| block.is_pair)
+    }
+
+    /// Values of scratch for the quarters of as many rows: whole cache lines.
+    pub(super) fn scratch(&self, rows: usize) -> usize {
+        let pairs = self.blocks.iter().filter(|block| block.is_pair);
+        pairs.map(|block| Quarters::scratch(rows, self.depth, block.width)).max().unwrap_or(0)
+    }
+
+    /// The quarters of `count` rows of the segments, from row `from` on, for [`Self::product`]; nothing where no block
+    /// is a pair.
+    ///
+    /// # Safety
+    /// The segments are readable for these rows, and `scratch`, where a cache line begins, has room for
+    /// [`Self::scratch`].
+    pub(super) unsafe fn quarters(
+        &self,
+        place: &Place<'_>,
+        segments: &Segments,
+        from: usize,
+        count: usize,
+        scratch: *mut f32,
+    ) -> Option<Quarters> {
+        // SAFETY: the caller's.
+        self.have_pairs().then(|| unsafe { Quarters::of(place.kernels, segments, self.depth, from, count, scratch) })
+    }
+
+    /// Multiply-accumulates executed for `count` rows, chunk by chunk.
+    pub(super) fn macs(&self, count: usize) -> u64 {
+        let macs = |block: &Block| {
+            let (rows, depth) =
+                if block.is_pair { (7 * count.div_ceil(2), self.depth / 2) } else { (count, self.depth) };
+            super::count(&[rows, depth, block.width])
+        };
+        self.blocks.iter().map(macs).fold(0, u64::saturating_add)
+    }
+
     /// The products of `count` rows of the segments, from row `from` on, with the weights of `group`: the
     /// `i`-th goes to `out + i * out_stride`, from the first channel of the group on.
     ///
     /// # Safety
     /// The segments are readable for these rows, and `out` is writable for the widths of the group in as
-    /// many. The contraction of the segments is the one that was packed. Nothing written is read.
+    /// many. The contraction of the segments is the one that was packed, and `quarters` are those of these rows.
+    /// Nothing written is read.
     #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
-    pub(in super::super) unsafe fn product(
+    pub(super) unsafe fn product(
         &self,
         place: &Place<'_>,
         group: &[Block],
         segments: &Segments,
+        quarters: Option<&Quarters>,
         from: usize,
         count: usize,
         out: *mut f32,
@@ -92,45 +238,45 @@ impl Blocks {
         clamp: Clamp,
     ) {
         let first = group.first().map_or(0, |block| block.channel);
-        let mut row = 0;
-        while row < count {
-            // What is left is not worth a turn of its own when it is little.
-            let chunk = if count - row <= CHUNK + CHUNK / 2 { count - row } else { CHUNK };
+        // Pairs have a look at all rows.
+        let length = if quarters.is_some() { count } else { CHUNK };
+        for chunk in 0..chunks(count, length) {
+            let chunk = rows_of(chunk..chunk + 1, count, length);
             for block in group {
-                let kernels = place.kernels.products(block.width);
                 // The block behind this one is fetched while this one is used, evenly over its rows.
-                let length = self.depth * block.width;
-                let next = block.weights + length;
-                let mut done = 0;
-                for rows in even_parts(chunk, kernels.len()) {
-                    let at = row + done;
-                    let tile = Tile {
+                let length = self.bytes(block) / size_of::<f32>();
+                let next = place.weights.at(block.weights + length + length.wrapping_mul(chunk.start) / count);
+                let product = Product {
+                    rows: Rows {
                         segments: segments.first(),
                         count: segments.count(),
-                        row: from + at,
-                        weights: place.weights.at(block.weights),
-                        bias: place.weights.at(block.bias),
-                        out: out.wrapping_add(at * out_stride + block.channel - first),
-                        out_stride,
-                        low: clamp.low,
-                        high: clamp.high,
-                        // A product beyond the numbers of a small processor asks for other lines.
-                        prefetch: place.weights.at(next + length.wrapping_mul(at) / count),
-                        prefetch_step: (block.width * rows).div_ceil(count),
-                    };
-                    // SAFETY: the segments are readable for these rows, the weights were packed for this
-                    // block, and the caller's output has room for its width.
-                    unsafe { kernels[rows - 1](&tile) }
-                    done += rows;
+                        depth: self.depth,
+                        first: from + chunk.start,
+                        length: chunk.len(),
+                    },
+                    weights: place.weights.at(block.weights),
+                    width: block.width,
+                    bias: (place.weights.at(block.bias), 0),
+                    out: (out.wrapping_add(chunk.start * out_stride + block.channel - first), out_stride),
+                    clamp,
+                    ahead: (next, length.wrapping_mul(chunk.len()).div_ceil(count)),
+                };
+                match quarters {
+                    // SAFETY: the segments are readable for these rows, and their sums were made; the weights were
+                    // packed for this pair, and the caller's output has room for both widths.
+                    Some(quarters) if block.is_pair => unsafe { quarters.product(place.kernels, &product) },
+                    // SAFETY: the segments are readable for these rows, the weights were packed for this block, and
+                    // the caller's output has room for its width.
+                    _ => unsafe { product.run(place.kernels) },
                 }
             }
-            row += chunk;
         }
     }
 
     /// Bytes of the weights of a block.
     pub(in super::super) fn bytes(&self, block: &Block) -> usize {
-        self.depth * block.width * size_of::<f32>()
+        let values = if block.is_pair { strassen::length(self.depth, block.width) } else { self.depth * block.width };
+        values * size_of::<f32>()
     }
 
     /// Runs of the blocks `range` whose weights take at most `bytes` together, or of one block.

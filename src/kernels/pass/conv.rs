@@ -6,9 +6,10 @@ use std::ops::Range;
 use super::super::Kernels;
 use super::super::memory::Weights;
 use super::super::tile::Segment;
-use super::blocks::Block;
+use super::blocks::{Block, chunks, rows_of};
+use super::strassen::Pairing;
 use super::{
-    Blocks, Clamp, Map, Pass, PassError, Place, channels, check, check_channels, check_windows, count, product, share,
+    Blocks, Clamp, Map, Pass, PassError, Place, channels, check, check_channels, check_windows, product, share,
 };
 
 /// Most segments of a contraction: one for every pixel of the kernel in every map that is read.
@@ -17,6 +18,9 @@ pub const MAX_SEGMENTS: usize = 512;
 /// Bytes of weights that are used for all pixels before the next ones are: they stay in the second-level
 /// cache meanwhile.
 const GROUP_BYTES: usize = 256 << 10;
+
+/// Pixels that are computed at one time where all are alike.
+const STRIP: usize = 14 * 14;
 
 /// Pixels from which on parts share the pixels; with fewer, they share the output channels, so that weights
 /// are read once.
@@ -60,9 +64,17 @@ impl Convolution<'_> {
         check(self.bias.len() == output.channels, "the bias has another length")
     }
 
-    /// Packs the weights: the contraction runs over kernel rows, kernel columns, channels.
-    pub(in super::super) fn pack(&self, kernels: &Kernels, weights: &mut Weights, out: usize) -> Blocks {
-        Blocks::pack(kernels, weights, out, self.kernel[0] * self.kernel[1], self.weight, self.bias)
+    /// Packs the weights: the contraction runs over kernel rows, kernel columns, channels. Pointwise ones may have a
+    /// pairing.
+    pub(in super::super) fn pack(
+        &self,
+        kernels: &Kernels,
+        weights: &mut Weights,
+        out: usize,
+        pairing: Option<&Pairing>,
+    ) -> Blocks {
+        let taps = self.kernel[0] * self.kernel[1];
+        Blocks::pack(kernels, weights, out, taps, self.weight, self.bias, pairing)
     }
 }
 
@@ -88,6 +100,11 @@ impl Segments {
 
     pub(super) fn first(&self) -> *const Segment {
         self.room.as_ptr().cast()
+    }
+
+    pub(super) fn as_slice(&self) -> &[Segment] {
+        // SAFETY: as many were written from the first on.
+        unsafe { std::slice::from_raw_parts(self.first(), self.count) }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -120,9 +137,10 @@ impl ConvPass {
     ) -> Result<Self, PassError> {
         check_channels(inputs, &output, length)?;
         convolution.check(inputs, &output)?;
-        let blocks = convolution.pack(kernels, weights, output.channels);
-        let Convolution { kernel, stride, top, left, clamp, .. } = *convolution;
         let is_pointwise = convolution.is_pointwise() && inputs[0].pixels() == output.pixels();
+        let pairing = Pairing::of(inputs, output.channels, output.pixels()).filter(|_| is_pointwise);
+        let blocks = convolution.pack(kernels, weights, output.channels, pairing.as_ref());
+        let Convolution { kernel, stride, top, left, clamp, .. } = *convolution;
         Ok(Self { inputs: inputs.to_vec(), output, kernel, stride, top, left, is_pointwise, clamp, blocks })
     }
 
@@ -133,8 +151,37 @@ impl ConvPass {
     unsafe fn product(&self, place: &Place<'_>, segments: &Segments, first: usize, count: usize, group: &[Block]) {
         let channel = group.first().map_or(0, |block| block.channel);
         let out = place.pixel(&self.output, first).wrapping_add(channel);
+        let stride = self.output.stride;
         // SAFETY: the segments are the caller's, and the pixels of the output have room for all units.
-        unsafe { self.blocks.product(place, group, segments, 0, count, out, self.output.stride, self.clamp) }
+        unsafe { self.blocks.product(place, group, segments, None, 0, count, out, stride, self.clamp) }
+    }
+
+    /// The pixels of `strip` and the output channels of `blocks`, where windows are pixels.
+    ///
+    /// # Safety
+    /// Those of [`Pass::run`].
+    unsafe fn strip(&self, place: &Place<'_>, segments: &mut Segments, strip: Range<usize>, blocks: Range<usize>) {
+        segments.clear();
+        let mut first = 0;
+        for map in &self.inputs {
+            let input = place.pixel(map, strip.start).cast_const();
+            segments.push(Segment { input, stride: map.stride, channels: map.channels, first });
+            first += map.channels;
+        }
+        // SAFETY: input and output have the same pixels, and the scratch is large enough for those of a strip.
+        unsafe {
+            let Some(quarters) = self.blocks.quarters(place, segments, 0, strip.len(), place.scratch) else {
+                for group in self.blocks.groups(blocks, GROUP_BYTES) {
+                    self.product(place, segments, strip.start, strip.len(), group);
+                }
+                return;
+            };
+            let group = &self.blocks.blocks[blocks];
+            let channel = group.first().map_or(0, |block| block.channel);
+            let out = place.pixel(&self.output, strip.start).wrapping_add(channel);
+            let stride = self.output.stride;
+            self.blocks.product(place, group, segments, Some(&quarters), 0, strip.len(), out, stride, self.clamp);
+        }
     }
 
     /// The segments of the windows that begin at column `x` of row `y`, of which the kernel columns
@@ -197,8 +244,12 @@ impl Pass for ConvPass {
         if self.is_pointwise { "pointwise" } else { "direct" }
     }
 
+    fn scratch(&self) -> usize {
+        self.blocks.scratch(STRIP + STRIP / 2)
+    }
+
     fn macs(&self) -> u64 {
-        count(&[self.output.pixels(), self.blocks.depth, self.output.padded_channels()])
+        self.blocks.macs(self.output.pixels())
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
@@ -206,23 +257,23 @@ impl Pass for ConvPass {
         let by_pixels = self.output.pixels() >= PIXELS_TO_SHARE;
         let blocks = if by_pixels { 0..self.blocks.blocks.len() } else { share(self.blocks.blocks.len(), part, parts) };
         let (part, parts) = if by_pixels { (part, parts) } else { (0, 1) };
+        if self.is_pointwise {
+            let count = self.output.pixels();
+            if !self.blocks.have_pairs() {
+                // SAFETY: the caller's.
+                return unsafe { self.strip(place, &mut segments, share(count, part, parts), blocks) };
+            }
+            // Whole strips, so that the number of parts changes no result.
+            for strip in share(chunks(count, STRIP), part, parts) {
+                // SAFETY: the caller's.
+                unsafe { self.strip(place, &mut segments, rows_of(strip..strip + 1, count, STRIP), blocks.clone()) }
+            }
+            return;
+        }
         for group in self.blocks.groups(blocks, GROUP_BYTES) {
-            if self.is_pointwise {
-                segments.clear();
-                let pixels = share(self.output.pixels(), part, parts);
-                let mut first = 0;
-                for map in &self.inputs {
-                    let input = place.pixel(map, pixels.start).cast_const();
-                    segments.push(Segment { input, stride: map.stride, channels: map.channels, first });
-                    first += map.channels;
-                }
-                // SAFETY: input and output have the same pixels.
-                unsafe { self.product(place, &segments, pixels.start, pixels.len(), group) }
-            } else {
-                for y in share(self.output.height, part, parts) {
-                    // SAFETY: the caller's.
-                    unsafe { self.row(place, &mut segments, y, group) }
-                }
+            for y in share(self.output.height, part, parts) {
+                // SAFETY: the caller's.
+                unsafe { self.row(place, &mut segments, y, group) }
             }
         }
     }

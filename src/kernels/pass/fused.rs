@@ -2,12 +2,13 @@
 //! memory. Rows of it go through a ring, or, where they are short, through a small map in scratch.
 
 use super::super::Kernels;
-use super::super::memory::Weights;
+use super::super::memory::{LINE, Weights};
 use super::super::tile;
 use super::super::tile::Segment;
 use super::blocks::Block;
 use super::conv::Segments;
 use super::depthwise::Rows;
+use super::strassen::{Pairing, Quarters};
 use super::{
     Blocks, Clamp, Convolution, Depthwise, Map, Pass, PassError, Place, check, check_channels, count, product, share,
 };
@@ -18,11 +19,22 @@ const RING: usize = 4;
 /// Pixels of a row that are too few for several tiles of narrow instruction sets.
 const SHORT: usize = 14;
 
+/// Pixels that are computed at once where two halves of them are for pairs.
+const PAIRED: usize = 112;
+
 /// Bytes of weights that are used for the whole map before the next ones are.
 const GROUP_BYTES: usize = 256 << 10;
+/// The same where sums are made again for every group.
+const PAIRED_BYTES: usize = 576 << 10;
 
 /// Pixels from which on parts share the rows, computing some twice; with fewer, they share the channels.
 const PIXELS_TO_SHARE: usize = 28 * 28;
+
+/// Rows of the map between that are computed at once: all of them where they are shorter than `short` pixels, and
+/// otherwise as many as have `least`.
+fn rows_at_once(input: &Map, short: usize, least: usize) -> usize {
+    if input.width < short { input.height } else { least.div_ceil(input.width).min(input.height) }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -35,7 +47,9 @@ pub(in super::super) struct FusedPass {
     rows: Rows,
     /// Where a row of zeros is.
     zeros: usize,
-    /// Rows of the map between that are kept.
+    /// Rows of the map between that are computed at once.
+    at_once: usize,
+    /// Rows of it that are kept.
     kept: usize,
 }
 
@@ -59,43 +73,75 @@ impl FusedPass {
         check(regular, "only a pointwise and a regular depthwise convolution are fused")?;
         check(second.weight.len() == product(&[output.channels, 9])?, "the weight has another length")?;
         check(second.bias.len() == output.channels, "the bias has another length")?;
-        let blocks = first.pack(kernels, weights, output.channels);
+        let pairing = Pairing::of(inputs, output.channels, rows_at_once(&input, 2 * SHORT, PAIRED) * input.width);
+        let blocks = first.pack(kernels, weights, output.channels, pairing.as_ref());
         let rows = Rows::pack(weights, output.channels, second);
         let zeros = weights.push(product(&[input.width, output.padded_channels()])?, |_| 0.0);
-        let kept = if input.width < blocks.rows().max(SHORT) { input.height } else { RING.min(input.height) };
+        let (short, least) = if blocks.have_pairs() { (2 * SHORT, PAIRED) } else { (blocks.rows().max(SHORT), 1) };
+        let at_once = rows_at_once(&input, short, least);
+        // Runs of rows lie in the ring without a gap.
+        let kept = if at_once == 1 { RING } else { 2 * at_once };
+        let kept = kept.min(input.height);
         let (stride, clamp) = (second.stride[0], first.clamp);
-        Ok(Self { inputs: inputs.to_vec(), output, stride, clamp, blocks, rows, zeros, kept })
+        Ok(Self { inputs: inputs.to_vec(), output, stride, clamp, blocks, rows, zeros, at_once, kept })
+    }
+
+    /// Values of the ring of the widest group.
+    fn ring(&self) -> usize {
+        // The share of a part may begin with any block.
+        let count = self.blocks.blocks.len();
+        let groups = (0..count).filter_map(|first| self.blocks.groups(first..count, self.group_bytes()).next());
+        let width = |group: &[Block]| Some(group.last()?.end() - group.first()?.channel);
+        let widest = groups.filter_map(width).max().unwrap_or(0);
+        let values = (self.kept * self.inputs[0].width).saturating_mul(widest);
+        values.checked_next_multiple_of(LINE).unwrap_or(usize::MAX)
+    }
+
+    /// The segments of a contraction, from pixel 0 on.
+    fn segments(&self, place: &Place<'_>) -> Segments {
+        let mut segments = Segments::new();
+        let mut first = 0;
+        for map in &self.inputs {
+            let Map { stride, channels, .. } = *map;
+            segments.push(Segment { input: place.pixel(map, 0), stride, channels, first });
+            first += channels;
+        }
+        segments
     }
 
     /// The channels of `group` for the output rows `from..to`.
     ///
     /// # Safety
-    /// Those of [`Pass::run`]; the rows belong to this part.
-    unsafe fn group(&self, place: &Place<'_>, group: &[Block], from: usize, to: usize) {
+    /// Those of [`Pass::run`]; the rows belong to this part. Where there are quarters, they are of the whole map, which
+    /// is computed at once.
+    unsafe fn group(
+        &self,
+        place: &Place<'_>,
+        segments: &Segments,
+        whole: Option<&Quarters>,
+        group: &[Block],
+        from: usize,
+        to: usize,
+    ) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return };
         let input = &self.inputs[0];
-        let stride = last.channel + last.width - first.channel;
-        let mut segments = Segments::new();
-        let mut depth = 0;
-        for map in &self.inputs {
-            let Map { stride, channels, .. } = *map;
-            segments.push(Segment { input: place.pixel(map, 0), stride, channels, first: depth });
-            depth += channels;
-        }
+        let stride = last.end() - first.channel;
         let ring = |y: usize| place.scratch.wrapping_add(y % self.kept * input.width * stride);
-        // Rows of the map between that have been computed.
-        let mut done = (from * self.stride).saturating_sub(1);
+        // Rows of the map between that have been computed: runs of as many as are computed at once.
+        let mut done = (from * self.stride).saturating_sub(1) / self.at_once * self.at_once;
         for y in from..to {
             let centre = y * self.stride;
-            // Where rows are shorter than a tile, all of the map is computed at once.
-            let is_whole = self.kept == input.height;
-            let needed = if is_whole { input.height } else { (centre + 2).min(input.height) };
-            while done < needed {
-                let rows = if is_whole { needed - done } else { 1 };
+            while done < (centre + 2).min(input.height) {
+                let rows = self.at_once.min(input.height - done);
                 let (pixel, pixels) = (done * input.width, rows * input.width);
                 // SAFETY: the inputs have these pixels, and the scratch holds as many rows.
                 unsafe {
-                    self.blocks.product(place, group, &segments, pixel, pixels, ring(done), stride, self.clamp);
+                    let own = match whole {
+                        Some(_) => None,
+                        None => self.blocks.quarters(place, segments, pixel, pixels, self.sums(place)),
+                    };
+                    let (quarters, out) = (whole.or(own.as_ref()), ring(done));
+                    self.blocks.product(place, group, segments, quarters, pixel, pixels, out, stride, self.clamp);
                 }
                 done += rows;
             }
@@ -119,6 +165,21 @@ impl FusedPass {
             unsafe { self.rows.run(place, first.channel, stride, call) }
         }
     }
+
+    /// Bytes of weights of a group.
+    fn group_bytes(&self) -> usize {
+        if self.blocks.have_pairs() && !self.is_whole() { PAIRED_BYTES } else { GROUP_BYTES }
+    }
+
+    /// Whether all of the map between is computed at once.
+    fn is_whole(&self) -> bool {
+        self.at_once == self.inputs[0].height
+    }
+
+    /// Where sums are: behind the ring.
+    fn sums(&self, place: &Place<'_>) -> *mut f32 {
+        place.scratch.wrapping_add(self.ring())
+    }
 }
 
 impl Pass for FusedPass {
@@ -127,29 +188,32 @@ impl Pass for FusedPass {
     }
 
     fn scratch(&self) -> usize {
-        // The share of a part may begin with any block.
-        let count = self.blocks.blocks.len();
-        let groups = (0..count).filter_map(|first| self.blocks.groups(first..count, GROUP_BYTES).next());
-        let widest = groups.map(|group| group.iter().map(|block| block.width).sum::<usize>()).max();
-        (self.kept * self.inputs[0].width).saturating_mul(widest.unwrap_or(0))
+        self.ring().saturating_add(self.blocks.scratch(self.at_once * self.inputs[0].width))
     }
 
     fn macs(&self) -> u64 {
-        let between = count(&[self.inputs[0].pixels(), self.blocks.depth, self.output.padded_channels()]);
+        let between = self.blocks.macs(self.inputs[0].pixels());
         between.saturating_add(count(&[self.output.pixels(), 9, self.output.padded_channels()]))
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
         let count = self.blocks.blocks.len();
-        let by_rows = self.output.pixels() >= PIXELS_TO_SHARE;
+        // Where all of the map is computed at once, its rows are not shared.
+        let by_rows = self.output.pixels() >= PIXELS_TO_SHARE && !self.is_whole();
         let (rows, blocks) = if by_rows {
             (share(self.output.height, part, parts), 0..count)
         } else {
             (0..self.output.height, share(count, part, parts))
         };
-        for group in self.blocks.groups(blocks, GROUP_BYTES) {
+        let segments = self.segments(place);
+        let pixels = self.inputs[0].pixels();
+        // SAFETY: the inputs have all pixels, and the sums lie in scratch.
+        let whole =
+            self.is_whole().then(|| unsafe { self.blocks.quarters(place, &segments, 0, pixels, self.sums(place)) });
+        let whole = whole.flatten();
+        for group in self.blocks.groups(blocks, self.group_bytes()) {
             // SAFETY: the caller's; the rows or the channels are this part's own.
-            unsafe { self.group(place, group, rows.start, rows.end) }
+            unsafe { self.group(place, &segments, whole.as_ref(), group, rows.start, rows.end) }
         }
     }
 }

@@ -11,6 +11,7 @@ mod elementwise;
 mod fused;
 mod grouped;
 mod pool;
+mod strassen;
 mod winograd;
 
 use std::fmt::Debug;

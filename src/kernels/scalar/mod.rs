@@ -3,7 +3,8 @@
 mod vector;
 
 use super::peak;
-use super::tile::{Depthwise, Tile, WinogradInput, WinogradOutput, WinogradWeights};
+use super::strassen::{strassen_input, strassen_output};
+use super::tile::{Depthwise, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights};
 use super::vector::{depthwise, gemm};
 use super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::{Isa, Kernels, UNIT};
@@ -46,6 +47,20 @@ unsafe fn burst() -> u64 {
 }
 
 /// # Safety
+/// Those of [`StrassenInput`].
+unsafe fn sums(call: &StrassenInput) {
+    // SAFETY: the caller's; plain Rust needs no instruction set.
+    unsafe { strassen_input::<Plain, Plain>(call) }
+}
+
+/// # Safety
+/// Those of [`StrassenOutput`].
+unsafe fn join(call: &StrassenOutput) {
+    // SAFETY: the caller's; plain Rust needs no instruction set.
+    unsafe { strassen_output::<Plain, Plain>(call) }
+}
+
+/// # Safety
 /// Those of [`WinogradWeights`].
 unsafe fn weights<const P: usize>(call: &WinogradWeights) {
     // SAFETY: the caller's; plain Rust needs no instruction set.
@@ -70,5 +85,7 @@ pub(super) static KERNELS: Kernels = Kernels {
         [output::<6, 3>, output::<6, 4>, output::<6, 6>],
     ],
     winograd_weights: [weights::<4>, weights::<6>],
+    strassen_input: sums,
+    strassen_output: join,
     burst,
 };

@@ -221,3 +221,13 @@ fn fused_passes_in_several_groups() {
     // Parts share the rows of a map of this size.
     fused([30, 31], &[700], 164, 1);
 }
+
+#[test]
+fn fused_passes_with_pairs() {
+    // The whole map at once; several rows at once, which parts share or not; more groups than one.
+    fused([14, 14], &[300], 168, 1);
+    fused([15, 15], &[100, 152], 134, 2);
+    fused([28, 28], &[480], 200, 1);
+    fused([30, 31], &[252], 130, 2);
+    fused([9, 57], &[260], 130, 1);
+}

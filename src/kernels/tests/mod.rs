@@ -11,6 +11,7 @@ mod network;
 mod pools;
 mod products;
 mod speed;
+mod strassen;
 mod winograd;
 
 use std::array::from_fn;

@@ -12,8 +12,19 @@ const GAP: f32 = 12345.0;
 /// A contraction: the channels of every segment, and the values by which a row is longer than they are.
 type Shape<'a> = &'a [(usize, usize)];
 
+/// What sums begin with.
+#[derive(Debug, Clone, Copy)]
+enum Begin {
+    /// The same for all rows.
+    Bias,
+    /// Something else for every row.
+    Rows,
+    /// What the output holds.
+    Output,
+}
+
 /// Computes a tile in memory that ends, or begins, where the tile does.
-fn tile(kernels: &Kernels, steps: usize, rows: usize, shape: Shape<'_>, clamp: Clamp, at_end: bool) {
+fn tile(kernels: &Kernels, steps: usize, rows: usize, shape: Shape<'_>, clamp: Clamp, begin: Begin, at_end: bool) {
     let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
     let width = steps * kernels.step;
     let mut noise = Noise((rows * 100 + width) as u32);
@@ -48,15 +59,24 @@ fn tile(kernels: &Kernels, steps: usize, rows: usize, shape: Shape<'_>, clamp: C
         })
         .collect();
     let weights = guard(&noise.values(depth * width));
-    let bias = guard(&noise.values(width));
     let out_stride = width + 3;
-    let out = guard(&vec![GAP; (rows - 1) * out_stride + width]);
+    let mut out = vec![GAP; (rows - 1) * out_stride + width];
+    let (bias, bias_stride) = match begin {
+        Begin::Bias => (noise.values(width), 0),
+        Begin::Rows => (noise.values((rows - 1) * (width + 1) + width), width + 1),
+        Begin::Output => {
+            out.chunks_mut(out_stride).for_each(|row| row[..width].copy_from_slice(&noise.values(width)));
+            (out.clone(), out_stride)
+        }
+    };
+    let (bias, out) = (guard(&bias), guard(&out));
     let call = Tile {
         segments: segments.as_ptr(),
         count: segments.len(),
         row,
         weights: weights.as_ptr(),
-        bias: bias.as_ptr(),
+        bias: if matches!(begin, Begin::Output) { out.as_ptr() } else { bias.as_ptr() },
+        bias_stride,
         out: out.as_ptr(),
         out_stride,
         low: clamp.low,
@@ -73,7 +93,7 @@ fn tile(kernels: &Kernels, steps: usize, rows: usize, shape: Shape<'_>, clamp: C
             assert_eq!(*value, GAP);
             continue;
         }
-        let mut sum = Sum::of(bias.values()[channel]);
+        let mut sum = Sum::of(bias.values()[r * bias_stride + channel]);
         for (segment, input) in segments.iter().zip(&inputs) {
             for k in 0..segment.channels {
                 sum.add(
@@ -92,7 +112,9 @@ fn all(shape: Shape<'_>, clamp: Clamp) {
         for (index, products) in kernels.gemm.iter().enumerate() {
             for rows in 1..=products.len() {
                 for at_end in [false, true] {
-                    tile(kernels, index + 1, rows, shape, clamp, at_end);
+                    for begin in [Begin::Bias, Begin::Rows, Begin::Output] {
+                        tile(kernels, index + 1, rows, shape, clamp, begin, at_end);
+                    }
                 }
             }
         }
@@ -137,6 +159,7 @@ fn no_number_stays_no_number() {
                 row: 0,
                 weights: weights.as_ptr(),
                 bias: bias.as_ptr(),
+                bias_stride: 0,
                 out: out.as_mut_ptr(),
                 out_stride: width,
                 low: 0.0,

@@ -43,6 +43,7 @@ fn product(kernels: &Kernels, steps: usize, rows: usize, depth: usize) -> f64 {
         // Weights of a program begin with a cache line.
         weights: weights.as_ptr().wrapping_add(weights.as_ptr().align_offset(64)),
         bias: bias.as_ptr(),
+        bias_stride: 0,
         out: out.as_mut_ptr(),
         out_stride: width,
         low: 0.0,

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use super::super::super::Kernels;
 use super::super::super::memory::Weights;
-use super::super::super::tile::{Tile, WinogradWeights};
-use super::super::super::{Kernels, even_parts};
-use super::super::blocks::{Block, Blocks, interleave};
+use super::super::super::tile::WinogradWeights;
+use super::super::blocks::{Block, Blocks, Product, Rows, interleave};
 use super::super::conv::Segments;
 use super::super::{Clamp, Place};
 use super::tiles::{Scheme, TAPS, plane_length};
@@ -74,7 +74,7 @@ impl Planes {
         let mut channel = 0;
         let mut blocks: Vec<Block> = Vec::new();
         for width in kernels.widths(channels) {
-            blocks.push(Block { channel, width, weights: 0, bias });
+            blocks.push(Block { channel, width, is_pair: false, weights: 0, bias });
             channel += width;
         }
         let lanes = |block: &Block| {
@@ -214,28 +214,23 @@ impl Planes {
         out: *mut f32,
         out_stride: usize,
     ) {
-        let (ahead, length) = factors.ahead;
-        let kernels = place.kernels.products(block.width);
-        let mut row = 0;
-        for rows in even_parts(count, kernels.len()) {
-            let tile = Tile {
+        let product = Product {
+            rows: Rows {
                 segments: segments.first(),
                 count: segments.count(),
-                row,
-                weights: factors.weights,
-                bias: place.weights.at(block.bias),
-                out: out.wrapping_add(row * out_stride),
-                out_stride,
-                low: Clamp::NONE.low,
-                high: Clamp::NONE.high,
-                prefetch: ahead.wrapping_add(length * row / count),
-                prefetch_step: (length * rows).div_ceil(count * self.depth().max(1)),
-            };
-            // SAFETY: the segments are readable for these rows, the weights were packed for this block, and the
-            // caller's output has room for its width.
-            unsafe { kernels[rows - 1](&tile) }
-            row += rows;
-        }
+                depth: self.depth(),
+                first: 0,
+                length: count,
+            },
+            weights: factors.weights,
+            width: block.width,
+            bias: (place.weights.at(block.bias), 0),
+            out: (out, out_stride),
+            clamp: Clamp::NONE,
+            ahead: factors.ahead,
+        };
+        // SAFETY: the caller's.
+        unsafe { product.run(place.kernels) }
     }
 }
 
