@@ -113,6 +113,22 @@ impl Builder {
         self.push(pass)
     }
 
+    /// Whether [`Self::winograd_in_strips`] pays for a convolution of `input` to so many channels, if nobody else reads
+    /// the map.
+    #[must_use]
+    pub fn suits_strips(input: &Map, channels: usize) -> bool {
+        WinogradPass::suits_strips(input, channels)
+    }
+
+    /// A convolution of the channels of a map, whose transform is made strip by strip.
+    ///
+    /// # Errors
+    /// The parts do not fit together, or [`Self::is_winograd`] does not hold.
+    pub fn winograd_in_strips(&mut self, input: Map, layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
+        let pass = WinogradPass::in_strips(self.kernels, &mut self.weights, self.length, input, layer, output)?;
+        self.push(pass)
+    }
+
     /// A depthwise convolution.
     ///
     /// # Errors

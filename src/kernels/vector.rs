@@ -34,10 +34,18 @@ pub(super) trait Vector: Copy {
     /// Asks for the cache line of `at`, which may be anything, in the second-level cache: a block of weights
     /// would drive the one in use out of the first.
     unsafe fn prefetch(at: *const f32);
+    /// The same in the first-level cache.
+    unsafe fn prefetch_near(at: *const f32);
 }
 
 /// The most rows of a tile.
 pub(super) const MAX_ROWS: usize = 14;
+
+/// Sums of a single row that channels take turns with.
+const ALONE: usize = 8;
+
+/// Values that the weights of a single row are fetched ahead: what comes in the time that one of them takes.
+const AHEAD: usize = 4096;
 
 /// Rows that share a base address, at distances of none, one and two strides.
 const PER_BASE: usize = 3;
@@ -66,7 +74,9 @@ pub(super) unsafe fn gemm<V: Vector, const R: usize, const C: usize>(tile: &Tile
                 // Bases beyond the last row are not read.
                 *base = origin.wrapping_add(group * PER_BASE * stride);
             }
-            for _ in 0..channels {
+            let done = if R == 1 { alone(&mut sums[0], origin, &mut weights, channels) } else { 0 };
+            bases[0] = bases[0].wrapping_add(done);
+            for _ in done..channels {
                 let mut factors = [V::splat(0.0); C];
                 for (c, factor) in factors.iter_mut().enumerate() {
                     *factor = V::load(weights.add(c * V::LANES));
@@ -92,6 +102,41 @@ pub(super) unsafe fn gemm<V: Vector, const R: usize, const C: usize>(tile: &Tile
             }
         }
     }
+}
+
+/// Adds what most of the `channels` of a single row have to its sums: of how many. Weights that are used for one row
+/// come from far away: they are fetched a little ahead, and no sum waits for the one before it.
+///
+/// # Safety
+/// The row is readable for all channels, the weights are for `C` vectors for each, and [`Vector`]'s.
+#[inline(always)]
+unsafe fn alone<V: Vector, const C: usize>(
+    sums: &mut [V; C],
+    row: *const f32,
+    weights: &mut *const f32,
+    channels: usize,
+) -> usize {
+    let whole = channels / ALONE * ALONE;
+    // SAFETY: the caller's.
+    unsafe {
+        let mut parts = [[V::splat(0.0); C]; ALONE];
+        for first in (0..whole).step_by(ALONE) {
+            for (index, part) in parts.iter_mut().enumerate() {
+                let value = V::splat(*row.add(first + index));
+                for sum in part {
+                    *sum = value.mul_add(V::load(*weights), *sum);
+                    V::prefetch_near(weights.wrapping_add(AHEAD));
+                    *weights = weights.add(V::LANES);
+                }
+            }
+        }
+        for part in parts {
+            for (sum, part) in sums.iter_mut().zip(part) {
+                *sum = sum.add(part);
+            }
+        }
+    }
+    whole
 }
 
 /// `value` from `low` to `high`; what is no number stays none: vectors take the second operand then.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::graph::{Activation, Conv, Graph, Op, Padding, Shape, Window};
 use super::{Error, clamp, concatenate, convolution, fuses, grouped_weights, is_grouped};
 use crate::kernels::UNIT;
-use crate::kernels::pass::MAX_SEGMENTS;
+use crate::kernels::pass::{MAX_SEGMENTS, Map};
 use crate::kernels::program::Builder;
 
 /// Values of weights that a convolution in groups may take: a pass packs more of them than the network has.
@@ -56,6 +56,8 @@ pub(super) enum Work {
     Transform,
     /// The convolution of its node, of transforms.
     Winograd,
+    /// The convolution of its node, of a map that nobody else reads, by Winograd and strip by strip.
+    Strips,
 }
 
 /// Something that reads maps and writes one.
@@ -76,7 +78,7 @@ impl Layer {
     /// Positions of the nodes whose values its pass is made of.
     pub(super) fn nodes(&self) -> impl Iterator<Item = usize> + use<> {
         let (own, before) = match self.work {
-            Work::Node | Work::Winograd => (Some(self.node), None),
+            Work::Node | Work::Winograd | Work::Strips => (Some(self.node), None),
             Work::Fused { pointwise } => (Some(self.node), Some(pointwise)),
             Work::Activation(_) | Work::Copy | Work::Transform => (None, None),
         };
@@ -154,8 +156,14 @@ impl Layers {
                             layers.layer(graph, index, Work::Node, read, shapes[index], conv.activation)
                         }
                         None if conv.groups == 1 && layers.suit_winograd(conv, &read) => {
-                            let read = read.into_iter().map(|map| layers.transformed(graph, index, map)).collect();
-                            layers.layer(graph, index, Work::Winograd, read, shapes[index], conv.activation)
+                            let is_alone = node.inputs.first().is_some_and(|input| readers[input.index()] == 1);
+                            let (work, read) = if is_alone && layers.suit_strips(conv, &read) {
+                                (Work::Strips, read)
+                            } else {
+                                let maps = read.into_iter();
+                                (Work::Winograd, maps.map(|map| layers.transformed(graph, index, map)).collect())
+                            };
+                            layers.layer(graph, index, work, read, shapes[index], conv.activation)
                         }
                         None => {
                             let is_many = read.len() > MAX_SEGMENTS / taps(conv);
@@ -203,6 +211,13 @@ impl Layers {
             !is_input && shape.height.min(shape.width) >= WINOGRAD_SIDE
         };
         conv.in_channels >= WINOGRAD_CHANNELS && Builder::is_winograd(&convolution(conv)) && read.iter().all(large)
+    }
+
+    /// Whether these maps are one that is to be transformed strip by strip.
+    fn suit_strips(&self, conv: &Conv, read: &[usize]) -> bool {
+        let &[map] = read else { return false };
+        let Shape { height, width, channels } = self.buffers[map].shape;
+        Builder::suits_strips(&Map::padded(0, height, width, channels), conv.out_channels)
     }
 
     /// The transform of a map, made for node `index` if nobody has needed it yet.

@@ -365,6 +365,7 @@ fn emit(
             let inputs: Vec<_> = inputs.iter().map(place::transform).collect();
             builder.winograd(&inputs, &convolution(conv), memory.kept(&output), output)
         }
+        (Work::Strips, Op::Conv(conv)) => builder.winograd_in_strips(first, &convolution(conv), output),
         (Work::Activation(activation), _) => {
             builder.affine(first, &Affine { scale: None, shift: None, function: function(activation) }, output)
         }

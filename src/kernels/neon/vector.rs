@@ -73,6 +73,12 @@ impl Vector for F32x4 {
         // SAFETY: a prefetch accesses nothing.
         unsafe { asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, readonly, preserves_flags)) }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch_near(at: *const f32) {
+        // SAFETY: the caller's.
+        unsafe { Self::prefetch(at) }
+    }
 }
 
 /// 8 lanes: neighbours are loaded and stored by one instruction, and addresses are computed for twice as many.
@@ -150,6 +156,12 @@ impl Vector for Pair {
 
     #[inline(always)]
     unsafe fn prefetch(at: *const f32) {
+        // SAFETY: the caller's.
+        unsafe { F32x4::prefetch(at) }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch_near(at: *const f32) {
         // SAFETY: the caller's.
         unsafe { F32x4::prefetch(at) }
     }

@@ -61,4 +61,7 @@ impl Vector for Plain {
 
     #[inline(always)]
     unsafe fn prefetch(_at: *const f32) {}
+
+    #[inline(always)]
+    unsafe fn prefetch_near(_at: *const f32) {}
 }

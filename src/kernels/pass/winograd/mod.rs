@@ -2,7 +2,8 @@
 //! of which there are fewer than taps of the kernel for all pixels.
 //!
 //! Transforms of maps are passes of their own, since one map is the input of several convolutions: it is
-//! transformed once, and its transform is read by all of them.
+//! transformed once, and its transform is read by all of them. A large map that one convolution alone reads is
+//! transformed strip by strip in the pass of that one: its transform is never whole in memory.
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +27,13 @@ pub use transform::Transform;
 pub(in super::super) use transform::TransformPass;
 pub use weights::Kept;
 
-/// Bytes of products that wait for their transform: they stay in the second-level cache meanwhile.
-const PRODUCT_BYTES: usize = 256 << 10;
+/// Bytes of products that wait for their transform: they stay in the second-level cache meanwhile, which has 1 MB and
+/// more on most x86 processors and half of that on small ARM ones.
+const PRODUCT_BYTES: usize = if cfg!(target_arch = "x86_64") { 768 << 10 } else { 256 << 10 };
+
+/// Bytes of weights, and of the products of a row of tiles, up to which a map is transformed strip by strip, and half of
+/// those of its transform from which on it is.
+const STRIP_BYTES: usize = 512 << 10;
 
 /// Pixels from which on parts share the rows of tiles; with fewer, they share the output channels, so that
 /// weights are read once.
@@ -36,9 +42,7 @@ const PIXELS_TO_SHARE: usize = 28 * 28;
 /// See the module.
 #[derive(Debug)]
 pub(in super::super) struct WinogradPass {
-    inputs: Vec<Transform>,
-    /// The planes of each input.
-    planes: Vec<Map>,
+    source: Source,
     output: Map,
     grid: Grid,
     clamp: Clamp,
@@ -49,6 +53,15 @@ pub(in super::super) struct WinogradPass {
     rows: usize,
     /// Most blocks of output channels whose products are in scratch.
     blocks: usize,
+}
+
+/// What is read.
+#[derive(Debug)]
+enum Source {
+    /// Transforms, and the planes of each.
+    Transforms(Vec<(Transform, Map)>),
+    /// A map, of which rows of tiles are transformed when they are needed.
+    Map(Map),
 }
 
 /// Some of the output, whose products are in scratch at one time.
@@ -80,20 +93,16 @@ impl WinogradPass {
         let size = (output.height, output.width, first.scheme);
         let same = inputs.iter().all(|input| (input.height, input.width, input.scheme) == size);
         check(same, "the inputs and the output of a winograd convolution have one size and one scheme")?;
-        check(Self::fits(layer), "only a convolution of 3 × 3 with stride 1 and padding 1 is done by winograd")?;
-        let channels: usize = inputs.iter().map(|input| input.channels).sum();
-        check(layer.weight.len() == output.channels * channels * TAPS, "the weight has another length")?;
-        check(layer.bias.len() == output.channels, "the bias has another length")?;
         check(inputs.len() <= MAX_SEGMENTS, "the contraction has too many segments")?;
-
-        let (scheme, grid) = (first.scheme, first.grid());
-        let packed = Planes::pack(kernels, weights, scheme, output.channels, layer.weight, kept);
-        let padded = output.channels.next_multiple_of(UNIT);
-        let bias = weights.push(padded, |channel| layer.bias.get(channel).copied().unwrap_or(0.0));
-
-        // Products that do not fit are made group by group, or band by band; what is read again should be little.
-        let (tile_rows, count) = (grid.sides[0].tiles(), packed.blocks().len());
+        let channels: usize = inputs.iter().map(|input| input.channels).sum();
         let values: usize = planes.iter().map(|map| map.width * map.stride).sum();
+        let source = Source::Transforms(inputs.iter().copied().zip(planes).collect());
+        let mut pass = Self::of(kernels, weights, source, (first.grid(), channels), layer, kept, output)?;
+
+        let (grid, padded) = (pass.grid, output.channels.next_multiple_of(UNIT));
+        // Products that do not fit are made group by group, or band by band; what is read again should be little.
+        let (tile_rows, count) = (grid.sides[0].tiles(), pass.weights.blocks().len());
+        let scheme = grid.scheme;
         let products = scheme.planes() * grid.tiles() * padded * size_of::<f32>();
         let pieces = products.div_ceil(PRODUCT_BYTES);
         let (bands, groups) = if scheme.planes() * channels * padded > values {
@@ -103,9 +112,63 @@ impl WinogradPass {
             let bands = pieces.min(tile_rows);
             (bands, pieces.div_ceil(bands).min(count))
         };
-        let (rows, blocks) = (tile_rows.div_ceil(bands), count.div_ceil(groups));
-        let (inputs, clamp) = (inputs.to_vec(), layer.clamp);
-        Ok(Self { inputs, planes, output, grid, clamp, weights: packed, bias, rows, blocks })
+        (pass.rows, pass.blocks) = (tile_rows.div_ceil(bands), count.div_ceil(groups));
+        Ok(pass)
+    }
+
+    /// The same for a map that nobody else reads, whose transform is made strip by strip.
+    pub(in super::super) fn in_strips(
+        kernels: &'static Kernels,
+        weights: &mut Weights,
+        length: usize,
+        input: Map,
+        layer: &Convolution<'_>,
+        output: Map,
+    ) -> Result<Self, PassError> {
+        check_maps(&[input], &output, length)?;
+        check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
+        let same = (input.height, input.width) == (output.height, output.width);
+        check(same, "the input and the output of a winograd convolution have one size")?;
+        let grid = Grid::new(Scheme::of(input.height, input.width), input.height, input.width);
+        let mut pass =
+            Self::of(kernels, weights, Source::Map(input), (grid, input.channels), layer, Kept::Points, output)?;
+        let row = strip_row(&grid, output.channels).unwrap_or(usize::MAX);
+        pass.rows = (PRODUCT_BYTES / row.max(1)).clamp(1, grid.sides[0].tiles());
+        Ok(pass)
+    }
+
+    /// Whether [`Self::in_strips`] pays for a map and an output of so many channels: products and weights stay in the
+    /// second-level cache, as the transform of the whole map would not.
+    pub(in super::super) fn suits_strips(input: &Map, channels: usize) -> bool {
+        let scheme = Scheme::of(input.height, input.width);
+        let grid = Grid::new(scheme, input.height, input.width);
+        let bytes = |values: Option<usize>| values.and_then(|values| values.checked_mul(size_of::<f32>()));
+        let weights = input.channels.checked_mul(channels).and_then(|values| values.checked_mul(scheme.planes()));
+        let fits = |bytes: Option<usize>| bytes.is_some_and(|bytes| bytes <= STRIP_BYTES);
+        input.height.saturating_mul(input.width) >= PIXELS_TO_SHARE
+            && fits(bytes(weights))
+            && fits(strip_row(&grid, channels))
+            && bytes(Transform::of(input, scheme, 0).length()).is_some_and(|bytes| bytes > 2 * STRIP_BYTES)
+    }
+
+    /// The pass, with all of the output in one piece.
+    fn of(
+        kernels: &'static Kernels,
+        weights: &mut Weights,
+        source: Source,
+        (grid, channels): (Grid, usize),
+        layer: &Convolution<'_>,
+        kept: Kept,
+        output: Map,
+    ) -> Result<Self, PassError> {
+        check(Self::fits(layer), "only a convolution of 3 × 3 with stride 1 and padding 1 is done by winograd")?;
+        check(layer.weight.len() == output.channels * channels * TAPS, "the weight has another length")?;
+        check(layer.bias.len() == output.channels, "the bias has another length")?;
+        let packed = Planes::pack(kernels, weights, grid.scheme, output.channels, layer.weight, kept);
+        let padded = output.channels.next_multiple_of(UNIT);
+        let bias = weights.push(padded, |channel| layer.bias.get(channel).copied().unwrap_or(0.0));
+        let (rows, blocks) = (grid.sides[0].tiles(), packed.blocks().len());
+        Ok(Self { source, output, grid, clamp: layer.clamp, weights: packed, bias, rows, blocks })
     }
 
     /// Whether a convolution is of the kind that this pass does.
@@ -173,14 +236,47 @@ impl WinogradPass {
     fn segments(&self, place: &Place<'_>, piece: &Piece<'_>, point: usize, segments: &mut Segments) -> usize {
         let (slot, count) = self.grid.slots(point, &piece.rows);
         segments.clear();
-        let mut first = 0;
-        for (input, map) in self.inputs.iter().zip(&self.planes) {
-            let stride = input.stride();
-            let at = place.pixel(map, point).wrapping_add(slot * stride).cast_const();
-            segments.push(Segment { input: at, stride, channels: input.channels, first });
-            first += input.channels;
+        match &self.source {
+            Source::Transforms(inputs) => {
+                let mut first = 0;
+                for (input, map) in inputs {
+                    let stride = input.stride();
+                    let at = place.pixel(map, point).wrapping_add(slot * stride).cast_const();
+                    segments.push(Segment { input: at, stride, channels: input.channels, first });
+                    first += input.channels;
+                }
+            }
+            Source::Map(map) => {
+                let input = self.strip(place).wrapping_add(point * self.strip_plane(piece.rows.len())).cast_const();
+                segments.push(Segment { input, stride: transform::stride(map), channels: map.channels, first: 0 });
+            }
         }
         count
+    }
+
+    /// Where the transform of a strip is: behind all other scratch.
+    fn strip(&self, place: &Place<'_>) -> *mut f32 {
+        place.scratch.wrapping_add(self.product_length() + self.weights.scratch())
+    }
+
+    /// Values from one plane of the transform of a strip of so many rows of tiles to the next; none where there are no
+    /// strips.
+    fn strip_plane(&self, rows: usize) -> usize {
+        let Source::Map(map) = &self.source else { return 0 };
+        plane_length(rows * self.grid.sides[1].tiles() * transform::stride(map)).unwrap_or(0)
+    }
+
+    /// Transforms what a piece reads, where it is not transformed yet.
+    ///
+    /// # Safety
+    /// Those of [`Self::products`].
+    unsafe fn transform(&self, place: &Place<'_>, piece: &Piece<'_>) {
+        let Source::Map(map) = &self.source else { return };
+        let (columns, rows) = (self.grid.sides[1].tiles(), &piece.rows);
+        let tiles = rows.start * columns..rows.end * columns;
+        let plane = self.strip_plane(rows.len());
+        // SAFETY: the map lies in memory, and the scratch has room for the planes of the largest piece.
+        unsafe { transform::transform(place, map, &self.grid, tiles, rows.start, self.strip(place), plane) }
     }
 
     /// The products of a piece in a plane and a block.
@@ -248,11 +344,15 @@ impl WinogradPass {
 
 impl Pass for WinogradPass {
     fn algorithm(&self) -> &'static str {
-        self.grid.scheme.name(self.weights.kept())
+        match self.source {
+            Source::Transforms(_) => self.grid.scheme.name(self.weights.kept()),
+            Source::Map(_) => self.grid.scheme.strip_name(),
+        }
     }
 
     fn scratch(&self) -> usize {
-        self.product_length().saturating_add(self.weights.scratch())
+        let strip = self.strip_plane(self.rows).saturating_mul(self.grid.scheme.planes());
+        self.product_length().saturating_add(self.weights.scratch()).saturating_add(strip)
     }
 
     fn macs(&self) -> u64 {
@@ -266,6 +366,7 @@ impl Pass for WinogradPass {
             let piece = self.piece(&blocks, &rows);
             // SAFETY: the caller's; scratch is as long as the largest piece asks for.
             unsafe {
+                self.transform(place, &piece);
                 self.products(place, &piece);
                 self.outputs(place, &piece);
             }
@@ -280,4 +381,10 @@ fn runs(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> 
         *start = run.end;
         Some(run)
     })
+}
+
+/// Bytes of the products of one row of tiles; nothing when that overflows.
+fn strip_row(grid: &Grid, channels: usize) -> Option<usize> {
+    let values = grid.sides[1].tiles().checked_mul(channels.checked_next_multiple_of(UNIT)?)?;
+    values.checked_mul(grid.scheme.planes())?.checked_mul(size_of::<f32>())
 }

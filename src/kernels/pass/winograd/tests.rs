@@ -428,3 +428,47 @@ fn measure() {
         }
     }
 }
+
+#[test]
+fn strips_give_what_whole_transforms_do() {
+    // Sides that end in tiles of every size; more rows of tiles than one in a strip.
+    for (size, channels, out) in [([28, 29], 16, 20), ([31, 30], 24, 8), ([50, 17], 20, 33), ([8, 101], 9, 16)] {
+        let scheme = Scheme::of(size[0], size[1]);
+        let case = Case::new(scheme, size, &[channels], out, &mut Random(3));
+        for kernels in all() {
+            let range = case.output.offset..case.output.offset + case.output.length().unwrap();
+            let bits = |mut memory: Activations| -> Vec<u32> {
+                memory.values()[range.clone()].iter().map(|value| value.to_bits()).collect()
+            };
+            let whole = bits(case.run(kernels, Kept::Points, 1));
+            for parts in 1..=3 {
+                let mut weights = Weights::new();
+                let (input, layer) = (case.inputs[0], case.layer());
+                let pass =
+                    WinogradPass::in_strips(kernels, &mut weights, case.length, input, &layer, case.output).unwrap();
+                assert!(pass.algorithm().ends_with("in strips"));
+                let (scratch, start) = (pass.scratch(), case.length.next_multiple_of(LINE));
+                let mut memory = case.memory(start - case.length + scratch + GAP, &mut Random(7));
+                let base = memory.base();
+                for part in (0..parts).rev() {
+                    let place = Place { kernels, weights: &weights, base, scratch: base.wrapping_add(start) };
+                    // SAFETY: the memory holds all maps and the scratch, and nobody else has it.
+                    unsafe { pass.run(&place, part, parts) }
+                }
+                case.check_guards(memory.values(), start + scratch);
+                assert!(bits(memory) == whole, "{} {size:?} {channels} to {out} in {parts} parts", kernels.isa());
+            }
+        }
+    }
+}
+
+#[test]
+fn strips_are_for_large_maps_and_small_weights() {
+    let suits =
+        |height, width, channels, out| WinogradPass::suits_strips(&Map::padded(0, height, width, channels), out);
+    assert!(suits(112, 112, 32, 64));
+    assert!(!suits(28, 28, 32, 64));
+    assert!(!suits(112, 112, 512, 512));
+    let huge = usize::MAX / 64;
+    assert!(!suits(huge, huge, huge, huge) && !suits(huge, huge, 1, 1) && !suits(1, huge, 8, 8));
+}

@@ -39,6 +39,14 @@ impl Scheme {
         }
     }
 
+    /// Its name in the plan, with the transform of the map strip by strip.
+    pub(super) fn strip_name(self) -> &'static str {
+        match self {
+            Self::Two => "winograd 2 in strips",
+            Self::Four => "winograd 4 in strips",
+        }
+    }
+
     /// Rows and columns of a tile.
     fn edge(self) -> usize {
         match self {

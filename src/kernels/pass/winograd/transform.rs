@@ -1,5 +1,7 @@
 //! Maps in the points of a Winograd convolution.
 
+use std::ops::Range;
+
 use super::super::super::UNIT;
 use super::super::super::tile::WinogradInput;
 use super::super::{Map, Pass, PassError, Place, check, check_maps, share};
@@ -87,30 +89,54 @@ impl Pass for TransformPass {
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
         let Self { input, output, grid, plane } = self;
-        let columns = grid.sides[1].tiles();
-        let row_stride = input.width * input.stride;
-        for index in share(grid.tiles(), part, parts) {
-            let tile = [index / columns, index % columns];
-            let [rows_read, columns_read] = [grid.sides[0].read(tile[0]), grid.sides[1].read(tile[1])];
-            let edges = grid.edges(tile);
-            let offsets = grid.offsets(tile, 0, *plane, output.stride());
-            let first = place.pixel(input, grid.sides[0].start(tile[0]) * input.width + grid.sides[1].start(tile[1]));
-            let call = WinogradInput {
-                input: first.wrapping_sub(row_stride + input.stride),
-                row_stride,
-                stride: input.stride,
-                top: rows_read.start,
-                bottom: rows_read.end,
-                left: columns_read.start,
-                right: columns_read.end,
-                out: place.base.wrapping_add(output.offset),
-                rows: offsets[0],
-                columns: offsets[1],
-                lanes: output.channels.next_multiple_of(place.kernels.step),
-            };
-            // SAFETY: what is read of the patch lies in the map, whole steps of a pixel in its stride, and the
-            // planes have room for every tile.
-            unsafe { place.kernels.winograd_input[edges[0].kernel()][edges[1].kernel()](&call) }
-        }
+        let to = place.base.wrapping_add(output.offset);
+        // SAFETY: the caller's; the planes have room for every tile.
+        unsafe { transform(place, input, grid, share(grid.tiles(), part, parts), 0, to, *plane) }
     }
+}
+
+/// Transforms the tiles `tiles` of `input`, in order row by row, to planes at `to` whose first row of tiles is number
+/// `from`.
+///
+/// # Safety
+/// The map lies in memory, with whole units, and the planes have room for these tiles.
+pub(super) unsafe fn transform(
+    place: &Place<'_>,
+    input: &Map,
+    grid: &Grid,
+    tiles: Range<usize>,
+    from: usize,
+    to: *mut f32,
+    plane: usize,
+) {
+    let columns = grid.sides[1].tiles();
+    let row_stride = input.width * input.stride;
+    for index in tiles {
+        let tile = [index / columns, index % columns];
+        let [rows_read, columns_read] = [grid.sides[0].read(tile[0]), grid.sides[1].read(tile[1])];
+        let edges = grid.edges(tile);
+        let offsets = grid.offsets(tile, from, plane, stride(input));
+        let first = place.pixel(input, grid.sides[0].start(tile[0]) * input.width + grid.sides[1].start(tile[1]));
+        let call = WinogradInput {
+            input: first.wrapping_sub(row_stride + input.stride),
+            row_stride,
+            stride: input.stride,
+            top: rows_read.start,
+            bottom: rows_read.end,
+            left: columns_read.start,
+            right: columns_read.end,
+            out: to,
+            rows: offsets[0],
+            columns: offsets[1],
+            lanes: input.channels.next_multiple_of(place.kernels.step),
+        };
+        // SAFETY: what is read of the patch lies in the map, whole steps of a pixel in its stride, and the
+        // planes have room for every tile.
+        unsafe { place.kernels.winograd_input[edges[0].kernel()][edges[1].kernel()](&call) }
+    }
+}
+
+/// Values from one tile of the transform of a map to the next.
+pub(super) fn stride(map: &Map) -> usize {
+    map.channels.next_multiple_of(UNIT)
 }
