@@ -26,7 +26,7 @@ mod winograd;
 
 use std::fmt;
 
-use tile::{Depthwise, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights};
+use tile::{Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights};
 
 /// Channels are padded to a multiple of this.
 pub const UNIT: usize = 8;
@@ -116,6 +116,9 @@ type StrassenSums = unsafe fn(&StrassenInput);
 /// A kernel that puts Strassen's products together; its safety is [`StrassenOutput`]'s.
 type StrassenJoin = unsafe fn(&StrassenOutput);
 
+/// A kernel for the largest values of a window; its safety is [`Largest`]'s.
+type WindowMax = unsafe fn(&Largest);
+
 /// The kernels of one instruction set, of which the processor has been asked.
 #[derive(Debug)]
 pub struct Kernels {
@@ -139,6 +142,8 @@ pub struct Kernels {
     strassen_input: StrassenSums,
     /// The kernel that puts them together.
     strassen_output: StrassenJoin,
+    /// The kernel for the largest values of a window.
+    largest: WindowMax,
     /// What shows the peak of the instruction set.
     burst: Burst,
 }

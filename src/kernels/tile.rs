@@ -228,3 +228,26 @@ pub(super) struct StrassenOutput {
     /// The largest result.
     pub(super) high: f32,
 }
+
+/// One call of a kernel that takes the largest values of a window of a map, channel by channel.
+///
+/// # Safety
+/// Every pixel of the window, of which there is one at least, is readable for `lanes` values, and `out` is writable for
+/// as many and overlaps nothing that is read. `lanes` is a multiple of the step of the kernels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Largest {
+    /// The first pixel.
+    pub(super) input: *const f32,
+    /// Values from one row to the next.
+    pub(super) row_stride: usize,
+    /// Values from one pixel to the next.
+    pub(super) stride: usize,
+    /// Rows of the window.
+    pub(super) height: usize,
+    /// Pixels of a row of it.
+    pub(super) width: usize,
+    /// Channels, padded to whole steps.
+    pub(super) lanes: usize,
+    /// The result.
+    pub(super) out: *mut f32,
+}

@@ -3,7 +3,7 @@
 //! Each instruction set has its own implementation of [`Vector`]. The functions here are always inlined
 //! into functions that carry the features of the instruction set: the bodies of the tables in the folders.
 
-use super::tile::{Depthwise, Segment, Tile};
+use super::tile::{Depthwise, Largest, Segment, Tile};
 
 /// A vector of `f32`.
 ///
@@ -222,5 +222,47 @@ unsafe fn along<V: Vector, const STRIDE: usize, const CLAMPS: bool>(row: &Depthw
                 put(out_width - 1, add(1, column(in_width - 1), sum));
             }
         }
+    }
+}
+
+/// The largest values of a window: see [`Largest`]. `W` has a step of channels.
+///
+/// # Safety
+/// What [`Largest`] asks for, and [`Vector`]'s.
+#[inline(always)]
+pub(super) unsafe fn largest<V: Vector, W: Vector>(call: &Largest) {
+    let mut lane = 0;
+    // SAFETY: the caller's: whole vectors of the channels.
+    unsafe {
+        while lane + V::LANES <= call.lanes {
+            largest_of::<V>(call, lane);
+            lane += V::LANES;
+        }
+        while lane < call.lanes {
+            largest_of::<W>(call, lane);
+            lane += W::LANES;
+        }
+    }
+}
+
+/// One vector of channels, from channel `lane` on.
+///
+/// # Safety
+/// Those of [`largest`].
+#[inline(always)]
+unsafe fn largest_of<V: Vector>(call: &Largest, lane: usize) {
+    // SAFETY: the caller's: these channels of all pixels of the window.
+    unsafe {
+        let mut row = call.input.add(lane);
+        let mut result = V::load(row);
+        for _ in 0..call.height {
+            let mut pixel = row;
+            for _ in 0..call.width {
+                result = result.max(V::load(pixel));
+                pixel = pixel.wrapping_add(call.stride);
+            }
+            row = row.wrapping_add(call.row_stride);
+        }
+        result.store(call.out.add(lane));
     }
 }

@@ -4,9 +4,9 @@ use super::super::avx2::vector::F32x8;
 use super::super::peak;
 use super::super::strassen::{strassen_input, strassen_output};
 use super::super::tile::{
-    Depthwise, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
+    Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
 };
-use super::super::vector::{Vector, depthwise, gemm};
+use super::super::vector::{Vector, depthwise, gemm, largest};
 use super::super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::{Isa, Kernels, UNIT};
 use super::vector::F32x16;
@@ -68,6 +68,14 @@ unsafe fn join(call: &StrassenOutput) {
 }
 
 /// # Safety
+/// Those of [`Largest`], and a processor with AVX-512 F and VL.
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+unsafe fn window(call: &Largest) {
+    // SAFETY: the caller's.
+    unsafe { largest::<F32x16, F32x8>(call) }
+}
+
+/// # Safety
 /// Those of [`WinogradWeights`], and a processor with AVX-512 F and VL.
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 unsafe fn weights<const P: usize>(call: &WinogradWeights) {
@@ -117,5 +125,6 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     winograd_weights: [weights::<4>, weights::<6>],
     strassen_input: sums,
     strassen_output: join,
+    largest: window,
     burst,
 };

@@ -3,9 +3,9 @@
 use super::super::peak;
 use super::super::strassen::{strassen_input, strassen_output};
 use super::super::tile::{
-    Depthwise, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
+    Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
 };
-use super::super::vector::{Vector, depthwise};
+use super::super::vector::{Vector, depthwise, largest};
 use super::super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::{Isa, Kernels};
 use super::depthwise::pair;
@@ -66,6 +66,14 @@ unsafe fn sums(call: &StrassenInput) {
 unsafe fn join(call: &StrassenOutput) {
     // SAFETY: the caller's.
     unsafe { strassen_output::<F32x4, F32x4>(call) }
+}
+
+/// # Safety
+/// Those of [`Largest`], and a processor with NEON.
+#[target_feature(enable = "neon")]
+unsafe fn window(call: &Largest) {
+    // SAFETY: the caller's.
+    unsafe { largest::<Pair, F32x4>(call) }
 }
 
 /// # Safety
@@ -131,6 +139,7 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     ],
     strassen_input: sums,
     strassen_output: join,
+    largest: window,
     burst,
     winograd_weights: [weights::<4>, weights::<6>],
 };

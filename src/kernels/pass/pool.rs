@@ -1,6 +1,7 @@
 //! Pooling: windows of a map, and the whole of it.
 
 use super::super::UNIT;
+use super::super::tile::Largest;
 use super::depthwise::read;
 use super::{Map, Pass, PassError, Place, check, check_maps, check_windows, share};
 
@@ -68,37 +69,37 @@ impl Pass for PoolPass {
             let rows = window(y, 0, top, input.height);
             for x in 0..output.width {
                 let columns = window(x, 1, left, input.width);
+                let first = place.pixel(input, rows.start * input.width + columns.start).cast_const();
+                let out = place.pixel(output, y * output.width + x);
                 let count = match reduce {
+                    Reduce::Max => {
+                        let call = Largest {
+                            input: first,
+                            row_stride: input.width * input.stride,
+                            stride: input.stride,
+                            height: rows.len(),
+                            width: columns.len(),
+                            lanes: output.channels.next_multiple_of(place.kernels.step),
+                            out,
+                        };
+                        // SAFETY: the window lies in the map, which has whole units, and the pixel of the output is
+                        // this part's.
+                        unsafe { (place.kernels.largest)(&call) }
+                        continue;
+                    }
+                    Reduce::Mean => rows.len() * columns.len(),
                     Reduce::MeanWithPadding => kernel[0].saturating_mul(kernel[1]),
-                    Reduce::Max | Reduce::Mean => rows.len() * columns.len(),
                 };
                 for lane in (0..output.channels).step_by(UNIT) {
-                    let mut sum = [if reduce == Reduce::Max { f32::NEG_INFINITY } else { 0.0 }; UNIT];
-                    for row in rows.clone() {
-                        for column in columns.clone() {
-                            let pixel = place.pixel(input, row * input.width + column).wrapping_add(lane);
-                            // SAFETY: the pixel lies in the map, and the unit in the pixel.
-                            let value = unsafe { read(pixel) };
-                            for (sum, value) in sum.iter_mut().zip(value) {
-                                *sum = match reduce {
-                                    Reduce::Max => {
-                                        if *sum > value {
-                                            *sum
-                                        } else {
-                                            value
-                                        }
-                                    }
-                                    Reduce::Mean | Reduce::MeanWithPadding => *sum + value,
-                                };
-                            }
-                        }
+                    let mut sum = [0.0; UNIT];
+                    for pixel in rows.clone().flat_map(|row| columns.clone().map(move |x| row * input.width + x)) {
+                        // SAFETY: the pixel lies in the map, and the unit in the pixel.
+                        let value = unsafe { read(place.pixel(input, pixel).wrapping_add(lane)) };
+                        sum.iter_mut().zip(value).for_each(|(sum, value)| *sum += value);
                     }
-                    if reduce != Reduce::Max {
-                        sum = sum.map(|sum| sum / count as f32);
-                    }
-                    let out = place.pixel(output, y * output.width + x).wrapping_add(lane);
+                    let out = out.wrapping_add(lane).cast::<[f32; UNIT]>();
                     // SAFETY: the unit lies in the pixel of the output, which is this part's.
-                    unsafe { out.cast::<[f32; UNIT]>().write_unaligned(sum) }
+                    unsafe { out.write_unaligned(sum.map(|sum| sum / count as f32)) }
                 }
             }
         }

@@ -4,8 +4,10 @@ mod vector;
 
 use super::peak;
 use super::strassen::{strassen_input, strassen_output};
-use super::tile::{Depthwise, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights};
-use super::vector::{depthwise, gemm};
+use super::tile::{
+    Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
+};
+use super::vector::{depthwise, gemm, largest};
 use super::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::{Isa, Kernels, UNIT};
 use vector::Plain;
@@ -61,6 +63,13 @@ unsafe fn join(call: &StrassenOutput) {
 }
 
 /// # Safety
+/// Those of [`Largest`].
+unsafe fn window(call: &Largest) {
+    // SAFETY: the caller's; plain Rust needs no instruction set.
+    unsafe { largest::<Plain, Plain>(call) }
+}
+
+/// # Safety
 /// Those of [`WinogradWeights`].
 unsafe fn weights<const P: usize>(call: &WinogradWeights) {
     // SAFETY: the caller's; plain Rust needs no instruction set.
@@ -87,5 +96,6 @@ pub(super) static KERNELS: Kernels = Kernels {
     winograd_weights: [weights::<4>, weights::<6>],
     strassen_input: sums,
     strassen_output: join,
+    largest: window,
     burst,
 };
