@@ -133,7 +133,8 @@ impl WinogradPass {
         let mut pass =
             Self::of(kernels, weights, Source::Map(input), (grid, input.channels), layer, Kept::Points, output)?;
         let row = strip_row(&grid, output.channels).unwrap_or(usize::MAX);
-        pass.rows = (PRODUCT_BYTES / row.max(1)).clamp(1, grid.sides[0].tiles());
+        // With the transform, which is no larger, and the weights they fit into the cache.
+        pass.rows = (STRIP_BYTES / 2 / row.max(1)).clamp(1, grid.sides[0].tiles());
         Ok(pass)
     }
 
