@@ -32,7 +32,7 @@ const SUMS: usize = 4;
 /// Rows of a pair from which on it pays: those of two tiles.
 const ROWS: usize = 28;
 /// Rows from which on weights are used often enough for there to be more of them.
-const PIXELS: usize = 14 * 14;
+const PIXELS: usize = 7 * 7;
 /// Length of the contraction and output channels from which on it pays.
 const DEPTH: usize = 250;
 const CHANNELS: usize = 128;
