@@ -98,8 +98,9 @@ type DepthwiseRow = unsafe fn(&Depthwise);
 /// A burst of multiply-adds in registers, and how many operations it was; it needs a processor with the instruction set.
 type Burst = unsafe fn() -> u64;
 
-/// Kernels of one kind for tiles of all sizes: by the rows and by the columns of a tile, those of 1, 2 and 4.
-type ByEdges<Kernel> = [[Kernel; 3]; 3];
+/// Kernels of one kind for tiles of all sizes: by the rows and by the columns of a tile, those of 1, 2, 4
+/// and 6.
+type ByEdges<Kernel> = [[Kernel; 4]; 4];
 
 /// A kernel for the transform of a patch; its safety is [`WinogradInput`]'s.
 type InputTransform = unsafe fn(&WinogradInput);
@@ -136,8 +137,8 @@ pub struct Kernels {
     winograd_input: ByEdges<InputTransform>,
     /// Kernels for its output.
     winograd_output: ByEdges<OutputTransform>,
-    /// Kernels for its weights, in 4 × 4 and in 6 × 6 points.
-    winograd_weights: [WeightTransform; 2],
+    /// Kernels for its weights, in 4 × 4, in 6 × 6 and in 8 × 8 points.
+    winograd_weights: [WeightTransform; 3],
     /// The kernel for the sums that Strassen's products are of.
     strassen_input: StrassenSums,
     /// The kernel that puts them together.

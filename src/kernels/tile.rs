@@ -81,7 +81,7 @@ pub(super) struct Depthwise {
 }
 
 /// Most points of a transform in one dimension.
-pub(super) const MAX_POINTS: usize = 6;
+pub(super) const MAX_POINTS: usize = 8;
 
 /// One call of a kernel that transforms a patch of a map for a Winograd convolution, in `A` points of rows by
 /// `B` points of columns.

@@ -1,7 +1,7 @@
 //! The transforms of Winograd convolutions of 3 × 3, written over a vector of channels.
 //!
 //! In one dimension a tile of `m` outputs needs products in `m + 2` points: 0, 1 and ∞ for one output, −1
-//! besides for two, ±2 besides for four. Weights are evaluated in a point `p` as `w₀ + p·w₁ + p²·w₂`, and in
+//! besides for two, ±2 besides for four, ±½ besides for six. Weights are evaluated in a point `p` as `w₀ + p·w₁ + p²·w₂`, and in
 //! ∞ as `w₂`; all scales are in the transform of the input. So what weights are in a point does not depend on
 //! the size of the tile, and tiles of several sizes share them.
 
@@ -31,14 +31,14 @@ unsafe fn to_points<V: Vector, const P: usize>(d: [V; MAX_POINTS]) -> [V; MAX_PO
     unsafe {
         let c = |value: f32| V::splat(value);
         match P {
-            3 => [d[0].sub(d[1]), d[1], d[2].sub(d[1]), d[0], d[0], d[0]],
+            3 => [d[0].sub(d[1]), d[1], d[2].sub(d[1]), d[0], d[0], d[0], d[0], d[0]],
             4 => {
                 let half = c(0.5);
                 let sum = d[2].add(d[1]).mul(half);
                 let difference = d[2].sub(d[1]).mul(half);
-                [d[0].sub(d[2]), sum, difference, d[3].sub(d[1]), d[0], d[0]]
+                [d[0].sub(d[2]), sum, difference, d[3].sub(d[1]), d[0], d[0], d[0], d[0]]
             }
-            _ => {
+            6 => {
                 // Even and odd powers of ±1, then of ±2.
                 let even = d[4].mul_add(c(-1.0 / 6.0), d[2].mul(c(2.0 / 3.0)));
                 let odd = d[1].mul_add(c(-4.0), d[3]);
@@ -51,6 +51,27 @@ unsafe fn to_points<V: Vector, const P: usize>(d: [V; MAX_POINTS]) -> [V; MAX_PO
                     odd2.mul_add(c(1.0 / 12.0), even2),
                     odd2.mul_add(c(-1.0 / 12.0), even2),
                     d[1].mul_add(c(4.0), d[3].mul_add(c(-5.0), d[5])),
+                    d[0],
+                    d[0],
+                ]
+            }
+            _ => {
+                // Even and odd powers of ±1, of ±2, then of ±½.
+                let even = d[4].mul_add(c(-4.25), d[2].add(d[6])).mul(c(-1.0 / 4.5));
+                let odd = d[3].mul_add(c(-4.25), d[1].add(d[5]));
+                let even2 = d[2].mul_add(c(0.25), d[4].mul_add(c(-1.25), d[6])).mul(c(1.0 / 90.0));
+                let odd2 = d[1].mul_add(c(0.25), d[3].mul_add(c(-1.25), d[5]));
+                let even_half = d[2].mul_add(c(4.0), d[4].mul_add(c(-5.0), d[6])).mul(c(32.0 / 45.0));
+                let odd_half = d[1].mul_add(c(4.0), d[3].mul_add(c(-5.0), d[5]));
+                [
+                    d[4].sub(d[2]).mul_add(c(5.25), d[0].sub(d[6])),
+                    odd.mul_add(c(-1.0 / 4.5), even),
+                    odd.mul_add(c(1.0 / 4.5), even),
+                    odd2.mul_add(c(1.0 / 45.0), even2),
+                    odd2.mul_add(c(-1.0 / 45.0), even2),
+                    odd_half.mul_add(c(16.0 / 45.0), even_half),
+                    odd_half.mul_add(c(-16.0 / 45.0), even_half),
+                    d[3].sub(d[5]).mul_add(c(5.25), d[7].sub(d[1])),
                 ]
             }
         }
@@ -67,9 +88,9 @@ unsafe fn from_points<V: Vector, const P: usize>(m: [V; MAX_POINTS]) -> [V; MAX_
     unsafe {
         let c = |value: f32| V::splat(value);
         match P {
-            3 => [m[0].add(m[1]).add(m[2]), m[0], m[0], m[0], m[0], m[0]],
-            4 => [m[0].add(m[1]).add(m[2]), m[1].sub(m[2]).add(m[3]), m[0], m[0], m[0], m[0]],
-            _ => {
+            3 => [m[0].add(m[1]).add(m[2]), m[0], m[0], m[0], m[0], m[0], m[0], m[0]],
+            4 => [m[0].add(m[1]).add(m[2]), m[1].sub(m[2]).add(m[3]), m[0], m[0], m[0], m[0], m[0], m[0]],
+            6 => {
                 let (even, odd) = (m[1].add(m[2]), m[1].sub(m[2]));
                 let (even2, odd2) = (m[3].add(m[4]), m[3].sub(m[4]));
                 [
@@ -77,6 +98,23 @@ unsafe fn from_points<V: Vector, const P: usize>(m: [V; MAX_POINTS]) -> [V; MAX_
                     odd2.mul_add(c(2.0), odd),
                     even2.mul_add(c(4.0), even),
                     odd2.mul_add(c(8.0), odd).add(m[5]),
+                    m[0],
+                    m[0],
+                    m[0],
+                    m[0],
+                ]
+            }
+            _ => {
+                let (even, odd) = (m[1].add(m[2]), m[1].sub(m[2]));
+                let (even2, odd2) = (m[3].add(m[4]), m[3].sub(m[4]));
+                let (even_half, odd_half) = (m[5].add(m[6]), m[5].sub(m[6]));
+                [
+                    m[0].add(even).add(even2).add(even_half),
+                    odd_half.mul_add(c(0.5), odd2.mul_add(c(2.0), odd)),
+                    even_half.mul_add(c(0.25), even2.mul_add(c(4.0), even)),
+                    odd_half.mul_add(c(0.125), odd2.mul_add(c(8.0), odd)),
+                    even_half.mul_add(c(0.0625), even2.mul_add(c(16.0), even)),
+                    odd_half.mul_add(c(0.03125), odd2.mul_add(c(32.0), odd)).add(m[7]),
                     m[0],
                     m[0],
                 ]
@@ -220,9 +258,8 @@ unsafe fn output_lanes<V: Vector, const A: usize, const B: usize>(call: &Winogra
 
 /// What the three taps of a column are multiplied with in a point of the rows, of which there are `P`.
 fn powers<const P: usize>(row: usize) -> [f32; 3] {
-    const FINITE: [[f32; 3]; MAX_POINTS - 1] =
-        [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 2.0, 4.0], [1.0, -2.0, 4.0]];
-    if row + 1 < P { FINITE[row] } else { [0.0, 0.0, 1.0] }
+    const FINITE: [f32; MAX_POINTS - 1] = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
+    if row + 1 < P { [1.0, FINITE[row], FINITE[row] * FINITE[row]] } else { [0.0, 0.0, 1.0] }
 }
 
 /// The transform of weights, with vectors `W`, and `N` for what is left: see [`WinogradWeights`].
@@ -282,11 +319,17 @@ unsafe fn weight_points<V: Vector, const P: usize>([first, second, third]: [V; 3
         let even = first.add(third);
         let [one, minus_one] = [even.add(second), even.sub(second)];
         if P == 4 {
-            return [first, one, minus_one, third, third, third];
+            return [first, one, minus_one, third, third, third, third, third];
         }
         let even = third.mul_add(V::splat(4.0), first);
         let two = second.mul_add(V::splat(2.0), even);
         let minus_two = second.mul_add(V::splat(-2.0), even);
-        [first, one, minus_one, two, minus_two, third]
+        if P == 6 {
+            return [first, one, minus_one, two, minus_two, third, third, third];
+        }
+        let even = third.mul_add(V::splat(0.25), first);
+        let half = second.mul_add(V::splat(0.5), even);
+        let minus_half = second.mul_add(V::splat(-0.5), even);
+        [first, one, minus_one, two, minus_two, half, minus_half, third]
     }
 }

@@ -12,8 +12,8 @@ use super::{Noise, Sum, kernels};
 /// What lies between the values of the output: it must stay.
 const GAP: f32 = 12345.0;
 
-/// What inputs are multiplied with, to be summed, in every point: for three, four and six points.
-const TO_POINTS: [&[&[f64]]; 3] = [
+/// What inputs are multiplied with, to be summed, in every point: for three, four, six and eight points.
+const TO_POINTS: [&[&[f64]]; 4] = [
     &[&[1.0, -1.0, 0.0], &[0.0, 1.0, 0.0], &[0.0, -1.0, 1.0]],
     &[&[1.0, 0.0, -1.0, 0.0], &[0.0, 0.5, 0.5, 0.0], &[0.0, -0.5, 0.5, 0.0], &[0.0, -1.0, 0.0, 1.0]],
     &[
@@ -24,10 +24,20 @@ const TO_POINTS: [&[&[f64]]; 3] = [
         &[0.0, 1.0 / 12.0, -1.0 / 24.0, -1.0 / 12.0, 1.0 / 24.0, 0.0],
         &[0.0, 4.0, 0.0, -5.0, 0.0, 1.0],
     ],
+    &[
+        &[1.0, 0.0, -5.25, 0.0, 5.25, 0.0, -1.0, 0.0],
+        &[0.0, -2.0 / 9.0, -2.0 / 9.0, 17.0 / 18.0, 17.0 / 18.0, -2.0 / 9.0, -2.0 / 9.0, 0.0],
+        &[0.0, 2.0 / 9.0, -2.0 / 9.0, -17.0 / 18.0, 17.0 / 18.0, 2.0 / 9.0, -2.0 / 9.0, 0.0],
+        &[0.0, 1.0 / 180.0, 1.0 / 360.0, -1.0 / 36.0, -1.0 / 72.0, 1.0 / 45.0, 1.0 / 90.0, 0.0],
+        &[0.0, -1.0 / 180.0, 1.0 / 360.0, 1.0 / 36.0, -1.0 / 72.0, -1.0 / 45.0, 1.0 / 90.0, 0.0],
+        &[0.0, 64.0 / 45.0, 128.0 / 45.0, -16.0 / 9.0, -32.0 / 9.0, 16.0 / 45.0, 32.0 / 45.0, 0.0],
+        &[0.0, -64.0 / 45.0, 128.0 / 45.0, 16.0 / 9.0, -32.0 / 9.0, -16.0 / 45.0, 32.0 / 45.0, 0.0],
+        &[0.0, -1.0, 0.0, 5.25, 0.0, -5.25, 0.0, 1.0],
+    ],
 ];
 
-/// What products are multiplied with, to be summed, for every output: for three, four and six points.
-const FROM_POINTS: [&[&[f64]]; 3] = [
+/// What products are multiplied with, to be summed, for every output: for three, four, six and eight points.
+const FROM_POINTS: [&[&[f64]]; 4] = [
     &[&[1.0, 1.0, 1.0]],
     &[&[1.0, 1.0, 1.0, 0.0], &[0.0, 1.0, -1.0, 1.0]],
     &[
@@ -36,11 +46,19 @@ const FROM_POINTS: [&[&[f64]]; 3] = [
         &[0.0, 1.0, 1.0, 4.0, 4.0, 0.0],
         &[0.0, 1.0, -1.0, 8.0, -8.0, 1.0],
     ],
+    &[
+        &[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
+        &[0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 0.0],
+        &[0.0, 1.0, 1.0, 4.0, 4.0, 0.25, 0.25, 0.0],
+        &[0.0, 1.0, -1.0, 8.0, -8.0, 0.125, -0.125, 0.0],
+        &[0.0, 1.0, 1.0, 16.0, 16.0, 0.0625, 0.0625, 0.0],
+        &[0.0, 1.0, -1.0, 32.0, -32.0, 0.03125, -0.03125, 1.0],
+    ],
 ];
 
 /// Points of a tile of this place in the tables.
 fn points(kind: usize) -> usize {
-    [3, 4, 6][kind]
+    [3, 4, 6, 8][kind]
 }
 
 /// The sum over both dimensions of `value(row, column)`, each times its factors.
@@ -153,7 +171,7 @@ fn output(kernels: &Kernels, kinds: [usize; 2], [height, width]: [usize; 2], lan
 /// Every kind of tile, on every instruction set.
 fn all(mut test: impl FnMut(&Kernels, [usize; 2], usize)) {
     for kernels in kernels() {
-        for kinds in (0..9).map(|kind| [kind / 3, kind % 3]) {
+        for kinds in (0..16).map(|kind| [kind / 4, kind % 4]) {
             lanes(kernels).for_each(|lanes| test(kernels, kinds, lanes));
         }
     }

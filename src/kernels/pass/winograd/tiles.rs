@@ -9,8 +9,8 @@ use super::weights::Kept;
 /// Taps of a kernel.
 pub(super) const TAPS: usize = 9;
 
-/// Tiles that a map should have at least: with fewer, the weights of larger tiles are read for too little.
-const LEAST_TILES: usize = 9;
+/// What reading a weight in a point costs, in products with it: larger tiles have fewer products, and more weights.
+const WEIGHT_COST: usize = 6;
 
 /// The tiles of a map: those that lie in it, and smaller ones at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,14 +19,19 @@ pub enum Scheme {
     Two,
     /// Tiles of 4 × 4, in 36 points.
     Four,
+    /// Tiles of 6 × 6, in 64 points.
+    Six,
 }
 
 impl Scheme {
-    /// The one that suits a map.
+    /// The one that suits a map: with the least of products and weights.
     #[must_use]
     pub fn of(height: usize, width: usize) -> Self {
-        let tiles = Grid::new(Self::Four, height, width).sides.map(Side::tiles);
-        if tiles[0].saturating_mul(tiles[1]) < LEAST_TILES { Self::Two } else { Self::Four }
+        let cost = |scheme: &Self| {
+            let [rows, columns] = Grid::new(*scheme, height, width).sides.map(Side::products);
+            rows.saturating_mul(columns).saturating_add(WEIGHT_COST * scheme.planes())
+        };
+        [Self::Two, Self::Four, Self::Six].into_iter().min_by_key(cost).unwrap_or(Self::Four)
     }
 
     /// Its name in the plan, with weights kept so.
@@ -36,6 +41,8 @@ impl Scheme {
             (Self::Two, Kept::Taps) => "winograd 2 lean",
             (Self::Four, Kept::Points) => "winograd 4",
             (Self::Four, Kept::Taps) => "winograd 4 lean",
+            (Self::Six, Kept::Points) => "winograd 6",
+            (Self::Six, Kept::Taps) => "winograd 6 lean",
         }
     }
 
@@ -44,6 +51,7 @@ impl Scheme {
         match self {
             Self::Two => "winograd 2 in strips",
             Self::Four => "winograd 4 in strips",
+            Self::Six => "winograd 6 in strips",
         }
     }
 
@@ -52,6 +60,7 @@ impl Scheme {
         match self {
             Self::Two => 2,
             Self::Four => 4,
+            Self::Six => 6,
         }
     }
 
@@ -67,17 +76,14 @@ impl Scheme {
 
     /// Place of its kernel in a table.
     pub(super) fn kernel(self) -> usize {
-        match self {
-            Self::Two => 0,
-            Self::Four => 1,
-        }
+        self.edge() / 2 - 1
     }
 }
 
 /// The rows or the columns of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Edge {
-    /// Outputs: 1, 2 or 4.
+    /// Outputs: 1, 2, 4 or 6.
     pub(super) length: usize,
     /// Number of its last point, which is ∞.
     last: usize,
@@ -91,7 +97,7 @@ impl Edge {
 
     /// Place of its kernels in a table.
     pub(super) fn kernel(self) -> usize {
-        self.length.ilog2() as usize
+        self.length / 2
     }
 
     /// Number of its `index`-th point.
@@ -123,12 +129,17 @@ impl Side {
         let last = scheme.points() - 1;
         let edge = Edge { length: scheme.edge(), last };
         let (full, rest) = (length / edge.length, length % edge.length);
-        match rest {
-            0 => Self { length, edge, full, rest: None },
-            1 | 2 => Self { length, edge, full, rest: Some(Edge { length: rest, last }) },
-            // No tile of three: one of four costs fewer products than one of two and one of one.
-            _ => Self { length, edge, full: full + 1, rest: None },
+        // There is no tile of three or five: the next larger one costs fewer products than two smaller ones.
+        match [0, 1, 2, 4].into_iter().find(|smaller| rest <= *smaller && *smaller < edge.length) {
+            Some(0) => Self { length, edge, full, rest: None },
+            Some(smaller) => Self { length, edge, full, rest: Some(Edge { length: smaller, last }) },
+            None => Self { length, edge, full: full + 1, rest: None },
         }
+    }
+
+    /// Products in all points of all tiles.
+    fn products(self) -> usize {
+        self.full.saturating_mul(self.edge.points()).saturating_add(self.rest.map_or(0, Edge::points))
     }
 
     /// Number of tiles.
