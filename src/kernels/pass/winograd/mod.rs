@@ -35,8 +35,8 @@ const PRODUCT_BYTES: usize = if cfg!(target_arch = "x86_64") { 768 << 10 } else 
 /// those of its transform from which on it is.
 const STRIP_BYTES: usize = 512 << 10;
 
-/// Pixels from which on parts share the rows of tiles; with fewer, they share the output channels, so that
-/// weights are read once.
+/// Pixels from which on parts may share the rows of tiles; with fewer, they share the output channels, so that weights are
+/// read once.
 const PIXELS_TO_SHARE: usize = 28 * 28;
 
 /// See the module.
@@ -180,12 +180,33 @@ impl WinogradPass {
     /// What a part does, piece by piece: blocks of output channels, and rows of tiles.
     fn pieces(&self, part: usize, parts: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         let (rows, count) = (self.grid.sides[0].tiles(), self.weights.blocks().len());
-        let by_rows = self.output.pixels() >= PIXELS_TO_SHARE && self.weights.kept() == Kept::Points;
-        let (rows, blocks) =
-            if by_rows { (share(rows, part, parts), 0..count) } else { (0..rows, share(count, part, parts)) };
+        let (rows, blocks) = if self.by_rows(parts) {
+            (share(rows, part, parts), 0..count)
+        } else {
+            (0..rows, share(count, part, parts))
+        };
         let bands = self.rows;
         runs(blocks, self.blocks)
             .flat_map(move |group| runs(rows.clone(), bands).map(move |band| (group.clone(), band)))
+    }
+
+    /// Whether parts share the rows of tiles, and not the blocks of output channels: on large maps, where that makes
+    /// them as even, and where they transform what they read.
+    fn by_rows(&self, parts: usize) -> bool {
+        if matches!(self.source, Source::Map(_)) {
+            return true;
+        }
+        if self.output.pixels() < PIXELS_TO_SHARE || self.weights.kept() == Kept::Taps {
+            return false;
+        }
+        let (rows, blocks) = (self.grid.sides[0], self.weights.blocks());
+        let points = |tiles| rows.products(tiles);
+        let width = |range: Range<usize>| blocks[range].iter().map(|block| block.width).sum();
+        let most = |count, work: &dyn Fn(Range<usize>) -> usize| {
+            (0..parts).map(|part| work(share(count, part, parts))).max().unwrap_or(0)
+        };
+        let (by_rows, by_blocks) = (most(rows.tiles(), &points), most(blocks.len(), &width));
+        by_rows * width(0..blocks.len()) <= by_blocks * points(0..rows.tiles())
     }
 
     /// Where the products of these blocks in these rows are.

@@ -28,7 +28,7 @@ impl Scheme {
     #[must_use]
     pub fn of(height: usize, width: usize) -> Self {
         let cost = |scheme: &Self| {
-            let [rows, columns] = Grid::new(*scheme, height, width).sides.map(Side::products);
+            let [rows, columns] = Grid::new(*scheme, height, width).sides.map(|side| side.products(0..side.tiles()));
             rows.saturating_mul(columns).saturating_add(WEIGHT_COST * scheme.planes())
         };
         [Self::Two, Self::Four, Self::Six].into_iter().min_by_key(cost).unwrap_or(Self::Four)
@@ -137,9 +137,10 @@ impl Side {
         }
     }
 
-    /// Products in all points of all tiles.
-    fn products(self) -> usize {
-        self.full.saturating_mul(self.edge.points()).saturating_add(self.rest.map_or(0, Edge::points))
+    /// Products in all points of these tiles.
+    pub(super) fn products(self, tiles: Range<usize>) -> usize {
+        let rest = self.rest.filter(|_| tiles.end > self.full).map_or(0, Edge::points);
+        tiles.end.min(self.full).saturating_sub(tiles.start).saturating_mul(self.edge.points()).saturating_add(rest)
     }
 
     /// Number of tiles.
