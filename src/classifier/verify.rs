@@ -151,8 +151,8 @@ pub struct Verification {
     pub file: Option<Summary>,
 }
 
-/// The largest differences at the output of one module: of logits as they are, of other values in units of
-/// the largest value where that is above 1, for rounding grows with the values.
+/// The largest differences at the output of one module, in units of its largest value where that is above 1, for
+/// rounding grows with the values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageDifference {
     /// Name of the module.
@@ -219,7 +219,7 @@ pub fn verify(
         let native = native_values(&part, &input, count)?;
         let found = tract_values(part, &input, count)?;
         let is_last = id == graph.output();
-        let unit = if is_last { 1.0 } else { unit(&expected.values) };
+        let unit = unit(&expected.values);
         let file = case.and_then(|case| if is_last { logits(case, &found) } else { figures(case, name, &found) });
         let file = file.map(|difference| difference / unit);
         let float64 = difference(&found, expected) / unit;

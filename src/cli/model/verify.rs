@@ -15,7 +15,7 @@ use crate::classifier::{self, Definition, Options, Reference, Summary, Verificat
 The model runs on the seeded input, and the output of every module is compared with that of the same network in 64-bit
 floating point. A reference file holds values computed elsewhere, as JSON: `cases`, each with `height`, `width`, `logits`
 and, if wanted, `stages` of `module`, `mean`, `std` and `first` (values in the order channels, rows, columns).
-Differences of logits are absolute; those of maps are in units of the map's largest value, where it is above 1.
+Differences are in units of the largest value that a module gives, where it is above 1: rounding grows with values.
 
 Exit code 65 says that something differs.
 
