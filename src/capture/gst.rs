@@ -87,7 +87,9 @@ pub(super) struct Session {
 impl Session {
     /// Starts the pipeline. Every frame goes to `deliver`; when that breaks, the source is told so
     /// and delivers no more.
-    pub(super) fn start(stream: &Arc<str>, launch: &Launch, deliver: Deliver) -> Result<Self, Error> {
+    ///
+    /// The first frame gets the number `first`.
+    pub(super) fn start(stream: &Arc<str>, launch: &Launch, first: u64, deliver: Deliver) -> Result<Self, Error> {
         init()?;
         let pipeline = build(launch)?;
         let sink = pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
@@ -101,6 +103,7 @@ impl Session {
         let mut outlet = Outlet {
             stream: Arc::clone(stream),
             live: launch.live,
+            first,
             deliver,
             activity: Arc::clone(&activity),
             format: None,
@@ -219,6 +222,8 @@ const FORMATS: [(gst_video::VideoFormat, PixelFormat); 21] = [
 struct Outlet {
     stream: Arc<str>,
     live: bool,
+    /// Number of the first frame.
+    first: u64,
     deliver: Deliver,
     activity: Arc<Activity>,
     format: Option<(gst::Caps, gst_video::VideoInfo, Layout)>,
@@ -265,7 +270,7 @@ impl Outlet {
         let mapped = gst_video::VideoFrame::from_buffer_readable(buffer, info).ok()?;
         Some(Frame {
             stream: Arc::clone(&self.stream),
-            seq: self.activity.frames.fetch_add(1, Ordering::Relaxed),
+            seq: self.first + self.activity.frames.fetch_add(1, Ordering::Relaxed),
             captured: arrived.before(age),
             arrived_ns: arrived.monotonic_ns,
             layout: *layout,

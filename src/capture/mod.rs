@@ -26,7 +26,23 @@ pub use still::{Still, StillError};
 pub use supervise::run;
 
 /// Takes a frame; breaks when it wants no more. It may block: that holds a file back.
-pub type Deliver = Box<dyn FnMut(Frame) -> ControlFlow<()> + Send>;
+pub type Deliver = Arc<dyn Fn(Frame) -> ControlFlow<()> + Send + Sync>;
+
+/// What the thread of a source tells of itself.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'a> {
+    /// It goes on, and watches the source: at least once a second.
+    Watching,
+    /// The source has failed, and will be opened again.
+    Retrying {
+        /// Why it failed.
+        error: &'a Error,
+        /// Time until it is opened again.
+        wait: Duration,
+        /// Frames that came of all attempts so far.
+        frames: u64,
+    },
+}
 
 /// One stream, ready to run.
 #[derive(Debug)]
@@ -38,6 +54,7 @@ pub struct Settings {
     launch: Option<Launch>,
     start_timeout: Duration,
     stall_timeout: Duration,
+    retry_max: Duration,
 }
 
 impl Settings {
@@ -58,6 +75,7 @@ impl Settings {
             launch,
             start_timeout: stream.start_timeout(),
             stall_timeout: stream.stall_timeout(),
+            retry_max: stream.retry_max(),
         })
     }
 }
@@ -169,6 +187,15 @@ fn silent(seconds: f64, frames: u64) -> String {
 }
 
 impl Error {
+    /// Whether a camera that failed so may be well the next time.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed { .. } | Self::Ended { .. } | Self::Silent { .. } | Self::NoVideo | Self::Unusable { .. }
+        )
+    }
+
     /// The exit code that the error stands for.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -164,6 +164,12 @@ impl Source {
         }
     }
 
+    /// Whether it is a camera, which has no end of its own and may come back.
+    #[must_use]
+    pub fn is_camera(&self) -> bool {
+        matches!(self, Self::Rtsp(_))
+    }
+
     /// The source as a person may see it: without passwords.
     #[must_use]
     pub fn describe(&self) -> String {

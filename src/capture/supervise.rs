@@ -1,31 +1,74 @@
-//! Runs a source from its start to its end, and tells a silent source from a slow consumer.
+//! Runs a source from its start to its end, opens a lost camera again, and tells a silent source from a slow consumer.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{select, tick};
 
 use super::gst::{Notice, Session};
 use super::source::Launch;
-use super::{Deliver, Error, Settings, Source, container, still};
+use super::{Deliver, Error, Progress, Settings, Source, container, still};
 use crate::frame::{Frame, Pixels as _, Timestamp};
 use crate::shutdown::Stopped;
 
-/// Frames of one source until it ends or `stopped` is set; each goes to `deliver`.
+/// First wait before a camera that failed is opened again; each further one doubles it.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// Most time between two signs of life of the thread.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Frames of one source until it ends or `stopped` is set; each goes to `deliver`. A camera that fails is opened
+/// again and again where its settings say so; `report` is told of it.
 ///
 /// # Errors
-/// The source cannot be opened, fails, or is silent for longer than its limits allow.
-pub fn run(settings: &Settings, stopped: &Stopped, deliver: Deliver) -> Result<(), Error> {
+/// The source cannot be opened, fails, or is silent for longer than its limits allow, and is not opened again.
+pub fn run(
+    settings: &Settings,
+    stopped: &Stopped,
+    deliver: &Deliver,
+    report: &dyn Fn(Progress<'_>),
+) -> Result<(), Error> {
+    let mut wait = FIRST_RETRY;
+    let mut frames = 0;
+    loop {
+        let before = frames;
+        let Err(error) = run_once(settings, stopped, deliver, report, &mut frames) else { return Ok(()) };
+        if !settings.source.is_camera() || settings.retry_max.is_zero() || !error.may_pass() {
+            return Err(error);
+        }
+        if frames > before {
+            wait = FIRST_RETRY;
+        }
+        wait = wait.min(settings.retry_max);
+        report(Progress::Retrying { error: &error, wait, frames });
+        let until = Instant::now() + wait;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            if stopped.wait(left.min(BEAT)) {
+                return Ok(());
+            }
+            report(Progress::Watching);
+        }
+        wait *= 2;
+    }
+}
+
+/// One attempt; adds the frames that came to `frames`.
+fn run_once(
+    settings: &Settings,
+    stopped: &Stopped,
+    deliver: &Deliver,
+    report: &dyn Fn(Progress<'_>),
+    frames: &mut u64,
+) -> Result<(), Error> {
     match (&settings.source, &settings.launch) {
-        (Source::Images(folder), _) => images(&settings.stream, folder, stopped, deliver),
+        (Source::Images(folder), _) => images(&settings.stream, folder, stopped, deliver, report),
         (Source::File(path), Some(launch)) => {
             check_file(path)?;
-            pipeline(settings, launch, stopped, deliver)
+            pipeline(settings, launch, stopped, deliver, report, frames)
         }
-        (_, Some(launch)) => pipeline(settings, launch, stopped, deliver),
+        (_, Some(launch)) => pipeline(settings, launch, stopped, deliver, report, frames),
         (_, None) => Err(Error::Unusable { message: "the source has no pipeline".into() }),
     }
 }
@@ -43,10 +86,30 @@ fn check_file(path: &Path) -> Result<(), Error> {
     fs::File::open(path).map(drop).map_err(unreadable)
 }
 
-fn pipeline(settings: &Settings, launch: &Launch, stopped: &Stopped, deliver: Deliver) -> Result<(), Error> {
-    let session = Session::start(&settings.stream, launch, deliver)?;
+fn pipeline(
+    settings: &Settings,
+    launch: &Launch,
+    stopped: &Stopped,
+    deliver: &Deliver,
+    report: &dyn Fn(Progress<'_>),
+    frames: &mut u64,
+) -> Result<(), Error> {
+    report(Progress::Watching);
+    let session = Session::start(&settings.stream, launch, *frames, Arc::clone(deliver))?;
+    let outcome = watch(settings, &session, stopped, report);
+    *frames += session.activity.frames();
+    outcome
+}
+
+/// Watches a running pipeline until it ends.
+fn watch(
+    settings: &Settings,
+    session: &Session,
+    stopped: &Stopped,
+    report: &dyn Fn(Progress<'_>),
+) -> Result<(), Error> {
     let (start, stall) = (settings.start_timeout, settings.stall_timeout);
-    let watch = tick((start.min(stall) / 4).clamp(Duration::from_millis(10), Duration::from_secs(1)));
+    let watch = tick((start.min(stall) / 4).clamp(Duration::from_millis(10), BEAT));
     loop {
         select! {
             recv(stopped.receiver()) -> _ => return Ok(()),
@@ -62,6 +125,7 @@ fn pipeline(settings: &Settings, launch: &Launch, stopped: &Stopped, deliver: De
                 Ok(Notice::Warning(message)) => tracing::warn!(stream = %settings.stream, "{message}"),
             },
             recv(watch) -> _ => {
+                report(Progress::Watching);
                 let frames = session.activity.frames();
                 let limit = if frames == 0 { start } else { stall };
                 if session.activity.idle() > limit {
@@ -90,7 +154,13 @@ fn ended(settings: &Settings, frames: u64) -> Result<(), Error> {
 }
 
 /// Every picture of a folder, in order; the broken ones are reported and counted.
-fn images(stream: &Arc<str>, folder: &Path, stopped: &Stopped, mut deliver: Deliver) -> Result<(), Error> {
+fn images(
+    stream: &Arc<str>,
+    folder: &Path,
+    stopped: &Stopped,
+    deliver: &Deliver,
+    report: &dyn Fn(Progress<'_>),
+) -> Result<(), Error> {
     let paths = still::list(folder)?;
     let total = paths.len();
     let mut seq = 0;
@@ -99,6 +169,7 @@ fn images(stream: &Arc<str>, folder: &Path, stopped: &Stopped, mut deliver: Deli
         if stopped.is_set() {
             return Ok(());
         }
+        report(Progress::Watching);
         let picture = match still::Still::open(&path) {
             Ok(picture) => picture,
             Err(error) => {

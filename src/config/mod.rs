@@ -244,8 +244,10 @@ impl Source for Flag {
 
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
         let text = |text: &String| Value::new(None, text.as_str());
+        // Who starts a camera by hand wants to see at once that it fails.
         let stream = |(name, source): &(String, String)| {
-            Value::new(None, Map::from_iter([("name".to_owned(), text(name)), ("source".to_owned(), text(source))]))
+            let keys = [("name", text(name)), ("source", text(source)), ("retry_max_s", Value::new(None, 0.0))];
+            Value::new(None, Map::from_iter(keys.map(|(key, value)| (key.to_owned(), value))))
         };
         let value = match &self.value {
             FlagValue::Text(value) => text(value),

@@ -77,6 +77,9 @@ section! {
         start_timeout_s: f64 = 20.0, Kind::Number(0.1, 3600.0);
         /// Seconds without a frame from a running source before the stream counts as failed.
         stall_timeout_s: f64 = 10.0, Kind::Number(0.1, 3600.0);
+        /// Most seconds between two attempts to open a camera that failed, the first waits being shorter; 0: the stream
+        /// ends with the failure. Cameras given with `--source` have 0.
+        retry_max_s: f64 = 30.0, Kind::Number(0.0, 3600.0);
         /// RTSP: milliseconds of jitter that the receiver evens out.
         rtsp_latency_ms: u32 = 200_u32, Kind::Integer(0, 60_000);
         /// RTSP: how packets travel; `auto` tries UDP first, then multicast, then TCP.
@@ -160,6 +163,14 @@ section! {
     }
 }
 
+section! {
+    /// `[debug]`: for tests of the program itself.
+    Debug {
+        /// Results after which each inference thread stands still, to try the watchdog; 0: never.
+        wedge_after: u32 = 0_u32, Kind::Integer(0, 1_000_000_000);
+    }
+}
+
 /// `[publish]`: where results go.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -185,6 +196,8 @@ pub struct Config {
     pub inference: Inference,
     /// Where results go.
     pub publish: Publish,
+    /// For tests of the program itself.
+    pub debug: Debug,
 }
 
 impl Default for Config {
@@ -195,6 +208,7 @@ impl Default for Config {
             model: Model::default(),
             inference: Inference::default(),
             publish: Publish::default(),
+            debug: Debug::default(),
         }
     }
 }
@@ -217,6 +231,7 @@ pub(super) const ROOT: Section = Section::Group(&[
     ("model", Section::Keys(Model::KEYS)),
     ("inference", Section::Keys(Inference::KEYS)),
     ("publish", Section::Group(&[("stdout", Section::Keys(Stdout::KEYS)), ("mqtt", Section::Keys(Mqtt::KEYS))])),
+    ("debug", Section::Keys(Debug::KEYS)),
 ]);
 
 impl Device {
@@ -232,6 +247,12 @@ impl Stream {
     #[must_use]
     pub fn start_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.start_timeout_s)
+    }
+
+    /// `retry_max_s`.
+    #[must_use]
+    pub fn retry_max(&self) -> Duration {
+        Duration::from_secs_f64(self.retry_max_s)
     }
 
     /// `stall_timeout_s`.

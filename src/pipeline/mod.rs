@@ -17,9 +17,9 @@ mod worker;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use crate::capture::{self, Settings};
+use crate::capture::{self, Progress, Settings};
 use crate::classifier::{Model, Training};
 use crate::config::Inference;
 use crate::exit::chain;
@@ -27,7 +27,7 @@ use crate::preprocess::Preprocessor;
 use crate::publish::{Sink, StreamState};
 use crate::record::{ModelTag, ResultRecord};
 use crate::shutdown::{self, Stop, Stopped, Thread};
-use crate::telemetry::{StreamCounters, StreamCounts};
+use crate::telemetry::{Pulse, StreamCounters, StreamCounts};
 use drain::Drain;
 pub use error::Error;
 use worker::{Lane, Plan, Worker};
@@ -48,7 +48,7 @@ pub struct Parts {
     /// The streams.
     pub streams: Vec<Settings>,
     /// The network.
-    pub model: Model,
+    pub model: Arc<Model>,
     /// How many classes a result lists.
     pub top: usize,
     /// Threads, cores and priority.
@@ -59,6 +59,8 @@ pub struct Parts {
     pub frames: Option<u64>,
     /// Time that abandoned work is waited for.
     pub stop_timeout: Duration,
+    /// Results after which each inference thread stands still, to try the watchdog; 0: never.
+    pub wedge_after: u32,
 }
 
 struct Stream {
@@ -76,6 +78,8 @@ pub struct Running {
     publisher: Thread<Result<(), Error>>,
     failures: Receiver<()>,
     drain: Drain,
+    /// What each thread is at, by the thread's name.
+    pulses: Vec<(String, Arc<Pulse>)>,
 }
 
 /// Starts a pipeline: publisher, inference threads, and, when all of those are ready, the sources.
@@ -84,13 +88,19 @@ pub struct Running {
 /// The model cannot be run, or a thread cannot be started or placed. Errors of a source come later,
 /// from [`Running::finish`].
 pub fn start(parts: Parts) -> Result<Running, Error> {
-    let Parts { device, streams, model, top, inference, sinks, frames, stop_timeout } = parts;
+    let Parts { device, streams, model, top, inference, sinks, frames, stop_timeout, wedge_after } = parts;
     let (stop, stopped) = shutdown::channel();
     let drain = Drain::new(stop_timeout);
     let (results, items) = bounded(RESULTS_DEPTH);
+    let mut pulses = Vec::new();
+    let mut pulse_of = |thread: String| {
+        let pulse = Arc::<Pulse>::default();
+        pulses.push((thread, Arc::clone(&pulse)));
+        pulse
+    };
     let publisher = {
-        let drain = drain.clone();
-        spawn("publish", move || publisher::run(&items, sinks, &drain))?
+        let (drain, pulse) = (drain.clone(), pulse_of("publish".into()));
+        spawn("publish", move || publisher::run(&items, sinks, &drain, &pulse))?
     };
 
     let tag = ModelTag {
@@ -98,7 +108,7 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
         digest: model.digest().into(),
         trained: model.training() == Training::Trained,
     };
-    let (model, tag) = (Arc::new(model), Arc::new(tag));
+    let tag = Arc::new(tag);
     let count = (inference.workers as usize).min(streams.len()).max(1);
     let mut lanes: Vec<Vec<Lane>> = (0..count).map(|_| Vec::new()).collect();
     let mut sources = Vec::new();
@@ -126,29 +136,73 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
             priority: inference.priority,
             results: results.clone(),
             drain: drain.clone(),
+            pulse: pulse_of(format!("infer-{index}")),
+            wedge_after: wedge_after.into(),
         };
         workers.push(start_worker(index, plan, lanes, failed.clone())?);
     }
-    drop(results);
-
     let alone = sources.len() == 1;
-    let start_source = |(settings, inlet, counters): (Settings, queue::Inlet, _)| {
-        let (name, source_uri) = (Arc::clone(&settings.stream), settings.source.describe());
-        let stopped: Stopped = stopped.clone();
-        let deliver: capture::Deliver = Box::new(move |frame| inlet.deliver(frame));
-        let thread = spawn(format!("cap-{name}"), move || {
-            let outcome = capture::run(&settings, &stopped, deliver);
-            // The others go on, so this cannot wait for the end of the program.
-            match &outcome {
-                Err(error) if !alone => tracing::error!(stream = %settings.stream, "{}", chain(error)),
-                _ => tracing::debug!(stream = %settings.stream, "the source has ended"),
+    let mut streams = Vec::with_capacity(sources.len());
+    for (settings, inlet, counters) in sources {
+        let states = States { results: results.clone(), stopped: stopped.clone() };
+        let pulse = pulse_of(format!("cap-{}", settings.stream));
+        streams.push(start_source(settings, inlet, counters, states, pulse, alone)?);
+    }
+    drop(results);
+    Ok(Running { stop: Some(stop), streams, workers, publisher, failures, drain, pulses })
+}
+
+/// Takes the states of a stream to the publisher.
+struct States {
+    results: Sender<Item>,
+    stopped: Stopped,
+}
+
+impl States {
+    /// Tells a state, unless a stop comes first: then the publisher may be gone, and the state is outdated anyway.
+    fn tell(&self, stream: &Arc<str>, state: StreamState) {
+        select! {
+            send(self.results, Item::Stream(Arc::clone(stream), state)) -> _ => {}
+            recv(self.stopped.receiver()) -> _ => {}
+        }
+    }
+}
+
+/// Starts the thread of a source.
+fn start_source(
+    settings: Settings,
+    inlet: queue::Inlet,
+    counters: Arc<StreamCounters>,
+    states: States,
+    pulse: Arc<Pulse>,
+    alone: bool,
+) -> Result<Stream, Error> {
+    let (name, source_uri) = (Arc::clone(&settings.stream), settings.source.describe());
+    let (inlet, counted) = (Arc::new(inlet), Arc::clone(&counters));
+    let thread = spawn(format!("cap-{name}"), move || {
+        let queue = Arc::clone(&inlet);
+        let deliver: capture::Deliver = Arc::new(move |frame| queue.deliver(frame));
+        let report = |progress: Progress<'_>| {
+            pulse.beat();
+            if let Progress::Retrying { error, wait, frames } = progress {
+                let (stream, wait_s) = (&settings.stream, wait.as_secs_f64());
+                tracing::warn!(%stream, wait_s, "the source has failed and is opened again: {}", chain(error));
+                counters.count_retry(frames);
+                if !inlet.is_closed() {
+                    states.tell(stream, StreamState::Retrying);
+                }
             }
-            outcome
-        })?;
-        Ok(Stream { name, source_uri, counters, thread })
-    };
-    let streams = sources.into_iter().map(start_source).collect::<Result<_, Error>>()?;
-    Ok(Running { stop: Some(stop), streams, workers, publisher, failures, drain })
+        };
+        let outcome = capture::run(&settings, &states.stopped, &deliver, &report);
+        pulse.rest();
+        // The others go on, so this cannot wait for the end of the program.
+        match &outcome {
+            Err(error) if !alone => tracing::error!(stream = %settings.stream, "{}", chain(error)),
+            _ => tracing::debug!(stream = %settings.stream, "the source has ended"),
+        }
+        outcome
+    })?;
+    Ok(Stream { name, source_uri, counters: counted, thread })
 }
 
 /// Tells the supervisor of a failure when it is dropped armed.
@@ -223,6 +277,13 @@ impl Running {
         self.stop = None;
     }
 
+    /// The thread that has been longest at one piece of work, if any longer than `limit`, and how long.
+    #[must_use]
+    pub fn stuck(&self, limit: Duration) -> Option<(&str, Duration)> {
+        let ages = self.pulses.iter().map(|(thread, pulse)| (thread.as_str(), pulse.age()));
+        ages.filter(|(_, age)| *age > limit).max_by_key(|(_, age)| *age)
+    }
+
     /// The counters of every stream.
     pub fn counts(&self) -> impl Iterator<Item = (&str, StreamCounts)> {
         self.streams.iter().map(|stream| (&*stream.name, stream.counters.read()))
@@ -255,7 +316,7 @@ fn joined(thread: Thread<Result<(), Error>>, deadline: Option<Instant>) -> Resul
 fn end_of(stream: Stream, deadline: Instant) -> Result<(), Error> {
     let Stream { name, source_uri, counters, thread } = stream;
     let outcome = thread.join(Some(deadline))?;
-    let StreamCounts { captured, dropped, classified, failed } = counters.read();
+    let StreamCounts { captured, dropped, classified, failed, .. } = counters.read();
     tracing::info!(stream = %name, captured, classified, dropped, failed, "stream ended");
     match outcome {
         Err(source) => Err(Error::Stream { stream: name, source_uri, source: source.into() }),

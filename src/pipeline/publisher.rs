@@ -5,14 +5,21 @@ use crossbeam_channel::Receiver;
 use super::drain::Drain;
 use super::{Error, Item};
 use crate::publish::Sink;
+use crate::telemetry::Pulse;
 
 /// Hands out items until all inference threads have ended, then closes the sinks, which have until
 /// the deadline of `drain` for what they still hold.
 ///
 /// # Errors
 /// A sink is lost, or could not hand out everything; the first such error, after all have been closed.
-pub(super) fn run(items: &Receiver<Item>, mut sinks: Vec<Box<dyn Sink>>, drain: &Drain) -> Result<(), Error> {
-    let mut outcome = hand_out(items, &mut sinks);
+pub(super) fn run(
+    items: &Receiver<Item>,
+    mut sinks: Vec<Box<dyn Sink>>,
+    drain: &Drain,
+    pulse: &Pulse,
+) -> Result<(), Error> {
+    let mut outcome = hand_out(items, &mut sinks, pulse);
+    pulse.rest();
     let deadline = drain.deadline();
     for sink in sinks {
         outcome = outcome.and(sink.close(deadline).map_err(Error::from));
@@ -20,9 +27,10 @@ pub(super) fn run(items: &Receiver<Item>, mut sinks: Vec<Box<dyn Sink>>, drain: 
     outcome
 }
 
-fn hand_out(items: &Receiver<Item>, sinks: &mut [Box<dyn Sink>]) -> Result<(), Error> {
+fn hand_out(items: &Receiver<Item>, sinks: &mut [Box<dyn Sink>], pulse: &Pulse) -> Result<(), Error> {
     let mut line = Vec::new();
     for item in items {
+        pulse.beat();
         match item {
             Item::Result(record) => {
                 line.clear();
@@ -37,6 +45,7 @@ fn hand_out(items: &Receiver<Item>, sinks: &mut [Box<dyn Sink>]) -> Result<(), E
                 }
             }
         }
+        pulse.rest();
     }
     Ok(())
 }

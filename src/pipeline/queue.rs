@@ -40,9 +40,14 @@ pub(super) fn queue(live: bool, counters: Arc<StreamCounters>, stopped: Stopped)
 }
 
 impl Inlet {
+    /// Whether nobody will take a frame any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire) || self.stopped.is_set()
+    }
+
     /// Puts a frame in; breaks when nobody will take it.
     pub(super) fn deliver(&self, frame: Frame) -> ControlFlow<()> {
-        if self.closed.load(Ordering::Acquire) || self.stopped.is_set() {
+        if self.is_closed() {
             return ControlFlow::Break(());
         }
         match &self.older {

@@ -15,7 +15,7 @@ use crate::kernels::team::Threads;
 use crate::preprocess::Preprocessor;
 use crate::publish::StreamState;
 use crate::record::{Latency, ModelTag, RESULT_SCHEMA, ResultRecord, Scored};
-use crate::telemetry::StreamCounters;
+use crate::telemetry::{Pulse, StreamCounters};
 
 /// One stream as its inference thread sees it.
 pub(super) struct Lane {
@@ -41,6 +41,9 @@ pub(super) struct Plan {
     pub(super) priority: u32,
     pub(super) results: Sender<Item>,
     pub(super) drain: Drain,
+    pub(super) pulse: Arc<Pulse>,
+    /// Results after which the thread is to stand still, for tests of the watchdog; 0: never.
+    pub(super) wedge_after: u64,
 }
 
 /// An inference thread's own state.
@@ -77,10 +80,12 @@ impl Worker {
             }
             let operation = select.select();
             let index = operation.index();
+            self.plan.pulse.beat();
             let done = match operation.recv(&lanes[index].outlet.frames) {
                 Ok(frame) => !self.take(&mut lanes[index], frame)?,
                 Err(_) => true,
             };
+            self.plan.pulse.rest();
             if done {
                 let lane = lanes.swap_remove(index);
                 self.send(Item::Stream(lane.stream, StreamState::Offline))?;
@@ -110,16 +115,31 @@ impl Worker {
             dropped: frame.seq - lane.next_seq,
         };
         drop(frame);
-        if lane.counters.read().classified == 0 {
+        if lane.counters.turn_online(record.seq) {
             self.send(Item::Stream(Arc::clone(&lane.stream), StreamState::Online))?;
         }
         lane.next_seq = record.seq + 1;
         lane.counters.count_classified();
         self.send(Item::Result(record))?;
+        self.stand_still_if_asked();
         if let Some(remaining) = &mut lane.remaining {
             *remaining -= 1;
         }
         Ok(lane.remaining != Some(0))
+    }
+
+    /// Never returns once there have been as many results as `debug.wedge_after` says.
+    fn stand_still_if_asked(&mut self) {
+        match self.plan.wedge_after {
+            0 => {}
+            1 => {
+                tracing::warn!("an inference thread stands still, as debug.wedge_after asks");
+                loop {
+                    std::thread::park();
+                }
+            }
+            _ => self.plan.wedge_after -= 1,
+        }
     }
 
     /// The best classes and the time it took; nothing for a picture that cannot be classified.

@@ -19,6 +19,8 @@ pub use stdout::Stdout;
 pub enum StreamState {
     /// It does.
     Online,
+    /// Its source has failed and is opened again.
+    Retrying,
     /// It does no longer.
     Offline,
 }

@@ -5,7 +5,7 @@
 //! is one. Classification never waits for the broker.
 //!
 //! Topics under `<topic_prefix>/<device>`: `status` (retained: `online`, `stopped`, and `offline` as
-//! the last will), `<stream>/status` (retained: `online`, `offline`), `<stream>/result`.
+//! the last will), `<stream>/status` (retained: `online`, `retrying`, `offline`), `<stream>/result`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -155,6 +155,7 @@ impl Sink for Mqtt {
     fn stream(&mut self, stream: &str, state: StreamState) -> Result<(), Error> {
         let payload = match state {
             StreamState::Online => b"online".to_vec(),
+            StreamState::Retrying => b"retrying".to_vec(),
             StreamState::Offline => b"offline".to_vec(),
         };
         let topic: Arc<str> = format!("{}/{stream}/status", self.base).into();

@@ -1,6 +1,9 @@
-//! Counters of the running program.
+//! Counters and signs of life of the running program.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::frame::monotonic_ns;
 
 /// What happened to the frames of one stream. Written by its threads, read by whoever reports.
 #[derive(Debug, Default)]
@@ -9,6 +12,10 @@ pub struct StreamCounters {
     dropped: AtomicU64,
     classified: AtomicU64,
     failed: AtomicU64,
+    retries: AtomicU64,
+    online: AtomicBool,
+    /// Number of the first frame that the latest attempt to open the source may give.
+    opened_at: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -22,6 +29,10 @@ pub struct StreamCounts {
     pub classified: u64,
     /// Frames that could not be classified.
     pub failed: u64,
+    /// Times that the source was opened again.
+    pub retries: u64,
+    /// Whether there are results since the source was opened last.
+    pub online: bool,
 }
 
 impl StreamCounters {
@@ -45,6 +56,18 @@ impl StreamCounters {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The source has failed and is opened again; frame `next` would be the first to come of it.
+    pub fn count_retry(&self, next: u64) {
+        self.opened_at.store(next, Ordering::Release);
+        self.online.store(false, Ordering::Release);
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// There is a result of frame `seq`; true when it is the first one since the source was opened.
+    pub fn turn_online(&self, seq: u64) -> bool {
+        seq >= self.opened_at.load(Ordering::Acquire) && !self.online.swap(true, Ordering::AcqRel)
+    }
+
     /// The counters now.
     #[must_use]
     pub fn read(&self) -> StreamCounts {
@@ -53,6 +76,64 @@ impl StreamCounters {
             dropped: self.dropped.load(Ordering::Relaxed),
             classified: self.classified.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+            online: self.online.load(Ordering::Acquire),
         }
+    }
+}
+
+/// A sign of life of one thread: since when it has been at one piece of work.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    /// Monotonic nanoseconds; 0: it waits for work.
+    since_ns: AtomicU64,
+}
+
+impl Pulse {
+    /// The thread begins a piece of work.
+    pub fn beat(&self) {
+        self.since_ns.store(monotonic_ns().max(1), Ordering::Relaxed);
+    }
+
+    /// The thread waits for work, or has ended.
+    pub fn rest(&self) {
+        self.since_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// How long it has been at the same piece of work.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        match self.since_ns.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_nanos(monotonic_ns().saturating_sub(since)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_online_once_after_every_time_it_was_opened() {
+        let counters = StreamCounters::default();
+        assert!(counters.turn_online(0));
+        assert!(!counters.turn_online(1));
+        counters.count_retry(5);
+        assert!(!counters.turn_online(4), "a frame of the time before");
+        assert!(!counters.read().online);
+        assert!(counters.turn_online(5));
+        assert_eq!((counters.read().retries, counters.read().online), (1, true));
+    }
+
+    #[test]
+    fn only_a_thread_at_work_grows_old() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.age(), Duration::ZERO);
+        pulse.beat();
+        std::thread::sleep(Duration::from_millis(3));
+        assert!(pulse.age() >= Duration::from_millis(3));
+        pulse.rest();
+        assert_eq!(pulse.age(), Duration::ZERO);
     }
 }
