@@ -3,6 +3,7 @@
 //! Each instruction set has its own implementation of [`Vector`]. The functions here are always inlined
 //! into functions that carry the features of the instruction set: the bodies of the tables in the folders.
 
+use super::memory::LINE;
 use super::tile::{Depthwise, Largest, Segment, Tile};
 
 /// A vector of `f32`.
@@ -41,7 +42,7 @@ pub(super) trait Vector: Copy {
 /// The most rows of a tile.
 pub(super) const MAX_ROWS: usize = 14;
 
-/// Sums of a single row that channels take turns with.
+/// Vectors of sums of a single row that channels take turns with.
 const ALONE: usize = 8;
 
 /// Values that the weights of a single row are fetched ahead: what comes in the time that one of them takes.
@@ -50,24 +51,23 @@ const AHEAD: usize = 4096;
 /// Rows that share a base address, at distances of none, one and two strides.
 const PER_BASE: usize = 3;
 
-/// A tile of `R` rows (pixels) by `C` vectors (output channels): see [`Tile`].
+/// A tile of `R` rows (pixels) by `C` vectors `V` and `T` vectors `W` behind them (output channels): see [`Tile`].
 ///
 /// # Safety
-/// What [`Tile`] asks for, with `R` rows and `C * V::LANES` channels, and [`Vector`]'s.
+/// What [`Tile`] asks for, with `R` rows and `C * V::LANES + T * W::LANES` channels, and [`Vector`]'s.
 #[inline(always)]
-pub(super) unsafe fn gemm<V: Vector, const R: usize, const C: usize>(tile: &Tile) {
+pub(super) unsafe fn gemm<V: Vector, W: Vector, const R: usize, const C: usize, const T: usize>(tile: &Tile) {
+    let (tail, width) = (C * V::LANES, C * V::LANES + T * W::LANES);
     // SAFETY: the caller keeps the promises of `Tile` and of `Vector`.
     unsafe {
-        let mut sums = [[V::splat(0.0); C]; R];
+        let mut sums = [([V::splat(0.0); C], [W::splat(0.0); T]); R];
         for (r, row) in sums.iter_mut().enumerate() {
-            for (c, sum) in row.iter_mut().enumerate() {
-                *sum = V::load(tile.bias.add(r * tile.bias_stride + c * V::LANES));
-            }
+            *row = load(tile.bias.add(r * tile.bias_stride));
         }
         let mut ahead = tile.prefetch;
         for index in 0..tile.count {
             let Segment { input, stride, channels, first } = *tile.segments.add(index);
-            let mut weights = tile.weights.add(first * C * V::LANES);
+            let mut weights = tile.weights.add(first * width);
             let origin = input.add(tile.row * stride);
             let mut bases = [origin; MAX_ROWS.div_ceil(PER_BASE)];
             for (group, base) in bases.iter_mut().enumerate() {
@@ -77,29 +77,67 @@ pub(super) unsafe fn gemm<V: Vector, const R: usize, const C: usize>(tile: &Tile
             let done = if R == 1 { alone(&mut sums[0], origin, &mut weights, channels) } else { 0 };
             bases[0] = bases[0].wrapping_add(done);
             for _ in done..channels {
-                let mut factors = [V::splat(0.0); C];
-                for (c, factor) in factors.iter_mut().enumerate() {
-                    *factor = V::load(weights.add(c * V::LANES));
-                }
+                let factors: ([V; C], [W; T]) = load(weights);
                 for (r, row) in sums.iter_mut().enumerate() {
-                    let value = V::splat(*bases[r / PER_BASE].add(r % PER_BASE * stride));
-                    for (sum, factor) in row.iter_mut().zip(factors) {
-                        *sum = value.mul_add(factor, *sum);
-                    }
+                    add(row, *bases[r / PER_BASE].add(r % PER_BASE * stride), &factors);
                 }
                 V::prefetch(ahead);
                 ahead = ahead.wrapping_add(tile.prefetch_step);
-                weights = weights.add(C * V::LANES);
+                weights = weights.add(width);
                 for base in &mut bases {
                     *base = base.wrapping_add(1);
                 }
             }
         }
-        let (low, high) = (V::splat(tile.low), V::splat(tile.high));
-        for (r, row) in sums.iter().enumerate() {
-            for (c, sum) in row.iter().enumerate() {
-                clamp(*sum, low, high).store(tile.out.add(r * tile.out_stride + c * V::LANES));
+        let (low, high) = (tile.low, tile.high);
+        for (r, (wide, narrow)) in sums.iter().enumerate() {
+            let out = tile.out.add(r * tile.out_stride);
+            for (c, sum) in wide.iter().enumerate() {
+                clamp(*sum, V::splat(low), V::splat(high)).store(out.add(c * V::LANES));
             }
+            for (t, sum) in narrow.iter().enumerate() {
+                clamp(*sum, W::splat(low), W::splat(high)).store(out.add(tail + t * W::LANES));
+            }
+        }
+    }
+}
+
+/// The vectors of a row of a tile.
+///
+/// # Safety
+/// They are readable at `from`, and [`Vector`]'s.
+#[inline(always)]
+unsafe fn load<V: Vector, W: Vector, const C: usize, const T: usize>(from: *const f32) -> ([V; C], [W; T]) {
+    // SAFETY: the caller's.
+    unsafe {
+        let (mut wide, mut narrow) = ([V::splat(0.0); C], [W::splat(0.0); T]);
+        for (c, vector) in wide.iter_mut().enumerate() {
+            *vector = V::load(from.add(c * V::LANES));
+        }
+        for (t, vector) in narrow.iter_mut().enumerate() {
+            *vector = W::load(from.add(C * V::LANES + t * W::LANES));
+        }
+        (wide, narrow)
+    }
+}
+
+/// `row += value * factors`.
+///
+/// # Safety
+/// [`Vector`]'s.
+#[inline(always)]
+unsafe fn add<V: Vector, W: Vector, const C: usize, const T: usize>(
+    row: &mut ([V; C], [W; T]),
+    value: f32,
+    factors: &([V; C], [W; T]),
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        for (sum, factor) in row.0.iter_mut().zip(factors.0) {
+            *sum = V::splat(value).mul_add(factor, *sum);
+        }
+        for (sum, factor) in row.1.iter_mut().zip(factors.1) {
+            *sum = W::splat(value).mul_add(factor, *sum);
         }
     }
 }
@@ -108,30 +146,34 @@ pub(super) unsafe fn gemm<V: Vector, const R: usize, const C: usize>(tile: &Tile
 /// come from far away: they are fetched a little ahead, and no sum waits for the one before it.
 ///
 /// # Safety
-/// The row is readable for all channels, the weights are for `C` vectors for each, and [`Vector`]'s.
+/// The row is readable for all channels, the weights are for the vectors of a row for each, and [`Vector`]'s.
 #[inline(always)]
-unsafe fn alone<V: Vector, const C: usize>(
-    sums: &mut [V; C],
+unsafe fn alone<V: Vector, W: Vector, const C: usize, const T: usize>(
+    sums: &mut ([V; C], [W; T]),
     row: *const f32,
     weights: &mut *const f32,
     channels: usize,
 ) -> usize {
-    let whole = channels / ALONE * ALONE;
+    let turns = (ALONE / (C + T)).max(1);
+    let whole = channels / turns * turns;
+    let width = C * V::LANES + T * W::LANES;
     // SAFETY: the caller's.
     unsafe {
-        let mut parts = [[V::splat(0.0); C]; ALONE];
-        for first in (0..whole).step_by(ALONE) {
-            for (index, part) in parts.iter_mut().enumerate() {
-                let value = V::splat(*row.add(first + index));
-                for sum in part {
-                    *sum = value.mul_add(V::load(*weights), *sum);
-                    V::prefetch_near(weights.wrapping_add(AHEAD));
-                    *weights = weights.add(V::LANES);
+        let mut parts = [([V::splat(0.0); C], [W::splat(0.0); T]); ALONE];
+        for first in (0..whole).step_by(turns) {
+            for (index, part) in parts.iter_mut().take(turns).enumerate() {
+                add(part, *row.add(first + index), &load(*weights));
+                for line in (0..width).step_by(LINE) {
+                    V::prefetch_near(weights.wrapping_add(AHEAD + line));
                 }
+                *weights = weights.add(width);
             }
         }
-        for part in parts {
-            for (sum, part) in sums.iter_mut().zip(part) {
+        for (wide, narrow) in parts {
+            for (sum, part) in sums.0.iter_mut().zip(wide) {
+                *sum = sum.add(part);
+            }
+            for (sum, part) in sums.1.iter_mut().zip(narrow) {
                 *sum = sum.add(part);
             }
         }

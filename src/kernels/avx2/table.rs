@@ -15,7 +15,7 @@ use super::vector::F32x8;
 #[target_feature(enable = "avx2,fma")]
 unsafe fn product<const R: usize, const C: usize>(tile: &Tile) {
     // SAFETY: the caller's.
-    unsafe { gemm::<F32x8, R, C>(tile) }
+    unsafe { gemm::<F32x8, F32x8, R, C, 0>(tile) }
 }
 
 /// # Safety

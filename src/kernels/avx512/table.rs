@@ -1,4 +1,5 @@
-//! The kernels with AVX-512: tiles of 14 × 8 and 14 × 16, within 32 registers.
+//! The kernels with AVX-512: tiles of 14 × 8 to 8 × 48, within 32 registers. A value that is spread over a register is
+//! used for up to three of them: processors with two multipliers of 512 bits can read no more than two in their time.
 
 use super::super::avx2::vector::F32x8;
 use super::super::peak;
@@ -14,9 +15,9 @@ use super::vector::F32x16;
 /// # Safety
 /// Those of [`Tile`], and a processor with AVX-512 F and VL.
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
-unsafe fn product<V: Vector, const R: usize>(tile: &Tile) {
+unsafe fn product<const R: usize, const C: usize, const T: usize>(tile: &Tile) {
     // SAFETY: the caller's.
-    unsafe { gemm::<V, R, 1>(tile) }
+    unsafe { gemm::<F32x16, F32x8, R, C, T>(tile) }
 }
 
 /// # Safety
@@ -83,25 +84,10 @@ unsafe fn weights<const P: usize>(call: &WinogradWeights) {
     unsafe { winograd_weights::<F32x16, F32x8, P>(call) }
 }
 
-/// Tiles of 1 to 14 rows.
+/// Tiles of so many rows, by `C` registers of 512 and `T` of 256 bits.
 macro_rules! rows {
-    ($vector:ty) => {
-        &[
-            product::<$vector, 1>,
-            product::<$vector, 2>,
-            product::<$vector, 3>,
-            product::<$vector, 4>,
-            product::<$vector, 5>,
-            product::<$vector, 6>,
-            product::<$vector, 7>,
-            product::<$vector, 8>,
-            product::<$vector, 9>,
-            product::<$vector, 10>,
-            product::<$vector, 11>,
-            product::<$vector, 12>,
-            product::<$vector, 13>,
-            product::<$vector, 14>,
-        ]
+    ($c:literal, $t:literal: $($rows:literal)*) => {
+        &[$(product::<$rows, $c, $t>),*]
     };
 }
 
@@ -109,8 +95,15 @@ macro_rules! rows {
 pub(in super::super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx512,
     step: UNIT,
-    usual: 2,
-    gemm: &[rows!(F32x8), rows!(F32x16)],
+    usual: 4,
+    gemm: &[
+        rows!(0, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        rows!(1, 0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        rows!(1, 1: 1 2 3 4 5 6 7 8 9 10 11 12),
+        rows!(2, 0: 1 2 3 4 5 6 7 8 9 10 11 12),
+        rows!(2, 1: 1 2 3 4 5 6 7 8),
+        rows!(3, 0: 1 2 3 4 5 6 7 8),
+    ],
     depthwise: &[[row::<F32x8, 1>, row::<F32x8, 2>], [row::<F32x16, 1>, row::<F32x16, 2>]],
     winograd_input: [
         [input::<3, 3>, input::<3, 4>, input::<3, 6>, input::<3, 8>],

@@ -16,7 +16,7 @@ use vector::Plain;
 /// Those of [`Tile`].
 unsafe fn product<const R: usize, const C: usize>(tile: &Tile) {
     // SAFETY: the caller's; plain Rust needs no instruction set.
-    unsafe { gemm::<Plain, R, C>(tile) }
+    unsafe { gemm::<Plain, Plain, R, C, 0>(tile) }
 }
 
 /// # Safety
