@@ -9,10 +9,13 @@ RUN_PACKAGES = gcc libc6-dev make pkg-config libgstreamer1.0-dev libgstreamer-pl
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav
 TEST_PACKAGES = gstreamer1.0-tools gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev \
 	mosquitto mosquitto-clients systemd
+# To build for ARM and to run that here.
+CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross mmdebstrap \
+	qemu-user
 # What makes the scratch environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build run test check fmt bench bench-peers install uninstall clean
+.PHONY: help deps deps-run build run test check fmt bench bench-peers cross test-arm install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +45,14 @@ fmt: ## Format the sources
 
 bench: deps-run ## Measure preprocessing and inference on this machine
 	$(CARGO) bench --locked --bench stages
+
+cross: ## Build for another processor, to run on Debian 11 or newer: make cross TARGET=aarch64-unknown-linux-gnu
+	@./.ci/packages $(RUN_PACKAGES) $(CROSS_PACKAGES)
+	cross/build $(TARGET)
+
+test-arm: ## Run the tests for ARM on emulated processors: the Raspberry Pi 3, 4 and 5, and 32 bits
+	@./.ci/packages $(RUN_PACKAGES) $(CROSS_PACKAGES)
+	cross/test
 
 bench-peers: build ## Compare with other engines; MODELS="hardnet68 ...", THREADS=1, ROUNDS=20, CORE=first, SIZE=HxW
 	@./.ci/packages $(PEER_PACKAGES)

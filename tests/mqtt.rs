@@ -288,3 +288,15 @@ fn a_stop_with_more_work_in_flight_than_time_still_ends_in_order() {
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     assert_eq!(retained(broker.port, "hardnetd/pi/status"), "1 stopped", "{}", outcome.stderr);
 }
+
+#[test]
+fn the_state_of_a_camera_that_is_away_is_retrying() {
+    let broker = Broker::start("allow_anonymous true");
+    let folder = folder();
+    let stream = format!("[[stream]]\nname = \"yard\"\nsource = \"rtsp://127.0.0.1:{}/camera\"\n", free_port());
+    let running = daemon(&folder, broker.port, &stream);
+    wait_for("the state", || (retained(broker.port, "hardnetd/pi/yard/status") == "1 retrying").then_some(()));
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().code(), 0);
+    assert_eq!(retained(broker.port, "hardnetd/pi/yard/status"), "1 offline");
+}

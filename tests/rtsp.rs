@@ -117,3 +117,18 @@ fn a_camera_that_ends_the_stream_is_unavailable() {
     assert!(outcome.message().contains("the camera ended the stream after"), "{}", outcome.stderr);
     assert!(!common::records(&outcome.stdout).is_empty());
 }
+
+#[test]
+fn a_camera_that_ends_the_stream_is_opened_again_where_it_is_configured() {
+    let video = VIDEO.replace("is-live=true", "is-live=true num-buffers=20");
+    let folder = common::folder();
+    let config = folder.path().join("hardnetd.toml");
+    let address = serve(&format!("( {video} )"));
+    std::fs::write(&config, format!("[[stream]]\nname = \"camera\"\nsource = \"{address}\"\n")).unwrap();
+    let outcome = run(["run", "-c", config.to_str().unwrap(), "--frames", "45"]);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    let seqs = seqs(&outcome.records());
+    assert_eq!(seqs.len(), 45);
+    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
+    assert!(outcome.stderr.matches("is opened again").count() >= 2, "{}", outcome.stderr);
+}

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{Running, folder, hardnetd, wait_for};
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 /// Comm and allowed CPUs of every thread (proc(5), status).
 fn threads(pid: i32) -> Vec<(String, String)> {
@@ -183,26 +184,165 @@ fn a_second_signal_ends_the_program_at_once() {
     assert!(asked.elapsed() < Duration::from_secs(1));
 }
 
+/// systemd's end of `$NOTIFY_SOCKET` (sd_notify(3)).
+struct Notified {
+    folder: TempDir,
+    socket: UnixDatagram,
+}
+
+impl Notified {
+    fn new() -> Self {
+        let folder = folder();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(common::LIMIT)).unwrap();
+        Self { folder, socket }
+    }
+
+    /// Writes a configuration into the folder of the socket.
+    fn configure(&self, text: &str) {
+        fs::write(self.folder.path().join("hardnetd.toml"), text).unwrap();
+    }
+
+    /// Starts the daemon with that configuration; the watchdog waits for `watchdog`, if there is one.
+    fn start(&self, watchdog: Option<Duration>) -> Running {
+        let mut command = hardnetd(["run", "-c", self.folder.path().join("hardnetd.toml").to_str().unwrap()]);
+        command.env("NOTIFY_SOCKET", self.folder.path().join("notify")).stdout(self.results());
+        if let Some(watchdog) = watchdog {
+            command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        }
+        Running::start(&mut command)
+    }
+
+    /// The file that results are appended to.
+    fn results(&self) -> fs::File {
+        fs::File::options().create(true).append(true).open(self.folder.path().join("results.jsonl")).unwrap()
+    }
+
+    /// The names of the streams that there are results of, in order and once each.
+    fn streams(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.path().join("results.jsonl")).unwrap();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let mut names: Vec<String> =
+            common::records(whole).iter().map(|record| record["stream"].as_str().unwrap().to_owned()).collect();
+        names.dedup();
+        names
+    }
+
+    /// The next message.
+    fn next(&self) -> String {
+        let mut buffer = [0; 1024];
+        let length = self.socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    /// The next message with `part`, leaving out others.
+    fn wait(&self, part: &str) -> String {
+        wait_for(part, || Some(self.next()).filter(|message| message.contains(part)))
+    }
+
+    /// The messages of the time to come.
+    fn during(&self, time: Duration) -> Vec<String> {
+        let (end, mut messages) = (Instant::now() + time, Vec::new());
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.socket.set_read_timeout(Some(left)).unwrap();
+            let mut buffer = [0; 1024];
+            if let Ok(length) = self.socket.recv(&mut buffer) {
+                messages.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+            }
+        }
+        self.socket.set_read_timeout(Some(common::LIMIT)).unwrap();
+        messages
+    }
+}
+
+const DOOR: &str = "[[stream]]\nname = \"door\"\nsource = \"test:ball?size=64x64\"\n";
+
+fn signs_of_life(messages: &[String]) -> usize {
+    messages.iter().filter(|message| message.contains("WATCHDOG=1")).count()
+}
+
 #[test]
 fn systemd_is_told_ready_status_and_stopping() {
-    let folder = folder();
-    let path = folder.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(common::LIMIT)).unwrap();
-    let mut command = hardnetd(["run", "--source", "test:ball?size=64x64"]);
-    command.env("NOTIFY_SOCKET", &path);
-    let running = Running::start(&mut command);
-    let next = || {
-        let mut buffer = [0; 1024];
-        let length = socket.recv(&mut buffer).unwrap();
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
-    };
-    assert!(next().contains("READY=1"));
-    let status = next();
-    assert!(status.starts_with("STATUS=1 streams, ") && status.contains("results/s"), "{status}");
+    let systemd = Notified::new();
+    systemd.configure(DOOR);
+    let running = systemd.start(None);
+    assert!(systemd.next().contains("READY=1"));
+    let status = systemd.next();
+    assert!(status.starts_with("STATUS=door: ") && status.contains("results/s; "), "{status}");
     running.signal(Signal::TERM);
-    assert!(std::iter::repeat_with(next).take(3).any(|message| message.contains("STOPPING=1")));
+    systemd.wait("STOPPING=1");
     assert_eq!(running.finish().code(), 0);
+}
+
+#[test]
+fn the_watchdog_is_fed_while_there_is_progress() {
+    let systemd = Notified::new();
+    systemd.configure(DOOR);
+    let running = systemd.start(Some(Duration::from_secs(1)));
+    systemd.wait("READY=1");
+    let fed = signs_of_life(&systemd.during(Duration::from_secs(3)));
+    assert!(fed >= 6, "{fed} signs of life in three times the limit");
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert!(!outcome.stderr.contains("no progress"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_watchdog_is_not_fed_when_a_worker_stands_still() {
+    let systemd = Notified::new();
+    systemd.configure(&format!("{DOOR}[debug]\nwedge_after = 3\n"));
+    let running = systemd.start(Some(Duration::from_secs(1)));
+    systemd.wait("READY=1");
+    // By the end of these, the worker has stood still for longer than the limit.
+    systemd.during(Duration::from_secs(3));
+    assert_eq!(signs_of_life(&systemd.during(Duration::from_secs(2))), 0);
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert!(outcome.stderr.contains("no progress") && outcome.stderr.contains("infer-0"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_watchdog_is_fed_while_a_camera_is_away() {
+    let systemd = Notified::new();
+    let port = common::free_port();
+    let source = format!("rtsp://127.0.0.1:{port}/camera");
+    systemd.configure(&format!("[[stream]]\nname = \"door\"\nsource = \"{source}\"\nretry_max_s = 5.0\n"));
+    let running = systemd.start(Some(Duration::from_secs(2)));
+    systemd.wait("READY=1");
+    let messages = systemd.during(Duration::from_secs(7));
+    assert!(signs_of_life(&messages) >= 8, "{messages:?}");
+    let down = |message: &String| message.contains("door: source down, retrying");
+    assert!(messages.iter().any(down), "{messages:?}");
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.matches("is opened again").count() >= 3, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_reload_applies_a_changed_stream_in_the_same_process() {
+    let systemd = Notified::new();
+    systemd.configure(DOOR);
+    let running = systemd.start(None);
+    systemd.wait("READY=1");
+    wait_for("results", || (systemd.streams() == ["door"]).then_some(()));
+
+    systemd.configure(&DOOR.replace("door", "yard"));
+    running.signal(Signal::HUP);
+    assert!(systemd.wait("RELOADING=1").contains("MONOTONIC_USEC="));
+    systemd.wait("READY=1");
+    wait_for("results of the new stream", || (systemd.streams() == ["door", "yard"]).then_some(()));
+
+    // One that is wrong changes nothing, and says so.
+    systemd.configure("[inference]\nworkers = -1\n");
+    running.signal(Signal::HUP);
+    systemd.wait("RELOADING=1");
+    systemd.wait("READY=1");
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("is not reloaded") && outcome.stderr.contains("workers"), "{}", outcome.stderr);
+    assert_eq!(systemd.streams(), ["door", "yard"]);
 }
 
 #[test]
