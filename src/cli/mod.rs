@@ -4,6 +4,7 @@ mod bench;
 mod classify;
 mod completions;
 mod config;
+mod doctor;
 mod eval;
 mod logging;
 mod model;
@@ -67,6 +68,8 @@ enum Command {
     Model(model::Arguments),
     /// Print, check or explain the configuration.
     Config(config::Arguments),
+    /// Check the machine, the configuration, the broker and the cameras, with a remedy for what is wrong.
+    Doctor(doctor::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
 }
@@ -202,6 +205,16 @@ pub enum Error {
     /// Speed cannot be measured.
     #[error(transparent)]
     Bench(#[from] crate::bench::Error),
+    /// Something is wrong with the machine or what is configured; it has been printed.
+    #[error("{errors} of {checks} checks found an error")]
+    Unwell {
+        /// Checks that found one.
+        errors: usize,
+        /// Checks there were.
+        checks: usize,
+        /// The exit code that they stand for.
+        exit: Exit,
+    },
     /// Signals cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] io::Error),
@@ -248,7 +261,7 @@ impl Error {
             Self::Bench(error) => error.exit(),
             Self::Signals(_) => Exit::Internal,
             Self::Output(_) => Exit::Io,
-            Self::Picture { exit, .. } | Self::Pictures { exit, .. } => *exit,
+            Self::Picture { exit, .. } | Self::Pictures { exit, .. } | Self::Unwell { exit, .. } => *exit,
         }
     }
 
@@ -287,6 +300,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }
