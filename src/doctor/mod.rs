@@ -4,7 +4,7 @@
 //! Every area runs on a thread of its own and has a limit: one that hangs becomes an error of that area, and the others
 //! are reported all the same. Nothing is changed on the machine, at the broker or at a camera.
 //!
-//! Facts of the system are read below a root folder ([`host::Host`]), which in tests is a made-up one: a board that is not
+//! Facts of the system are read below a root folder (`host`), which in tests is a made-up one: a board that is not
 //! at hand, or a broken machine.
 
 mod broker;
