@@ -306,8 +306,8 @@ fn files_and_folders_of_streams_are_looked_at() {
     says(&of("images:/nowhere"), "streams", "door", "error", &["/nowhere"]);
     let photos = common::data("photos");
     says(&of(&format!("images:{}", photos.display())), "streams", "door", "ok", &["pictures"]);
-    let secret = "[[stream]]\nname = \"door\"\nsource = \"rtsp://127.0.0.1/1\"\nusername = \"me\"\npassword_file = \"/nowhere/secret\"\n";
-    says(&doctor(&folder, secret, &[]), "streams", "door", "error", &["/nowhere/secret", "LoadCredential="]);
+    let secret = stream("rtsp://127.0.0.1/1") + "username = \"me\"\npassword_file = \"/nowhere/secret\"\n";
+    says(&doctor(&folder, &secret, &[]), "streams", "door", "error", &["/nowhere/secret", "LoadCredential="]);
 }
 
 #[test]

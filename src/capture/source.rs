@@ -130,8 +130,8 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Names of the elements that the pipeline is made of, the appsink included; those that decodebin adds by itself are
-    /// not known before there is data.
+    /// Names of the elements that the pipeline is made of, the appsink included; those that decodebin adds by itself
+    /// are not known before there is data.
     #[must_use]
     pub fn elements(&self) -> Vec<&str> {
         let first = self.text.split(" ! ").filter_map(|part| part.split_whitespace().next());

@@ -18,8 +18,8 @@ const MAX_SECONDS: f64 = 300.0;
 #[command(after_help = "\
 Looked at are: the configuration, the program and the processor, GStreamer with its elements and decoders, devices and \
 who may use them, cores and their clock, sensors, the model, the sources of the streams, the MQTT broker, the clock, \
-disk and memory, and the sandbox of the service. Nothing is changed: the broker is asked under a client id of its own and \
-gets no message, a camera is asked for its options and sets nothing up.
+disk and memory, and the sandbox of the service. Nothing is changed: the broker is asked under a client id of its own \
+and gets no message, a camera is asked for its options and sets nothing up.
 
 Every line is one of
   ok        as it should be
@@ -28,8 +28,8 @@ Every line is one of
   info      a fact that is neither good nor bad
   absent    not there, and not needed
 
-On a terminal a table is printed, elsewhere tab-separated lines: state, area, name, what was found, remedy. --json prints \
-an object with the schema hardnetd.doctor.v1.
+On a terminal a table is printed, elsewhere tab-separated lines: state, area, name, what was found, remedy. --json \
+prints an object with the schema hardnetd.doctor.v1.
 
 What the service may do differs from what its administrator may. To look from where it stands:
   sudo systemd-run --pipe --wait -p DynamicUser=yes -p \"SupplementaryGroups=video render\" hardnetd doctor

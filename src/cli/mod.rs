@@ -30,6 +30,7 @@ Examples:
   hardnetd run -c /etc/hardnetd/hardnetd.toml      what the service runs
   hardnetd classify photo.jpg                      classify a picture
   hardnetd config default > hardnetd.toml          start a configuration of your own
+  hardnetd doctor                                  find out what is wrong, and what to do
 
 Exit codes: 0 done, 64 wrong usage, 65 unusable data, 66 missing input, 69 unavailable,
 70 internal fault, 74 input or output failed, 77 not permitted, 78 wrong configuration.";

@@ -24,9 +24,6 @@ pub enum State {
 }
 
 impl State {
-    /// All of them, the worst last.
-    pub const ALL: [Self; 5] = [Self::Absent, Self::Info, Self::Ok, Self::Warning, Self::Error];
-
     /// Its name, as in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -143,8 +140,8 @@ impl Report {
         Self { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), state: worst, counts, checks }
     }
 
-    /// The exit code that the report stands for: none while there is no error; otherwise that of a wrong configuration if
-    /// it is wrong, and that of something unavailable if not.
+    /// The exit code that the report stands for: none while there is no error; otherwise that of a wrong configuration
+    /// if it is wrong, and that of something unavailable if not.
     #[must_use]
     pub fn exit(&self) -> Option<Exit> {
         let mut errors = self.checks.iter().filter(|check| check.finding.state == State::Error).peekable();

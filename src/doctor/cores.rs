@@ -17,8 +17,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         ),
     )];
     if let Some(config) = &context.config {
-        let service = host.variable("INVOCATION_ID").is_some();
-        findings.push(inference(&config.inference, &cores, service));
+        findings.push(inference(&config.inference, &cores, host.service().is_some()));
         findings.push(isolated(&config.inference, &cores));
     }
     findings.push(governor(host, &cores.online));
@@ -150,8 +149,8 @@ fn governor(host: &Host, online: &[u32]) -> Finding {
         (true, others) => {
             let found: Vec<String> =
                 others.iter().map(|(name, cores)| format!("governor {name} on cores {}", ranges(cores))).collect();
-            let remedy = "for a steady latency: echo performance | sudo tee \
-                          /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor, or `cpupower frequency-set -g performance`";
+            let remedy = "for a steady latency: `cpupower frequency-set -g performance`, or \
+                          `echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor`";
             Finding::warning(NAME, format!("{}{most}", found.join(", ")), remedy)
         }
     }

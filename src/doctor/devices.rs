@@ -1,4 +1,4 @@
-//! Devices that cameras, decoders and sensors are behind: whether they are there, and whether this process may use them.
+//! Devices of cameras, decoders and sensors: whether they are there, and whether this process may use them.
 
 use super::host::{Host, Refusal, some};
 use super::identity::{Identity, group_name};
@@ -10,7 +10,7 @@ struct Kind {
     /// Their paths.
     patterns: &'static [&'static str],
     /// Where the kernel lists what it has of them, whether or not this process sees the device.
-    class: &'static str,
+    class: &'static [&'static str],
     /// Whether they must be written to; reading is enough for some.
     write: bool,
     /// Lines that a service with `DeviceAllow=` needs for them.
@@ -23,7 +23,7 @@ const KINDS: [Kind; 6] = [
     Kind {
         name: "cameras and codecs",
         patterns: &["/dev/video*"],
-        class: "/sys/class/video4linux/video*",
+        class: &["/sys/class/video4linux/video*"],
         write: true,
         allow: "DeviceAllow=char-video4linux rw",
         board: "",
@@ -31,7 +31,7 @@ const KINDS: [Kind; 6] = [
     Kind {
         name: "media controllers",
         patterns: &["/dev/media*"],
-        class: "/sys/bus/media/devices/media*",
+        class: &["/sys/bus/media/devices/media*"],
         write: true,
         allow: "DeviceAllow=char-media rw",
         board: "",
@@ -39,7 +39,7 @@ const KINDS: [Kind; 6] = [
     Kind {
         name: "DMA heaps",
         patterns: &["/dev/dma_heap/*"],
-        class: "/sys/class/dma_heap/*",
+        class: &["/sys/class/dma_heap/*"],
         write: false,
         allow: "DeviceAllow=char-dma_heap rw",
         board: "",
@@ -47,7 +47,7 @@ const KINDS: [Kind; 6] = [
     Kind {
         name: "graphics",
         patterns: &["/dev/dri/renderD*"],
-        class: "/sys/class/drm/renderD*",
+        class: &["/sys/class/drm/renderD*"],
         write: true,
         allow: "DeviceAllow=char-drm rw",
         board: "",
@@ -55,7 +55,7 @@ const KINDS: [Kind; 6] = [
     Kind {
         name: "Jetson engines",
         patterns: &["/dev/nvhost*", "/dev/nvmap"],
-        class: "/sys/class/nvhost*/*",
+        class: &[],
         write: true,
         allow: "a DeviceAllow= line for /dev/nvmap and for each /dev/nvhost-*",
         board: "NVIDIA Jetson",
@@ -63,7 +63,7 @@ const KINDS: [Kind; 6] = [
     Kind {
         name: "Pi firmware",
         patterns: &["/dev/vcio", "/dev/vcio_gencmd"],
-        class: "/sys/class/bcm2708_vcio/*",
+        class: &["/sys/class/vcio/*", "/sys/class/misc/vcio"],
         write: false,
         allow: "DeviceAllow=/dev/vcio rw and DeviceAllow=/dev/vcio_gencmd rw",
         board: "Raspberry Pi",
@@ -110,7 +110,7 @@ fn of_kind(kind: &Kind, host: &Host, identity: &Identity, board: &str) -> Findin
 /// No device: none exists, or it is hidden from this process.
 fn none(kind: &Kind, host: &Host, board: &str) -> Finding {
     let paths = kind.patterns.join(" and ");
-    let known = host.find(kind.class);
+    let known: Vec<String> = kind.class.iter().flat_map(|pattern| host.find(pattern)).collect();
     if !known.is_empty() {
         let found = format!("the kernel has {}, and there is no {paths} here", some(&known));
         let remedy = "leave PrivateDevices= off in the unit; give a container its devices (--device)";

@@ -64,6 +64,17 @@ impl Host {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Name of the unit that started this process; nothing where it was started by hand.
+    ///
+    /// systemd gives every start of a unit an id, which shells of a desktop inherit; the control group is named after
+    /// the unit (systemd.exec(5), `$INVOCATION_ID`).
+    pub(super) fn service(&self) -> Option<String> {
+        self.variable("INVOCATION_ID")?;
+        let groups = self.read("/proc/self/cgroup")?;
+        let mut names = groups.lines().filter_map(|line| line.rsplit('/').next());
+        names.find(|name| name.ends_with(".service")).map(str::to_owned)
+    }
+
     pub(super) fn exists(&self, path: &str) -> bool {
         self.path(path).exists()
     }

@@ -26,6 +26,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,7 +85,9 @@ const AREAS: [Area; 11] = [
 /// whatever it names. `timeout` is the most time that a name, a connection or an answer may take.
 #[must_use]
 pub fn examine(file: Option<&Path>, timeout: Duration) -> Report {
-    let (config, findings) = configuration::look(file);
+    let file = file.map(Path::to_owned);
+    let thread = shutdown::spawn("doc-config", move || configuration::look(file.as_deref()));
+    let (config, findings) = finish(thread, Instant::now(), QUICK).unwrap_or_else(|failure| (None, vec![failure]));
     let mut checks = check::of_area("configuration", findings);
     let context = Arc::new(Context { host: Host::here(), config, timeout });
     checks.extend(all(&AREAS, &context));
@@ -98,29 +101,30 @@ fn all(areas: &[Area], context: &Arc<Context>) -> Vec<Check> {
     let mut checks = Vec::new();
     for (area, thread) in running {
         let limit = area.grace + context.timeout * area.waits;
-        let outcome = thread.map(|thread| thread.join(Some(start + limit)));
-        let findings = match outcome {
-            Ok(Ok(findings)) => findings,
-            Ok(Err(JoinError::TimedOut { .. })) => vec![Finding::error(
-                "time",
-                format!("it hangs: no outcome after {} s", limit.as_secs_f64()),
-                "see the kernel's messages (dmesg) and mounts of servers that do not answer",
-            )],
-            Ok(Err(error @ JoinError::Panicked { .. })) => {
-                vec![Finding::error("fault", error.to_string(), "please report it with the messages above")]
-            }
-            Err(error) => vec![Finding::error(
-                "thread",
-                format!("the system refuses a thread: {error}"),
-                "raise TasksMax= of the unit, or `ulimit -u`",
-            )],
-        };
+        let findings = finish(thread, start, limit).unwrap_or_else(|failure| vec![failure]);
         checks.extend(check::of_area(area.name, findings));
     }
     checks
 }
 
-fn begin(area: &Area, context: &Arc<Context>) -> std::io::Result<Thread<Vec<Finding>>> {
+/// What a thread hands back within `limit` from `start`; otherwise what to say of it.
+fn finish<T>(thread: io::Result<Thread<T>>, start: Instant, limit: Duration) -> Result<T, Finding> {
+    let thread = thread.map_err(|error| {
+        let remedy = "raise TasksMax= of the unit, or `ulimit -u`";
+        Finding::error("thread", format!("the system refuses a thread: {error}"), remedy)
+    })?;
+    thread.join(Some(start + limit)).map_err(|error| match error {
+        JoinError::TimedOut { .. } => {
+            let found = format!("it hangs: no outcome after {} s", limit.as_secs_f64());
+            Finding::error("time", found, "see the kernel's messages (dmesg), and mounts of servers that do not answer")
+        }
+        JoinError::Panicked { .. } => {
+            Finding::error("fault", error.to_string(), "please report it with the messages above")
+        }
+    })
+}
+
+fn begin(area: &Area, context: &Arc<Context>) -> io::Result<Thread<Vec<Finding>>> {
     let (context, look) = (Arc::clone(context), area.look);
     shutdown::spawn(format!("doc-{}", area.name), move || look(&context))
 }

@@ -70,7 +70,7 @@ fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, Un
     }
 }
 
-/// A connection to `port` of `host`, by the first of its addresses that answers. It returns after `limit` at the latest.
+/// A connection to `port` of `host`, by the first of its addresses that answers, within `limit`.
 pub(super) fn connect(host: &str, port: u16, limit: Duration) -> Result<(TcpStream, SocketAddr), Unreachable> {
     let end = Instant::now() + limit;
     let mut failure = None;

@@ -31,8 +31,8 @@ fn engine(best: Isa, features: &[&str]) -> Finding {
         if features.is_empty() { "none that count".into() } else { features.join(", ") }
     );
     if best == Isa::Scalar {
-        let remedy = "expect it to be several times slower; a 64-bit system, if the board can run one, has kernels for NEON, \
-                      and x86 needs AVX2";
+        let remedy = "expect it to be several times slower; on ARM a 64-bit system has kernels for NEON, and x86 needs \
+                      AVX2";
         return Finding::warning("instructions", found, remedy);
     }
     Finding::ok("instructions", found)

@@ -9,12 +9,12 @@ use crate::config::Inference;
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let host = &context.host;
-    let (identity, service) = (Identity::of(host), Service::of(host));
+    let (identity, service) = (Identity::of(host), host.service());
     let status = host.read("/proc/self/status").unwrap_or_default();
     let limits = host.read("/proc/self/limits").unwrap_or_default();
     let inside = service.is_some();
     let mut findings = vec![
-        runs_as(&identity, service.as_ref()),
+        runs_as(&identity, service.as_deref()),
         privileges(&identity, value(&status, "NoNewPrivs") == Some("1"), inside),
         system_calls(value(&status, "Seccomp").unwrap_or_default(), inside),
         files(host, inside),
@@ -27,31 +27,16 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     findings
 }
 
-/// The unit that started this process.
-struct Service {
-    name: String,
-}
-
-impl Service {
-    /// systemd gives every start of a unit an id; the control group is named after the unit.
-    fn of(host: &Host) -> Option<Self> {
-        host.variable("INVOCATION_ID")?;
-        let groups = host.read("/proc/self/cgroup")?;
-        let mut parts = groups.lines().flat_map(|line| line.rsplit('/'));
-        parts.find(|part| part.ends_with(".service")).map(|name| Self { name: name.to_owned() })
-    }
-}
-
-fn runs_as(identity: &Identity, service: Option<&Service>) -> Finding {
+fn runs_as(identity: &Identity, service: Option<&str>) -> Finding {
     const NAME: &str = "runs as";
     let user = identity.user();
     match service {
         Some(service) if identity.uid == 0 => Finding::warning(
             NAME,
-            format!("{}, user {user}", service.name),
+            format!("{service}, user {user}"),
             "DynamicUser=yes in the unit: the program needs no superuser",
         ),
-        Some(service) => Finding::ok(NAME, format!("{}, user {user} ({})", service.name, identity.uid)),
+        Some(service) => Finding::ok(NAME, format!("{service}, user {user} ({})", identity.uid)),
         None => Finding::info(NAME, format!("user {user}, not as a service")).with(
             "the service may be allowed less: sudo systemd-run --pipe --wait -p DynamicUser=yes \
              -p \"SupplementaryGroups=video render\" hardnetd doctor",
@@ -100,8 +85,8 @@ fn files(host: &Host, inside: bool) -> Finding {
     }
 }
 
-/// Whether devices are held back, as far as that can be seen from inside: the rules of control groups v2 are programs in
-/// the kernel, and only their refusals show.
+/// Whether devices are held back, as far as that can be seen from inside: the rules of control groups v2 are programs
+/// in the kernel, and only their refusals show.
 fn devices(host: &Host) -> Finding {
     const NAME: &str = "devices";
     let groups = host.read("/proc/self/cgroup").unwrap_or_default();

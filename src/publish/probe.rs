@@ -41,8 +41,8 @@ pub enum ProbeError {
     },
 }
 
-/// Connects to the broker of `settings` with its login, under a client id of its own, and disconnects once the broker has
-/// accepted (MQTT 3.1.1, 3.2.2.3). It returns after `limit` at the latest.
+/// Connects to the broker of `settings` with its login, under a client id of its own, and disconnects once the broker
+/// has accepted (MQTT 3.1.1, 3.2.2.3). It returns after `limit` at the latest.
 ///
 /// # Errors
 /// Whatever keeps the broker from accepting.

@@ -92,6 +92,7 @@ fn an_isolated_core_is_for_inference_alone() {
     // A shell does not get the isolated core; in the service it must be asked for.
     says(&at("0-2", &[3]), "inference", State::Warning, &["as is usual for isolated cores", "CPUAffinity=0-3"]);
     let service = pi4("0-2").variable("INVOCATION_ID", "1");
+    service.file("/proc/self/cgroup", "0::/system.slice/hardnetd@door.service\n");
     let findings = cores::look(&service.context(Some(on_cores(&[3]))));
     says(&findings, "inference", State::Error, &["this process may use 0-2", "CPUAffinity=0-3"]);
 }
@@ -303,6 +304,13 @@ fn a_service_without_a_sandbox_is_told_what_its_unit_lacks() {
     says(&findings, "system calls", State::Warning, &["SystemCallFilter="]);
     says(&findings, "files", State::Warning, &["ProtectSystem=strict"]);
     says(&findings, "credentials", State::Warning, &["/nowhere", "LoadCredential="]);
+}
+
+#[test]
+fn a_shell_of_a_desktop_is_no_service() {
+    let board = Board::new("0").variable("INVOCATION_ID", "1").variable("USER", "me");
+    board.file("/proc/self/cgroup", "0::/user.slice/user-1000.slice/user@1000.service/app.slice/vte-spawn.scope\n");
+    says(&sandbox::look(&board.context(None)), "runs as", State::Info, &["user me, not as a service", "systemd-run"]);
 }
 
 #[test]
