@@ -9,6 +9,7 @@ pub mod capture;
 pub mod classifier;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod engine;
 pub mod eval;
 pub mod exit;

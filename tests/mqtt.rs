@@ -5,62 +5,14 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::broker::Broker;
 use common::{Running, folder, free_port, hardnetd, wait_for};
 use rustix::process::Signal;
 use tempfile::TempDir;
-
-/// A broker of the test's own.
-struct Broker {
-    folder: TempDir,
-    port: u16,
-    child: Child,
-}
-
-impl Broker {
-    fn start(extra: &str) -> Self {
-        let (folder, port) = (folder(), free_port());
-        let text = format!("listener {port} 127.0.0.1\n{extra}\n");
-        fs::write(folder.path().join("mosquitto.conf"), text).unwrap();
-        let child = Self::launch(folder.path(), port);
-        Self { folder, port, child }
-    }
-
-    fn launch(folder: &Path, port: u16) -> Child {
-        let log = fs::File::create(folder.join("mosquitto.log")).unwrap();
-        let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
-        let child = Command::new(program)
-            .arg("-c")
-            .arg(folder.join("mosquitto.conf"))
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("mosquitto is installed");
-        wait_for("the broker", || TcpStream::connect(("127.0.0.1", port)).ok());
-        child
-    }
-
-    fn stop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn restart(&mut self) {
-        self.child = Self::launch(self.folder.path(), self.port);
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Everything that is published, as `topic payload`, with the retain flag before it.
 struct Subscriber {

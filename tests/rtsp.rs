@@ -132,3 +132,18 @@ fn a_camera_that_ends_the_stream_is_opened_again_where_it_is_configured() {
     assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
     assert!(outcome.stderr.matches("is opened again").count() >= 2, "{}", outcome.stderr);
 }
+
+#[test]
+fn the_doctor_hears_a_camera_without_logging_in() {
+    let video = format!("( {VIDEO} )");
+    for address in [serve(&video), serve_to(&video, Some(("me", "p@ss")))] {
+        let folder = common::folder();
+        let config = folder.path().join("hardnetd.toml");
+        let with_login = address.replace("rtsp://", "rtsp://me:hunter2@");
+        std::fs::write(&config, format!("[[stream]]\nname = \"camera\"\nsource = \"{with_login}\"\n")).unwrap();
+        let outcome = run(["doctor", "-c", config.to_str().unwrap()]);
+        let line = outcome.stdout.lines().find(|line| line.contains("\tstreams\tcamera\t")).unwrap();
+        assert!(line.starts_with("ok\t") && line.contains("me:***@127.0.0.1") && line.contains("RTSP/1.0"), "{line}");
+        assert!(!format!("{}{}", outcome.stdout, outcome.stderr).contains("hunter2"), "{}", outcome.stdout);
+    }
+}

@@ -1,4 +1,4 @@
-//! The only file that speaks to GStreamer: runs one pipeline and hands out its frames.
+//! The only file that runs GStreamer: starts one pipeline and hands out its frames.
 //!
 //! Frames leave GStreamer by the appsink's callback, on the thread that decoded them, and carry the
 //! mapped buffer with them: no sample is copied.

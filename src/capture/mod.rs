@@ -1,11 +1,12 @@
 //! Frames from a test pattern, a file, a folder of pictures or a network camera.
 //!
-//! `source` says what a URI means, `gst` runs the GStreamer pipeline, `still` decodes pictures, and
-//! `supervise` runs a source to its end. Nothing here knows who takes the frames.
+//! `source` says what a URI means, `gst` runs the GStreamer pipeline, `elements` tells what of GStreamer is installed,
+//! `still` decodes pictures, and `supervise` runs a source to its end. Nothing here knows who takes the frames.
 
 mod container;
+pub mod elements;
 mod gst;
-mod package;
+pub mod package;
 mod source;
 mod still;
 mod supervise;
@@ -21,8 +22,8 @@ use crate::exit::Exit;
 use crate::frame::Frame;
 
 pub use gst::{init, version};
-pub use source::{FORMATS, Launch, PATTERNS, Source, SourceError, TestPattern};
-pub use still::{Still, StillError};
+pub use source::{Endpoint, FORMATS, Launch, PATTERNS, Source, SourceError, TestPattern};
+pub use still::{Still, StillError, list as pictures};
 pub use supervise::run;
 
 /// Takes a frame; breaks when it wants no more. It may block: that holds a file back.

@@ -1,16 +1,20 @@
 //! Which Debian package brings a GStreamer element or a decoder.
 
 /// The package of `element`.
-pub(super) fn of_element(element: &str) -> &'static str {
+#[must_use]
+pub fn of_element(element: &str) -> &'static str {
     match element {
         "filesrc" | "capsfilter" | "queue" | "typefind" => "libgstreamer1.0-0",
-        "rtspsrc" | "videoflip" => "gstreamer1.0-plugins-good",
+        "rtspsrc" | "videoflip" | "rtph264depay" | "rtph265depay" | "rtpjpegdepay" | "jpegdec" | "qtdemux"
+        | "matroskademux" | "avidemux" | "flvdemux" => "gstreamer1.0-plugins-good",
+        "tsdemux" => "gstreamer1.0-plugins-bad",
         _ => "gstreamer1.0-plugins-base",
     }
 }
 
 /// The package that reads the media type `media`, such as `video/x-h264`.
-pub(super) fn of_media(media: &str) -> &'static str {
+#[must_use]
+pub fn of_media(media: &str) -> &'static str {
     match media {
         "video/x-vp8" | "video/x-vp9" | "image/jpeg" | "image/png" | "video/quicktime" | "video/x-matroska"
         | "video/webm" | "video/x-msvideo" | "video/x-flv" | "application/x-rtp" | "rtsp" => {

@@ -75,6 +75,9 @@ pub enum Source {
     Rtsp(String),
 }
 
+/// Port of an `rtsp://` address that names none (RFC 7826, 4.2).
+const RTSP_PORT: u16 = 554;
+
 /// A generated pattern and how it is delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestPattern {
@@ -126,6 +129,16 @@ pub struct Launch {
     pub live: bool,
 }
 
+impl Launch {
+    /// Names of the elements that the pipeline is made of, the appsink included; those that decodebin adds by itself
+    /// are not known before there is data.
+    #[must_use]
+    pub fn elements(&self) -> Vec<&str> {
+        let first = self.text.split(" ! ").filter_map(|part| part.split_whitespace().next());
+        first.filter(|word| !word.contains('/')).chain(["appsink"]).collect()
+    }
+}
+
 impl Source {
     /// Reads a source URI; text without a scheme is a path.
     ///
@@ -170,6 +183,18 @@ impl Source {
         matches!(self, Self::Rtsp(_))
     }
 
+    /// The host and the port that a network camera is reached at, and its address without the login; nothing for any
+    /// other source.
+    ///
+    /// # Errors
+    /// The address names no host, or its port is no number.
+    pub fn endpoint(&self) -> Option<Result<Endpoint, SourceError>> {
+        match self {
+            Self::Rtsp(address) => Some(Endpoint::of(&login(address).0)),
+            Self::Test(_) | Self::File(_) | Self::Images(_) => None,
+        }
+    }
+
     /// The source as a person may see it: without passwords.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -204,6 +229,38 @@ impl Source {
         let upright = if matches!(self, Self::File(_)) { " ! videoflip video-direction=auto" } else { "" };
         let text = format!("{source}{rate} ! videoconvert{upright}");
         Some(Launch { text, properties, live: self.is_live() })
+    }
+}
+
+/// Where a network camera is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Name or address of the host; an IPv6 address without its brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// What the camera is asked for: the address without the login.
+    pub address: String,
+}
+
+impl Endpoint {
+    fn of(address: &str) -> Result<Self, SourceError> {
+        let wrong = || SourceError::Missing("rtsp://HOST:PORT/PATH, the port from 1 to 65535");
+        let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').ok_or_else(wrong)?,
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?,
+            None if port.is_empty() => RTSP_PORT,
+            None => return Err(wrong()),
+        };
+        match host {
+            "" => Err(wrong()),
+            host => Ok(Self { host: host.to_owned(), port, address: address.to_owned() }),
+        }
     }
 }
 
@@ -394,5 +451,36 @@ mod tests {
         );
         assert_eq!(properties("rtsp://me@host/1"), [of("location", "rtsp://host/1"), of("user-id", "me")]);
         assert_eq!(properties("rtsp://host/1"), [of("location", "rtsp://host/1")]);
+    }
+
+    #[test]
+    fn a_pipeline_tells_its_elements() {
+        let test = launch("test:ball", &Stream { max_fps: 5, ..Stream::default() });
+        assert_eq!(test.elements(), ["videotestsrc", "videorate", "videoconvert", "appsink"]);
+        let camera = launch("rtsp://host/1", &Stream::default());
+        assert_eq!(camera.elements(), ["rtspsrc", "decodebin", "videoconvert", "appsink"]);
+        let file = launch("/a ! fakesink/clip.mp4", &Stream::default());
+        assert_eq!(file.elements(), ["filesrc", "decodebin", "videoconvert", "videoflip", "appsink"]);
+    }
+
+    #[test]
+    fn a_camera_is_reached_at_its_host_and_port_without_its_login() {
+        let of = |uri: &str| Source::parse(uri).unwrap().endpoint();
+        for (uri, host, port, address) in [
+            ("rtsp://cam/1", "cam", 554, "rtsp://cam/1"),
+            ("rtsp://u:p@cam:8554/1?x=a:b", "cam", 8554, "rtsp://cam:8554/1?x=a:b"),
+            ("rtsp://u:p/@x@10.0.0.7", "10.0.0.7", 554, "rtsp://10.0.0.7"),
+            ("rtsp://[fe80::1]:554/1", "fe80::1", 554, "rtsp://[fe80::1]:554/1"),
+            ("rtsp://[::1]", "::1", 554, "rtsp://[::1]"),
+        ] {
+            let endpoint = Endpoint { host: host.into(), port, address: address.into() };
+            assert_eq!(of(uri), Some(Ok(endpoint)), "{uri}");
+        }
+        for uri in
+            ["rtsp://cam:0/1", "rtsp://cam:99999/1", "rtsp://cam:x/1", "rtsp:///1", "rtsp://[::1/1", "rtsp://[::1]x"]
+        {
+            assert!(of(uri).unwrap().is_err(), "{uri}");
+        }
+        assert_eq!(of("test:ball"), None);
     }
 }

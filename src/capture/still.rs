@@ -222,7 +222,7 @@ fn ends(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
 ///
 /// # Errors
 /// An unreadable folder, or one without pictures.
-pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, StillError> {
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>, StillError> {
     let unreadable = |source| StillError::Unreadable { path: folder.to_owned(), source };
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {

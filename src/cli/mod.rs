@@ -4,6 +4,7 @@ mod bench;
 mod classify;
 mod completions;
 mod config;
+mod doctor;
 mod eval;
 mod logging;
 mod model;
@@ -29,6 +30,7 @@ Examples:
   hardnetd run -c /etc/hardnetd/hardnetd.toml      what the service runs
   hardnetd classify photo.jpg                      classify a picture
   hardnetd config default > hardnetd.toml          start a configuration of your own
+  hardnetd doctor                                  find out what is wrong, and what to do
 
 Exit codes: 0 done, 64 wrong usage, 65 unusable data, 66 missing input, 69 unavailable,
 70 internal fault, 74 input or output failed, 77 not permitted, 78 wrong configuration.";
@@ -67,6 +69,8 @@ enum Command {
     Model(model::Arguments),
     /// Print, check or explain the configuration.
     Config(config::Arguments),
+    /// Check the machine, the configuration, the broker and the cameras, with a remedy for what is wrong.
+    Doctor(doctor::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
 }
@@ -202,6 +206,16 @@ pub enum Error {
     /// Speed cannot be measured.
     #[error(transparent)]
     Bench(#[from] crate::bench::Error),
+    /// Something is wrong with the machine or what is configured; it has been printed.
+    #[error("{errors} of {checks} checks found an error")]
+    Unwell {
+        /// Checks that found one.
+        errors: usize,
+        /// Checks there were.
+        checks: usize,
+        /// The exit code that they stand for.
+        exit: Exit,
+    },
     /// Signals cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] io::Error),
@@ -248,7 +262,7 @@ impl Error {
             Self::Bench(error) => error.exit(),
             Self::Signals(_) => Exit::Internal,
             Self::Output(_) => Exit::Io,
-            Self::Picture { exit, .. } | Self::Pictures { exit, .. } => *exit,
+            Self::Picture { exit, .. } | Self::Pictures { exit, .. } | Self::Unwell { exit, .. } => *exit,
         }
     }
 
@@ -287,6 +301,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

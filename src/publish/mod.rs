@@ -2,6 +2,7 @@
 
 mod mqtt;
 mod mqtt_link;
+mod probe;
 mod stdout;
 
 use std::io;
@@ -12,6 +13,7 @@ use crate::exit::Exit;
 use crate::record::ResultRecord;
 
 pub use mqtt::Mqtt;
+pub use probe::{ProbeError, probe};
 pub use stdout::Stdout;
 
 /// Whether a stream delivers.

@@ -8,6 +8,7 @@
     reason = "each test takes what it needs, and fails by panicking"
 )]
 
+pub mod broker;
 pub mod http;
 pub mod onnx;
 

@@ -1,0 +1,119 @@
+//! `hardnetd doctor`: what is right and wrong with this machine for this program.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use clap::Args;
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+
+use super::model::json;
+use super::{ConfigFile, Error, logging};
+use crate::doctor::{Check, Counts, Report, State, examine};
+
+/// The longest time that a wait can be given, in seconds.
+const MAX_SECONDS: f64 = 300.0;
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looked at are: the configuration, the program and the processor, GStreamer with its elements and decoders, devices and \
+who may use them, cores and their clock, sensors, the model, the sources of the streams, the MQTT broker, the clock, \
+disk and memory, and the sandbox of the service. Nothing is changed: the broker is asked under a client id of its own \
+and gets no message, a camera is asked for its options and sets nothing up.
+
+Every line is one of
+  ok        as it should be
+  warning   works, but not as well as it could, or not for long
+  error     what is configured cannot work so
+  info      a fact that is neither good nor bad
+  absent    not there, and not needed
+
+On a terminal a table is printed, elsewhere tab-separated lines: state, area, name, what was found, remedy. --json \
+prints an object with the schema hardnetd.doctor.v1.
+
+What the service may do differs from what its administrator may. To look from where it stands:
+  sudo systemd-run --pipe --wait -p DynamicUser=yes -p \"SupplementaryGroups=video render\" hardnetd doctor
+
+Exit codes: 0 no error (there may be warnings), 69 at least one error, 78 the configuration is wrong.
+
+Examples:
+  hardnetd doctor
+  hardnetd doctor -c ./hardnetd.toml --timeout 2
+  hardnetd doctor | grep -E '^(warning|error)'
+  hardnetd doctor --json | jq -r '.checks[] | select(.state == \"error\") | .found, .remedy'")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Most seconds that a name, a connection or an answer may take.
+    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
+    timeout: Duration,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok().filter(|number| (0.1..=MAX_SECONDS).contains(number));
+    number.map(Duration::from_secs_f64).ok_or_else(|| format!("expected seconds from 0.1 to {MAX_SECONDS}"))
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let report = examine(arguments.file.config.as_deref(), arguments.timeout);
+    if arguments.json {
+        json(&report)?;
+    } else {
+        print(&report).map_err(Error::Output)?;
+    }
+    match report.exit() {
+        None => Ok(()),
+        Some(exit) => Err(Error::Unwell { errors: report.counts.error, checks: report.checks.len(), exit }),
+    }
+}
+
+fn print(report: &Report) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    if !output.is_terminal() {
+        for Check { area, finding } in &report.checks {
+            let fields = [
+                finding.state.name(),
+                area,
+                &finding.name,
+                &finding.found,
+                finding.remedy.as_deref().unwrap_or_default(),
+            ];
+            // A tab or the end of a line in a field would look like those between fields.
+            let fields = fields.map(|field| field.replace(['\t', '\n', '\r'], " "));
+            writeln!(output, "{}", fields.join("\t"))?;
+        }
+        return Ok(());
+    }
+    writeln!(output, "{}", table(report, logging::colour()))?;
+    let Counts { ok, warning, error, .. } = report.counts;
+    writeln!(output, "{ok} ok, {warning} warnings, {error} errors")
+}
+
+/// One row for each check: the area where it begins, and the remedy below what was found.
+fn table(report: &Report, colour: bool) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["Area", "Check", "State", "Found"]);
+    let mut before = "";
+    for Check { area, finding } in &report.checks {
+        let begins = if *area == before { "" } else { area };
+        before = area;
+        let found = match &finding.remedy {
+            Some(remedy) => format!("{}\n→ {remedy}", finding.found),
+            None => finding.found.clone(),
+        };
+        let state = Cell::new(finding.state.name());
+        let state = match finding.state {
+            _ if !colour => state,
+            State::Ok => state.fg(Color::Green),
+            State::Warning => state.fg(Color::Yellow),
+            State::Error => state.fg(Color::Red),
+            State::Info | State::Absent => state.fg(Color::DarkGrey),
+        };
+        table.add_row([Cell::new(begins), Cell::new(&finding.name), state, Cell::new(found)]);
+    }
+    table
+}

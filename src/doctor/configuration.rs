@@ -1,0 +1,34 @@
+//! The configuration: which files are read, and everything that is wrong in them.
+
+use std::path::Path;
+
+use super::Finding;
+use crate::capture::Source;
+use crate::config::{self, Config, Error, SYSTEM_FILE};
+use crate::exit::chain;
+
+/// The configuration, if it is right, and what to say of it.
+pub(super) fn look(file: Option<&Path>) -> (Option<Config>, Vec<Finding>) {
+    let known = |uri: &str| Source::parse(uri).map(drop).map_err(|error| error.to_string());
+    match config::load(file, &[], &known) {
+        Ok(loaded) => {
+            let files: Vec<String> = loaded.files.iter().map(|path| path.display().to_string()).collect();
+            let found = match files.as_slice() {
+                [] => format!("built-in default; there is no {SYSTEM_FILE}"),
+                files => files.join(", "),
+            };
+            (Some(loaded.config), vec![Finding::ok("files", found)])
+        }
+        Err(Error::Invalid(problems)) => {
+            let remedy = "correct it; `hardnetd config default` shows every key with what it may be";
+            let problems = problems.iter().map(|problem| {
+                Finding::error(problem.key.clone().unwrap_or_else(|| "file".into()), problem.to_string(), remedy)
+            });
+            (None, problems.collect())
+        }
+        Err(error @ Error::Unreadable { .. }) => {
+            let remedy = "check the path and its mode: the user that runs the program must be able to read it";
+            (None, vec![Finding::error("files", chain(&error), remedy)])
+        }
+    }
+}

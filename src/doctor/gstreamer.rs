@@ -1,0 +1,192 @@
+//! GStreamer: its version, the elements that the configured streams need, and what decodes their video.
+
+use std::path::Path;
+
+use super::{Context, Finding};
+use crate::capture::elements::{self, Coding, Decoder};
+use crate::capture::{self, Source, package};
+use crate::config::Stream;
+use crate::exit::chain;
+
+pub(super) fn look(context: &Context) -> Vec<Finding> {
+    if let Err(error) = capture::init() {
+        let remedy =
+            "install libgstreamer1.0-0 and gstreamer1.0-plugins-base; unset GST_PLUGIN_SYSTEM_PATH_1_0 if it is set";
+        return vec![Finding::error("version", chain(&error), remedy)];
+    }
+    let mut findings = vec![Finding::ok("version", capture::version())];
+    let mut decoded = Need::default();
+    if let Some(config) = &context.config {
+        let needs: Vec<Need> = config.streams.iter().filter_map(Need::of).collect();
+        decoded.camera = needs.iter().any(|need| need.camera);
+        decoded.file = needs.iter().any(|need| need.file);
+        let mut names: Vec<&str> = needs.iter().flat_map(|need| need.elements.iter().map(String::as_str)).collect();
+        names.sort_unstable();
+        names.dedup();
+        findings.push(installed(&names, &elements::is_installed));
+    }
+    for coding in Coding::ALL {
+        findings.push(decoder(coding, &decoded, &elements::decoders(coding), &elements::is_installed));
+    }
+    findings.push(hardware(&elements::hardware_decoders()));
+    findings
+}
+
+/// What a stream needs of GStreamer.
+#[derive(Debug, Default)]
+struct Need {
+    /// Elements that are known before there is data.
+    elements: Vec<String>,
+    /// Whether its video comes over RTP.
+    camera: bool,
+    /// Whether it comes in a file.
+    file: bool,
+}
+
+impl Need {
+    fn of(stream: &Stream) -> Option<Self> {
+        let source = Source::parse(&stream.source).ok()?;
+        let launch = source.launch(stream, None)?;
+        let mut elements: Vec<String> = launch.elements().into_iter().map(str::to_owned).collect();
+        if let Source::File(path) = &source {
+            elements.extend(demuxer(path).map(str::to_owned));
+        }
+        Some(Self { elements, camera: source.is_camera(), file: matches!(source, Source::File(_)) })
+    }
+}
+
+/// The element that opens the container which a file's name promises.
+fn demuxer(path: &Path) -> Option<&'static str> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "mp4" | "m4v" | "mov" => Some("qtdemux"),
+        "mkv" | "webm" => Some("matroskademux"),
+        "avi" => Some("avidemux"),
+        "flv" => Some("flvdemux"),
+        "ts" | "mts" | "m2ts" => Some("tsdemux"),
+        "ogg" | "ogv" => Some("oggdemux"),
+        _ => None,
+    }
+}
+
+fn installed(names: &[&str], has: &dyn Fn(&str) -> bool) -> Finding {
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !has(name)).collect();
+    match (names, missing.as_slice()) {
+        ([], _) => Finding::absent("elements", "the configured streams need none"),
+        (names, []) => Finding::ok("elements", names.join(", ")),
+        (_, missing) => {
+            let mut packages: Vec<&str> = missing.iter().map(|name| package::of_element(name)).collect();
+            packages.sort_unstable();
+            packages.dedup();
+            let found = format!("missing for the configured streams: {}", missing.join(", "));
+            Finding::error("elements", found, format!("apt install {}", packages.join(" ")))
+        }
+    }
+}
+
+/// What decodes `coding`: decodebin takes the first of `decoders` that works.
+fn decoder(coding: Coding, need: &Need, decoders: &[Decoder], has: &dyn Fn(&str) -> bool) -> Finding {
+    let name = coding.name();
+    let missing = if need.camera && !has(coding.depayloader()) {
+        Some((coding.depayloader(), package::of_element(coding.depayloader())))
+    } else if decoders.is_empty() {
+        Some(("a decoder", package::of_media(coding.media())))
+    } else {
+        None
+    };
+    if let Some((what, package)) = missing {
+        let remedy = format!("apt install {package}");
+        return match (need.camera || need.file, coding) {
+            (false, _) => Finding::absent(name, format!("{what} is not installed, and no configured stream needs it")),
+            // What nearly every camera sends.
+            (true, Coding::H264) if need.camera => Finding::error(name, format!("{what} is not installed"), remedy),
+            (true, _) => Finding::warning(
+                name,
+                format!("{what} is not installed; streams with {name} cannot be decoded"),
+                remedy,
+            ),
+        };
+    }
+    let shown: Vec<String> = decoders.iter().map(show).collect();
+    let (first, others) = shown.split_first().map_or(("none", &[][..]), |(first, others)| (first.as_str(), others));
+    let others = if others.is_empty() { String::new() } else { format!("; then {}", others.join(", ")) };
+    let found = format!("decodebin takes {first}{others}");
+    match decoders.iter().find(|decoder| decoder.hardware) {
+        Some(hardware) if !decoders[0].hardware => {
+            let remedy = format!(
+                "set GST_PLUGIN_FEATURE_RANK={}:MAX in the environment (Environment= in the unit)",
+                hardware.name
+            );
+            Finding::warning(name, format!("{found}: the hardware is passed over"), remedy)
+        }
+        _ => Finding::ok(name, found),
+    }
+}
+
+fn show(decoder: &Decoder) -> String {
+    let Decoder { name, rank, hardware } = decoder;
+    format!("{name} ({}, rank {rank})", if *hardware { "hardware" } else { "software" })
+}
+
+fn hardware(decoders: &[Decoder]) -> Finding {
+    let names: Vec<&str> = decoders.iter().map(|decoder| decoder.name.as_str()).collect();
+    match names.as_slice() {
+        [] => Finding::absent("hardware decoders", "none: video is decoded in software"),
+        names => Finding::ok("hardware decoders", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod units {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::doctor::State;
+
+    fn of(name: &str, rank: i32, hardware: bool) -> Decoder {
+        Decoder { name: name.into(), rank, hardware }
+    }
+
+    fn need(source: &str) -> Need {
+        Need::of(&Stream { source: source.into(), ..Stream::default() }).unwrap()
+    }
+
+    #[test]
+    fn missing_elements_are_named_with_their_packages() {
+        let need = need("/media/clip.mp4");
+        let names: Vec<&str> = need.elements.iter().map(String::as_str).collect();
+        assert_eq!(names, ["filesrc", "decodebin", "videoconvert", "videoflip", "appsink", "qtdemux"]);
+        assert_eq!(installed(&names, &|_| true).state, State::Ok);
+        let finding = installed(&names, &|name| name != "qtdemux" && name != "decodebin");
+        assert_eq!(finding.state, State::Error);
+        assert!(finding.found.ends_with(": decodebin, qtdemux"), "{}", finding.found);
+        let remedy = "apt install gstreamer1.0-plugins-base gstreamer1.0-plugins-good";
+        assert_eq!(finding.remedy.as_deref(), Some(remedy));
+        assert_eq!(installed(&[], &|_| true).state, State::Absent);
+    }
+
+    #[test]
+    fn a_camera_cannot_do_without_h264() {
+        let (camera, file, neither) = (need("rtsp://cam/1"), need("clip.mp4"), Need::default());
+        let state = |coding, need, decoders: &[Decoder], has: bool| decoder(coding, need, decoders, &|_| has).state;
+        assert_eq!(state(Coding::H264, &camera, &[], true), State::Error);
+        assert_eq!(state(Coding::H264, &camera, &[of("avdec_h264", 256, false)], false), State::Error);
+        assert_eq!(state(Coding::H265, &camera, &[], true), State::Warning);
+        assert_eq!(state(Coding::H264, &file, &[], true), State::Warning);
+        assert_eq!(state(Coding::H264, &neither, &[], true), State::Absent);
+        let finding = decoder(Coding::H264, &camera, &[], &|_| true);
+        assert_eq!(finding.remedy.as_deref(), Some("apt install gstreamer1.0-libav"));
+    }
+
+    #[test]
+    fn hardware_that_decodebin_passes_over_is_a_warning() {
+        let camera = need("rtsp://cam/1");
+        let pi = [of("v4l2h264dec", 257, true), of("avdec_h264", 256, false)];
+        let finding = decoder(Coding::H264, &camera, &pi, &|_| true);
+        let found = "decodebin takes v4l2h264dec (hardware, rank 257); then avdec_h264 (software, rank 256)";
+        assert_eq!((finding.state, finding.found.as_str()), (State::Ok, found));
+        let passed_over = [of("avdec_h264", 256, false), of("vah264dec", 64, true)];
+        let finding = decoder(Coding::H264, &camera, &passed_over, &|_| true);
+        assert_eq!(finding.state, State::Warning);
+        assert!(finding.remedy.unwrap().contains("GST_PLUGIN_FEATURE_RANK=vah264dec:MAX"));
+    }
+}

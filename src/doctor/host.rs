@@ -1,0 +1,275 @@
+//! The machine as the checks see it: files below a root folder, and the variables of the environment.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::identity::Identity;
+
+/// Most bytes that are read of a file: those of the system are small.
+const LARGEST: u64 = 1 << 20;
+
+/// Most names that a pattern may stand for.
+const MOST: usize = 1024;
+
+/// A machine.
+#[derive(Debug)]
+pub(super) struct Host {
+    root: PathBuf,
+    variables: BTreeMap<String, String>,
+}
+
+/// What keeps a process from a device or a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its owner, group and mode.
+    Mode,
+    /// Something beside the mode: the device rules of a service (`DeviceAllow=`), or a security module.
+    Rules,
+    /// The device answers with another error.
+    Fault(String),
+}
+
+impl Host {
+    /// This machine and this process.
+    pub(super) fn here() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+        };
+        Self { root: "/".into(), variables: env::vars_os().map(text).collect() }
+    }
+
+    /// The machine whose files lie in `root`.
+    #[cfg(test)]
+    pub(super) fn at(root: &Path, variables: &[(&str, &str)]) -> Self {
+        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self { root: root.to_owned(), variables: variables.iter().map(text).collect() }
+    }
+
+    /// Whether this is the machine that the program runs on.
+    pub(super) fn is_real(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// Where the file at the absolute `path` lies.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// A variable of the environment that is set and not empty.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Name of the unit that started this process; nothing where it was started by hand.
+    ///
+    /// systemd gives every start of a unit an id, which shells of a desktop inherit; the control group is named after
+    /// the unit (systemd.exec(5), `$INVOCATION_ID`).
+    pub(super) fn service(&self) -> Option<String> {
+        self.variable("INVOCATION_ID")?;
+        let groups = self.read("/proc/self/cgroup")?;
+        let mut names = groups.lines().filter_map(|line| line.rsplit('/').next());
+        names.find(|name| name.ends_with(".service")).map(str::to_owned)
+    }
+
+    pub(super) fn exists(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    /// The text of a small file without the white space and the NUL bytes around it; nothing where it cannot be read.
+    pub(super) fn read(&self, path: &str) -> Option<String> {
+        let file = File::open(self.path(path)).ok()?;
+        let mut bytes = Vec::new();
+        file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        Some(text.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned())
+    }
+
+    /// The number in a small file.
+    pub(super) fn number(&self, path: &str) -> Option<i64> {
+        self.read(path)?.parse().ok()
+    }
+
+    /// The names in a folder that `pattern` stands for, in which `*` is any text; numbers in their order.
+    fn names(&self, folder: &str, pattern: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(folder)) else { return Vec::new() };
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter(|name| fits(name, pattern)).take(MOST).collect();
+        names.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        names
+    }
+
+    /// The paths that `pattern` stands for, in which `*` is any text without a slash.
+    pub(super) fn find(&self, pattern: &str) -> Vec<String> {
+        let mut found = vec![String::new()];
+        for part in pattern.split('/').filter(|part| !part.is_empty()) {
+            let mut next = Vec::new();
+            for folder in &found {
+                if part.contains('*') {
+                    next.extend(self.names(folder, part).into_iter().map(|name| format!("{folder}/{name}")));
+                } else {
+                    next.push(format!("{folder}/{part}"));
+                }
+            }
+            next.truncate(MOST);
+            found = next;
+        }
+        found.retain(|path| self.exists(path));
+        found
+    }
+
+    /// Number of the group that a file belongs to.
+    pub(super) fn group_of(&self, path: &str) -> Option<u32> {
+        fs::metadata(self.path(path)).map(|metadata| metadata.gid()).ok()
+    }
+
+    /// Whether this process may read the file or device at `path`, and `write` to it.
+    ///
+    /// A device of this machine is opened, which counts what no mode tells. Of a made-up machine the modes are read.
+    pub(super) fn open(&self, path: &str, write: bool, identity: &Identity) -> Result<(), Refusal> {
+        let path = self.path(path);
+        let metadata = fs::metadata(&path).map_err(|error| refusal(&error))?;
+        if !self.is_real() {
+            return identity.may(&metadata, write).then_some(()).ok_or(Refusal::Mode);
+        }
+        let device = metadata.file_type().is_char_device() || metadata.file_type().is_block_device();
+        if !device && !metadata.is_file() {
+            return Err(Refusal::Fault("neither a device nor a file".into()));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(write).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        match options.open(path) {
+            Ok(_) => Ok(()),
+            // Somebody uses it, and may.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+}
+
+/// open(2): EACCES is a matter of modes; the device rules of a control group answer EPERM.
+fn refusal(error: &io::Error) -> Refusal {
+    match error.raw_os_error() {
+        Some(libc::EACCES) => Refusal::Mode,
+        Some(libc::EPERM) => Refusal::Rules,
+        _ => Refusal::Fault(error.to_string()),
+    }
+}
+
+/// Whether `pattern`, in which `*` is any text, stands for `name`.
+fn fits(name: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => name == pattern,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
+            let ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
+            ends.into_iter().any(|at| fits(&name[at..], rest))
+        }),
+    }
+}
+
+/// The numbers of a list as the kernel writes it: `0-3,8`. What is not understood is left out.
+pub(super) fn cpu_list(text: &str) -> Vec<u32> {
+    const MOST_CPUS: u32 = 8192;
+    let mut cpus = Vec::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.trim().parse::<u32>(), last.trim().parse::<u32>()) {
+            cpus.extend(first..=last.min(MOST_CPUS));
+        }
+    }
+    cpus
+}
+
+/// The value after `key:` in text of the kind that /proc has.
+pub(super) fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines.find(|(found, _)| found.trim_end() == key).map(|(_, value)| value.trim())
+}
+
+/// `list` for a person: the first few, and how many there are.
+pub(super) fn some(list: &[String]) -> String {
+    const FEW: usize = 6;
+    match list {
+        [] => "none".into(),
+        list if list.len() <= FEW => list.join(", "),
+        list => format!("{}, … ({} in all)", list[..FEW].join(", "), list.len()),
+    }
+}
+
+/// Numbers for a person, as the kernel writes lists: `0-3,8`.
+pub(super) fn ranges(numbers: &[u32]) -> String {
+    let mut text = String::new();
+    let mut rest = numbers.iter().copied().peekable();
+    while let Some(first) = rest.next() {
+        let mut last = first;
+        while let Some(next) = rest.next_if(|next| Some(*next) == last.checked_add(1)) {
+            last = next;
+        }
+        let comma = if text.is_empty() { "" } else { "," };
+        text += &if first == last { format!("{comma}{first}") } else { format!("{comma}{first}-{last}") };
+    }
+    text
+}
+
+#[cfg(test)]
+mod units {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_text() {
+        for (name, pattern, expected) in [
+            ("video0", "video*", true),
+            ("video", "video*", true),
+            ("vide", "video*", false),
+            ("soc@1:firmware", "*firmware*", true),
+            ("intel-rapl:0:1", "intel-rapl:*:*", true),
+            ("intel-rapl:0", "intel-rapl:*:*", false),
+            ("é", "*", true),
+        ] {
+            assert_eq!(fits(name, pattern), expected, "{name} {pattern}");
+        }
+    }
+
+    #[test]
+    fn lists_of_cores_are_read_and_written_as_the_kernel_does() {
+        assert_eq!(cpu_list("0-2,5\n"), [0, 1, 2, 5]);
+        assert_eq!(cpu_list(""), Vec::<u32>::new());
+        assert_eq!(cpu_list("x,3-1,4-"), Vec::<u32>::new());
+        assert_eq!(cpu_list("0-4294967295").len(), 8193);
+        assert_eq!(ranges(&[0, 1, 2, 5]), "0-2,5");
+        assert_eq!(ranges(&[]), "");
+        assert_eq!(ranges(&[u32::MAX]), "4294967295");
+    }
+
+    #[test]
+    fn a_device_of_this_machine_is_opened() {
+        let (host, identity) = (Host::here(), Identity::default());
+        assert_eq!(host.open("/dev/null", true, &identity), Ok(()));
+        assert_eq!(host.open("/proc", false, &identity), Err(Refusal::Fault("neither a device nor a file".into())));
+        assert!(matches!(host.open("/dev/nothing-of-that-name", false, &identity), Err(Refusal::Fault(_))));
+    }
+
+    #[test]
+    fn refusals_of_modes_and_of_device_rules_are_told_apart() {
+        assert_eq!(refusal(&io::Error::from_raw_os_error(libc::EACCES)), Refusal::Mode);
+        assert_eq!(refusal(&io::Error::from_raw_os_error(libc::EPERM)), Refusal::Rules);
+        assert!(matches!(refusal(&io::Error::from_raw_os_error(libc::ENXIO)), Refusal::Fault(_)));
+    }
+
+    #[test]
+    fn names_are_found_in_the_order_of_their_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["video10", "video2", "media0"] {
+            fs::create_dir_all(folder.path().join("dev").join(name)).unwrap();
+        }
+        let host = Host::at(folder.path(), &[]);
+        assert_eq!(host.find("/dev/video*"), ["/dev/video2", "/dev/video10"]);
+        assert_eq!(host.find("/dev/media0"), ["/dev/media0"]);
+        assert!(host.find("/sys/*/nothing").is_empty());
+    }
+}

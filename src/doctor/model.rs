@@ -1,0 +1,75 @@
+//! The model of the configuration: loaded as `run` does it.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::{Context, Finding};
+use crate::classifier::{Backend, Engine, Error, Model, Options};
+use crate::config::{self, Config};
+use crate::engine::plan::Memory;
+use crate::exit::{Exit, chain};
+use crate::kernels::Isa;
+
+pub(super) fn look(context: &Context) -> Vec<Finding> {
+    match &context.config {
+        None => vec![super::not_known("model")],
+        Some(config) => of(config),
+    }
+}
+
+fn of(config: &Config) -> Vec<Finding> {
+    let Config { model: settings, inference, .. } = config;
+    let labels = Some(&settings.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from);
+    let backend = Backend::named(&inference.backend).unwrap_or_default();
+    let memory = Memory::named(&inference.memory).unwrap_or_default();
+    let engine = Engine { backend, isa: Isa::named(&inference.isa), memory };
+    let options = Options { labels, size: config::parse_size(&settings.size), engine };
+    let start = Instant::now();
+    let model = match Model::load(&settings.name, &options) {
+        Ok(model) => model,
+        Err(error) => return vec![Finding::error(settings.name.clone(), chain(&error), remedy(&error))],
+    };
+    let ((height, width), parameters) = (model.input(), model.parameters() as f64 / 1e6);
+    let found = format!(
+        "{}, {} classes, input {height}x{width}, {parameters:.1} M parameters; loaded in {} ms",
+        short(model.digest()),
+        model.classes(),
+        start.elapsed().as_millis()
+    );
+    let mut findings = vec![Finding::ok(settings.name.clone(), found)];
+    findings.push(match model.training().warning() {
+        None => Finding::ok("training", "trained"),
+        Some(warning) => Finding::warning(
+            "training",
+            warning,
+            "model.name = \"FILE\" with weights of `hardnetd model fetch` or `hardnetd model import`",
+        ),
+    });
+    let runs = model.backend();
+    findings.push(if runs == "tract" && backend == Backend::Auto {
+        let remedy =
+            format!("`hardnetd model info {}` names the part that the native engine does not know", settings.name);
+        Finding::warning(
+            "back end",
+            "tract, which is slower: the native engine does not know all of the network",
+            remedy,
+        )
+    } else {
+        Finding::ok("back end", runs)
+    });
+    findings
+}
+
+/// The beginning of a digest, by which a person tells models apart.
+fn short(digest: &str) -> &str {
+    digest.get(.."sha256:".len() + 12).unwrap_or(digest)
+}
+
+fn remedy(error: &Error) -> &'static str {
+    match error.exit() {
+        Exit::NoInput => "check model.name and model.labels, and that the service's user can read the files",
+        Exit::Usage => "check model.size and the files against `hardnetd model info`",
+        Exit::Unavailable => "free memory or threads, or choose a smaller model",
+        _ => "check the file with `hardnetd model info FILE`, or get it again (`hardnetd model fetch`, `model import`)",
+    }
+}

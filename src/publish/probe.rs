@@ -1,0 +1,102 @@
+//! Asks an MQTT broker whether it would take this program, and leaves it as it was: nothing is published, and a running
+//! daemon of the same name keeps its connection.
+
+use std::time::{Duration, Instant};
+
+use rumqttc::{
+    Client, ConnectReturnCode, ConnectionError, Event, MqttOptions, NetworkOptions, Outgoing, Packet, StateError,
+};
+
+use crate::config::{self, SecretError};
+
+/// Why a broker that accepts connections would not take this program.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The password file cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The user name or the password is wrong, or the broker asks for one.
+    #[error("the broker refuses the login ({reason})")]
+    Login {
+        /// What it answers.
+        reason: &'static str,
+    },
+    /// It refuses for another reason.
+    #[error("the broker refuses the connection ({reason})")]
+    Refused {
+        /// What it answers.
+        reason: &'static str,
+    },
+    /// It hangs up without an answer.
+    #[error("it hangs up instead of answering")]
+    HungUp,
+    /// What it answers is not MQTT.
+    #[error("what answers does not speak MQTT: {0}")]
+    NotMqtt(String),
+    /// It does not answer in time.
+    #[error("it accepts the connection and does not answer within {} s", limit.as_secs_f64())]
+    Silent {
+        /// The time it had.
+        limit: Duration,
+    },
+}
+
+/// Connects to the broker of `settings` with its login, under a client id of its own, and disconnects once the broker
+/// has accepted (MQTT 3.1.1, 3.2.2.3). It returns after `limit` at the latest.
+///
+/// # Errors
+/// Whatever keeps the broker from accepting.
+pub fn probe(settings: &config::Mqtt, limit: Duration) -> Result<(), ProbeError> {
+    let end = Instant::now() + limit;
+    let id = format!("hardnetd-doctor-{}", std::process::id());
+    let mut options = MqttOptions::new(id, settings.host.as_str(), settings.port);
+    options.set_clean_session(true);
+    if !settings.username.is_empty() {
+        let password = match settings.password_file.as_str() {
+            "" => String::new(),
+            file => config::read_secret("publish.mqtt.password_file", file)?,
+        };
+        options.set_credentials(settings.username.as_str(), password);
+    }
+    let (client, mut connection) = Client::new(options, 1);
+    let mut network = NetworkOptions::new();
+    network.set_connection_timeout(limit.as_secs() + 1);
+    connection.eventloop.set_network_options(network);
+    loop {
+        match connection.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
+                if client.try_disconnect().is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(Ok(Event::Outgoing(Outgoing::Disconnect))) => return Ok(()),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(reason(error, limit)),
+            Err(_) => return Err(ProbeError::Silent { limit }),
+        }
+    }
+}
+
+fn reason(error: ConnectionError, limit: Duration) -> ProbeError {
+    match error {
+        ConnectionError::ConnectionRefused(ConnectReturnCode::BadUserNamePassword) => {
+            ProbeError::Login { reason: "bad user name or password" }
+        }
+        ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized) => {
+            ProbeError::Login { reason: "not authorised" }
+        }
+        ConnectionError::ConnectionRefused(code) => ProbeError::Refused {
+            reason: match code {
+                ConnectReturnCode::RefusedProtocolVersion => "it does not speak MQTT 3.1.1",
+                ConnectReturnCode::BadClientId => "it does not allow the client id",
+                _ => "its service is unavailable",
+            },
+        },
+        ConnectionError::NetworkTimeout => ProbeError::Silent { limit },
+        ConnectionError::Io(_) | ConnectionError::MqttState(StateError::ConnectionAborted | StateError::Io(_)) => {
+            ProbeError::HungUp
+        }
+        // Bytes that are no packet are an error of the library's state.
+        other => ProbeError::NotMqtt(other.to_string()),
+    }
+}

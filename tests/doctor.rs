@@ -1,0 +1,395 @@
+//! `hardnetd doctor` on the machine at hand, and with everything wrong that can be made wrong there.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::broker::Broker;
+use common::{Outcome, Running, folder, free_port, hardnetd, run, wait_for};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What the program says with `config`, besides `extra` arguments.
+fn doctor(folder: &TempDir, config: &str, extra: &[&str]) -> Outcome {
+    Running::start(&mut command(folder, config, extra)).finish()
+}
+
+fn command(folder: &TempDir, config: &str, extra: &[&str]) -> Command {
+    let path = folder.path().join("hardnetd.toml");
+    fs::write(&path, config).unwrap();
+    let mut command = hardnetd(["doctor", "-c", path.to_str().unwrap()]);
+    command.args(extra);
+    command
+}
+
+/// The report, checked against its schema.
+fn report(outcome: &Outcome) -> Value {
+    let schema = include_str!("../assets/hardnetd.doctor.v1.schema.json");
+    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap_or_else(|e| panic!("{e}: {}", outcome.stderr));
+    if let Err(error) = schema.validate(&report) {
+        panic!("{error}: {report:#}");
+    }
+    report
+}
+
+/// The check `name` of `area`.
+fn check<'a>(report: &'a Value, area: &str, name: &str) -> &'a Value {
+    let checks = report["checks"].as_array().unwrap();
+    let found = checks.iter().find(|check| check["area"] == area && check["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {report:#}"))
+}
+
+/// The only line of `area` and `name` is in `state` and holds all of `parts`.
+#[track_caller]
+fn says(outcome: &Outcome, area: &str, name: &str, state: &str, parts: &[&str]) {
+    assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
+    let lines = outcome.stdout.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let lines: Vec<Vec<&str>> = lines.filter(|fields| fields[1..3] == [area, name]).collect();
+    let [line] = lines.as_slice() else { panic!("{area} {name}: {}{}", outcome.stdout, outcome.stderr) };
+    assert_eq!(line[0], state, "{line:?}");
+    for part in parts {
+        assert!(line[3..].iter().any(|field| field.contains(part)), "{part:?} is not in {line:?}");
+    }
+}
+
+fn stream(source: &str) -> String {
+    format!("[[stream]]\nname = \"door\"\nsource = \"{source}\"\n")
+}
+
+fn mqtt(port: u16, more: &str) -> String {
+    format!("[publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {port}\n{more}\n")
+}
+
+#[test]
+fn this_machine_is_reported_as_it_is() {
+    let folder = folder();
+    let outcome = doctor(&folder, &stream("test:ball"), &["--json"]);
+    let report = report(&outcome);
+    let errors = report["counts"]["error"].as_u64().unwrap();
+    assert_eq!(outcome.code(), if errors == 0 { 0 } else { 69 }, "{report:#}");
+    let found = |area, name| check(&report, area, name)["found"].as_str().unwrap();
+
+    assert!(found("program", "hardnetd").starts_with(env!("CARGO_PKG_VERSION")));
+    let isa = hardnetd::kernels::Isa::best();
+    assert!(found("program", "instructions").starts_with(&format!("{isa}; ")), "{report:#}");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert!(found("program", "system").contains(kernel.trim()), "{report:#}");
+
+    let gstreamer = Command::new("gst-launch-1.0").arg("--version").output().unwrap();
+    let gstreamer = String::from_utf8(gstreamer.stdout).unwrap();
+    let version = gstreamer.lines().find(|line| line.starts_with("GStreamer ")).unwrap();
+    assert_eq!(found("gstreamer", "version"), version);
+    assert_eq!(found("gstreamer", "elements"), "appsink, videoconvert, videotestsrc");
+    for (coding, decoder) in [("H.264", "avdec_h264"), ("JPEG", "jpegdec")] {
+        let installed = Command::new("gst-inspect-1.0").args(["--exists", decoder]).status().unwrap().success();
+        assert_eq!(found("gstreamer", coding).contains(decoder), installed, "{report:#}");
+    }
+
+    let videos =
+        fs::read_dir("/dev").unwrap().flatten().filter(|e| e.file_name().to_string_lossy().starts_with("video"));
+    let state = &check(&report, "devices", "cameras and codecs")["state"];
+    assert_eq!(videos.count() == 0, state == "absent", "{report:#}");
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+    let cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).count();
+    let online = found("cores", "online");
+    assert!(online.split_whitespace().next().unwrap().parse::<usize>().unwrap() >= cores, "{online}");
+
+    assert!(found("configuration", "files").ends_with("hardnetd.toml"));
+    assert!(found("model", "hardnet39ds").starts_with("sha256:"), "{report:#}");
+    assert!(found("model", "hardnet39ds").contains("1000 classes, input 224x224, 3.5 M parameters"), "{report:#}");
+    assert_eq!(found("model", "back end"), format!("native/{isa}"));
+    assert_eq!(check(&report, "model", "training")["state"], "warning");
+    assert_eq!(found("streams", "door"), "test:ball, a test pattern");
+    assert_eq!(check(&report, "broker", "broker")["state"], "absent");
+    assert_eq!(check(&report, "sandbox", "runs as")["state"], "info");
+    let year = &found("clock", "time")[..4];
+    assert!(year.parse::<u32>().unwrap() >= 2026, "{year}");
+}
+
+#[test]
+fn a_pipe_gets_a_line_of_five_fields_for_each_check() {
+    let folder = folder();
+    let outcome = doctor(&folder, &stream("test:ball"), &[]);
+    for line in outcome.stdout.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        assert_eq!(fields.len(), 5, "{line}");
+        assert!(["ok", "info", "absent", "warning", "error"].contains(&fields[0]), "{line}");
+        let wants_remedy = ["warning", "error"].contains(&fields[0]);
+        assert!(!wants_remedy || !fields[4].is_empty(), "{line}");
+    }
+    let areas: Vec<&str> = outcome.stdout.lines().map(|line| line.split('\t').nth(1).unwrap()).collect();
+    for area in [
+        "configuration",
+        "program",
+        "gstreamer",
+        "devices",
+        "cores",
+        "sensors",
+        "model",
+        "streams",
+        "broker",
+        "clock",
+        "storage",
+        "sandbox",
+    ] {
+        assert!(areas.contains(&area), "{area}: {}", outcome.stdout);
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_told_in_full_and_the_machine_all_the_same() {
+    let folder = folder();
+    let config =
+        "[model]\ntop = 0\n[inference]\nwrokers = 2\n[[stream]]\nname = \"a\"\nsource = \"ftp://me:hunter2@x\"\n";
+    let outcome = doctor(&folder, config, &["--json"]);
+    assert_eq!(outcome.code(), 78, "{}", outcome.stderr);
+    assert!(outcome.message().contains("3 of "), "{}", outcome.stderr);
+    assert!(!format!("{}{}", outcome.stdout, outcome.stderr).contains("hunter2"), "{}", outcome.stdout);
+    let report = report(&outcome);
+    for (key, part) in
+        [("model.top", "expected a whole number"), ("inference.wrokers", "'workers'"), ("stream[0].source", "'ftp:'")]
+    {
+        let found = check(&report, "configuration", key);
+        assert_eq!(found["state"], "error");
+        assert!(found["found"].as_str().unwrap().contains(part), "{found:#}");
+    }
+    assert_eq!(check(&report, "model", "model")["state"], "info");
+    assert_eq!(check(&report, "program", "hardnetd")["state"], "ok");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_named() {
+    let outcome = run(["doctor", "-c", "/nowhere/hardnetd.toml"]);
+    assert_eq!(outcome.code(), 78);
+    says(&outcome, "configuration", "files", "error", &["/nowhere/hardnetd.toml", "No such file"]);
+}
+
+#[test]
+fn a_model_that_is_missing_or_damaged_is_named() {
+    let folder = folder();
+    let outcome = doctor(&folder, "[model]\nname = \"nowhere.safetensors\"\n", &[]);
+    assert_eq!(outcome.code(), 69);
+    says(&outcome, "model", "nowhere.safetensors", "error", &["no such file", "check model.name"]);
+    let damaged = folder.path().join("damaged.safetensors");
+    fs::write(&damaged, "this is no model").unwrap();
+    let name = damaged.to_str().unwrap();
+    let outcome = doctor(&folder, &format!("[model]\nname = \"{name}\"\n"), &[]);
+    assert_eq!(outcome.code(), 69);
+    says(&outcome, "model", name, "error", &["hardnetd model info"]);
+    let outcome = doctor(&folder, "[model]\nlabels = \"/nowhere/labels.txt\"\n", &[]);
+    says(&outcome, "model", "hardnet39ds", "error", &["/nowhere/labels.txt", "model.labels"]);
+}
+
+#[test]
+fn a_broker_that_is_there_accepts_and_is_left_as_it_was() {
+    let folder = folder();
+    let broker = Broker::start("allow_anonymous true\nlog_type all");
+    let outcome = doctor(&folder, &mqtt(broker.port, ""), &[]);
+    says(&outcome, "broker", "connection", "ok", &[&broker.port.to_string()]);
+    says(&outcome, "broker", "login", "ok", &["accepted without a user name"]);
+    says(&outcome, "broker", "encryption", "ok", &["no certificate", "nothing leaves this machine"]);
+    let log = || fs::read_to_string(broker.folder.path().join("mosquitto.log")).unwrap();
+    let left =
+        || log().lines().any(|l| l.contains("Client hardnetd-doctor-") && l.ends_with(" disconnected.")).then_some(());
+    wait_for("the end of the connection", left);
+    assert!(!log().contains("PUBLISH") && !log().contains("SUBSCRIBE"), "{}", log());
+}
+
+#[test]
+fn a_broker_that_refuses_the_login_is_told_from_one_that_is_away() {
+    let folder = folder();
+    let users = folder.path().join("users");
+    let made = Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&users).args(["me", "right"]).status().unwrap();
+    assert!(made.success());
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o644)).unwrap();
+    // Mosquitto drops to a user of its own, who must get at the file.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut broker = Broker::start(&format!("allow_anonymous false\npassword_file {}\nuser root", users.display()));
+    let password = folder.path().join("password");
+    let login = format!("username = \"me\"\npassword_file = \"{}\"", password.display());
+
+    let outcome = doctor(&folder, &mqtt(broker.port, ""), &[]);
+    assert_eq!(outcome.code(), 69);
+    says(&outcome, "broker", "login", "error", &["not authorised", "without a user name", "the broker wants a login"]);
+
+    fs::write(&password, "wr0ng\n").unwrap();
+    let outcome = doctor(&folder, &mqtt(broker.port, &login), &[]);
+    says(&outcome, "broker", "login", "error", &["refuses the login", "for user me", "check publish.mqtt.username"]);
+    assert!(!format!("{}{}", outcome.stdout, outcome.stderr).contains("wr0ng"));
+
+    fs::write(&password, "right\n").unwrap();
+    says(&doctor(&folder, &mqtt(broker.port, &login), &[]), "broker", "login", "ok", &["for user me"]);
+
+    fs::remove_file(&password).unwrap();
+    let outcome = doctor(&folder, &mqtt(broker.port, &login), &[]);
+    says(&outcome, "broker", "login", "error", &["publish.mqtt.password_file", "LoadCredential="]);
+
+    broker.stop();
+    let outcome = doctor(&folder, &mqtt(broker.port, ""), &[]);
+    assert_eq!(outcome.code(), 69);
+    says(&outcome, "broker", "connection", "error", &["nothing listens at 127.0.0.1", "start the broker"]);
+}
+
+#[test]
+fn a_broker_whose_name_is_not_known_is_told() {
+    let config = "[publish.mqtt]\nenabled = true\nhost = \"nothing-of-that-name.invalid\"\n";
+    let outcome = doctor(&folder(), config, &["--timeout", "3"]);
+    assert_eq!(outcome.code(), 69);
+    says(&outcome, "broker", "connection", "error", &["nothing-of-that-name.invalid", "check publish.mqtt.host"]);
+}
+
+#[test]
+fn what_listens_and_is_no_broker_is_given_up_in_time() {
+    let folder = folder();
+    let serve = |answer: Option<&'static [u8]>| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let mut silent = Vec::new();
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                match answer {
+                    None => silent.push(connection),
+                    Some(answer) => {
+                        let _ = connection.read(&mut [0; 64]);
+                        let _ = connection.write_all(answer);
+                    }
+                }
+            }
+        });
+        port
+    };
+    let start = Instant::now();
+    let outcome = doctor(&folder, &mqtt(serve(None), ""), &["--timeout", "0.5"]);
+    says(&outcome, "broker", "login", "error", &["does not answer within 0.5 s", "1883"]);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    let outcome = doctor(&folder, &mqtt(serve(Some(b"")), ""), &[]);
+    says(&outcome, "broker", "login", "error", &["hangs up instead of answering"]);
+    let outcome = doctor(&folder, &mqtt(serve(Some(b"HTTP/1.1 400 Bad Request\r\n\r\n")), ""), &[]);
+    says(&outcome, "broker", "login", "error", &["does not speak MQTT"]);
+
+    let camera = |port: u16| stream(&format!("rtsp://me:hunter2@127.0.0.1:{port}/1"));
+    let outcome = doctor(&folder, &camera(serve(None)), &["--timeout", "0.5"]);
+    says(&outcome, "streams", "door", "error", &["does not answer within 0.5 s", "me:***@127.0.0.1"]);
+    let outcome = doctor(&folder, &camera(serve(Some(b"HTTP/1.1 400 Bad Request\r\n\r\n"))), &[]);
+    says(&outcome, "streams", "door", "error", &["does not speak RTSP", "554"]);
+    let outcome = doctor(&folder, &camera(serve(Some(b""))), &[]);
+    says(&outcome, "streams", "door", "error", &["hangs up"]);
+    let outcome = doctor(&folder, &camera(free_port()), &[]);
+    assert_eq!(outcome.code(), 69);
+    says(&outcome, "streams", "door", "error", &["nothing listens at 127.0.0.1", "start the camera"]);
+    assert!(!format!("{}{}", outcome.stdout, outcome.stderr).contains("hunter2"), "{}", outcome.stdout);
+    let outcome = doctor(&folder, &stream("rtsp://camera:99999/1"), &[]);
+    says(&outcome, "streams", "door", "error", &["the port from 1 to 65535"]);
+}
+
+#[test]
+fn files_and_folders_of_streams_are_looked_at() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let of = |source: &str| doctor(&folder, &stream(source), &[]);
+    says(&of("/nowhere/clip.mp4"), "streams", "door", "error", &["/nowhere/clip.mp4", "No such file", "ProtectHome="]);
+    fs::write(path("empty.mp4"), "").unwrap();
+    says(&of(&path("empty.mp4")), "streams", "door", "error", &["is empty"]);
+    assert!(Command::new("mkfifo").arg(path("pipe.mp4")).status().unwrap().success());
+    says(&of(&path("pipe.mp4")), "streams", "door", "error", &["not a regular file"]);
+    fs::write(path("clip.mp4"), "x".repeat(100_000)).unwrap();
+    says(&of(&path("clip.mp4")), "streams", "door", "ok", &["0.1 MB"]);
+    says(&of("images:/nowhere"), "streams", "door", "error", &["/nowhere"]);
+    let photos = common::data("photos");
+    says(&of(&format!("images:{}", photos.display())), "streams", "door", "ok", &["pictures"]);
+    let secret = stream("rtsp://127.0.0.1/1") + "username = \"me\"\npassword_file = \"/nowhere/secret\"\n";
+    says(&doctor(&folder, &secret, &[]), "streams", "door", "error", &["/nowhere/secret", "LoadCredential="]);
+}
+
+#[test]
+fn a_core_that_does_not_exist_is_an_error() {
+    let outcome = doctor(&folder(), "[inference]\ncores = [1000]\n", &[]);
+    assert_eq!(outcome.code(), 69);
+    says(&outcome, "cores", "inference", "error", &["names 1000", "choose inference.cores"]);
+}
+
+#[test]
+fn elements_that_are_missing_are_named_with_their_package() {
+    let folder = folder();
+    let plugins = folder.path().join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    let installed = Command::new("pkg-config").args(["--variable=pluginsdir", "gstreamer-1.0"]).output().unwrap();
+    let installed = String::from_utf8(installed.stdout).unwrap();
+    for name in ["libgstcoreelements.so", "libgstapp.so"] {
+        symlink(Path::new(installed.trim()).join(name), plugins.join(name)).unwrap();
+    }
+    let mut command = command(&folder, &stream("rtsp://127.0.0.1:1/x"), &[]);
+    command.env("GST_PLUGIN_SYSTEM_PATH_1_0", &plugins).env("GST_REGISTRY", folder.path().join("registry.bin"));
+    command.env_remove("GST_PLUGIN_PATH_1_0").env_remove("GST_PLUGIN_PATH");
+    let outcome = Running::start(&mut command).finish();
+    assert_eq!(outcome.code(), 69);
+    let parts = ["decodebin, rtspsrc, videoconvert", "apt install gstreamer1.0-plugins-base gstreamer1.0-plugins-good"];
+    says(&outcome, "gstreamer", "elements", "error", &parts);
+    says(&outcome, "gstreamer", "H.264", "error", &["rtph264depay", "gstreamer1.0-plugins-good"]);
+    says(&outcome, "gstreamer", "H.265", "warning", &["rtph265depay"]);
+    says(&outcome, "gstreamer", "hardware decoders", "absent", &["in software"]);
+}
+
+#[test]
+fn what_only_privileges_give_is_missed_without_them() {
+    let folder = folder();
+    let path = folder.path().join("hardnetd.toml");
+    fs::write(&path, "[inference]\npriority = 99\n").unwrap();
+    let plain = hardnetd(["doctor", "-c", path.to_str().unwrap()]);
+    let mut command = Command::new("setpriv");
+    command.arg("--no-new-privs");
+    // Root without capabilities is bound by modes and limits as anybody else is.
+    if rustix::process::geteuid().is_root() {
+        command.args(["--bounding-set", "-all"]);
+    }
+    command.arg("--").arg(plain.get_program()).args(plain.get_args());
+    for (name, _) in plain.get_envs() {
+        command.env_remove(name);
+    }
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let outcome = Running::start(&mut command).finish();
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    says(&outcome, "sandbox", "priority", "error", &["inference.priority = 99", "LimitRTPRIO=99"]);
+    says(&outcome, "sandbox", "privileges", "ok", &["no capabilities, can gain no new ones"]);
+
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    let outcome = Running::start(&mut command).finish();
+    assert_eq!(outcome.code(), 78, "{}", outcome.stderr);
+    says(&outcome, "configuration", "files", "error", &["Permission denied", "must be able to read it"]);
+}
+
+#[test]
+fn folders_of_a_service_are_looked_at() {
+    let folder = folder();
+    let mut command = command(&folder, "", &[]);
+    command.env("STATE_DIRECTORY", folder.path()).env("CACHE_DIRECTORY", "/nowhere/cache");
+    command.env("INVOCATION_ID", "1").env("NOTIFY_SOCKET", "/nowhere/notify").env("WATCHDOG_USEC", "5000000");
+    let outcome = Running::start(&mut command).finish();
+    assert_eq!(outcome.code(), 69);
+    says(&outcome, "storage", "state", "ok", &[folder.path().to_str().unwrap(), "free"]);
+    says(&outcome, "storage", "cache", "error", &["/nowhere/cache is no folder"]);
+    says(&outcome, "sandbox", "supervision", "ok", &["watchdog 5 s"]);
+}
+
+#[test]
+fn wrong_usage_is_told_and_help_has_examples() {
+    for arguments in [["doctor", "--timeout", "0"], ["doctor", "--timeout", "soon"], ["doctor", "--timeout", "301"]] {
+        let outcome = run(arguments);
+        assert_eq!(outcome.code(), 64, "{arguments:?}");
+        assert!(outcome.message().contains("expected seconds from 0.1 to 300"), "{}", outcome.stderr);
+    }
+    let help = run(["doctor", "--help"]);
+    assert_eq!(help.code(), 0);
+    for part in ["Examples:", "hardnetd doctor --json", "Exit codes: 0", "--timeout <S>"] {
+        assert!(help.stdout.contains(part), "{part:?} is not in: {}", help.stdout);
+    }
+}
