@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod eval;
 mod logging;
+mod man;
 mod model;
 mod run;
 
@@ -69,6 +70,9 @@ enum Command {
     Config(config::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
+    /// Write the man pages.
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 /// The option that names the configuration file.
@@ -205,6 +209,14 @@ pub enum Error {
     /// Signals cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] io::Error),
+    /// A folder of man pages cannot be written.
+    #[error("cannot write man pages to {folder}")]
+    ManPages {
+        /// The folder.
+        folder: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -247,7 +259,7 @@ impl Error {
             Self::Eval(error) => error.exit(),
             Self::Bench(error) => error.exit(),
             Self::Signals(_) => Exit::Internal,
-            Self::Output(_) => Exit::Io,
+            Self::Output(_) | Self::ManPages { .. } => Exit::Io,
             Self::Picture { exit, .. } | Self::Pictures { exit, .. } => *exit,
         }
     }
@@ -288,5 +300,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Model(arguments) => model::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
 }
