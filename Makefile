@@ -3,19 +3,25 @@
 CARGO ?= cargo
 PYTHON ?= python3
 PREFIX ?= /usr/local
+# The target of packages that this machine can run.
+HOST = x86_64-unknown-linux-gnu
+UNITS = systemd/hardnetd.service systemd/hardnetd@.service
 
 # To build and run; then what the tests need besides: encoders, an RTSP server, a broker, systemd-analyze.
 RUN_PACKAGES = gcc libc6-dev make pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav
 TEST_PACKAGES = gstreamer1.0-tools gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev \
 	mosquitto mosquitto-clients systemd
-# To build for ARM and to run that here.
+# To build for ARM, and to run that here.
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross mmdebstrap \
 	qemu-user
+# What makes packages; what tries them in a virtual machine.
+PACKAGE_PACKAGES = debhelper lintian qemu-user
+VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # What makes the scratch environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build run test check fmt bench bench-peers cross test-arm install uninstall clean
+.PHONY: help deps deps-run build run test check fmt bench bench-peers cross test-arm deb test-vm install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,14 +67,27 @@ bench-peers: build ## Compare with other engines; MODELS="hardnet68 ...", THREAD
 		$(if $(THREADS),--threads $(THREADS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CORE),--core $(CORE)) \
 		$(if $(SIZE),--size $(SIZE))
 
-install: build ## Install program, unit and default configuration under $(DESTDIR)$(PREFIX) and /etc
+deb: ## Make a Debian package: make deb TARGET=aarch64-unknown-linux-gnu; without TARGET, for x86-64
+	@./.ci/packages $(RUN_PACKAGES) $(CROSS_PACKAGES) $(PACKAGE_PACKAGES)
+	cross/build $(or $(TARGET),$(HOST))
+	cross/package $(or $(TARGET),$(HOST))
+
+test-vm: deb ## Try the package in a virtual machine with systemd: installing, running, upgrading, purging
+	@./.ci/packages $(VM_PACKAGES)
+	REVISION=2 cross/package $(HOST)
+	tests/vm/run target/debian/hardnetd_*-1_amd64.deb target/debian/hardnetd_*-2_amd64.deb
+
+install: build ## Install program, units, rules and default configuration under $(DESTDIR)$(PREFIX) and /etc
 	install -D -m 755 target/release/hardnetd $(DESTDIR)$(PREFIX)/bin/hardnetd
-	install -D -m 644 systemd/hardnetd.service $(DESTDIR)/etc/systemd/system/hardnetd.service
-	sed -i 's|/usr/bin/hardnetd|$(PREFIX)/bin/hardnetd|' $(DESTDIR)/etc/systemd/system/hardnetd.service
+	install -D -m 644 -t $(DESTDIR)/etc/systemd/system $(UNITS)
+	sed -i 's|/usr/bin/hardnetd|$(PREFIX)/bin/hardnetd|' $(UNITS:systemd/%=$(DESTDIR)/etc/systemd/system/%)
+	install -D -m 644 systemd/hardnetd.sysusers $(DESTDIR)/etc/sysusers.d/hardnetd.conf
+	install -D -m 644 systemd/hardnetd.rules $(DESTDIR)/etc/udev/rules.d/60-hardnetd.rules
 	test -e $(DESTDIR)/etc/hardnetd/hardnetd.toml || install -D -m 644 configs/default.toml $(DESTDIR)/etc/hardnetd/hardnetd.toml
 
 uninstall: ## Remove what install put there; the configuration stays
-	rm -f $(DESTDIR)$(PREFIX)/bin/hardnetd $(DESTDIR)/etc/systemd/system/hardnetd.service
+	rm -f $(DESTDIR)$(PREFIX)/bin/hardnetd $(UNITS:systemd/%=$(DESTDIR)/etc/systemd/system/%) \
+		$(DESTDIR)/etc/sysusers.d/hardnetd.conf $(DESTDIR)/etc/udev/rules.d/60-hardnetd.rules
 
 clean: ## Remove what was built
 	$(CARGO) clean

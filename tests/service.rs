@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::io::{PipeReader, PipeWriter, Write};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -345,15 +345,66 @@ fn a_reload_applies_a_changed_stream_in_the_same_process() {
     assert_eq!(systemd.streams(), ["door", "yard"]);
 }
 
-#[test]
-fn the_unit_is_what_systemd_expects() {
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/hardnetd.service");
-    let text = fs::read_to_string(unit).unwrap();
-    assert!(text.contains("Type=notify\n"));
-    let folder = folder();
-    let copy = folder.path().join("hardnetd.service");
+/// A unit of the repository, with this build of the program, under `name` in `folder`.
+fn unit(folder: &Path, file: &str, name: &str) -> PathBuf {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(file)).unwrap();
+    let copy = folder.join(name);
     fs::write(&copy, text.replace("/usr/bin/hardnetd", env!("CARGO_BIN_EXE_hardnetd"))).unwrap();
-    let outcome = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output().unwrap();
-    let said = String::from_utf8_lossy(&outcome.stderr);
-    assert!(outcome.status.success() && !said.contains("hardnetd.service"), "{said}");
+    copy
+}
+
+#[test]
+fn the_units_are_what_systemd_expects() {
+    let folder = folder();
+    for (file, name) in [("hardnetd.service", "hardnetd.service"), ("hardnetd@.service", "hardnetd@door.service")] {
+        let unit = unit(folder.path(), file, name);
+        assert!(fs::read_to_string(&unit).unwrap().contains("Type=notify\n"));
+        let outcome = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().unwrap();
+        let said = String::from_utf8_lossy(&outcome.stderr);
+        assert!(outcome.status.success() && !said.contains("hardnetd"), "{said}");
+    }
+}
+
+#[test]
+fn the_units_are_exposed_to_little() {
+    let folder = folder();
+    for (file, name) in [("hardnetd.service", "hardnetd.service"), ("hardnetd@.service", "hardnetd@door.service")] {
+        let unit = unit(folder.path(), file, name);
+        // The limit is in tenths.
+        let arguments = ["security", "--offline=true", "--threshold=25", "--no-pager"];
+        let outcome = Command::new("systemd-analyze").args(arguments).arg(&unit).output().unwrap();
+        let said = String::from_utf8_lossy(&outcome.stdout);
+        assert!(outcome.status.success() && said.contains("exposure level"), "{said}");
+    }
+}
+
+#[test]
+fn the_template_differs_from_the_unit_in_names_and_folders_only() {
+    let folder = folder();
+    let lines = |file: &str| {
+        let text = fs::read_to_string(unit(folder.path(), file, file)).unwrap();
+        let settings = text.lines().filter(|line| !line.starts_with('#') && !line.contains("HARDNETD__DEVICE__NAME"));
+        settings.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let template = lines("hardnetd@.service").into_iter().map(|line| {
+        line.replace(" -c /etc/hardnetd/%i.toml", "").replace(", %i", "").replace("hardnetd@%i", "hardnetd")
+    });
+    assert_eq!(template.collect::<Vec<_>>(), lines("hardnetd.service"));
+}
+
+#[test]
+fn man_pages_are_written_for_every_command_and_every_key() {
+    let folder = folder();
+    let pages = folder.path().join("man");
+    let outcome = common::run(["man".as_ref(), pages.as_os_str()]);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    let page = |name: &str| fs::read_to_string(pages.join(name)).unwrap();
+    for name in ["hardnetd.1", "hardnetd-run.1", "hardnetd-model-info.1"] {
+        assert!(page(name).contains(".SH SYNOPSIS"), "{name}");
+    }
+    let configuration = page("hardnetd.toml.5");
+    let default = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/default.toml")).unwrap();
+    for (key, _) in default.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = ")) {
+        assert!(configuration.contains(&format!("\\fB{}\\fR", key.replace('-', "\\-"))), "{key}");
+    }
 }

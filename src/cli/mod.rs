@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod eval;
 mod logging;
+mod man;
 mod model;
 mod run;
 
@@ -73,6 +74,9 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
+    /// Write the man pages.
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 /// The option that names the configuration file.
@@ -219,6 +223,14 @@ pub enum Error {
     /// Signals cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] io::Error),
+    /// A folder of man pages cannot be written.
+    #[error("cannot write man pages to {folder}")]
+    ManPages {
+        /// The folder.
+        folder: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -261,7 +273,7 @@ impl Error {
             Self::Eval(error) => error.exit(),
             Self::Bench(error) => error.exit(),
             Self::Signals(_) => Exit::Internal,
-            Self::Output(_) => Exit::Io,
+            Self::Output(_) | Self::ManPages { .. } => Exit::Io,
             Self::Picture { exit, .. } | Self::Pictures { exit, .. } | Self::Unwell { exit, .. } => *exit,
         }
     }
@@ -303,5 +315,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
 }

@@ -1,0 +1,102 @@
+//! `hardnetd man`: the man pages, for those who make packages. One for each command out of the same definition as
+//! `--help`, and `hardnetd.toml(5)` out of the commented default configuration.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory};
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+
+use super::{Cli, Error};
+use crate::config;
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hardnetd man man/ && man -l man/hardnetd.1")]
+pub(super) struct Arguments {
+    /// The folder to write the pages to; made where there is none.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let folder = &arguments.folder;
+    write(folder).map_err(|source| Error::ManPages { folder: folder.display().to_string(), source })
+}
+
+fn write(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut cli = Cli::command().disable_help_subcommand(true);
+    cli.build();
+    command_page(&cli, folder)?;
+    fs::write(folder.join("hardnetd.toml.5"), configuration_page(config::DEFAULT))
+}
+
+/// Writes the page of a command and those of its subcommands, such as `hardnetd-model-info.1`.
+fn command_page(command: &clap::Command, folder: &Path) -> io::Result<()> {
+    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+        command_page(subcommand, folder)?;
+    }
+    Man::new(command.clone()).manual("hardnetd").generate_to(folder)?;
+    Ok(())
+}
+
+/// A page about the configuration file, out of its commented default: sections, and a key with the comment above it.
+fn configuration_page(default: &str) -> String {
+    let mut page = Roff::new();
+    page.control("TH", ["hardnetd.toml", "5", "", concat!("hardnetd ", env!("CARGO_PKG_VERSION")), "hardnetd"]);
+    page.control("SH", ["NAME"]);
+    page.text([roman("hardnetd.toml - configuration of hardnetd")]);
+    page.control("SH", ["DESCRIPTION"]);
+    let mut comment = Vec::new();
+    for line in default.lines() {
+        if let Some(text) = line.strip_prefix('#') {
+            comment.push(text);
+        } else if line.starts_with('[') {
+            page.control("SH", [line]);
+            lines(&mut page, &comment);
+            comment.clear();
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            page.control("TP", []);
+            page.text([bold(key), roman(" = "), italic(value)]);
+            lines(&mut page, &comment);
+            comment.clear();
+        } else {
+            lines(&mut page, &comment);
+            comment.clear();
+        }
+    }
+    page.control("SH", ["FILES"]);
+    for file in [config::SYSTEM_FILE, "/etc/hardnetd/conf.d/*.toml"] {
+        page.control("TP", []);
+        page.text([italic(file)]);
+        page.text([roman("Read in this order; the one read later wins.")]);
+    }
+    page.control("SH", ["SEE ALSO"]);
+    page.text([
+        bold("hardnetd"),
+        roman("(1), "),
+        bold("hardnetd-config"),
+        roman("(1), "),
+        bold("systemd.exec"),
+        roman("(5)"),
+    ]);
+    page.to_roff()
+}
+
+/// A comment as text. Indented lines keep their line breaks; an empty one starts a paragraph.
+fn lines(page: &mut Roff, comment: &[&str]) {
+    for line in comment {
+        let text = line.strip_prefix(' ').unwrap_or(line);
+        if text.is_empty() {
+            page.control("PP", []);
+            continue;
+        }
+        if text.starts_with(' ') {
+            page.control("br", []);
+        }
+        page.text(vec![Inline::from(roman(text))]);
+    }
+}
