@@ -82,7 +82,7 @@ pub fn supervise<T>(
     stop_timeout: Duration,
     mut reload: impl FnMut() -> Option<T>,
 ) -> Result<Ended<T>, pipeline::Error> {
-    tell(&[NotifyState::Ready]);
+    tell(&[NotifyState::Ready, NotifyState::Watchdog]);
     let status = tick(STATUS_PERIOD);
     let limit = sd_notify::watchdog_enabled();
     let watchdog = limit.map_or_else(never, |limit| tick(limit / BEATS));
@@ -121,9 +121,7 @@ pub fn supervise<T>(
             recv(watchdog) -> _ => beat(&running, limit.unwrap_or_default()),
         }
     }
-    if reloaded.is_none() {
-        tell(&[NotifyState::Stopping]);
-    }
+    tell(&[if reloaded.is_none() { NotifyState::Stopping } else { NotifyState::Watchdog }]);
     match (running.finish(deadline), reloaded) {
         (Err(error), Some(next)) => {
             tracing::warn!("before the reload: {}", chain(&error));
@@ -141,12 +139,14 @@ pub fn supervise<T>(
 /// Reads the configuration again and tells systemd so; READY follows here unless there is something new to run.
 fn reread<T>(reload: &mut impl FnMut() -> Option<T>) -> Option<T> {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Watchdog]),
+        Err(_) => tell(&[NotifyState::Reloading, NotifyState::Watchdog]),
     }
     let reloaded = reload();
-    if reloaded.is_none() {
-        tell(&[NotifyState::Ready]);
+    // Loading a model and starting a pipeline are steps of their own, each as long as the watchdog waits at most.
+    match reloaded {
+        Some(_) => tell(&[NotifyState::Watchdog]),
+        None => tell(&[NotifyState::Ready, NotifyState::Watchdog]),
     }
     reloaded
 }
