@@ -21,7 +21,7 @@ VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # What makes the scratch environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build run test check fmt bench bench-peers cross test-arm deb test-vm install uninstall clean
+.PHONY: help deps deps-run build run test check fmt bench bench-peers footprint cross test-arm deb test-vm install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ bench-peers: build ## Compare with other engines; MODELS="hardnet68 ...", THREAD
 	target/peers/venv/bin/python -B benches/peers/compare.py $(if $(MODELS),--models "$(MODELS)") \
 		$(if $(THREADS),--threads $(THREADS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CORE),--core $(CORE)) \
 		$(if $(SIZE),--size $(SIZE))
+
+footprint: build ## Size, time to the first result, memory and processor time with one stream
+	@./.ci/packages python3
+	$(PYTHON) -B benches/footprint.py
 
 deb: ## Make a Debian package: make deb TARGET=aarch64-unknown-linux-gnu; without TARGET, for x86-64
 	@./.ci/packages $(RUN_PACKAGES) $(CROSS_PACKAGES) $(PACKAGE_PACKAGES)

@@ -189,7 +189,7 @@ fn a_camera_that_accepts_and_says_nothing_is_given_up_in_time() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = folder();
     let text = format!(
-        "[[stream]]\nname = \"mute\"\nsource = \"rtsp://{}/x\"\nstart_timeout_s = 0.5\n",
+        "[[stream]]\nname = \"mute\"\nsource = \"rtsp://{}/x\"\nstart_timeout_s = 0.5\nretry_max_s = 0\n",
         listener.local_addr().unwrap()
     );
     let outcome = run(["run", "-c", &config(folder.path(), &text)]);

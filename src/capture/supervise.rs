@@ -16,8 +16,9 @@ use crate::shutdown::Stopped;
 
 /// First wait before a camera that failed is opened again; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// Most time between two signs of life of the thread.
-const BEAT: Duration = Duration::from_secs(1);
+/// Most time between two signs of life of the thread: a quarter of the shortest limit that systemd can be given in whole
+/// seconds.
+const BEAT: Duration = Duration::from_millis(250);
 
 /// Frames of one source until it ends or `stopped` is set; each goes to `deliver`. A camera that fails is opened
 /// again and again where its settings say so; `report` is told of it.

@@ -1,11 +1,16 @@
-//! Logs: to standard error, in colour only on a terminal.
+//! Logs: to standard error, in colour only on a terminal; to the journal with their fields where standard error leads to
+//! it, as in a service.
 
 use std::env;
 use std::io::{self, IsTerminal};
 
+use libsystemd::logging::connected_to_journal;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Verbosity;
+use super::journal::Journal;
 
 /// Whether colours are wanted where a terminal shows them (no-color.org).
 pub(super) fn colour() -> bool {
@@ -26,17 +31,17 @@ pub(super) fn start(verbosity: &Verbosity) {
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),
         None => (EnvFilter::new(default), None),
     };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && colour())
-        .log_internal_errors(false)
-        .with_target(false);
-    // The journal has its own time stamps.
-    let started = if env::var_os("JOURNAL_STREAM").is_some() && !io::stderr().is_terminal() {
-        log.without_time().try_init()
+    let started = if connected_to_journal() {
+        tracing_subscriber::registry().with(filter).with(Journal).try_init()
     } else {
-        log.try_init()
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal() && colour())
+            .log_internal_errors(false)
+            .with_target(false)
+            .finish()
+            .try_init()
     };
     if let Err(error) = started {
         tracing::debug!("logging has been started before: {error}");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory};
 use clap_mangen::Man;
-use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use super::{Cli, Error};
 use crate::config;
@@ -97,6 +97,6 @@ fn lines(page: &mut Roff, comment: &[&str]) {
         if text.starts_with(' ') {
             page.control("br", []);
         }
-        page.text(vec![Inline::from(roman(text))]);
+        page.text(vec![roman(text)]);
     }
 }

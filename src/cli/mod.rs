@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod doctor;
 mod eval;
+mod journal;
 mod logging;
 mod man;
 mod model;

@@ -110,10 +110,14 @@ fn camera(name: &str, shown: &str, endpoint: &Endpoint, timeout: Duration) -> Fi
         }
         Ok(_) => Finding::error(name, format!("{shown}: what answers at {address} does not speak RTSP"), remedy),
         Err(error) => {
-            let silent = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-            let what = match silent {
-                true => format!("accepts the connection and does not answer within {} s", timeout.as_secs_f64()),
-                false => format!("breaks the connection off ({error})"),
+            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, WouldBlock};
+            let what = match error.kind() {
+                WouldBlock | TimedOut => {
+                    format!("accepts the connection and does not answer within {} s", timeout.as_secs_f64())
+                }
+                // With a part of the request unread, a close arrives as a reset.
+                BrokenPipe | ConnectionAborted | ConnectionReset => "hangs up instead of answering".into(),
+                _ => format!("cannot be asked ({error})"),
             };
             Finding::error(name, format!("{shown}: {address} {what}"), format!("{remedy}; restart a camera that hangs"))
         }

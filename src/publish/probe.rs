@@ -1,10 +1,12 @@
 //! Asks an MQTT broker whether it would take this program, and leaves it as it was: nothing is published, and a running
 //! daemon of the same name keeps its connection.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use rumqttc::{
     Client, ConnectReturnCode, ConnectionError, Event, MqttOptions, NetworkOptions, Outgoing, Packet, StateError,
+    mqttbytes,
 };
 
 use crate::config::{self, SecretError};
@@ -94,6 +96,12 @@ fn reason(error: ConnectionError, limit: Duration) -> ProbeError {
         },
         ConnectionError::NetworkTimeout => ProbeError::Silent { limit },
         ConnectionError::Io(_) | ConnectionError::MqttState(StateError::ConnectionAborted | StateError::Io(_)) => {
+            ProbeError::HungUp
+        }
+        // A close with bytes unread is a reset; one within a packet is no packet.
+        ConnectionError::MqttState(StateError::Deserialization(mqttbytes::Error::Io(error)))
+            if error.kind() == io::ErrorKind::ConnectionReset =>
+        {
             ProbeError::HungUp
         }
         // Bytes that are no packet are an error of the library's state.
