@@ -56,9 +56,9 @@ cross: ## Build for another processor, to run on Debian 11 or newer: make cross 
 	@./.ci/packages $(RUN_PACKAGES) $(CROSS_PACKAGES)
 	cross/build $(TARGET)
 
-test-arm: ## Run the tests for ARM on emulated processors: the Raspberry Pi 3, 4 and 5, and 32 bits
+test-arm: ## Run the tests for ARM on emulated processors: the Raspberry Pi 3, 4 and 5, and 32 bits; QUICK=quick for a part
 	@./.ci/packages $(RUN_PACKAGES) $(CROSS_PACKAGES)
-	cross/test
+	cross/test $(QUICK)
 
 bench-peers: build ## Compare with other engines; MODELS="hardnet68 ...", THREADS=1, ROUNDS=20, CORE=first, SIZE=HxW
 	@./.ci/packages $(PEER_PACKAGES)

@@ -39,8 +39,37 @@ fn command_page(command: &clap::Command, folder: &Path) -> io::Result<()> {
     for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
         command_page(subcommand, folder)?;
     }
-    Man::new(command.clone()).manual("hardnetd").generate_to(folder)?;
-    Ok(())
+    let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let man = Man::new(command.clone().after_help(None::<&str>)).manual("hardnetd");
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    page.extend_from_slice(notes_section(&notes).as_bytes());
+    fs::write(folder.join(man.get_filename()), page)
+}
+
+/// What `--help` ends with: paragraphs, lists and examples, whose lines stay as they are.
+fn notes_section(notes: &str) -> String {
+    let mut page = Roff::new();
+    let mut as_it_is = false;
+    for (index, line) in notes.lines().enumerate() {
+        if line.starts_with(' ') != as_it_is {
+            as_it_is = !as_it_is;
+            page.control(if as_it_is { "nf" } else { "fi" }, []);
+        }
+        match line {
+            "Example:" | "Examples:" => page.control("SH", ["EXAMPLES"]),
+            _ if index == 0 => page.control("SH", ["NOTES"]),
+            "" => page.control("PP", []),
+            _ => &mut page,
+        };
+        if !matches!(line, "" | "Example:" | "Examples:") {
+            page.text([roman(line)]);
+        }
+    }
+    if as_it_is {
+        page.control("fi", []);
+    }
+    page.to_roff()
 }
 
 /// A page about the configuration file, out of its commented default: sections, and a key with the comment above it.
@@ -98,5 +127,23 @@ fn lines(page: &mut Roff, comment: &[&str]) {
             page.control("br", []);
         }
         page.text(vec![roman(text)]);
+    }
+}
+
+#[cfg(test)]
+mod units {
+    use super::*;
+
+    #[test]
+    fn examples_keep_their_lines_and_notes_are_paragraphs() {
+        let page = notes_section("One is\ntimed.\n\nSources:\n  a   first\n  -b\n\nExamples:\n  hardnetd run");
+        let body = page.split_once(".SH NOTES\n").map(|(_, body)| body);
+        assert_eq!(
+            body,
+            Some(
+                "One is\ntimed.\n.PP\nSources:\n.nf\n  a   first\n  \\-b\n.fi\n.PP\n.SH EXAMPLES\n.nf\n  \
+                 hardnetd run\n.fi\n"
+            )
+        );
     }
 }

@@ -15,10 +15,34 @@ pub(super) fn is_available() -> bool {
     false
 }
 
-/// The table, on processors of this kind.
+/// The table that suits the processor.
 pub(super) fn kernels() -> Option<&'static Kernels> {
     #[cfg(target_arch = "x86_64")]
-    return Some(&table::KERNELS);
+    return Some(if is_zen_4() { &table::TALL } else { &table::WIDE });
     #[cfg(not(target_arch = "x86_64"))]
     None
+}
+
+/// All tables, where the processor can run them.
+#[cfg(test)]
+pub(super) fn tables() -> Vec<&'static Kernels> {
+    #[cfg(target_arch = "x86_64")]
+    return if is_available() { vec![&table::WIDE, &table::TALL] } else { Vec::new() };
+    #[cfg(not(target_arch = "x86_64"))]
+    Vec::new()
+}
+
+/// Whether the processor is AMD's family 19h, whose members with AVX-512 begin one multiplication of 512 bits at a time
+/// (in two halves).
+#[cfg(target_arch = "x86_64")]
+fn is_zen_4() -> bool {
+    use std::arch::x86_64::__cpuid;
+
+    #[allow(unused_unsafe, reason = "safe in newer releases of Rust")]
+    // SAFETY: every processor with AVX-512 has the instruction, with these two leaves.
+    let (vendor, version) = unsafe { (__cpuid(0), __cpuid(1).eax) };
+    let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+    // The family: bits 8 to 11, and when these are all set, bits 20 to 27 in addition.
+    let family = (version >> 8 & 0xf) + (version >> 20 & 0xff);
+    name.as_flattened() == b"AuthenticAMD" && family == 0x19
 }

@@ -1,5 +1,8 @@
-//! The kernels with AVX-512: tiles of 14 × 8 to 8 × 48, within 32 registers. A value that is spread over a register is
-//! used for up to three of them: processors with two multipliers of 512 bits can read no more than two in their time.
+//! The kernels with AVX-512: tiles of 14 × 8 to 8 × 48, within 32 registers.
+//!
+//! A processor with two multipliers of 512 bits can read no more than two values in the time that they take: a value that
+//! is spread over a register is used for up to three of them there. One that begins a single multiplication at a time
+//! reads each value as it goes, and gains from using a register of weights for many rows instead.
 
 use super::super::avx2::vector::F32x8;
 use super::super::peak;
@@ -91,19 +94,12 @@ macro_rules! rows {
     };
 }
 
-/// The table.
-pub(in super::super) static KERNELS: Kernels = Kernels {
+/// What both tables have.
+const COMMON: Kernels = Kernels {
     isa: Isa::Avx512,
     step: UNIT,
-    usual: 4,
-    gemm: &[
-        rows!(0, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        rows!(1, 0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        rows!(1, 1: 1 2 3 4 5 6 7 8 9 10 11 12),
-        rows!(2, 0: 1 2 3 4 5 6 7 8 9 10 11 12),
-        rows!(2, 1: 1 2 3 4 5 6 7 8),
-        rows!(3, 0: 1 2 3 4 5 6 7 8),
-    ],
+    usual: 2,
+    gemm: &[rows!(0, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14), rows!(1, 0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)],
     depthwise: &[[row::<F32x8, 1>, row::<F32x8, 2>], [row::<F32x16, 1>, row::<F32x16, 2>]],
     winograd_input: [
         [input::<3, 3>, input::<3, 4>, input::<3, 6>, input::<3, 8>],
@@ -122,4 +118,21 @@ pub(in super::super) static KERNELS: Kernels = Kernels {
     strassen_output: join,
     largest: window,
     burst,
+};
+
+/// Tiles of many rows.
+pub(in super::super) static TALL: Kernels = COMMON;
+
+/// Tiles of many channels, too.
+pub(in super::super) static WIDE: Kernels = Kernels {
+    usual: 4,
+    gemm: &[
+        rows!(0, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        rows!(1, 0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        rows!(1, 1: 1 2 3 4 5 6 7 8 9 10 11 12),
+        rows!(2, 0: 1 2 3 4 5 6 7 8 9 10 11 12),
+        rows!(2, 1: 1 2 3 4 5 6 7 8),
+        rows!(3, 0: 1 2 3 4 5 6 7 8),
+    ],
+    ..COMMON
 };

@@ -28,9 +28,10 @@ const SUM: f64 = 100.0 / (1 << 24) as f64;
 /// What a function may be off by: a few roundings of a value of its size.
 const FUNCTION: f64 = 8.0 / (1 << 24) as f64;
 
-/// The kernels of every instruction set there is here.
+/// The kernels of every instruction set there is here, also those that other processors with it suit better.
 fn kernels() -> impl Iterator<Item = &'static Kernels> {
-    Isa::ALL.into_iter().filter_map(Kernels::of)
+    let others = Isa::ALL.into_iter().filter(|isa| *isa != Isa::Avx512).filter_map(Kernels::of);
+    others.chain(super::avx512::tables())
 }
 
 /// Numbers without order, from -1 to 1.
