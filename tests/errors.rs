@@ -262,11 +262,13 @@ fn a_missing_password_file_is_named() {
 
 #[test]
 fn a_sink_that_is_not_understood_is_a_usage_error() {
-    fails(&run(["run", "--sink", "kafka://x"]), 64, &["kafka://x", "mqtt://"]);
+    fails(&run(["run", "--sink", "kafka://x"]), 64, &["kafka://x", "mqtt://", "mqtts://"]);
     let outcome = run(["run", "--sink", "mqtt://me:secret@host"]);
     fails(&outcome, 64, &["password_file"]);
     assert!(!outcome.stderr.contains("secret@"), "{}", outcome.stderr);
-    fails(&run(["run", "--sink", "mqtt://host:x"]), 64, &["port"]);
+    for sink in ["mqtt://host:x", "mqtts://host:0", "mqtts://host:65536"] {
+        fails(&run(["run", "--sink", sink]), 64, &["port"]);
+    }
 }
 
 #[test]

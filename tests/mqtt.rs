@@ -4,61 +4,14 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 use std::time::Duration;
 
 use common::broker::Broker;
+use common::subscriber::Subscriber;
 use common::{Running, folder, free_port, hardnetd, wait_for};
 use rustix::process::Signal;
 use tempfile::TempDir;
-
-/// Everything that is published, as `topic payload`, with the retain flag before it.
-struct Subscriber {
-    child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-}
-
-impl Subscriber {
-    fn start(port: u16, login: &[&str]) -> Self {
-        let mut child = Command::new("mosquitto_sub")
-            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "#", "-q", "1", "-F", "%r %t %p"])
-            .args(login)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("mosquitto-clients is installed");
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let (output, kept) = (child.stdout.take().unwrap(), Arc::clone(&lines));
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                kept.lock().unwrap().push(line);
-            }
-        });
-        Self { child, lines }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
-    }
-
-    /// Waits for a message that begins so after its retain flag, and returns the rest.
-    fn wait(&self, start: &str) -> String {
-        let of = |line: &String| line.split_once(' ')?.1.strip_prefix(start).map(str::to_owned);
-        wait_for(start, || self.lines().iter().find_map(of))
-    }
-
-    fn results(&self) -> usize {
-        self.lines().iter().filter(|line| line.contains("/result ")).count()
-    }
-}
-
-impl Drop for Subscriber {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The daemon on a live source, with small pictures and a short way back to the broker.
 fn daemon(folder: &TempDir, port: u16, extra: &str) -> Running {

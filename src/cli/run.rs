@@ -29,6 +29,7 @@ Sources:
 Sinks:
   stdout                             one JSON object per line
   mqtt://[USER@]HOST[:PORT][/PREFIX] an MQTT broker; PREFIX comes before the device in every topic
+  mqtts://…                          the same over TLS
 
 Examples:
   hardnetd run --source test:ball --frames 100
@@ -135,8 +136,8 @@ impl Setup {
         capture::init()?;
         streams(&config)?;
         let mqtt = &config.publish.mqtt;
-        if mqtt.enabled && !mqtt.password_file.is_empty() {
-            config::read_secret("publish.mqtt.password_file", &mqtt.password_file).map_err(publish::Error::from)?;
+        if mqtt.enabled {
+            publish::check(mqtt)?;
         }
         let model = match model {
             Some(model) => model,
@@ -252,15 +253,21 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
     Ok(flags)
 }
 
-/// The keys that `mqtt://[USER@]HOST[:PORT][/PREFIX]` sets.
+/// The keys that `mqtt://[USER@]HOST[:PORT][/PREFIX]` and `mqtts://…` set.
 fn broker_keys(sink: &str) -> Result<Vec<(&'static str, FlagValue)>, Error> {
     let wrong = |what: &str| {
         let sink = config::redact(sink);
-        Error::Argument(format!("--sink {sink}: {what}; expected stdout or mqtt://[USER@]HOST[:PORT][/PREFIX]"))
+        Error::Argument(format!(
+            "--sink {sink}: {what}; expected stdout, mqtt://[USER@]HOST[:PORT][/PREFIX] or mqtts://…"
+        ))
     };
-    let rest = sink.strip_prefix("mqtt://").ok_or_else(|| wrong("unknown sink"))?;
+    let (tls, rest) = match (sink.strip_prefix("mqtt://"), sink.strip_prefix("mqtts://")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => return Err(wrong("unknown sink")),
+    };
     let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut keys = Vec::new();
+    let mut keys = vec![("publish.mqtt.tls", FlagValue::Switch(tls))];
     let address = match authority.rsplit_once('@') {
         Some((user, _)) if user.contains(':') => {
             return Err(wrong("a password here would be seen by every user; use publish.mqtt.password_file"));
@@ -280,10 +287,12 @@ fn broker_keys(sink: &str) -> Result<Vec<(&'static str, FlagValue)>, Error> {
         return Err(wrong("no host"));
     }
     keys.push(("publish.mqtt.host", FlagValue::Text(host.to_owned())));
-    if let Some(port) = port {
-        let port: u16 = port.parse().map_err(|_| wrong("the port is no number from 1 to 65535"))?;
-        keys.push(("publish.mqtt.port", FlagValue::Integer(port.into())));
-    }
+    let port = match port.map(str::parse) {
+        None => 0,
+        Some(Ok(port)) if port > 0 => port,
+        Some(_) => return Err(wrong("the port is no number from 1 to 65535")),
+    };
+    keys.push(("publish.mqtt.port", FlagValue::Integer(u16::into(port))));
     if !prefix.is_empty() {
         keys.push(("publish.mqtt.topic_prefix", FlagValue::Text(prefix.to_owned())));
     }

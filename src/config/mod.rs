@@ -25,7 +25,7 @@ pub use check::SourceCheck;
 use check::{Checker, Origin};
 pub use redact::{redact, redact_words};
 pub use schema::{Config, Device, Inference, Model, Mqtt, Publish, Stdout, Stream};
-pub use secret::{SecretError, read_secret};
+pub use secret::{SecretError, read_pem, read_secret};
 pub use size::{SIDES, parse_size};
 
 /// The built-in default, commented: what `hardnetd config default` prints.
@@ -289,5 +289,15 @@ fn check_together(config: &Config, problems: &mut Vec<Problem>) {
     }
     if mqtt.username.is_empty() && !mqtt.password_file.is_empty() {
         problem("publish.mqtt.username", "\"\": MQTT sends a password only together with a user name".into());
+    }
+    let files = [("ca_file", &mqtt.ca_file), ("cert_file", &mqtt.cert_file), ("key_file", &mqtt.key_file)];
+    let given = files.iter().find(|(_, file)| !file.is_empty()).map(|(key, _)| *key);
+    let only_with_tls = given.or(mqtt.danger_accept_any_certificate.then_some("danger_accept_any_certificate"));
+    if let (Some(key), false) = (only_with_tls, mqtt.tls) {
+        problem("publish.mqtt.tls", format!("false: expected true, or no {key}, which is for TLS"));
+    }
+    if mqtt.cert_file.is_empty() != mqtt.key_file.is_empty() {
+        let key = if mqtt.cert_file.is_empty() { "cert_file" } else { "key_file" };
+        problem(&format!("publish.mqtt.{key}"), "\"\": a certificate needs its key, and a key its certificate".into());
     }
 }

@@ -140,8 +140,20 @@ section! {
         enabled: bool = false, Kind::Switch;
         /// Host name or address of the broker.
         host: String = "localhost", Kind::Text;
-        /// TCP port of the broker.
-        port: u16 = 1883_u16, Kind::Integer(1, 65_535);
+        /// TCP port of the broker; 0: the usual one, 1883, or 8883 with TLS.
+        port: u16 = 0_u16, Kind::Integer(0, 65_535);
+        /// Whether the connection is encrypted, and the broker known by its certificate (TLS 1.2 or 1.3).
+        tls: bool = false, Kind::Switch;
+        /// PEM file with the authorities that may sign the broker's certificate; empty: those that the system trusts.
+        ca_file: String = "", Kind::Text;
+        /// PEM file with the certificate that this device shows the broker, and those between it and its authority;
+        /// empty: none.
+        cert_file: String = "", Kind::Text;
+        /// PEM file with the key of `cert_file`. A bare name, of this and of the other files here, is looked up in
+        /// `$CREDENTIALS_DIRECTORY`.
+        key_file: String = "", Kind::Text;
+        /// Whether any broker is believed, whatever its certificate: whoever sits in between can then read and change all.
+        danger_accept_any_certificate: bool = false, Kind::Switch;
         /// User name; empty: none.
         username: String = "", Kind::Text;
         /// File that holds the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`.
@@ -239,6 +251,18 @@ impl Device {
     #[must_use]
     pub fn stop_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.stop_timeout_s)
+    }
+}
+
+impl Mqtt {
+    /// The TCP port of the broker: `port`, or the usual one (IANA: mqtt, secure-mqtt).
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match (self.port, self.tls) {
+            (0, false) => 1883,
+            (0, true) => 8883,
+            (port, _) => port,
+        }
     }
 }
 

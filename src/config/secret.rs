@@ -1,4 +1,4 @@
-//! Secrets come from files, never from the configuration itself.
+//! Secrets and certificates come from files, never from the configuration itself.
 
 use std::env;
 use std::io;
@@ -8,12 +8,14 @@ use super::read;
 
 /// Most bytes of a file that holds a secret.
 const LARGEST_FILE: u64 = 1 << 16;
+/// Most bytes of a file with certificates; all that a system trusts are a quarter of it.
+const LARGEST_PEM: u64 = 1 << 20;
 
-/// A secret could not be had.
+/// A secret or a certificate could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file could not be read.
-    #[error("cannot read the secret that {key} names, {}", path.display())]
+    #[error("cannot read the file that {key} names, {}", path.display())]
     Unreadable {
         /// The configuration key.
         key: String,
@@ -23,7 +25,7 @@ pub enum SecretError {
         source: io::Error,
     },
     /// The file has no content.
-    #[error("the secret that {key} names, {}, is empty", path.display())]
+    #[error("the file that {key} names, {}, is empty", path.display())]
     Empty {
         /// The configuration key.
         key: String,
@@ -39,15 +41,32 @@ pub enum SecretError {
 /// # Errors
 /// The file is missing, unreadable or empty.
 pub fn read_secret(key: &str, file: &str) -> Result<String, SecretError> {
-    let path = match env::var_os("CREDENTIALS_DIRECTORY") {
-        Some(folder) if !file.contains('/') => Path::new(&folder).join(file),
-        _ => PathBuf::from(file),
-    };
+    let path = place(file);
     match read::text(&path, LARGEST_FILE) {
         Err(source) => Err(SecretError::Unreadable { key: key.into(), path, source }),
         Ok(text) => match text.lines().next().filter(|line| !line.is_empty()) {
             Some(line) => Ok(line.to_owned()),
             None => Err(SecretError::Empty { key: key.into(), path }),
         },
+    }
+}
+
+/// The text of the PEM file `file` (RFC 7468), which the key `key` names, looked up as for [`read_secret`].
+///
+/// # Errors
+/// The file is missing, unreadable, empty or larger than a megabyte.
+pub fn read_pem(key: &str, file: &str) -> Result<String, SecretError> {
+    let path = place(file);
+    match read::text(&path, LARGEST_PEM) {
+        Err(source) => Err(SecretError::Unreadable { key: key.into(), path, source }),
+        Ok(text) if text.trim().is_empty() => Err(SecretError::Empty { key: key.into(), path }),
+        Ok(text) => Ok(text),
+    }
+}
+
+fn place(file: &str) -> PathBuf {
+    match env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(folder) if !file.contains('/') => Path::new(&folder).join(file),
+        _ => PathBuf::from(file),
     }
 }

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use super::network::{self, Reach, reach};
 use super::{Context, Finding};
 use crate::config::Mqtt;
@@ -11,6 +13,8 @@ use crate::publish::{ProbeError, probe};
 
 /// The port that brokers serve MQTT over TLS at (IANA, secure-mqtt).
 const TLS_PORT: u16 = 8883;
+/// Days that are left to renew a certificate without haste; automatic renewal is well before.
+const RENEWAL_DAYS: i64 = 14;
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let Some(config) = &context.config else { return vec![super::not_known("broker")] };
@@ -18,9 +22,9 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     if !settings.enabled {
         return vec![Finding::absent("broker", "none is configured (publish.mqtt.enabled = false)")];
     }
-    let place = format!("{}:{}", settings.host, settings.port);
+    let place = format!("{}:{}", settings.host, settings.port());
     let start = Instant::now();
-    let address = match network::connect(&settings.host, settings.port, context.timeout) {
+    let address = match network::connect(&settings.host, settings.port(), context.timeout) {
         // The probe makes a connection of its own.
         Ok((_, address)) => address,
         Err(error) => {
@@ -30,15 +34,23 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     };
     let took = start.elapsed().as_millis();
     let mut findings = vec![Finding::ok("connection", format!("{place}: {address} answers after {took} ms"))];
-    findings.push(match probe(settings, context.timeout) {
+    let answer = probe(settings, context.timeout);
+    let certificate = match (settings.tls, &answer.login) {
+        (true, Err(ProbeError::Handshake(error))) => {
+            Some(Finding::error("certificate", format!("{place}: {error}"), error.remedy()))
+        }
+        (true, _) => Some(certificate(answer.valid_until, settings)),
+        (false, _) => None,
+    };
+    findings.push(match &answer.login {
         Ok(()) => Finding::ok("login", format!("accepted {}", by_whom(settings))),
-        Err(error) => Finding::error(
-            "login",
-            format!("{place}: {} {}", chain(&error), by_whom(settings)),
-            remedy(&error, settings),
-        ),
+        Err(ProbeError::Handshake(_)) => Finding::info("login", "not tried"),
+        Err(error) => {
+            Finding::error("login", format!("{place}: {} {}", chain(error), by_whom(settings)), remedy(error, settings))
+        }
     });
     findings.push(encryption(address.ip(), settings));
+    findings.extend(certificate);
     findings
 }
 
@@ -63,21 +75,49 @@ fn remedy(error: &ProbeError, settings: &Mqtt) -> String {
                 .into()
         }
         ProbeError::Refused { .. } => "see the broker's log".into(),
-        ProbeError::HungUp | ProbeError::NotMqtt(_) | ProbeError::Silent { .. } if settings.port == TLS_PORT => {
-            "port 8883 is for TLS, which is not built into this version: let the broker listen at 1883 in the local \
-             network"
-                .into()
+        ProbeError::Tls(_) => {
+            "give the service PEM files that it can read: LoadCredential= in the unit, or below /etc/hardnetd".into()
         }
+        ProbeError::Handshake(error) => error.remedy().into(),
         ProbeError::HungUp | ProbeError::NotMqtt(_) | ProbeError::Silent { .. } => {
-            "check that publish.mqtt.port is that of MQTT without TLS (usually 1883), and see the broker's log".into()
+            match (settings.tls, settings.port) {
+                (true, _) => {
+                    "check that publish.mqtt.port is that of MQTT over TLS (usually 8883), and see the broker's log"
+                        .into()
+                }
+                (false, TLS_PORT) => "port 8883 is for TLS: set publish.mqtt.tls = true".into(),
+                (false, _) => {
+                    "check that publish.mqtt.port is that of MQTT without TLS (usually 1883), and see the broker's log"
+                        .into()
+                }
+            }
         }
     }
 }
 
-/// Whether others can read along. Without TLS there is no certificate to check.
+/// How long the broker's certificate is valid, once it is believed.
+fn certificate(valid_until: Option<Timestamp>, settings: &Mqtt) -> Finding {
+    const NAME: &str = "certificate";
+    if settings.danger_accept_any_certificate {
+        let remedy = "set publish.mqtt.ca_file to the broker's authority, and danger_accept_any_certificate = false";
+        return Finding::warning(NAME, "not checked: anybody in between can read and change everything", remedy);
+    }
+    let Some(until) = valid_until else { return Finding::info(NAME, "not known") };
+    let days = until.duration_since(Timestamp::now()).as_hours() / 24;
+    let found = format!("valid until {until}, {days} days");
+    match days < RENEWAL_DAYS {
+        true => Finding::warning(NAME, found, "renew the broker's certificate: without it nothing is sent any more"),
+        false => Finding::ok(NAME, found),
+    }
+}
+
+/// Whether others can read along.
 fn encryption(address: IpAddr, settings: &Mqtt) -> Finding {
     const NAME: &str = "encryption";
-    const PLAIN: &str = "none, and so no certificate: TLS is not built into this version";
+    const PLAIN: &str = "none (publish.mqtt.tls = false)";
+    if settings.tls {
+        return Finding::ok(NAME, "TLS");
+    }
     let exposed = if settings.password_file.is_empty() { "results" } else { "results and the password" };
     match reach(address) {
         Reach::Loopback => Finding::ok(NAME, format!("{PLAIN}; nothing leaves this machine")),
@@ -85,7 +125,7 @@ fn encryption(address: IpAddr, settings: &Mqtt) -> Finding {
             Finding::info(NAME, format!("{PLAIN}; {exposed} can be read in the local network ({address} is private)"))
         }
         Reach::Public => {
-            let remedy = "use a broker in the local network, with a bridge over TLS from there, or a VPN";
+            let remedy = "set publish.mqtt.tls = true; what the broker needs for it is in its manual";
             Finding::warning(NAME, format!("{PLAIN}; {exposed} leave the local network ({address} is public)"), remedy)
         }
     }
@@ -111,7 +151,21 @@ mod units {
     #[test]
     fn what_hangs_up_at_the_port_of_tls_is_said_to_be_that() {
         let settings = Mqtt { port: TLS_PORT, ..Mqtt::default() };
-        assert!(remedy(&ProbeError::HungUp, &settings).contains("TLS, which is not built into this version"));
+        assert!(remedy(&ProbeError::HungUp, &settings).contains("publish.mqtt.tls = true"));
         assert!(remedy(&ProbeError::HungUp, &Mqtt::default()).contains("MQTT without TLS"));
+        let settings = Mqtt { tls: true, ..Mqtt::default() };
+        assert!(remedy(&ProbeError::HungUp, &settings).contains("MQTT over TLS"));
+    }
+
+    #[test]
+    fn a_certificate_that_expires_soon_is_a_warning() {
+        let settings = Mqtt { tls: true, ..Mqtt::default() };
+        let state = |days: i64| {
+            let until = Timestamp::now() + jiff::SignedDuration::from_hours(24 * days + 1);
+            certificate(Some(until), &settings).state
+        };
+        assert_eq!((state(13), state(15)), (State::Warning, State::Ok));
+        let careless = Mqtt { danger_accept_any_certificate: true, ..settings };
+        assert_eq!(certificate(None, &careless).state, State::Warning);
     }
 }

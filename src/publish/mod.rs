@@ -1,9 +1,11 @@
 //! Where results go. A [`Sink`] takes one record at a time, in order; sinks do not know each other.
 
+mod handshake;
 mod mqtt;
 mod mqtt_link;
 mod probe;
 mod stdout;
+mod tls;
 
 use std::io;
 use std::time::Instant;
@@ -12,9 +14,11 @@ use crate::config::SecretError;
 use crate::exit::Exit;
 use crate::record::ResultRecord;
 
-pub use mqtt::Mqtt;
-pub use probe::{ProbeError, probe};
+pub use handshake::HandshakeError;
+pub use mqtt::{Mqtt, check};
+pub use probe::{Answer, ProbeError, probe};
 pub use stdout::Stdout;
+pub use tls::TlsError;
 
 /// Whether a stream delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,9 @@ pub enum Error {
     /// The password file cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The settings of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No thread for the connection.
     #[error("cannot start a thread for MQTT")]
     Thread(#[source] io::Error),
@@ -82,7 +89,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Stdout(_) => Exit::Io,
-            Self::Secret(_) => Exit::Config,
+            Self::Secret(_) | Self::Tls(_) => Exit::Config,
             Self::Thread(_) | Self::Ended => Exit::Internal,
             Self::Unsent(_) => Exit::Unavailable,
         }

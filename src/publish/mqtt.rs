@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use rumqttc::{Client, LastWill, MqttOptions, QoS};
+use rumqttc::{Client, LastWill, MqttOptions, QoS, Transport};
 
 use super::mqtt_link::{self, Closing, Link};
-use super::{Error, Sink, StreamState};
+use super::{Error, Sink, StreamState, tls};
 use crate::config;
 use crate::record::ResultRecord;
 use crate::shutdown::{self, Thread};
@@ -59,7 +59,7 @@ impl Mqtt {
     /// Starts connecting, and returns at once: a broker that is away is tried again and again.
     ///
     /// # Errors
-    /// The password file cannot be read, or no thread can be started.
+    /// The login or a certificate cannot be had (see [`check`]), or no thread can be started.
     pub fn start(settings: &config::Mqtt, device: &str) -> Result<Self, Error> {
         let base = format!("{}/{device}", settings.topic_prefix);
         let status: Arc<str> = format!("{base}/status").into();
@@ -70,7 +70,7 @@ impl Mqtt {
         let (up_down, link_state) = bounded(1);
         let (stop, stopped) = shutdown::channel();
         let link = Link {
-            broker: format!("{}:{}", settings.host, settings.port),
+            broker: format!("{}:{}", settings.host, settings.port()),
             retry_max: Duration::from_secs_f64(settings.retry_max_s),
             state: up_down,
             outdated: link_state.clone(),
@@ -108,19 +108,23 @@ impl Mqtt {
     }
 }
 
-fn client(settings: &config::Mqtt, device: &str, status: &str) -> Result<(Client, rumqttc::Connection), Error> {
-    let id = match settings.client_id.as_str() {
-        "" => format!("hardnetd-{device}"),
-        id => id.to_owned(),
-    };
-    let mut options = MqttOptions::new(id, settings.host.as_str(), settings.port);
-    options
-        .set_keep_alive(Duration::from_secs(settings.keep_alive_s.into()))
-        .set_last_will(LastWill::new(status, "offline", QoS::AtLeastOnce, true))
-        .set_inflight(IN_FLIGHT)
-        // Unacknowledged results outlive a lost connection only in a session that is kept.
-        .set_clean_session(settings.qos == 0)
-        .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET);
+/// Whether the login and the certificates of `settings` can be had.
+///
+/// # Errors
+/// A file of theirs cannot be read, or does not hold what it should.
+pub fn check(settings: &config::Mqtt) -> Result<(), Error> {
+    options(settings, String::new(), tls::transport(settings)?)?;
+    Ok(())
+}
+
+/// The broker of `settings` and the login there; the rest is as the library has it.
+pub(super) fn options(
+    settings: &config::Mqtt,
+    id: String,
+    transport: Transport,
+) -> Result<MqttOptions, config::SecretError> {
+    let mut options = MqttOptions::new(id, settings.host.as_str(), settings.port());
+    options.set_transport(transport);
     if !settings.username.is_empty() {
         let password = match settings.password_file.as_str() {
             "" => String::new(),
@@ -128,6 +132,22 @@ fn client(settings: &config::Mqtt, device: &str, status: &str) -> Result<(Client
         };
         options.set_credentials(settings.username.as_str(), password);
     }
+    Ok(options)
+}
+
+fn client(settings: &config::Mqtt, device: &str, status: &str) -> Result<(Client, rumqttc::Connection), Error> {
+    let id = match settings.client_id.as_str() {
+        "" => format!("hardnetd-{device}"),
+        id => id.to_owned(),
+    };
+    let mut options = options(settings, id, tls::transport(settings)?)?;
+    options
+        .set_keep_alive(Duration::from_secs(settings.keep_alive_s.into()))
+        .set_last_will(LastWill::new(status, "offline", QoS::AtLeastOnce, true))
+        .set_inflight(IN_FLIGHT)
+        // Unacknowledged results outlive a lost connection only in a session that is kept.
+        .set_clean_session(settings.qos == 0)
+        .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET);
     let (client, mut connection) = Client::new(options, CLIENT_QUEUE);
     let mut network = rumqttc::NetworkOptions::new();
     network.set_connection_timeout(settings.connect_timeout_s.into()).set_tcp_nodelay(true);

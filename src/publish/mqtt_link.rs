@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, select};
 use rumqttc::{Client, Connection, ConnectionError, Event, Outgoing, Packet, QoS};
 
+use super::HandshakeError;
 use super::mqtt::{Message, Retained};
 use crate::shutdown::Stopped;
 
@@ -96,6 +97,9 @@ impl Link {
 }
 
 fn reason(error: &ConnectionError) -> String {
+    if let Some(error) = HandshakeError::of(error) {
+        return format!("{error}; {}", error.remedy());
+    }
     match error {
         ConnectionError::ConnectionRefused(code) => {
             format!("the broker refuses ({code:?}); check publish.mqtt.username, password_file and client_id")

@@ -4,11 +4,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rumqttc::{
-    Client, ConnectReturnCode, ConnectionError, Event, MqttOptions, NetworkOptions, Outgoing, Packet, StateError,
+    Client, ConnectReturnCode, ConnectionError, Event, NetworkOptions, Outgoing, Packet, StateError, Transport,
     mqttbytes,
 };
 
+use super::{HandshakeError, TlsError, mqtt, tls};
 use crate::config::{self, SecretError};
 
 /// Why a broker that accepts connections would not take this program.
@@ -17,6 +19,12 @@ pub enum ProbeError {
     /// The password file cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The settings of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The two do not believe each other.
+    #[error(transparent)]
+    Handshake(HandshakeError),
     /// The user name or the password is wrong, or the broker asks for one.
     #[error("the broker refuses the login ({reason})")]
     Login {
@@ -43,23 +51,33 @@ pub enum ProbeError {
     },
 }
 
+/// What a broker says.
+#[derive(Debug)]
+pub struct Answer {
+    /// Whether it accepts this program, and else what keeps it from doing so.
+    pub login: Result<(), ProbeError>,
+    /// When the first certificate of its chain expires, if it has shown one that is believed.
+    pub valid_until: Option<Timestamp>,
+}
+
 /// Connects to the broker of `settings` with its login, under a client id of its own, and disconnects once the broker
 /// has accepted (MQTT 3.1.1, 3.2.2.3). It returns after `limit` at the latest.
-///
-/// # Errors
-/// Whatever keeps the broker from accepting.
-pub fn probe(settings: &config::Mqtt, limit: Duration) -> Result<(), ProbeError> {
+#[must_use]
+pub fn probe(settings: &config::Mqtt, limit: Duration) -> Answer {
+    match tls::watched_transport(settings) {
+        Err(error) => Answer { login: Err(error.into()), valid_until: None },
+        Ok((transport, watched)) => {
+            let login = log_in(settings, transport, limit);
+            Answer { login, valid_until: watched.and_then(|watched| watched.valid_until()) }
+        }
+    }
+}
+
+fn log_in(settings: &config::Mqtt, transport: Transport, limit: Duration) -> Result<(), ProbeError> {
     let end = Instant::now() + limit;
     let id = format!("hardnetd-doctor-{}", std::process::id());
-    let mut options = MqttOptions::new(id, settings.host.as_str(), settings.port);
+    let mut options = mqtt::options(settings, id, transport)?;
     options.set_clean_session(true);
-    if !settings.username.is_empty() {
-        let password = match settings.password_file.as_str() {
-            "" => String::new(),
-            file => config::read_secret("publish.mqtt.password_file", file)?,
-        };
-        options.set_credentials(settings.username.as_str(), password);
-    }
     let (client, mut connection) = Client::new(options, 1);
     let mut network = NetworkOptions::new();
     network.set_connection_timeout(limit.as_secs() + 1);
@@ -80,6 +98,9 @@ pub fn probe(settings: &config::Mqtt, limit: Duration) -> Result<(), ProbeError>
 }
 
 fn reason(error: ConnectionError, limit: Duration) -> ProbeError {
+    if let Some(error) = HandshakeError::of(&error) {
+        return ProbeError::Handshake(error);
+    }
     match error {
         ConnectionError::ConnectionRefused(ConnectReturnCode::BadUserNamePassword) => {
             ProbeError::Login { reason: "bad user name or password" }
@@ -95,9 +116,9 @@ fn reason(error: ConnectionError, limit: Duration) -> ProbeError {
             },
         },
         ConnectionError::NetworkTimeout => ProbeError::Silent { limit },
-        ConnectionError::Io(_) | ConnectionError::MqttState(StateError::ConnectionAborted | StateError::Io(_)) => {
-            ProbeError::HungUp
-        }
+        ConnectionError::Io(_)
+        | ConnectionError::Tls(_)
+        | ConnectionError::MqttState(StateError::ConnectionAborted | StateError::Io(_)) => ProbeError::HungUp,
         // A close with bytes unread is a reset; one within a packet is no packet.
         ConnectionError::MqttState(StateError::Deserialization(mqttbytes::Error::Io(error)))
             if error.kind() == io::ErrorKind::ConnectionReset =>

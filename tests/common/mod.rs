@@ -11,6 +11,8 @@
 pub mod broker;
 pub mod http;
 pub mod onnx;
+pub mod subscriber;
+pub mod tls;
 
 use std::fs::File;
 use std::io::Read;

@@ -1,0 +1,150 @@
+//! Why TLS with a broker does not come about, in words that say what to do.
+
+use std::error::Error;
+use std::io;
+
+use jiff::Timestamp;
+use rustls::{AlertDescription, CertificateError};
+
+use super::tls::timestamp;
+
+/// What keeps this device and the broker from believing each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    /// The broker's certificate is too old.
+    #[error("the broker's certificate has expired{}", on(*.0))]
+    Expired(Option<Timestamp>),
+    /// It is from the future.
+    #[error("the broker's certificate is not valid yet{}", on(*.0))]
+    NotYet(Option<Timestamp>),
+    /// Nobody who is trusted has signed it.
+    #[error("the broker's certificate is signed by nobody who is trusted here")]
+    Issuer,
+    /// It is another one's.
+    #[error("the broker's certificate is for {0}")]
+    Name(String),
+    /// It is wrong in another way.
+    #[error("the broker's certificate is not accepted: {0}")]
+    Certificate(String),
+    /// The broker does not accept this device's.
+    #[error("the broker does not accept this device's certificate, or its lack ({0})")]
+    Refused(String),
+    /// What answers does not speak TLS.
+    #[error("what answers does not speak TLS")]
+    NotTls,
+    /// Anything else, such as no cipher in common.
+    #[error("TLS fails: {0}")]
+    Other(String),
+}
+
+fn on(time: Option<Timestamp>) -> String {
+    time.map(|time| format!(" ({time})")).unwrap_or_default()
+}
+
+impl HandshakeError {
+    /// The reason, where `error` comes from TLS.
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            // `source` of an I/O error leaves out what it wraps.
+            let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            let inner = wrapped.and_then(|error| error.downcast_ref::<rustls::Error>());
+            if let Some(error) = inner.or_else(|| error.downcast_ref()) {
+                return Some(Self::from(error));
+            }
+            next = wrapped.map(|error| error as _).or_else(|| error.source());
+        }
+        None
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Expired(_) => "renew it there; if it is in order, this device's clock is wrong",
+            Self::NotYet(_) => "set this device's clock (see `hardnetd doctor`, clock)",
+            Self::Issuer => {
+                "name the authority's certificate in publish.mqtt.ca_file; a broker that signs for itself needs an \
+                 authority of its own first"
+            }
+            Self::Name(_) => "set publish.mqtt.host to such a name, or have the broker's certificate made for its name",
+            Self::Certificate(_) => "have a new one made for the broker",
+            Self::Refused(_) => "set publish.mqtt.cert_file and key_file to what the broker's authority has signed",
+            Self::NotTls => "check that publish.mqtt.port is that of MQTT over TLS (usually 8883)",
+            Self::Other(_) => "see the broker's log",
+        }
+    }
+}
+
+impl From<&rustls::Error> for HandshakeError {
+    fn from(error: &rustls::Error) -> Self {
+        use AlertDescription as Alert;
+        match error {
+            rustls::Error::InvalidCertificate(error) => match error {
+                CertificateError::Expired => Self::Expired(None),
+                CertificateError::ExpiredContext { not_after, .. } => Self::Expired(timestamp(*not_after)),
+                CertificateError::NotValidYet => Self::NotYet(None),
+                CertificateError::NotValidYetContext { not_before, .. } => Self::NotYet(timestamp(*not_before)),
+                CertificateError::UnknownIssuer => Self::Issuer,
+                CertificateError::NotValidForName => Self::Name("another name".into()),
+                CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                    Self::Name("no name (subjectAltName is missing)".into())
+                }
+                CertificateError::NotValidForNameContext { presented, .. } => {
+                    let names: Vec<_> = presented.iter().map(|name| bare(name)).collect();
+                    Self::Name(names.join(", "))
+                }
+                other => Self::Certificate(other.to_string()),
+            },
+            rustls::Error::AlertReceived(
+                alert @ (Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::HandshakeFailure
+                | Alert::DecryptError),
+            ) => Self::Refused(format!("{alert:?}")),
+            rustls::Error::InvalidMessage(_) => Self::NotTls,
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+/// A name as a person writes it: the library says `DnsName("broker")` or `IpAddress(127.0.0.1)`.
+fn bare(name: &str) -> &str {
+    let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
+    inside.trim_matches('"')
+}
+
+#[cfg(test)]
+mod units {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn the_reason_is_found_behind_errors_of_input_and_output() {
+        let inner = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let outer = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner));
+        assert_eq!(HandshakeError::of(&outer), Some(HandshakeError::Issuer));
+        assert_eq!(HandshakeError::of(&io::Error::other("no route")), None);
+    }
+
+    #[test]
+    fn names_of_a_certificate_are_bare() {
+        assert_eq!(bare("DnsName(\"broker.local\")"), "broker.local");
+        assert_eq!(bare("IpAddress(127.0.0.1)"), "127.0.0.1");
+        assert_eq!(bare("broker"), "broker");
+    }
+
+    #[test]
+    fn every_reason_has_a_remedy_and_times_are_dates() {
+        let expired = HandshakeError::Expired(Some("2026-01-02T03:04:05Z".parse().unwrap()));
+        assert_eq!(expired.to_string(), "the broker's certificate has expired (2026-01-02T03:04:05Z)");
+        assert!(expired.remedy().contains("clock"));
+    }
+}

@@ -1,0 +1,254 @@
+//! TLS to the broker (RFC 8446, RFC 5246): whom this device believes, and who it says it is.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rumqttc::{TlsConfiguration, Transport};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::config::{self, SecretError};
+
+/// A key of `[publish.mqtt]` that names a file.
+const CA_FILE: &str = "publish.mqtt.ca_file";
+const CERT_FILE: &str = "publish.mqtt.cert_file";
+const KEY_FILE: &str = "publish.mqtt.key_file";
+
+/// Most certificates of a chain.
+const LONGEST_CHAIN: usize = 8;
+
+/// The settings of TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] SecretError),
+    /// A file does not hold what it should.
+    #[error("{key}, {file}: {what}; expected {expected} in PEM form, which begins with `-----BEGIN`")]
+    Content {
+        /// The configuration key.
+        key: &'static str,
+        /// The file, as configured.
+        file: String,
+        /// What is wrong.
+        what: String,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// The certificate of this device and its key are of no use together.
+    #[error("publish.mqtt.key_file is not the key of publish.mqtt.cert_file, or of a kind that is not supported")]
+    Client(#[source] rustls::Error),
+    /// There is nobody to believe.
+    #[error("this system trusts no certificate authority: install ca-certificates, or set publish.mqtt.ca_file")]
+    NoAuthority,
+    /// What is trusted cannot be used.
+    #[error("certificates cannot be checked")]
+    Verifier(#[from] VerifierBuilderError),
+    /// The library has no protocol in common with itself.
+    #[error("TLS cannot be set up")]
+    Protocol(#[source] rustls::Error),
+}
+
+/// How to reach the broker of `settings`: by TCP, with TLS where they say so.
+///
+/// # Errors
+/// A file of the settings cannot be read, or does not hold what it should.
+pub(super) fn transport(settings: &config::Mqtt) -> Result<Transport, TlsError> {
+    match settings.tls {
+        false => Ok(Transport::Tcp),
+        true => with(settings, verifier(settings)?),
+    }
+}
+
+/// As [`transport`]; with TLS, what the broker's certificate says is noted in the second of the two.
+pub(super) fn watched_transport(settings: &config::Mqtt) -> Result<(Transport, Option<Arc<Watched>>), TlsError> {
+    if !settings.tls {
+        return Ok((Transport::Tcp, None));
+    }
+    let watched = Arc::new(Watched { verifier: verifier(settings)?, valid_until: Mutex::default() });
+    Ok((with(settings, Arc::clone(&watched) as _)?, Some(watched)))
+}
+
+fn with(settings: &config::Mqtt, verifier: Arc<dyn ServerCertVerifier>) -> Result<Transport, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Protocol)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let config = match settings.cert_file.as_str() {
+        "" => builder.with_no_client_auth(),
+        file => {
+            let chain = certificates(CERT_FILE, file)?;
+            builder.with_client_auth_cert(chain, key(&settings.key_file)?).map_err(TlsError::Client)?
+        }
+    };
+    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(config))))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn verifier(settings: &config::Mqtt) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    if settings.danger_accept_any_certificate {
+        return Ok(Arc::new(Anybody(provider())));
+    }
+    let mut authorities = RootCertStore::empty();
+    match settings.ca_file.as_str() {
+        "" => {
+            let found = rustls_native_certs::load_native_certs();
+            for error in &found.errors {
+                tracing::debug!("a certificate authority of the system is left out: {error}");
+            }
+            authorities.add_parsable_certificates(found.certs);
+        }
+        file => {
+            for certificate in certificates(CA_FILE, file)? {
+                authorities.add(certificate).map_err(|error| content(CA_FILE, file, error, CERTIFICATE))?;
+            }
+        }
+    }
+    if authorities.is_empty() {
+        return Err(TlsError::NoAuthority);
+    }
+    Ok(WebPkiServerVerifier::builder_with_provider(authorities.into(), provider()).build()?)
+}
+
+const CERTIFICATE: &str = "a certificate";
+
+fn certificates(key: &'static str, file: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = config::read_pem(key, file)?;
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(content(key, file, "no certificate in it", CERTIFICATE)),
+        Ok(found) => Ok(found),
+        Err(error) => Err(content(key, file, error, CERTIFICATE)),
+    }
+}
+
+fn key(file: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let text = config::read_pem(KEY_FILE, file)?;
+    let encrypted = text.contains("ENCRYPTED");
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
+        _ if encrypted => content(KEY_FILE, file, "the key is encrypted", "one without a password"),
+        pem::Error::NoItemsFound => content(KEY_FILE, file, "no key in it", "a key"),
+        error => content(KEY_FILE, file, error, "a key"),
+    })
+}
+
+fn content(key: &'static str, file: &str, what: impl ToString, expected: &'static str) -> TlsError {
+    TlsError::Content { key, file: file.to_owned(), what: what.to_string(), expected }
+}
+
+/// Believes whatever certificate is shown, but only from who has its key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Checks certificates as another one does, and notes until when the broker's is valid.
+#[derive(Debug)]
+pub(super) struct Watched {
+    verifier: Arc<dyn ServerCertVerifier>,
+    valid_until: Mutex<Option<Timestamp>>,
+}
+
+impl Watched {
+    /// When the first certificate of the broker's chain expires, if one has been shown and is believed.
+    pub(super) fn valid_until(&self) -> Option<Timestamp> {
+        *self.valid_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ServerCertVerifier for Watched {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        revocation: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let at = |time| self.verifier.verify_server_cert(certificate, between, name, revocation, time);
+        let verified = at(now)?;
+        // Asked about a time when all is over, it tells of one certificate when it expires; then of the next one.
+        let mut until = None;
+        let mut time = UnixTime::since_unix_epoch(Duration::from_secs(Timestamp::MAX.as_second().unsigned_abs()));
+        for _ in 0..LONGEST_CHAIN {
+            match at(time) {
+                Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+                    until = timestamp(not_after);
+                    time = not_after;
+                }
+                _ => break,
+            }
+        }
+        *self.valid_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// A time of a certificate; nothing where it is beyond the year 9999.
+pub(super) fn timestamp(time: UnixTime) -> Option<Timestamp> {
+    Timestamp::from_second(time.as_secs().try_into().ok()?).ok()
+}

@@ -1,0 +1,57 @@
+//! Certificates of a test's own authority, as PEM files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// An authority, and where it puts what it signs.
+pub struct Authority {
+    folder: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// `NAME.pem` in `folder` is its own certificate.
+    pub fn new(folder: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        fs::write(folder.join(name).with_extension("pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { folder: folder.to_owned(), issuer: Issuer::new(params, key) }
+    }
+
+    /// Makes `NAME.pem` and `NAME.key` for `names`, host names or addresses, valid from so many days after today until so
+    /// many days after it.
+    pub fn sign(&self, name: &str, names: &[&str], days: std::ops::Range<i32>) {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let at = |days: i32| match SystemTime::now() {
+            now if days < 0 => now - DAY * days.unsigned_abs(),
+            now => now + DAY * days.unsigned_abs(),
+        };
+        (params.not_before, params.not_after) = (at(days.start).into(), at(days.end).into());
+        let key = KeyPair::generate().unwrap();
+        let path = self.folder.join(name);
+        fs::write(path.with_extension("pem"), params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
+        fs::write(path.with_extension("key"), key.serialize_pem()).unwrap();
+    }
+}
+
+/// What Mosquitto is told to show the certificate `name` of `folder`; as root it could not read the files otherwise.
+pub fn listener(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    let (certificate, key) = (path.with_extension("pem"), path.with_extension("key"));
+    let authority = folder.join("authority.pem");
+    format!(
+        "allow_anonymous true\nuser root\ncafile {}\ncertfile {}\nkeyfile {}",
+        authority.display(),
+        certificate.display(),
+        key.display()
+    )
+}
