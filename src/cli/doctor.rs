@@ -16,10 +16,10 @@ const MAX_SECONDS: f64 = 300.0;
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Looked at are: the configuration, the program and the processor, GStreamer with its elements and decoders, devices and \
-who may use them, cores and their clock, sensors, the model, the sources of the streams, the MQTT broker and its certificate, the \
-clock, disk and memory, and the sandbox of the service. Nothing is changed: the broker is asked under a client id of its \
-own and gets no message, a camera is asked for its options and sets nothing up.
+Looked at are: the configuration, the program and the processor, GStreamer with its elements and decoders, devices \
+and who may use them, cores and their clock, sensors, the model, the sources of the streams, the MQTT broker and its \
+certificate, the clock, disk and memory, and the sandbox of the service. Nothing is changed: the broker is asked \
+under a client id of its own and gets no message, a camera is asked for its options and sets nothing up.
 
 Every line is one of
   ok        as it should be
