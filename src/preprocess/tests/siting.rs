@@ -51,8 +51,9 @@ fn a_chroma_edge_lands_where_its_site_puts_it() {
 fn subsampled_chroma_is_filtered_as_a_picture_of_half_the_size() {
     /// Two ways to the same weights in `f64`, rounded to `f32`.
     const ARITHMETIC: f32 = 1e-5;
-    let noise = |seed: usize| -> Vec<u8> { (0..100 * 140).map(|i| 96 + (i * i * seed / 7 % 64) as u8).collect() };
-    let (blue, red, luma) = (noise(13), noise(29), vec![128; 200 * 280]);
+    // Colours that no channel is cut off from.
+    let chroma = |seed| -> Vec<u8> { noise(100 * 140, seed).into_iter().map(|value| 96 + value / 4).collect() };
+    let (blue, red, luma) = (chroma(13), chroma(29), vec![128; 200 * 280]);
     let color = Color { matrix: Matrix::Bt601, ..Color::RGB };
     for transform in [plain(256, 224, 224), plain(150, 130, 130), plain(32, 30, 30)] {
         let [whole, subsampled] = [(PixelFormat::Y444, 1), (PixelFormat::I420, 2)].map(|(format, factor)| {
