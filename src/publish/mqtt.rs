@@ -113,7 +113,7 @@ impl Mqtt {
 /// # Errors
 /// A file of theirs cannot be read, or does not hold what it should.
 pub fn check(settings: &config::Mqtt) -> Result<(), Error> {
-    options(settings, String::new(), tls::transport(settings)?)?;
+    options(settings, String::new(), tls::transport(settings)?.0)?;
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn client(settings: &config::Mqtt, device: &str, status: &str) -> Result<(Client
         "" => format!("hardnetd-{device}"),
         id => id.to_owned(),
     };
-    let mut options = options(settings, id, tls::transport(settings)?)?;
+    let mut options = options(settings, id, tls::transport(settings)?.0)?;
     options
         .set_keep_alive(Duration::from_secs(settings.keep_alive_s.into()))
         .set_last_will(LastWill::new(status, "offline", QoS::AtLeastOnce, true))

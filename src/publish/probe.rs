@@ -64,11 +64,11 @@ pub struct Answer {
 /// has accepted (MQTT 3.1.1, 3.2.2.3). It returns after `limit` at the latest.
 #[must_use]
 pub fn probe(settings: &config::Mqtt, limit: Duration) -> Answer {
-    match tls::watched_transport(settings) {
+    match tls::transport(settings) {
         Err(error) => Answer { login: Err(error.into()), valid_until: None },
-        Ok((transport, watched)) => {
+        Ok((transport, verifier)) => {
             let login = log_in(settings, transport, limit);
-            Answer { login, valid_until: watched.and_then(|watched| watched.valid_until()) }
+            Answer { login, valid_until: verifier.and_then(|verifier| verifier.valid_until()) }
         }
     }
 }

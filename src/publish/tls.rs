@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rumqttc::{TlsConfiguration, Transport};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -54,32 +54,26 @@ pub enum TlsError {
     Protocol(#[source] rustls::Error),
 }
 
-/// How to reach the broker of `settings`: by TCP, with TLS where they say so.
+/// How to reach the broker of `settings`: by TCP, or with TLS, and then who checks and remembers its certificate.
 ///
 /// # Errors
 /// A file of the settings cannot be read, or does not hold what it should.
-pub(super) fn transport(settings: &config::Mqtt) -> Result<Transport, TlsError> {
-    match settings.tls {
-        false => Ok(Transport::Tcp),
-        true => with(settings, verifier(settings)?),
-    }
-}
-
-/// As [`transport`]; with TLS, what the broker's certificate says is noted in the second of the two.
-pub(super) fn watched_transport(settings: &config::Mqtt) -> Result<(Transport, Option<Arc<Watched>>), TlsError> {
+pub(super) fn transport(settings: &config::Mqtt) -> Result<(Transport, Option<Arc<Verifier>>), TlsError> {
     if !settings.tls {
         return Ok((Transport::Tcp, None));
     }
-    let watched = Arc::new(Watched { verifier: verifier(settings)?, valid_until: Mutex::default() });
-    Ok((with(settings, Arc::clone(&watched) as _)?, Some(watched)))
-}
-
-fn with(settings: &config::Mqtt, verifier: Arc<dyn ServerCertVerifier>) -> Result<Transport, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider())
+    let provider = Arc::new(ring::default_provider());
+    let authorities = match settings.danger_accept_any_certificate {
+        true => None,
+        false => Some(authorities(settings, &provider)?),
+    };
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = Arc::new(Verifier { authorities, algorithms, valid_until: Mutex::default() });
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Protocol)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
+        .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
     let config = match settings.cert_file.as_str() {
         "" => builder.with_no_client_auth(),
         file => {
@@ -87,17 +81,11 @@ fn with(settings: &config::Mqtt, verifier: Arc<dyn ServerCertVerifier>) -> Resul
             builder.with_client_auth_cert(chain, key(&settings.key_file)?).map_err(TlsError::Client)?
         }
     };
-    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(config))))
+    Ok((Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(config))), Some(verifier)))
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
-fn verifier(settings: &config::Mqtt) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    if settings.danger_accept_any_certificate {
-        return Ok(Arc::new(Anybody(provider())));
-    }
+/// Whoever may sign the broker's certificate.
+fn authorities(settings: &config::Mqtt, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
     let mut authorities = RootCertStore::empty();
     match settings.ca_file.as_str() {
         "" => {
@@ -116,7 +104,7 @@ fn verifier(settings: &config::Mqtt) -> Result<Arc<dyn ServerCertVerifier>, TlsE
     if authorities.is_empty() {
         return Err(TlsError::NoAuthority);
     }
-    Ok(WebPkiServerVerifier::builder_with_provider(authorities.into(), provider()).build()?)
+    Ok(WebPkiServerVerifier::builder_with_provider(authorities.into(), Arc::clone(provider)).build()?)
 }
 
 const CERTIFICATE: &str = "a certificate";
@@ -145,60 +133,23 @@ fn content(key: &'static str, file: &str, what: impl ToString, expected: &'stati
     TlsError::Content { key, file: file.to_owned(), what: what.to_string(), expected }
 }
 
-/// Believes whatever certificate is shown, but only from who has its key.
+/// Checks the broker's certificate, and remembers until when it is valid.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Checks certificates as another one does, and notes until when the broker's is valid.
-#[derive(Debug)]
-pub(super) struct Watched {
-    verifier: Arc<dyn ServerCertVerifier>,
+pub(super) struct Verifier {
+    /// Nothing where any certificate is believed, from whoever has its key.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
     valid_until: Mutex<Option<Timestamp>>,
 }
 
-impl Watched {
-    /// When the first certificate of the broker's chain expires, if one has been shown and is believed.
+impl Verifier {
+    /// When the first certificate of the broker's chain expires, if one has been shown and checked.
     pub(super) fn valid_until(&self) -> Option<Timestamp> {
         *self.valid_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl ServerCertVerifier for Watched {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -207,7 +158,8 @@ impl ServerCertVerifier for Watched {
         revocation: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let at = |time| self.verifier.verify_server_cert(certificate, between, name, revocation, time);
+        let Some(authorities) = &self.authorities else { return Ok(ServerCertVerified::assertion()) };
+        let at = |time| authorities.verify_server_cert(certificate, between, name, revocation, time);
         let verified = at(now)?;
         // Asked about a time when all is over, it tells of one certificate when it expires; then of the next one.
         let mut until = None;
@@ -231,7 +183,7 @@ impl ServerCertVerifier for Watched {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -240,11 +192,11 @@ impl ServerCertVerifier for Watched {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
