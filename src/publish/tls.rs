@@ -14,7 +14,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 
 use crate::config::{self, SecretError};
 
-/// A key of `[publish.mqtt]` that names a file.
+// Keys of `[publish.mqtt]` that name files.
 const CA_FILE: &str = "publish.mqtt.ca_file";
 const CERT_FILE: &str = "publish.mqtt.cert_file";
 const KEY_FILE: &str = "publish.mqtt.key_file";
