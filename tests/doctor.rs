@@ -320,6 +320,28 @@ fn a_core_that_does_not_exist_is_an_error() {
 }
 
 #[test]
+fn a_gstreamer_that_does_not_start_is_told() {
+    // No setting keeps a sound library from starting, so a broken one takes its place.
+    let broken = r#"
+        void *g_error_new_literal(unsigned domain, int code, const char *message);
+        int gst_init_check(int *argc, char ***argv, void **error) {
+            *error = g_error_new_literal(1, 1, "the core does not load");
+            return 0;
+        }"#;
+    let folder = folder();
+    let (source, library) = (folder.path().join("broken.c"), folder.path().join("broken.so"));
+    fs::write(&source, broken).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(compiled.success());
+    let outcome = Running::start(command(&folder, &stream("test:ball"), &[]).env("LD_PRELOAD", &library)).finish();
+    assert_eq!(outcome.code(), 69, "{}{}", outcome.stdout, outcome.stderr);
+    let parts = ["GStreamer does not start: the core does not load", "apt install --reinstall libgstreamer1.0-0"];
+    says(&outcome, "gstreamer", "version", "error", &parts);
+    // What does not depend on it is looked at all the same.
+    says(&outcome, "streams", "door", "ok", &["test:ball"]);
+}
+
+#[test]
 fn elements_that_are_missing_are_named_with_their_package() {
     let folder = folder();
     let plugins = folder.path().join("plugins");

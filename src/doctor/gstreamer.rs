@@ -10,8 +10,7 @@ use crate::exit::chain;
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     if let Err(error) = capture::init() {
-        let remedy =
-            "install libgstreamer1.0-0 and gstreamer1.0-plugins-base; unset GST_PLUGIN_SYSTEM_PATH_1_0 if it is set";
+        let remedy = "apt install --reinstall libgstreamer1.0-0 gstreamer1.0-plugins-base";
         return vec![Finding::error("version", chain(&error), remedy)];
     }
     let mut findings = vec![Finding::ok("version", capture::version())];
