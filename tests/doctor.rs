@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -329,16 +329,59 @@ fn a_gstreamer_that_does_not_start_is_told() {
             return 0;
         }"#;
     let folder = folder();
-    let (source, library) = (folder.path().join("broken.c"), folder.path().join("broken.so"));
-    fs::write(&source, broken).unwrap();
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
-    assert!(compiled.success());
+    let library = library(&folder, broken);
     let outcome = Running::start(command(&folder, &stream("test:ball"), &[]).env("LD_PRELOAD", &library)).finish();
     assert_eq!(outcome.code(), 69, "{}{}", outcome.stdout, outcome.stderr);
     let parts = ["GStreamer does not start: the core does not load", "apt install --reinstall libgstreamer1.0-0"];
     says(&outcome, "gstreamer", "version", "error", &parts);
     // What does not depend on it is looked at all the same.
     says(&outcome, "streams", "door", "ok", &["test:ball"]);
+
+    let outcome = Running::start(hardnetd(["run", "--source", "test:ball"]).env("LD_PRELOAD", &library)).finish();
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("GStreamer does not start: the core does not load"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_system_that_refuses_threads_is_told_whichever_thread_it_is() {
+    let few = r#"
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <errno.h>
+        #include <pthread.h>
+        #include <stdatomic.h>
+        #include <stdlib.h>
+        int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *with) {
+            static atomic_int made;
+            if (atomic_fetch_add(&made, 1) >= atoi(getenv("MOST_THREADS"))) return EAGAIN;
+            int (*real)() = dlsym(RTLD_NEXT, "pthread_create");
+            return real(thread, attributes, start, with);
+        }"#;
+    let folder = folder();
+    let library = library(&folder, few);
+    let mut refused = Vec::new();
+    for most in 0..16 {
+        let mut command = command(&folder, &stream("test:ball"), &[]);
+        command.env("LD_PRELOAD", &library).env("MOST_THREADS", most.to_string());
+        let outcome = Running::start(&mut command).finish();
+        assert!(!outcome.stderr.contains("panicked"), "{most} threads: {}", outcome.stderr);
+        let told = outcome.stdout.lines().filter(|line| line.contains("the system refuses a thread"));
+        let told: Vec<_> = told.filter_map(|line| line.split('\t').nth(2)).map(str::to_owned).collect();
+        let code = if most == 0 { 78 } else { 69 };
+        assert!(told.is_empty() || outcome.code() == code, "{most} threads: {}", outcome.stdout);
+        refused.extend(told);
+    }
+    // Those of the areas, and that of a stream.
+    assert!(refused.iter().any(|name| name == "thread") && refused.iter().any(|name| name == "door"), "{refused:?}");
+}
+
+/// A library to be loaded before all others, made of `source`, which is C.
+fn library(folder: &TempDir, source: &str) -> PathBuf {
+    let (text, library) = (folder.path().join("library.c"), folder.path().join("library.so"));
+    fs::write(&text, source).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &text]).status().unwrap();
+    assert!(compiled.success());
+    library
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::frame::{
 /// # Errors
 /// GStreamer cannot start.
 pub fn init() -> Result<(), Error> {
-    gst::init().map_err(|source| Error::Unusable { message: format!("GStreamer does not start: {source}") })
+    gst::init().map_err(|source| Error::Broken { message: source.to_string() })
 }
 
 /// Version of the GStreamer that is in use.

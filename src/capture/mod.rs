@@ -127,6 +127,12 @@ pub enum Error {
         /// The Debian package that has it.
         package: &'static str,
     },
+    /// GStreamer itself cannot be used.
+    #[error("GStreamer does not start: {message}")]
+    Broken {
+        /// What it says.
+        message: String,
+    },
     /// The pipeline cannot be built or started.
     #[error("{message}")]
     Unusable {
@@ -204,9 +210,11 @@ impl Error {
             Self::Source(_) | Self::Secret(_) => Exit::Config,
             Self::Still(error) => error.exit(),
             Self::Unreadable { .. } | Self::Folder { .. } => Exit::NoInput,
-            Self::MissingElement { .. } | Self::MissingDecoder { .. } | Self::Ended { .. } | Self::Silent { .. } => {
-                Exit::Unavailable
-            }
+            Self::Broken { .. }
+            | Self::MissingElement { .. }
+            | Self::MissingDecoder { .. }
+            | Self::Ended { .. }
+            | Self::Silent { .. } => Exit::Unavailable,
             Self::Unusable { .. } => Exit::Internal,
             Self::Failed { exit, .. } => *exit,
             Self::NoVideo | Self::Truncated { .. } | Self::BrokenPictures { .. } => Exit::Data,

@@ -109,10 +109,7 @@ fn all(areas: &[Area], context: &Arc<Context>) -> Vec<Check> {
 
 /// What a thread hands back within `limit` from `start`; otherwise what to say of it.
 fn finish<T>(thread: io::Result<Thread<T>>, start: Instant, limit: Duration) -> Result<T, Finding> {
-    let thread = thread.map_err(|error| {
-        let remedy = "raise TasksMax= of the unit, or `ulimit -u`";
-        Finding::error("thread", format!("the system refuses a thread: {error}"), remedy)
-    })?;
+    let thread = thread.map_err(|error| no_thread("thread", &error))?;
     thread.join(Some(start + limit)).map_err(|error| match error {
         JoinError::TimedOut { .. } => {
             let found = format!("it hangs: no outcome after {} s", limit.as_secs_f64());
@@ -122,6 +119,11 @@ fn finish<T>(thread: io::Result<Thread<T>>, start: Instant, limit: Duration) -> 
             Finding::error("fault", error.to_string(), "please report it with the messages above")
         }
     })
+}
+
+fn no_thread(name: impl Into<String>, error: &io::Error) -> Finding {
+    let remedy = "raise TasksMax= of the unit, or `ulimit -u`";
+    Finding::error(name, format!("the system refuses a thread: {error}"), remedy)
 }
 
 fn begin(area: &Area, context: &Arc<Context>) -> io::Result<Thread<Vec<Finding>>> {

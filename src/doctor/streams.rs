@@ -21,11 +21,17 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let timeout = context.timeout;
     // All at one time: each camera may take the whole limit.
     thread::scope(|scope| {
-        let begin = |stream| (stream, scope.spawn(move || of(stream, timeout)));
+        let begin = |stream| {
+            let builder = thread::Builder::new().name("doc-stream".into());
+            (stream, builder.spawn_scoped(scope, move || of(stream, timeout)))
+        };
         let running: Vec<_> = config.streams.iter().map(begin).collect();
-        let finish = |(stream, thread): (&Stream, thread::ScopedJoinHandle<Finding>)| {
-            let fault = |_| Finding::error(stream.name.clone(), "the check failed", "please report it");
-            thread.join().unwrap_or_else(fault)
+        let finish = |(stream, thread): (&Stream, io::Result<thread::ScopedJoinHandle<Finding>>)| match thread {
+            Ok(thread) => {
+                let fault = |_| Finding::error(stream.name.clone(), "the check failed", "please report it");
+                thread.join().unwrap_or_else(fault)
+            }
+            Err(error) => super::no_thread(stream.name.clone(), &error),
         };
         running.into_iter().map(finish).collect()
     })
