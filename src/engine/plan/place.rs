@@ -5,6 +5,7 @@ use super::Error;
 use super::layers::{Buffer, Layers};
 use crate::kernels::memory::LINE;
 use crate::kernels::pass::{Map, Scheme, Transform};
+use crate::kernels::size::MAX_VALUES;
 
 /// The maps of all buffers, and how many values they take together.
 ///
@@ -37,7 +38,7 @@ pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
             }
             (start, position) = (*end, index + 1);
         }
-        let end = start.checked_add(size).filter(|end| *end <= isize::MAX as usize / 16).ok_or_else(too_large)?;
+        let end = start.checked_add(size).filter(|end| *end <= MAX_VALUES).ok_or_else(too_large)?;
         taken.insert(position, (start, end, number));
         length = length.max(end);
         Ok::<Map, Error>(Map { offset: start, ..map })
