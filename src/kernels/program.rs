@@ -278,7 +278,7 @@ impl Program {
     }
 
     /// What of the activations of as many parts is nobody's scratch and no map.
-    #[cfg(fuzzing)]
+    #[cfg(any(test, fuzzing))]
     pub fn gaps(&self, parts: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
         let end = |part: usize| self.length + part * (self.scratch + BEHIND);
         (1..=parts).map(move |part| end(part) - BEHIND..end(part))

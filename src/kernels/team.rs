@@ -118,6 +118,12 @@ impl Team {
         Ok(team)
     }
 
+    /// How many threads run the program.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        self.shared.barrier.parts
+    }
+
     /// Maps and scratch, between runs.
     pub fn values(&mut self) -> &mut [f32] {
         // A thread may still be in the run that has failed.
