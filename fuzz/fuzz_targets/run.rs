@@ -31,8 +31,8 @@ use network::{Bytes, Network, Noise};
 const ONNX: u8 = 0x08;
 
 /// Most multiply-accumulates of a network, and of one that is computed in double precision.
-const MACS: u64 = 24 << 20;
-const REFERENCE_MACS: u64 = 4 << 20;
+const MACS: u64 = 16 << 20;
+const REFERENCE_MACS: u64 = 2 << 20;
 /// Most bytes of maps, and most values of weights.
 const MAP_BYTES: u64 = 64 << 20;
 const WEIGHTS: u64 = 4 << 20;

@@ -1,27 +1,32 @@
 //! Networks out of bytes: layers of every kind, of odd sizes, around the limits at which algorithms change.
 
-use hardnetd::engine::graph::{
-    Activation, Affine, Builder, Conv, Graph, Linear, NodeId, Padding, Values, Window,
-};
+use hardnetd::engine::graph::{Activation, Affine, Builder, Conv, Graph, Linear, NodeId, Padding, Values, Window};
 
 /// Most layers.
 const LAYERS: usize = 12;
 /// Most values of a map.
 const MAP: usize = 1 << 20;
 /// Most multiply-accumulates of a layer.
-const MACS: usize = 12 << 20;
+const MACS: usize = 8 << 20;
 
-/// Bytes one after the other, then zeros.
-pub struct Bytes<'a>(&'a [u8]);
+/// Bytes one after the other, and then others that these lead to: a short input is a deep network, too.
+pub struct Bytes<'a> {
+    left: &'a [u8],
+    state: u64,
+}
 
 impl<'a> Bytes<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        let mix = |state: u64, byte: &u8| (state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        Self { left: bytes, state: bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix) }
     }
 
     fn next(&mut self) -> usize {
-        let Some((&first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
+        let Some((&first, rest)) = self.left.split_first() else {
+            self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            return (self.state >> 56) as usize;
+        };
+        self.left = rest;
         first.into()
     }
 
@@ -81,7 +86,7 @@ struct Maker<'a, 'b> {
 impl Network {
     pub fn of(bytes: &mut Bytes<'_>) -> Option<Self> {
         let seed = bytes.next() as u64 + 1;
-        let threads = 1 + bytes.below(4);
+        let threads = bytes.one_of(&[1, 1, 1, 2, 2, 3, 3, 4]);
         let side = |bytes: &mut Bytes<'_>| match bytes.below(4) {
             0 => 1 + bytes.below(9),
             1 => bytes.one_of(&[4, 7, 8, 9, 13, 14, 15, 16, 20, 27, 28, 29, 30, 33, 56, 57, 64]),

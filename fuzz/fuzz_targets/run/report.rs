@@ -8,7 +8,7 @@ use hardnetd::engine::plan::{Memory, Step};
 use hardnetd::kernels::Isa;
 
 /// Networks from one report to the next.
-const EVERY: u64 = 500;
+const EVERY: u64 = 250;
 
 static NETWORKS: AtomicU64 = AtomicU64::new(0);
 static IMPORTED: AtomicU64 = AtomicU64::new(0);

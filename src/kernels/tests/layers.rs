@@ -194,6 +194,6 @@ fn more_parts_than_pixels() {
         let (from, output) = (memory.put(&input, 0), memory.room(28, 28, 8, 0));
         let mut weights = Weights::new();
         let pass = ConvPass::new(kernels, &mut weights, memory.length(), &[from], &layer, output).unwrap();
-        memory.run_in(&[784, 785, 1000], kernels, &weights, &pass, &output);
+        memory.run_in(&[784, 785, 1000], 0.0, kernels, &weights, &pass, &output);
     }
 }
