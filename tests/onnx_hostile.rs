@@ -146,7 +146,7 @@ fn multiplying() -> Vec<(&'static str, Vec<u8>)> {
     deep.extend((0..20_000).map(|index| node("Exp", &[&format!("e{index}")], &format!("e{}", index + 1))));
     deep.push(node("Identity", &["e20000"], "map"));
     vec![
-        ("262144 maps", network(nested, vec![])),
+        ("1048576 maps", network(nested, vec![])),
         ("ConstantOfShape", network(constants, vec![shape()])),
         ("Exp", network(maps, vec![])),
         ("Exp", network(deep, vec![])),

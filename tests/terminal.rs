@@ -209,7 +209,7 @@ fn paths_arguments_and_the_environment_are_escaped() {
         command.env(name, EVIL);
         Running::start(&mut command).finish()
     };
-    check("a filter", &with("HARDNETD_LOG", &["classify", "--model", "nowhere", "x.jpg"]));
+    check("a filter", &with("HARDNETD_LOG", &["classify", "--model", EVIL, "x.jpg"]));
     check("a variable", &with("HARDNETD__INFERENCE__WORKERS", &["run", "--frames", "1"]));
     let record = format!("{}/hardnetd", named(""));
     fs::create_dir_all(&record).unwrap();

@@ -29,7 +29,7 @@ const MAX_ITEMS: usize = 1 << 14;
 
 /// How many maps all nodes together may read, those that are joined counted one by one: what runs the network lists
 /// them for every node.
-const MAX_PARTS: usize = 1 << 18;
+const MAX_PARTS: usize = 1 << 20;
 
 /// How many channels a value may have.
 const MAX_CHANNELS: usize = 1 << 20;
