@@ -80,12 +80,12 @@ fn peak(graph: &Graph, values: impl Fn(usize) -> u64) -> u64 {
         done[last_read[index]] += u128::from(values(index));
     }
     let (mut live, mut peak) = (0_u128, 0_u128);
-    for index in 0..nodes.len() {
+    for (index, done) in done.iter().enumerate().take(nodes.len()) {
         if !is_view(index) {
             live += u128::from(values(index));
         }
         peak = peak.max(live);
-        live -= done[index];
+        live -= done;
     }
     u64::try_from(peak).unwrap_or(u64::MAX)
 }
