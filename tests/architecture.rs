@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and their layers. A file imports from its own room and from lower layers only.
-const LAYERS: [(&str, u8); 25] = [
+const LAYERS: [(&str, u8); 28] = [
     ("main", 7),
     ("cli", 6),
     ("service", 6),
@@ -31,6 +31,9 @@ const LAYERS: [(&str, u8); 25] = [
     ("tensor", 0),
     ("record", 0),
     ("shutdown", 0),
+    ("printable", 0),
+    ("protobuf", 0),
+    ("replace", 0),
 ];
 
 /// Layer of the exit codes, which every error enum names.

@@ -10,8 +10,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// The field of an event that holds its text.
-const MESSAGE: &str = "message";
+use super::logging::{MESSAGE, is_of_log};
+use crate::printable;
 
 /// Sends events to the journal.
 pub(super) struct Journal;
@@ -37,7 +37,7 @@ fn priority(level: Level) -> Priority {
 }
 
 /// An event as the journal takes it. The text has the fields behind it, as on standard error: `journalctl` shows the text
-/// alone.
+/// alone. It is one printable line, whatever the event holds; the fields are exact.
 struct Entry {
     message: String,
     fields: Vec<(String, String)>,
@@ -65,7 +65,7 @@ impl Visit for Text<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == MESSAGE {
             // Writing to a string does not fail.
-            let _ = write!(self.0, "{value:?}");
+            let _ = printable::write(self.0, format_args!("{value:?}"));
         }
     }
 }
@@ -76,12 +76,11 @@ impl Visit for Entry {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // What libraries log through `log` tells its place in such fields.
-        if field.name() == MESSAGE || field.name().starts_with("log.") {
+        if field.name() == MESSAGE || is_of_log(field) {
             return;
         }
         let value = format!("{value:?}");
-        let _ = write!(self.message, " {}={value}", field.name());
+        let _ = write!(self.message, " {}={}", field.name(), printable::Line(&value));
         let name = field.name().replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_ascii_uppercase();
         self.fields.push((format!("HARDNETD_{name}"), value));
     }
@@ -111,13 +110,17 @@ mod units {
         let seen = Seen::default();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(seen.clone()), || {
             tracing::warn!(stream = %"door", wait_s = 2.5, "opened again: {}", "no answer");
-            tracing::error!("two\nlines");
+            tracing::error!(answer = %"a\u{1b}b", "two\nlines");
         });
         let seen = seen.0.lock().unwrap();
         let [(warning, opened), (error, lines)] = seen.as_slice() else { panic!("two events") };
         assert_eq!((*warning, *error), (4, 3), "the priorities of syslog(3)");
         assert_eq!(opened.message, "opened again: no answer stream=door wait_s=2.5");
-        assert_eq!(lines.message, "two\nlines");
+        assert_eq!(
+            lines.message, "two\\nlines answer=a\\u{1b}b",
+            "no line can be forged, nor a terminal told anything"
+        );
+        assert!(lines.fields.contains(&("HARDNETD_ANSWER".to_owned(), "a\u{1b}b".to_owned())), "fields are exact");
         let field = |name: &str| {
             opened.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str()).unwrap_or_default()
         };

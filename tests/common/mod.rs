@@ -63,6 +63,8 @@ pub fn hardnetd<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S
         }
     }
     command.env_remove("NOTIFY_SOCKET").env_remove("CREDENTIALS_DIRECTORY").env_remove("JOURNAL_STREAM");
+    // What the program keeps for its user does not reach the user's own.
+    command.env_remove("STATE_DIRECTORY").env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
     command
 }
 
