@@ -117,7 +117,13 @@ impl Health {
     }
 
     fn diagnosis<'a>(&'a self, ended: &'a Ended) -> Diagnosis<'a> {
-        Diagnosis { client: &self.client, times: self.early, refused: self.refused, open: ended.open, last: &ended.last }
+        Diagnosis {
+            client: &self.client,
+            times: self.early,
+            refused: self.refused,
+            open: ended.open,
+            last: &ended.last,
+        }
     }
 }
 
@@ -151,7 +157,10 @@ impl fmt::Display for Diagnosis<'_> {
         if *qos == 2 && self.refused > 0 {
             write!(f, "it does not support QoS 2 (try publish.mqtt.qos = 1); ")?;
         }
-        write!(f, "its limit of a packet's size is lower; its access list forbids the topic, or retained messages; {other}")
+        write!(
+            f,
+            "its limit of a packet's size is lower; its access list forbids the topic, or retained messages; {other}"
+        )
     }
 }
 

@@ -469,3 +469,6 @@ impl Outbox {
         self.ended
     }
 }
+
+#[cfg(test)]
+mod tests;
