@@ -22,7 +22,7 @@ fn command(folder: &TempDir, port: u16, source: &str, extra: &str) -> Command {
     let path = folder.path().join("hardnetd.toml");
     let text = format!(
         "[device]\nname = \"pi\"\n[[stream]]\nname = \"door\"\nsource = \"test:ball?size=64x64{source}\"\n\
-         [publish.stdout]\nenabled = false\n\
+         [model]\nsize = \"64x64\"\n[publish.stdout]\nenabled = false\n\
          [publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {port}\nretry_max_s = 1.0\n{extra}\n"
     );
     fs::write(&path, text).unwrap();
@@ -151,7 +151,7 @@ fn a_result_that_the_broker_overlooks_is_repeated_and_holds_up_nothing_for_ever(
     let folder = folder();
     let running = daemon(&folder, broker.port, "qos = 1\nkeep_alive_s = 5");
     wait_for("a second connection with results", || {
-        broker.delivered().iter().filter(|p| p.connection == 2 && p.is_result()).nth(100)
+        broker.delivered().into_iter().filter(|p| p.connection == 2 && p.is_result()).nth(100)
     });
     let outcome = stop(running);
     assert!(outcome.stderr.contains("has not acknowledged a message to hardnetd/pi/"), "{}", outcome.stderr);
@@ -230,7 +230,7 @@ fn what_is_lost_in_an_outage_is_told_at_its_end() {
     let folder = folder();
     let subscriber = Subscriber::start(broker.port, &[]);
     let running = Running::start(&mut command(&folder, broker.port, "&fps=100", "qos = 1\nqueue = 5"));
-    online(&subscriber, 1);
+    subscriber.wait("hardnetd/pi/door/result ");
     drop(subscriber);
     broker.stop();
     std::thread::sleep(std::time::Duration::from_secs(2));
