@@ -229,16 +229,17 @@ fn what_is_lost_in_an_outage_is_told_at_its_end() {
     let mut broker = Broker::start("allow_anonymous true");
     let folder = folder();
     let subscriber = Subscriber::start(broker.port, &[]);
-    let running = Running::start(&mut command(&folder, broker.port, "&fps=100", "qos = 1\nqueue = 5"));
+    let log = folder.path().join("log");
+    let mut command = command(&folder, broker.port, "&fps=100", "qos = 1\nqueue = 1");
+    let running = Running::start(command.stderr(fs::File::create(&log).unwrap()));
+    let said = |text: &str| wait_for(text, || fs::read_to_string(&log).unwrap().contains(text).then_some(()));
     subscriber.wait("hardnetd/pi/door/result ");
     drop(subscriber);
     broker.stop();
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    said("the MQTT queue is full");
     broker.restart();
-    let subscriber = Subscriber::start(broker.port, &[]);
-    online(&subscriber, 1);
-    let outcome = stop(running);
-    assert!(outcome.stderr.contains("results were lost while the broker was unreachable"), "{}", outcome.stderr);
+    said("results were lost while the broker was unreachable");
+    stop(running);
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Mqtt {
     /// Waits until the broker has acknowledged everything, until `deadline`.
     fn wait_until_done(&self, deadline: Instant) {
         let mut outbox = self.shared.outbox();
-        while !outbox.is_done() && !outbox.has_ended() {
+        while !outbox.is_done() && !outbox.is_idle() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -263,6 +263,8 @@ impl Sink for Mqtt {
         if !self.shared.outbox().is_done() && self.shared.client.try_disconnect().is_err() {
             tracing::debug!("the MQTT thread has ended before");
         }
+        // A thread that is about to connect for nothing ends by itself, within publish.mqtt.connect_timeout_s.
+        let deadline = if self.shared.outbox().is_idle() { deadline.min(Instant::now() + GOODBYE) } else { deadline };
         if let Some(Err(error)) = self.connection.take().map(|thread| thread.join(Some(deadline))) {
             tracing::debug!("{error}");
         }

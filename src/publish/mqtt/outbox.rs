@@ -459,6 +459,11 @@ impl Outbox {
         flying + self.again.len() + results(&self.waiting)
     }
 
+    /// Whether nothing but a connection that comes about would bring it further, and no result waits for that.
+    pub(super) fn is_idle(&self) -> bool {
+        self.ended || (!self.up && self.undelivered() == 0)
+    }
+
     /// Notes that the connection's thread has ended.
     pub(super) fn end(&mut self) {
         self.ended = true;
