@@ -117,15 +117,14 @@ fn a_broker_that_is_away_never_stops_classification() {
 }
 
 #[test]
-fn a_stop_while_the_broker_is_away_is_clean_and_quick() {
+fn a_stop_while_the_broker_is_away_is_clean_and_says_what_is_left() {
     let folder = folder();
     let running = daemon(&folder, free_port(), "");
     std::thread::sleep(Duration::from_secs(2));
-    let stopped = std::time::Instant::now();
     running.signal(Signal::TERM);
     let outcome = running.finish();
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
-    assert!(stopped.elapsed() < Duration::from_secs(2));
+    assert!(outcome.stderr.contains("did not take"), "{}", outcome.stderr);
 }
 
 #[test]
@@ -186,11 +185,9 @@ fn a_stop_with_more_work_in_flight_than_time_still_ends_in_order() {
     let subscriber = Subscriber::start(broker.port, &[]);
     let running = Running::start(&mut hardnetd(["run", "-c", path.to_str().unwrap()]));
     wait_for("results", || (subscriber.results() > 3).then_some(()));
-    let asked = std::time::Instant::now();
     running.signal(Signal::TERM);
     let outcome = running.finish();
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     assert_eq!(retained(broker.port, "hardnetd/pi/status"), "1 stopped", "{}", outcome.stderr);
 }
 

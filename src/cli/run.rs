@@ -155,7 +155,11 @@ impl Setup {
             sinks.push(Box::new(Stdout::new()));
         }
         if publish.mqtt.enabled {
-            sinks.push(Box::new(Mqtt::start(&publish.mqtt, &self.device)?));
+            sinks.push(Box::new(Mqtt::start(
+                &publish.mqtt,
+                &self.device,
+                streams.iter().map(|stream| &*stream.stream),
+            )?));
         }
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),

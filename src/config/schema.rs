@@ -164,13 +164,17 @@ section! {
         topic_prefix: String = "hardnetd", Kind::Topic;
         /// Quality of service of results: 0 at most once, 1 at least once, 2 exactly once.
         qos: u8 = 0_u8, Kind::Integer(0, 2);
-        /// Seconds between signs of life to the broker.
+        /// Messages that may be unacknowledged with QoS 1 and 2. Mosquitto discards QoS 2 messages beyond its own
+        /// `max_inflight_messages`, which is 20.
+        in_flight: u16 = 20_u16, Kind::Integer(1, 1000);
+        /// Seconds between signs of life to the broker. A message that it has not acknowledged for two of these is
+        /// repeated on a new connection.
         keep_alive_s: u16 = 15_u16, Kind::Integer(5, 3600);
         /// Seconds to wait for a connection.
         connect_timeout_s: u16 = 5_u16, Kind::Integer(1, 300);
         /// Most seconds between two attempts to connect; the first waits are shorter.
         retry_max_s: f64 = 30.0, Kind::Number(0.1, 3600.0);
-        /// Messages kept while the broker is away; beyond it the oldest are dropped and counted.
+        /// Results kept while the broker is unreachable; beyond it the oldest are dropped and counted.
         queue: u32 = 1000_u32, Kind::Integer(1, 1_000_000);
     }
 }

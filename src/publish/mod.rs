@@ -2,7 +2,6 @@
 
 mod handshake;
 mod mqtt;
-mod mqtt_link;
 mod probe;
 mod stdout;
 mod tls;
@@ -15,7 +14,7 @@ use crate::exit::Exit;
 use crate::record::ResultRecord;
 
 pub use handshake::HandshakeError;
-pub use mqtt::{Mqtt, check};
+pub use mqtt::{Mqtt, Unsent, check};
 pub use probe::{Answer, ProbeError, probe};
 pub use stdout::Stdout;
 pub use tls::TlsError;
@@ -70,9 +69,9 @@ pub enum Error {
     /// A thread of the MQTT client has ended by itself.
     #[error("the MQTT client has failed: this is a fault of the program, please report it")]
     Ended,
-    /// Messages were still waiting at the end.
-    #[error("the MQTT broker did not take {0} messages before the stop's deadline (device.stop_timeout_s)")]
-    Unsent(usize),
+    /// Results were still waiting at the end, or had been dropped.
+    #[error("{0}")]
+    Unsent(Unsent),
 }
 
 fn hint(error: &io::Error) -> &'static str {

@@ -11,6 +11,7 @@
 pub mod broker;
 pub mod http;
 pub mod onnx;
+pub mod picky_broker;
 pub mod subscriber;
 pub mod tls;
 
