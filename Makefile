@@ -84,14 +84,18 @@ test-vm: deb ## Try the package in a virtual machine with systemd: installing, r
 install: build ## Install program, units, rules and default configuration under $(DESTDIR)$(PREFIX) and /etc
 	install -D -m 755 target/release/hardnetd $(DESTDIR)$(PREFIX)/bin/hardnetd
 	install -D -m 644 -t $(DESTDIR)/etc/systemd/system $(UNITS)
-	sed -i 's|/usr/bin/hardnetd|$(PREFIX)/bin/hardnetd|' $(UNITS:systemd/%=$(DESTDIR)/etc/systemd/system/%)
+	sed -i 's|/usr/bin/hardnetd|$(PREFIX)/bin/hardnetd|; s|/usr/share/hardnetd|$(PREFIX)/share/hardnetd|' \
+		$(UNITS:systemd/%=$(DESTDIR)/etc/systemd/system/%)
 	install -D -m 644 systemd/hardnetd.sysusers $(DESTDIR)/etc/sysusers.d/hardnetd.conf
 	install -D -m 644 systemd/hardnetd.rules $(DESTDIR)/etc/udev/rules.d/60-hardnetd.rules
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/hardnetd/boards systemd/boards/*.conf
+	sed -i 's|/usr/share/hardnetd|$(PREFIX)/share/hardnetd|' $(DESTDIR)$(PREFIX)/share/hardnetd/boards/*.conf
 	test -e $(DESTDIR)/etc/hardnetd/hardnetd.toml || install -D -m 644 configs/default.toml $(DESTDIR)/etc/hardnetd/hardnetd.toml
 
 uninstall: ## Remove what install put there; the configuration stays
 	rm -f $(DESTDIR)$(PREFIX)/bin/hardnetd $(UNITS:systemd/%=$(DESTDIR)/etc/systemd/system/%) \
 		$(DESTDIR)/etc/sysusers.d/hardnetd.conf $(DESTDIR)/etc/udev/rules.d/60-hardnetd.rules
+	rm -rf $(DESTDIR)$(PREFIX)/share/hardnetd
 
 clean: ## Remove what was built
 	$(CARGO) clean
