@@ -4,13 +4,12 @@
 use std::env;
 use std::io::{self, IsTerminal};
 
-use libsystemd::logging::connected_to_journal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Verbosity;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 
 /// Whether colours are wanted where a terminal shows them (no-color.org).
 pub(super) fn colour() -> bool {
@@ -31,17 +30,17 @@ pub(super) fn start(verbosity: &Verbosity) {
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),
         None => (EnvFilter::new(default), None),
     };
-    let started = if connected_to_journal() {
-        tracing_subscriber::registry().with(filter).with(Journal).try_init()
-    } else {
-        tracing_subscriber::fmt()
+    let journal = journal::is_connected().then(Journal::new).and_then(Result::ok);
+    let started = match journal {
+        Some(journal) => tracing_subscriber::registry().with(filter).with(journal).try_init(),
+        None => tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal() && colour())
             .log_internal_errors(false)
             .with_target(false)
             .finish()
-            .try_init()
+            .try_init(),
     };
     if let Err(error) = started {
         tracing::debug!("logging has been started before: {error}");
