@@ -21,7 +21,7 @@ VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # What makes the scratch environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build run test check fmt bench bench-peers footprint cross test-arm deb test-vm install uninstall clean
+.PHONY: help deps deps-run build run test check audit fmt bench bench-peers footprint cross test-arm deb test-vm install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,13 +38,17 @@ build: deps-run ## Build the program: target/release/hardnetd
 run: build ## Classify the built-in test stream: 100 results as JSON Lines
 	./target/release/hardnetd run --source test:ball --frames 100 --sink stdout
 
-test: deps ## Run every test
-	$(CARGO) test --locked
+test: deps ## Run every test, and say at the end which failed
+	@CARGO="$(CARGO)" ./.ci/test
 
 check: deps ## Formatting, lints and documentation, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+audit: ## Licences, duplicates, sources and advisories of the libraries; builds cargo-deny where it is not installed
+	@./.ci/packages $(RUN_PACKAGES)
+	@CARGO="$(CARGO)" ./.ci/audit
 
 fmt: ## Format the sources
 	$(CARGO) fmt
