@@ -49,7 +49,7 @@ impl Case {
         let output = self.output();
         let fixed = ["model", "fetch", "HarDNet-39-DS", "--from", from, "--output", output.to_str().unwrap()];
         let limits: &[&str] = if arguments.contains(&"--attempts") { &[] } else { &["--attempts", "3"] };
-        let mut command = hardnetd([&fixed[..], &["--timeout", "1"], limits, arguments].concat());
+        let mut command = hardnetd([&fixed[..], &["--timeout", "5"], limits, arguments].concat());
         for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy"] {
             command.env_remove(name);
         }

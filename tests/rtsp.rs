@@ -141,7 +141,7 @@ fn the_doctor_hears_a_camera_without_logging_in() {
         let config = folder.path().join("hardnetd.toml");
         let with_login = address.replace("rtsp://", "rtsp://me:hunter2@");
         std::fs::write(&config, format!("[[stream]]\nname = \"camera\"\nsource = \"{with_login}\"\n")).unwrap();
-        let outcome = run(["doctor", "-c", config.to_str().unwrap()]);
+        let outcome = run(["doctor", "--timeout", "60", "-c", config.to_str().unwrap()]);
         let line = outcome.stdout.lines().find(|line| line.contains("\tstreams\tcamera\t")).unwrap();
         assert!(line.starts_with("ok\t") && line.contains("me:***@127.0.0.1") && line.contains("RTSP/1.0"), "{line}");
         assert!(!format!("{}{}", outcome.stdout, outcome.stderr).contains("hunter2"), "{}", outcome.stdout);

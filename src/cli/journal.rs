@@ -3,8 +3,10 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
-use libsystemd::logging::{Priority, journal_send};
+use rustix::fs::fstat;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -13,26 +15,50 @@ use tracing_subscriber::layer::Context;
 use super::logging::{MESSAGE, is_of_log};
 use crate::printable;
 
+/// Where systemd-journald takes entries, each a datagram.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// Whether standard error leads to the journal: `$JOURNAL_STREAM` has the device and the inode of a stream that does
+/// (systemd.exec(5)).
+pub(super) fn is_connected() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    fstat(io::stderr()).is_ok_and(|own| stream == format!("{}:{}", own.st_dev, own.st_ino))
+}
+
 /// Sends events to the journal.
-pub(super) struct Journal;
+pub(super) struct Journal {
+    socket: UnixDatagram,
+}
+
+impl Journal {
+    /// # Errors
+    /// The system refuses a socket.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { socket: UnixDatagram::unbound()? })
+    }
+
+    fn send(&self, priority: u8, entry: &Entry, to: &Path) -> io::Result<()> {
+        self.socket.send_to(&entry.datagram(priority), to).map(drop)
+    }
+}
 
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let entry = Entry::of(event);
-        let fields = entry.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        if journal_send(priority(*event.metadata().level()), &entry.message, fields).is_err() {
-            // Where the socket is away, standard error may still lead to the journal; nothing else is left to tell it.
+        if self.send(priority(*event.metadata().level()), &entry, Path::new(SOCKET)).is_err() {
+            // The socket is away, or the entry is too long for a datagram. Standard error leads to the journal, too.
             let _ = writeln!(io::stderr(), "{}", entry.message);
         }
     }
 }
 
-fn priority(level: Level) -> Priority {
+/// The priority of a level (syslog(3)).
+fn priority(level: Level) -> u8 {
     match level {
-        Level::ERROR => Priority::Error,
-        Level::WARN => Priority::Warning,
-        Level::INFO => Priority::Info,
-        Level::DEBUG | Level::TRACE => Priority::Debug,
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
     }
 }
 
@@ -56,6 +82,30 @@ impl Entry {
         event.record(&mut entry);
         entry
     }
+
+    /// The entry in journald's own protocol (systemd.io, "Native Journal Protocol").
+    fn datagram(&self, priority: u8) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        add(&mut bytes, "PRIORITY", &priority.to_string());
+        add(&mut bytes, "MESSAGE", &self.message);
+        for (name, value) in &self.fields {
+            add(&mut bytes, name, value);
+        }
+        bytes
+    }
+}
+
+/// Adds `NAME=value` and a newline; a value of several lines comes behind its length instead.
+fn add(bytes: &mut Vec<u8>, name: &str, value: &str) {
+    bytes.extend(name.bytes());
+    if value.contains('\n') {
+        bytes.push(b'\n');
+        bytes.extend((value.len() as u64).to_le_bytes());
+    } else {
+        bytes.push(b'=');
+    }
+    bytes.extend(value.bytes());
+    bytes.push(b'\n');
 }
 
 /// Takes the text of an event, wherever it stands among its fields.
@@ -101,7 +151,7 @@ mod units {
 
     impl<S: Subscriber> Layer<S> for Seen {
         fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-            self.0.lock().unwrap().push((priority(*event.metadata().level()).into(), Entry::of(event)));
+            self.0.lock().unwrap().push((priority(*event.metadata().level()), Entry::of(event)));
         }
     }
 
@@ -129,5 +179,29 @@ mod units {
         assert_eq!(field("SYSLOG_IDENTIFIER"), "hardnetd");
         assert!(field("CODE_FILE").ends_with("journal.rs"));
         assert!(field("CODE_LINE").parse::<u32>().is_ok());
+    }
+    #[test]
+    fn an_entry_is_a_datagram_with_a_field_in_each_line_and_a_length_before_several_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let journald = UnixDatagram::bind(&path).unwrap();
+        let fields = vec![("HARDNETD_STREAM".to_owned(), "door".to_owned())];
+        let entry = Entry { message: "two\nlines".to_owned(), fields };
+        Journal::new().unwrap().send(4, &entry, &path).unwrap();
+        let mut bytes = [0; 1024];
+        let length = journald.recv(&mut bytes).unwrap();
+        let expected = b"PRIORITY=4\nMESSAGE\n\x09\0\0\0\0\0\0\0two\nlines\nHARDNETD_STREAM=door\n";
+        assert_eq!(bytes[..length], expected[..]);
+    }
+
+    #[test]
+    fn an_entry_that_no_datagram_holds_is_an_error_and_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let journal = Journal::new().unwrap();
+        let entry = Entry { message: "x".repeat(64 << 20), fields: Vec::new() };
+        assert_eq!(journal.send(6, &entry, &path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let _journald = UnixDatagram::bind(&path).unwrap();
+        assert_eq!(journal.send(6, &entry, &path).unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
     }
 }

@@ -4,7 +4,6 @@
 use std::io::{self, IsTerminal};
 use std::{env, fmt};
 
-use libsystemd::logging::connected_to_journal;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
@@ -14,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Verbosity;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use crate::printable;
 
 /// The field of an event that holds its text.
@@ -39,10 +38,10 @@ pub(super) fn start(verbosity: &Verbosity) {
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),
         None => (EnvFilter::new(default), None),
     };
-    let started = if connected_to_journal() {
-        tracing_subscriber::registry().with(filter).with(Journal).try_init()
-    } else {
-        tracing_subscriber::fmt()
+    let journal = journal::is_connected().then(Journal::new).and_then(Result::ok);
+    let started = match journal {
+        Some(journal) => tracing_subscriber::registry().with(filter).with(journal).try_init(),
+        None => tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal() && colour())
@@ -50,7 +49,7 @@ pub(super) fn start(verbosity: &Verbosity) {
             .log_internal_errors(false)
             .with_target(false)
             .finish()
-            .try_init()
+            .try_init(),
     };
     if let Err(error) = started {
         tracing::debug!("logging has been started before: {error}");
