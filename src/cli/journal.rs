@@ -10,6 +10,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use crate::config::redact_words;
+
 /// The field of an event that holds its text.
 const MESSAGE: &str = "message";
 
@@ -54,6 +56,7 @@ impl Entry {
         let mut entry = Self { message: String::new(), fields };
         event.record(&mut Text(&mut entry.message));
         event.record(&mut entry);
+        entry.message = redact_words(&entry.message).into_owned();
         entry
     }
 }
@@ -83,7 +86,7 @@ impl Visit for Entry {
         let value = format!("{value:?}");
         let _ = write!(self.message, " {}={value}", field.name());
         let name = field.name().replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_ascii_uppercase();
-        self.fields.push((format!("HARDNETD_{name}"), value));
+        self.fields.push((format!("HARDNETD_{name}"), redact_words(&value).into_owned()));
     }
 }
 

@@ -2,7 +2,7 @@
 //! it, as in a service.
 
 use std::env;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use libsystemd::logging::connected_to_journal;
 use tracing_subscriber::EnvFilter;
@@ -11,10 +11,25 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Verbosity;
 use super::journal::Journal;
+use crate::config::redact_words;
 
 /// Whether colours are wanted where a terminal shows them (no-color.org).
 pub(super) fn colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Writes lines of the log without the logins of addresses, whoever has logged them. A line comes in one piece.
+struct Redacted<W>(W);
+
+impl<W: Write> Write for Redacted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(redact_words(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Starts logging for the process. `$HARDNETD_LOG` wins over the flags.
@@ -36,7 +51,7 @@ pub(super) fn start(verbosity: &Verbosity) {
     } else {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(io::stderr)
+            .with_writer(|| Redacted(io::stderr()))
             .with_ansi(io::stderr().is_terminal() && colour())
             .log_internal_errors(false)
             .with_target(false)
