@@ -444,7 +444,7 @@ fn a_run_warns_of_unchecked_certificates_and_of_passwords_in_clear_text() {
     for (config, part) in [
         (
             format!("{test}[publish.mqtt]\n{login}"),
-            "hardnetd.toml: publish.mqtt.tls = false: the password goes to 192.0.2.1 in clear text",
+            "/password\": the password goes to 192.0.2.1 in clear text (tls = false)",
         ),
         (
             format!("{test}[publish.mqtt]\n{login}tls = true\ndanger_accept_any_certificate = true\n"),
@@ -520,7 +520,7 @@ fn no_command_prints_a_secret() {
         see(&["run", "--sink", source], source);
         see(&["run", source], source);
         see(&["run", &format!("--sourse={source}")], source);
-        all.push(section);
+        all.push(section.clone());
         let host = format!(
             "[publish.mqtt]\nenabled = true\nhost = {source:?}\nclient_id = {source:?}\n[model]\nname = {source:?}\n"
         );

@@ -301,6 +301,8 @@ fn show(value: &Value) -> String {
     const LONGEST: usize = 80;
     let text = match &value.kind {
         ValueKind::String(text) => format!("{:?}", redact(text)),
+        // As a number that is none of the whole ones.
+        ValueKind::Float(number) if number.fract() == 0.0 => format!("{number:.1}"),
         ValueKind::Array(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(", ")),
         ValueKind::Table(_) => "a section".to_owned(),
         kind => kind.to_string(),

@@ -50,8 +50,9 @@ fn unchecked_certificate(mqtt: &Mqtt) -> Option<Warning> {
 
 fn password_in_clear(mqtt: &Mqtt) -> Option<Warning> {
     (!mqtt.tls && !mqtt.password_file.is_empty() && !is_loopback(&mqtt.host)).then(|| Warning {
-        key: "publish.mqtt.tls".to_owned(),
-        found: format!("false: the password goes to {} in clear text", mqtt.host),
+        // This key is set, and the one of TLS may not be.
+        key: "publish.mqtt.password_file".to_owned(),
+        found: format!("{:?}: the password goes to {} in clear text (tls = false)", mqtt.password_file, mqtt.host),
         remedy: "set tls = true; what the broker needs for it is in its manual".to_owned(),
     })
 }
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn a_password_to_another_machine_without_tls_is_a_warning() {
         let login = |mqtt: &mut Mqtt| (mqtt.username, mqtt.password_file) = ("me".into(), "secret".into());
-        assert_eq!(mqtt(login), ["publish.mqtt.tls"]);
+        assert_eq!(mqtt(login), ["publish.mqtt.password_file"]);
         assert!(mqtt(|_| {}).is_empty(), "no password");
         for change in [
             |mqtt: &mut Mqtt| mqtt.host = "localhost".into(),

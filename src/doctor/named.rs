@@ -143,8 +143,8 @@ impl Look<'_> {
             let outcome = regular(path).map_err(|error| error.to_string());
             // How many there must be is known once the model is loaded.
             let outcome = outcome.and_then(|_| match labels::read(path, 0) {
-                Ok(_) | Err(labels::Error::Count { labels: 1.., .. }) => Ok(()),
-                Err(labels::Error::Count { .. }) => Err("expected a label per line, and there is none".into()),
+                Err(labels::Error::Count { .. }) => Ok(()),
+                Ok(_) => Err("expected a label per line, and there is none".into()),
                 Err(error) => Err(chain(&error)),
             });
             if let Err(message) = outcome {
