@@ -287,7 +287,7 @@ fn what_listens_and_is_no_broker_is_given_up_in_time() {
     says(&outcome, "streams", "door", "error", &["nothing listens at 127.0.0.1", "start the camera"]);
     assert!(!format!("{}{}", outcome.stdout, outcome.stderr).contains("hunter2"), "{}", outcome.stdout);
     let outcome = doctor(&folder, &stream("rtsp://camera:99999/1"), &[]);
-    says(&outcome, "streams", "door", "error", &["the port from 1 to 65535"]);
+    says(&outcome, "configuration", "stream[0].source", "error", &["the port from 1 to 65535"]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{SecretError, Stream, read_secret};
+use crate::config::{SecretError, Stream, read_secret, redact};
 use crate::exit::Exit;
 use crate::frame::Frame;
 
@@ -94,7 +94,7 @@ pub enum Error {
     #[error(transparent)]
     Still(#[from] StillError),
     /// The media file cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}", redact(&path.display().to_string()))]
     Unreadable {
         /// The file.
         path: PathBuf,

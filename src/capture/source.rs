@@ -101,18 +101,22 @@ pub struct TestPattern {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// The part before the colon is unknown.
-    #[error("unknown scheme '{0}:'; expected test:PATTERN, a file, images:DIR or rtsp://HOST/PATH")]
+    #[error("unknown scheme '{}:'; expected test:PATTERN, a file, images:DIR or rtsp://HOST/PATH", redact(.0))]
     Scheme(String),
     /// No such test pattern.
-    #[error("unknown test pattern '{0}'; expected one of {names}", names = PATTERNS.join(", "))]
+    #[error("unknown test pattern '{}'; expected one of {names}", redact(.0), names = PATTERNS.join(", "))]
     Pattern(String),
     /// An option of a test pattern is unknown or out of range.
     #[error(
-        "unusable option '{0}'; expected size=WxH (16 to 8192), fps=1..1000, frames=1.., live=true|false, \
+        "unusable option '{}'; expected size=WxH (16 to 8192), fps=1..1000, frames=1.., live=true|false, \
          format={formats}",
+        redact(.0),
         formats = FORMATS.join("|")
     )]
     Option(String),
+    /// There is a login, and no scheme in front of it.
+    #[error("expected a scheme before the login, as in rtsp://USER:PASSWORD@HOST/PATH; a file needs file: or ./ then")]
+    Login,
     /// Nothing follows the scheme.
     #[error("expected {0}")]
     Missing(&'static str),
@@ -145,7 +149,11 @@ impl Source {
     /// # Errors
     /// An unknown scheme, pattern or option.
     pub fn parse(uri: &str) -> Result<Self, SourceError> {
+        let is_path = uri.starts_with(['/', '.', '~']) && !uri.starts_with("//");
         let (scheme, rest) = match uri.split_once(':') {
+            Some((scheme, rest)) if !is_path && rest.contains('@') && !is_known(scheme) && !rest.starts_with("//") => {
+                return Err(SourceError::Login);
+            }
             Some((scheme, rest)) if is_scheme(scheme) => (scheme, rest),
             _ if uri.is_empty() => return Err(SourceError::Missing("a source, such as \"test:ball\"")),
             _ => ("file", uri),
@@ -165,6 +173,15 @@ impl Source {
             "rtsp" => Err(SourceError::Missing("rtsp://HOST:PORT/PATH")),
             unknown => Err(SourceError::Scheme(unknown.to_owned())),
         }
+    }
+
+    /// Whether `uri` is a source, with a host and a port where it has an address.
+    ///
+    /// # Errors
+    /// What is expected, without secrets.
+    pub fn check(uri: &str) -> Result<(), String> {
+        let check = |uri| Self::parse(uri)?.endpoint().transpose();
+        check(uri).map(drop).map_err(|error| error.to_string())
     }
 
     /// Whether frames come at the pace of a clock: then the latest wins, otherwise none is lost.
@@ -200,8 +217,8 @@ impl Source {
     pub fn describe(&self) -> String {
         match self {
             Self::Test(test) => format!("test:{}", test.pattern),
-            Self::File(path) => path.display().to_string(),
-            Self::Images(path) => format!("images:{}", path.display()),
+            Self::File(path) => redact(&path.display().to_string()),
+            Self::Images(path) => redact(&format!("images:{}", path.display())),
             Self::Rtsp(location) => redact(location),
         }
     }
@@ -262,6 +279,10 @@ impl Endpoint {
             host => Ok(Self { host: host.to_owned(), port, address: address.to_owned() }),
         }
     }
+}
+
+fn is_known(scheme: &str) -> bool {
+    matches!(scheme, "test" | "file" | "images" | "rtsp")
 }
 
 fn is_scheme(text: &str) -> bool {

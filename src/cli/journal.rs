@@ -13,6 +13,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::logging::{MESSAGE, is_of_log};
+use crate::config::redact_words;
 use crate::printable;
 
 /// Where systemd-journald takes entries, each a datagram.
@@ -80,6 +81,7 @@ impl Entry {
         let mut entry = Self { message: String::new(), fields };
         event.record(&mut Text(&mut entry.message));
         event.record(&mut entry);
+        entry.message = redact_words(&entry.message).into_owned();
         entry
     }
 
@@ -132,7 +134,7 @@ impl Visit for Entry {
         let value = format!("{value:?}");
         let _ = write!(self.message, " {}={}", field.name(), printable::Line(&value));
         let name = field.name().replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_ascii_uppercase();
-        self.fields.push((format!("HARDNETD_{name}"), value));
+        self.fields.push((format!("HARDNETD_{name}"), redact_words(&value).into_owned()));
     }
 }
 

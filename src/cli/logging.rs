@@ -1,7 +1,7 @@
 //! Logs: to standard error, in colour only on a terminal; to the journal with their fields where standard error leads to
 //! it, as in a service.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::{env, fmt};
 
 use tracing::field::{Field, Visit};
@@ -14,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Verbosity;
 use super::journal::{self, Journal};
+use crate::config::redact_words;
 use crate::printable;
 
 /// The field of an event that holds its text.
@@ -22,6 +23,20 @@ pub(super) const MESSAGE: &str = "message";
 /// Whether colours are wanted where a terminal shows them (no-color.org).
 pub(super) fn colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Writes lines of the log without the logins of addresses, whoever has logged them. A line comes in one piece.
+struct Redacted<W>(W);
+
+impl<W: Write> Write for Redacted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(redact_words(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Starts logging for the process. `$HARDNETD_LOG` wins over the flags.
@@ -43,7 +58,7 @@ pub(super) fn start(verbosity: &Verbosity) {
         Some(journal) => tracing_subscriber::registry().with(filter).with(journal).try_init(),
         None => tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(io::stderr)
+            .with_writer(|| Redacted(io::stderr()))
             .with_ansi(io::stderr().is_terminal() && colour())
             .fmt_fields(Line)
             .log_internal_errors(false)

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::classifier::{Backend, Engine, Model, Options};
-use crate::config::{SIDES, parse_size, redact_words};
+use crate::config::{SIDES, parse_size, redact, redact_words};
 use crate::engine::plan::Memory;
 use crate::exit::{Exit, chain};
 use crate::kernels::Isa;
@@ -306,10 +306,23 @@ impl Error {
     pub fn message(&self) -> Option<String> {
         match self {
             Self::Usage => None,
-            Self::Config(_) => Some(printable::block(&chain(self))),
-            _ => Some(printable::line(&chain(self)).into_owned()),
+            Self::Config(_) => Some(printable::block(&redact_words(&chain(self)))),
+            _ => Some(printable::line(&redact_words(&chain(self))).into_owned()),
         }
     }
+}
+
+/// The text with the arguments in it redacted one by one: a password may hold spaces and quotes.
+fn without_logins(text: String, arguments: &[OsString]) -> String {
+    let arguments = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    let values = arguments.map(|argument| match argument.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
+        Some((_, value)) => value,
+        None => argument,
+    });
+    values.fold(text, |text, value| {
+        let shown = redact(value);
+        if shown == value { text } else { text.replace(value, &shown) }
+    })
 }
 
 /// Parses the arguments, the first of which is the program's name, and runs the command.
@@ -331,6 +344,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             let text = error.render();
             let coloured = io::stderr().is_terminal() && logging::colour();
             let text = if coloured { text.ansi().to_string() } else { text.to_string() };
+            let text = without_logins(text, &arguments);
             let _ = io::stderr().write_all(redact_words(&text).as_bytes());
             return Err(Error::Usage);
         }

@@ -8,7 +8,7 @@ use clap::Args;
 use super::{ConfigFile, Error};
 use crate::capture::{self, Settings, Source};
 use crate::classifier::{Backend, Engine, Model, Options};
-use crate::config::{self, Config, Flag, FlagValue, Loaded};
+use crate::config::{self, Broker, Config, Flag, FlagValue, Loaded};
 use crate::engine::plan::Memory;
 use crate::exit::chain;
 use crate::kernels::Isa;
@@ -76,14 +76,22 @@ fn at_least_one(text: &str) -> Result<u64, String> {
 
 /// Loads the configuration, with the sources that this program knows.
 pub(super) fn load(file: Option<&Path>, flags: &[Flag]) -> Result<Loaded, Error> {
-    let known = |uri: &str| Source::parse(uri).map(drop).map_err(|error| error.to_string());
-    Ok(config::load(file, flags, &known)?)
+    Ok(config::load(file, flags, &Source::check)?)
+}
+
+/// Says once what works and its owner may not want.
+fn warn(loaded: &Loaded) {
+    for warning in loaded.warnings() {
+        tracing::warn!("{warning}");
+    }
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
     let flags = flags(&arguments)?;
     let path = arguments.file.config.as_deref();
-    let mut setup = Setup::new(load(path, &flags)?.config, None)?;
+    let loaded = load(path, &flags)?;
+    warn(&loaded);
+    let mut setup = Setup::new(loaded.config, None)?;
     // Until here there is nothing to drain, and a signal ends the process as it does any other.
     let signals = Signals::install().map_err(Error::Signals)?;
     loop {
@@ -103,7 +111,10 @@ fn reload(path: Option<&Path>, flags: &[Flag], now: &Setup) -> Option<Setup> {
             tracing::info!("reloaded: the configuration is the same");
             return None;
         }
-        Ok(loaded) => loaded.config,
+        Ok(loaded) => {
+            warn(&loaded);
+            loaded.config
+        }
         Err(error) => {
             tracing::error!("the configuration is not reloaded, the old one stays in force: {}", chain(&error));
             return None;
@@ -251,7 +262,10 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
                     set("--sink", key, value);
                 }
             }
-            [_, second, ..] => return Err(Error::Argument(format!("--sink {second}: one MQTT broker is possible"))),
+            [_, second, ..] => {
+                let second = config::redact(second);
+                return Err(Error::Argument(format!("--sink {second}: one MQTT broker is possible")));
+            }
         }
     }
     Ok(flags)
@@ -259,46 +273,19 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
 
 /// The keys that `mqtt://[USER@]HOST[:PORT][/PREFIX]` and `mqtts://…` set.
 fn broker_keys(sink: &str) -> Result<Vec<(&'static str, FlagValue)>, Error> {
-    let wrong = |what: &str| {
+    let Broker { tls, username, host, port, topic_prefix } = Broker::parse(sink).map_err(|what| {
         let sink = config::redact(sink);
         Error::Argument(format!(
             "--sink {sink}: {what}; expected stdout, mqtt://[USER@]HOST[:PORT][/PREFIX] or mqtts://…"
         ))
-    };
-    let (tls, rest) = match (sink.strip_prefix("mqtt://"), sink.strip_prefix("mqtts://")) {
-        (Some(rest), _) => (false, rest),
-        (_, Some(rest)) => (true, rest),
-        _ => return Err(wrong("unknown sink")),
-    };
-    let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut keys = vec![("publish.mqtt.tls", FlagValue::Switch(tls))];
-    let address = match authority.rsplit_once('@') {
-        Some((user, _)) if user.contains(':') => {
-            return Err(wrong("a password here would be seen by every user; use publish.mqtt.password_file"));
-        }
-        Some((user, address)) => {
-            keys.push(("publish.mqtt.username", FlagValue::Text(user.to_owned())));
-            address
-        }
-        None => authority,
-    };
-    let (host, port) = match address.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (address, None),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() {
-        return Err(wrong("no host"));
-    }
-    keys.push(("publish.mqtt.host", FlagValue::Text(host.to_owned())));
-    let port = match port.map(str::parse) {
-        None => 0,
-        Some(Ok(port)) if port > 0 => port,
-        Some(_) => return Err(wrong("the port is no number from 1 to 65535")),
-    };
-    keys.push(("publish.mqtt.port", FlagValue::Integer(u16::into(port))));
-    if !prefix.is_empty() {
-        keys.push(("publish.mqtt.topic_prefix", FlagValue::Text(prefix.to_owned())));
-    }
+    })?;
+    let text = |key, value: String| (key, FlagValue::Text(value));
+    let mut keys = vec![
+        ("publish.mqtt.tls", FlagValue::Switch(tls)),
+        text("publish.mqtt.host", host),
+        ("publish.mqtt.port", FlagValue::Integer(port.into())),
+    ];
+    keys.extend(username.map(|user| text("publish.mqtt.username", user)));
+    keys.extend(topic_prefix.map(|prefix| text("publish.mqtt.topic_prefix", prefix)));
     Ok(keys)
 }

@@ -9,14 +9,18 @@ use serde::{Deserialize, Serialize};
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Kind {
-    /// Any string.
+    /// Any string that a line can hold.
     Text,
+    /// Name or address of a host, or empty.
+    Host,
     /// True or false.
     Switch,
     /// A whole number within bounds, both included.
     Integer(i64, i64),
     /// A number within bounds, both included.
     Number(f64, f64),
+    /// A number within bounds, both included, or 0.
+    NumberOrZero(f64, f64),
     /// A list of whole numbers within bounds, without repetition.
     Integers(i64, i64),
     /// One of these words.
@@ -79,7 +83,7 @@ section! {
         stall_timeout_s: f64 = 10.0, Kind::Number(0.1, 3600.0);
         /// Most seconds between two attempts to open a camera that failed, the first waits being shorter; 0: the stream
         /// ends with the failure. Cameras given with `--source` have 0.
-        retry_max_s: f64 = 30.0, Kind::Number(0.0, 3600.0);
+        retry_max_s: f64 = 30.0, Kind::NumberOrZero(0.1, 3600.0);
         /// RTSP: milliseconds of jitter that the receiver evens out.
         rtsp_latency_ms: u32 = 200_u32, Kind::Integer(0, 60_000);
         /// RTSP: how packets travel; `auto` tries UDP first, then multicast, then TCP.
@@ -139,7 +143,7 @@ section! {
         /// Whether results are sent.
         enabled: bool = false, Kind::Switch;
         /// Host name or address of the broker.
-        host: String = "localhost", Kind::Text;
+        host: String = "localhost", Kind::Host;
         /// TCP port of the broker; 0: the usual one, 1883, or 8883 with TLS.
         port: u16 = 0_u16, Kind::Integer(0, 65_535);
         /// Whether the connection is encrypted, and the broker known by its certificate (TLS 1.2 or 1.3).

@@ -64,6 +64,13 @@ pub fn read_pem(key: &str, file: &str) -> Result<String, SecretError> {
     }
 }
 
+/// Whether `file` is a bare name that only a service finds, in its `$CREDENTIALS_DIRECTORY`: this process has none, and no
+/// file of that name.
+#[must_use]
+pub fn is_missing_credential(file: &str) -> bool {
+    env::var_os("CREDENTIALS_DIRECTORY").is_none() && !file.contains('/') && !Path::new(file).exists()
+}
+
 fn place(file: &str) -> PathBuf {
     match env::var_os("CREDENTIALS_DIRECTORY") {
         Some(folder) if !file.contains('/') => Path::new(&folder).join(file),
