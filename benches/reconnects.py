@@ -145,14 +145,15 @@ def reach(camera, process, target):
         time.sleep(0.05)
 
 
-def measure(program, clip, settings, first, last, folder):
+def measure(program, clip, settings, streams, first, last, folder):
     """Resident kB after `first` and after `last` connections, and the processor seconds between the two."""
     camera = Camera(clip)
     config = folder / "hardnetd.toml"
-    config.write_text(
-        f'[[stream]]\nname = "camera"\nsource = "rtsp://127.0.0.1:{camera.port}/1"\n'
+    stream = (
+        '[[stream]]\nname = "camera-{}"\nsource = "rtsp://127.0.0.1:{}/1"\n'
         "retry_max_s = 0.001\nrtsp_latency_ms = 0\n"
     )
+    config.write_text("".join(stream.format(number, camera.port) for number in range(streams)))
     environment = os.environ | dict(setting.split("=", 1) for setting in settings.split())
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
@@ -177,6 +178,7 @@ def main():
     parser.add_argument("--first", type=int, default=20, help="connections before the first figure")
     parser.add_argument("--last", type=int, default=300, help="connections before the last figure")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--streams", type=int, default=1, help="cameras that are opened again and again")
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--frames", type=int, default=6, help="pictures before the camera hangs up")
     options = parser.parse_args()
@@ -189,7 +191,7 @@ def main():
         for _ in range(options.rounds):
             for settings in sets:
                 before, after, seconds = measure(
-                    options.program, clip, settings, options.first, options.last, folder
+                    options.program, clip, settings, options.streams, options.first, options.last, folder
                 )
                 results[settings].append((before, after, seconds))
                 print(f"  {settings or 'as it is'}: {before} kB, {after} kB, {seconds:.1f} s", flush=True)

@@ -44,7 +44,8 @@ impl Elsewhere {
 /// Runs one source that is given up after a short time without frames.
 fn run_source(folder: &Path, source: &str, more: &str) -> Outcome {
     let config = folder.join("hardnetd.toml");
-    let text = format!("[[stream]]\nname = \"door\"\nsource = \"{source}\"\nretry_max_s = 0.0\nstart_timeout_s = 5.0\n");
+    let text =
+        format!("[[stream]]\nname = \"door\"\nsource = \"{source}\"\nretry_max_s = 0.0\nstart_timeout_s = 5.0\n");
     std::fs::write(&config, text + more).unwrap();
     run(["run", "-c", config.to_str().unwrap()])
 }
@@ -110,7 +111,7 @@ fn a_file_that_names_addresses_opens_none_of_them() {
         ("dash.mp4", dash, list),
         ("smooth.ismv", smooth, list),
         ("sdp.avi", sdp, list),
-        ("uris.mkv", format!("{url}.mp4\r\n{url}.mkv\r\n"), ""),
+        ("uris.mkv", format!("{url}.mp4\r\n{url}.mkv\r\n"), list),
         ("list.mp4", format!("#EXTM3U\n#EXTINF:10,Camera\n{url}.mp4\n"), ""),
         ("list.pls", format!("[playlist]\nFile1={url}.mp4\nTitle1=Camera\nLength1=-1\nNumberOfEntries=1\n"), ""),
         ("list.smil", smil, ""),
@@ -149,7 +150,7 @@ fn what_is_refused_in_a_file_leaves_the_containers_alone() {
         ("a.mkv", "x264enc bframes=0 ! matroskamux"),
         ("a.ts", "x264enc bframes=0 ! mpegtsmux"),
         ("a.flv", "x264enc bframes=0 ! flvmux"),
-        ("a.mpg", "avenc_mpeg2video ! mpegpsmux"),
+        ("a.mpg", "avenc_mpeg2video ! mpegvideoparse ! mpegpsmux"),
         ("a.ogv", "theoraenc ! oggmux"),
         ("a.wmv", "avenc_wmv2 ! asfmux"),
         ("a.mxf", "avenc_mpeg2video ! mpegvideoparse ! mxfmux"),
@@ -266,6 +267,7 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: impl Fn(&Asked)
         bytes.drain(..end + 4);
         let number = asked.text.lines().find_map(|line| line.strip_prefix("CSeq: ")).unwrap_or("0").to_owned();
         let Reply { status, headers, body } = answer(&asked);
+        let playing = asked.method() == "PLAY" && status.starts_with("200");
         log.lock().unwrap().push(asked);
         let mut text = format!("RTSP/1.0 {status}\r\nCSeq: {number}\r\n");
         for header in headers {
@@ -274,6 +276,13 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: impl Fn(&Asked)
         text += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
         if stream.write_all(text.as_bytes()).is_err() {
             return;
+        }
+        // Packets without a picture: with the first, the receiver is set up as the description says.
+        for number in 0..u8::from(playing) * 3 {
+            let packet = [b'$', 0, 0, 14, 0x80, 96, 0, number, 0, 0, 0, number, 0, 0, 0, 7, 0x0c, 0x00];
+            if stream.write_all(&packet).is_err() {
+                return;
+            }
         }
     }
 }
@@ -332,15 +341,16 @@ fn a_redirect_at_play_takes_no_login_to_another_host() {
 
 #[test]
 fn a_redirect_to_the_same_camera_is_followed() {
-    let camera = Camera::start(move |_, asked| match (asked.method(), asked.text.contains("/2"), asked.authorization()) {
-        ("OPTIONS", ..) => plain(asked, SDP),
-        (_, false, _) => {
-            let host = asked.text.split("rtsp://").nth(1).unwrap().split('/').next().unwrap();
-            reply("302 Moved Temporarily", &[&format!("Location: rtsp://{host}/2")])
-        }
-        (_, true, None) => reply("401 Unauthorized", &[DIGEST]),
-        (_, true, Some(_)) => reply("404 Not Found", &[]),
-    });
+    let camera =
+        Camera::start(move |_, asked| match (asked.method(), asked.text.contains("/2"), asked.authorization()) {
+            ("OPTIONS", ..) => plain(asked, SDP),
+            (_, false, _) => {
+                let host = asked.text.split("rtsp://").nth(1).unwrap().split('/').next().unwrap();
+                reply("302 Moved Temporarily", &[&format!("Location: rtsp://{host}/2")])
+            }
+            (_, true, None) => reply("401 Unauthorized", &[DIGEST]),
+            (_, true, Some(_)) => reply("404 Not Found", &[]),
+        });
     let outcome = run_camera(&camera, "");
     assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
     assert!(camera.logins().iter().all(|login| login.starts_with("Digest ")), "{:?}", camera.logins());
@@ -355,15 +365,16 @@ fn addresses_in_the_description_lead_nowhere() {
     let port = clock.port;
     let camera = Camera::start(move |_, asked| {
         let clocks = format!(
-            "a=x-gst-clock:GstNetTimeProvider 127.0.0.1 {port} 0\r\na=ts-refclk:ntp=127.0.0.1:{port}\r\n\
+            "a=x-gst-clock:GstNetTimeProvider clock 127.0.0.1:{port} 0\r\na=ts-refclk:ntp=127.0.0.1:{port}\r\n\
              a=mediaclk:direct=0\r\n"
         );
         let body = SDP.replace("a=control:*\r\n", &format!("a=control:{target}\r\n{clocks}"));
         let body = body.replace("track1\r\n", &format!("{target}/track1\r\n{clocks}"));
         match (asked.method(), asked.authorization()) {
-            ("DESCRIBE", Some(_)) => {
-                Reply { body, ..reply("200 OK", &["Content-Type: application/sdp", &format!("Content-Base: {target}/")]) }
-            }
+            ("DESCRIBE", Some(_)) => Reply {
+                body,
+                ..reply("200 OK", &["Content-Type: application/sdp", &format!("Content-Base: {target}/")])
+            },
             ("OPTIONS", _) | (_, Some(_)) => plain(asked, &body),
             _ => reply("401 Unauthorized", &[DIGEST]),
         }

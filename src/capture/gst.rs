@@ -4,8 +4,8 @@
 //! mapped buffer with them: no sample is copied.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -120,7 +120,7 @@ impl Session {
 
         let (sender, notices) = bounded(NOTICES);
         if let Some(decode) = pipeline.by_name("decode") {
-            restrict(&decode, sender.clone())?;
+            restrict(&decode)?;
         }
         let bus = pipeline.bus().ok_or_else(|| Error::Unusable { message: "the pipeline has no bus".into() })?;
         bus.set_sync_handler(move |_, message| {
@@ -190,8 +190,8 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
     Ok((pipeline, guard))
 }
 
-/// Has `decodebin` plug only what opens nothing else; a file that would need more is told of as such.
-fn restrict(decode: &gst::Element, notices: Sender<Notice>) -> Result<(), Error> {
+/// Has `decodebin` plug only what opens nothing else. Whatever would need more then counts as lacking a plugin.
+fn restrict(decode: &gst::Element) -> Result<(), Error> {
     let signal = glib::subclass::SignalId::lookup("autoplug-select", decode.type_());
     let choice = signal.and_then(|signal| glib::EnumClass::with_type(signal.query().return_type().type_()));
     let choice = choice.ok_or_else(|| Error::Broken { message: "its decodebin takes no advice".into() })?;
@@ -204,10 +204,6 @@ fn restrict(decode: &gst::Element, notices: Sender<Notice>) -> Result<(), Error>
             return choice.to_value_by_nick("try");
         }
         tracing::debug!(media, element = %factory.name(), "not plugged");
-        if let Some(what) = plug::reference(media) {
-            // A full queue holds a failure already.
-            let _ = notices.try_send(Notice::Failed(Error::Reference { what }));
-        }
         choice.to_value_by_nick("skip")
     });
     Ok(())
@@ -417,6 +413,9 @@ fn missing_plugin(structure: &gst::StructureRef) -> Option<Error> {
         Err(_) => structure.get::<String>("detail").ok(),
     };
     let media = media.unwrap_or_default();
+    if let Some(what) = plug::reference(&media) {
+        return Some(Error::Reference { what });
+    }
     // A container or its video cannot be done without; sound, subtitles and data beside it can.
     let needed = ["video/", "image/", "application/x-rtp", "application/ogg", "application/vnd.", "rtsp"];
     if !needed.iter().any(|start| media.starts_with(start)) {

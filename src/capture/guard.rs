@@ -285,8 +285,7 @@ unsafe fn is_play(message: *mut ffi::GstRTSPMessage) -> bool {
     // SAFETY: by the contract above.
     let Some(message) = (unsafe { message.as_ref() }) else { return false };
     // SAFETY: the type says which part of the union holds.
-    message.type_ == ffi::GST_RTSP_MESSAGE_REQUEST
-        && unsafe { message.type_data.request.method } == ffi::GST_RTSP_PLAY
+    message.type_ == ffi::GST_RTSP_MESSAGE_REQUEST && unsafe { message.type_data.request.method } == ffi::GST_RTSP_PLAY
 }
 
 /// The address that an answer sends to.
@@ -296,8 +295,7 @@ unsafe fn is_play(message: *mut ffi::GstRTSPMessage) -> bool {
 unsafe fn location(message: &ffi::GstRTSPMessage) -> Option<String> {
     let mut value = ptr::null_mut();
     // SAFETY: the message is valid, and `value` has room for a pointer.
-    let result =
-        unsafe { ffi::gst_rtsp_message_get_header(message, ffi::GST_RTSP_HDR_LOCATION, &raw mut value, 0) };
+    let result = unsafe { ffi::gst_rtsp_message_get_header(message, ffi::GST_RTSP_HDR_LOCATION, &raw mut value, 0) };
     if result != ffi::GST_RTSP_OK || value.is_null() {
         return None;
     }
@@ -346,9 +344,9 @@ unsafe extern "C" fn parse_sdp(
 ) -> ffi::GstRTSPResult {
     // SAFETY: a key is null or a text that ends with a zero.
     let is_clock = |attribute: *const sdp::GstSDPAttribute| unsafe {
-        attribute.as_ref().is_some_and(|attribute| {
-            !attribute.key.is_null() && CLOCKS.contains(&CStr::from_ptr(attribute.key))
-        })
+        attribute
+            .as_ref()
+            .is_some_and(|attribute| !attribute.key.is_null() && CLOCKS.contains(&CStr::from_ptr(attribute.key)))
     };
     // SAFETY: the description is valid; indexes are below the number that it tells, from the last one down, so that
     // removing one leaves those before it where they are. A medium belongs to the description, which may be changed.

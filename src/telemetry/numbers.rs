@@ -100,9 +100,10 @@ impl Ticket {
     #[must_use]
     pub fn number(&self) -> Option<u64> {
         let current = |state: u64| state >> NUMBER_BITS == self.attempt && state & LAST < LAST;
-        let state = self.numbers.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
-            current(state).then_some(state + 1)
-        });
+        let state = self
+            .numbers
+            .state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| current(state).then_some(state + 1));
         state.ok().map(|state| state & LAST)
     }
 
