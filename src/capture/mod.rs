@@ -160,7 +160,7 @@ pub enum Error {
     NoVideo,
     /// The media file names addresses or other files.
     #[error(
-        "it is {what}, which names other addresses: hardnetd opens none that stand in a file. Give the video file that \
+        "it is {what}, which names other addresses: hardnetd opens none that a file names. Give the video file that \
          it leads to, or the rtsp:// address of the camera, as the source"
     )]
     Reference {

@@ -31,7 +31,7 @@ const DEMUXERS: [&str; 22] = [
 ];
 
 /// What names addresses or other files, by its media type in GStreamer.
-const REFERENCES: [(&str, &str); 7] = [
+const REFERENCES: [(&str, &str); 9] = [
     ("application/x-hls", "an HLS playlist"),
     ("application/dash+xml", "a DASH manifest"),
     ("application/vnd.ms-sstr+xml", "a Smooth Streaming manifest"),
@@ -39,6 +39,8 @@ const REFERENCES: [(&str, &str); 7] = [
     ("application/smil", "a SMIL presentation"),
     ("application/xspf+xml", "an XSPF playlist"),
     ("text/uri-list", "a list of addresses"),
+    ("image/svg", "an SVG drawing"),
+    ("image/svg+xml", "an SVG drawing"),
 ];
 
 /// A QuickTime movie that holds nothing but an address.
@@ -53,7 +55,7 @@ pub(super) fn reference(media: &str) -> Option<&'static str> {
 /// the type `media`.
 pub(super) fn is_allowed(media: &str, factory: &str, class: &str) -> bool {
     let is = |word| class.split('/').any(|part| part == word);
-    if reference(media).is_some() || media.starts_with("image/svg") {
+    if reference(media).is_some() {
         return false;
     }
     if ["Source", "Sink", "Bin", "Adaptive", "Subtitle"].into_iter().any(is) {
