@@ -4,6 +4,7 @@
 //! tensor (`preprocess`), go through HarDNet (`hardnet`, `classifier`), and leave as records
 //! (`record`, `publish`). The layers import downwards only; `tests/architecture.rs` holds the order.
 
+pub mod allocator;
 pub mod bench;
 pub mod capture;
 pub mod classifier;

@@ -131,6 +131,8 @@ pub struct Launch {
     pub properties: Vec<(&'static str, &'static str, String)>,
     /// Whether the source runs on the clock: then the latest frame wins; otherwise none is lost.
     pub live: bool,
+    /// Where a network camera is reached, and nowhere else.
+    pub endpoint: Option<Endpoint>,
 }
 
 impl Launch {
@@ -245,7 +247,8 @@ impl Source {
         // Files carry the orientation that the camera was held in.
         let upright = if matches!(self, Self::File(_)) { " ! videoflip video-direction=auto" } else { "" };
         let text = format!("{source}{rate} ! videoconvert{upright}");
-        Some(Launch { text, properties, live: self.is_live() })
+        let endpoint = self.endpoint().and_then(Result::ok);
+        Some(Launch { text, properties, live: self.is_live(), endpoint })
     }
 }
 
@@ -261,7 +264,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    fn of(address: &str) -> Result<Self, SourceError> {
+    pub(super) fn of(address: &str) -> Result<Self, SourceError> {
         let wrong = || SourceError::Missing("rtsp://HOST:PORT/PATH, the port from 1 to 65535");
         let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);

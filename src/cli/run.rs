@@ -15,6 +15,7 @@ use crate::kernels::Isa;
 use crate::pipeline::{self, Parts};
 use crate::publish::{self, Mqtt, Sink, Stdout};
 use crate::service::{self, Ended, Signals};
+use crate::telemetry::Registry;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -94,8 +95,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
     let mut setup = Setup::new(loaded.config, None)?;
     // Until here there is nothing to drain, and a signal ends the process as it does any other.
     let signals = Signals::install().map_err(Error::Signals)?;
+    let registry = Arc::new(Registry::new());
     loop {
-        let running = pipeline::start(setup.parts(arguments.frames)?)?;
+        let running = pipeline::start(setup.parts(arguments.frames, &registry)?)?;
         let stop_timeout = setup.config.device.stop_timeout();
         match service::supervise(running, &signals, stop_timeout, || reload(path, &flags, &setup))? {
             Ended::Done => return Ok(()),
@@ -158,7 +160,7 @@ impl Setup {
         Ok(Self { config, device, model })
     }
 
-    fn parts(&self, frames: Option<u64>) -> Result<Parts, Error> {
+    fn parts(&self, frames: Option<u64>, registry: &Arc<Registry>) -> Result<Parts, Error> {
         let Config { device, model, inference, publish, debug, .. } = &self.config;
         let streams = streams(&self.config)?;
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
@@ -184,6 +186,7 @@ impl Setup {
             "starting"
         );
         Ok(Parts {
+            registry: Arc::clone(registry),
             device: Arc::clone(&self.device),
             streams,
             model: Arc::clone(&self.model),

@@ -12,12 +12,13 @@ mod drain;
 mod error;
 mod publisher;
 mod queue;
+mod states;
 mod worker;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::capture::{self, Progress, Settings};
 use crate::classifier::{Model, Training};
@@ -27,9 +28,10 @@ use crate::preprocess::Preprocessor;
 use crate::publish::{Sink, StreamState};
 use crate::record::{ModelTag, ResultRecord};
 use crate::shutdown::{self, Stop, Stopped, Thread};
-use crate::telemetry::{Pulse, StreamCounters, StreamCounts};
+use crate::telemetry::{FrameNumbers, Pulse, Registry, StreamCounters, StreamCounts};
 use drain::Drain;
 pub use error::Error;
+use states::States;
 use worker::{Lane, Plan, Worker};
 
 /// Records that may wait for the publisher.
@@ -43,6 +45,8 @@ enum Item {
 
 /// What a pipeline is made of.
 pub struct Parts {
+    /// What outlives the pipeline: the numbers of frames, the identity of the process.
+    pub registry: Arc<Registry>,
     /// Name of the device in every record.
     pub device: Arc<str>,
     /// The streams.
@@ -88,7 +92,7 @@ pub struct Running {
 /// The model cannot be run, or a thread cannot be started or placed. Errors of a source come later,
 /// from [`Running::finish`].
 pub fn start(parts: Parts) -> Result<Running, Error> {
-    let Parts { device, streams, model, top, inference, sinks, frames, stop_timeout, wedge_after } = parts;
+    let Parts { registry, device, streams, model, top, inference, sinks, frames, stop_timeout, wedge_after } = parts;
     let (stop, stopped) = shutdown::channel();
     let drain = Drain::new(stop_timeout);
     let (results, items) = bounded(RESULTS_DEPTH);
@@ -116,11 +120,20 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
         let counters = Arc::new(StreamCounters::default());
         let (inlet, outlet) = queue::queue(settings.source.is_live(), Arc::clone(&counters), stopped.clone());
         let stream = Arc::clone(&settings.stream);
+        let numbers = registry.numbers(&stream);
+        let states = States::new(Arc::clone(&stream), Arc::clone(&counters), results.clone(), stopped.clone());
+        let states = Arc::new(states);
         let preprocessor = Preprocessor::new(*model.transform())?;
-        let remaining = frames;
-        let lane = Lane { stream, outlet, counters: Arc::clone(&counters), preprocessor, remaining, next_seq: 0 };
-        lanes[index % count].push(lane);
-        sources.push((settings, inlet, counters));
+        lanes[index % count].push(Lane {
+            stream,
+            outlet,
+            counters: Arc::clone(&counters),
+            numbers: Arc::clone(&numbers),
+            states: Arc::clone(&states),
+            preprocessor,
+            remaining: frames,
+        });
+        sources.push(Feed { settings, numbers, inlet, counters, states, stopped: stopped.clone() });
     }
 
     let (failed, failures) = bounded(count);
@@ -128,6 +141,7 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
     for (index, lanes) in lanes.into_iter().enumerate() {
         let plan = Plan {
             device: Arc::clone(&device),
+            run: registry.run(),
             model: Arc::clone(&model),
             tag: Arc::clone(&tag),
             top,
@@ -143,57 +157,39 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
     }
     let alone = sources.len() == 1;
     let mut streams = Vec::with_capacity(sources.len());
-    for (settings, inlet, counters) in sources {
-        let states = States { results: results.clone(), stopped: stopped.clone() };
-        let pulse = pulse_of(format!("cap-{}", settings.stream));
-        streams.push(start_source(settings, inlet, counters, states, pulse, alone)?);
+    for feed in sources {
+        let pulse = pulse_of(format!("cap-{}", feed.settings.stream));
+        streams.push(start_source(feed, pulse, alone)?);
     }
     drop(results);
     Ok(Running { stop: Some(stop), streams, workers, publisher, failures, drain, pulses })
 }
 
-/// Takes the states of a stream to the publisher.
-struct States {
-    results: Sender<Item>,
+/// What the thread of a source is started with.
+struct Feed {
+    settings: Settings,
+    numbers: Arc<FrameNumbers>,
+    inlet: queue::Inlet,
+    counters: Arc<StreamCounters>,
+    states: Arc<States>,
     stopped: Stopped,
 }
 
-impl States {
-    /// Tells a state, unless a stop comes first: then the publisher may be gone, and the state is outdated anyway.
-    fn tell(&self, stream: &Arc<str>, state: StreamState) {
-        select! {
-            send(self.results, Item::Stream(Arc::clone(stream), state)) -> _ => {}
-            recv(self.stopped.receiver()) -> _ => {}
-        }
-    }
-}
-
 /// Starts the thread of a source.
-fn start_source(
-    settings: Settings,
-    inlet: queue::Inlet,
-    counters: Arc<StreamCounters>,
-    states: States,
-    pulse: Arc<Pulse>,
-    alone: bool,
-) -> Result<Stream, Error> {
+fn start_source(feed: Feed, pulse: Arc<Pulse>, alone: bool) -> Result<Stream, Error> {
+    let Feed { settings, numbers, inlet, counters, states, stopped } = feed;
     let (name, source_uri) = (Arc::clone(&settings.stream), settings.source.describe());
-    let (inlet, counted) = (Arc::new(inlet), Arc::clone(&counters));
     let thread = spawn(format!("cap-{name}"), move || {
-        let queue = Arc::clone(&inlet);
-        let deliver: capture::Deliver = Arc::new(move |frame| queue.deliver(frame));
+        let deliver: capture::Deliver = Arc::new(move |frame| inlet.deliver(frame));
         let report = |progress: Progress<'_>| {
             pulse.beat();
-            if let Progress::Retrying { error, wait, frames } = progress {
+            if let Progress::Retrying { error, wait, next } = progress {
                 let (stream, wait_s) = (&settings.stream, wait.as_secs_f64());
                 tracing::warn!(%stream, wait_s, "the source has failed and is opened again: {}", chain(error));
-                counters.count_retry(frames);
-                if !inlet.is_closed() {
-                    states.tell(stream, StreamState::Retrying);
-                }
+                states.retrying(next);
             }
         };
-        let outcome = capture::run(&settings, &states.stopped, &deliver, &report);
+        let outcome = capture::run(&settings, &numbers, &stopped, &deliver, &report);
         pulse.rest();
         // The others go on, so this cannot wait for the end of the program.
         match &outcome {
@@ -202,7 +198,7 @@ fn start_source(
         }
         outcome
     })?;
-    Ok(Stream { name, source_uri, counters: counted, thread })
+    Ok(Stream { name, source_uri, counters, thread })
 }
 
 /// Tells the supervisor of a failure when it is dropped armed.

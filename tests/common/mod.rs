@@ -199,6 +199,17 @@ pub fn seqs(records: &[Value]) -> Vec<u64> {
     records.iter().map(|record| record["seq"].as_u64().unwrap()).collect()
 }
 
+/// Checks that the records of one stream and one run are numbered as the schema says.
+pub fn numbers_add_up(records: &[Value]) {
+    let mut next = 0;
+    for record in records {
+        let number = |name: &str| record[name].as_u64().unwrap();
+        assert_eq!(number("seq"), next + number("dropped"), "{records:?}");
+        assert_eq!(record["run"], records[0]["run"]);
+        next = number("seq") + 1;
+    }
+}
+
 pub fn of_stream<'a>(records: &'a [Value], stream: &'a str) -> Vec<&'a Value> {
     records.iter().filter(|record| record["stream"] == stream).collect()
 }
