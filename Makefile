@@ -21,7 +21,7 @@ VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # What makes the scratch environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build run test check audit fmt bench bench-peers footprint cross test-arm deb test-vm install uninstall clean
+.PHONY: help deps deps-run build run test check audit fmt bench bench-peers footprint cross test-arm deb test-vm fuzz install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ deb: ## Make a Debian package: make deb TARGET=aarch64-unknown-linux-gnu; withou
 	@./.ci/packages $(RUN_PACKAGES) $(CROSS_PACKAGES) $(PACKAGE_PACKAGES)
 	cross/build $(or $(TARGET),$(HOST))
 	cross/package $(or $(TARGET),$(HOST))
+
+fuzz: deps-run ## Look for faults with inputs out of bytes: make fuzz TARGET=run SECONDS=600
+	fuzz/run $(or $(TARGET),run) $(or $(SECONDS),600)
 
 test-vm: deb ## Try the package in a virtual machine with systemd: installing, running, upgrading, purging
 	@./.ci/packages $(VM_PACKAGES)

@@ -6,6 +6,29 @@
 //!
 //! Maps are NHWC. Every pixel of a map is padded to a multiple of [`UNIT`] channels, of which kernels compute
 //! as many as they have lanes: what lies in the padding has no meaning and is never read as a channel.
+//!
+//! # Safety
+//!
+//! What can be wrong with unsafe code here, and what keeps it right:
+//!
+//! - **Sizes.** All that is known before a run goes through [`size`], which turns an overflow into an error, on 32 bits,
+//!   too. Inside a run, addresses are sums of numbers that were checked together: a pixel of a map whose end was computed.
+//! - **Maps.** Constructors of passes check that every map lies in the program's memory up to the last value that the pass
+//!   touches, and [`program::Builder`] compares what a pass [needs](pass) with what there is once more.
+//! - **Weights.** A pass keeps where its weights are with their length, and [`memory::Weights`] looks at every use
+//!   whether that many values are there, in every build.
+//! - **Scratch.** It is handed out with its length; who takes an address of it says how many values are used, which
+//!   is checked in every build, once for a run of rows or tiles.
+//! - **Aliasing.** The output of a pass overlaps no input, except beside it in the pixels of one map. Parts of a pass
+//!   write disjoint rows, tiles or units of channels, read nothing that another part writes, and have scratch of their own.
+//!   Memory that threads share is made of [`UnsafeCell`](std::cell::UnsafeCell)s; a slice of it exists between runs only.
+//! - **Alignment.** Values are aligned to their size. Kernels use loads and stores that ask for no more; a cache line at
+//!   the beginning of rows is for speed alone.
+//! - **Threads.** Passes follow each other behind a barrier. A team that has broken begins no other run, and its
+//!   threads have ended before its memory can be looked at.
+//! - **Instruction sets.** A table of kernels is handed out by [`Kernels::of`] only, which asks the processor.
+//! - **Kernels.** Each is told addresses and counts by one of the structures in `tile`, whose `# Safety` says what has to be
+//!   readable and writable. Widths are whole steps of the instruction set, and steps divide [`UNIT`].
 
 mod avx2;
 mod avx512;

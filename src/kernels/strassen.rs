@@ -9,6 +9,7 @@ use super::vector::{Vector, clamp};
 /// What [`StrassenInput`] asks for, and [`Vector`]'s.
 #[inline(always)]
 pub(super) unsafe fn strassen_input<V: Vector, W: Vector>(call: &StrassenInput) {
+    debug_assert!(call.out_stride >= call.channels && call.stride >= 2 * call.channels, "{call:?}");
     // SAFETY: the caller keeps the promises.
     unsafe {
         if call.channels >= V::LANES {
@@ -66,6 +67,7 @@ unsafe fn sums<V: Vector>(call: &StrassenInput) {
 #[inline(always)]
 pub(super) unsafe fn strassen_output<V: Vector, W: Vector>(call: &StrassenOutput) {
     let StrassenOutput { width, .. } = *call;
+    debug_assert!(width.is_multiple_of(W::LANES), "{call:?}");
     for row in 0..call.rows {
         let mut channel = 0;
         // SAFETY: the caller's: whole vectors of the row.

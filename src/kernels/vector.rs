@@ -57,6 +57,7 @@ const PER_BASE: usize = 3;
 /// What [`Tile`] asks for, with `R` rows and `C * V::LANES + T * W::LANES` channels, and [`Vector`]'s.
 #[inline(always)]
 pub(super) unsafe fn gemm<V: Vector, W: Vector, const R: usize, const C: usize, const T: usize>(tile: &Tile) {
+    const { assert!(R <= MAX_ROWS) }
     let (tail, width) = (C * V::LANES, C * V::LANES + T * W::LANES);
     // SAFETY: the caller keeps the promises of `Tile` and of `Vector`.
     unsafe {
@@ -197,6 +198,7 @@ pub(super) unsafe fn clamp<V: Vector>(value: V, low: V, high: V) -> V {
 /// What [`Depthwise`] asks for, with `V::LANES` channels, and [`Vector`]'s.
 #[inline(always)]
 pub(super) unsafe fn depthwise<V: Vector, const STRIDE: usize>(row: &Depthwise) {
+    debug_assert!(row.in_width > 0 && row.out_width == (row.in_width - 1) / STRIDE + 1, "{row:?}");
     // SAFETY: the caller's.
     unsafe {
         if (row.low, row.high) == (f32::NEG_INFINITY, f32::INFINITY) {
@@ -273,6 +275,7 @@ unsafe fn along<V: Vector, const STRIDE: usize, const CLAMPS: bool>(row: &Depthw
 /// What [`Largest`] asks for, and [`Vector`]'s.
 #[inline(always)]
 pub(super) unsafe fn largest<V: Vector, W: Vector>(call: &Largest) {
+    debug_assert!(call.lanes.is_multiple_of(W::LANES) && call.height > 0 && call.width > 0, "{call:?}");
     let mut lane = 0;
     // SAFETY: the caller's: whole vectors of the channels.
     unsafe {

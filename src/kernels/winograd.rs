@@ -130,6 +130,7 @@ unsafe fn from_points<V: Vector, const P: usize>(m: [V; MAX_POINTS]) -> [V; MAX_
 #[inline(always)]
 pub(super) unsafe fn winograd_input<W: Vector, N: Vector, const A: usize, const B: usize>(call: &WinogradInput) {
     let end = call.lanes;
+    debug_assert!(end.is_multiple_of(N::LANES) && call.bottom <= A && call.right <= B, "{call:?}");
     let is_whole = (call.top, call.bottom, call.left, call.right) == (0, A, 0, B);
     let mut lane = 0;
     // SAFETY: the caller keeps the promises of `WinogradInput` and of `Vector`; there are as many lanes.
@@ -202,6 +203,7 @@ unsafe fn input_lanes<V: Vector, const A: usize, const B: usize, const WHOLE: bo
 #[inline(always)]
 pub(super) unsafe fn winograd_output<W: Vector, N: Vector, const A: usize, const B: usize>(call: &WinogradOutput) {
     let end = call.lanes;
+    debug_assert!(end.is_multiple_of(N::LANES) && call.width > 0 && call.height > 0, "{call:?}");
     let mut lane = 0;
     // SAFETY: the caller keeps the promises of `WinogradOutput` and of `Vector`; there are as many lanes.
     unsafe {
@@ -269,6 +271,7 @@ fn powers<const P: usize>(row: usize) -> [f32; 3] {
 #[inline(always)]
 pub(super) unsafe fn winograd_weights<W: Vector, N: Vector, const P: usize>(call: &WinogradWeights) {
     let width = call.lanes;
+    debug_assert!(width.is_multiple_of(N::LANES) && call.row < P && call.plane >= call.depth * width, "{call:?}");
     let mut lane = 0;
     // SAFETY: the caller keeps the promises of `WinogradWeights` and of `Vector`; the lanes are among its own.
     unsafe {

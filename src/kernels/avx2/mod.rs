@@ -1,4 +1,10 @@
 //! Kernels for x86-64 with AVX2 and FMA.
+//!
+//! # Safety
+//!
+//! - [`is_available`] asks for both features, and detection includes that the system keeps the registers.
+//! - Loads and stores are the unaligned ones, of 8 values: whole steps, no masks, nothing beyond a width.
+//! - Prefetches access nothing, whatever their address.
 
 #[cfg(target_arch = "x86_64")]
 mod table;

@@ -1,4 +1,17 @@
 //! Kernels for 64-bit ARM.
+//!
+//! # Safety
+//!
+//! - Loads and stores of a row of channels take 8, 4, 2 and 1 values, as many as there are: what is left of a segment is
+//!   read by the bits of its length. Weights and outputs are whole vectors of 4.
+//! - Assembly names every register that it writes, all 32 vectors and the flags included, and uses no stack. It takes
+//!   addresses, counts and distances in bytes, which are those of `tile` times the size of a value; what moves an address
+//!   behind the last row is added and not used.
+//! - Assembly that reads a `Segment` relies on the order of its fields, which `repr(C)` keeps, each of 64 bits.
+//! - The strips of four rows need at least one of them and one segment, which [`gemm`] looks at; what is prefetched moves
+//!   by at least one byte, since the rounds are counted in these.
+//! - A row of a depthwise convolution has at least one pixel. With stride 1 it has as many outputs as pixels, with
+//!   stride 2 half as many, rounded up.
 
 #[cfg(target_arch = "aarch64")]
 mod depthwise;

@@ -68,6 +68,15 @@ pub(super) struct Rows {
     pub(super) length: usize,
 }
 
+impl Rows {
+    /// Whether what the segments have is within the contraction: weights are read for no more.
+    fn are_within(&self) -> bool {
+        // SAFETY: there are so many segments.
+        let segments = unsafe { std::slice::from_raw_parts(self.segments, self.count) };
+        segments.iter().all(|Segment { channels, first, .. }| first + channels <= self.depth)
+    }
+}
+
 /// A matrix in memory: its first value, and values from one row to the next.
 pub(super) type Matrix<T> = (T, usize);
 
@@ -99,6 +108,7 @@ impl Product {
         let Self { rows: Rows { segments, count, depth, first, length }, weights, width, clamp, .. } = *self;
         let ((bias, bias_stride), (out, out_stride), (ahead, fetched)) = (self.bias, self.out, self.ahead);
         let kernels = kernels.products(width);
+        debug_assert!(self.rows.are_within(), "{:?}", self.rows);
         let mut done = 0;
         for rows in even_parts(length, kernels.len()) {
             let tile = Tile {

@@ -71,6 +71,7 @@ impl Rows {
     /// and the channels are among those that were packed, padded to whole units.
     pub(super) unsafe fn run(&self, place: &Place<'_>, first: usize, count: usize, mut row: tile::Depthwise) {
         let Kernels { step, depthwise, .. } = *place.kernels;
+        debug_assert!(first + count <= self.lanes && count.is_multiple_of(step), "{count} channels from {first} on");
         row.weights = place.weights.at(self.weights, first, 9 * self.lanes + count);
         row.weight_stride = self.lanes;
         (row.low, row.high) = (self.clamp.low, self.clamp.high);

@@ -1,4 +1,8 @@
 //! Kernels in plain Rust, for processors without any of the others.
+//!
+//! # Safety
+//!
+//! Vectors are arrays that are read and written unaligned; the rest is what `tile` asks for. No instruction set is needed.
 
 mod vector;
 

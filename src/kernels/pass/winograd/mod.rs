@@ -397,6 +397,8 @@ impl WinogradPass {
                     low: self.clamp.low,
                     high: self.clamp.high,
                 };
+                debug_assert!(y + call.height <= output.height && x + call.width <= output.width, "tile {tile:?}");
+                debug_assert!(channel + call.lanes <= output.stride, "tile {tile:?}");
                 // SAFETY: the products of the tile are in scratch, and the tile in the output is this part's.
                 unsafe { place.kernels.winograd_output[edges[0].kernel()][edges[1].kernel()](&call) }
             }

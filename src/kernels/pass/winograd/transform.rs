@@ -136,6 +136,7 @@ pub(super) unsafe fn transform(
             columns: offsets[1],
             lanes: input.channels.next_multiple_of(place.kernels.step),
         };
+        debug_assert!(call.lanes <= input.stride && (tile[0] >= from), "tile {tile:?} of {input:?}");
         // SAFETY: what is read of the patch lies in the map, whole steps of a pixel in its stride, and the
         // planes have room for every tile.
         unsafe { place.kernels.winograd_input[edges[0].kernel()][edges[1].kernel()](&call) }
