@@ -141,6 +141,12 @@ impl Drop for Session {
     }
 }
 
+/// Whether the pipeline can be built.
+pub(super) fn check(launch: &Launch) -> Result<(), Error> {
+    init()?;
+    build(launch).map(drop)
+}
+
 fn build(launch: &Launch) -> Result<gst::Pipeline, Error> {
     let text = format!(
         "{} ! appsink name=sink sync=false qos=false max-buffers=1 drop=false enable-last-sample=false",

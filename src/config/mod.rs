@@ -25,7 +25,7 @@ pub use check::SourceCheck;
 use check::{Checker, Origin};
 pub use redact::{redact, redact_words};
 pub use schema::{Config, Device, Inference, Model, Mqtt, Publish, Stdout, Stream};
-pub use secret::{SecretError, read_pem, read_secret};
+pub use secret::{SecretError, read_pem, read_secret, secret_path};
 pub use size::{SIDES, parse_size};
 
 /// The built-in default, commented: what `hardnetd config default` prints.

@@ -13,7 +13,7 @@ use crate::exit::chain;
 use crate::frame::{Frame, monotonic_ns};
 use crate::kernels::team::Threads;
 use crate::preprocess::Preprocessor;
-use crate::publish::StreamState;
+use crate::publish::{Backlog, StreamState};
 use crate::record::{Latency, ModelTag, RESULT_SCHEMA, ResultRecord, Scored};
 use crate::telemetry::{Pulse, StreamCounters};
 
@@ -27,6 +27,8 @@ pub(super) struct Lane {
     /// Results after which the stream is done; `None`: no end.
     pub(super) remaining: Option<u64>,
     pub(super) next_seq: u64,
+    /// Where the source has reserved a place for each frame, if it is not live.
+    pub(super) backlog: Option<Backlog>,
 }
 
 /// What an inference thread is started with.
@@ -99,6 +101,7 @@ impl Worker {
 
     /// Classifies one frame; false when the stream has had its number of results.
     fn take(&mut self, lane: &mut Lane, frame: Frame) -> Result<bool, Error> {
+        let permit = lane.backlog.as_ref().map(Backlog::permit);
         let Some((top, latency_us)) = self.classify(lane, &frame)? else {
             lane.counters.count_failed();
             return Ok(true);
@@ -120,7 +123,7 @@ impl Worker {
         }
         lane.next_seq = record.seq + 1;
         lane.counters.count_classified();
-        self.send(Item::Result(record))?;
+        self.send(Item::Result(record, permit))?;
         self.stand_still_if_asked();
         if let Some(remaining) = &mut lane.remaining {
             *remaining -= 1;

@@ -16,9 +16,8 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rumqttc::{Client, LastWill, MqttOptions, QoS, Transport};
 
 use super::mqtt_link::{self, Closing, Link};
-use super::{Error, Sink, StreamState, tls};
+use super::{Error, Outgoing, Sink, StreamState, Unsent, tls};
 use crate::config;
-use crate::record::ResultRecord;
 use crate::shutdown::{self, Thread};
 
 /// Messages that the client library may hold beside our own queue.
@@ -53,14 +52,17 @@ pub struct Mqtt {
     sending: Thread<()>,
     connection: Thread<()>,
     stop: shutdown::Stop,
+    /// Dropping it lets the connection's thread begin; after `stop`, it ends instead.
+    waiting: Option<shutdown::Stop>,
 }
 
 impl Mqtt {
-    /// Starts connecting, and returns at once: a broker that is away is tried again and again.
+    /// Makes ready to connect: [`Sink::begin`] does, and returns at once. If the broker cannot be reached, hardnetd tries
+    /// again and again.
     ///
     /// # Errors
     /// The login or a certificate cannot be had (see [`check`]), or no thread can be started.
-    pub fn start(settings: &config::Mqtt, device: &str) -> Result<Self, Error> {
+    pub fn new(settings: &config::Mqtt, device: &str) -> Result<Self, Error> {
         let base = format!("{}/{device}", settings.topic_prefix);
         let status: Arc<str> = format!("{base}/status").into();
         let (client, connection) = client(settings, device, &status)?;
@@ -75,7 +77,15 @@ impl Mqtt {
             state: up_down,
             outdated: link_state.clone(),
         };
-        let connection = shutdown::spawn("mqtt", move || link.keep(connection, &stopped)).map_err(Error::Thread)?;
+        let (waiting, begun) = shutdown::channel();
+        let keep = move || {
+            // Disconnects when it is time.
+            let _ = begun.receiver().recv();
+            if !stopped.is_set() {
+                link.keep(connection, &stopped);
+            }
+        };
+        let connection = shutdown::spawn("mqtt", keep).map_err(Error::Thread)?;
         let oldest = queue.clone();
         let retained = Retained::default();
         let sending =
@@ -88,7 +98,8 @@ impl Mqtt {
         };
         let result_topics = BTreeMap::new();
         let dropped = Arc::default();
-        Ok(Self { base, qos, result_topics, retained, sender, oldest, dropped, close, sending, connection, stop })
+        let waiting = Some(waiting);
+        Ok(Self { base, qos, result_topics, retained, sender, oldest, dropped, close, sending, connection, stop, waiting })
     }
 
     /// Queues a message; when the queue is full the oldest one makes room, and is counted.
@@ -156,19 +167,34 @@ fn client(settings: &config::Mqtt, device: &str, status: &str) -> Result<(Client
 }
 
 impl Sink for Mqtt {
-    fn result(&mut self, record: &ResultRecord, line: &[u8]) -> Result<(), Error> {
+    fn name(&self) -> &'static str {
+        "mqtt"
+    }
+
+    fn begin(&mut self) {
+        self.waiting = None;
+    }
+
+    fn adopt(&mut self, unsent: Unsent) {
+        for message in unsent.messages {
+            self.queue(message);
+        }
+    }
+
+    fn result(&mut self, result: &Outgoing) -> Result<(), Error> {
         if self.sending.has_ended() || self.connection.has_ended() {
             return Err(Error::Ended);
         }
-        let topic = match self.result_topics.get(&*record.stream) {
+        let stream = &*result.record.stream;
+        let topic = match self.result_topics.get(stream) {
             Some(topic) => Arc::clone(topic),
             None => {
-                let topic: Arc<str> = format!("{}/{}/result", self.base, record.stream).into();
-                self.result_topics.insert(record.stream.to_string(), Arc::clone(&topic));
+                let topic: Arc<str> = format!("{}/{stream}/result", self.base).into();
+                self.result_topics.insert(stream.to_owned(), Arc::clone(&topic));
                 topic
             }
         };
-        self.queue(Message { topic, payload: line.to_vec(), qos: self.qos, retain: false });
+        self.queue(Message { topic, payload: result.json().to_vec(), qos: self.qos, retain: false });
         Ok(())
     }
 
@@ -186,9 +212,10 @@ impl Sink for Mqtt {
     }
 
     fn close(self: Box<Self>, deadline: Instant) -> Result<(), Error> {
-        let Self { sender, oldest, close, sending, connection, stop, .. } = *self;
+        let Self { sender, oldest, close, sending, connection, stop, waiting, .. } = *self;
         drop(sender);
         drop(stop);
+        drop(waiting);
         if close.send_deadline(Closing { deadline }, deadline).is_err() {
             tracing::debug!("the MQTT threads have ended before");
         }
@@ -197,9 +224,9 @@ impl Sink for Mqtt {
                 tracing::debug!("{error}");
             }
         }
-        match oldest.len() {
-            0 => Ok(()),
-            unsent => Err(Error::Unsent(unsent)),
+        match oldest.try_iter().collect::<Vec<Message>>() {
+            messages if messages.is_empty() => Ok(()),
+            messages => Err(Error::Unsent(Unsent { messages, ..Unsent::default() })),
         }
     }
 }
