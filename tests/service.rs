@@ -477,7 +477,7 @@ fn a_stop_during_the_start_is_a_clean_end() {
 /// The daemon on a live source, with MQTT and a standard output that nobody reads.
 fn unread(systemd: &Notified, port: u16, reader: &PipeWriter) -> Running {
     systemd.configure(&format!(
-        "[device]\nname = \"pi\"\n{DOOR}[publish.stdout]\nqueue = 4\n\
+        "[device]\nname = \"pi\"\n{DOOR}[model]\nsize = \"32x32\"\n[publish.stdout]\nqueue = 4\n\
          [publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {port}\n"
     ));
     let mut command = hardnetd(["run", "-c", systemd.folder.path().join("hardnetd.toml").to_str().unwrap()]);
@@ -494,7 +494,7 @@ fn standard_output_that_nobody_reads_holds_up_neither_mqtt_nor_reloads_nor_the_e
     let systemd = Notified::new();
     let (_reader, writer) = full_pipe();
     let running = unread(&systemd, broker.port, &writer);
-    wait_for("results by MQTT", || (subscriber.results() > 120).then_some(()));
+    wait_for("results by MQTT", || (subscriber.results() > 60).then_some(()));
     let count = |name: &str| threads(running.pid()).iter().filter(|(thread, _)| thread == name).count();
     for stream in ["yard", "gate", "door"] {
         let text = fs::read_to_string(systemd.folder.path().join("hardnetd.toml")).unwrap();
@@ -532,7 +532,7 @@ fn a_lost_standard_output_is_an_error_and_mqtt_goes_on() {
     let running = unread(&systemd, broker.port, &writer);
     drop((reader, writer));
     let before = subscriber.results();
-    wait_for("more results by MQTT", || (subscriber.results() > before + 60).then_some(()));
+    wait_for("more results by MQTT", || (subscriber.results() > before + 30).then_some(()));
     running.signal(Signal::TERM);
     let outcome = running.finish();
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
@@ -542,10 +542,10 @@ fn a_lost_standard_output_is_an_error_and_mqtt_goes_on() {
 
 #[test]
 fn a_slow_reader_gets_every_result_of_a_file() {
-    let arguments = ["run", "--source", "test:ball?frames=300&live=false&size=64x64"];
+    let arguments = ["run", "--source", "test:ball?frames=300&live=false&size=64x64", "--size", "32x32"];
     let (running, mut output) = Running::start_with_output(&mut hardnetd(arguments));
     // More than the pipe and all queues hold comes only once it is read.
-    wait_for_work(running.pid(), 50);
+    wait_for_work(running.pid(), 100);
     let mut text = String::new();
     std::io::Read::read_to_string(&mut output, &mut text).unwrap();
     assert_eq!(running.finish().code(), 0);
@@ -558,7 +558,7 @@ fn what_waits_for_a_broker_that_is_away_outlives_a_reload() {
     let port = common::free_port();
     let configure = |stream: &str, extra: &str| {
         systemd.configure(&format!(
-            "[device]\nname = \"pi\"\n{}[publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {port}\n\
+            "[device]\nname = \"pi\"\n{}[model]\nsize = \"32x32\"\n[publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {port}\n\
              retry_max_s = 0.5\nqueue = 10000\n{extra}",
             DOOR.replace("door", stream)
         ));

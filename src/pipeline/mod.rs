@@ -32,8 +32,8 @@ use crate::shutdown::{self, Stop, Stopped, Thread};
 use crate::telemetry::{Pulse, StreamCounters, StreamCounts};
 use drain::Drain;
 pub use error::Error;
-use publisher::{Lost, Publisher};
 pub use publisher::Sinks;
+use publisher::{Lost, Publisher};
 use worker::{Lane, Plan, Worker};
 
 /// Records that may wait for the publisher.

@@ -99,7 +99,20 @@ impl Mqtt {
         let result_topics = BTreeMap::new();
         let dropped = Arc::default();
         let waiting = Some(waiting);
-        Ok(Self { base, qos, result_topics, retained, sender, oldest, dropped, close, sending, connection, stop, waiting })
+        Ok(Self {
+            base,
+            qos,
+            result_topics,
+            retained,
+            sender,
+            oldest,
+            dropped,
+            close,
+            sending,
+            connection,
+            stop,
+            waiting,
+        })
     }
 
     /// Queues a message; when the queue is full the oldest one makes room, and is counted.

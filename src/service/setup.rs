@@ -99,8 +99,7 @@ pub(super) fn prepare(
     let config = order.load()?.config;
     capture::init()?;
     let files = Files::read(&config);
-    let device: Arc<str> =
-        if config.device.name.is_empty() { host_name() } else { config.device.name.clone() }.into();
+    let device: Arc<str> = if config.device.name.is_empty() { host_name() } else { config.device.name.clone() }.into();
     let before = current.map(|current| &*current.setup);
     let lost = current.map_or(&[][..], |current| &current.lost);
     if let Some(before) = before {
