@@ -474,6 +474,42 @@ fn a_stop_during_the_start_is_a_clean_end() {
     assert!(!systemd.next().contains("READY=1"));
 }
 
+#[test]
+fn a_reload_that_is_asked_for_during_another_comes_after_it() {
+    let systemd = Notified::new();
+    systemd.configure(DOOR);
+    let running = systemd.start(None);
+    systemd.wait("READY=1");
+    systemd.configure(&format!("{DOOR}{LARGE}"));
+    running.signal(Signal::HUP);
+    systemd.wait("RELOADING=1");
+    systemd.configure(&DOOR.replace("door", "yard"));
+    running.signal(Signal::HUP);
+    for part in ["READY=1", "RELOADING=1", "READY=1"] {
+        systemd.wait(part);
+    }
+    wait_for("results of the last configuration", || systemd.streams().ends_with(&["yard".to_owned()]).then_some(()));
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().code(), 0);
+}
+
+#[test]
+fn a_stop_during_a_reload_is_a_clean_end_of_the_old_configuration() {
+    let systemd = Notified::new();
+    systemd.configure(DOOR);
+    let running = systemd.start(None);
+    systemd.wait("READY=1");
+    wait_for("results", || (systemd.streams() == ["door"]).then_some(()));
+    systemd.configure(&format!("{}{LARGE}", DOOR.replace("door", "yard")));
+    running.signal(Signal::HUP);
+    systemd.wait("RELOADING=1");
+    running.signal(Signal::TERM);
+    systemd.wait("STOPPING=1");
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert_eq!(systemd.streams(), ["door"]);
+}
+
 /// The daemon on a live source, with MQTT and a standard output that nobody reads.
 fn unread(systemd: &Notified, port: u16, reader: &PipeWriter) -> Running {
     systemd.configure(&format!(

@@ -187,8 +187,7 @@ impl Ready {
                 }
             }
         }
-        let place = |sink: &Box<dyn Sink>| self.setup.sinks.iter().position(|made_of| made_of.name() == sink.name());
-        sinks.sort_by_key(place);
+        sinks.sort_by_key(|sink| self.setup.sinks.iter().position(|made_of| made_of.name() == sink.name()));
         sinks
     }
 }
