@@ -21,7 +21,7 @@ VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # What makes the scratch environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build run test check fmt bench bench-peers footprint cross test-arm deb test-vm install uninstall clean
+.PHONY: help deps deps-run build run test check audit fmt bench bench-peers footprint cross test-arm deb test-vm install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,13 +38,17 @@ build: deps-run ## Build the program: target/release/hardnetd
 run: build ## Classify the built-in test stream: 100 results as JSON Lines
 	./target/release/hardnetd run --source test:ball --frames 100 --sink stdout
 
-test: deps ## Run every test
-	$(CARGO) test --locked
+test: deps ## Run every test, and say at the end which failed
+	@CARGO="$(CARGO)" ./.ci/test
 
 check: deps ## Formatting, lints and documentation, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+audit: ## Licences, duplicates, sources and advisories of the libraries; builds cargo-deny where it is not installed
+	@./.ci/packages $(RUN_PACKAGES)
+	@CARGO="$(CARGO)" ./.ci/audit
 
 fmt: ## Format the sources
 	$(CARGO) fmt
@@ -84,14 +88,18 @@ test-vm: deb ## Try the package in a virtual machine with systemd: installing, r
 install: build ## Install program, units, rules and default configuration under $(DESTDIR)$(PREFIX) and /etc
 	install -D -m 755 target/release/hardnetd $(DESTDIR)$(PREFIX)/bin/hardnetd
 	install -D -m 644 -t $(DESTDIR)/etc/systemd/system $(UNITS)
-	sed -i 's|/usr/bin/hardnetd|$(PREFIX)/bin/hardnetd|' $(UNITS:systemd/%=$(DESTDIR)/etc/systemd/system/%)
+	sed -i 's|/usr/bin/hardnetd|$(PREFIX)/bin/hardnetd|; s|/usr/share/hardnetd|$(PREFIX)/share/hardnetd|' \
+		$(UNITS:systemd/%=$(DESTDIR)/etc/systemd/system/%)
 	install -D -m 644 systemd/hardnetd.sysusers $(DESTDIR)/etc/sysusers.d/hardnetd.conf
 	install -D -m 644 systemd/hardnetd.rules $(DESTDIR)/etc/udev/rules.d/60-hardnetd.rules
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/hardnetd/boards systemd/boards/*.conf
+	sed -i 's|/usr/share/hardnetd|$(PREFIX)/share/hardnetd|' $(DESTDIR)$(PREFIX)/share/hardnetd/boards/*.conf
 	test -e $(DESTDIR)/etc/hardnetd/hardnetd.toml || install -D -m 644 configs/default.toml $(DESTDIR)/etc/hardnetd/hardnetd.toml
 
 uninstall: ## Remove what install put there; the configuration stays
 	rm -f $(DESTDIR)$(PREFIX)/bin/hardnetd $(UNITS:systemd/%=$(DESTDIR)/etc/systemd/system/%) \
 		$(DESTDIR)/etc/sysusers.d/hardnetd.conf $(DESTDIR)/etc/udev/rules.d/60-hardnetd.rules
+	rm -rf $(DESTDIR)$(PREFIX)/share/hardnetd
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -32,7 +32,8 @@ impl Exit {
     }
 }
 
-/// An error and its causes in one line.
+/// An error and its causes behind one another. The text may hold whatever a file holds: what shows it to people makes
+/// it printable (`printable`).
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

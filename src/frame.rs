@@ -347,7 +347,7 @@ pub trait Pixels: Send {
 pub struct Frame {
     /// Name of the stream.
     pub stream: Arc<str>,
-    /// Number of the frame in its stream, from 0, without gaps at the source.
+    /// Number of the frame in its stream, from 0; none comes twice while the program runs.
     pub seq: u64,
     /// When the picture was taken, as far as the source tells.
     pub captured: Timestamp,

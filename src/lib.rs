@@ -4,6 +4,7 @@
 //! tensor (`preprocess`), go through HarDNet (`hardnet`, `classifier`), and leave as records
 //! (`record`, `publish`). The layers import downwards only; `tests/architecture.rs` holds the order.
 
+pub mod allocator;
 pub mod bench;
 pub mod capture;
 pub mod classifier;
@@ -18,8 +19,11 @@ pub mod hardnet;
 pub mod kernels;
 pub mod pipeline;
 pub mod preprocess;
+pub mod printable;
+pub mod protobuf;
 pub mod publish;
 pub mod record;
+pub mod replace;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;

@@ -3,6 +3,8 @@
 //! Within a schema version a field name never changes its meaning. The JSON Schema of the result
 //! record is `assets/hardnetd.result.v1.schema.json`.
 
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -21,7 +23,9 @@ pub struct ResultRecord {
     pub device: Arc<str>,
     /// Name of the stream.
     pub stream: Arc<str>,
-    /// Number of the frame in its stream, from 0.
+    /// Which run of the program made it.
+    pub run: RunId,
+    /// Number of the frame in its stream, from 0, rising; none comes twice in one run.
     pub seq: u64,
     /// When the picture was taken: RFC 3339, UTC, microseconds, and beside it
     /// `captured_monotonic_ns`.
@@ -33,8 +37,36 @@ pub struct ResultRecord {
     pub top: Vec<Scored>,
     /// Where the time went.
     pub latency_us: Latency,
-    /// Frames of this stream that were captured and not classified since the last result.
+    /// Frames of this stream that were captured and not classified since the result before, so that `seq` is that of
+    /// the result before, plus 1, plus `dropped`; also across reconnects and reloads. What a source that was away did
+    /// not deliver does not count.
     pub dropped: u64,
+}
+
+/// Tells one run of the program from another: 64 random bits, since clocks and process numbers can be the same at every
+/// start of a small computer. In records, 16 lowercase hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunId(u64);
+
+impl RunId {
+    /// A new one, from the random numbers of the operating system.
+    #[must_use]
+    pub fn random() -> Self {
+        // The keys of the standard library's hashes are the system's random numbers.
+        Self(RandomState::new().hash_one(std::process::id()))
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for RunId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// Which model made a result.
@@ -104,6 +136,7 @@ mod tests {
             schema: RESULT_SCHEMA,
             device: "pi".into(),
             stream: "door".into(),
+            run: RunId(0xc0ffee),
             seq: 7,
             captured: Timestamp {
                 monotonic_ns: 123,
@@ -117,7 +150,8 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&record).ok().as_deref(),
             Some(
-                "{\"schema\":\"hardnetd.result.v1\",\"device\":\"pi\",\"stream\":\"door\",\"seq\":7,\
+                "{\"schema\":\"hardnetd.result.v1\",\"device\":\"pi\",\"stream\":\"door\",\
+                 \"run\":\"0000000000c0ffee\",\"seq\":7,\
                  \"captured_at\":\"2023-11-14T22:13:20.000042Z\",\"captured_monotonic_ns\":123,\
                  \"model\":{\"name\":\"hardnet39ds\",\"digest\":\"sha256:00\",\"trained\":false},\
                  \"top\":[{\"index\":3,\"label\":\"class 3\",\"score\":0.25}],\

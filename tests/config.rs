@@ -4,13 +4,39 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use common::{Running, folder, hardnetd, run};
+use common::{Outcome, Running, data, folder, hardnetd, run};
 use hardnetd::config::{self, Config};
+use tempfile::TempDir;
 
 fn known(source: &str) -> Result<(), String> {
-    hardnetd::capture::Source::parse(source).map(drop).map_err(|error| error.to_string())
+    hardnetd::capture::Source::check(source)
+}
+
+/// Writes `hardnetd.toml`, and the others into `conf.d` beside it.
+fn write(folder: &TempDir, main: &str, drop_ins: &[(&str, &str)]) -> String {
+    let file = folder.path().join("hardnetd.toml");
+    fs::write(&file, main).unwrap();
+    let conf_d = folder.path().join("conf.d");
+    if conf_d.exists() {
+        fs::remove_dir_all(&conf_d).unwrap();
+    }
+    fs::create_dir(&conf_d).unwrap();
+    for (name, text) in drop_ins {
+        fs::write(conf_d.join(name), text).unwrap();
+    }
+    file.to_str().unwrap().to_owned()
+}
+
+/// `config check` finds it wrong, and says all of `parts`.
+#[track_caller]
+fn refuses(outcome: &Outcome, parts: &[&str]) {
+    assert_eq!(outcome.code(), 78, "{}{}", outcome.stdout, outcome.stderr);
+    for part in parts {
+        assert!(outcome.stderr.contains(part), "{part:?} is not in: {}", outcome.stderr);
+    }
 }
 
 fn show(arguments: &[&str], environment: &[(&str, &str)]) -> Config {
@@ -117,7 +143,7 @@ fn values_that_do_not_fit_together_are_reported() {
         ("[inference]\nthreads = 2\ncores = [0]\n", "1 cores for 1 workers of 2 threads: expected at least 2"),
         ("[inference]\nthreads = 2\nbackend = \"tract\"\n", "expected 1 with inference.backend = \"tract\""),
         ("[inference]\ncores = [0, 0]\n", "different whole numbers"),
-        ("[publish.stdout]\nenabled = false\n", "nothing enabled"),
+        ("[publish.stdout]\nenabled = false\n", "publish.stdout.enabled = false: nothing enabled"),
         ("stream = []\n", "at least one [[stream]]"),
         ("[publish.mqtt]\nca_file = \"a.pem\"\n", "publish.mqtt.tls = false: expected true, or no ca_file"),
         ("[publish.mqtt]\ndanger_accept_any_certificate = true\n", "or no danger_accept_any_certificate"),
@@ -148,4 +174,363 @@ fn passwords_in_addresses_are_not_shown() {
     let outcome = run(["config", "check", "-c", file.to_str().unwrap()]);
     assert_eq!(outcome.code(), 78);
     assert!(!outcome.stderr.contains("secret"), "{}", outcome.stderr);
+}
+
+#[test]
+fn streams_of_several_files_are_merged_by_name() {
+    let folder = folder();
+    let door = "[[stream]]\nname = \"door\"\nsource = \"rtsp://door/1\"\n";
+    let file = write(
+        &folder,
+        "",
+        &[
+            ("10-door.toml", door),
+            ("20-yard.toml", "[[stream]]\nname = \"yard\"\nsource = \"rtsp://yard/1\"\n"),
+            ("30-rate.toml", "[[stream]]\nname = \"door\"\nmax_fps = 5\n"),
+        ],
+    );
+    let streams = show(&["-c", &file], &[]).streams;
+    let streams: Vec<_> = streams.iter().map(|s| (s.name.as_str(), s.source.as_str(), s.max_fps)).collect();
+    assert_eq!(streams, [("door", "rtsp://door/1", 5), ("yard", "rtsp://yard/1", 0)]);
+
+    let file = write(
+        &folder,
+        door,
+        &[("a.toml", "[[stream]]\nname = \"yard\"\n[[stream]]\nname = \"door\"\nsource = \"rtsp://me:s3cret@x/1\"\n")],
+    );
+    let outcome = run(["config", "check", "-c", &file]);
+    refuses(
+        &outcome,
+        &[
+            "a.toml: stream[1].source = \"rtsp://me:***@x/1\": the stream \"door\" has \"rtsp://door/1\" in ",
+            "hardnetd.toml (stream[0].source); expected the same value, or another name",
+        ],
+    );
+    assert!(!outcome.stderr.contains("s3cret"), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_editors_leave_in_conf_d_is_not_read_and_what_cannot_be_read_is_named() {
+    let folder = folder();
+    let junk =
+        [".a.toml", ".a.toml.swp", "a.toml~", "#a.toml#", "a.toml.dpkg-old", "a.toml.dpkg-dist", "a.toml.rpmsave"];
+    let file = write(&folder, "", &junk.map(|name| (name, "this is no TOML")));
+    symlink("me@host.1234:1", folder.path().join("conf.d/.#a.toml")).unwrap();
+    let outcome = run(["config", "check", "-c", &file]);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    symlink("nowhere", folder.path().join("conf.d/lost.toml")).unwrap();
+    fs::write(folder.path().join("conf.d/wrong.toml"), "[model]\ntop = 0\n").unwrap();
+    let parts = ["2 problems", "lost.toml: the file cannot be read: No such file", "wrong.toml: model.top = 0"];
+    refuses(&run(["config", "check", "-c", &file]), &parts);
+}
+
+#[test]
+fn problems_across_keys_name_the_files_that_set_them() {
+    let folder = folder();
+    let file = write(
+        &folder,
+        "[inference]\ncores = [0]\n",
+        &[("a.toml", "[inference]\nworkers = 2\n"), ("b.toml", "[publish.mqtt]\npassword_file = \"x\"\n")],
+    );
+    let main =
+        format!("{file}, {}: inference.cores = 1 cores for 2 workers", folder.path().join("conf.d/a.toml").display());
+    let outcome = run(["config", "check", "-c", &file]);
+    refuses(&outcome, &["2 problems", &main, "b.toml: publish.mqtt.username = \"\": MQTT sends a password"]);
+    assert!(!outcome.stderr.contains("  configuration:"), "{}", outcome.stderr);
+    let mut command = hardnetd(["config", "check", "-c", &write(&folder, "[inference]\nbackend = \"tract\"\n", &[])]);
+    command.env("HARDNETD__INFERENCE__THREADS", "2");
+    refuses(
+        &Running::start(&mut command).finish(),
+        &["HARDNETD__INFERENCE__THREADS, ", "hardnetd.toml: inference.threads"],
+    );
+}
+
+#[test]
+fn unknown_keys_get_the_key_that_is_meant_or_all_there_are() {
+    let folder = folder();
+    let file = write(
+        &folder,
+        "[[stream]]\nname = \"a\"\nfps = 5\ncrop = 1\nurl = \"x\"\nlatency = 1\nsorce = \"x\"\n[model]\ncrop = 1\nthreshold = 0.5\n",
+        &[],
+    );
+    refuses(
+        &run(["config", "check", "-c", &file]),
+        &[
+            "stream[0].fps: unknown key; did you mean 'max_fps'? Known here: name, source, max_fps",
+            "stream[0].crop: unknown key; known here: name, source",
+            "stream[0].url: unknown key; did you mean 'source'? Known here",
+            "stream[0].latency: unknown key; did you mean 'rtsp_latency_ms'? Known here",
+            "stream[0].sorce: unknown key; did you mean 'source'?",
+            "model.crop: unknown key; known here: name, labels, size, top",
+            "model.threshold: unknown key; known here: name, labels, size, top",
+        ],
+    );
+}
+
+#[test]
+fn a_host_with_anything_besides_fails_the_check_with_the_key_that_is_meant() {
+    let folder = folder();
+    for (host, part) in [
+        ("mqtt://broker", "without a scheme: port, tls, username and topic_prefix are keys of their own"),
+        ("mqtt://me:s3cret@broker", "\"mqtt://me:***@broker\": expected the name"),
+        ("127.0.0.1:1883", "port is a key of its own"),
+        (" localhost", "without spaces"),
+        ("", "publish.mqtt.host = \"\": expected the name or the address"),
+        ("a b", "expected the name or the address"),
+        ("me@broker", "without a login"),
+        ("[::1]", "without brackets: \\\"::1\\\""),
+        ("broker/a", "without a path"),
+    ] {
+        let file = write(&folder, &format!("[publish.mqtt]\nenabled = true\nhost = {host:?}\n"), &[]);
+        let outcome = run(["config", "check", "-c", &file]);
+        refuses(&outcome, &["publish.mqtt.host = ", &part.replace("\\\"", "\"")]);
+        assert!(!outcome.stderr.contains("s3cret"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn values_that_only_look_right_are_refused_all_at_once() {
+    let folder = folder();
+    let file = write(
+        &folder,
+        "[device]\nname = \"a/b\"\nstop_timeout_s = nan\n\
+         [[stream]]\nname = \"a\"\nsource = \"rtsp://cam:0/1\"\nretry_max_s = 0.000001\nstart_timeout_s = -1\n\
+         stall_timeout_s = inf\nmax_fps = \"5\"\n[inference]\nworkers = 2.0\nthreads = 0\n\
+         [publish.mqtt]\ntopic_prefix = \"/a\"\nclient_id = \"a\\nb\"\nport = 65536\nqos = 3\npassword_file = 123456\n",
+        &[],
+    );
+    let outcome = run(["config", "check", "-c", &file]);
+    refuses(
+        &outcome,
+        &[
+            "14 problems",
+            "device.name = \"a/b\": expected 1 to 64 letters",
+            "device.stop_timeout_s = NaN: expected a number",
+            "stream[0].source = \"rtsp://cam:0/1\": expected rtsp://HOST:PORT/PATH, the port from 1 to 65535",
+            "stream[0].retry_max_s = 0.000001: expected 0, or a number from 0.1 to 3600",
+            "stream[0].start_timeout_s = -1: expected a number from 0.1",
+            "stream[0].stall_timeout_s = inf: expected a number",
+            "stream[0].max_fps = \"5\": expected a whole number",
+            "inference.workers = 2.0: expected a whole number",
+            "inference.threads = 0: expected a whole number",
+            "topic_prefix = \"/a\": expected topic levels",
+            "client_id = \"a\\nb\": expected a text without line breaks",
+            "port = 65536: expected a whole number from 0",
+            "qos = 3: expected a whole number from 0 to 2",
+            "password_file = ***: expected a string in quotes",
+        ],
+    );
+    for prefix in ["a/+/b", "a//b", "a/", "$SYS", " a"] {
+        let file = write(&folder, &format!("[publish.mqtt]\ntopic_prefix = {prefix:?}\n"), &[]);
+        refuses(&run(["config", "check", "-c", &file]), &["expected topic levels"]);
+    }
+}
+
+#[test]
+fn the_environment_takes_lists_with_and_without_brackets_and_says_how_it_is_written() {
+    for list in ["[0, 1]", "0,1", " [0,1] "] {
+        assert_eq!(show(&[], &[("HARDNETD__INFERENCE__CORES", list)]).inference.cores, [0, 1], "{list}");
+    }
+    assert!(show(&[], &[("HARDNETD__INFERENCE__CORES", "[]")]).inference.cores.is_empty());
+    for (name, value, part) in [
+        (
+            "HARDNETD__INFERENCE__CORES",
+            "[a]",
+            "expected a list of different whole numbers from 0 to 1023, such as [2, 3]",
+        ),
+        ("HARDNETD__STREAM__SOURCE", "test:ball", "expected [[stream]] sections in a file, or --source"),
+        ("HARDNETD__MODEL", "hardnet68", "expected a key behind it, as in HARDNETD__MODEL__KEY"),
+    ] {
+        let mut command = hardnetd(["config", "check"]);
+        command.env(name, value);
+        refuses(&Running::start(&mut command).finish(), &["environment variable HARDNETD__", part]);
+    }
+}
+
+#[test]
+fn a_check_opens_the_files_that_are_named() {
+    let folder = folder();
+    let place = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (empty, text) = (place("empty", ""), place("text", "no model, and no certificate\n"));
+    let labels = place("labels", "cat\n\ndog\n");
+    let here = folder.path().to_str().unwrap();
+    for (config, parts) in [
+        ("[model]\nname = \"/nowhere/a.onnx\"\n".to_owned(), ["model.name = \"/nowhere/a.onnx\": ", "No such file"]),
+        ("[model]\nname = \"hardnet99\"\n".to_owned(), ["model.name = \"hardnet99\": no such model", "hardnet39ds"]),
+        (
+            format!("[model]\nname = {text:?}\n"),
+            ["model.name = ", "expected a PyTorch, PaddlePaddle, safetensors or ONNX"],
+        ),
+        (format!("[model]\nname = {here:?}\n"), ["model.name = ", "is a directory"]),
+        (format!("[model]\nname = {empty:?}\n"), ["model.name = ", "is empty"]),
+        ("[model]\nlabels = \"/nowhere/l\"\n".to_owned(), ["model.labels = \"/nowhere/l\": ", "No such file"]),
+        (format!("[model]\nlabels = {labels:?}\n"), ["model.labels = ", "line 2: expected a label"]),
+        (format!("[model]\nlabels = {empty:?}\n"), ["model.labels = ", "a label per line"]),
+        (
+            "[[stream]]\nname = \"a\"\nsource = \"/nowhere/a.mp4\"\n".to_owned(),
+            ["stream[0].source = \"/nowhere/a.mp4\": ", "No such file"],
+        ),
+        (
+            "[[stream]]\nname = \"a\"\nsource = \"rtsp://me@cam/1\"\npassword_file = \"/nowhere/p\"\n".to_owned(),
+            ["stream[0].password_file = \"/nowhere/p\": ", "No such file"],
+        ),
+        (
+            format!("[publish.mqtt]\nenabled = true\nusername = \"me\"\npassword_file = {empty:?}\n"),
+            ["publish.mqtt.password_file = ", "is empty"],
+        ),
+        (
+            "[publish.mqtt]\nenabled = true\ntls = true\nca_file = \"/nowhere/ca.pem\"\n".to_owned(),
+            ["publish.mqtt.ca_file = \"/nowhere/ca.pem\": ", "No such file"],
+        ),
+        (
+            format!("[publish.mqtt]\nenabled = true\ntls = true\nca_file = {text:?}\n"),
+            ["publish.mqtt.ca_file = ", "no certificate in it"],
+        ),
+    ] {
+        let file = write(&folder, &config, &[]);
+        let outcome = run(["config", "check", "-c", &file]);
+        refuses(&outcome, &[&format!("{file}: "), parts[0], parts[1]]);
+    }
+    // All of them at once, and what is right passes.
+    let file = write(&folder, "[model]\nname = \"/a.onnx\"\nlabels = \"/a.txt\"\n", &[]);
+    refuses(&run(["config", "check", "-c", &file]), &["2 problems", "model.name", "model.labels"]);
+    let labels = place("labels", "cat\ndog\n");
+    let model = data("formats/tiny.safetensors");
+    let file = write(&folder, &format!("[model]\nname = {:?}\nlabels = {labels:?}\n", model.to_str().unwrap()), &[]);
+    let outcome = run(["config", "check", "-c", &file]);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("(files opened as user "), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_check_looks_for_bare_names_among_the_credentials() {
+    let folder = folder();
+    let config = "[publish.mqtt]\nenabled = true\nusername = \"me\"\npassword_file = \"a-password\"\n";
+    let file = write(&folder, config, &[]);
+    let by_hand = run(["config", "check", "-c", &file]);
+    assert_eq!(by_hand.code(), 0, "{}", by_hand.stderr);
+    assert!(by_hand.stderr.contains("LoadCredential=a-password:PATH"), "{}", by_hand.stderr);
+    let mut command = hardnetd(["config", "check", "-c", &file]);
+    command.env("CREDENTIALS_DIRECTORY", folder.path());
+    refuses(&Running::start(&mut command).finish(), &["publish.mqtt.password_file = \"a-password\": ", "No such file"]);
+    fs::write(folder.path().join("a-password"), "s3cret\n").unwrap();
+    let mut command = hardnetd(["config", "check", "-c", &file]);
+    command.env("CREDENTIALS_DIRECTORY", folder.path());
+    let outcome = Running::start(&mut command).finish();
+    assert_eq!((outcome.code(), outcome.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_check_warns_of_what_this_machine_does_not_permit() {
+    let folder = folder();
+    let outcome = run(["config", "check", "-c", &write(&folder, "[inference]\ncores = [1023]\n", &[])]);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("inference.cores = [1023]: inference.cores names 1023"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_run_warns_of_unchecked_certificates_and_of_passwords_in_clear_text() {
+    let folder = folder();
+    fs::write(folder.path().join("password"), "s3cret\n").unwrap();
+    let login = format!(
+        "enabled = true\nhost = \"192.0.2.1\"\nusername = \"me\"\npassword_file = \"{}/password\"\n",
+        folder.path().display()
+    );
+    let test = "[[stream]]\nname = \"a\"\nsource = \"test:ball?frames=1&live=false\"\n[device]\nstop_timeout_s = 0.1\n";
+    for (config, part) in [
+        (
+            format!("{test}[publish.mqtt]\n{login}"),
+            "/password\": the password goes to 192.0.2.1 in clear text (tls = false)",
+        ),
+        (
+            format!("{test}[publish.mqtt]\n{login}tls = true\ndanger_accept_any_certificate = true\n"),
+            "hardnetd.toml: publish.mqtt.danger_accept_any_certificate = true: the certificate of 192.0.2.1 is not checked",
+        ),
+        (
+            "[[stream]]\nname = \"a\"\nsource = \"rtsp://me:s3cret@127.0.0.1:1/1\"\nretry_max_s = 0\n".to_owned(),
+            "hardnetd.toml: stream[0].source = \"rtsp://me:***@127.0.0.1:1/1\": the password stands here in clear text",
+        ),
+    ] {
+        let file = write(&folder, &config, &[]);
+        for command in ["run -c", "config check -c", "doctor --timeout 0.1 -c"] {
+            let outcome = run(command.split(' ').chain([file.as_str()]));
+            let printed = outcome.stdout + &outcome.stderr;
+            assert_eq!(printed.matches(part).count(), 1, "{command}: {part} is not once in: {printed}");
+            assert!(!printed.contains("s3cret"), "{printed}");
+        }
+    }
+}
+
+/// Secrets in sources, brokers and hosts of many shapes, through every command that reads them, with everything logged.
+#[test]
+fn no_command_prints_a_secret() {
+    const SECRET: &str = "S3CR3T";
+    const SOURCES: [&str; 28] = [
+        "me:{}@127.0.0.1:1/1",
+        "{}@127.0.0.1:1/1",
+        "//me:{}@127.0.0.1:1/1",
+        "a.b:{} x@127.0.0.1:1/1",
+        "rtsp://me:{}@127.0.0.1:1/1",
+        "rtsp://me:a@{}@127.0.0.1:1/1",
+        "rtsp://me:a/{}?b#c@127.0.0.1:1/1",
+        "rtsp://me:a '{}\"@127.0.0.1:1/1",
+        "rtsp://me%3A{}@127.0.0.1:1/1",
+        "rtsp://me:{}%40127.0.0.1:1/1",
+        "rtsp://{}@127.0.0.1:1/1",
+        "rtsp://{}:@127.0.0.1:1/1",
+        "rtsp://me:{}",
+        "rtsp:me:{}@127.0.0.1:1/1",
+        "RTSP://me:{}@127.0.0.1:1/1",
+        "rtmp://me:{}@127.0.0.1:1/1",
+        "rtmp:me:{}@127.0.0.1:1/1",
+        "http://127.0.0.1:1/?user=me&password={}",
+        "rtsp://127.0.0.1:1/?auth={}",
+        "rtsp://127.0.0.1:1/?auth=me:{}",
+        "rtsp://127.0.0.1:1/?access_token={}&x=1",
+        "rtsp://127.0.0.1:1/user=me_password={}_channel=1",
+        "rtsp://127.0.0.1:1/user=me&password={}&channel=1",
+        "rtsp://127.0.0.1:1/1?loginuse=me&loginpas={}",
+        "127.0.0.1:1/user=me&password={}",
+        "test:me:{}@127.0.0.1",
+        "test:ball?password={}",
+        "rtsp%3A%2F%2Fme%3A{}%40127.0.0.1%2F1",
+    ];
+    let folder = folder();
+    let see = |arguments: &[&str], source: &str| {
+        let mut command = hardnetd(arguments);
+        command.env("HARDNETD_LOG", "trace");
+        let outcome = Running::start(&mut command).finish();
+        let printed = outcome.stdout + &outcome.stderr;
+        assert!(!printed.contains(SECRET), "{source}: {arguments:?} prints it: {printed}");
+        assert!(!printed.contains("panicked"), "{printed}");
+        outcome.status.code()
+    };
+    let (mut right, mut all) = (String::new(), Vec::new());
+    for (index, source) in SOURCES.map(|source| source.replace("{}", SECRET)).iter().enumerate() {
+        let section = format!("[[stream]]\nname = \"s{index}\"\nsource = {source:?}\nretry_max_s = 0\n");
+        let file = write(&folder, &section, &[]);
+        if see(&["config", "show", "-c", &file], source) == Some(0) {
+            right += &section;
+        }
+        see(&["config", "check", "-c", &file], source);
+        see(&["run", "--sink", source], source);
+        see(&["run", source], source);
+        see(&["run", &format!("--sourse={source}")], source);
+        all.push(section.clone());
+        let host = format!(
+            "[publish.mqtt]\nenabled = true\nhost = {source:?}\nclient_id = {source:?}\n[model]\nname = {source:?}\n"
+        );
+        see(&["config", "check", "-c", &write(&folder, &host, &[])], source);
+        // Without quotes it is no TOML.
+        see(&["config", "check", "-c", &write(&folder, &section.replace(&format!("{source:?}"), source), &[])], source);
+    }
+    // What passes, all at once: each camera is opened, and refused.
+    let file = write(&folder, &right, &[]);
+    assert_eq!(see(&["doctor", "--timeout", "1", "-c", &file], "all"), Some(69));
+    see(&["run", "-c", &file], "all");
+    see(&["doctor", "--timeout", "1", "-c", &write(&folder, &all.concat(), &[])], "all");
 }

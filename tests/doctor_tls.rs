@@ -14,7 +14,7 @@ fn doctor(folder: &Path, port: u16, extra: &str) -> Outcome {
     let path = folder.join("hardnetd.toml");
     let text = format!("[publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {port}\n{extra}\n");
     fs::write(&path, text).unwrap();
-    Running::start(&mut hardnetd(["doctor", "-c", path.to_str().unwrap()])).finish()
+    Running::start(&mut hardnetd(["doctor", "--timeout", "60", "-c", path.to_str().unwrap()])).finish()
 }
 
 /// The line about `name` of the broker is in `state` and holds all of `parts`.

@@ -4,10 +4,13 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::http::{Answer, Server};
 use common::{folder, free_port};
@@ -19,11 +22,11 @@ use tempfile::TempDir;
 
 const TAG: Option<&str> = Some("\"v1\"");
 
-/// Limits that let a test be short.
+/// Limits that no honest server of a test reaches, however busy the machine is.
 const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(5),
-    idle: Duration::from_secs(5),
-    total: Duration::from_secs(15),
+    connect: Duration::from_secs(60),
+    idle: Duration::from_secs(60),
+    total: Duration::from_secs(600),
     pause: Duration::from_millis(1),
     attempts: 3,
     max_bytes: 1 << 20,
@@ -382,7 +385,7 @@ fn a_server_that_falls_silent_is_left_and_asked_again() {
         if number == 0 { answer.stall(70_000) } else { answer }
     });
     let mut place = Place::new();
-    place.limits.idle = Duration::from_millis(150);
+    place.limits.idle = Duration::from_secs(3);
     place.fetch(&server.url("/a"), Some(&digest(&file))).unwrap();
     assert_eq!(fs::read(place.to()).unwrap(), file);
     assert_eq!(server.starts(), [None, Some(70_000)]);
@@ -391,7 +394,7 @@ fn a_server_that_falls_silent_is_left_and_asked_again() {
 #[test]
 fn a_server_that_stays_silent_is_an_error_that_names_the_limit() {
     // The connection is made by the system, and nobody answers.
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/a", listener.local_addr().unwrap());
     let mut place = Place::new();
     place.limits.idle = Duration::from_millis(50);
@@ -411,7 +414,7 @@ fn a_server_that_is_too_slow_ends_at_the_limit_for_everything() {
     });
     for (path, left) in [("/a", 2), ("/b", 0)] {
         let mut place = Place::new();
-        place.limits.total = Duration::from_millis(300);
+        place.limits.total = Duration::from_secs(3);
         let error = place.fetch(&server.url(path), Some(&digest(&file))).unwrap_err();
         assert!(matches!(error, Error::Slow { .. }), "{path}: {error}");
         assert_eq!(error.exit(), Exit::Unavailable);
@@ -666,9 +669,7 @@ fn the_stop_ends_a_download_at_once_and_keeps_what_came() {
     let (stop, stopped) = shutdown::channel();
     let mut stop = Some(stop);
     let (to, url) = (place.to(), server.url("/a"));
-    let limits = Limits { idle: Duration::from_secs(60), total: Duration::from_secs(60), ..LIMITS };
-    let download = Download { url: &url, to: &to, digest_prefix: None, limits, proxy: Proxy::Direct };
-    let start = Instant::now();
+    let download = Download { url: &url, to: &to, digest_prefix: None, limits: LIMITS, proxy: Proxy::Direct };
     let mut stop_later = |now: Progress| {
         if now.bytes == 70_000 {
             let stop = stop.take();
@@ -680,8 +681,8 @@ fn the_stop_ends_a_download_at_once_and_keeps_what_came() {
         }
     };
     let error = download.run(&mut stop_later, &stopped).unwrap_err();
+    // At a limit, the error would be another.
     assert!(matches!(error, Error::Stopped), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!(fs::read(place.part()).unwrap(), file[..70_000]);
 
     // Before the beginning, and with a file whose end only the connection tells.
@@ -727,14 +728,21 @@ fn a_note_holds_no_secrets() {
 
 #[test]
 fn a_server_that_does_not_speak_tls_is_an_error_and_is_not_asked_again() {
-    let server = Server::start(|_, _| Answer::new(400, b"this is not TLS"));
-    let place = Place::new();
-    let url = server.url("/a").replace("http://", "https://");
-    let start = Instant::now();
-    let error = place.fetch(&url, None).unwrap_err();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("https://{}/a", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\nthis is not TLS");
+        }
+    });
+    let error = Place::new().fetch(&url, None).unwrap_err();
     assert!(matches!(error, Error::Network { .. }), "{error}");
     assert_eq!(error.exit(), Exit::Unavailable);
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}: {}", start.elapsed(), chain(&error));
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "{}", chain(&error));
 }
 
 #[test]

@@ -4,13 +4,21 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::http::{Answer, Server};
+use common::tls::Authority;
 use common::{Outcome, Running, folder, free_port, hardnetd, run};
 use hardnetd::hardnet::{self, find};
 use hardnetd::weights::file::sha256;
 use hardnetd::weights::safetensors::{Texts, write};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,6 +27,7 @@ const TAG: Option<&str> = Some("\"v1\"");
 /// A file with weights of hardnet39ds, and room for what is fetched.
 struct Case {
     folder: TempDir,
+    state: TempDir,
     file: PathBuf,
     bytes: Vec<u8>,
     sha256: String,
@@ -29,7 +38,7 @@ impl Case {
         let folder = folder();
         let file = folder.path().join("weights.pth");
         write(&hardnet::seeded(find("hardnet39ds").unwrap(), 1000).unwrap(), &Texts::new(), &file).unwrap();
-        Self { bytes: fs::read(&file).unwrap(), sha256: sha256(&file).unwrap(), folder, file }
+        Self { bytes: fs::read(&file).unwrap(), sha256: sha256(&file).unwrap(), folder, state: common::folder(), file }
     }
 
     fn output(&self) -> PathBuf {
@@ -40,11 +49,18 @@ impl Case {
         let output = self.output();
         let fixed = ["model", "fetch", "HarDNet-39-DS", "--from", from, "--output", output.to_str().unwrap()];
         let limits: &[&str] = if arguments.contains(&"--attempts") { &[] } else { &["--attempts", "3"] };
-        let mut command = hardnetd([&fixed[..], &["--timeout", "1"], limits, arguments].concat());
+        let mut command = hardnetd([&fixed[..], &["--timeout", "5"], limits, arguments].concat());
         for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy"] {
             command.env_remove(name);
         }
+        command.env("XDG_STATE_HOME", self.state.path());
+        command.env("SSL_CERT_FILE", self.state.path().join("authority.pem"));
         Running::start(&mut command).finish()
+    }
+
+    /// The file with the digests of what was fetched before.
+    fn record(&self) -> PathBuf {
+        self.state.path().join("hardnetd/digests")
     }
 
     /// The files beside the weights.
@@ -177,4 +193,149 @@ fn servers_that_are_not_there_and_names_that_are_none_have_their_exit_codes() {
     assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
     assert!(outcome.message().contains("hardnet39ds, hardnet68ds"), "{}", outcome.stderr);
     assert!(!Path::new("resnet50.safetensors").exists());
+}
+
+/// A server for `https://localhost` that sends everybody to `location`; its port.
+fn https(folder: &Path, location: String) -> u16 {
+    let authority = Authority::new(folder, "authority");
+    authority.sign("server", &["localhost"], -1..30);
+    let server = folder.join("server");
+    let certificates =
+        CertificateDer::pem_file_iter(server.with_extension("pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(server.with_extension("key")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(certificates, key);
+    let config = Arc::new(config.unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+            let head = stream.by_ref_lines();
+            let answer = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+            // A client that does not trust the certificate is gone already.
+            if head && stream.get_mut().write_all(answer.as_bytes()).is_ok() {
+                let _ = stream.get_mut().flush();
+            }
+        }
+    });
+    port
+}
+
+trait Head {
+    /// Reads up to the empty line, and says whether it came.
+    fn by_ref_lines(&mut self) -> bool;
+}
+
+impl<T: BufRead> Head for T {
+    fn by_ref_lines(&mut self) -> bool {
+        let mut line = String::new();
+        while self.read_line(&mut line).is_ok_and(|count| count > 0) {
+            if line.trim().is_empty() {
+                return true;
+            }
+            line.clear();
+        }
+        false
+    }
+}
+
+#[test]
+fn an_encrypted_way_is_not_left_wherever_it_began() {
+    let case = Case::new();
+    let plain = Server::of(&case.bytes, TAG);
+    let encrypted = https(case.state.path(), plain.url("/weights.pth"));
+    let outcome = case.fetch(&format!("https://localhost:{encrypted}/a.pth"), &prefix(&case));
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    let said = format!("https://localhost:{encrypted}/a.pth redirects from https to http");
+    assert!(outcome.message().contains(&said), "{}", outcome.stderr);
+    assert!(plain.requests().is_empty(), "nothing is asked without encryption");
+
+    let first = Server::start(move |_, _| Answer::redirect(&format!("https://localhost:{encrypted}/a.pth")));
+    let outcome = case.fetch(&first.url("/b.pth"), &prefix(&case));
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(outcome.message().contains("redirects from https to http"), "{}", outcome.stderr);
+    assert_eq!(case.left(), Vec::<String>::new());
+    assert!(!case.record().exists());
+}
+
+#[test]
+fn the_whole_digest_of_the_first_good_file_is_kept_and_another_one_is_refused() {
+    let case = Case::new();
+    let server = Server::of(&case.bytes, TAG);
+    let url = server.url("/a.pth");
+    let outcome = case.fetch(&url, &prefix(&case));
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("not encrypted: only 8 digits of the SHA-256 tell"), "{}", outcome.stderr);
+    let entry = |digest: &str| format!("{digest}  hardnet39ds-0e6c6fa9.pth\n");
+    assert_eq!(fs::read_to_string(case.record()).unwrap(), entry(&case.sha256));
+    let again = case.fetch(&url, &[&prefix(&case)[..], &["--force"]].concat());
+    assert_eq!(again.code(), 0, "{}", again.stderr);
+    assert!(!again.stderr.contains("not encrypted"), "the whole digest is known: {}", again.stderr);
+    fs::remove_file(case.output()).unwrap();
+
+    // What was fetched before began with the same digits.
+    let before = format!("{}{}", &case.sha256[..8], "0".repeat(56));
+    fs::write(case.record(), entry(&before)).unwrap();
+    for from in [url.as_str(), case.file.to_str().unwrap()] {
+        let refused = case.fetch(from, &prefix(&case));
+        assert_eq!(refused.code(), 65, "{}", refused.stderr);
+        for part in
+            [&case.sha256, &before, &format!("--sha256 {} accepts the new file", case.sha256), "hardnetd/digests"]
+        {
+            assert!(refused.message().contains(part), "{part} is not in {}", refused.stderr);
+        }
+        assert_eq!(case.left(), Vec::<String>::new());
+    }
+    let accepted = case.fetch(&url, &["--sha256", &case.sha256]);
+    assert_eq!(accepted.code(), 0, "{}", accepted.stderr);
+    assert!(!accepted.stderr.contains("not encrypted"), "{}", accepted.stderr);
+    assert_eq!(fs::read_to_string(case.record()).unwrap(), entry(&case.sha256));
+    let after = case.fetch(&url, &[&prefix(&case)[..], &["--force"]].concat());
+    assert_eq!(after.code(), 0, "{}", after.stderr);
+}
+
+#[test]
+fn a_record_that_cannot_be_used_is_an_error_and_one_that_cannot_be_written_a_warning() {
+    let case = Case::new();
+    fs::create_dir_all(case.record().parent().unwrap()).unwrap();
+    fs::write(case.record(), "none\n").unwrap();
+    let outcome = case.fetch(case.file.to_str().unwrap(), &prefix(&case));
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("digests, line 1: expected a SHA-256"), "{}", outcome.stderr);
+    fs::remove_dir_all(case.record().parent().unwrap()).unwrap();
+    fs::write(case.record().parent().unwrap(), "no folder").unwrap();
+    let outcome = case.fetch(case.file.to_str().unwrap(), &["--sha256", &case.sha256[..9]]);
+    assert!([0, 74].contains(&outcome.code()), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("record of digests"), "{}", outcome.stderr);
+}
+
+#[test]
+fn nothing_is_written_through_a_link() {
+    let case = Case::new();
+    let other = case.state.path().join("other");
+    fs::write(&other, "mine").unwrap();
+    let server = Server::of(&case.bytes, TAG);
+    let part = case.folder.path().join("hardnet39ds-0e6c6fa9.pth.part");
+    let note = case.folder.path().join("hardnet39ds-0e6c6fa9.pth.part.info");
+    for symbolic in [true, false] {
+        if symbolic { symlink(&other, &part) } else { fs::hard_link(&other, &part) }.unwrap();
+        let outcome = case.fetch(&server.url("/a.pth"), &prefix(&case));
+        assert_eq!(outcome.code(), 74, "{}", outcome.stderr);
+        assert!(outcome.message().contains(".pth.part is not a regular file"), "{}", outcome.stderr);
+        fs::remove_file(&part).unwrap();
+    }
+    symlink(&other, &note).unwrap();
+    symlink(&other, case.output()).unwrap();
+    let outcome = case.fetch(&server.url("/a.pth"), &[&prefix(&case)[..], &["--force"]].concat());
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    case.check();
+    assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
+    let saved = fs::symlink_metadata(case.output()).unwrap();
+    assert!(saved.is_file());
+    assert_eq!(saved.permissions().mode() & 0o444, 0o444, "other users may read a model, as the umask says");
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::broker::Broker;
 use common::subscriber::Subscriber;
 use common::tls::{Authority, listener};
-use common::{Outcome, Running, folder, hardnetd, wait_for};
+use common::{LONG_STOP, Outcome, Running, folder, hardnetd, wait_for};
 use rustix::process::Signal;
 
 /// `key = "FILE"` with a file of `folder`.
@@ -20,7 +20,7 @@ fn file(folder: &Path, key: &str, name: &str) -> String {
 fn daemon(folder: &Path, port: u16, extra: &str) -> Running {
     let path = folder.join("hardnetd.toml");
     let text = format!(
-        "[device]\nname = \"pi\"\n[[stream]]\nname = \"door\"\nsource = \"test:ball?size=64x64\"\n\
+        "[device]\nname = \"pi\"\nstop_timeout_s = {LONG_STOP}\n[[stream]]\nname = \"door\"\nsource = \"test:ball?size=64x64\"\n\
          [publish.stdout]\nenabled = false\n\
          [publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {port}\nretry_max_s = 1.0\ntls = true\n{extra}\n"
     );

@@ -5,9 +5,10 @@
 mod common;
 
 use std::fs;
+use std::process::Stdio;
 
-use common::onnx::{info, integers, ints, model, tensor};
-use common::{data, folder, run};
+use common::onnx::{info, int, integers, ints, model, tensor};
+use common::{Running, data, folder, run};
 use hardnetd::engine::onnx;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
@@ -93,6 +94,83 @@ fn what_asks_for_any_amount_of_memory_is_refused_in_one_line() {
             let message = outcome.message();
             let about = message.contains(named) || named == "memory" && message.contains("MB for its maps");
             assert!(about && message.contains("hostile") && message.lines().count() == 1, "{named}: {message}");
+        }
+    }
+}
+
+/// Networks that stand in no proportion to what would be made of them: what the message names, and the file.
+fn multiplying() -> Vec<(&'static str, Vec<u8>)> {
+    let conv = || node("Conv", &["image", "w"], "conv");
+    let joined = |name: &str, inputs: &[&str]| {
+        let mut joined = node("Concat", inputs, name);
+        joined.attribute = vec![int("axis", 1)];
+        joined
+    };
+    // Each of 200 concatenations has half a million parts.
+    let mut nested = vec![node("Conv", &["image", "w"], "c0")];
+    for index in 0..17 {
+        let before = format!("c{index}");
+        nested.push(joined(&format!("c{}", index + 1), &[&before, &before]));
+    }
+    nested.extend((0..200).map(|index| joined(&format!("d{index}"), &["c17", "c0"])));
+    let needed: Vec<String> = (0..200).map(|index| format!("d{index}")).collect();
+    let mut before = "d0".to_owned();
+    for (index, next) in needed.iter().enumerate().skip(1) {
+        nested.push(node("Add", &[&before, next], &format!("s{index}")));
+        before = format!("s{index}");
+    }
+    nested.push(node("Identity", &[&before], "map"));
+    // Sixteen million constants, twenty times.
+    let shape = || integers("s", &[1, 4, 2000, 2000]);
+    let mut constants = vec![conv()];
+    let mut before = "conv".to_owned();
+    for index in 0..20 {
+        constants.push(node("ConstantOfShape", &["s"], &format!("k{index}")));
+        constants.push(node("Add", &[&before, &format!("k{index}")], &format!("a{index}")));
+        before = format!("a{index}");
+    }
+    constants.push(node("Identity", &[&before], "map"));
+    // Maps that are large, and all needed at the end; the maximum is for tract alone.
+    let mut maps = vec![conv()];
+    let mut sum = "conv".to_owned();
+    let wide: Vec<String> = (0..400).map(|index| format!("m{index}")).collect();
+    maps.push(joined("wide", &["conv"; 500]));
+    maps.extend(wide.iter().map(|name| node("Exp", &["wide"], name)));
+    for (index, name) in wide.iter().enumerate() {
+        maps.push(node("Max", &[&sum, name], &format!("x{index}")));
+        sum = format!("x{index}");
+    }
+    maps.push(node("Identity", &[&sum], "map"));
+    // Layers without end, for tract alone.
+    let mut deep = vec![node("Conv", &["image", "w"], "e0")];
+    deep.extend((0..20_000).map(|index| node("Exp", &[&format!("e{index}")], &format!("e{}", index + 1))));
+    deep.push(node("Identity", &["e20000"], "map"));
+    vec![
+        ("1048576 maps", network(nested, vec![])),
+        ("ConstantOfShape", network(constants, vec![shape()])),
+        ("Exp", network(maps, vec![])),
+        ("Exp", network(deep, vec![])),
+    ]
+}
+
+#[test]
+fn what_multiplies_a_small_file_is_refused_in_three_gigabytes() {
+    let folder = folder();
+    let photo = data("photos/coffee.jpg");
+    for (named, bytes) in multiplying() {
+        let file = folder.path().join("hostile.onnx");
+        fs::write(&file, &bytes).unwrap();
+        for backend in ["native", "tract"] {
+            let program = env!("CARGO_BIN_EXE_hardnetd");
+            let arguments =
+                ["classify", "--backend", backend, "--model", file.to_str().unwrap(), photo.to_str().unwrap()];
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", "ulimit -v 3000000; exec \"$0\" \"$@\"", program]).args(arguments);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let outcome = Running::start(&mut command).finish();
+            assert_eq!(outcome.code(), 65, "{named} on {backend}: {}", outcome.stderr);
+            assert!(outcome.message().contains(named), "{named} on {backend}: {}", outcome.stderr);
+            assert_eq!(outcome.message().lines().count(), 1, "{}", outcome.stderr);
         }
     }
 }

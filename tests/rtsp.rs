@@ -127,9 +127,9 @@ fn a_camera_that_ends_the_stream_is_opened_again_where_it_is_configured() {
     std::fs::write(&config, format!("[[stream]]\nname = \"camera\"\nsource = \"{address}\"\n")).unwrap();
     let outcome = run(["run", "-c", config.to_str().unwrap(), "--frames", "45"]);
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
-    let seqs = seqs(&outcome.records());
-    assert_eq!(seqs.len(), 45);
-    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
+    let records = outcome.records();
+    assert_eq!(records.len(), 45);
+    common::numbers_add_up(&records);
     assert!(outcome.stderr.matches("is opened again").count() >= 2, "{}", outcome.stderr);
 }
 
@@ -141,7 +141,7 @@ fn the_doctor_hears_a_camera_without_logging_in() {
         let config = folder.path().join("hardnetd.toml");
         let with_login = address.replace("rtsp://", "rtsp://me:hunter2@");
         std::fs::write(&config, format!("[[stream]]\nname = \"camera\"\nsource = \"{with_login}\"\n")).unwrap();
-        let outcome = run(["doctor", "-c", config.to_str().unwrap()]);
+        let outcome = run(["doctor", "--timeout", "60", "-c", config.to_str().unwrap()]);
         let line = outcome.stdout.lines().find(|line| line.contains("\tstreams\tcamera\t")).unwrap();
         assert!(line.starts_with("ok\t") && line.contains("me:***@127.0.0.1") && line.contains("RTSP/1.0"), "{line}");
         assert!(!format!("{}{}", outcome.stdout, outcome.stderr).contains("hunter2"), "{}", outcome.stdout);

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::io::BufRead as _;
 use std::path::Path;
 
 use common::{data, encode, folder, of_stream, run, seqs};
@@ -172,4 +173,40 @@ fn a_file_that_was_filmed_upright_is_classified_upright() {
 fn frames_keep_the_format_that_the_decoder_gave_them() {
     let outcome = run(["run", "-v", "--source", "test:ball?frames=1&live=false&format=YUY2"]);
     assert!(outcome.stderr.contains("format=(string)YUY2"), "{}", outcome.stderr);
+}
+
+#[test]
+fn numbers_go_on_after_a_reload_and_tell_a_restart() {
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let stream = "[[stream]]\nname = \"door\"\nsource = \"test:ball?size=64x64\"\n";
+    let write = |top: u32| std::fs::write(&config, format!("{stream}[model]\ntop = {top}\n")).unwrap();
+    let start = || {
+        write(5);
+        let mut command = common::hardnetd(["run", "-c", config.to_str().unwrap()]);
+        let (running, output) = common::Running::start_with_output(&mut command);
+        (running, std::io::BufReader::new(output).lines().map(Result::unwrap))
+    };
+    let (running, mut lines) = start();
+    let mut text: Vec<String> = lines.by_ref().take(3).collect();
+    for top in [4, 3] {
+        write(top);
+        running.signal(rustix::process::Signal::HUP);
+        let mut of_it = 0;
+        while of_it < 3 {
+            text.push(lines.next().unwrap());
+            let record = &common::records(text.last().unwrap())[0];
+            of_it += u32::from(record["top"].as_array().unwrap().len() == top as usize);
+        }
+    }
+    running.signal(rustix::process::Signal::TERM);
+    text.extend(lines);
+    assert_eq!(running.finish().code(), 0);
+    let records = common::records(&text.join("\n"));
+    common::numbers_add_up(&records);
+
+    let (_running, mut lines) = start();
+    let again = common::records(&lines.next().unwrap());
+    assert_ne!(again[0]["run"], records[0]["run"]);
+    common::numbers_add_up(&again);
 }

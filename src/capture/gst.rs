@@ -4,8 +4,8 @@
 //! mapped buffer with them: no sample is copied.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -16,19 +16,26 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
+use super::guard::{self, Attempt, Guard};
 use super::source::Launch;
-use super::{Deliver, Error, package};
+use super::{Deliver, Error, package, plug};
 use crate::exit::Exit;
 use crate::frame::{
     ChromaSite, Color, Frame, Layout, Matrix, PixelFormat, Pixels, Plane, Range, Timestamp, monotonic_ns,
 };
+use crate::telemetry::Ticket;
 
 /// Loads GStreamer; the first call in the process does the work.
 ///
 /// # Errors
 /// GStreamer cannot start.
 pub fn init() -> Result<(), Error> {
-    gst::init().map_err(|source| Error::Broken { message: source.to_string() })
+    static READY: OnceLock<Result<(), String>> = OnceLock::new();
+    let ready = READY.get_or_init(|| {
+        gst::init().map_err(|source| source.to_string())?;
+        guard::register().map_err(|source| source.to_string())
+    });
+    ready.clone().map_err(|message| Error::Broken { message })
 }
 
 /// Version of the GStreamer that is in use.
@@ -88,10 +95,10 @@ impl Session {
     /// Starts the pipeline. Every frame goes to `deliver`; when that breaks, the source is told so
     /// and delivers no more.
     ///
-    /// The first frame gets the number `first`.
-    pub(super) fn start(stream: &Arc<str>, launch: &Launch, first: u64, deliver: Deliver) -> Result<Self, Error> {
+    /// Frames get their numbers from `ticket`. When the attempt that it stands for has ended, none is delivered.
+    pub(super) fn start(stream: &Arc<str>, launch: &Launch, ticket: Ticket, deliver: Deliver) -> Result<Self, Error> {
         init()?;
-        let pipeline = build(launch)?;
+        let (pipeline, guard) = build(launch)?;
         let sink = pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
         let sink = sink.ok_or_else(|| Error::Unusable { message: "the pipeline has no appsink".into() })?;
         let activity = Arc::new(Activity {
@@ -103,7 +110,7 @@ impl Session {
         let mut outlet = Outlet {
             stream: Arc::clone(stream),
             live: launch.live,
-            first,
+            ticket,
             deliver,
             activity: Arc::clone(&activity),
             format: None,
@@ -112,9 +119,12 @@ impl Session {
         sink.set_callbacks(callbacks);
 
         let (sender, notices) = bounded(NOTICES);
+        if let Some(decode) = pipeline.by_name("decode") {
+            restrict(&decode)?;
+        }
         let bus = pipeline.bus().ok_or_else(|| Error::Unusable { message: "the pipeline has no bus".into() })?;
         bus.set_sync_handler(move |_, message| {
-            forward(message, &sender);
+            forward(message, guard.as_deref(), &sender);
             gst::BusSyncReply::Drop
         });
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
@@ -147,20 +157,31 @@ pub(super) fn check(launch: &Launch) -> Result<(), Error> {
     build(launch).map(drop)
 }
 
-fn build(launch: &Launch) -> Result<gst::Pipeline, Error> {
+/// The pipeline, and the guard of its `rtspsrc` where it has one.
+fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> {
     let text = format!(
         "{} ! appsink name=sink sync=false qos=false max-buffers=1 drop=false enable-last-sample=false",
         launch.text
     );
     tracing::debug!(pipeline = %text, "launching");
     let mut context = gst::ParseContext::new();
-    let parsed = gst::parse::launch_full(&text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
+    let mut parse = || gst::parse::launch_full(&text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
+    let guard = launch.endpoint.clone().map(Guard::new);
+    let parsed = match &guard {
+        Some(guard) => guard.watch(parse),
+        None => parse(),
+    };
     if let Some(element) = context.missing_elements().into_iter().next() {
         return Err(Error::MissingElement { package: package::of_element(&element), element });
     }
     let element = parsed.map_err(|error| Error::Unusable { message: format!("cannot build the pipeline: {error}") })?;
     let pipeline = element.downcast::<gst::Pipeline>();
     let pipeline = pipeline.map_err(|_| Error::Unusable { message: "the pipeline text holds no pipeline".into() })?;
+    if let (Some(guard), Some(source)) = (&guard, pipeline.by_name("source"))
+        && !guard.attach(&source)
+    {
+        return Err(Error::Broken { message: "its rtspsrc shows nobody what a camera answers".into() });
+    }
     for (name, property, value) in &launch.properties {
         if let Some(element) = pipeline.by_name(name) {
             element.set_property(property, value);
@@ -172,7 +193,26 @@ fn build(launch: &Launch) -> Result<gst::Pipeline, Error> {
     if let Some(source) = pipeline.by_name("source").filter(|source| source.has_signal("select-stream")) {
         select_video(&source);
     }
-    Ok(pipeline)
+    Ok((pipeline, guard))
+}
+
+/// Has `decodebin` plug only what opens nothing else. Whatever would need more then counts as lacking a plugin.
+fn restrict(decode: &gst::Element) -> Result<(), Error> {
+    let signal = glib::subclass::SignalId::lookup("autoplug-select", decode.type_());
+    let choice = signal.and_then(|signal| glib::EnumClass::with_type(signal.query().return_type().type_()));
+    let choice = choice.ok_or_else(|| Error::Broken { message: "its decodebin takes no advice".into() })?;
+    decode.connect("autoplug-select", false, move |arguments| {
+        let caps = arguments.get(2)?.get::<gst::Caps>().ok()?;
+        let factory = arguments.get(3)?.get::<gst::ElementFactory>().ok()?;
+        let media = caps.structure(0).map_or("", |structure| structure.name().as_str());
+        let class = factory.metadata("klass").unwrap_or_default();
+        if plug::is_allowed(media, &factory.name(), class) {
+            return choice.to_value_by_nick("try");
+        }
+        tracing::debug!(media, element = %factory.name(), "not plugged");
+        choice.to_value_by_nick("skip")
+    });
+    Ok(())
 }
 
 trait HasSignal {
@@ -228,8 +268,7 @@ const FORMATS: [(gst_video::VideoFormat, PixelFormat); 21] = [
 struct Outlet {
     stream: Arc<str>,
     live: bool,
-    /// Number of the first frame.
-    first: u64,
+    ticket: Ticket,
     deliver: Deliver,
     activity: Arc<Activity>,
     format: Option<(gst::Caps, gst_video::VideoInfo, Layout)>,
@@ -239,8 +278,9 @@ impl Outlet {
     fn take(&mut self, sink: &gst_app::AppSink) -> Result<gst::FlowSuccess, gst::FlowError> {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let arrived = Timestamp::now();
+        let Some(seq) = self.ticket.number() else { return Err(gst::FlowError::Flushing) };
         self.activity.delivering.store(true, Ordering::Release);
-        let flow = match self.frame(sink, &sample, arrived) {
+        let flow = match self.frame(sink, &sample, arrived, seq) {
             Some(frame) => (self.deliver)(frame),
             None => {
                 gst::element_error!(
@@ -262,7 +302,7 @@ impl Outlet {
         }
     }
 
-    fn frame(&mut self, sink: &gst_app::AppSink, sample: &gst::Sample, arrived: Timestamp) -> Option<Frame> {
+    fn frame(&mut self, sink: &gst_app::AppSink, sample: &gst::Sample, arrived: Timestamp, seq: u64) -> Option<Frame> {
         let caps = sample.caps()?;
         if self.format.as_ref().is_none_or(|(known, ..)| known.as_ref() != caps) {
             let info = gst_video::VideoInfo::from_caps(caps).ok()?;
@@ -274,9 +314,10 @@ impl Outlet {
         let buffer = sample.buffer_owned()?;
         let age = if self.live { age(sink, sample, &buffer) } else { Duration::ZERO };
         let mapped = gst_video::VideoFrame::from_buffer_readable(buffer, info).ok()?;
+        self.activity.frames.fetch_add(1, Ordering::Relaxed);
         Some(Frame {
             stream: Arc::clone(&self.stream),
-            seq: self.first + self.activity.frames.fetch_add(1, Ordering::Relaxed),
+            seq,
             captured: arrived.before(age),
             arrived_ns: arrived.monotonic_ns,
             layout: *layout,
@@ -338,16 +379,23 @@ const NOTICES: usize = 64;
 /// Of these, what is kept free for an end or a failure.
 const RESERVED: usize = 8;
 
-/// Passes on what matters of the bus.
-fn forward(message: &gst::Message, notices: &Sender<Notice>) {
+/// Passes on what matters of the bus. What a camera tried says more than the failure that came of it.
+fn forward(message: &gst::Message, guard: Option<&Guard>, notices: &Sender<Notice>) {
     let notice = match message.view() {
         gst::MessageView::Eos(_) => Notice::End,
         gst::MessageView::Error(error) => {
             tracing::debug!(error = %error.error(), "from the pipeline");
-            Notice::Failed(failure(&error.error()))
+            Notice::Failed(match guard.and_then(Guard::attempt) {
+                Some(Attempt::Elsewhere(to)) => Error::SentElsewhere { to },
+                Some(Attempt::InClear) => Error::AskedInClear,
+                None => failure(&error.error()),
+            })
         }
         gst::MessageView::Warning(_) if notices.len() >= NOTICES - RESERVED => return,
         gst::MessageView::Warning(warning) => Notice::Warning(warning.error().message().to_owned()),
+        gst::MessageView::Element(element) if element.structure().is_some_and(|it| it.name() == "redirect") => {
+            Notice::Failed(Error::Reference { what: plug::REFERENCE_MOVIE })
+        }
         gst::MessageView::Element(element) => match element.structure().and_then(missing_plugin) {
             Some(error) => Notice::Failed(error),
             None => return,
@@ -371,6 +419,9 @@ fn missing_plugin(structure: &gst::StructureRef) -> Option<Error> {
         Err(_) => structure.get::<String>("detail").ok(),
     };
     let media = media.unwrap_or_default();
+    if let Some(what) = plug::reference(&media) {
+        return Some(Error::Reference { what });
+    }
     // A container or its video cannot be done without; sound, subtitles and data beside it can.
     let needed = ["video/", "image/", "application/x-rtp", "application/ogg", "application/vnd.", "rtsp"];
     if !needed.iter().any(|start| media.starts_with(start)) {
@@ -412,6 +463,7 @@ mod tests {
 
     use super::super::source::PATTERNS;
     use super::*;
+    use crate::telemetry::FrameNumbers;
 
     #[test]
     fn the_test_patterns_are_those_that_gstreamer_has() {
@@ -421,6 +473,35 @@ mod tests {
         let class = glib::EnumClass::with_type(class.value_type()).unwrap();
         let known: Vec<&str> = class.values().iter().map(|value| value.nick()).collect();
         assert_eq!(known, PATTERNS);
+    }
+
+    #[test]
+    fn a_session_whose_attempt_has_ended_delivers_no_more_frames() {
+        let launch = Launch {
+            text: "videotestsrc name=source is-live=false num-buffers=50 ! video/x-raw,format=NV12,width=64,height=64"
+                .into(),
+            properties: Vec::new(),
+            live: false,
+            endpoint: None,
+        };
+        let numbers = Arc::<FrameNumbers>::default();
+        let (delivered, arrived) = bounded(1);
+        let (release, released) = bounded::<()>(0);
+        let deliver: Deliver = Arc::new(move |frame: Frame| {
+            delivered.send(frame.seq).unwrap();
+            let _ = released.recv();
+            ControlFlow::Continue(())
+        });
+        let ticket = numbers.begin();
+        let session = Session::start(&"s".into(), &launch, ticket.clone(), Arc::clone(&deliver)).unwrap();
+        assert_eq!(arrived.recv().unwrap(), 0);
+        // The attempt ends while the first frame is being delivered; the pipeline has 49 more.
+        assert_eq!(ticket.end(), 1);
+        drop(release);
+        drop(session);
+        assert!(arrived.try_recv().is_err());
+        let _session = Session::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
+        assert_eq!([arrived.recv().unwrap(), arrived.recv().unwrap()], [1, 2]);
     }
 
     #[test]

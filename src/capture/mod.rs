@@ -1,12 +1,15 @@
 //! Frames from a test pattern, a file, a folder of pictures or a network camera.
 //!
-//! `source` says what a URI means, `gst` runs the GStreamer pipeline, `elements` tells what of GStreamer is installed,
-//! `still` decodes pictures, and `supervise` runs a source to its end. Nothing here knows who takes the frames.
+//! `source` says what a URI means, `gst` runs the GStreamer pipeline, `plug` and `guard` keep that from opening what a
+//! file or a camera names, `elements` tells what of GStreamer is installed, `still` decodes pictures, and `supervise` runs
+//! a source to its end. Nothing here knows who takes the frames.
 
 mod container;
 pub mod elements;
 mod gst;
+mod guard;
 pub mod package;
+mod plug;
 mod source;
 mod still;
 mod supervise;
@@ -17,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{SecretError, Stream, read_secret};
+use crate::config::{SecretError, Stream, read_secret, redact};
 use crate::exit::Exit;
 use crate::frame::Frame;
 
@@ -40,8 +43,8 @@ pub enum Progress<'a> {
         error: &'a Error,
         /// Time until it is opened again.
         wait: Duration,
-        /// Frames that came of all attempts so far.
-        frames: u64,
+        /// Number that the first frame of the next attempt gets: none of an earlier attempt has it, or a higher one.
+        next: u64,
     },
 }
 
@@ -69,6 +72,9 @@ impl Settings {
             "" => None,
             file => Some(read_secret("stream.password_file", file)?),
         };
+        if let Some(endpoint) = source.endpoint() {
+            endpoint?;
+        }
         let launch = source.launch(stream, password.as_deref());
         Ok(Self {
             stream: stream.name.as_str().into(),
@@ -94,7 +100,7 @@ pub enum Error {
     #[error(transparent)]
     Still(#[from] StillError),
     /// The media file cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}", redact(&path.display().to_string()))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -152,6 +158,30 @@ pub enum Error {
     /// The media has no pictures.
     #[error("it holds no video that can be decoded")]
     NoVideo,
+    /// The media file names addresses or other files.
+    #[error(
+        "it is {what}, which names other addresses: hardnetd opens none that a file names. Give the video file that \
+         it leads to, or the rtsp:// address of the camera, as the source"
+    )]
+    Reference {
+        /// What it is.
+        what: &'static str,
+    },
+    /// A network camera sends the program to another host or port.
+    #[error(
+        "the camera sends us to {to}: hardnetd follows to no other host or port, since the login would go there too. If \
+         the address is right, make it the source of the stream"
+    )]
+    SentElsewhere {
+        /// The address, without a password and without control characters.
+        to: String,
+    },
+    /// A network camera that has asked for a digest asks for the password itself.
+    #[error(
+        "the camera asks for the password in clear (Basic) after it has asked for a digest: it is not sent, since \
+         somebody on the way may be asking. If the camera was set so on purpose, restart hardnetd"
+    )]
+    AskedInClear,
     /// The media file ends before its container does.
     #[error("the file is cut off: {missing} bytes are missing after the {frames} frames that could be decoded")]
     Truncated {
@@ -199,7 +229,14 @@ impl Error {
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::Failed { .. } | Self::Ended { .. } | Self::Silent { .. } | Self::NoVideo | Self::Unusable { .. }
+            Self::Failed { .. }
+                | Self::Ended { .. }
+                | Self::Silent { .. }
+                | Self::NoVideo
+                | Self::Unusable { .. }
+                | Self::Reference { .. }
+                | Self::SentElsewhere { .. }
+                | Self::AskedInClear
         )
     }
 
@@ -214,10 +251,12 @@ impl Error {
             | Self::MissingElement { .. }
             | Self::MissingDecoder { .. }
             | Self::Ended { .. }
+            | Self::SentElsewhere { .. }
             | Self::Silent { .. } => Exit::Unavailable,
+            Self::AskedInClear => Exit::NoPermission,
             Self::Unusable { .. } => Exit::Internal,
             Self::Failed { exit, .. } => *exit,
-            Self::NoVideo | Self::Truncated { .. } | Self::BrokenPictures { .. } => Exit::Data,
+            Self::NoVideo | Self::Reference { .. } | Self::Truncated { .. } | Self::BrokenPictures { .. } => Exit::Data,
         }
     }
 }

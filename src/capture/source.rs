@@ -101,18 +101,22 @@ pub struct TestPattern {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// The part before the colon is unknown.
-    #[error("unknown scheme '{0}:'; expected test:PATTERN, a file, images:DIR or rtsp://HOST/PATH")]
+    #[error("unknown scheme '{}:'; expected test:PATTERN, a file, images:DIR or rtsp://HOST/PATH", redact(.0))]
     Scheme(String),
     /// No such test pattern.
-    #[error("unknown test pattern '{0}'; expected one of {names}", names = PATTERNS.join(", "))]
+    #[error("unknown test pattern '{}'; expected one of {names}", redact(.0), names = PATTERNS.join(", "))]
     Pattern(String),
     /// An option of a test pattern is unknown or out of range.
     #[error(
-        "unusable option '{0}'; expected size=WxH (16 to 8192), fps=1..1000, frames=1.., live=true|false, \
+        "unusable option '{}'; expected size=WxH (16 to 8192), fps=1..1000, frames=1.., live=true|false, \
          format={formats}",
+        redact(.0),
         formats = FORMATS.join("|")
     )]
     Option(String),
+    /// There is a login, and no scheme in front of it.
+    #[error("expected a scheme before the login, as in rtsp://USER:PASSWORD@HOST/PATH; a file needs file: or ./ then")]
+    Login,
     /// Nothing follows the scheme.
     #[error("expected {0}")]
     Missing(&'static str),
@@ -127,6 +131,8 @@ pub struct Launch {
     pub properties: Vec<(&'static str, &'static str, String)>,
     /// Whether the source runs on the clock: then the latest frame wins; otherwise none is lost.
     pub live: bool,
+    /// Where a network camera is reached, and nowhere else.
+    pub endpoint: Option<Endpoint>,
 }
 
 impl Launch {
@@ -145,7 +151,11 @@ impl Source {
     /// # Errors
     /// An unknown scheme, pattern or option.
     pub fn parse(uri: &str) -> Result<Self, SourceError> {
+        let is_path = uri.starts_with(['/', '.', '~']) && !uri.starts_with("//");
         let (scheme, rest) = match uri.split_once(':') {
+            Some((scheme, rest)) if !is_path && rest.contains('@') && !is_known(scheme) && !rest.starts_with("//") => {
+                return Err(SourceError::Login);
+            }
             Some((scheme, rest)) if is_scheme(scheme) => (scheme, rest),
             _ if uri.is_empty() => return Err(SourceError::Missing("a source, such as \"test:ball\"")),
             _ => ("file", uri),
@@ -165,6 +175,15 @@ impl Source {
             "rtsp" => Err(SourceError::Missing("rtsp://HOST:PORT/PATH")),
             unknown => Err(SourceError::Scheme(unknown.to_owned())),
         }
+    }
+
+    /// Whether `uri` is a source, with a host and a port where it has an address.
+    ///
+    /// # Errors
+    /// What is expected, without secrets.
+    pub fn check(uri: &str) -> Result<(), String> {
+        let check = |uri| Self::parse(uri)?.endpoint().transpose();
+        check(uri).map(drop).map_err(|error| error.to_string())
     }
 
     /// Whether frames come at the pace of a clock: then the latest wins, otherwise none is lost.
@@ -200,8 +219,8 @@ impl Source {
     pub fn describe(&self) -> String {
         match self {
             Self::Test(test) => format!("test:{}", test.pattern),
-            Self::File(path) => path.display().to_string(),
-            Self::Images(path) => format!("images:{}", path.display()),
+            Self::File(path) => redact(&path.display().to_string()),
+            Self::Images(path) => redact(&format!("images:{}", path.display())),
             Self::Rtsp(location) => redact(location),
         }
     }
@@ -228,7 +247,8 @@ impl Source {
         // Files carry the orientation that the camera was held in.
         let upright = if matches!(self, Self::File(_)) { " ! videoflip video-direction=auto" } else { "" };
         let text = format!("{source}{rate} ! videoconvert{upright}");
-        Some(Launch { text, properties, live: self.is_live() })
+        let endpoint = self.endpoint().and_then(Result::ok);
+        Some(Launch { text, properties, live: self.is_live(), endpoint })
     }
 }
 
@@ -244,7 +264,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    fn of(address: &str) -> Result<Self, SourceError> {
+    pub(super) fn of(address: &str) -> Result<Self, SourceError> {
         let wrong = || SourceError::Missing("rtsp://HOST:PORT/PATH, the port from 1 to 65535");
         let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
@@ -262,6 +282,10 @@ impl Endpoint {
             host => Ok(Self { host: host.to_owned(), port, address: address.to_owned() }),
         }
     }
+}
+
+fn is_known(scheme: &str) -> bool {
+    matches!(scheme, "test" | "file" | "images" | "rtsp")
 }
 
 fn is_scheme(text: &str) -> bool {

@@ -13,6 +13,7 @@ use super::source::Launch;
 use super::{Deliver, Error, Progress, Settings, Source, container, gst, still};
 use crate::frame::{Frame, Pixels as _, Timestamp};
 use crate::shutdown::Stopped;
+use crate::telemetry::{FrameNumbers, Ticket};
 
 /// First wait before a camera that failed is opened again; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -20,30 +21,31 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// seconds.
 const BEAT: Duration = Duration::from_millis(250);
 
-/// Frames of one source until it ends or `stopped` is set; each goes to `deliver`. A camera that fails is opened
-/// again and again where its settings say so; `report` is told of it.
+/// Frames of one source until it ends or `stopped` is set; each goes to `deliver`, with a number of `numbers`. A camera
+/// that fails is opened again and again where its settings say so; `report` is told of it.
 ///
 /// # Errors
 /// The source cannot be opened, fails, or is silent for longer than its limits allow, and is not opened again.
 pub fn run(
     settings: &Settings,
+    numbers: &Arc<FrameNumbers>,
     stopped: &Stopped,
     deliver: &Deliver,
     report: &dyn Fn(Progress<'_>),
 ) -> Result<(), Error> {
     let mut wait = FIRST_RETRY;
-    let mut frames = 0;
     loop {
-        let before = frames;
-        let Err(error) = run_once(settings, stopped, deliver, report, &mut frames) else { return Ok(()) };
+        let first = numbers.next();
+        let Err(error) = run_once(settings, numbers, stopped, deliver, report) else { return Ok(()) };
         if !settings.source.is_camera() || settings.retry_max.is_zero() || !error.may_pass() {
             return Err(error);
         }
-        if frames > before {
+        let next = numbers.next();
+        if next > first {
             wait = FIRST_RETRY;
         }
         wait = wait.min(settings.retry_max);
-        report(Progress::Retrying { error: &error, wait, frames });
+        report(Progress::Retrying { error: &error, wait, next });
         let until = Instant::now() + wait;
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             if stopped.wait(left.min(BEAT)) {
@@ -69,21 +71,22 @@ pub fn check(settings: &Settings) -> Result<(), Error> {
     settings.launch.as_ref().map_or(Ok(()), gst::check)
 }
 
-/// One attempt; adds the frames that came to `frames`.
+/// One attempt. When it has ended, it gives out no more numbers.
 fn run_once(
     settings: &Settings,
+    numbers: &Arc<FrameNumbers>,
     stopped: &Stopped,
     deliver: &Deliver,
     report: &dyn Fn(Progress<'_>),
-    frames: &mut u64,
 ) -> Result<(), Error> {
+    let ticket = numbers.begin();
     match (&settings.source, &settings.launch) {
-        (Source::Images(folder), _) => images(&settings.stream, folder, stopped, deliver, report),
+        (Source::Images(folder), _) => images(&settings.stream, folder, &ticket, stopped, deliver, report),
         (Source::File(path), Some(launch)) => {
             check_file(path)?;
-            pipeline(settings, launch, stopped, deliver, report, frames)
+            pipeline(settings, launch, &ticket, stopped, deliver, report)
         }
-        (_, Some(launch)) => pipeline(settings, launch, stopped, deliver, report, frames),
+        (_, Some(launch)) => pipeline(settings, launch, &ticket, stopped, deliver, report),
         (_, None) => Err(Error::Unusable { message: "the source has no pipeline".into() }),
     }
 }
@@ -104,15 +107,16 @@ fn check_file(path: &Path) -> Result<(), Error> {
 fn pipeline(
     settings: &Settings,
     launch: &Launch,
+    ticket: &Ticket,
     stopped: &Stopped,
     deliver: &Deliver,
     report: &dyn Fn(Progress<'_>),
-    frames: &mut u64,
 ) -> Result<(), Error> {
     report(Progress::Watching);
-    let session = Session::start(&settings.stream, launch, *frames, Arc::clone(deliver))?;
+    let session = Session::start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
     let outcome = watch(settings, &session, stopped, report);
-    *frames += session.activity.frames();
+    // A frame that is decoded while the session is taken down belongs to no attempt.
+    ticket.end();
     outcome
 }
 
@@ -134,6 +138,9 @@ fn watch(
                 }
                 Ok(Notice::Failed(Error::MissingDecoder { what, .. })) if session.activity.frames() > 0 => {
                     tracing::warn!(stream = %settings.stream, "{what} is missing; the video goes on without it");
+                }
+                Ok(Notice::Failed(Error::Reference { what })) if session.activity.frames() > 0 => {
+                    tracing::warn!(stream = %settings.stream, "{what} in it is left alone; the video goes on");
                 }
                 Ok(Notice::Failed(error)) => return Err(error),
                 Ok(Notice::End) | Err(_) => return ended(settings, session.activity.frames()),
@@ -172,13 +179,13 @@ fn ended(settings: &Settings, frames: u64) -> Result<(), Error> {
 fn images(
     stream: &Arc<str>,
     folder: &Path,
+    ticket: &Ticket,
     stopped: &Stopped,
     deliver: &Deliver,
     report: &dyn Fn(Progress<'_>),
 ) -> Result<(), Error> {
     let paths = still::list(folder)?;
     let total = paths.len();
-    let mut seq = 0;
     let mut broken = 0;
     for path in paths {
         if stopped.is_set() {
@@ -196,6 +203,7 @@ fn images(
         };
         let now = Timestamp::now();
         let layout = picture.layout();
+        let Some(seq) = ticket.number() else { return Ok(()) };
         debug_assert!(!picture.plane(0).data.is_empty(), "a decoded picture has samples");
         let frame = Frame {
             stream: Arc::clone(stream),
@@ -205,7 +213,6 @@ fn images(
             layout,
             pixels: Box::new(picture),
         };
-        seq += 1;
         if deliver(frame).is_break() {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Which back end runs a network, and what it made of it.
 
 use super::{Classifier, Error, native, tract};
+use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
 use crate::engine::plan::{self, Memory};
 use crate::kernels::Isa;
@@ -68,7 +69,13 @@ impl Compiled {
             match plan::check(&graph, height, width) {
                 Ok(()) => {
                     let plan = native::Plan::compile(graph, height, width, engine.options());
-                    return plan.map(Self::Native).map_err(Error::Native);
+                    let plan = plan.map_err(Error::Native)?;
+                    // The maps as they lie in memory, with the channels that fill up vectors: it is taken by what runs it.
+                    let needed = plan.plan().activation_bytes() as u64;
+                    if needed > MAX_ACTIVATION_BYTES.saturating_mul(2) {
+                        return Err(Error::Memory { name: name.to_owned(), needed });
+                    }
+                    return Ok(Self::Native(plan));
                 }
                 Err(plan::Error::Unsupported { node, what }) if engine.backend == Backend::Auto => {
                     tracing::warn!(

@@ -23,6 +23,9 @@ use crate::preprocess::{self, Preprocessor, Transform};
 /// Key of the metadata in a file.
 pub const KEY: &str = "hardnetd.model";
 
+/// The longest metadata that is read, in bytes. A safetensors file has room for less.
+const MAX_LENGTH: usize = 1 << 20;
+
 /// The only form of the metadata that is known.
 const SCHEMA: &str = "hardnetd.model.v1";
 
@@ -122,6 +125,12 @@ pub enum Error {
     /// It is no JSON, or has other fields and types.
     #[error("the metadata `{KEY}` is damaged")]
     Json(#[from] serde_json::Error),
+    /// It is longer than that of any model.
+    #[error("the metadata `{KEY}` has {length} bytes, and at most {MAX_LENGTH} are read")]
+    Long {
+        /// Its length in bytes.
+        length: usize,
+    },
     /// It is of another version.
     #[error("the metadata has the schema {found:?}, and this version of the program knows {SCHEMA:?}")]
     Schema {
@@ -153,6 +162,9 @@ impl Metadata {
     /// # Errors
     /// Any of [`Error`].
     pub fn parse(text: &str) -> Result<Self, Error> {
+        if text.len() > MAX_LENGTH {
+            return Err(Error::Long { length: text.len() });
+        }
         // The schema first: a later one may have other fields.
         let value: serde_json::Value = serde_json::from_str(text)?;
         match value.get("schema").and_then(serde_json::Value::as_str) {

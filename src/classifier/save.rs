@@ -1,12 +1,12 @@
 //! A model to a file: safetensors, or ONNX, by the ending of the file's name.
 
-use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::metadata::{self, KEY};
 use super::{Definition, Error, Network};
 use crate::exit::Exit;
+use crate::replace::replace;
 use crate::weights::safetensors::{self, Texts};
 
 /// What a file with a model is.
@@ -85,7 +85,7 @@ impl SaveError {
 }
 
 /// Writes `definition` to `path`. An existing file is replaced only when `overwrite` says so, and at
-/// once: readers see the old file or the new one, whatever happens in between.
+/// once: readers see the old file or the new one, whatever happens in between. A link at `path` is replaced itself.
 ///
 /// # Errors
 /// Any of [`SaveError`]; the file at `path` is then as it was.
@@ -94,24 +94,6 @@ pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(),
     if !overwrite && path.exists() {
         return Err(SaveError::Exists { path: path.to_owned() });
     }
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = write(definition, form, &part).and_then(|()| {
-        let finish = || {
-            File::open(&part)?.sync_all()?;
-            fs::rename(&part, path)
-        };
-        finish().map_err(|source| SaveError::Write { path: path.to_owned(), source })
-    });
-    if written.is_err() {
-        // There may be nothing to remove, and the error tells what is wrong.
-        let _ = fs::remove_file(&part);
-    }
-    written
-}
-
-fn write(definition: &Definition, form: Form, part: &Path) -> Result<(), SaveError> {
     match form {
         Form::Safetensors => {
             let (Network::Family { state, .. }, Some(metadata)) = (&definition.network, definition.metadata()) else {
@@ -119,12 +101,13 @@ fn write(definition: &Definition, form: Form, part: &Path) -> Result<(), SaveErr
                 return Err(SaveError::Model(Error::NotFamily { name }.into()));
             };
             let texts = Texts::from([("format".to_owned(), "pt".to_owned()), (KEY.to_owned(), metadata.text()?)]);
-            safetensors::write(state, &texts, part)
-                .map_err(|source| SaveError::Safetensors { path: part.to_owned(), source })
+            safetensors::write(state, &texts, path)
+                .map_err(|source| SaveError::Safetensors { path: path.to_owned(), source })
         }
         Form::Onnx => {
             let bytes = definition.onnx().map_err(|error| SaveError::Model(error.into()))?;
-            fs::write(part, bytes).map_err(|source| SaveError::Write { path: part.to_owned(), source })
+            replace(path, |file| file.write_all(&bytes))
+                .map_err(|source| SaveError::Write { path: path.to_owned(), source })
         }
     }
 }

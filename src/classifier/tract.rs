@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::{
     DatumExt, Framework, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractError, TractResult,
@@ -19,6 +20,10 @@ use crate::engine::graph::Graph;
 use crate::engine::import::{self, File};
 use crate::engine::onnx;
 use crate::tensor::Tensor;
+
+/// Most nodes, and tensors of the file, of a network that tract prepares, which takes it time that grows with the
+/// square of their number.
+const MAX_NODES: usize = 1 << 13;
 
 /// A compiled network for one input size. Clones share the weights.
 #[derive(Debug, Clone)]
@@ -36,6 +41,7 @@ impl Plan {
     /// [`Error::Onnx`] when the graph cannot have that size, [`Error::Tract`] when tract refuses it.
     pub fn compile(graph: Graph, height: usize, width: usize) -> Result<Self, Error> {
         let proto = onnx::model(&graph, height, width).map_err(Error::Onnx)?;
+        check_nodes(&proto)?;
         let channels = graph.node(graph.input()).map_or(0, |node| node.channels);
         drop(graph);
         let parsed = tract_onnx::onnx().model_for_proto_model(&proto).map_err(failed("read"))?;
@@ -60,6 +66,7 @@ impl Plan {
         let unbounded = |error: import::Error| failed("read")(TractError::msg(error.to_string()));
         file.check_constants().map_err(unbounded)?;
         let proto = file.into_proto();
+        check_nodes(&proto)?;
         // What a file says of the shapes between its nodes is of any size of the input, and not of this one.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
         let mut parsed = onnx.model_for_proto_model(&proto).map_err(failed("read"))?;
@@ -77,6 +84,7 @@ impl Plan {
                 }
             }
         }
+        check_memory(&typed).map_err(failed("read"))?;
         Self::of_typed(typed.into_optimized().map_err(failed("optimise"))?, input)
     }
 
@@ -104,6 +112,50 @@ impl Plan {
         let planes = zeros([1, channels, height, width]).map_err(failed("start"))?;
         Ok(TractClassifier { plan: self.clone(), state, planes })
     }
+}
+
+/// Whether a network has few enough nodes to be prepared.
+fn check_nodes(model: &ModelProto) -> Result<(), Error> {
+    let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len() + graph.initializer.len());
+    if nodes <= MAX_NODES {
+        return Ok(());
+    }
+    let problem = format!("it has {nodes} nodes and tensors, and at most {MAX_NODES} are prepared");
+    Err(failed("read")(TractError::msg(problem)))
+}
+
+/// Whether the values that the nodes of a network have at one time fit into the memory that is allowed: every value is
+/// kept until it has been read for the last time.
+fn check_memory(model: &TypedModel) -> TractResult<()> {
+    let order = model.eval_order()?;
+    let mut last_read = vec![0; model.nodes().len()];
+    for (step, &index) in order.iter().enumerate() {
+        last_read[index] = step.max(last_read[index]);
+        model.node(index).inputs.iter().for_each(|input| last_read[input.node] = step);
+    }
+    model.output_outlets()?.iter().for_each(|output| last_read[output.node] = order.len());
+    let bytes = |index: usize| {
+        let facts = model.node(index).outputs.iter().map(|output| &output.fact);
+        facts.fold(0_u64, |sum, fact| {
+            let shape = fact.shape.as_concrete().unwrap_or(&[]);
+            let size = fact.datum_type.size_of() as u64;
+            sum.saturating_add(shape.iter().fold(size, |bytes, &extent| bytes.saturating_mul(extent as u64)))
+        })
+    };
+    let mut done = vec![0_u64; order.len() + 1];
+    let mut live = 0_u64;
+    for (step, &index) in order.iter().enumerate() {
+        let bytes = bytes(index);
+        done[last_read[index]] = done[last_read[index]].saturating_add(bytes);
+        live = live.saturating_add(bytes);
+        // Weights are of the size of the file, which has been read.
+        if live > MAX_ACTIVATION_BYTES.saturating_mul(2) {
+            let name = &model.node(index).name;
+            return Err(TractError::msg(format!("at `{name}`, {live} bytes of maps do not fit into memory")));
+        }
+        live = live.saturating_sub(done[step]);
+    }
+    Ok(())
 }
 
 /// Runs a [`Plan`]. The input planes and tract's own scratch memory live from frame to frame.

@@ -15,6 +15,7 @@ use crate::engine::plan::Memory;
 use crate::exit::chain;
 use crate::kernels::team::Threads;
 use crate::pipeline::affinity;
+use crate::printable::line;
 
 /// The longest time that a row can be given, in seconds.
 const MAX_SECONDS: f64 = 86_400.0;
@@ -167,7 +168,7 @@ fn show(report: &Report<Row>) -> String {
     for row in &report.rows {
         let [height, width] = row.size;
         table.add_row([
-            row.model.clone(),
+            line(&row.model).into_owned(),
             row.backend.to_string(),
             row.isa.to_string(),
             row.memory.map_or("-", Memory::name).to_owned(),
@@ -204,7 +205,7 @@ fn show_stages(report: &Report<StageRow>) -> String {
         let all = stages.last().map_or(f64::NAN, |stage| stage.until_ms);
         for StageTime { name, output: [channels, rows, columns], gmac, until_ms, difference_ms, runs } in stages {
             table.add_row([
-                name.clone(),
+                line(name).into_owned(),
                 format!("{channels}x{rows}x{columns}"),
                 format!("{gmac:.3}"),
                 format!("{until_ms:.3}"),
@@ -213,7 +214,7 @@ fn show_stages(report: &Report<StageRow>) -> String {
                 runs.to_string(),
             ]);
         }
-        text += &format!("\n\n{model} on {backend} at {height}x{width}, differences of medians\n{table}");
+        text += &format!("\n\n{} on {backend} at {height}x{width}, differences of medians\n{table}", line(model));
     }
     text
 }
@@ -226,5 +227,5 @@ fn show_host(host: &Host) -> String {
         (Some(read), Some(copy)) => format!("; memory of one core: read {read:.1} GB/s, copy {copy:.1} GB/s"),
         _ => String::new(),
     };
-    format!("{}, {cores} cores, {}{memory}", cpu.as_deref().unwrap_or("unknown processor"), isa.join(" "))
+    format!("{}, {cores} cores, {}{memory}", line(cpu.as_deref().unwrap_or("unknown processor")), isa.join(" "))
 }

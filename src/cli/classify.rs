@@ -15,6 +15,7 @@ use crate::classifier::Session;
 use crate::exit::{Exit, chain};
 use crate::kernels::team::Threads;
 use crate::preprocess::{self, Preprocessor};
+use crate::printable::{escaped, line};
 use crate::record::Scored;
 use crate::{classifier, frame};
 
@@ -22,7 +23,8 @@ use crate::{classifier, frame};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The picture is turned as its EXIF orientation says. On a terminal a table is printed, elsewhere tab-separated lines:
-file, rank, index, label, score.
+file, rank, index, label, score. Control characters in names are escaped there, as in \\t and \\u{1b}; --json has them as
+they are.
 
 Examples:
   hardnetd classify photo.jpg
@@ -84,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut outcomes = Vec::with_capacity(arguments.images.len());
     let mut first_failure = None;
     for file in &arguments.images {
-        progress.set_message(file.display().to_string());
+        progress.set_message(line(&file.to_string_lossy()).into_owned());
         outcomes.push(match classify(file, &mut preprocessor, &mut session, top) {
             Ok(top) => Outcome::Classified { file, top },
             Err(error) => {
@@ -155,8 +157,11 @@ fn print(outcomes: &[Outcome], json: bool) -> io::Result<()> {
     });
     if !output.is_terminal() {
         for (file, top) in classified {
+            // A tab or the end of a line in a field would look like those between fields.
+            let file = file.to_string_lossy();
+            let file = escaped(&file);
             for (rank, Scored { index, label, score }) in top.iter().enumerate() {
-                writeln!(output, "{}\t{}\t{index}\t{label}\t{score}", file.display(), rank + 1)?;
+                writeln!(output, "{file}\t{}\t{index}\t{}\t{score}", rank + 1, line(label))?;
             }
         }
         return Ok(());
@@ -165,8 +170,8 @@ fn print(outcomes: &[Outcome], json: bool) -> io::Result<()> {
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["File", "Class", "Label", "Score"]);
     for (file, top) in classified {
         for (rank, Scored { index, label, score }) in top.iter().enumerate() {
-            let file = if rank == 0 { file.display().to_string() } else { String::new() };
-            table.add_row([file, index.to_string(), label.to_string(), format!("{:.1} %", score * 100.0)]);
+            let file = if rank == 0 { line(&file.to_string_lossy()).into_owned() } else { String::new() };
+            table.add_row([file, index.to_string(), line(label).into_owned(), format!("{:.1} %", score * 100.0)]);
         }
     }
     for column in [1, 3] {

@@ -5,11 +5,16 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand};
 
 use super::{ConfigFile, Error, run as daemon};
-use crate::config::{self, redact};
+use crate::config::{self, Loaded, redact};
+use crate::doctor::{Named, named};
+use crate::printable::{escaped, is_printable};
 
 /// Arguments of `config`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+A check as the service's user, with its sandbox's view of files and credentials:
+  sudo systemd-run --pipe --wait -p DynamicUser=yes hardnetd config check
+
 Examples:
   hardnetd config default > /etc/hardnetd/hardnetd.toml
   hardnetd config check -c ./hardnetd.toml
@@ -23,7 +28,10 @@ pub(super) struct Arguments {
 enum Action {
     /// Print the built-in default, commented.
     Default,
-    /// Check all files and the environment; report every problem at once.
+    /// Check all files, the environment, and the files that they name; report every problem at once.
+    ///
+    /// Models, labels, passwords, certificates and media files are opened as the user who runs the check: that may be
+    /// another one than the service's. What the service alone finds, in $CREDENTIALS_DIRECTORY, is a warning.
     Check(ConfigFile),
     /// Print what is in force after all files and the environment.
     Show(ConfigFile),
@@ -32,23 +40,55 @@ enum Action {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let text = match &arguments.action {
         Action::Default => config::DEFAULT.to_owned(),
-        Action::Check(file) => {
-            let loaded = daemon::load(file.config.as_deref(), &[])?;
-            let files: Vec<String> = loaded.files.iter().map(|path| path.display().to_string()).collect();
-            match files.as_slice() {
-                [] => "ok: built-in default\n".to_owned(),
-                files => format!("ok: {}\n", files.join(", ")),
-            }
-        }
+        Action::Check(file) => check(&daemon::load(file.config.as_deref(), &[])?)?,
         Action::Show(file) => {
-            let mut loaded = daemon::load(file.config.as_deref(), &[])?;
-            for stream in &mut loaded.config.streams {
-                stream.source = redact(&stream.source);
-            }
-            let sources: String = loaded.files.iter().map(|path| format!("# read: {}\n", path.display())).collect();
-            let shown = toml::to_string(&loaded.config).map_err(|error| Error::Argument(error.to_string()))?;
-            format!("{sources}{shown}")
+            let loaded = daemon::load(file.config.as_deref(), &[])?;
+            let sources: String =
+                loaded.files.iter().map(|path| format!("# read: {}\n", escaped(&path.to_string_lossy()))).collect();
+            let mut shown =
+                toml::Table::try_from(&loaded.config).map_err(|error| Error::Argument(error.to_string()))?;
+            shown.iter_mut().for_each(|(_, value)| hide_logins(value));
+            let shown = toml::to_string(&shown).map_err(|error| Error::Argument(error.to_string()))?;
+            format!("{sources}{}", printable(&shown))
         }
     };
     io::stdout().write_all(text.as_bytes()).map_err(Error::Output)
+}
+
+/// `toml` without characters that a terminal obeys: those that TOML leaves as they are, such as U+009B, in its own
+/// escape syntax.
+fn printable(toml: &str) -> String {
+    let mut out = String::with_capacity(toml.len());
+    for c in toml.chars() {
+        if is_printable(c) || c == '\n' {
+            out.push(c);
+        } else {
+            out.push_str(&format!("\\u{:04X}", u32::from(c)));
+        }
+    }
+    out
+}
+
+/// Opens what the configuration names; the warnings go to standard error.
+fn check(loaded: &Loaded) -> Result<String, Error> {
+    let Named { problems, warnings, user } = named(loaded);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if !problems.is_empty() {
+        return Err(config::Error::Invalid(problems).into());
+    }
+    let files: Vec<String> = loaded.files.iter().map(|path| escaped(&path.to_string_lossy()).into_owned()).collect();
+    let files = if files.is_empty() { "built-in default".to_owned() } else { files.join(", ") };
+    Ok(format!("ok: {files} (files opened as user {user})\n"))
+}
+
+/// Redacts every text of a tree.
+fn hide_logins(value: &mut toml::Value) {
+    match value {
+        toml::Value::String(text) => *text = redact(text),
+        toml::Value::Array(items) => items.iter_mut().for_each(hide_logins),
+        toml::Value::Table(table) => table.iter_mut().for_each(|(_, value)| hide_logins(value)),
+        _ => {}
+    }
 }

@@ -9,6 +9,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use super::model::json;
 use super::{ConfigFile, Error, logging};
 use crate::doctor::{Check, Counts, Report, State, examine};
+use crate::printable::{block, line};
 
 /// The longest time that a wait can be given, in seconds.
 const MAX_SECONDS: f64 = 300.0;
@@ -83,7 +84,7 @@ fn print(report: &Report) -> io::Result<()> {
             ];
             // A tab or the end of a line in a field would look like those between fields.
             let fields = fields.map(|field| field.replace(['\t', '\n', '\r'], " "));
-            writeln!(output, "{}", fields.join("\t"))?;
+            writeln!(output, "{}", fields.each_ref().map(|field| line(field)).join("\t"))?;
         }
         return Ok(());
     }
@@ -102,8 +103,8 @@ fn table(report: &Report, colour: bool) -> Table {
         let begins = if *area == before { "" } else { area };
         before = area;
         let found = match &finding.remedy {
-            Some(remedy) => format!("{}\n→ {remedy}", finding.found),
-            None => finding.found.clone(),
+            Some(remedy) => format!("{}\n→ {}", block(&finding.found), block(remedy)),
+            None => block(&finding.found),
         };
         let state = Cell::new(finding.state.name());
         let state = match finding.state {
@@ -113,7 +114,7 @@ fn table(report: &Report, colour: bool) -> Table {
             State::Error => state.fg(Color::Red),
             State::Info | State::Absent => state.fg(Color::DarkGrey),
         };
-        table.add_row([Cell::new(begins), Cell::new(&finding.name), state, Cell::new(found)]);
+        table.add_row([Cell::new(begins), Cell::new(line(&finding.name)), state, Cell::new(found)]);
     }
     table
 }

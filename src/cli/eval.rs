@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Error, ModelChoice};
 use crate::eval::{Confusion, Options, Report, evaluate, from_folders, from_list};
+use crate::printable::line;
 
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
@@ -82,7 +83,7 @@ fn print(report: &Report, json: bool) -> io::Result<()> {
         return writeln!(output);
     }
     let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0));
-    writeln!(output, "{} on {} pictures", report.model, report.images)?;
+    writeln!(output, "{} on {} pictures", line(&report.model), report.images)?;
     writeln!(output, "top-1  {}  ({} right)", percent(report.top1), report.top1_correct)?;
     writeln!(output, "top-5  {}  ({} right)", percent(report.top5), report.top5_correct)?;
     if !report.broken.is_empty() {
@@ -97,7 +98,9 @@ fn print(report: &Report, json: bool) -> io::Result<()> {
     for class in &report.worst {
         let confused = class.confused_with.iter().map(|Confusion { label, images, .. }| format!("{label} ({images})"));
         let right = format!("{} of {}", class.correct, class.images);
-        table.add_row([format!("{} {}", class.index, class.label), right, confused.collect::<Vec<_>>().join(", ")]);
+        let class = format!("{} {}", class.index, class.label);
+        let confused = confused.collect::<Vec<_>>().join(", ");
+        table.add_row([line(&class), right.into(), line(&confused)]);
     }
     writeln!(output, "\n{table}")
 }

@@ -3,41 +3,68 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
-use libsystemd::logging::{Priority, journal_send};
+use rustix::fs::fstat;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// The field of an event that holds its text.
-const MESSAGE: &str = "message";
+use super::logging::{MESSAGE, is_of_log};
+use crate::config::redact_words;
+use crate::printable;
+
+/// Where systemd-journald takes entries, each a datagram.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// Whether standard error leads to the journal: `$JOURNAL_STREAM` has the device and the inode of a stream that does
+/// (systemd.exec(5)).
+pub(super) fn is_connected() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    fstat(io::stderr()).is_ok_and(|own| stream == format!("{}:{}", own.st_dev, own.st_ino))
+}
 
 /// Sends events to the journal.
-pub(super) struct Journal;
+pub(super) struct Journal {
+    socket: UnixDatagram,
+}
+
+impl Journal {
+    /// # Errors
+    /// The system refuses a socket.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { socket: UnixDatagram::unbound()? })
+    }
+
+    fn send(&self, priority: u8, entry: &Entry, to: &Path) -> io::Result<()> {
+        self.socket.send_to(&entry.datagram(priority), to).map(drop)
+    }
+}
 
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let entry = Entry::of(event);
-        let fields = entry.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        if journal_send(priority(*event.metadata().level()), &entry.message, fields).is_err() {
-            // Where the socket is away, standard error may still lead to the journal; nothing else is left to tell it.
+        if self.send(priority(*event.metadata().level()), &entry, Path::new(SOCKET)).is_err() {
+            // The socket is away, or the entry is too long for a datagram. Standard error leads to the journal, too.
             let _ = writeln!(io::stderr(), "{}", entry.message);
         }
     }
 }
 
-fn priority(level: Level) -> Priority {
+/// The priority of a level (syslog(3)).
+fn priority(level: Level) -> u8 {
     match level {
-        Level::ERROR => Priority::Error,
-        Level::WARN => Priority::Warning,
-        Level::INFO => Priority::Info,
-        Level::DEBUG | Level::TRACE => Priority::Debug,
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
     }
 }
 
 /// An event as the journal takes it. The text has the fields behind it, as on standard error: `journalctl` shows the text
-/// alone.
+/// alone. It is one printable line, whatever the event holds; the fields are exact.
 struct Entry {
     message: String,
     fields: Vec<(String, String)>,
@@ -54,8 +81,33 @@ impl Entry {
         let mut entry = Self { message: String::new(), fields };
         event.record(&mut Text(&mut entry.message));
         event.record(&mut entry);
+        entry.message = redact_words(&entry.message).into_owned();
         entry
     }
+
+    /// The entry in journald's own protocol (systemd.io, "Native Journal Protocol").
+    fn datagram(&self, priority: u8) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        add(&mut bytes, "PRIORITY", &priority.to_string());
+        add(&mut bytes, "MESSAGE", &self.message);
+        for (name, value) in &self.fields {
+            add(&mut bytes, name, value);
+        }
+        bytes
+    }
+}
+
+/// Adds `NAME=value` and a newline; a value of several lines comes behind its length instead.
+fn add(bytes: &mut Vec<u8>, name: &str, value: &str) {
+    bytes.extend(name.bytes());
+    if value.contains('\n') {
+        bytes.push(b'\n');
+        bytes.extend((value.len() as u64).to_le_bytes());
+    } else {
+        bytes.push(b'=');
+    }
+    bytes.extend(value.bytes());
+    bytes.push(b'\n');
 }
 
 /// Takes the text of an event, wherever it stands among its fields.
@@ -65,7 +117,7 @@ impl Visit for Text<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == MESSAGE {
             // Writing to a string does not fail.
-            let _ = write!(self.0, "{value:?}");
+            let _ = printable::write(self.0, format_args!("{value:?}"));
         }
     }
 }
@@ -76,14 +128,13 @@ impl Visit for Entry {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // What libraries log through `log` tells its place in such fields.
-        if field.name() == MESSAGE || field.name().starts_with("log.") {
+        if field.name() == MESSAGE || is_of_log(field) {
             return;
         }
         let value = format!("{value:?}");
-        let _ = write!(self.message, " {}={value}", field.name());
+        let _ = write!(self.message, " {}={}", field.name(), printable::Line(&value));
         let name = field.name().replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_ascii_uppercase();
-        self.fields.push((format!("HARDNETD_{name}"), value));
+        self.fields.push((format!("HARDNETD_{name}"), redact_words(&value).into_owned()));
     }
 }
 
@@ -102,7 +153,7 @@ mod units {
 
     impl<S: Subscriber> Layer<S> for Seen {
         fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-            self.0.lock().unwrap().push((priority(*event.metadata().level()).into(), Entry::of(event)));
+            self.0.lock().unwrap().push((priority(*event.metadata().level()), Entry::of(event)));
         }
     }
 
@@ -111,13 +162,17 @@ mod units {
         let seen = Seen::default();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(seen.clone()), || {
             tracing::warn!(stream = %"door", wait_s = 2.5, "opened again: {}", "no answer");
-            tracing::error!("two\nlines");
+            tracing::error!(answer = %"a\u{1b}b", "two\nlines");
         });
         let seen = seen.0.lock().unwrap();
         let [(warning, opened), (error, lines)] = seen.as_slice() else { panic!("two events") };
         assert_eq!((*warning, *error), (4, 3), "the priorities of syslog(3)");
         assert_eq!(opened.message, "opened again: no answer stream=door wait_s=2.5");
-        assert_eq!(lines.message, "two\nlines");
+        assert_eq!(
+            lines.message, "two\\nlines answer=a\\u{1b}b",
+            "no line can be forged, nor a terminal told anything"
+        );
+        assert!(lines.fields.contains(&("HARDNETD_ANSWER".to_owned(), "a\u{1b}b".to_owned())), "fields are exact");
         let field = |name: &str| {
             opened.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str()).unwrap_or_default()
         };
@@ -126,5 +181,29 @@ mod units {
         assert_eq!(field("SYSLOG_IDENTIFIER"), "hardnetd");
         assert!(field("CODE_FILE").ends_with("journal.rs"));
         assert!(field("CODE_LINE").parse::<u32>().is_ok());
+    }
+    #[test]
+    fn an_entry_is_a_datagram_with_a_field_in_each_line_and_a_length_before_several_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let journald = UnixDatagram::bind(&path).unwrap();
+        let fields = vec![("HARDNETD_STREAM".to_owned(), "door".to_owned())];
+        let entry = Entry { message: "two\nlines".to_owned(), fields };
+        Journal::new().unwrap().send(4, &entry, &path).unwrap();
+        let mut bytes = [0; 1024];
+        let length = journald.recv(&mut bytes).unwrap();
+        let expected = b"PRIORITY=4\nMESSAGE\n\x09\0\0\0\0\0\0\0two\nlines\nHARDNETD_STREAM=door\n";
+        assert_eq!(bytes[..length], expected[..]);
+    }
+
+    #[test]
+    fn an_entry_that_no_datagram_holds_is_an_error_and_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let journal = Journal::new().unwrap();
+        let entry = Entry { message: "x".repeat(64 << 20), fields: Vec::new() };
+        assert_eq!(journal.send(6, &entry, &path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let _journald = UnixDatagram::bind(&path).unwrap();
+        assert_eq!(journal.send(6, &entry, &path).unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
     }
 }

@@ -1,20 +1,42 @@
 //! Logs: to standard error, in colour only on a terminal; to the journal with their fields where standard error leads to
 //! it, as in a service.
 
-use std::env;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::{env, fmt};
 
-use libsystemd::logging::connected_to_journal;
+use tracing::field::{Field, Visit};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Verbosity;
-use super::journal::Journal;
+use super::journal::{self, Journal};
+use crate::config::redact_words;
+use crate::printable;
+
+/// The field of an event that holds its text.
+pub(super) const MESSAGE: &str = "message";
 
 /// Whether colours are wanted where a terminal shows them (no-color.org).
 pub(super) fn colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Writes lines of the log without the logins of addresses, whoever has logged them. A line comes in one piece.
+struct Redacted<W>(W);
+
+impl<W: Write> Write for Redacted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(redact_words(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Starts logging for the process. `$HARDNETD_LOG` wins over the flags.
@@ -31,22 +53,128 @@ pub(super) fn start(verbosity: &Verbosity) {
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),
         None => (EnvFilter::new(default), None),
     };
-    let started = if connected_to_journal() {
-        tracing_subscriber::registry().with(filter).with(Journal).try_init()
-    } else {
-        tracing_subscriber::fmt()
+    let journal = journal::is_connected().then(Journal::new).and_then(Result::ok);
+    let started = match journal {
+        Some(journal) => tracing_subscriber::registry().with(filter).with(journal).try_init(),
+        None => tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(io::stderr)
+            .with_writer(|| Redacted(io::stderr()))
             .with_ansi(io::stderr().is_terminal() && colour())
+            .fmt_fields(Line)
             .log_internal_errors(false)
             .with_target(false)
             .finish()
-            .try_init()
+            .try_init(),
     };
     if let Err(error) = started {
         tracing::debug!("logging has been started before: {error}");
     }
     if let Some(error) = refused {
         tracing::warn!("$HARDNETD_LOG is ignored: {error}");
+    }
+}
+
+/// Whether a field says where a library's message, which came through `log`, was made.
+pub(super) fn is_of_log(field: &Field) -> bool {
+    field.name().starts_with("log.")
+}
+
+/// Writes the text and the fields of an event in one line, whatever characters they hold.
+struct Line;
+
+impl<'w> FormatFields<'w> for Line {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut visitor = Visitor { writer, begun: false, outcome: Ok(()) };
+        fields.record(&mut visitor);
+        visitor.outcome
+    }
+}
+
+struct Visitor<'w> {
+    writer: Writer<'w>,
+    begun: bool,
+    outcome: fmt::Result,
+}
+
+impl Visitor<'_> {
+    fn field(&mut self, field: &Field, value: fmt::Arguments<'_>) -> fmt::Result {
+        if self.begun {
+            self.writer.write_char(' ')?;
+        }
+        self.begun = true;
+        if field.name() != MESSAGE {
+            let (on, off) = if self.writer.has_ansi_escapes() { ("\x1b[3m", "\x1b[0m") } else { ("", "") };
+            write!(self.writer, "{on}{}{off}=", field.name())?;
+        }
+        printable::write(&mut self.writer, value)
+    }
+}
+
+impl Visit for Visitor<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == MESSAGE {
+            self.record_debug(field, &format_args!("{value}"));
+        } else {
+            self.record_debug(field, &value);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if self.outcome.is_ok() && !is_of_log(field) {
+            self.outcome = self.field(field, format_args!("{value:?}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(colour: bool) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(colour)
+            .fmt_fields(Line)
+            .without_time()
+            .with_target(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(stream = %"door\u{1b}]0;x\u{7}", name = "a\nb", count = 3, "an answer: {}", "no\n WARN forged\u{9b}m");
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_line_of_the_log_holds_one_event_and_nothing_that_a_terminal_obeys() {
+        let line = " WARN an answer: no\\n WARN forged\\u{9b}m stream=door\\u{1b}]0;x\\u{7} name=\"a\\nb\" count=3\n";
+        assert_eq!(logged(false), line);
+    }
+
+    #[test]
+    fn colours_are_those_of_the_program() {
+        let text = logged(true);
+        assert!(text.contains("\u{1b}[3mstream\u{1b}[0m=door\\u{1b}]0;x\\u{7}"), "{text:?}");
+        assert_eq!(text.lines().count(), 1);
     }
 }

@@ -2,7 +2,7 @@
 //! `--help`, and `hardnetd.toml(5)` out of the commented default configuration.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory};
@@ -11,6 +11,7 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use super::{Cli, Error};
 use crate::config;
+use crate::replace::replace;
 
 /// Arguments of `man`.
 #[derive(Debug, Args)]
@@ -31,7 +32,8 @@ fn write(folder: &Path) -> io::Result<()> {
     let mut cli = Cli::command().disable_help_subcommand(true);
     cli.build();
     command_page(&cli, folder)?;
-    fs::write(folder.join("hardnetd.toml.5"), configuration_page(config::DEFAULT))
+    let page = configuration_page(config::DEFAULT);
+    replace(&folder.join("hardnetd.toml.5"), |file| file.write_all(page.as_bytes()))
 }
 
 /// Writes the page of a command and those of its subcommands, such as `hardnetd-model-info.1`.
@@ -44,7 +46,7 @@ fn command_page(command: &clap::Command, folder: &Path) -> io::Result<()> {
     let mut page = Vec::new();
     man.render(&mut page)?;
     page.extend_from_slice(notes_section(&notes).as_bytes());
-    fs::write(folder.join(man.get_filename()), page)
+    replace(&folder.join(man.get_filename()), |file| file.write_all(&page))
 }
 
 /// What `--help` ends with: paragraphs, lists and examples, whose lines stay as they are.

@@ -19,12 +19,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::classifier::{Backend, Engine, Model, Options};
-use crate::config::{SIDES, parse_size, redact_words};
+use crate::config::{SIDES, parse_size, redact, redact_words};
 use crate::engine::plan::Memory;
 use crate::exit::{Exit, chain};
 use crate::kernels::Isa;
 use crate::pipeline::affinity;
-use crate::{capture, classifier, preprocess, service, weights};
+use crate::{capture, classifier, preprocess, printable, service, weights};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -185,6 +185,26 @@ pub enum Error {
     /// The weights cannot be downloaded.
     #[error(transparent)]
     Download(#[from] weights::download::Error),
+    /// The record of digests cannot be used.
+    #[error(transparent)]
+    Known(#[from] weights::known::Error),
+    /// A file has another digest than the one that was fetched before.
+    #[error(
+        "{from} has the SHA-256 {found}, and {prefix} stood for {known} when it was fetched before, says {}; \
+         --sha256 {found} accepts the new file", record.display()
+    )]
+    Changed {
+        /// Where the file comes from.
+        from: String,
+        /// The digits that both begin with.
+        prefix: String,
+        /// The digest of the file that was fetched before.
+        known: String,
+        /// The digest of this one.
+        found: String,
+        /// The record that says so.
+        record: PathBuf,
+    },
     /// A model cannot be written to a file.
     #[error(transparent)]
     Save(#[from] classifier::SaveError),
@@ -256,8 +276,9 @@ impl Error {
             Self::Affinity(_) => Exit::Unavailable,
             Self::FewCores { .. } => Exit::Usage,
             Self::Download(error) => error.exit(),
+            Self::Known(error) => error.exit(),
             Self::Save(error) => error.exit(),
-            Self::Preprocess(_) | Self::Differs { .. } => Exit::Data,
+            Self::Preprocess(_) | Self::Differs { .. } | Self::Changed { .. } => Exit::Data,
             Self::Service(error) => error.exit(),
             Self::Eval(error) => error.exit(),
             Self::Bench(error) => error.exit(),
@@ -267,11 +288,29 @@ impl Error {
         }
     }
 
-    /// The error and its causes in one line; nothing where it has been printed already.
+    /// The error and its causes, printable: in one line, but for the problems of a configuration, which have a line
+    /// each. `None` if it has been printed already.
     #[must_use]
     pub fn message(&self) -> Option<String> {
-        (!matches!(self, Self::Usage)).then(|| chain(self))
+        match self {
+            Self::Usage => None,
+            Self::Config(_) => Some(printable::block(&redact_words(&chain(self)))),
+            _ => Some(printable::line(&redact_words(&chain(self))).into_owned()),
+        }
     }
+}
+
+/// The text with the arguments in it redacted one by one: a password may hold spaces and quotes.
+fn without_logins(text: String, arguments: &[OsString]) -> String {
+    let arguments = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    let values = arguments.map(|argument| match argument.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
+        Some((_, value)) => value,
+        None => argument,
+    });
+    values.fold(text, |text, value| {
+        let shown = redact(value);
+        if shown == value { text } else { text.replace(value, &shown) }
+    })
 }
 
 /// Parses the arguments, the first of which is the program's name, and runs the command.
@@ -279,16 +318,21 @@ impl Error {
 /// # Errors
 /// Whatever the command fails with.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             if !error.use_stderr() {
                 return error.print().map_err(Error::Output);
             }
+            // The error quotes arguments, which a shell may have made of the names of files.
+            let quotes = arguments.iter().map(|argument| printable::line(&argument.to_string_lossy()).into_owned());
+            let error = Cli::try_parse_from(quotes).err().unwrap_or(error);
             // What was typed in the wrong place may be an address with a password.
             let text = error.render();
             let coloured = io::stderr().is_terminal() && logging::colour();
             let text = if coloured { text.ansi().to_string() } else { text.to_string() };
+            let text = without_logins(text, &arguments);
             let _ = io::stderr().write_all(redact_words(&text).as_bytes());
             return Err(Error::Usage);
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::{ConfigFile, Error};
-use crate::config::{self, Flag, FlagValue, Loaded};
+use crate::config::{self, Broker, Flag, FlagValue, Loaded};
 use crate::service::{self, Order, Signals};
 
 /// Arguments of `run`.
@@ -117,7 +117,10 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
                     set("--sink", key, value);
                 }
             }
-            [_, second, ..] => return Err(Error::Argument(format!("--sink {second}: one MQTT broker is possible"))),
+            [_, second, ..] => {
+                let second = config::redact(second);
+                return Err(Error::Argument(format!("--sink {second}: one MQTT broker is possible")));
+            }
         }
     }
     Ok(flags)
@@ -125,46 +128,19 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
 
 /// The keys that `mqtt://[USER@]HOST[:PORT][/PREFIX]` and `mqtts://…` set.
 fn broker_keys(sink: &str) -> Result<Vec<(&'static str, FlagValue)>, Error> {
-    let wrong = |what: &str| {
+    let Broker { tls, username, host, port, topic_prefix } = Broker::parse(sink).map_err(|what| {
         let sink = config::redact(sink);
         Error::Argument(format!(
             "--sink {sink}: {what}; expected stdout, mqtt://[USER@]HOST[:PORT][/PREFIX] or mqtts://…"
         ))
-    };
-    let (tls, rest) = match (sink.strip_prefix("mqtt://"), sink.strip_prefix("mqtts://")) {
-        (Some(rest), _) => (false, rest),
-        (_, Some(rest)) => (true, rest),
-        _ => return Err(wrong("unknown sink")),
-    };
-    let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut keys = vec![("publish.mqtt.tls", FlagValue::Switch(tls))];
-    let address = match authority.rsplit_once('@') {
-        Some((user, _)) if user.contains(':') => {
-            return Err(wrong("a password here would be seen by every user; use publish.mqtt.password_file"));
-        }
-        Some((user, address)) => {
-            keys.push(("publish.mqtt.username", FlagValue::Text(user.to_owned())));
-            address
-        }
-        None => authority,
-    };
-    let (host, port) = match address.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (address, None),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() {
-        return Err(wrong("no host"));
-    }
-    keys.push(("publish.mqtt.host", FlagValue::Text(host.to_owned())));
-    let port = match port.map(str::parse) {
-        None => 0,
-        Some(Ok(port)) if port > 0 => port,
-        Some(_) => return Err(wrong("the port is no number from 1 to 65535")),
-    };
-    keys.push(("publish.mqtt.port", FlagValue::Integer(u16::into(port))));
-    if !prefix.is_empty() {
-        keys.push(("publish.mqtt.topic_prefix", FlagValue::Text(prefix.to_owned())));
-    }
+    })?;
+    let text = |key, value: String| (key, FlagValue::Text(value));
+    let mut keys = vec![
+        ("publish.mqtt.tls", FlagValue::Switch(tls)),
+        text("publish.mqtt.host", host),
+        ("publish.mqtt.port", FlagValue::Integer(port.into())),
+    ];
+    keys.extend(username.map(|user| text("publish.mqtt.username", user)));
+    keys.extend(topic_prefix.map(|prefix| text("publish.mqtt.topic_prefix", prefix)));
     Ok(keys)
 }

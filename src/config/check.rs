@@ -3,37 +3,64 @@
 //! Values of files are strict: a number in quotes is a string. Values of the environment have no
 //! type of their own, so they are read as the key wants them.
 
+use std::collections::BTreeSet;
+
 use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json};
 
-use super::Problem;
-use super::redact::redact;
+use super::address::check_host;
+use super::problem::Problem;
+use super::redact::{is_secret, redact};
 use super::schema::{Kind, Section};
 use super::size::{SIDES, parse_size};
 
 /// Says whether a source URI is known; the error tells what is allowed.
 pub type SourceCheck<'a> = &'a dyn Fn(&str) -> Result<(), String>;
 
-/// Origin of the values that the environment sets, as the `config` crate names it.
-const ENVIRONMENT: &str = "the environment";
-
 /// Where a layer of the configuration comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A file or a flag.
-    Named(String),
+    /// A file.
+    File(String),
+    /// A flag.
+    Flag(&'static str),
     /// The environment.
     Environment,
 }
+
+impl Origin {
+    /// What a person finds the value of `key` by.
+    pub(super) fn of(&self, key: &str) -> String {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Flag(flag) => (*flag).to_owned(),
+            Self::Environment => format!("environment variable {}", variable(key)),
+        }
+    }
+}
+
+/// The environment variable that sets `key`.
+fn variable(key: &str) -> String {
+    format!("HARDNETD__{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// Most bytes of a text.
+const LONGEST_TEXT: usize = 4096;
 
 /// Goes through one tree after the other and keeps their problems.
 pub(super) struct Checker<'a> {
     pub(super) source: SourceCheck<'a>,
     pub(super) origin: Origin,
     pub(super) problems: Vec<Problem>,
+    /// Keys that have one.
+    pub(super) wrong: BTreeSet<String>,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    pub(super) fn new(source: SourceCheck<'a>) -> Self {
+        Self { source, origin: Origin::Environment, problems: Vec::new(), wrong: BTreeSet::new() }
+    }
+
     /// Checks `value`, found at `path`, against `section`; returns what is right of it, for serde.
     pub(super) fn section(&mut self, path: &str, value: &Value, section: Section) -> Json {
         match section {
@@ -46,7 +73,10 @@ impl Checker<'_> {
             Section::Keys(keys) => self.keys(path, value, keys),
             Section::Repeated(keys) => {
                 let ValueKind::Array(items) = &value.kind else {
-                    let expected = format!("expected one or more [[{path}]] sections");
+                    let expected = match self.origin {
+                        Origin::Environment => format!("expected [[{path}]] sections in a file, or --source"),
+                        _ => format!("expected one or more [[{path}]] sections"),
+                    };
                     self.problem(path, &format!("{}: {expected}", show(value)));
                     return Json::Array(Vec::new());
                 };
@@ -73,7 +103,11 @@ impl Checker<'_> {
     ) -> Json {
         let mut object = Map::new();
         let ValueKind::Table(table) = &value.kind else {
-            self.problem(path, &format!("{}: expected a section, written [{path}]", show(value)));
+            let expected = match self.origin {
+                Origin::Environment => format!("expected a key behind it, as in {}", variable(&format!("{path}.KEY"))),
+                _ => format!("expected a section, written [{path}]"),
+            };
+            self.problem(path, &format!("{}: {expected}", show(value)));
             return Json::Object(object);
         };
         for (key, value) in table {
@@ -90,40 +124,38 @@ impl Checker<'_> {
     }
 
     fn value(&mut self, path: &str, value: &Value, kind: Kind) -> Option<Json> {
-        let typed = coerce(value, kind);
+        let typed = if self.origin == Origin::Environment { coerce(value, kind) } else { value.clone() };
         match convert(&typed, kind, self.source) {
             Ok(json) => Some(json),
             Err(expected) => {
-                self.problem(path, &format!("{}: {expected}", show(value)));
+                // Somebody may have written the secret in place of the name of its file.
+                let shown = if is_secret(path.trim_end_matches("_file")) { "***".to_owned() } else { show(value) };
+                self.problem(path, &format!("{shown}: {expected}"));
                 None
             }
         }
     }
 
     fn problem(&mut self, key: &str, message: &str) {
-        let origin = match &self.origin {
-            Origin::Named(name) => name.clone(),
-            Origin::Environment => {
-                format!("environment variable HARDNETD__{}", key.to_uppercase().replace('.', "__"))
-            }
-        };
+        let origin = self.origin.of(key);
+        self.wrong.insert(key.to_owned());
         self.problems.push(Problem { origin, key: Some(key.to_owned()), message: message.to_owned() });
     }
 }
 
-/// Gives a string of the environment the type that `kind` wants, where it can be read so.
+/// Gives a string of the environment the type that `kind` wants, if it can be read so.
 fn coerce(value: &Value, kind: Kind) -> Value {
     let ValueKind::String(text) = &value.kind else { return value.clone() };
-    if value.origin() != Some(ENVIRONMENT) {
-        return value.clone();
-    }
     let integer = |text: &str| text.trim().parse::<i64>().ok().map(ValueKind::I64);
     let parsed = match kind {
         Kind::Switch => text.trim().parse().ok().map(ValueKind::Boolean),
         Kind::Integer(..) => integer(text),
-        Kind::Number(..) => text.trim().parse().ok().map(ValueKind::Float),
+        Kind::Number(..) | Kind::NumberOrZero(..) => text.trim().parse().ok().map(ValueKind::Float),
         Kind::Integers(..) => {
-            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            // With or without the brackets of a file.
+            let list = text.trim();
+            let list = list.strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or(list);
+            let items = list.split(',').map(str::trim).filter(|item| !item.is_empty());
             items
                 .map(|item| integer(item).map(|kind| Value::new(None, kind)))
                 .collect::<Option<_>>()
@@ -136,8 +168,17 @@ fn coerce(value: &Value, kind: Kind) -> Value {
 
 fn convert(value: &Value, kind: Kind, source: SourceCheck) -> Result<Json, String> {
     match (kind, &value.kind) {
+        (Kind::Text, ValueKind::String(text)) if text.len() > LONGEST_TEXT => {
+            Err(format!("expected at most {LONGEST_TEXT} bytes"))
+        }
+        (Kind::Text, ValueKind::String(text)) if text.chars().any(char::is_control) => {
+            Err("expected a text without line breaks and other control characters".into())
+        }
         (Kind::Text, ValueKind::String(text)) => Ok(text.as_str().into()),
         (Kind::Text, _) => Err("expected a string in quotes".into()),
+        (Kind::Host, ValueKind::String(text)) if text.is_empty() => Ok("".into()),
+        (Kind::Host, ValueKind::String(text)) => check_host(text).map(|()| text.as_str().into()),
+        (Kind::Host, _) => Err("expected a host name or address in quotes".into()),
         (Kind::Switch, ValueKind::Boolean(on)) => Ok((*on).into()),
         (Kind::Switch, _) => Err("expected true or false".into()),
         (Kind::Integer(min, max), ValueKind::I64(number)) if (min..=max).contains(number) => Ok((*number).into()),
@@ -147,6 +188,10 @@ fn convert(value: &Value, kind: Kind, source: SourceCheck) -> Result<Json, Strin
         (Kind::Number(min, max), ValueKind::I64(number)) if (min..=max).contains(&(*number as f64)) => {
             Ok((*number as f64).into())
         }
+        (Kind::NumberOrZero(..), ValueKind::I64(0)) => Ok(0.0.into()),
+        (Kind::NumberOrZero(..), ValueKind::Float(number)) if *number == 0.0 => Ok(0.0.into()),
+        (Kind::NumberOrZero(min, max), _) => convert(value, Kind::Number(min, max), source)
+            .map_err(|_| format!("expected 0, or a number from {min} to {max}")),
         (Kind::Number(min, max), _) => Err(format!("expected a number from {min} to {max}")),
         (Kind::Integers(min, max), ValueKind::Array(items)) => integers(items, min, max),
         (Kind::Integers(min, max), _) => Err(integers_expected(min, max)),
@@ -158,9 +203,11 @@ fn convert(value: &Value, kind: Kind, source: SourceCheck) -> Result<Json, Strin
             Err("expected 1 to 64 letters, digits, '-', '_' or '.' in quotes".into())
         }
         (Kind::Topic, ValueKind::String(text)) if is_topic(text) => Ok(text.as_str().into()),
-        (Kind::Topic, _) => {
-            Err("expected topic levels such as \"site/hardnetd\", without '+', '#' or empty levels".into())
-        }
+        (Kind::Topic, _) => Err(
+            "expected topic levels such as \"site/hardnetd\", without '+', '#', spaces around them or empty levels, \
+                 and no '$' in front"
+                .into(),
+        ),
         (Kind::OptionalSize, ValueKind::String(text)) if text.is_empty() || parse_size(text).is_some() => {
             Ok(text.as_str().into())
         }
@@ -196,14 +243,52 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_topic(text: &str) -> bool {
-    text.len() <= 256 && text.split('/').all(|level| !level.is_empty() && !level.contains(['+', '#', '\0']))
+    let is_level = |level: &str| {
+        !level.is_empty()
+            && level.trim() == level
+            && !level.contains(['+', '#'])
+            && !level.chars().any(char::is_control)
+    };
+    // Topics that begin with '$' are the broker's own (MQTT 3.1.1, 4.7.2).
+    text.len() <= 256 && !text.starts_with('$') && text.split('/').all(is_level)
 }
 
+/// What other programs call keys of this one.
+const HABITS: [(&str, &str); 14] = [
+    ("url", "source"),
+    ("uri", "source"),
+    ("input", "source"),
+    ("device", "source"),
+    ("path", "source"),
+    ("camera", "source"),
+    ("id", "name"),
+    ("user", "username"),
+    ("broker", "host"),
+    ("server", "host"),
+    ("address", "host"),
+    ("framerate", "max_fps"),
+    ("weights", "name"),
+    ("file", "name"),
+];
+
 fn unknown(key: &str, names: &[&str]) -> String {
-    let near = names.iter().map(|name| (strsim::damerau_levenshtein(key, name), name)).min();
-    match near {
-        Some((distance, name)) if distance <= 2 => format!("unknown key; did you mean '{name}'?"),
-        _ => format!("unknown key; known here: {}", names.join(", ")),
+    let known = names.join(", ");
+    let key = key.to_lowercase().replace('-', "_");
+    let near = names.iter().map(|name| (strsim::damerau_levenshtein(&key, name), name)).min();
+    // In a short word, two other letters are another word.
+    let slips = if key.len() < 6 { 1 } else { 2 };
+    if let Some((distance, name)) = near
+        && distance <= slips
+    {
+        return format!("unknown key; did you mean '{name}'?");
+    }
+    let words: Vec<&str> = key.split('_').collect();
+    let holds = |name: &&&str| words.iter().all(|word| name.split('_').any(|part| part == *word));
+    let meant = HABITS.iter().filter(|(habit, name)| *habit == key && names.contains(name)).map(|(_, name)| name);
+    let meant: Vec<String> = meant.chain(names.iter().filter(holds)).map(|name| format!("'{name}'")).collect();
+    match meant.as_slice() {
+        [] => format!("unknown key; known here: {known}"),
+        meant => format!("unknown key; did you mean {}? Known here: {known}", meant.join(" or ")),
     }
 }
 
@@ -216,6 +301,8 @@ fn show(value: &Value) -> String {
     const LONGEST: usize = 80;
     let text = match &value.kind {
         ValueKind::String(text) => format!("{:?}", redact(text)),
+        // As a number that is none of the whole ones.
+        ValueKind::Float(number) if number.fract() == 0.0 => format!("{number:.1}"),
         ValueKind::Array(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(", ")),
         ValueKind::Table(_) => "a section".to_owned(),
         kind => kind.to_string(),

@@ -1,61 +1,201 @@
-//! Hides passwords in addresses, for everything that is printed.
+//! Hides logins in addresses: the one place for everything that is printed, logged, or sent.
+//!
+//! [`redact`] is for one value, such as a configured source; [`redact_words`] for text that may hold some, such as a line
+//! of the log. Both would rather hide too much: an address that is not well formed may hold a password anywhere.
 
-/// Keys of a path or query whose values are secrets, as cameras use them.
-const SECRET_KEYS: [&str; 5] = ["password=", "passwd=", "pwd=", "pass=", "token="];
+use std::borrow::Cow;
 
 /// What a secret is replaced with.
 const HIDDEN: &str = "***";
 
-/// `scheme:user:password@host/…` with the password replaced by `***`, well formed or not, and so the
-/// values of keys such as `password=`; other text as it is. What names a file is left alone.
+/// What an address may begin with even if no `//` follows. Before any other colon stands a user, or a host.
+const SCHEMES: [&str; 21] = [
+    "file", "ftp", "ftps", "http", "https", "images", "mqtt", "mqtts", "rtmp", "rtmps", "rtp", "rtsp", "rtsps",
+    "rtspt", "rtspu", "srt", "tcp", "test", "udp", "ws", "wss",
+];
+
+/// Parts of the names of keys whose values are secrets.
+const SECRET_PARTS: [&str; 9] =
+    ["passw", "passc", "passphrase", "pwd", "token", "secret", "auth", "signature", "credential"];
+
+/// How the names of such keys may end: `loginpas`, `apikey`.
+const SECRET_ENDS: [&str; 4] = ["pass", "pas", "psw", "key"];
+
+/// Such keys in full, with those that cameras shorten.
+const SECRET_KEYS: [&str; 7] = ["p", "pw", "pin", "sig", "sid", "jwt", "session"];
+
+/// Keys of users, who may have their password behind a colon.
+const USER_KEYS: [&str; 5] = ["user", "username", "usr", "login", "u"];
+
+/// Forms of addresses in messages.
+const FORMS: [&str; 3] =
+    ["rtsp://HOST:PORT/PATH", "rtsp://USER:PASSWORD@HOST/PATH", "mqtt://[USER@]HOST[:PORT][/PREFIX]"];
+
+/// `scheme:user:password@host/…` with the password replaced by `***`, well formed or not, with or without the scheme, and
+/// so the values of keys such as `password=` in its path and query. A login without a colon may be a token, and is hidden
+/// as a whole. Paths of files and other text stay as they are.
 ///
 /// ```
 /// use hardnetd::config::redact;
 ///
 /// assert_eq!(redact("rtsp://me:secret@cam/1"), "rtsp://me:***@cam/1");
+/// assert_eq!(redact("me:secret@cam/1"), "me:***@cam/1");
 /// assert_eq!(redact("rtsp://cam/user=me&password=secret&channel=1"), "rtsp://cam/user=me&password=***&channel=1");
 /// assert_eq!(redact("test:ball"), "test:ball");
 /// ```
 #[must_use]
 pub fn redact(address: &str) -> String {
-    match address.split_once(':') {
-        None | Some(("file" | "images" | "test", _)) => address.to_owned(),
-        Some((scheme, rest)) => hide_values(&format!("{scheme}:{}", hide_login(rest))),
+    hide_values(&hide_login(address))
+}
+
+/// Text for a person, such as an error or a line of the log, with every address in it redacted as by [`redact`]. Words
+/// such as `hardnetd@door.service` stay, unless they are quoted: then they are somebody's value.
+#[must_use]
+pub fn redact_words(text: &str) -> Cow<'_, str> {
+    if !text.contains(['@', '=', '%']) && !text.contains("://") {
+        return Cow::Borrowed(text);
+    }
+    let is_quote = |c: char| matches!(c, '\'' | '"' | '`');
+    let mut quoted = false;
+    let breaks = |c: char| c.is_whitespace() || c.is_control() || is_quote(c);
+    let words = text.split_inclusive(breaks).map(|word| {
+        let (bare, end) = word.split_at(word.trim_end_matches(breaks).len());
+        let shown = redact_word(bare, quoted) + end;
+        quoted = word.ends_with(is_quote);
+        shown
+    });
+    Cow::Owned(words.collect())
+}
+
+/// One word of a text, behind a bracket or the name of a field.
+fn redact_word(word: &str, quoted: bool) -> String {
+    let bare = word.trim_start_matches(['(', '[', '{', '<', ',', ';']);
+    let field = bare.split_once('=').filter(|(name, value)| {
+        name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')) && value.contains("://")
+    });
+    let bare = field.filter(|(name, _)| !is_secret(name)).map_or(bare, |(_, value)| value);
+    let before = &word[..word.len() - bare.len()];
+    let is_form = FORMS.iter().any(|form| bare.starts_with(form));
+    let is_instance = !quoted && !bare.contains([':', '/', '?', '=', '%']);
+    if is_form || is_instance { word.to_owned() } else { format!("{before}{}", redact(bare)) }
+}
+
+fn hide_login(address: &str) -> String {
+    let (scheme, rest) = split_scheme(address);
+    if is_path(scheme, rest) {
+        return address.to_owned();
+    }
+    let encoded = || rest.rfind("%40").filter(|at| colon(&rest[..*at]).is_some());
+    if let Some(end) = rest.rfind('@').or_else(encoded) {
+        let (login, host) = rest.split_at(end);
+        return match colon(login) {
+            Some(at) if login[at..].starts_with(':') && at + 1 < login.len() => {
+                format!("{scheme}{}:{HIDDEN}{host}", &login[..at])
+            }
+            // An '@' of a path (RFC 3986, 3.3).
+            None if login.contains('/') => address.to_owned(),
+            _ => format!("{scheme}{HIDDEN}{host}"),
+        };
+    }
+    // A login whose host has been forgotten: what should be a port is none.
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    match authority.split_once(':') {
+        Some((host, port))
+            if scheme.ends_with("//") && !host.starts_with('[') && !port.chars().all(|c| c.is_ascii_digit()) =>
+        {
+            format!("{scheme}{host}:{HIDDEN}{}", &rest[authority.len()..])
+        }
+        _ => address.to_owned(),
     }
 }
 
-/// Text for a person, such as a usage error, with the addresses in it redacted.
-#[must_use]
-pub fn redact_words(text: &str) -> String {
-    let breaks = |c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '`');
-    text.split_inclusive(breaks).map(redact).collect()
+/// The scheme with what parts it from the rest.
+fn split_scheme(address: &str) -> (&str, &str) {
+    let is_scheme = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let end = match address.split_once(':') {
+        Some((scheme, rest)) if is_scheme(scheme) && !scheme.is_empty() && rest.starts_with("//") => scheme.len() + 1,
+        Some((scheme, _)) if SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) => scheme.len() + 1,
+        _ => 0,
+    };
+    let slashes = address[end..].len() - address[end..].trim_start_matches('/').len();
+    address.split_at(end + slashes)
 }
 
-/// What stands after the scheme, without the password. It may itself hold '@' or '/': the last '@'
-/// ends it.
-fn hide_login(rest: &str) -> String {
-    let start = rest.len() - rest.trim_start_matches('/').len();
-    let (slashes, rest) = rest.split_at(start);
-    let hidden = rest.rsplit_once('@').and_then(|(login, host)| {
-        let (user, _) = login.split_once(':')?;
-        Some(format!("{slashes}{user}:{HIDDEN}@{host}"))
-    });
-    hidden.unwrap_or_else(|| format!("{slashes}{rest}"))
+/// Whether it is the path of a file: what stands before an `@` in it is no login.
+fn is_path(scheme: &str, rest: &str) -> bool {
+    let slashes = scheme.trim_start_matches(|c| c != '/').len();
+    match scheme.trim_end_matches('/') {
+        "" => slashes == 1 || ["./", "../", "~/"].iter().any(|start| rest.starts_with(start)),
+        // Of two slashes, the second begins a host.
+        "file:" | "images:" => slashes != 2,
+        _ => false,
+    }
 }
 
-fn hide_values(address: &str) -> String {
-    let mut shown = address.to_owned();
-    for key in SECRET_KEYS {
-        let mut from = 0;
-        while let Some(at) = shown[from..].to_ascii_lowercase().find(key) {
-            let start = from + at + key.len();
-            let ends = |c: char| matches!(c, '&' | ';' | '/' | '\'' | '"' | '`') || c.is_whitespace();
-            let end = shown[start..].find(ends).map_or(shown.len(), |length| start + length);
-            shown.replace_range(start..end, HIDDEN);
-            from = start + HIDDEN.len();
+/// Where the first colon is, percent-encoded or not.
+fn colon(text: &str) -> Option<usize> {
+    let encoded = [text.find("%3A"), text.find("%3a")];
+    encoded.into_iter().chain([text.find(':')]).flatten().min()
+}
+
+/// The text with the values of secret keys replaced.
+fn hide_values(text: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some((key, after)) = next_key(rest) {
+        shown.push_str(&rest[..rest.len() - after.len()]);
+        rest = after;
+        if !is_secret(key) && !is_user(key) || after.starts_with(HIDDEN) {
+            continue;
+        }
+        let end = value_end(after);
+        if end > 0 && (is_secret(key) || colon(&after[..end]).is_some()) {
+            shown.push_str(HIDDEN);
+            rest = &after[end..];
         }
     }
+    shown.push_str(rest);
     shown
+}
+
+/// The key before the next equals sign, and what follows the sign.
+fn next_key(text: &str) -> Option<(&str, &str)> {
+    let sign = |at: usize| match &text.as_bytes()[at..] {
+        [b'=', ..] => Some((at, 1)),
+        [b'%', b'3', b'D' | b'd', ..] => Some((at, 3)),
+        _ => None,
+    };
+    let (at, length) = (0..text.len()).find_map(sign)?;
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let key = &text[text[..at].trim_end_matches(is_part).len()..at];
+    Some((key, &text[at + length..]))
+}
+
+/// Where a value ends: before a sign that a further key follows. A password may hold such signs as well.
+fn value_end(text: &str) -> usize {
+    let begins_key = |rest: &str| {
+        let key = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-.".contains(c)).len();
+        key > 0 && (rest[key..].starts_with('=') || rest[key..].to_ascii_lowercase().starts_with("%3d"))
+    };
+    let signs = text.match_indices(['&', ';']).map(|(at, _)| (at, at + 1));
+    let encoded = text.match_indices("%26").map(|(at, _)| (at, at + 3));
+    let ends = signs.chain(encoded).filter(|(_, after)| begins_key(&text[*after..]));
+    ends.map(|(at, _)| at).min().unwrap_or(text.len())
+}
+
+/// Whether the value of `key` is a secret. `password_file` names one and is none.
+pub(super) fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let last = key.rsplit(['_', '-', '.']).next().unwrap_or(&key);
+    if matches!(last, "file" | "loadcredential") {
+        return false;
+    }
+    SECRET_PARTS.iter().any(|part| key.contains(part))
+        || SECRET_ENDS.iter().any(|end| last.ends_with(end))
+        || SECRET_KEYS.contains(&last)
+}
+
+fn is_user(key: &str) -> bool {
+    USER_KEYS.iter().any(|user| key.eq_ignore_ascii_case(user))
 }
 
 #[cfg(test)]
@@ -69,20 +209,106 @@ mod tests {
             ("rtsp://u:p@p/x@h/a", "rtsp://u:***@h/a"),
             ("rtsp:/u:p@h/a", "rtsp:/u:***@h/a"),
             ("rtsp:u:p@h/a", "rtsp:u:***@h/a"),
-            ("rtsp://u@h/a", "rtsp://u@h/a"),
+            ("RTSP:u:p@h/a", "RTSP:u:***@h/a"),
+            ("rtsp://u:p q\"'@h/a", "rtsp://u:***@h/a"),
+            ("rtsp://rtsp://u:p@h", "rtsp://rtsp:***@h"),
+            ("foo://u:p@h", "foo://u:***@h"),
+            ("u:p@h/a", "u:***@h/a"),
+            ("u:p:q@h:554/a", "u:***@h:554/a"),
+            ("u.v:p q@h/a", "u.v:***@h/a"),
+            ("//u:p@h/a", "//u:***@h/a"),
+            ("file://u:p@h/a", "file://u:***@h/a"),
+            // A token, alone or in place of the user.
+            ("rtsp://t@h/a", "rtsp://***@h/a"),
+            ("rtsp://t:@h/a", "rtsp://***@h/a"),
+            ("t@h/a", "***@h/a"),
+            // Percent-encoded.
+            ("rtsp://u%3Ap@h/a", "rtsp://***@h/a"),
+            ("rtsp://u:p%40h/a", "rtsp://u:***%40h/a"),
+            ("rtsp%3A%2F%2Fu%3Ap%40h", "***%40h"),
+            // No host.
+            ("rtsp://u:p", "rtsp://u:***"),
+            ("rtsp://u:p/a", "rtsp://u:***/a"),
+            // Nothing secret.
             ("rtsp://h:554/a", "rtsp://h:554/a"),
-            ("rtsp://h/Password=p;b=c", "rtsp://h/Password=***;b=c"),
-            ("rtsp://h/?pwd=p&token=q", "rtsp://h/?pwd=***&token=***"),
+            ("rtsp://[::1]:554/a", "rtsp://[::1]:554/a"),
+            ("rtsp://h/a@b", "rtsp://h/a@b"),
             ("file:/tmp/a:b@c", "file:/tmp/a:b@c"),
+            ("file:///tmp/a:b@c", "file:///tmp/a:b@c"),
+            ("/tmp/a:b@c", "/tmp/a:b@c"),
+            ("./a:b@c", "./a:b@c"),
+            ("v4l2:/dev/video0", "v4l2:/dev/video0"),
             ("clip.mp4", "clip.mp4"),
+            ("test:ball?size=64x64&fps=5", "test:ball?size=64x64&fps=5"),
         ] {
-            assert_eq!(redact(address), shown);
+            assert_eq!(redact(address), shown, "{address}");
+            assert_eq!(redact(shown), shown, "twice is once");
         }
     }
 
     #[test]
+    fn values_of_secret_keys_are_hidden_in_paths_and_queries() {
+        for (address, shown) in [
+            ("rtsp://h/Password=p;b=c", "rtsp://h/Password=***;b=c"),
+            ("rtsp://h/?pwd=p&token=q", "rtsp://h/?pwd=***&token=***"),
+            ("rtsp://h/a?auth=u:p", "rtsp://h/a?auth=***"),
+            ("rtsp://h/a?access_token=p&c=1", "rtsp://h/a?access_token=***&c=1"),
+            ("rtsp://h/a?api-key=p", "rtsp://h/a?api-key=***"),
+            ("rtsp://h/a?loginuse=u&loginpas=p", "rtsp://h/a?loginuse=u&loginpas=***"),
+            ("rtsp://h/11?u=me&p=s", "rtsp://h/11?u=me&p=***"),
+            ("rtsp://h/a?user=me:s&c=1", "rtsp://h/a?user=***&c=1"),
+            ("rtsp://h/user=me_password=p_channel=1", "rtsp://h/user=me_password=***"),
+            ("rtsp://h/a?password=p&q/r;s", "rtsp://h/a?password=***"),
+            ("rtsp://h/a?x%26password%3Dp%26c%3D1", "rtsp://h/a?x%26password%3D***%26c%3D1"),
+            ("h/user=me&password=p", "h/user=me&password=***"),
+            ("rtsp://h/a?password=", "rtsp://h/a?password="),
+            ("rtsp://h/a?channel=1&subtype=0", "rtsp://h/a?channel=1&subtype=0"),
+        ] {
+            assert_eq!(redact(address), shown, "{address}");
+            assert_eq!(redact(shown), shown, "twice is once");
+        }
+    }
+
+    #[test]
+    fn no_shape_of_an_address_shows_its_secret() {
+        let schemes = ["", "//", "rtsp://", "rtsp:", "rtsp:/", "RTSPS://", "foo://", "mqtt:", "rtsp%3A%2F%2F"];
+        let logins = ["me:{}@", "{}@", "{}:@", ":{}@", "me%3A{}@", "me:{}%40", "me:a@{}@", "me:x/{}?y@", "me: {}'\"#@"];
+        let hosts = ["cam", "cam:554/1", "10.0.0.5:554/a/b", "[fe80::1]:554/1", "cam/1?channel=1#x", ""];
+        let queries = ["auth={}", "Password={}&x=1", "user=me_password={}_channel=1", "token={}", "login=me:{}"];
+        let mut count = 0;
+        let mut check = |address: String| {
+            let address = address.replace("{}", "S3CR3T");
+            assert!(!redact(&address).contains("S3CR3T"), "{address} is shown as {}", redact(&address));
+            assert_eq!(redact(&redact(&address)), redact(&address), "twice is once");
+            count += 1;
+        };
+        for scheme in schemes {
+            for host in hosts {
+                logins.iter().for_each(|login| check(format!("{scheme}{login}{host}")));
+                queries.iter().for_each(|query| check(format!("{scheme}{host}/a?{query}")));
+                queries.iter().for_each(|query| check(format!("{scheme}me:{{}}@{host}/{query}")));
+            }
+        }
+        assert!(count > 500, "{count}");
+    }
+
+    #[test]
     fn addresses_in_a_sentence_are_redacted() {
-        let text = "error: unexpected argument 'rtsp://u:p@h/a' found\n\n  tip: see 'a:b'";
-        assert_eq!(redact_words(text), "error: unexpected argument 'rtsp://u:***@h/a' found\n\n  tip: see 'a:b'");
+        for (text, shown) in [
+            (
+                "error: unexpected argument 'rtsp://u:p@h/a' found\n\n  tip: see 'a:b'",
+                "error: unexpected argument 'rtsp://u:***@h/a' found\n\n  tip: see 'a:b'",
+            ),
+            ("stream door (rtsp://u:p@h/a): gone", "stream door (rtsp://u:***@h/a): gone"),
+            ("opened source=rtsp://u:p@h/a wait_s=2", "opened source=rtsp://u:***@h/a wait_s=2"),
+            ("unit hardnetd@door.service, 'p@h'", "unit hardnetd@door.service, '***@h'"),
+            ("expected rtsp://HOST:PORT/PATH", "expected rtsp://HOST:PORT/PATH"),
+            ("LoadCredential=a:/etc/b in the unit", "LoadCredential=a:/etc/b in the unit"),
+            ("publish.mqtt.key_file = \"a.pem\"", "publish.mqtt.key_file = \"a.pem\""),
+            ("\u{1b}[3mu:p@h\u{1b}[0m", "\u{1b}[3mu:***@h\u{1b}[0m"),
+        ] {
+            assert_eq!(redact_words(text), shown);
+            assert_eq!(redact_words(shown), shown, "twice is once");
+        }
     }
 }

@@ -9,14 +9,18 @@ use serde::{Deserialize, Serialize};
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Kind {
-    /// Any string.
+    /// Any string that a line can hold.
     Text,
+    /// Name or address of a host, or empty.
+    Host,
     /// True or false.
     Switch,
     /// A whole number within bounds, both included.
     Integer(i64, i64),
     /// A number within bounds, both included.
     Number(f64, f64),
+    /// A number within bounds, both included, or 0.
+    NumberOrZero(f64, f64),
     /// A list of whole numbers within bounds, without repetition.
     Integers(i64, i64),
     /// One of these words.
@@ -81,7 +85,7 @@ section! {
         stall_timeout_s: f64 = 10.0, Kind::Number(0.1, 3600.0);
         /// Most seconds between two attempts to open a camera that failed, the first waits being shorter; 0: the stream
         /// ends with the failure. Cameras given with `--source` have 0.
-        retry_max_s: f64 = 30.0, Kind::Number(0.0, 3600.0);
+        retry_max_s: f64 = 30.0, Kind::NumberOrZero(0.1, 3600.0);
         /// RTSP: milliseconds of jitter that the receiver evens out.
         rtsp_latency_ms: u32 = 200_u32, Kind::Integer(0, 60_000);
         /// RTSP: how packets travel; `auto` tries UDP first, then multicast, then TCP.
@@ -143,7 +147,7 @@ section! {
         /// Whether results are sent.
         enabled: bool = false, Kind::Switch;
         /// Host name or address of the broker.
-        host: String = "localhost", Kind::Text;
+        host: String = "localhost", Kind::Host;
         /// TCP port of the broker; 0: the usual one, 1883, or 8883 with TLS.
         port: u16 = 0_u16, Kind::Integer(0, 65_535);
         /// Whether the connection is encrypted, and the broker known by its certificate (TLS 1.2 or 1.3).
@@ -168,13 +172,17 @@ section! {
         topic_prefix: String = "hardnetd", Kind::Topic;
         /// Quality of service of results: 0 at most once, 1 at least once, 2 exactly once.
         qos: u8 = 0_u8, Kind::Integer(0, 2);
-        /// Seconds between signs of life to the broker.
+        /// Messages that may be unacknowledged with QoS 1 and 2. Mosquitto discards QoS 2 messages beyond its own
+        /// `max_inflight_messages`, which is 20.
+        in_flight: u16 = 20_u16, Kind::Integer(1, 1000);
+        /// Seconds between signs of life to the broker. A message that it has not acknowledged for two of these is
+        /// repeated on a new connection.
         keep_alive_s: u16 = 15_u16, Kind::Integer(5, 3600);
         /// Seconds to wait for a connection.
         connect_timeout_s: u16 = 5_u16, Kind::Integer(1, 300);
         /// Most seconds between two attempts to connect; the first waits are shorter.
         retry_max_s: f64 = 30.0, Kind::Number(0.1, 3600.0);
-        /// Messages kept while the broker is away; beyond it the oldest are dropped and counted.
+        /// Results kept while the broker is unreachable; beyond it the oldest are dropped and counted.
         queue: u32 = 1000_u32, Kind::Integer(1, 1_000_000);
     }
 }

@@ -64,6 +64,13 @@ pub fn read_pem(key: &str, file: &str) -> Result<String, SecretError> {
     }
 }
 
+/// Whether `file` is a bare name that only a service finds, in its `$CREDENTIALS_DIRECTORY`: this process has none, and no
+/// file of that name.
+#[must_use]
+pub fn is_missing_credential(file: &str) -> bool {
+    env::var_os("CREDENTIALS_DIRECTORY").is_none() && !file.contains('/') && !Path::new(file).exists()
+}
+
 /// Where the file `file` is: a name without a folder is looked up in `$CREDENTIALS_DIRECTORY` if systemd gives one.
 #[must_use]
 pub fn secret_path(file: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::config::redact_words;
 use crate::exit::Exit;
 
 /// Name of the form that a report has as JSON.
@@ -88,8 +89,16 @@ pub struct Check {
     pub finding: Finding,
 }
 
+/// The findings of an area, without the logins of addresses.
 pub(super) fn of_area(area: &'static str, findings: Vec<Finding>) -> Vec<Check> {
-    findings.into_iter().map(|finding| Check { area, finding }).collect()
+    let shown = |text: String| redact_words(&text).into_owned();
+    let finding = |Finding { name, state, found, remedy }| Finding {
+        name: shown(name),
+        state,
+        found: shown(found),
+        remedy: remedy.map(shown),
+    };
+    findings.into_iter().map(finding).map(|finding| Check { area, finding }).collect()
 }
 
 /// How many checks there are of each state.

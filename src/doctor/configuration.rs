@@ -9,15 +9,19 @@ use crate::exit::chain;
 
 /// The configuration, if it is right, and what to say of it.
 pub(super) fn look(file: Option<&Path>) -> (Option<Config>, Vec<Finding>) {
-    let known = |uri: &str| Source::parse(uri).map(drop).map_err(|error| error.to_string());
-    match config::load(file, &[], &known) {
+    match config::load(file, &[], &Source::check) {
         Ok(loaded) => {
             let files: Vec<String> = loaded.files.iter().map(|path| path.display().to_string()).collect();
             let found = match files.as_slice() {
                 [] => format!("built-in default; there is no {SYSTEM_FILE}"),
                 files => files.join(", "),
             };
-            (Some(loaded.config), vec![Finding::ok("files", found)])
+            let mut findings = vec![Finding::ok("files", found)];
+            findings.extend(config::warnings(&loaded.config).into_iter().map(|warning| {
+                let problem = loaded.problem(&warning.key, warning.found);
+                Finding::warning(warning.key, problem.to_string(), warning.remedy)
+            }));
+            (Some(loaded.config), findings)
         }
         Err(Error::Invalid(problems)) => {
             let remedy = "correct it; `hardnetd config default` shows every key with what it may be";

@@ -52,6 +52,11 @@ fn numbered(host: &Host) -> Vec<u32> {
     folders.iter().filter_map(|path| path.rsplit("/cpu").next()?.parse().ok()).collect()
 }
 
+/// Whether this process may use the cores that inference is to run on.
+pub(super) fn permitted(host: &Host, settings: &Inference) -> Finding {
+    inference(settings, &Cores::of(host), host.service().is_some())
+}
+
 /// Whether inference has the cores that it is to run on.
 fn inference(settings: &Inference, cores: &Cores, service: bool) -> Finding {
     const NAME: &str = "inference";

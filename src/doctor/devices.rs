@@ -57,7 +57,7 @@ const KINDS: [Kind; 6] = [
         patterns: &["/dev/nvhost*", "/dev/nvmap"],
         class: &[],
         write: true,
-        allow: "a DeviceAllow= line for /dev/nvmap and for each /dev/nvhost-*",
+        allow: "DeviceAllow=char-nvhost* rw and DeviceAllow=/dev/nvmap rw (/usr/share/hardnetd/boards/jetson.conf)",
         board: "NVIDIA Jetson",
     },
     Kind {
@@ -65,7 +65,8 @@ const KINDS: [Kind; 6] = [
         patterns: &["/dev/vcio", "/dev/vcio_gencmd"],
         class: &["/sys/class/vcio/*", "/sys/class/misc/vcio"],
         write: false,
-        allow: "DeviceAllow=/dev/vcio rw and DeviceAllow=/dev/vcio_gencmd rw",
+        allow: "DeviceAllow=/dev/vcio rw and DeviceAllow=/dev/vcio_gencmd rw \
+                (/usr/share/hardnetd/boards/raspberry-pi.conf)",
         board: "Raspberry Pi",
     },
 ];

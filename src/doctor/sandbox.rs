@@ -129,6 +129,12 @@ fn limit(limits: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Whether this process may give its threads the priority that inference is to have.
+pub(super) fn permitted(host: &Host, settings: &Inference) -> Finding {
+    let limits = host.read("/proc/self/limits").unwrap_or_default();
+    priority(settings, limit(&limits, "Max realtime priority"), &Identity::of(host))
+}
+
 fn priority(settings: &Inference, most: Option<u64>, identity: &Identity) -> Finding {
     const NAME: &str = "priority";
     let asked = u64::from(settings.priority);

@@ -158,10 +158,14 @@ fn readable(name: &str, host: &Host, identity: &Identity, what: &str, files: &[S
                           Debian package brings one";
             Finding::warning(name, found, remedy)
         }
-        (_, refused) => Finding::warning(
-            name,
-            format!("{what}: cannot read {}", some(refused)),
-            "see dmesg for the sensor's driver",
-        ),
+        (_, refused) => {
+            let ruled_out = refused.iter().any(|file| host.open(file, false, identity) == Err(Refusal::Rules));
+            let remedy = if ruled_out {
+                "in the unit: a DeviceAllow= line for it; see also under devices"
+            } else {
+                "see dmesg for the sensor's driver"
+            };
+            Finding::warning(name, format!("{what}: cannot read {}", some(refused)), remedy)
+        }
     }
 }

@@ -47,7 +47,7 @@ pub fn cost(graph: &Graph, height: usize, width: usize) -> Result<Cost, Error> {
     let node_cost = |(index, node): (usize, &Node)| {
         let Shape { height, width, .. } = shapes[index];
         let pixels = (height as u64).saturating_mul(width as u64);
-        let read = node.inputs.iter().map(|input| values(input.index())).sum::<u64>();
+        let read = node.inputs.iter().map(|input| values(input.index())).fold(0, u64::saturating_add);
         NodeCost {
             name: node.name.clone(),
             shape: shapes[index],
@@ -74,16 +74,20 @@ fn peak(graph: &Graph, values: impl Fn(usize) -> u64) -> u64 {
             last_read[input] = last_read[input].max(read);
         }
     }
-    let (mut live, mut peak) = (0_u64, 0_u64);
-    for index in 0..nodes.len() {
+    // What is read for the last time at each step. Sums of saturated sizes need more bits.
+    let mut done = vec![0_u128; nodes.len() + 1];
+    for index in (0..nodes.len()).filter(|&index| !is_view(index)) {
+        done[last_read[index]] += u128::from(values(index));
+    }
+    let (mut live, mut peak) = (0_u128, 0_u128);
+    for (index, done) in done.iter().enumerate().take(nodes.len()) {
         if !is_view(index) {
-            live = live.saturating_add(values(index));
+            live += u128::from(values(index));
         }
         peak = peak.max(live);
-        let done = (0..=index).filter(|&earlier| last_read[earlier] == index && !is_view(earlier));
-        live = live.saturating_sub(done.map(&values).sum());
+        live -= done;
     }
-    peak
+    u64::try_from(peak).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -77,7 +77,8 @@ impl Error {
 /// Any of [`Error`].
 pub fn model(graph: &Graph, height: usize, width: usize) -> Result<ModelProto, Error> {
     let shapes = graph.shapes(height, width).map_err(Error::Graph)?;
-    let mut writer = Writer { graph, proto: GraphProto { name: "hardnetd".to_owned(), ..Default::default() } };
+    let proto = GraphProto { name: "hardnetd".to_owned(), ..Default::default() };
+    let mut writer = Writer { graph, proto, bounds: HashSet::new() };
     for node in graph.nodes() {
         writer.node(node)?;
     }
@@ -107,6 +108,8 @@ pub fn bytes(model: &ModelProto) -> Vec<u8> {
 struct Writer<'a> {
     graph: &'a Graph,
     proto: GraphProto,
+    /// The bounds that have been added.
+    bounds: HashSet<&'static str>,
 }
 
 impl Writer<'_> {
@@ -270,8 +273,8 @@ impl Writer<'_> {
     }
 
     /// The name of a scalar initialiser, which all nodes share.
-    fn bound(&mut self, name: &str, value: f32) -> Result<String, Error> {
-        if self.proto.initializer.iter().any(|tensor| tensor.name == name) {
+    fn bound(&mut self, name: &'static str, value: f32) -> Result<String, Error> {
+        if !self.bounds.insert(name) {
             return Ok(name.to_owned());
         }
         self.initializer(name.to_owned(), &[], &[value])

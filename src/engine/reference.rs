@@ -55,9 +55,9 @@ pub fn run<E: From<Error>>(
         };
         visit(id, &value)?;
         values.push(Some(value));
-        for (earlier, value) in values.iter_mut().enumerate() {
-            if last_reader[earlier] == id.index() {
-                *value = None;
+        for read in node.inputs.iter().map(|input| input.index()).chain([id.index()]) {
+            if last_reader[read] == id.index() {
+                values[read] = None;
             }
         }
     }

@@ -34,6 +34,14 @@ impl Runner {
         self.team.values()
     }
 
+    /// What of the memory no map and no part's scratch takes, where the plan is [apart](Plan::apart).
+    #[cfg(any(test, fuzzing))]
+    #[must_use]
+    pub fn gaps(&self) -> Vec<std::ops::Range<usize>> {
+        let scratch = self.plan.program().gaps(self.team.parts());
+        self.plan.gaps().iter().cloned().chain(scratch).collect()
+    }
+
     /// Runs the network on `input`, `[height, width, channels]`, and writes the values of its output, in the
     /// order `[channels, height, width]`. Lengths are those of the plan: what is too long is left alone, and
     /// what is too short leaves the rest as it was.

@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::pages;
+use super::pass::PassError;
+use super::{pages, size};
 
 /// Values of a cache line: what the beginning of everything is aligned to.
 pub const LINE: usize = 16;
@@ -39,7 +40,7 @@ impl Room {
         let layout = Self::layout(length)?;
         // SAFETY: the layout has room for a cache line at least.
         let block = unsafe { alloc_zeroed(layout) };
-        Some(Self { block: NonNull::new(block)?.cast(), layout, length: length.next_multiple_of(LINE) })
+        Some(Self { block: NonNull::new(block)?.cast(), layout, length: length.checked_next_multiple_of(LINE)? })
     }
 
     /// Room for at least `length` values, without which nothing goes on.
@@ -80,6 +81,27 @@ impl Drop for Room {
     fn drop(&mut self) {
         // SAFETY: the block was allocated with this layout, and nobody has it any more.
         unsafe { dealloc(self.block.as_ptr().cast(), self.layout) }
+    }
+}
+
+/// Where packed values are among all weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Packed {
+    start: usize,
+    length: usize,
+}
+
+impl Packed {
+    /// Number of values.
+    pub(super) fn length(self) -> usize {
+        self.length
+    }
+
+    /// `length` of them from number `first` on. It panics where there are fewer.
+    pub(super) fn part(self, first: usize, length: usize) -> Self {
+        let fits = first <= self.length && length <= self.length - first;
+        assert!(fits, "{length} values from {first} on of {} are asked for", self.length);
+        Self { start: self.start + first, length }
     }
 }
 
@@ -127,30 +149,41 @@ impl Weights {
     }
 
     /// Values that `length` of them take with the zeros behind them.
-    pub(super) fn taken(length: usize) -> usize {
-        length.next_multiple_of(LINE) + LINE
+    ///
+    /// # Errors
+    /// It is beyond all numbers.
+    pub(super) fn taken(length: usize) -> Result<usize, PassError> {
+        size::sum([size::round_up(length, LINE)?, LINE])
     }
 
-    /// Appends `length` values, zeros that `fill` overwrites: where they begin. They are followed by zeros up to the
+    /// Appends `length` values, zeros that `fill` overwrites: where they are. They are followed by zeros up to the
     /// next cache line, and one more line of zeros.
-    pub(super) fn fill(&mut self, length: usize, fill: impl FnOnce(&mut [f32])) -> usize {
+    ///
+    /// # Errors
+    /// No memory has room for them.
+    pub(super) fn fill(&mut self, length: usize, fill: impl FnOnce(&mut [f32])) -> Result<Packed, PassError> {
         let start = self.length;
-        self.length += Self::taken(length);
+        let end = size::addressable(size::sum([start, Self::taken(length)?])?)?;
         // Nobody else has the room before the weights are kept.
         if let Some(room) = self.room.as_mut().and_then(Arc::get_mut) {
-            if room.length < self.length {
-                let mut larger = Room::get(self.length.max(2 * start));
+            if room.length < end {
+                let larger = Room::new(end.max(2 * start));
+                let mut larger = larger.ok_or(PassError("there is no memory for the weights"))?;
                 larger.values()[..start].copy_from_slice(&room.values()[..start]);
                 *room = larger;
             }
             fill(&mut room.values()[start..][..length]);
         }
-        start
+        self.length = end;
+        Ok(Packed { start, length })
     }
 
-    /// Appends `length` values, `value(i)` the `i`-th: where they begin. They are followed as those of
+    /// Appends `length` values, `value(i)` the `i`-th: where they are. They are followed as those of
     /// [`fill`](Self::fill).
-    pub(super) fn push(&mut self, length: usize, value: impl FnMut(usize) -> f32) -> usize {
+    ///
+    /// # Errors
+    /// Those of [`fill`](Self::fill).
+    pub(super) fn push(&mut self, length: usize, value: impl FnMut(usize) -> f32) -> Result<Packed, PassError> {
         let mut values = (0..length).map(value);
         self.fill(length, |to| to.iter_mut().zip(&mut values).for_each(|(to, value)| *to = value))
     }
@@ -164,12 +197,24 @@ impl Weights {
     /// Number of bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.length * size_of::<f32>()
+        self.length.saturating_mul(size_of::<f32>())
     }
 
-    /// The address of value `start`, which an earlier `push` or `fill` returned.
-    pub(super) fn at(&self, start: usize) -> *const f32 {
-        self.room.as_ref().map_or(std::ptr::null(), |room| room.base().cast_const()).wrapping_add(start)
+    /// The address of value number `first` of `packed`, from which on `length` are read. Every build looks whether these
+    /// weights have as many: it panics where they have fewer.
+    pub(super) fn at(&self, packed: Packed, first: usize, length: usize) -> *const f32 {
+        let Packed { start, length } = packed.part(first, length);
+        let Some(room) = self.room.as_ref().filter(|room| start <= room.length && length <= room.length - start) else {
+            panic!("there are no weights from {start} on");
+        };
+        room.base().cast_const().wrapping_add(start)
+    }
+
+    /// The address of the value that is `distance` behind the beginning of `packed`, to be asked for ahead of its use: it
+    /// may lie anywhere, and nobody reads it.
+    pub(super) fn ahead(&self, packed: Packed, distance: usize) -> *const f32 {
+        let base = self.room.as_ref().map_or(std::ptr::null(), |room| room.base().cast_const());
+        base.wrapping_add(packed.start).wrapping_add(distance)
     }
 }
 
@@ -186,10 +231,10 @@ pub struct Activations {
 }
 
 impl Activations {
-    /// Room for `length` values.
+    /// Room for `length` values; nothing where there is no memory.
     #[must_use]
-    pub fn new(length: usize) -> Self {
-        Self { room: Room::get(length) }
+    pub fn new(length: usize) -> Option<Self> {
+        Some(Self { room: Room::new(length)? })
     }
 
     /// Number of values there is room for.

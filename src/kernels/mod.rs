@@ -16,6 +16,7 @@ pub mod pass;
 mod peak;
 pub mod program;
 mod scalar;
+pub mod size;
 mod strassen;
 pub mod team;
 #[cfg(test)]

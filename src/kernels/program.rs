@@ -6,9 +6,13 @@ use super::Kernels;
 use super::memory::{Activations, LINE, Weights};
 use super::pass::{
     AddPass, Affine, AffinePass, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass,
-    FusedPass, GroupedPass, Kept, Map, Pass, PassError, Place, Pool, PoolPass, Scheme, Transform, TransformPass,
-    WinogradPass,
+    FusedPass, GroupedPass, Kept, Map, Pass, PassError, Place, Pool, PoolPass, Scheme, Scratch, Transform,
+    TransformPass, WinogradPass, check,
 };
+use super::size;
+
+/// Values behind the scratch of every part that nobody may touch: where a fuzzer looks whether somebody has.
+const BEHIND: usize = if cfg!(fuzzing) { 4 * LINE } else { 0 };
 
 /// Puts a program together, one pass after the other.
 #[derive(Debug)]
@@ -205,6 +209,8 @@ impl Builder {
     }
 
     fn push(&mut self, pass: impl Pass + 'static) -> Result<(), PassError> {
+        // The pass was checked; what it says of itself is compared with what the program has all the same.
+        check(pass.needs().values <= self.length, "a pass reaches beyond the maps of the program")?;
         self.passes.push(Box::new(pass));
         Ok(())
     }
@@ -212,11 +218,10 @@ impl Builder {
     /// The program.
     #[must_use]
     pub fn finish(self) -> Program {
-        let scratch = self.passes.iter().map(|pass| pass.scratch()).max().unwrap_or(0);
+        let scratch = self.passes.iter().map(|pass| pass.needs().scratch).max().unwrap_or(0);
         let Self { kernels, weights, length, passes } = self;
         // The scratch of every part begins with a cache line. What is beyond all numbers is beyond all memory, too.
-        let [length, scratch] =
-            [length, scratch].map(|values| values.checked_next_multiple_of(LINE).unwrap_or(usize::MAX));
+        let [length, scratch] = [length, scratch].map(|values| size::round_up(values, LINE).unwrap_or(usize::MAX));
         Program { kernels, weights: weights.kept(), length, scratch, passes }
     }
 }
@@ -269,7 +274,14 @@ impl Program {
     /// numbers.
     #[must_use]
     pub fn room(&self, parts: usize) -> usize {
-        self.length.saturating_add(self.scratch.saturating_mul(parts))
+        self.length.saturating_add(self.scratch.saturating_add(BEHIND).saturating_mul(parts))
+    }
+
+    /// What of the activations of as many parts is nobody's scratch and no map.
+    #[cfg(any(test, fuzzing))]
+    pub fn gaps(&self, parts: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let end = |part: usize| self.length + part * (self.scratch + BEHIND);
+        (1..=parts).map(move |part| end(part) - BEHIND..end(part))
     }
 
     /// Runs part number `part` of `parts` of all passes, one after the other; inputs are in their maps. After
@@ -285,8 +297,9 @@ impl Program {
         parts: usize,
         mut meet: impl FnMut() -> Result<(), E>,
     ) -> Result<(), E> {
+        assert!(part < parts && self.room(parts) <= activations.len(), "there is no memory for part {part} of {parts}");
         let base = activations.base();
-        let scratch = base.wrapping_add(self.length + part * self.scratch);
+        let scratch = Scratch::new(base.wrapping_add(self.length + part * (self.scratch + BEHIND)), self.scratch);
         let place = Place { kernels: self.kernels, weights: &self.weights, base, scratch };
         for pass in &self.passes {
             // SAFETY: the pass was made for this program, the activations hold all maps and the scratch of all

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 
 use super::memory::Activations;
 use super::program::Program;
+use super::size::MAX_VALUES;
 
 /// Looks at what is waited for before the processor is offered to others: some tens of microseconds.
 const LOOKS: usize = 2000;
@@ -19,8 +20,8 @@ const LOOKS: usize = 2000;
 /// Bytes of stack of a thread: passes keep their lists of segments there, the rest is on the heap.
 const STACK_BYTES: usize = 512 << 10;
 
-/// Most values of maps and scratch that can be addressed.
-const MAX_VALUES: usize = isize::MAX as usize / 16;
+/// Most threads of a team: more than any processor has, and few enough to count what they share in small numbers.
+const MAX_THREADS: usize = 1 << 12;
 
 /// Threads that one run takes, and what they do first.
 #[derive(Clone)]
@@ -85,14 +86,20 @@ impl Team {
     /// Starts the threads for `program`. They are named after the calling thread.
     ///
     /// # Errors
-    /// The system starts no more threads, or the program needs more memory than any machine has.
+    /// The system starts no more threads, there are more than 4096, or there is no memory for the program.
     pub fn new(program: Arc<Program>, threads: &Threads) -> io::Result<Self> {
         let parts = threads.count;
         let room = program.room(parts);
         if room > MAX_VALUES {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let activations = Activations::new(room);
+        if parts > MAX_THREADS {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{parts} threads are more than {MAX_THREADS}"),
+            ));
+        }
+        let activations = Activations::new(room).ok_or(io::ErrorKind::OutOfMemory)?;
         let (asked, is_closing) = (AtomicUsize::new(0), AtomicBool::new(false));
         let shared = Arc::new(Shared { program, activations, barrier: Barrier::new(parts), asked, is_closing });
         let mut team = Self { shared, others: Vec::with_capacity(parts - 1) };
@@ -101,15 +108,25 @@ impl Team {
             let (shared, start) = (Arc::clone(&team.shared), Arc::clone(&threads.start));
             let builder = thread::Builder::new().name(format!("{name}.{part}")).stack_size(STACK_BYTES);
             team.others.push(builder.spawn(move || {
+                // Whatever ends the thread before its time ends the run.
+                let unwinding = BreakOnUnwind(&shared.barrier);
                 start(part);
+                std::mem::forget(unwinding);
                 shared.serve(part);
             })?);
         }
         Ok(team)
     }
 
+    /// How many threads run the program.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        self.shared.barrier.parts
+    }
+
     /// Maps and scratch, between runs.
     pub fn values(&mut self) -> &mut [f32] {
+        // A thread may still be in the run that has failed.
         if self.shared.barrier.is_broken() {
             self.end();
         }
@@ -124,12 +141,20 @@ impl Team {
     /// # Errors
     /// [`Broken`].
     pub fn run(&mut self) -> Result<(), Broken> {
-        let shared = &*self.shared;
-        shared.asked.fetch_add(1, Ordering::Release);
+        // A team that has broken begins no other run: threads may still be in the one that has failed.
+        if self.shared.barrier.is_broken() {
+            self.end();
+            return Err(Broken);
+        }
+        self.shared.asked.fetch_add(1, Ordering::Release);
         for other in &self.others {
             other.thread().unpark();
         }
-        shared.run(0)
+        let outcome = self.shared.run(0);
+        if outcome.is_err() {
+            self.end();
+        }
+        outcome
     }
 
     /// Ends all other threads.
@@ -286,5 +311,50 @@ mod tests {
             assert_eq!(waiting.join().unwrap(), Err(Broken));
         });
         assert!(barrier.is_broken());
+    }
+
+    /// A program that does nothing, for a team.
+    fn program() -> Arc<Program> {
+        let kernels = super::super::Kernels::of(super::super::Isa::Scalar).unwrap();
+        let map = super::super::pass::Map::padded(0, 1, 1, 8);
+        let mut builder = super::super::program::Builder::new(kernels, 16);
+        let to = super::super::pass::Map { offset: 8, ..map };
+        for _ in 0..50 {
+            builder.copy(&[map], to).unwrap();
+        }
+        Arc::new(builder.finish())
+    }
+
+    #[test]
+    fn a_thread_that_panics_at_its_start_breaks_the_team() {
+        for failing in [1, 2] {
+            let threads = Threads::new(3, move |number| {
+                if number == failing {
+                    std::panic::resume_unwind(Box::new(()));
+                }
+            });
+            let mut team = Team::new(program(), &threads).unwrap();
+            assert_eq!(team.run(), Err(Broken));
+            assert_eq!(team.run(), Err(Broken));
+            assert_eq!(team.values().len(), 16);
+        }
+    }
+
+    #[test]
+    fn a_broken_team_has_no_threads_that_run() {
+        let mut team = Team::new(program(), &Threads::new(3, |_| ())).unwrap();
+        assert_eq!(team.run(), Ok(()));
+        team.shared.barrier.is_broken.store(true, Ordering::Release);
+        assert_eq!(team.run(), Err(Broken));
+        assert!(team.others.is_empty(), "threads may still be in the run that has failed");
+        let shared = &team.shared;
+        let (asked, come) = (shared.asked.load(Ordering::Acquire), shared.barrier.come.0.load(Ordering::Acquire));
+        assert_eq!(team.run(), Err(Broken));
+        // The second run has begun nothing.
+        let shared = &team.shared;
+        assert_eq!(
+            (shared.asked.load(Ordering::Acquire), shared.barrier.come.0.load(Ordering::Acquire)),
+            (asked, come)
+        );
     }
 }

@@ -19,12 +19,20 @@ impl Drain {
 
     /// The stop begins; the first call counts.
     pub(super) fn begin(&self) {
-        self.begun.get_or_init(Instant::now);
+        self.begin_at(Instant::now());
+    }
+
+    fn begin_at(&self, now: Instant) {
+        self.begun.get_or_init(|| now);
     }
 
     /// Whether no further frame is to be taken.
     pub(super) fn is_over_for_frames(&self) -> bool {
-        self.begun.get().is_some_and(|begun| begun.elapsed() > self.limit * 2 / 3)
+        self.is_over_for_frames_at(Instant::now())
+    }
+
+    fn is_over_for_frames_at(&self, now: Instant) -> bool {
+        self.begun.get().is_some_and(|begun| now.saturating_duration_since(*begun) > self.limit * 2 / 3)
     }
 
     /// When the publisher waits no longer for inference; `None` before a stop.
@@ -35,5 +43,23 @@ impl Drain {
     /// When everything must have been handed out: of the stop, or of an end that comes now by itself.
     pub(super) fn deadline(&self) -> Instant {
         self.begun.get().copied().unwrap_or_else(Instant::now) + self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_has_two_thirds_of_its_time_for_frames_and_all_of_it_for_the_sinks() {
+        let second = Duration::from_secs(1);
+        let drain = Drain::new(3 * second);
+        let start = Instant::now();
+        assert!(!drain.is_over_for_frames_at(start + 100 * second), "no stop yet");
+        drain.begin_at(start);
+        drain.clone().begin_at(start + second);
+        assert!(!drain.is_over_for_frames_at(start + 2 * second), "the first stop counts");
+        assert!(drain.is_over_for_frames_at(start + 2 * second + Duration::from_nanos(1)));
+        assert_eq!(drain.deadline(), start + 3 * second);
     }
 }

@@ -13,6 +13,7 @@ mod drain;
 mod error;
 mod publisher;
 mod queue;
+mod states;
 mod worker;
 
 use std::ops::ControlFlow;
@@ -29,11 +30,12 @@ use crate::preprocess::Preprocessor;
 use crate::publish::{Backlog, Permit, StreamState};
 use crate::record::{ModelTag, ResultRecord};
 use crate::shutdown::{self, Stop, Stopped, Thread};
-use crate::telemetry::{Pulse, StreamCounters, StreamCounts};
+use crate::telemetry::{FrameNumbers, Pulse, Registry, StreamCounters, StreamCounts};
 use drain::Drain;
 pub use error::Error;
 pub use publisher::Sinks;
 use publisher::{Lost, Publisher};
+use states::States;
 use worker::{Lane, Plan, Worker};
 
 /// Records that may wait for the publisher.
@@ -50,6 +52,8 @@ enum Item {
 
 /// What a pipeline is made of.
 pub struct Parts {
+    /// What outlives the pipeline: the numbers of frames, the identity of the process.
+    pub registry: Arc<Registry>,
     /// Name of the device in every record.
     pub device: Arc<str>,
     /// The streams.
@@ -105,7 +109,7 @@ pub struct Prepared {
 /// The model cannot be run, or a thread cannot be started or placed. Errors of a source come later, from
 /// [`Running::finish`].
 pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
-    let Parts { device, streams, model, top, inference, frames, stop_timeout, wedge_after } = parts;
+    let Parts { registry, device, streams, model, top, inference, frames, stop_timeout, wedge_after } = parts;
     // In this order: a preparation that fails drops `stop` first, so that no source begins.
     let (gate, opened) = shutdown::channel();
     let (stop, stopped) = shutdown::channel();
@@ -139,17 +143,23 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         let live = settings.source.is_live();
         let (inlet, outlet) = queue::queue(live, Arc::clone(&counters), stopped.clone());
         let backlog = (!live).then(|| Backlog::new(FILE_BACKLOG));
-        let lane = Lane {
-            stream: Arc::clone(&settings.stream),
+        let stream = Arc::clone(&settings.stream);
+        let numbers = registry.numbers(&stream);
+        let states = States::new(Arc::clone(&stream), Arc::clone(&counters), results.clone(), stopped.clone());
+        let states = Arc::new(states);
+        let preprocessor = Preprocessor::new(*model.transform())?;
+        lanes[index % count].push(Lane {
+            stream,
             outlet,
             counters: Arc::clone(&counters),
-            preprocessor: Preprocessor::new(*model.transform())?,
+            numbers: Arc::clone(&numbers),
+            states: Arc::clone(&states),
+            preprocessor,
             remaining: frames,
-            next_seq: 0,
             backlog: backlog.clone(),
-        };
-        lanes[index % count].push(lane);
-        sources.push((settings, inlet, counters, backlog));
+        });
+        let (opened, stopped) = (opened.clone(), stopped.clone());
+        sources.push(Feed { settings, numbers, inlet, backlog, counters, states, opened, stopped });
     }
 
     let (failed, failures) = bounded(count);
@@ -157,6 +167,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     for (index, lanes) in lanes.into_iter().enumerate() {
         let plan = Plan {
             device: Arc::clone(&device),
+            run: registry.run(),
             model: Arc::clone(&model),
             tag: Arc::clone(&tag),
             top,
@@ -172,11 +183,9 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     }
     let alone = sources.len() == 1;
     let mut streams = Vec::with_capacity(sources.len());
-    for (settings, inlet, counters, backlog) in sources {
-        let states = States { results: results.clone(), stopped: stopped.clone() };
-        let pulse = pulse_of(format!("cap-{}", settings.stream));
-        let source = Source { settings, inlet, backlog, opened: opened.clone(), states, pulse, alone };
-        streams.push(source.start(counters)?);
+    for feed in sources {
+        let pulse = pulse_of(format!("cap-{}", feed.settings.stream));
+        streams.push(feed.start(pulse, alone)?);
     }
     let publisher = Some(publisher);
     let running = Running { stop: Some(stop), streams, workers, publisher, lost, failures, drain, pulses };
@@ -195,77 +204,58 @@ impl Prepared {
     }
 }
 
-/// Takes the states of a stream to the publisher.
-struct States {
-    results: Sender<Item>,
-    stopped: Stopped,
-}
-
-impl States {
-    /// Tells a state, unless a stop comes first: then the publisher may be gone, and the state is outdated anyway.
-    fn tell(&self, stream: &Arc<str>, state: StreamState) {
-        select! {
-            send(self.results, Item::Stream(Arc::clone(stream), state)) -> _ => {}
-            recv(self.stopped.receiver()) -> _ => {}
-        }
-    }
-}
-
-/// What the thread of a source works with.
-struct Source {
+/// What the thread of a source is started with.
+struct Feed {
     settings: Settings,
+    numbers: Arc<FrameNumbers>,
     inlet: queue::Inlet,
     /// Only for sources that are not live.
     backlog: Option<Backlog>,
+    counters: Arc<StreamCounters>,
+    states: Arc<States>,
     /// Set when the pipeline goes.
     opened: Stopped,
-    states: States,
-    pulse: Arc<Pulse>,
-    alone: bool,
+    stopped: Stopped,
 }
 
-impl Source {
+impl Feed {
     /// Starts the thread.
-    fn start(self, counters: Arc<StreamCounters>) -> Result<Stream, Error> {
+    fn start(self, pulse: Arc<Pulse>, alone: bool) -> Result<Stream, Error> {
         let (name, source_uri) = (Arc::clone(&self.settings.stream), self.settings.source.describe());
-        let counted = Arc::clone(&counters);
+        let counters = Arc::clone(&self.counters);
         let thread = spawn(format!("cap-{name}"), move || {
             select! {
                 recv(self.opened.receiver()) -> _ => {}
-                recv(self.states.stopped.receiver()) -> _ => {}
+                recv(self.stopped.receiver()) -> _ => {}
             }
-            if self.states.stopped.is_set() { Ok(()) } else { self.run(&counters) }
+            if self.stopped.is_set() { Ok(()) } else { self.run(&pulse, alone) }
         })?;
-        Ok(Stream { name, source_uri, counters: counted, thread })
+        Ok(Stream { name, source_uri, counters, thread })
     }
 
-    fn run(self, counters: &StreamCounters) -> Result<(), capture::Error> {
-        let Self { settings, inlet, backlog, states, pulse, alone, .. } = self;
-        let inlet = Arc::new(inlet);
-        let (queue, stopped, waiting) = (Arc::clone(&inlet), states.stopped.clone(), Arc::clone(&pulse));
+    fn run(self, pulse: &Arc<Pulse>, alone: bool) -> Result<(), capture::Error> {
+        let Self { settings, numbers, inlet, backlog, states, stopped, .. } = self;
+        let (until, waiting) = (stopped.clone(), Arc::clone(pulse));
         let deliver: capture::Deliver = Arc::new(move |frame| {
             if let Some(backlog) = &backlog {
                 // A slow reader is no fault of this thread.
                 waiting.rest();
-                if !backlog.reserve(&stopped) {
+                if !backlog.reserve(&until) {
                     return ControlFlow::Break(());
                 }
                 waiting.beat();
             }
-            queue.deliver(frame)
+            inlet.deliver(frame)
         });
         let report = |progress: Progress<'_>| {
             pulse.beat();
-            if let Progress::Retrying { error, wait, frames } = progress {
+            if let Progress::Retrying { error, wait, next } = progress {
                 let (stream, wait_s) = (&settings.stream, wait.as_secs_f64());
                 tracing::warn!(%stream, wait_s, "the source has failed and is opened again: {}", chain(error));
-                counters.count_retry(frames);
-                if !inlet.is_closed() {
-                    states.tell(stream, StreamState::Retrying);
-                }
+                states.retrying(next);
             }
         };
-        let outcome = capture::run(&settings, &states.stopped, &deliver, &report);
+        let outcome = capture::run(&settings, &numbers, &stopped, &deliver, &report);
         pulse.rest();
         // The others go on, so this cannot wait for the end of the program.
         match &outcome {

@@ -7,26 +7,28 @@ use crossbeam_channel::{Select, Sender};
 
 use super::drain::Drain;
 use super::queue::Outlet;
+use super::states::States;
 use super::{Error, Item, affinity};
 use crate::classifier::{Model, Session};
 use crate::exit::chain;
 use crate::frame::{Frame, monotonic_ns};
 use crate::kernels::team::Threads;
 use crate::preprocess::Preprocessor;
-use crate::publish::{Backlog, StreamState};
-use crate::record::{Latency, ModelTag, RESULT_SCHEMA, ResultRecord, Scored};
-use crate::telemetry::{Pulse, StreamCounters};
+use crate::publish::Backlog;
+use crate::record::{Latency, ModelTag, RESULT_SCHEMA, ResultRecord, RunId, Scored};
+use crate::telemetry::{FrameNumbers, Pulse, StreamCounters};
 
 /// One stream as its inference thread sees it.
 pub(super) struct Lane {
     pub(super) stream: Arc<str>,
     pub(super) outlet: Outlet,
     pub(super) counters: Arc<StreamCounters>,
+    pub(super) numbers: Arc<FrameNumbers>,
+    pub(super) states: Arc<States>,
     /// Of its own, since its tables belong to the layout of the stream's frames.
     pub(super) preprocessor: Preprocessor,
     /// Results after which the stream is done; `None`: no end.
     pub(super) remaining: Option<u64>,
-    pub(super) next_seq: u64,
     /// Where the source has reserved a place for each frame, if it is not live.
     pub(super) backlog: Option<Backlog>,
 }
@@ -34,6 +36,7 @@ pub(super) struct Lane {
 /// What an inference thread is started with.
 pub(super) struct Plan {
     pub(super) device: Arc<str>,
+    pub(super) run: RunId,
     pub(super) model: Arc<Model>,
     pub(super) tag: Arc<ModelTag>,
     pub(super) top: usize,
@@ -89,12 +92,11 @@ impl Worker {
             };
             self.plan.pulse.rest();
             if done {
-                let lane = lanes.swap_remove(index);
-                self.send(Item::Stream(lane.stream, StreamState::Offline))?;
+                lanes.swap_remove(index).states.offline()?;
             }
         }
         for lane in lanes {
-            self.send(Item::Stream(lane.stream, StreamState::Offline))?;
+            lane.states.offline()?;
         }
         Ok(())
     }
@@ -110,18 +112,16 @@ impl Worker {
             schema: RESULT_SCHEMA,
             device: Arc::clone(&self.plan.device),
             stream: Arc::clone(&lane.stream),
+            run: self.plan.run,
             seq: frame.seq,
             captured: frame.captured,
             model: Arc::clone(&self.plan.tag),
             top,
             latency_us,
-            dropped: frame.seq - lane.next_seq,
+            dropped: lane.numbers.answer(frame.seq),
         };
         drop(frame);
-        if lane.counters.turn_online(record.seq) {
-            self.send(Item::Stream(Arc::clone(&lane.stream), StreamState::Online))?;
-        }
-        lane.next_seq = record.seq + 1;
+        lane.states.result(record.seq)?;
         lane.counters.count_classified();
         self.send(Item::Result(record, permit))?;
         self.stand_still_if_asked();

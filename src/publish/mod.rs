@@ -7,7 +7,6 @@
 mod backlog;
 mod handshake;
 mod mqtt;
-mod mqtt_link;
 mod probe;
 mod stdout;
 mod tls;
@@ -105,10 +104,12 @@ pub struct Unsent {
     /// Whether one more line is being written, and stays with its writer.
     is_cut: bool,
     messages: Vec<mqtt::Message>,
+    /// Results that were dropped before, for want of room in a queue, and have not been reported yet.
+    dropped: u64,
 }
 
 impl Unsent {
-    /// How many results and states there are.
+    /// How many results there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lines.len() + usize::from(self.is_cut) + self.messages.len()
@@ -139,17 +140,20 @@ pub enum Error {
     /// A thread of the MQTT client has ended by itself.
     #[error("the MQTT client has failed: this is a fault of the program, please report it")]
     Ended,
-    /// Something was still waiting at the end.
+    /// Results were still waiting at the end, or had been dropped.
     #[error("{}", not_taken(.0))]
     Unsent(Unsent),
 }
 
 fn not_taken(unsent: &Unsent) -> String {
-    let (who, what) = match unsent.messages.as_slice() {
-        [] => ("whoever reads standard output", "results"),
-        _ => ("the MQTT broker", "messages"),
-    };
-    format!("{who} did not take {} {what} before the stop's deadline (device.stop_timeout_s)", unsent.len())
+    let who =
+        if unsent.lines.is_empty() && !unsent.is_cut { "the MQTT broker" } else { "whoever reads standard output" };
+    let text =
+        format!("{who} did not take {} results before the stop's deadline (device.stop_timeout_s)", unsent.len());
+    match unsent.dropped {
+        0 => text,
+        dropped => format!("{text}; {dropped} more had been dropped, since publish.mqtt.queue was full"),
+    }
 }
 
 fn hint(error: &io::Error) -> &'static str {

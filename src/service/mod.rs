@@ -25,6 +25,7 @@ use crossbeam_channel::{Receiver, after, at, never, select, tick};
 use crate::exit::{Exit, chain};
 use crate::pipeline::{self, Running, Sinks};
 use crate::shutdown::JoinError;
+use crate::telemetry::Registry;
 use crate::{capture, classifier, config, publish};
 use preparation::{Cancelled, Outcome, Preparation};
 pub use setup::Order;
@@ -101,12 +102,12 @@ impl Error {
 /// # Errors
 /// The start fails, or a part fails that nothing else can stand in for. Work that a stop had to abandon is a warning.
 pub fn run(signals: &Signals, order: Order) -> Result<(), Error> {
-    let order = Arc::new(order);
-    let Some((mut ready, is_reload_due)) = start(signals, &order)? else { return Ok(()) };
+    let (order, registry) = (Arc::new(order), Arc::new(Registry::new()));
+    let Some((mut ready, is_reload_due)) = start(signals, &order, &registry)? else { return Ok(()) };
     let sinks = ready.take_sinks(Sinks::new(), Instant::now());
     let mut running = ready.pipeline.go(sinks);
-    let mut service =
-        Service { signals, order, setup: Arc::new(ready.setup), is_reload_due, preparation: None, given_up: None };
+    let setup = Arc::new(ready.setup);
+    let mut service = Service { signals, order, registry, setup, is_reload_due, preparation: None, given_up: None };
     loop {
         match service.supervise(running)? {
             Some(next) => running = next,
@@ -116,8 +117,8 @@ pub fn run(signals: &Signals, order: Order) -> Result<(), Error> {
 }
 
 /// Prepares the first configuration: what is ready, and whether it is to be read again; `None` if a stop comes first.
-fn start(signals: &Signals, order: &Arc<Order>) -> Result<Option<(Box<Ready>, bool)>, Error> {
-    let preparation = Preparation::start(order, None)?;
+fn start(signals: &Signals, order: &Arc<Order>, registry: &Arc<Registry>) -> Result<Option<(Box<Ready>, bool)>, Error> {
+    let preparation = Preparation::start(order, registry, None)?;
     let mut is_reload_due = false;
     loop {
         select! {
@@ -150,6 +151,7 @@ enum Aim {
 struct Service<'a> {
     signals: &'a Signals,
     order: Arc<Order>,
+    registry: Arc<Registry>,
     setup: Arc<Setup>,
     /// Whether a SIGHUP waits to be served.
     is_reload_due: bool,
@@ -232,7 +234,7 @@ impl Service<'_> {
             return systemd::ready();
         }
         let current = Current { setup: Arc::clone(&self.setup), lost: running.lost_sinks() };
-        match Preparation::start(&self.order, Some(current)) {
+        match Preparation::start(&self.order, &self.registry, Some(current)) {
             Ok(preparation) => {
                 self.preparation = Some((preparation, after(self.setup.config.device.reload_timeout())));
             }

@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 use super::Error;
 use super::setup::{self, Current, Order, Ready};
 use crate::shutdown::{self, Stop, Thread};
+use crate::telemetry::Registry;
 
 /// What comes of a preparation: `None` if that is what runs already.
 pub(super) type Outcome = Result<Option<Box<Ready>>, Error>;
@@ -24,10 +25,10 @@ impl Preparation {
     ///
     /// # Errors
     /// The system refuses the thread.
-    pub(super) fn start(order: &Arc<Order>, current: Option<Current>) -> Result<Self, Error> {
-        let order = Arc::clone(order);
+    pub(super) fn start(order: &Arc<Order>, registry: &Arc<Registry>, current: Option<Current>) -> Result<Self, Error> {
+        let (order, registry) = (Arc::clone(order), Arc::clone(registry));
         let (cancel, cancelled) = shutdown::channel();
-        let prepare = move || setup::prepare(&order, current.as_ref(), &cancelled);
+        let prepare = move || setup::prepare(&order, &registry, current.as_ref(), &cancelled);
         let thread = shutdown::spawn("prepare", prepare).map_err(Error::Thread)?;
         Ok(Self { thread, cancel })
     }

@@ -13,8 +13,10 @@ use crate::engine::plan::Memory;
 use crate::exit::chain;
 use crate::kernels::Isa;
 use crate::pipeline::{self, Parts, Prepared, Sinks};
-use crate::publish::{self, Mqtt, Sink, Stdout, Unsent};
+use crate::printable::escaped;
+use crate::publish::{self, Mqtt, Sink, Stdout, StreamState, Unsent};
 use crate::shutdown::Stopped;
+use crate::telemetry::Registry;
 
 /// What is to run: where the configuration is, and what the command line adds to it.
 #[derive(Debug, Clone)]
@@ -33,8 +35,7 @@ impl Order {
     /// # Errors
     /// Those of [`config::load`].
     pub fn load(&self) -> Result<Loaded, config::Error> {
-        let known = |uri: &str| Source::parse(uri).map(drop).map_err(|error| error.to_string());
-        config::load(self.file.as_deref(), &self.flags, &known)
+        config::load(self.file.as_deref(), &self.flags, &Source::check)
     }
 }
 
@@ -63,10 +64,12 @@ impl MadeOf {
         }
     }
 
-    fn open(&self) -> Result<Box<dyn Sink>, publish::Error> {
+    /// Opens the sink; every stream is `offline` until it has a result.
+    fn open(&self, streams: &[config::Stream]) -> Result<Box<dyn Sink>, publish::Error> {
+        let names = streams.iter().map(|stream| stream.name.as_str());
         Ok(match self {
             Self::Stdout(settings) => Box::new(Stdout::new(settings.queue as usize)?),
-            Self::Mqtt { settings, device, .. } => Box::new(Mqtt::new(settings, device)?),
+            Self::Mqtt { settings, device, .. } => Box::new(Mqtt::new(settings, device, names)?),
         })
     }
 }
@@ -92,12 +95,15 @@ pub(super) struct Ready {
 /// Whatever is wrong with it, or [`Error::Cancelled`].
 pub(super) fn prepare(
     order: &Order,
+    registry: &Arc<Registry>,
     current: Option<&Current>,
     cancelled: &Stopped,
 ) -> Result<Option<Box<Ready>>, Error> {
     let go_on = || if cancelled.is_set() { Err(Error::Cancelled) } else { Ok(()) };
-    let config = order.load()?.config;
+    let loaded = order.load()?;
     capture::init()?;
+    let warnings = loaded.warnings();
+    let config = loaded.config;
     let files = Files::read(&config);
     let device: Arc<str> = if config.device.name.is_empty() { host_name() } else { config.device.name.clone() }.into();
     let before = current.map(|current| &*current.setup);
@@ -107,8 +113,12 @@ pub(super) fn prepare(
             return Ok(None);
         }
         for (path, key) in files.changed(&before.files) {
-            tracing::info!("the content of {} ({key}) has changed", path.display());
+            let path = path.to_string_lossy();
+            tracing::info!("the content of {} ({key}) has changed", escaped(&path));
         }
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
     let streams = streams(&config)?;
     go_on()?;
@@ -123,11 +133,12 @@ pub(super) fn prepare(
     let made_of = sinks(&config, &files, &device);
     let known = before.map_or(&[][..], |before| &before.sinks);
     let is_new = |made_of: &&MadeOf| !known.contains(made_of) || lost.contains(&made_of.name());
-    let sinks = made_of.iter().filter(is_new).map(MadeOf::open).collect::<Result<_, _>>()?;
+    let sinks = made_of.iter().filter(is_new).map(|made_of| made_of.open(&config.streams)).collect::<Result<_, _>>()?;
 
     let Config { inference, debug, .. } = &config;
     let count = streams.len();
     let pipeline = pipeline::prepare(Parts {
+        registry: Arc::clone(registry),
         device: Arc::clone(&device),
         streams,
         model: Arc::clone(&model),
@@ -163,7 +174,7 @@ impl Ready {
         for sink in old.into_iter().rev() {
             let name = sink.name();
             match sinks.iter_mut().find(|new| new.name() == name) {
-                None if is_wanted(name) => kept.push(sink),
+                None if is_wanted(name) => kept.push(told(sink, &self.setup.config.streams)),
                 heir => match sink.close(deadline) {
                     Err(publish::Error::Unsent(unsent)) => hand_over(unsent, heir),
                     Err(error) => tracing::warn!(sink = name, "before the reload: {}", chain(&error)),
@@ -178,7 +189,7 @@ impl Ready {
         for made_of in &self.setup.sinks {
             if !sinks.iter().any(|sink| sink.name() == made_of.name()) {
                 // Lost since the preparation.
-                match made_of.open() {
+                match made_of.open(&self.setup.config.streams) {
                     Ok(mut sink) => {
                         sink.begin();
                         sinks.push(sink);
@@ -190,6 +201,17 @@ impl Ready {
         sinks.sort_by_key(|sink| self.setup.sinks.iter().position(|made_of| made_of.name() == sink.name()));
         sinks
     }
+}
+
+/// A sink that stays, told that all streams are offline until they have a result.
+fn told(mut sink: Box<dyn Sink>, streams: &[config::Stream]) -> Box<dyn Sink> {
+    for stream in streams {
+        // A sink that is lost says so again at the first result.
+        if let Err(error) = sink.stream(&stream.name, StreamState::Offline) {
+            tracing::debug!("{error}");
+        }
+    }
+    sink
 }
 
 fn hand_over(unsent: Unsent, heir: Option<&mut Box<dyn Sink>>) {

@@ -1,9 +1,13 @@
-//! Counters and signs of life of the running program.
+//! Counters, frame numbers and signs of life of the running program.
+
+mod numbers;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::frame::monotonic_ns;
+
+pub use numbers::{FrameNumbers, Registry, Ticket};
 
 /// What happened to the frames of one stream. Written by its threads, read by whoever reports.
 #[derive(Debug, Default)]
@@ -68,6 +72,12 @@ impl StreamCounters {
         seq >= self.opened_at.load(Ordering::Acquire) && !self.online.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether there are results since the source was opened last.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        self.online.load(Ordering::Acquire)
+    }
+
     /// The counters now.
     #[must_use]
     pub fn read(&self) -> StreamCounts {
@@ -77,7 +87,7 @@ impl StreamCounters {
             classified: self.classified.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
-            online: self.online.load(Ordering::Acquire),
+            online: self.is_online(),
         }
     }
 }

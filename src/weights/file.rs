@@ -253,6 +253,12 @@ impl Container {
     }
 }
 
+/// Whether a file with weights may begin with the bytes `head`: its first nine, or all of them.
+#[must_use]
+pub fn is_known(head: &[u8]) -> bool {
+    Container::tell(&head[..head.len().min(Container::HEAD as usize)]).is_some()
+}
+
 /// A state dict of the arrays, without the prefix of training on several devices.
 fn collect(entries: Vec<(String, Array)>) -> Result<StateDict, Problem> {
     if entries.is_empty() {

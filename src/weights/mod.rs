@@ -6,6 +6,7 @@
 pub mod download;
 pub mod file;
 pub mod input;
+pub mod known;
 pub mod names;
 pub mod onnx;
 pub mod paddle;

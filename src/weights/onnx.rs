@@ -16,6 +16,7 @@ use super::Array;
 use super::input::{self, Input};
 use super::view::{self, Budget, Element, View};
 use crate::exit::Exit;
+use crate::protobuf;
 
 /// Where the graph is in a model.
 const GRAPH: u64 = 7;
@@ -38,6 +39,15 @@ pub enum Error {
     Damaged {
         /// Where.
         at: u64,
+    },
+    /// A tensor is no protobuf message, or would take more memory than its length explains.
+    #[error("the tensor at byte {at} cannot be decoded")]
+    Encoding {
+        /// Where it begins.
+        at: u64,
+        /// Why.
+        #[source]
+        source: protobuf::Error,
     },
     /// A tensor is described as none can be.
     #[error("the tensor at byte {at} is damaged")]
@@ -108,6 +118,7 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>
                 continue;
             }
             let bytes = input.bytes(end.saturating_sub(at))?;
+            protobuf::check(&bytes, protobuf::Kind::Tensor).map_err(|source| Error::Encoding { at, source })?;
             let tensor = TensorProto::decode(bytes.as_slice()).map_err(|source| Error::Tensor { at, source })?;
             arrays.take(1).map_err(|source| Error::Values { key: tensor.name.clone(), source })?;
             entries.extend(array(tensor)?);

@@ -4,18 +4,18 @@
 //! Arrays come in the order of their data. Files with the names of PaddlePaddle have its layouts too and
 //! are mapped like its own files.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{Read, Seek};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
-use safetensors::tensor::{Metadata, View as ViewOut};
-use safetensors::{Dtype, SafeTensorError, serialize_to_file};
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensorError};
 
 use super::input::{self, Input};
 use super::view::{self, Budget, Element, View};
 use super::{Array, StateDict, names};
 use crate::exit::Exit;
+use crate::replace::replace;
 
 /// What a file says of its arrays: texts by key.
 pub type Texts = BTreeMap<String, String>;
@@ -124,45 +124,63 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<(Vec<(String, Array)
     Ok((entries, texts))
 }
 
-/// Writes the arrays of `state` and `texts` as a safetensors file at `path`. Counts of batches are 64-bit
-/// integers, as PyTorch has them; everything else is `f32`.
+/// Puts a safetensors file of the arrays of `state` and `texts` in the place of the file at `path`. Counts of batches
+/// are 64-bit integers, as PyTorch has them; everything else is `f32`.
 ///
 /// # Errors
-/// The file cannot be written.
+/// The file cannot be written. The file at `path` is then as it was.
 pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
-    let arrays = state.iter().map(|(key, array)| (key, Stored { array, count: key.ends_with(BATCH_COUNT) }));
+    let mut arrays: Vec<Stored> =
+        state.iter().map(|(key, array)| Stored { key, array, count: key.ends_with(BATCH_COUNT) }).collect();
+    // Numbers are aligned when the larger ones come first.
+    arrays.sort_by(|a, b| b.count.cmp(&a.count).then(a.key.cmp(b.key)));
+    let mut end = 0;
+    let infos = arrays.iter().map(|array| {
+        let start = end;
+        end += array.length();
+        let (dtype, shape) = (array.dtype(), array.array.shape().to_vec());
+        (array.key.to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+    });
+    let infos = infos.collect();
     let texts = texts.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    serialize_to_file(arrays, Some(texts), path)
+    let mut header = serde_json::to_vec(&Metadata::new(Some(texts), infos)?)?;
+    header.resize(header.len().next_multiple_of(size_of::<u64>()), b' ');
+    replace(path, |file| {
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        arrays.iter().try_for_each(|array| array.write(&mut out))?;
+        out.flush()?;
+        Ok(())
+    })
 }
 
 /// An array as it is written.
 struct Stored<'a> {
+    key: &'a str,
     array: &'a Array,
     count: bool,
 }
 
-impl ViewOut for Stored<'_> {
+impl Stored<'_> {
     fn dtype(&self) -> Dtype {
         if self.count { Dtype::I64 } else { Dtype::F32 }
     }
 
-    fn shape(&self) -> &[usize] {
-        self.array.shape()
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let values = self.array.data().iter();
-        if self.count {
-            // Whole numbers, exact up to 2^24.
-            values.flat_map(|&value| (value as i64).to_le_bytes()).collect()
-        } else {
-            values.flat_map(|value| value.to_le_bytes()).collect()
-        }
-    }
-
-    fn data_len(&self) -> usize {
+    /// Number of bytes.
+    fn length(&self) -> usize {
         let value = if self.count { size_of::<i64>() } else { size_of::<f32>() };
         self.array.data().len() * value
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut values = self.array.data().iter();
+        if self.count {
+            // Whole numbers, exact up to 2^24.
+            values.try_for_each(|&value| out.write_all(&(value as i64).to_le_bytes()))
+        } else {
+            values.try_for_each(|value| out.write_all(&value.to_le_bytes()))
+        }
     }
 }
 

@@ -133,6 +133,8 @@ pub fn is_magic(pickle: &Pickle) -> bool {
 /// # Errors
 /// When the archive cannot be used; see [`Error`].
 pub fn read_zip<R: Read + Seek>(reader: R, length: u64) -> Result<Vec<(String, Array)>, Error> {
+    let mut reader = reader;
+    check_end(&mut reader)?;
     let left = Rc::new(Cell::new(MAX_DIRECTORY));
     let metered = Metered { reader, left: Rc::clone(&left) };
     let mut archive = ZipArchive::new(metered).map_err(|source| Error::Zip { source })?;
@@ -155,6 +157,39 @@ pub fn read_zip<R: Read + Seek>(reader: R, length: u64) -> Result<Vec<(String, A
             Err(Error::EntrySize { name, found: bytes.len() as u64, allowed: size })
         }
     })
+}
+
+/// Checks the records at the end of an archive that give 64-bit numbers of entries, for which memory is reserved before
+/// any entry is read. An archive that begins with its first entry, as those of PyTorch do, has them right before the
+/// last record.
+fn check_end<R: Read + Seek>(reader: &mut R) -> Result<(), Error> {
+    /// The last record with the longest comment, and the two before it.
+    const TAIL: u64 = 22 + (1 << 16) + LOCATOR as u64 + RECORD as u64;
+    const LOCATOR: usize = 20;
+    const RECORD: usize = 56;
+    /// The shortest entry of a directory in bytes.
+    const ENTRY: u64 = 46;
+    let failed = |source: io::Error| Error::Zip { source: ZipError::Io(source) };
+    let length = reader.seek(SeekFrom::End(0)).map_err(failed)?;
+    let start = reader.seek(SeekFrom::Start(length.saturating_sub(TAIL))).map_err(failed)?;
+    let mut tail = Vec::new();
+    reader.take(TAIL).read_to_end(&mut tail).map_err(failed)?;
+    let number = |bytes: &[u8], at: usize| {
+        bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(u64::MAX, u64::from_le_bytes)
+    };
+    for (at, locator) in tail.windows(LOCATOR + 4).enumerate() {
+        if !locator.starts_with(b"PK\x06\x07") || !locator.ends_with(b"PK\x05\x06") {
+            continue;
+        }
+        let record = at.checked_sub(RECORD).and_then(|from| tail.get(from..at)).unwrap_or_default();
+        let is_there = record.starts_with(b"PK\x06\x06") && number(record, 4) == RECORD as u64 - 12;
+        let is_named = number(locator, 8).checked_add(RECORD as u64) == Some(start + at as u64);
+        if !is_there || !is_named || number(record, 32) > MAX_DIRECTORY / ENTRY || number(record, 40) > MAX_DIRECTORY {
+            return Err(Error::Layout { what: "the end of the zip archive is another one, or has too many entries" });
+        }
+    }
+    reader.seek(SeekFrom::Start(0)).map_err(failed)?;
+    Ok(())
 }
 
 /// A reader that gives `left` bytes and then fails.

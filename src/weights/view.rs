@@ -255,12 +255,12 @@ impl View {
         if self.count == 0 {
             return;
         }
-        let axes = self.shape.len();
-        let (inner, stride) = match axes {
-            0 => (1, 0),
-            _ => (self.shape[axes - 1], self.strides[axes - 1]),
-        };
-        let mut index = vec![0_usize; axes.saturating_sub(1)];
+        // Axes of one element are not walked over: there can be any number of them, and of the others one for each
+        // factor 2 of the values.
+        let mut axes: Vec<(usize, usize)> =
+            self.shape.iter().copied().zip(self.strides.iter().copied()).filter(|(extent, _)| *extent > 1).collect();
+        let (inner, stride) = axes.pop().unwrap_or((1, 0));
+        let mut index = vec![0_usize; axes.len()];
         let mut base = self.offset;
         loop {
             values.extend((0..inner).map(|step| decode(cells[base + step * stride])));
@@ -271,11 +271,12 @@ impl View {
                 }
                 axis -= 1;
                 index[axis] += 1;
-                base += self.strides[axis];
-                if index[axis] < self.shape[axis] {
+                let (extent, stride) = axes[axis];
+                base += stride;
+                if index[axis] < extent {
                     break;
                 }
-                base -= self.strides[axis] * self.shape[axis];
+                base -= stride * extent;
                 index[axis] = 0;
             }
         }

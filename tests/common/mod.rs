@@ -11,6 +11,7 @@
 pub mod broker;
 pub mod http;
 pub mod onnx;
+pub mod picky_broker;
 pub mod subscriber;
 pub mod tls;
 
@@ -18,14 +19,18 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longer than any test takes on a slow machine; a program that hangs is ended then.
-pub const LIMIT: Duration = Duration::from_secs(240);
+/// Longer than anything takes on a machine that is busy with ten other things; what hangs is ended then.
+pub const LIMIT: Duration = Duration::from_secs(600);
+
+/// Seconds that a stop may take where a test is not about that limit.
+pub const LONG_STOP: &str = "30";
 
 /// What a finished program left.
 pub struct Outcome {
@@ -53,7 +58,8 @@ impl Outcome {
     }
 }
 
-/// The program, with logs off but for warnings, and without the machine's own configuration.
+/// The program, without the machine's own settings. A daemon that is given no file has [`LONG_STOP`] for what is in
+/// flight.
 pub fn hardnetd<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hardnetd"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -63,21 +69,27 @@ pub fn hardnetd<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S
         }
     }
     command.env_remove("NOTIFY_SOCKET").env_remove("CREDENTIALS_DIRECTORY").env_remove("JOURNAL_STREAM");
+    // What the program keeps for its user does not reach the user's own.
+    command.env_remove("STATE_DIRECTORY").env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
+    let has_file = command.get_args().any(|argument| argument == "-c");
+    if command.get_args().next().is_some_and(|first| first == "run") && !has_file {
+        command.env("HARDNETD__DEVICE__STOP_TIMEOUT_S", LONG_STOP);
+    }
     command
 }
 
 /// A started program that is killed when the test ends.
 pub struct Running {
     pub child: Child,
-    stdout: Option<std::thread::JoinHandle<String>>,
-    stderr: Option<std::thread::JoinHandle<String>>,
+    stdout: Option<Reader>,
+    stderr: Option<Reader>,
 }
 
 impl Running {
     pub fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().expect("the program starts");
-        let stdout = child.stdout.take().map(reader);
-        let stderr = child.stderr.take().map(reader);
+        let stdout = child.stdout.take().map(Reader::of);
+        let stderr = child.stderr.take().map(Reader::of);
         Self { child, stdout, stderr }
     }
 
@@ -85,7 +97,7 @@ impl Running {
     pub fn start_with_output(command: &mut Command) -> (Self, std::process::ChildStdout) {
         let mut child = command.spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("a pipe");
-        let stderr = child.stderr.take().map(reader);
+        let stderr = child.stderr.take().map(Reader::of);
         (Self { child, stdout: None, stderr }, stdout)
     }
 
@@ -98,6 +110,16 @@ impl Running {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// What has come on standard output until now.
+    pub fn output(&self) -> String {
+        self.stdout.as_ref().map(Reader::text).unwrap_or_default()
+    }
+
+    /// What has come on standard error until now.
+    pub fn log(&self) -> String {
+        self.stderr.as_ref().map(Reader::text).unwrap_or_default()
+    }
+
     pub fn finish(mut self) -> Outcome {
         let end = Instant::now() + LIMIT;
         let status = loop {
@@ -106,15 +128,11 @@ impl Running {
             }
             if Instant::now() > end {
                 self.child.kill().unwrap();
-                panic!(
-                    "the program did not end: {}",
-                    self.stderr.take().map(|r| r.join().unwrap()).unwrap_or_default()
-                );
+                panic!("the program did not end: {}", self.log());
             }
             std::thread::sleep(Duration::from_millis(2));
         };
-        let text =
-            |reader: Option<std::thread::JoinHandle<String>>| reader.map(|r| r.join().unwrap()).unwrap_or_default();
+        let text = |reader: Option<Reader>| reader.map(Reader::finish).unwrap_or_default();
         Outcome { status, stdout: text(self.stdout.take()), stderr: text(self.stderr.take()) }
     }
 }
@@ -126,12 +144,33 @@ impl Drop for Running {
     }
 }
 
-fn reader(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+/// Keeps what comes out of a pipe.
+struct Reader {
+    thread: JoinHandle<()>,
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Reader {
+    fn of(mut pipe: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::<Mutex<Vec<u8>>>::default();
+        let kept = Arc::clone(&bytes);
+        let thread = std::thread::spawn(move || {
+            let mut buffer = vec![0; 64 << 10];
+            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+                kept.lock().unwrap().extend(&buffer[..length]);
+            }
+        });
+        Self { thread, bytes }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    fn finish(self) -> String {
+        self.thread.join().unwrap();
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
 }
 
 /// Runs the program to its end.
@@ -158,6 +197,17 @@ pub fn records(lines: &str) -> Vec<Value> {
 
 pub fn seqs(records: &[Value]) -> Vec<u64> {
     records.iter().map(|record| record["seq"].as_u64().unwrap()).collect()
+}
+
+/// Checks that the records of one stream and one run are numbered as the schema says.
+pub fn numbers_add_up(records: &[Value]) {
+    let mut next = 0;
+    for record in records {
+        let number = |name: &str| record[name].as_u64().unwrap();
+        assert_eq!(number("seq"), next + number("dropped"), "{records:?}");
+        assert_eq!(record["run"], records[0]["run"]);
+        next = number("seq") + 1;
+    }
 }
 
 pub fn of_stream<'a>(records: &'a [Value], stream: &'a str) -> Vec<&'a Value> {

@@ -1,5 +1,6 @@
 //! `hardnetd model fetch`: the published weights, downloaded, checked and imported.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,17 +11,30 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::super::Error;
 use super::import::finish;
 use crate::classifier::{self, Import};
+use crate::exit::chain;
 use crate::hardnet::{self, Published};
+use crate::printable::line;
 use crate::shutdown;
-use crate::weights::download::{Download, Limits, Progress, Proxy};
+use crate::weights::download::{self, Download, Limits, Progress, Proxy};
 use crate::weights::file::sha256;
+use crate::weights::known::{Known, is_whole};
+
+/// Digits of a digest that published names hold.
+const SHORT: usize = 8;
 
 /// Arguments of `model fetch`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The SHA-256 of the file must begin as its official name says. A download that breaks off leaves a .part beside the model
-file, and the next call continues there. The proxy comes from $ALL_PROXY, $HTTPS_PROXY or $HTTP_PROXY; $NO_PROXY names
-the hosts without one.
+The SHA-256 of the file must begin as its official name says. These are eight digits, and another file with the same ones
+can be made: the whole digest of the first good file is kept in $STATE_DIRECTORY/digests, $XDG_STATE_HOME/hardnetd/digests
+or ~/.local/state/hardnetd/digests, and a later file must have it. To accept another file, or to be sure of the first one,
+give its whole digest with --sha256.
+
+From an address with https://, no redirect to http:// is followed. An address with http:// is accepted, for mirrors in a
+network of one's own; while the whole digest is not known, there is a warning.
+
+A download that breaks off leaves a .part beside the model file, and the next call continues there. The proxy comes from
+$ALL_PROXY, $HTTPS_PROXY or $HTTP_PROXY; $NO_PROXY names the hosts without one.
 
 Examples:
   hardnetd model fetch hardnet68
@@ -72,16 +86,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     let prefix = arguments.sha256.as_deref().unwrap_or(published.sha256_prefix);
     let from = arguments.from.as_deref().unwrap_or(published.url);
+    let name = published.url.rsplit('/').next().unwrap_or(published.name);
+    let mut expected = Expected::new(prefix)?;
     let is_file = !["http://", "https://"].iter().any(|scheme| from.starts_with(scheme));
     if is_file {
         let file = PathBuf::from(from);
-        check(&file, prefix)?;
-        return import(published, file, &output, arguments.force);
+        expected.check(&file)?;
+        import(published, file.clone(), &output, arguments.force)?;
+        expected.note(&sha256_of(&file)?, name);
+        return Ok(());
     }
-    let name = published.url.rsplit('/').next().unwrap_or(published.name);
     let file = output.with_file_name(name);
-    download(arguments, from, &file, prefix)?;
+    let found = download(arguments, from, &file, &expected)?;
     import(published, file.clone(), &output, arguments.force)?;
+    expected.note(&found, name);
     if !arguments.keep {
         // The model file is complete; what is left over does no harm.
         let _ = fs::remove_file(&file);
@@ -89,16 +107,92 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     Ok(())
 }
 
-/// A file that is there already must be the right one, too.
-fn check(file: &Path, prefix: &str) -> Result<(), Error> {
-    let found = sha256(file).map_err(|error| classifier::Error::Weights(error.into()))?;
-    if found.starts_with(prefix) {
-        return Ok(());
-    }
-    Err(classifier::Error::Digest { path: file.to_owned(), expected: prefix.to_owned(), found }.into())
+/// What the digest of a file must be.
+struct Expected<'a> {
+    /// Its first digits, or all of them.
+    prefix: &'a str,
+    /// What the digits have stood for before, if that is known.
+    whole: Option<String>,
+    /// The record of that, `None` where there is no place for one.
+    known: Option<Known>,
 }
 
-fn download(arguments: &Arguments, url: &str, to: &Path, prefix: &str) -> Result<(), Error> {
+impl<'a> Expected<'a> {
+    fn new(prefix: &'a str) -> Result<Self, Error> {
+        let known = record().map(|path| Known::open(&path)).transpose()?;
+        let whole = known.as_ref().filter(|_| !is_whole(prefix)).and_then(|known| known.find(prefix));
+        Ok(Self { prefix, whole: whole.map(str::to_owned), known })
+    }
+
+    /// As much of the digest as is known.
+    fn digits(&self) -> &str {
+        self.whole.as_deref().unwrap_or(self.prefix)
+    }
+
+    /// A file that is there already must be the right one, too.
+    fn check(&self, file: &Path) -> Result<(), Error> {
+        let found = sha256_of(file)?;
+        if found.starts_with(self.digits()) {
+            return Ok(());
+        }
+        Err(self.changed(&line(&file.to_string_lossy()), &found).unwrap_or_else(|| {
+            classifier::Error::Digest { path: file.to_owned(), expected: self.prefix.to_owned(), found }.into()
+        }))
+    }
+
+    /// The error for a file whose digest begins as it should and is another one than before.
+    fn changed(&self, from: &str, found: &str) -> Option<Error> {
+        let whole = self.whole.as_ref().filter(|whole| found.starts_with(self.prefix) && *whole != found)?;
+        Some(Error::Changed {
+            from: from.to_owned(),
+            prefix: self.prefix.to_owned(),
+            known: whole.clone(),
+            found: found.to_owned(),
+            record: self.known.as_ref().map(|known| known.path().to_owned()).unwrap_or_default(),
+        })
+    }
+
+    /// Keeps the digest of a good file for the next time.
+    fn note(&mut self, found: &str, name: &str) {
+        let short = &found[..self.prefix.len().min(SHORT).min(found.len())];
+        match self.known.as_mut().map(|known| known.note(short, found, name)) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::warn!("another file with the same digits would not be noticed: {}", chain(&error))
+            }
+            None => tracing::warn!(
+                "another file with the same digits would not be noticed: there is neither $HOME nor $XDG_STATE_HOME"
+            ),
+        }
+    }
+}
+
+/// The file with the digests of what was fetched before.
+fn record() -> Option<PathBuf> {
+    let path = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // systemd separates several folders by colons.
+    let service = env::var("STATE_DIRECTORY").ok().and_then(|folders| folders.split(':').next().map(PathBuf::from));
+    let user = || {
+        let state = path("XDG_STATE_HOME").or_else(|| Some(path("HOME")?.join(".local/state")));
+        Some(state?.join("hardnetd"))
+    };
+    Some(service.filter(|path| path.is_absolute()).or_else(user)?.join("digests"))
+}
+
+fn sha256_of(file: &Path) -> Result<String, Error> {
+    sha256(file).map_err(|error| classifier::Error::Weights(error.into()).into())
+}
+
+/// Fetches the file, and returns its digest.
+fn download(arguments: &Arguments, url: &str, to: &Path, expected: &Expected) -> Result<String, Error> {
+    let digits = expected.digits();
+    if url.starts_with("http://") && !is_whole(digits) {
+        tracing::warn!(
+            "the connection is not encrypted: only {} digits of the SHA-256 tell whether the file is the right one; \
+             --sha256 takes all 64",
+            digits.len()
+        );
+    }
     let limits = Limits {
         idle: Duration::from_secs(arguments.timeout.into()),
         attempts: arguments.attempts,
@@ -116,10 +210,15 @@ fn download(arguments: &Arguments, url: &str, to: &Path, prefix: &str) -> Result
     };
     // A signal ends the program here as it does any other; what has come is continued next time.
     let (_stop, stopped) = shutdown::channel();
-    let fetched = Download { url, to, digest_prefix: Some(prefix), limits, proxy }.run(&mut progress, &stopped);
+    let fetched = Download { url, to, digest_prefix: Some(digits), limits, proxy }.run(&mut progress, &stopped);
     bar.finish_and_clear();
-    fetched?;
-    Ok(())
+    match fetched {
+        Ok(fetched) => Ok(fetched.sha256),
+        Err(download::Error::Digest { url, found, .. }) => Err(expected
+            .changed(&url, &found)
+            .unwrap_or_else(|| download::Error::Digest { url, expected: expected.prefix.to_owned(), found }.into())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn import(published: &Published, file: PathBuf, output: &Path, force: bool) -> Result<(), Error> {

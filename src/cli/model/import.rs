@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::super::{Error, size};
 use crate::classifier::{self, Definition, Form, Import, Training, save};
+use crate::printable::line;
 
 /// Arguments of `model import`.
 #[derive(Debug, Args)]
@@ -116,8 +117,8 @@ pub(super) fn finish(definition: &Definition, output: &Path, force: bool) -> Res
     writeln!(
         io::stdout(),
         "{}: {}, {} classes, input {height}x{width}, {}",
-        output.display(),
-        definition.name(),
+        line(&output.to_string_lossy()),
+        line(definition.name()),
         definition.classes,
         definition.training
     )

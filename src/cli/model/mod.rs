@@ -15,6 +15,7 @@ use super::{Error, memory, size};
 use crate::classifier::{Definition, Description, Figures, Options, describe};
 use crate::engine::plan::{self, Memory, Plan, Step};
 use crate::hardnet::ARCHITECTURES;
+use crate::printable::line;
 
 /// Arguments of `model`.
 #[derive(Debug, Args)]
@@ -121,7 +122,7 @@ fn list(models: &[Description]) -> Table {
         let [height, width] = model.input;
         let [parameters, gmac, cio] = figures(&model.total);
         table.add_row([
-            model.name.clone(),
+            line(&model.name).into_owned(),
             format!("{height}x{width}"),
             parameters,
             gmac,
@@ -138,7 +139,7 @@ fn info(model: &Description) -> String {
     for stage in &model.stages {
         let [channels, height, width] = stage.output;
         let [parameters, gmac, cio] = figures(&stage.figures);
-        table.add_row([stage.name.clone(), format!("{channels}x{height}x{width}"), parameters, gmac, cio]);
+        table.add_row([line(&stage.name).into_owned(), format!("{channels}x{height}x{width}"), parameters, gmac, cio]);
     }
     let [parameters, gmac, cio] = figures(&model.total);
     table.add_row(["total".to_owned(), String::new(), parameters, gmac, cio]);
@@ -147,7 +148,7 @@ fn info(model: &Description) -> String {
     format!(
         "{}: input {height}x{width}, {classes} classes, weights {weights} MB, activations {activations} MB; {training}\n\
          {table}",
-        model.name
+        line(&model.name)
     )
 }
 
@@ -157,7 +158,7 @@ fn passes(plan: &Plan) -> String {
     for Step { node, algorithm, output, macs, read, written, offset } in plan.steps() {
         let [height, width, channels] = output;
         table.add_row([
-            node.clone(),
+            line(node).into_owned(),
             format!("{channels}x{height}x{width}"),
             (*algorithm).to_owned(),
             format!("{:.2}", *macs as f64 / 1e6),

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::super::{Error, size};
 use super::{json, print, table};
 use crate::classifier::{self, Definition, Options, Reference, Summary, Verification, verify};
+use crate::printable::line;
 
 /// Arguments of `model verify`.
 #[derive(Debug, Args)]
@@ -79,20 +80,26 @@ fn show(found: &Verification) -> String {
         let [channels, height, width] = stage.output;
         let show = |difference: Option<f64>| difference.map_or_else(|| "-".to_owned(), |found| format!("{found:.1e}"));
         let output = format!("{channels}x{height}x{width}");
-        table.add_row([stage.name.clone(), output, show(Some(stage.float64)), show(stage.native), show(stage.file)]);
+        table.add_row([
+            line(&stage.name).into_owned(),
+            output,
+            show(Some(stage.float64)),
+            show(stage.native),
+            show(stage.file),
+        ]);
     }
     let summary = |what: &str, summary: &Summary| {
         let Summary { largest, at, first } = summary;
         let verdict = match first {
             None => "agrees".to_owned(),
-            Some(first) => format!("DIFFERS from {first} on"),
+            Some(first) => format!("DIFFERS from {} on", line(first)),
         };
-        format!("\n{what}: {verdict}, largest difference {largest:.1e} at {at}")
+        format!("\n{what}: {verdict}, largest difference {largest:.1e} at {}", line(at))
     };
     let [height, width] = found.input;
     let file = found.file.as_ref().map(|file| summary("tract and the reference file", file)).unwrap_or_default();
     let float64 = summary("tract and 64-bit floating point", &found.float64);
     let native = found.native.as_ref();
     let native = native.map(|native| summary("native and 64-bit floating point", native)).unwrap_or_default();
-    format!("{} at {height}x{width}, largest differences\n{table}\n{float64}{native}{file}", found.model)
+    format!("{} at {height}x{width}, largest differences\n{table}\n{float64}{native}{file}", line(&found.model))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
 use crate::doctor::check::{Report, of_area};
@@ -25,9 +25,7 @@ fn an_area_that_hangs_or_panics_is_an_error_and_the_others_are_reported() {
         Area { name: "third", grace: long, waits: 0, look: fails },
         Area { name: "fourth", grace: long, waits: 0, look: fine },
     ];
-    let start = Instant::now();
     let checks = all(&areas, &context);
-    assert!(start.elapsed() < Duration::from_secs(30));
     let states: Vec<_> = checks.iter().map(|check| (check.area, check.finding.state)).collect();
     let expected = [("first", State::Ok), ("second", State::Error), ("third", State::Error), ("fourth", State::Ok)];
     assert_eq!(states, expected);

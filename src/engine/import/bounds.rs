@@ -12,6 +12,9 @@ use super::{Error, File};
 /// Most values of a constant that is computed: 64 MB of them.
 const MAX_VALUES: u64 = 1 << 24;
 
+/// Most values of all constants that are computed.
+const MAX_ALL: u64 = MAX_VALUES << 2;
+
 /// Most axes that a shape has.
 const MAX_AXES: u64 = 8;
 
@@ -30,6 +33,7 @@ impl File {
         // How many values a tensor has whose shape another one holds.
         let mut filled: HashMap<&str, u64> =
             graph.initializer.iter().filter_map(|tensor| Some((tensor.name.as_str(), extents(tensor)?))).collect();
+        let mut all = 0_u64;
         for node in &graph.node {
             let operator = Operator::new(node);
             let known = |name: &String| constants.get(name.as_str()).copied();
@@ -53,6 +57,15 @@ impl File {
             };
             if values > MAX_VALUES {
                 let problem = format!("it may make {values} constants, and {MAX_VALUES} are allowed");
+                return Err(operator.fail(problem));
+            }
+            // The constants that the file holds itself are no more than the file.
+            if operator.kind() != "Constant" {
+                all = all.saturating_add(values);
+            }
+            if all > MAX_ALL {
+                let problem =
+                    format!("with it, the constants that are computed have {all} values, and {MAX_ALL} are allowed");
                 return Err(operator.fail(problem));
             }
             constants.extend(node.output.iter().map(|name| (name.as_str(), values)));

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Error;
-use super::constant::{self, Floats};
+use super::constant::{self, Floats, MAX_AXES};
 use super::integers::Integers;
 use super::linear::matrix;
 use super::network::{Network, Value};
@@ -30,15 +30,17 @@ impl<'a> Network<'a> {
         if let ("CastLike", [Value::Integers(integers)]) = (operator.kind(), &values[..]) {
             let known = integers.all().ok_or_else(unsupported)?;
             let (dims, values) = (integers.dims.clone(), known.into_iter().map(|value| value as f32).collect());
+            self.hold(operator, integers.weight())?;
             return Ok(Some(Value::Floats(Rc::new(Floats { dims, values }))));
         }
         let integers = values.into_iter().map(|value| match value {
             Value::Integers(integers) => Some(integers),
             _ => None,
         });
-        let integers: Vec<Integers> = integers.collect::<Option<_>>().ok_or_else(unsupported)?;
+        let integers: Vec<Rc<Integers>> = integers.collect::<Option<_>>().ok_or_else(unsupported)?;
         let value = Integers::evaluate(operator, &integers)?.ok_or_else(unsupported)?;
-        Ok(Some(Value::Integers(value)))
+        self.hold(operator, value.weight())?;
+        Ok(Some(value.into()))
     }
 
     /// What an operator computes from a constant of floats: the same values in another arrangement, or their extents.
@@ -49,7 +51,9 @@ impl<'a> Network<'a> {
             ("Cast", []) if operator.int("to", 0)? == 1 => return Ok(Value::Floats(Rc::clone(floats))),
             ("Shape", []) => {
                 let extents = floats.dims.iter().map(|&extent| i64::try_from(extent).ok()).collect();
-                return shape(operator, extents);
+                let shape = shape(operator, extents)?;
+                self.hold(operator, shape.weight())?;
+                return Ok(shape);
             }
             ("Transpose", []) if floats.dims.len() == 2 && operator.ints("perm")?.is_none_or(|perm| perm == [1, 0]) => {
                 self.hold(operator, floats.values.len() as u64)?;
@@ -61,12 +65,15 @@ impl<'a> Network<'a> {
                 let dims = shape.extents().filter(|dims| dims.len() >= floats.dims.len()).ok_or_else(unsupported)?;
                 let count = count(&dims).ok_or_else(unsupported)?;
                 self.hold(operator, count as u64)?;
-                return Ok(Value::Floats(Rc::new(Floats { dims, values: vec![value; count] })));
+                return Ok(Value::Floats(Rc::new(Floats { dims, values: vec![value; count].into() })));
             }
             _ => None,
         };
-        let dims = dims.filter(|dims| count(dims) == Some(floats.values.len())).ok_or_else(unsupported)?;
-        self.hold(operator, floats.values.len() as u64)?;
+        let dims = dims
+            .filter(|dims| dims.len() <= MAX_AXES && count(dims) == Some(floats.values.len()))
+            .ok_or_else(unsupported)?;
+        // The values are shared.
+        self.hold(operator, dims.len() as u64)?;
         Ok(Value::Floats(Rc::new(Floats { dims, values: floats.values.clone() })))
     }
 }
@@ -93,7 +100,7 @@ pub(super) fn shape(operator: Operator<'_>, extents: Vec<Option<i64>>) -> Result
     };
     let (start, end) = (place(operator.int("start", 0)?), place(operator.int("end", i64::MAX)?));
     let part = extents.get(start..end).unwrap_or_default().to_vec();
-    Integers::list(part).map(Value::Integers).ok_or_else(|| operator.fail("the shape is too long"))
+    Integers::list(part).map(Value::from).ok_or_else(|| operator.fail("the shape is too long"))
 }
 
 /// The value of a node `Constant`.
@@ -101,7 +108,7 @@ fn constant_node(operator: Operator<'_>) -> Result<Value, Error> {
     if let Some(tensor) = operator.tensor("value")? {
         return Ok(constant::read(tensor)?.into());
     }
-    let floats = |dims: Vec<usize>, values: &[f32]| Value::Floats(Rc::new(Floats { dims, values: values.to_vec() }));
+    let floats = |dims: Vec<usize>, values: &[f32]| Value::Floats(Rc::new(Floats { dims, values: values.into() }));
     if operator.has("value_float") {
         return Ok(floats(vec![], &[operator.float("value_float", 0.0)?]));
     }
@@ -113,5 +120,5 @@ fn constant_node(operator: Operator<'_>) -> Result<Value, Error> {
     } else {
         operator.ints("value_ints")?.and_then(|values| Integers::known(vec![values.len()], values.to_vec()))
     };
-    integers.map(Value::Integers).ok_or_else(|| operator.fail("constants of this type are not supported"))
+    integers.map(Value::from).ok_or_else(|| operator.fail("constants of this type are not supported"))
 }

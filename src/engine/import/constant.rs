@@ -6,14 +6,18 @@ use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 
 use super::Error;
 use super::integers::Integers;
+use crate::engine::op::Values;
+
+/// How many axes a tensor may have.
+pub(super) const MAX_AXES: usize = 64;
 
 /// An array of floats, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Floats {
     /// Extent of every axis.
     pub dims: Vec<usize>,
-    /// The values.
-    pub values: Vec<f32>,
+    /// The values, which clones share.
+    pub values: Values,
 }
 
 /// A constant of the file.
@@ -63,6 +67,9 @@ fn layout(tensor: &TensorProto) -> Result<(DataType, Vec<usize>, Data<'_>), Erro
     let unsupported = |name: &str| fail(tensor, format!("holds values of the type {name}, which is not supported"));
     let data_type = DataType::try_from(tensor.data_type).map_err(|_| unsupported(&tensor.data_type.to_string()))?;
     let size = size(data_type).ok_or_else(|| unsupported(data_type.as_str_name()))?;
+    if tensor.dims.len() > MAX_AXES {
+        return Err(fail(tensor, format!("has {} axes, and at most {MAX_AXES} are read", tensor.dims.len())));
+    }
     let dims: Option<Vec<usize>> = tensor.dims.iter().map(|&extent| usize::try_from(extent).ok()).collect();
     let dims = dims.ok_or_else(|| fail(tensor, format!("has the shape {:?}", tensor.dims)))?;
     let count = dims.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent));
@@ -125,7 +132,7 @@ pub(super) fn read(tensor: &TensorProto) -> Result<Constant, Error> {
             return Err(fail(tensor, format!("holds {name} values: quantised networks are not supported")));
         }
     };
-    Ok(Constant::Floats(Floats { dims, values: floats }))
+    Ok(Constant::Floats(Floats { dims, values: floats.into() }))
 }
 
 fn decode<T, const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {

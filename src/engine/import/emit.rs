@@ -1,6 +1,6 @@
 //! From a file to a graph.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::file::File;
 use super::network::{Network, Value};
@@ -117,20 +117,34 @@ fn add(builder: &mut Builder, name: &str, inputs: &[NodeId], op: Op) -> Result<N
     .map_err(Error::Graph)
 }
 
+/// The longest name of a node in bytes; a longer one is cut. What reads a node refers to it by its name.
+const MAX_NAME: usize = 256;
+
 /// Names of the graph, each of which leaves room for those that an ONNX model adds to it.
 #[derive(Default)]
 struct Names {
     taken: HashSet<String>,
+    /// The last number that was tried for each name that was there already.
+    numbers: HashMap<String, u64>,
 }
 
 impl Names {
-    /// `name`, changed if it is taken. The name `own` of the model is allowed.
+    /// `name`, changed if it is taken or too long. The name `own` of the model is allowed.
     fn take(&mut self, name: &str, own: &str) -> String {
-        let mut number = 1_u64;
+        let name = &name[..name.floor_char_boundary(MAX_NAME)];
+        let is_free = |names: &Self, name: &str| (name == own || !is_reserved(name)) && names.is_free(name);
         let mut candidate = name.to_owned();
-        while (candidate != own && is_reserved(&candidate)) || !self.is_free(&candidate) {
-            number += 1;
-            candidate = format!("{name}_{number}");
+        if !is_free(self, name) {
+            // Numbers that were taken stay so: each is tried once, however often the name comes.
+            let mut number = self.numbers.get(name).copied().unwrap_or(1);
+            loop {
+                number += 1;
+                candidate = format!("{name}_{number}");
+                if is_free(self, &candidate) {
+                    break;
+                }
+            }
+            self.numbers.insert(name.to_owned(), number);
         }
         self.taken.insert(candidate.clone());
         candidate
@@ -138,14 +152,29 @@ impl Names {
 
     /// Whether neither the name nor one that is made of it is taken.
     fn is_free(&self, name: &str) -> bool {
+        if self.taken.contains(name) {
+            return false;
+        }
         // A name is in the way of those that it is a part of, and of those that are a part of it.
-        let stem = name.rsplit_once('.').map(|(stem, _)| stem);
-        let parts = PARTS.iter().map(|part| format!("{name}.{part}"));
-        let is_part = |stem: &str| {
-            self.taken.contains(stem) && PARTS.iter().any(|part| name.strip_prefix(stem) == Some(&format!(".{part}")))
-        };
-        !self.taken.contains(name)
-            && !parts.into_iter().any(|part| self.taken.contains(&part))
-            && !stem.is_some_and(is_part)
+        let is_part_of_one =
+            name.rsplit_once('.').is_some_and(|(stem, part)| PARTS.contains(&part) && self.taken.contains(stem));
+        !is_part_of_one && !PARTS.iter().any(|part| self.taken.contains(&format!("{name}.{part}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_changed_where_they_are_taken_and_leave_room_for_their_parts() {
+        let mut names = Names::default();
+        let mut take = |name: &str| names.take(name, "");
+        assert_eq!(["a", "a", "a_2", "a", "a_2"].map(&mut take), ["a", "a_2", "a_2_2", "a_3", "a_2_3"]);
+        assert_eq!(["a.conv", "b.gate", "b", "b.other"].map(&mut take), ["a.conv_2", "b.gate", "b_2", "b.other"]);
+        assert_eq!(["input", "c.weight.bias", "c.weight"].map(&mut take), ["input_2", "c.weight.bias", "c.weight_2"]);
+        let long = "ü".repeat(1000);
+        assert_eq!(take(&long), "ü".repeat(128));
+        assert_eq!(take(&long), format!("{}_2", "ü".repeat(128)));
     }
 }

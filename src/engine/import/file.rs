@@ -9,10 +9,14 @@ use tract_onnx::pb::type_proto::Value as Type;
 use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
 
 use super::operator::Operator;
-use super::{Error, Imported, MAX_LENGTH, constant, emit, scan};
+use super::{Error, Imported, MAX_LENGTH, constant, emit};
+use crate::protobuf;
 
 /// How many channels an image may have.
 const MAX_CHANNELS: usize = 1 << 16;
+
+/// How many nodes a graph may have. Exporters write several for each layer, and the largest networks have thousands.
+const MAX_NODES: usize = 1 << 16;
 
 /// An ONNX file of a network for images.
 ///
@@ -37,9 +41,12 @@ impl File {
         if bytes.len() as u64 > MAX_LENGTH {
             return Err(Error::TooLarge { length: bytes.len() as u64 });
         }
-        scan::check(bytes)?;
+        protobuf::check(bytes, protobuf::Kind::Model)?;
         let mut model = ModelProto::decode(bytes).map_err(Error::Protobuf)?;
         let graph = model.graph.take().ok_or(Error::NoGraph)?;
+        if graph.node.len() > MAX_NODES {
+            return Err(Error::Nodes { count: graph.node.len(), limit: MAX_NODES });
+        }
         let input = input(&graph)?;
         let (channels, size) = shape(input)?;
         for tensor in &graph.initializer {

@@ -1,6 +1,10 @@
 //! Small integer arrays: what exporters compute shapes, axes and paddings with.
 
+use std::borrow::Borrow;
+use std::rc::Rc;
+
 use super::Error;
+use super::constant::MAX_AXES;
 use super::operator::Operator;
 
 /// How many integers an array may have.
@@ -16,10 +20,19 @@ pub(super) struct Integers {
 }
 
 impl Integers {
-    /// The array of `dims`; nothing if there are not as many values, or too many.
+    /// The array of `dims`; `None` if there are not as many values, or too many of them or of axes.
     pub(super) fn new(dims: Vec<usize>, values: Vec<Option<i64>>) -> Option<Self> {
         let count = dims.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent));
-        (count == Some(values.len()) && values.len() <= MAX_COUNT).then_some(Self { dims, values })
+        // The extents of an array without values count as well: operators walk over them.
+        let small = dims.len() <= MAX_AXES && dims.iter().all(|&extent| extent <= MAX_COUNT);
+        (small && count == Some(values.len()) && values.len() <= MAX_COUNT).then_some(Self { dims, values })
+    }
+
+    /// What it takes of the memory for values, in floats.
+    pub(super) fn weight(&self) -> u64 {
+        const EACH: usize = size_of::<Option<i64>>() / size_of::<f32>();
+        // What an array without values takes does not matter to the order of magnitude.
+        ((self.values.len() + self.dims.len() + 1) * EACH) as u64
     }
 
     /// An array of known values.
@@ -46,10 +59,10 @@ impl Integers {
     ///
     /// # Errors
     /// [`Error::Node`] for a wrong attribute.
-    pub(super) fn evaluate(operator: Operator<'_>, inputs: &[Self]) -> Result<Option<Self>, Error> {
+    pub(super) fn evaluate(operator: Operator<'_>, inputs: &[Rc<Self>]) -> Result<Option<Self>, Error> {
         let axis = operator.int("axis", 0)?;
         Ok(match (operator.kind(), inputs) {
-            ("Cast" | "Identity", [first]) => Some(first.clone()),
+            ("Cast" | "Identity", [first]) => Some(Self::clone(first)),
             ("Concat", lists) if axis == 0 || axis == -1 => Self::joined(lists),
             ("Gather", [list, index]) if axis == 0 => list.gathered(index),
             ("Unsqueeze" | "Squeeze", [first, ..]) if first.values.len() == 1 => {
@@ -90,7 +103,7 @@ impl Integers {
         })
     }
 
-    fn joined(lists: &[Self]) -> Option<Self> {
+    fn joined(lists: &[Rc<Self>]) -> Option<Self> {
         let flat = lists.iter().all(|list| list.dims.len() == 1);
         let count = lists.iter().map(|list| list.values.len()).try_fold(0_usize, usize::checked_add)?;
         if flat && count <= MAX_COUNT {
@@ -135,8 +148,8 @@ impl Integers {
     }
 
     /// Part of the first axis: start, end, and optionally axis and step.
-    fn sliced(&self, rest: &[Self]) -> Option<Self> {
-        let mut numbers = rest.iter().map(|list| match list.values[..] {
+    fn sliced(&self, rest: &[impl Borrow<Self>]) -> Option<Self> {
+        let mut numbers = rest.iter().map(|list| match list.borrow().values[..] {
             [Some(value)] => Some(value),
             _ => None,
         });

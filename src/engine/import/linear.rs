@@ -58,7 +58,7 @@ impl<'a> Network<'a> {
             let problem = format!("weights for {length} values do not fit what it reads, with {in_channels} channels");
             return Err(operator.fail(problem));
         }
-        let (weight, bias) = (weight.values.into(), vec![0.0; out_channels].into());
+        let (weight, bias) = (weight.values, vec![0.0; out_channels].into());
         let op = match size {
             Some(kernel) if kernel != [1, 1] => Op::Conv(Conv {
                 in_channels,

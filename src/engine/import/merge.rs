@@ -87,6 +87,7 @@ impl Network<'_> {
             return Ok(self.merged(handle, operator));
         }
         if self.is_sole(handle) {
+            self.work(operator, self.items[handle.item].op.values())?;
             let item = &mut self.items[handle.item];
             let input = item.inputs.first().copied().unwrap_or(0);
             match &mut item.op {
@@ -186,6 +187,7 @@ impl Network<'_> {
             self.items[value.item].readers = self.items[value.item].readers.saturating_sub(1);
             let swish = self.activate(operator, value, activation)?;
             let channels = self.items[swish.item].channels;
+            self.work(operator, channels as u64)?;
             // `line` takes away the reader that it is.
             self.items[swish.item].readers += 1;
             return self.line(operator, swish, &Line::uniform(channels, factor, 0.0));

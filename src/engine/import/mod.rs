@@ -19,7 +19,6 @@ mod network;
 mod operator;
 mod operators;
 mod reshape;
-mod scan;
 mod window;
 
 use std::collections::BTreeMap;
@@ -28,6 +27,7 @@ pub use file::File;
 
 use super::graph::{self, Graph};
 use crate::exit::Exit;
+use crate::protobuf;
 
 /// The largest file that is read, in bytes: no protobuf message is larger.
 pub const MAX_LENGTH: u64 = 1 << 31;
@@ -52,9 +52,17 @@ pub enum Error {
     /// The message is not that of an ONNX model.
     #[error("this is no ONNX file, or a damaged one")]
     Protobuf(#[source] prost::DecodeError),
-    /// The model has more parts than any network needs.
-    #[error("the file has more than {limit} fields, which no network needs")]
-    Fields {
+    /// The model would take more memory than the length of the file explains.
+    #[error("decoded, the file takes more than {limit} bytes, which its length does not explain")]
+    Decoded {
+        /// How many are allowed.
+        limit: u64,
+    },
+    /// The graph has more nodes than any network needs.
+    #[error("the graph has {count} nodes, and at most {limit} are read")]
+    Nodes {
+        /// How many there are.
+        count: usize,
         /// How many are allowed.
         limit: usize,
     },
@@ -104,6 +112,15 @@ pub enum Error {
     /// The nodes make no network.
     #[error("the nodes make no network")]
     Graph(#[source] graph::Error),
+}
+
+impl From<protobuf::Error> for Error {
+    fn from(error: protobuf::Error) -> Self {
+        match error {
+            protobuf::Error::Damaged { problem, at } => Self::Damaged { problem, at },
+            protobuf::Error::Memory { limit } => Self::Decoded { limit },
+        }
+    }
 }
 
 impl Error {

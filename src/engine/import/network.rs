@@ -1,5 +1,6 @@
 //! The network while it is read: values by name, and items, which become the nodes of the graph.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -14,6 +15,21 @@ use crate::engine::op::{Op, Padding};
 
 /// How many values a network may hold, whatever the size of its file.
 const FLOOR: u64 = 1 << 24;
+
+/// How many values may be computed for each byte of the file. A batch norm computes those of the convolution before it
+/// anew, and so may several operators behind it.
+const WORK: u64 = 16;
+
+/// How many values may be computed, whatever the size of the file.
+const WORK_FLOOR: u64 = 1 << 26;
+
+/// How many items a network may have: nodes of the graph. What prepares it to run takes time that grows with their
+/// square.
+const MAX_ITEMS: usize = 1 << 14;
+
+/// How many maps all nodes together may read, those that are joined counted one by one: what runs the network lists
+/// them for every node.
+const MAX_PARTS: usize = 1 << 20;
 
 /// How many channels a value may have.
 const MAX_CHANNELS: usize = 1 << 20;
@@ -33,6 +49,8 @@ pub(super) struct Item {
     pub size: Option<[usize; 2]>,
     /// Whether its value is a vector in the graph.
     pub flat: bool,
+    /// How many maps its value is made of: 1, but for a concatenation, which is those of all that it joins.
+    pub parts: usize,
     /// How many inputs of nodes, and outputs of the file, read its value. Something can be merged into an
     /// item that only it reads.
     pub readers: usize,
@@ -56,7 +74,18 @@ pub(super) enum Value {
     /// The value of an item, with zeros around the map.
     Item(Handle, Padding),
     Floats(Rc<Floats>),
-    Integers(Integers),
+    Integers(Rc<Integers>),
+}
+
+impl Value {
+    /// What it takes of the memory for values, in floats.
+    pub(super) fn weight(&self) -> u64 {
+        match self {
+            Self::Item(..) => 0,
+            Self::Floats(floats) => (floats.values.len() + floats.dims.len()) as u64,
+            Self::Integers(integers) => integers.weight(),
+        }
+    }
 }
 
 /// The network as far as it has been read.
@@ -67,15 +96,21 @@ pub(super) struct Network<'a> {
     pub items: Vec<Item>,
     values: HashMap<&'a str, Value>,
     tensors: HashMap<&'a str, &'a TensorProto>,
+    /// The tensors that are read several times, as values that all readers share.
+    shared: RefCell<HashMap<&'a str, Value>>,
     /// How often each name is read.
     uses: HashMap<&'a str, usize>,
     /// Names of the floats that were counted as parameters.
     counted: HashSet<&'a str>,
     /// How many there are.
     pub parameters: u64,
-    /// How many values items, and constants that are computed, may still hold. It keeps a small file from filling the memory with weights
-    /// that it uses many times over.
+    /// How many values items, and constants that are computed, may still hold. It keeps a small file from filling the
+    /// memory with weights that it uses many times over.
     left: u64,
+    /// How many values may still be computed. It keeps a file from taking time that grows with the square of its size.
+    work_left: u64,
+    /// How many maps may still be read.
+    parts_left: usize,
 }
 
 impl<'a> Network<'a> {
@@ -92,15 +127,19 @@ impl<'a> Network<'a> {
             items: Vec::new(),
             values: HashMap::new(),
             tensors,
+            shared: RefCell::default(),
             uses,
             counted: HashSet::new(),
             parameters: 0,
             left: file.length().max(FLOOR),
+            work_left: file.length().saturating_mul(WORK).max(WORK_FLOOR),
+            parts_left: MAX_PARTS,
         };
         let (channels, size) = (file.channels(), file.size());
         let op = Op::Input { channels };
         let name = file.input();
-        network.items.push(Item { name: name.to_owned(), op, inputs: vec![], channels, size, flat: false, readers: 0 });
+        let (name_of_item, flat, parts, readers) = (name.to_owned(), false, 1, 0);
+        network.items.push(Item { name: name_of_item, op, inputs: vec![], channels, size, flat, parts, readers });
         network.bind(name, Value::Item(Handle { item: 0, rank: 4, size }, Padding::default()));
         network
     }
@@ -134,9 +173,16 @@ impl<'a> Network<'a> {
         if let Some(value) = self.values.get(name) {
             return Ok(value.clone());
         }
+        if let Some(value) = self.shared.borrow().get(name) {
+            return Ok(value.clone());
+        }
         let tensor = self.tensors.get(name);
         let tensor = tensor.ok_or_else(|| operator.fail(format!("it reads `{name}`, which is not supported")))?;
-        Ok(constant::read(tensor)?.into())
+        let value = Value::from(constant::read(tensor)?);
+        if self.uses.get(name) != Some(&1) {
+            self.shared.borrow_mut().insert(name, value.clone());
+        }
+        Ok(value)
     }
 
     /// The value of an item as input `index`, without padding.
@@ -196,7 +242,7 @@ impl<'a> Network<'a> {
             return Ok(None);
         }
         match self.value(operator, index)? {
-            Value::Integers(integers) => Ok(Some(integers.values)),
+            Value::Integers(integers) => Ok(Some(integers.values.clone())),
             _ => Err(operator.fail(format!("its input {index} is no constant of integers, which is not supported"))),
         }
     }
@@ -216,6 +262,14 @@ impl<'a> Network<'a> {
     pub(super) fn hold(&mut self, operator: Operator<'_>, values: u64) -> Result<(), Error> {
         let left = self.left.checked_sub(values);
         self.left = left.ok_or_else(|| operator.fail("its weights are more than the size of the file explains"))?;
+        Ok(())
+    }
+
+    /// Makes sure that as many more values may be computed.
+    pub(super) fn work(&mut self, operator: Operator<'_>, values: u64) -> Result<(), Error> {
+        let left = self.work_left.checked_sub(values);
+        let fail = || operator.fail("computing its weights takes more steps than the size of the file explains");
+        self.work_left = left.ok_or_else(fail)?;
         Ok(())
     }
 
@@ -245,9 +299,21 @@ impl<'a> Network<'a> {
         if channels > MAX_CHANNELS {
             return Err(operator.fail(format!("{channels} channels are more than any network has")));
         }
+        if self.items.len() >= MAX_ITEMS {
+            return Err(operator.fail(format!("the network has more than {MAX_ITEMS} layers")));
+        }
+        let read = items().fold(0_usize, |sum, item| sum.saturating_add(item.parts));
+        let left = self.parts_left.checked_sub(read);
+        self.parts_left = left.ok_or_else(|| {
+            operator.fail(format!(
+                "the nodes up to it read more than {MAX_PARTS} maps, each part of a concatenation being one"
+            ))
+        })?;
+        let parts = if matches!(op, Op::Concat) { read } else { 1 };
         self.hold(operator, op.values())?;
         let inputs = inputs.iter().map(|input| input.item).collect();
-        self.items.push(Item { name: operator.name().to_owned(), op, inputs, channels, size, flat, readers: 0 });
+        let name = operator.name().to_owned();
+        self.items.push(Item { name, op, inputs, channels, size, flat, parts, readers: 0 });
         Ok(Handle { item: self.items.len() - 1, rank: first.rank, size })
     }
 }
@@ -256,8 +322,14 @@ impl From<Constant> for Value {
     fn from(constant: Constant) -> Self {
         match constant {
             Constant::Floats(floats) => Self::Floats(Rc::new(floats)),
-            Constant::Integers(integers) => Self::Integers(integers),
+            Constant::Integers(integers) => integers.into(),
         }
+    }
+}
+
+impl From<Integers> for Value {
+    fn from(integers: Integers) -> Self {
+        Self::Integers(Rc::new(integers))
     }
 }
 

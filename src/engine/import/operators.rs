@@ -1,7 +1,6 @@
 //! What every operator of the file becomes.
 
 use super::constant::Floats;
-use super::integers::Integers;
 use super::merge::Line;
 use super::network::{Handle, Network, Value};
 use super::operator::Operator;
@@ -60,7 +59,7 @@ impl<'a> Network<'a> {
             "Identity" | "CastLike" => self.nothing(operator)?,
             "Dropout" => match operator.input(2).map(|_| self.value(operator, 2)).transpose()? {
                 None => self.nothing(operator)?,
-                Some(Value::Integers(Integers { values, .. })) if values == [Some(0)] => self.nothing(operator)?,
+                Some(Value::Integers(training)) if training.values == [Some(0)] => self.nothing(operator)?,
                 Some(_) => return Err(operator.fail("dropout as in training is not supported")),
             },
             "Cast" if operator.int("to", 0)? == 1 => self.nothing(operator)?,
@@ -115,15 +114,15 @@ impl<'a> Network<'a> {
                 }
                 bias.values.clone()
             }
-            None => vec![0.0; out_channels],
+            None => vec![0.0; out_channels].into(),
         };
         let conv = Conv {
             in_channels,
             out_channels,
             window,
             groups,
-            weight: weight.values.as_slice().into(),
-            bias: bias.into(),
+            weight: weight.values.clone(),
+            bias,
             activation: Activation::None,
         };
         self.push(operator, Op::Conv(conv), &[map])
@@ -144,6 +143,7 @@ impl<'a> Network<'a> {
             }
             vectors.push(vector);
         }
+        self.work(operator, channels as u64)?;
         let at = |vector: usize, channel: usize| f64::from(vectors[vector].values[channel]);
         let scale = (0..channels).map(|channel| at(0, channel) / (at(3, channel) + epsilon).sqrt());
         let scale: Vec<f64> = scale.collect();
@@ -249,6 +249,7 @@ impl<'a> Network<'a> {
             (Value::Floats(floats), Value::Item(..)) => (self.handle(operator, 1)?, 0, floats),
             _ => return Err(operator.fail("its constant is not one of floats, which is not supported")),
         };
+        self.work(operator, self.items[handle.item].channels as u64)?;
         let values = self.by_channel(operator, handle, floats)?;
         // Weights have channels; a single number is part of a function, as the 3 and 6 of HardSwish are.
         if floats.values.len() > 1 {
@@ -278,6 +279,7 @@ impl<'a> Network<'a> {
             "Add" => self.push(operator, Op::Add, &[first, second]),
             "Sub" => {
                 let count = channels(second);
+                self.work(operator, count as u64)?;
                 let negative =
                     self.line(operator, second, &Line { scale: vec![-1.0; count], shift: vec![0.0; count] })?;
                 self.push(operator, Op::Add, &[first, negative])

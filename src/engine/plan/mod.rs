@@ -7,6 +7,8 @@
 mod concatenate;
 mod layers;
 mod place;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -18,6 +20,10 @@ use crate::kernels::pass::{Affine, Clamp, Convolution, Depthwise, Function, Kept
 use crate::kernels::program::{Builder, Program, Summary};
 use crate::kernels::{Isa, Kernels};
 use layers::{Layer, Layers, Work};
+
+/// Values between maps that are placed apart.
+#[cfg(any(test, fuzzing))]
+const GAP: usize = 4 * crate::kernels::memory::LINE;
 
 /// The largest maps for which little memory pays: beyond, weights are few.
 const LEAN_PIXELS: usize = 28 * 28;
@@ -140,6 +146,9 @@ pub struct Plan {
     output: Map,
     steps: Vec<Step>,
     activation_bytes: usize,
+    /// Values between maps that are nobody's, where maps were placed apart.
+    #[cfg(any(test, fuzzing))]
+    gaps: Vec<std::ops::Range<usize>>,
 }
 
 /// One pass, for people.
@@ -168,11 +177,32 @@ impl Plan {
     /// # Errors
     /// Any of [`Error`].
     pub fn new(graph: Graph, height: usize, width: usize, options: Options) -> Result<Self, Error> {
+        Self::with(graph, [height, width], options, None)
+    }
+
+    /// The same program with maps that never share memory and [`Self::gaps`] between them: it shows who touches what is
+    /// not his.
+    ///
+    /// # Errors
+    /// Any of [`Error`].
+    #[cfg(any(test, fuzzing))]
+    pub fn apart(graph: Graph, height: usize, width: usize, options: Options) -> Result<Self, Error> {
+        Self::with(graph, [height, width], options, Some(GAP))
+    }
+
+    /// Values between maps that no pass may touch.
+    #[cfg(any(test, fuzzing))]
+    #[must_use]
+    pub fn gaps(&self) -> &[std::ops::Range<usize>] {
+        &self.gaps
+    }
+
+    fn with(graph: Graph, [height, width]: [usize; 2], options: Options, gap: Option<usize>) -> Result<Self, Error> {
         let Options { isa, memory } = options;
         let kernels = Kernels::of(isa).ok_or(Error::Isa { isa })?;
         let shapes = graph.shapes(height, width)?;
         let layers = Layers::new(&graph, &shapes)?;
-        let (maps, length) = place::place(&layers)?;
+        let (maps, length) = place::place_with(&layers, gap)?;
         let mut nodes = graph.into_nodes();
         let emit = |builder: &mut Builder, nodes: &[Node], layer: &Layer| {
             let inputs = concatenate::joined(&layers.buffers, &layer.inputs, &maps);
@@ -210,7 +240,15 @@ impl Plan {
         let steps = layers.layers.iter().zip(program.summaries()).map(step).collect();
         let (input, output) = (maps[layers.input], maps[layers.output]);
         let activation_bytes = program.room(1) * size_of::<f32>();
-        Ok(Self { program: Arc::new(program), input, output, steps, activation_bytes })
+        Ok(Self {
+            program: Arc::new(program),
+            input,
+            output,
+            steps,
+            activation_bytes,
+            #[cfg(any(test, fuzzing))]
+            gaps: gap.map(|_| place::gaps(&layers, &maps, length)).unwrap_or_default(),
+        })
     }
 
     /// The instruction set.

@@ -5,12 +5,19 @@ use super::Error;
 use super::layers::{Buffer, Layers};
 use crate::kernels::memory::LINE;
 use crate::kernels::pass::{Map, Scheme, Transform};
+use crate::kernels::size::MAX_VALUES;
 
 /// The maps of all buffers, and how many values they take together.
 ///
 /// A map is kept from the layer that writes it to the last one that reads it. Each is put into the first gap
 /// that is long enough.
 pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
+    place_with(layers, None)
+}
+
+/// The same, or, where there is a `gap`, maps one behind the other that never share memory, with so many values that
+/// are nobody's behind each.
+pub(super) fn place_with(layers: &Layers, gap: Option<usize>) -> Result<(Vec<Map>, usize), Error> {
     let count = layers.layers.len();
     // A part of a map lies where that one does.
     let whole = |number: usize| layers.buffers[number].part.map_or(number, |part| part.of);
@@ -29,7 +36,7 @@ pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
         let too_large = || Error::TooLarge { node: name.to_owned() };
         let map = map(&layers.buffers[number]);
         let size = length_of(&layers.buffers[number], &map).ok_or_else(too_large)?;
-        let size = size.checked_next_multiple_of(LINE).ok_or_else(too_large)?;
+        let size = size.checked_next_multiple_of(LINE).ok_or_else(too_large)?.saturating_add(gap.unwrap_or(0));
         let (mut start, mut position) = (0, 0);
         for (index, (begin, end, _)) in taken.iter().enumerate() {
             if begin - start >= size {
@@ -37,7 +44,7 @@ pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
             }
             (start, position) = (*end, index + 1);
         }
-        let end = start.checked_add(size).filter(|end| *end <= isize::MAX as usize / 16).ok_or_else(too_large)?;
+        let end = start.checked_add(size).filter(|end| *end <= MAX_VALUES).ok_or_else(too_large)?;
         taken.insert(position, (start, end, number));
         length = length.max(end);
         Ok::<Map, Error>(Map { offset: start, ..map })
@@ -48,7 +55,7 @@ pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
         if maps[number].is_none() {
             maps[number] = Some(put(number, &layer.name, &mut taken)?);
         }
-        taken.retain(|(_, _, number)| last_read[*number] > index);
+        taken.retain(|(_, _, number)| last_read[*number] > index || gap.is_some());
     }
     let placed = |(number, buffer): (usize, &Buffer)| match (buffer.part, maps[number]) {
         (Some(part), _) => maps[part.of].map(|of| Map { offset: of.offset + part.channel, ..map(buffer) }),
@@ -56,6 +63,24 @@ pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
     };
     let unused = Map::padded(0, 1, 1, 1);
     Ok((layers.buffers.iter().enumerate().map(|buffer| placed(buffer).unwrap_or(unused)).collect(), length))
+}
+
+/// What of `length` values no map takes, where maps never share memory.
+#[cfg(any(test, fuzzing))]
+pub(super) fn gaps(layers: &Layers, maps: &[Map], length: usize) -> Vec<std::ops::Range<usize>> {
+    let whole = layers.buffers.iter().zip(maps).filter(|(buffer, _)| buffer.part.is_none());
+    let taken = whole.map(|(buffer, map)| (map.offset, map.offset + length_of(buffer, map).unwrap_or(0)));
+    let mut taken: Vec<_> = taken.collect();
+    taken.sort_unstable();
+    let (mut gaps, mut free) = (Vec::new(), 0);
+    for (start, end) in taken {
+        if start > free {
+            gaps.push(free..start);
+        }
+        free = end.max(free);
+    }
+    gaps.push(free..length);
+    gaps
 }
 
 /// Number of values of a buffer; nothing when that overflows.

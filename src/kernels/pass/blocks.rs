@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use super::super::memory::Weights;
+use super::super::memory::{Packed, Weights};
+use super::super::size::product;
 use super::super::tile::{Segment, Tile};
 use super::super::{Kernels, even_parts};
 use super::conv::Segments;
 use super::strassen::{self, Pairing, Quarters};
-use super::{Clamp, Place};
+use super::{Clamp, PassError, Place, Scratch};
 
 /// Rows that a block is used for before the next one is: several tiles of every instruction set, so that its weights
 /// are read from the first-level cache for all but one, and few enough to keep their inputs in the second. Whole tiles.
@@ -24,13 +25,18 @@ pub(in super::super) struct Block {
     pub(in super::super) width: usize,
     /// Whether it is two neighbours of that width whose products are Strassen's.
     pub(in super::super) is_pair: bool,
-    /// Where `[k][width]` weights begin, or what [`strassen::pack`] has packed.
-    pub(in super::super) weights: usize,
-    /// Where `[width]` biases begin; those of a pair are followed by as many more.
-    pub(in super::super) bias: usize,
+    /// `[k][width]` weights, or what [`strassen::pack`] has packed.
+    pub(in super::super) weights: Packed,
+    /// `[width]` biases; those of a pair are followed by as many more.
+    pub(in super::super) bias: Packed,
 }
 
 impl Block {
+    /// A block whose weights are not packed yet.
+    pub(super) fn new(channel: usize, width: usize, is_pair: bool) -> Self {
+        Self { channel, width, is_pair, weights: Packed::default(), bias: Packed::default() }
+    }
+
     /// Behind its last output channel.
     pub(super) fn end(&self) -> usize {
         self.channel + self.width * if self.is_pair { 2 } else { 1 }
@@ -123,6 +129,11 @@ pub(super) fn chunks(count: usize, length: usize) -> usize {
     (count + length / 2).saturating_sub(1).checked_div(length).unwrap_or(0).max(1)
 }
 
+/// The longest of these parts.
+pub(super) fn longest(count: usize, length: usize) -> usize {
+    count.min(length + length / 2)
+}
+
 /// The rows of some of these chunks.
 pub(super) fn rows_of(some: Range<usize>, count: usize, length: usize) -> Range<usize> {
     let last = chunks(count, length);
@@ -133,6 +144,9 @@ pub(super) fn rows_of(some: Range<usize>, count: usize, length: usize) -> Range<
 impl Blocks {
     /// Packs `weight`, `[channels][depth / taps][taps]`, with a bias for each of the output channels: the contraction
     /// runs over taps, then over what is read. Neighbours become pairs where there is a `pairing`.
+    ///
+    /// # Errors
+    /// No memory has room for the weights.
     pub(in super::super) fn pack(
         kernels: &Kernels,
         weights: &mut Weights,
@@ -141,7 +155,7 @@ impl Blocks {
         weight: &[f32],
         bias: &[f32],
         pairing: Option<&Pairing>,
-    ) -> Self {
+    ) -> Result<Self, PassError> {
         let depth = weight.len() / channels.max(1);
         let bias = |channel: usize| bias.get(channel).copied().unwrap_or(0.0);
         let mut blocks = Vec::new();
@@ -149,22 +163,22 @@ impl Blocks {
         let mut widths = kernels.widths(channels).peekable();
         while let Some(width) = widths.next() {
             let pairing = pairing.filter(|_| widths.next_if_eq(&width).is_some());
-            let mut block = Block { channel, width, is_pair: pairing.is_some(), weights: 0, bias: 0 };
+            let mut block = Block::new(channel, width, pairing.is_some());
             let rows = &weight[channel * depth..block.end().min(channels) * depth];
             (block.weights, block.bias) = match pairing {
                 Some(pairing) => (
-                    weights.fill(strassen::length(depth, width), |to| strassen::pack(to, width, rows, pairing)),
-                    weights.push(2 * width, |lane| strassen::bias(lane, width, |lane| bias(channel + lane))),
+                    weights.fill(strassen::length(depth, width)?, |to| strassen::pack(to, width, rows, pairing))?,
+                    weights.push(2 * width, |lane| strassen::bias(lane, width, |lane| bias(channel + lane)))?,
                 ),
                 None => (
-                    weights.fill(depth * width, |to| interleave(to, width, rows, depth, taps)),
-                    weights.push(width, |lane| bias(channel + lane)),
+                    weights.fill(product(&[depth, width])?, |to| interleave(to, width, rows, depth, taps))?,
+                    weights.push(width, |lane| bias(channel + lane))?,
                 ),
             };
             channel = block.end();
             blocks.push(block);
         }
-        Self::of(kernels, blocks, depth)
+        Ok(Self::of(kernels, blocks, depth))
     }
 
     /// Blocks with weights that are packed.
@@ -184,24 +198,26 @@ impl Blocks {
     }
 
     /// Values of scratch for the quarters of as many rows: whole cache lines.
-    pub(super) fn scratch(&self, rows: usize) -> usize {
-        let pairs = self.blocks.iter().filter(|block| block.is_pair);
-        pairs.map(|block| Quarters::scratch(rows, self.depth, block.width)).max().unwrap_or(0)
+    ///
+    /// # Errors
+    /// It is beyond all numbers.
+    pub(super) fn scratch(&self, rows: usize) -> Result<usize, PassError> {
+        let mut pairs = self.blocks.iter().filter(|block| block.is_pair);
+        pairs.try_fold(0, |most, block| Ok(Quarters::scratch(rows, self.depth, block.width)?.max(most)))
     }
 
     /// The quarters of `count` rows of the segments, from row `from` on, for [`Self::product`]; nothing where no block
     /// is a pair.
     ///
     /// # Safety
-    /// The segments are readable for these rows, and `scratch`, where a cache line begins, has room for
-    /// [`Self::scratch`].
+    /// Those of [`Quarters::of`]: the contraction of the segments is the one that was packed.
     pub(super) unsafe fn quarters(
         &self,
         place: &Place<'_>,
         segments: &Segments,
         from: usize,
         count: usize,
-        scratch: *mut f32,
+        scratch: Scratch,
     ) -> Option<Quarters> {
         // SAFETY: the caller's.
         self.have_pairs().then(|| unsafe { Quarters::of(place.kernels, segments, self.depth, from, count, scratch) })
@@ -237,6 +253,10 @@ impl Blocks {
         out_stride: usize,
         clamp: Clamp,
     ) {
+        // There are more parts than rows.
+        if count == 0 {
+            return;
+        }
         let first = group.first().map_or(0, |block| block.channel);
         // Pairs have a look at all rows.
         let length = if quarters.is_some() { count } else { CHUNK };
@@ -244,8 +264,9 @@ impl Blocks {
             let chunk = rows_of(chunk..chunk + 1, count, length);
             for block in group {
                 // The block behind this one is fetched while this one is used, evenly over its rows.
-                let length = self.bytes(block) / size_of::<f32>();
-                let next = place.weights.at(block.weights + length + length.wrapping_mul(chunk.start) / count);
+                let length = block.weights.length();
+                let next = place.weights.ahead(block.weights, length + length.wrapping_mul(chunk.start) / count);
+                let biases = block.width * if block.is_pair { 2 } else { 1 };
                 let product = Product {
                     rows: Rows {
                         segments: segments.first(),
@@ -254,9 +275,9 @@ impl Blocks {
                         first: from + chunk.start,
                         length: chunk.len(),
                     },
-                    weights: place.weights.at(block.weights),
+                    weights: place.weights.at(block.weights, 0, length),
                     width: block.width,
-                    bias: (place.weights.at(block.bias), 0),
+                    bias: (place.weights.at(block.bias, 0, biases), 0),
                     out: (out.wrapping_add(chunk.start * out_stride + block.channel - first), out_stride),
                     clamp,
                     ahead: (next, length.wrapping_mul(chunk.len()).div_ceil(count)),
@@ -275,8 +296,7 @@ impl Blocks {
 
     /// Bytes of the weights of a block.
     pub(in super::super) fn bytes(&self, block: &Block) -> usize {
-        let values = if block.is_pair { strassen::length(self.depth, block.width) } else { self.depth * block.width };
-        values * size_of::<f32>()
+        block.weights.length().saturating_mul(size_of::<f32>())
     }
 
     /// Runs of the blocks `range` whose weights take at most `bytes` together, or of one block.
@@ -286,7 +306,7 @@ impl Blocks {
             let (first, others) = rest.split_first()?;
             let mut total = self.bytes(first);
             let more = others.iter().take_while(|block| {
-                total += self.bytes(block);
+                total = self.bytes(block).saturating_add(total);
                 total <= bytes
             });
             let (group, left) = rest.split_at(1 + more.count());

@@ -6,10 +6,10 @@ use std::ops::Range;
 use super::super::Kernels;
 use super::super::memory::Weights;
 use super::super::tile::Segment;
-use super::blocks::{Block, chunks, rows_of};
+use super::blocks::{Block, chunks, longest, rows_of};
 use super::strassen::Pairing;
 use super::{
-    Blocks, Clamp, Map, Pass, PassError, Place, channels, check, check_channels, check_windows, product, share,
+    Blocks, Clamp, Map, Needs, Pass, PassError, Place, channels, check, check_channels, check_windows, product, share,
 };
 
 /// Most segments of a contraction: one for every pixel of the kernel in every map that is read.
@@ -66,14 +66,17 @@ impl Convolution<'_> {
 
     /// Packs the weights: the contraction runs over kernel rows, kernel columns, channels. Pointwise ones may have a
     /// pairing.
+    ///
+    /// # Errors
+    /// No memory has room for the weights.
     pub(in super::super) fn pack(
         &self,
         kernels: &Kernels,
         weights: &mut Weights,
         out: usize,
         pairing: Option<&Pairing>,
-    ) -> Blocks {
-        let taps = self.kernel[0] * self.kernel[1];
+    ) -> Result<Blocks, PassError> {
+        let taps = product(&self.kernel)?;
         Blocks::pack(kernels, weights, out, taps, self.weight, self.bias, pairing)
     }
 }
@@ -124,6 +127,8 @@ pub(in super::super) struct ConvPass {
     is_pointwise: bool,
     clamp: Clamp,
     blocks: Blocks,
+    /// Values of scratch of a part.
+    scratch: usize,
 }
 
 impl ConvPass {
@@ -139,9 +144,12 @@ impl ConvPass {
         convolution.check(inputs, &output)?;
         let is_pointwise = convolution.is_pointwise() && inputs[0].pixels() == output.pixels();
         let pairing = Pairing::of(inputs, output.channels, output.pixels()).filter(|_| is_pointwise);
-        let blocks = convolution.pack(kernels, weights, output.channels, pairing.as_ref());
+        let blocks = convolution.pack(kernels, weights, output.channels, pairing.as_ref())?;
         let Convolution { kernel, stride, top, left, clamp, .. } = *convolution;
-        Ok(Self { inputs: inputs.to_vec(), output, kernel, stride, top, left, is_pointwise, clamp, blocks })
+        // Values from one window to the next.
+        inputs.iter().try_for_each(|map| product(&[stride[1], map.stride]).map(drop))?;
+        let scratch = blocks.scratch(longest(output.pixels(), STRIP))?;
+        Ok(Self { inputs: inputs.to_vec(), output, kernel, stride, top, left, is_pointwise, clamp, blocks, scratch })
     }
 
     /// Computes `count` pixels of the output, from number `first` on, for the output channels of `group`.
@@ -161,6 +169,10 @@ impl ConvPass {
     /// # Safety
     /// Those of [`Pass::run`].
     unsafe fn strip(&self, place: &Place<'_>, segments: &mut Segments, strip: Range<usize>, blocks: Range<usize>) {
+        // There are more parts than pixels.
+        if strip.is_empty() {
+            return;
+        }
         segments.clear();
         let mut first = 0;
         for map in &self.inputs {
@@ -168,7 +180,7 @@ impl ConvPass {
             segments.push(Segment { input, stride: map.stride, channels: map.channels, first });
             first += map.channels;
         }
-        // SAFETY: input and output have the same pixels, and the scratch is large enough for those of a strip.
+        // SAFETY: input and output have the same pixels, and the scratch is this part's.
         unsafe {
             let Some(quarters) = self.blocks.quarters(place, segments, 0, strip.len(), place.scratch) else {
                 for group in self.blocks.groups(blocks, GROUP_BYTES) {
@@ -244,8 +256,8 @@ impl Pass for ConvPass {
         if self.is_pointwise { "pointwise" } else { "direct" }
     }
 
-    fn scratch(&self) -> usize {
-        self.blocks.scratch(STRIP + STRIP / 2)
+    fn needs(&self) -> Needs {
+        Needs::of_channels(&self.inputs, &self.output, self.scratch)
     }
 
     fn macs(&self) -> u64 {

@@ -1,9 +1,10 @@
 //! Depthwise convolution: every channel is filtered on its own.
 
-use super::super::memory::Weights;
+use super::super::memory::{Packed, Weights};
+use super::super::size::round_up;
 use super::super::tile;
 use super::super::{Kernels, UNIT};
-use super::{Clamp, Map, Pass, PassError, Place, check, check_maps, check_windows, count, product, share};
+use super::{Clamp, Map, Needs, Pass, PassError, Place, check, check_maps, check_windows, count, product, share};
 
 /// A depthwise convolution with dilation 1.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +41,7 @@ impl Depthwise<'_> {
 /// Weights for the kernels of rows: `[10][lanes]`, nine taps and the bias.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows {
-    weights: usize,
+    weights: Packed,
     /// Channels, padded to whole units.
     lanes: usize,
     stride: usize,
@@ -49,14 +50,17 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Packs a regular depthwise convolution of `channels`.
-    pub(super) fn pack(weights: &mut Weights, channels: usize, layer: &Depthwise<'_>) -> Self {
-        let lanes = channels.next_multiple_of(UNIT);
-        let start = weights.push(lanes * 10, |index| match (index % lanes, index / lanes) {
+    ///
+    /// # Errors
+    /// No memory has room for the weights.
+    pub(super) fn pack(weights: &mut Weights, channels: usize, layer: &Depthwise<'_>) -> Result<Self, PassError> {
+        let lanes = round_up(channels, UNIT)?;
+        let packed = weights.push(product(&[lanes, 10])?, |index| match (index % lanes, index / lanes) {
             (channel, _) if channel >= channels => 0.0,
             (channel, 9) => layer.bias[channel],
             (channel, tap) => layer.weight[channel * 9 + tap],
-        });
-        Self { weights: start, lanes, stride: layer.stride[0], clamp: layer.clamp }
+        })?;
+        Ok(Self { weights: packed, lanes, stride: layer.stride[0], clamp: layer.clamp })
     }
 
     /// One row of the output for `count` channels from number `first` on, both whole steps of the kernels. The
@@ -67,7 +71,7 @@ impl Rows {
     /// and the channels are among those that were packed, padded to whole units.
     pub(super) unsafe fn run(&self, place: &Place<'_>, first: usize, count: usize, mut row: tile::Depthwise) {
         let Kernels { step, depthwise, .. } = *place.kernels;
-        row.weights = place.weights.at(self.weights + first);
+        row.weights = place.weights.at(self.weights, first, 9 * self.lanes + count);
         row.weight_stride = self.lanes;
         (row.low, row.high) = (self.clamp.low, self.clamp.high);
         let mut left = count / step;
@@ -99,10 +103,10 @@ pub(in super::super) struct DepthwisePass {
 
 #[derive(Debug)]
 enum Form {
-    /// By the kernels for rows; and where a row of zeros is.
-    Regular(Rows, usize),
-    /// Plainly; where `[tap][lanes]` weights and the biases are.
-    Plain { weights: usize, bias: usize, lanes: usize },
+    /// By the kernels for rows; and a row of zeros.
+    Regular(Rows, Packed),
+    /// Plainly; `[tap][lanes]` weights and `[lanes]` biases.
+    Plain { weights: Packed, bias: Packed, lanes: usize },
 }
 
 impl DepthwisePass {
@@ -122,31 +126,31 @@ impl DepthwisePass {
         check(layer.weight.len() == product(&[input.channels, taps])?, "the weight has another length")?;
         check(layer.bias.len() == input.channels, "the bias has another length")?;
         let form = if layer.is_regular([input.height, input.width], [output.height, output.width]) {
-            let zeros = weights.push(product(&[input.width, input.stride])?, |_| 0.0);
-            Form::Regular(Rows::pack(weights, input.channels, layer), zeros)
+            let zeros = weights.push(product(&[input.width, input.stride])?, |_| 0.0)?;
+            Form::Regular(Rows::pack(weights, input.channels, layer)?, zeros)
         } else {
-            let lanes = input.channels.next_multiple_of(UNIT);
+            let lanes = round_up(input.channels, UNIT)?;
             let at = |channel: usize| Some(channel).filter(|channel| *channel < input.channels);
             let packed = weights.push(product(&[taps, lanes])?, |index| {
                 at(index % lanes).map_or(0.0, |channel| layer.weight[channel * taps + index / lanes])
-            });
-            let bias = weights.push(lanes, |lane| at(lane).map_or(0.0, |channel| layer.bias[channel]));
+            })?;
+            let bias = weights.push(lanes, |lane| at(lane).map_or(0.0, |channel| layer.bias[channel]))?;
             Form::Plain { weights: packed, bias, lanes }
         };
         Ok(Self { input, output, kernel, stride, top, left, clamp, form })
     }
 
-    /// One row of the output by plain loops.
+    /// One row of the output by plain loops, with `[tap][lanes]` weights and `[lanes]` biases.
     ///
     /// # Safety
-    /// Those of [`Pass::run`].
-    unsafe fn plain_row(&self, place: &Place<'_>, y: usize, [weights, bias, lanes]: [usize; 3]) {
+    /// Those of [`Pass::run`]; there are as many weights and biases, and as many lanes as padded channels.
+    unsafe fn plain_row(&self, place: &Place<'_>, y: usize, [weights, bias]: [*const f32; 2], lanes: usize) {
         let Self { input, output, .. } = self;
         for x in 0..output.width {
             for unit in 0..output.channels.div_ceil(UNIT) {
                 let lane = unit * UNIT;
                 // SAFETY: there are as many biases as padded channels.
-                let mut sum = unsafe { read(place.weights.at(bias + lane)) };
+                let mut sum = unsafe { read(bias.wrapping_add(lane)) };
                 for row in 0..self.kernel[0] {
                     for column in 0..self.kernel[1] {
                         let source = (y * self.stride[0] + row).checked_sub(self.top).filter(|y| *y < input.height);
@@ -156,7 +160,7 @@ impl DepthwisePass {
                         // SAFETY: the pixel lies in the map, and the weights hold every tap.
                         let (value, weight) = unsafe {
                             let pixel = place.pixel(input, source * input.width + across).wrapping_add(lane);
-                            (read(pixel), read(place.weights.at(weights + tap * lanes + lane)))
+                            (read(pixel), read(weights.wrapping_add(tap * lanes + lane)))
                         };
                         for ((sum, value), weight) in sum.iter_mut().zip(value).zip(weight) {
                             *sum += value * weight;
@@ -186,6 +190,10 @@ impl Pass for DepthwisePass {
         "depthwise"
     }
 
+    fn needs(&self) -> Needs {
+        Needs::of(&[self.input, self.output], 0)
+    }
+
     fn macs(&self) -> u64 {
         count(&[self.output.pixels(), self.output.padded_channels(), self.kernel[0], self.kernel[1]])
     }
@@ -197,7 +205,7 @@ impl Pass for DepthwisePass {
                 Form::Regular(rows, zeros) => {
                     let row = |y: Option<usize>| match y.filter(|y| *y < input.height) {
                         Some(y) => place.pixel(input, y * input.width).cast_const(),
-                        None => place.weights.at(zeros),
+                        None => place.weights.at(zeros, 0, input.width * input.stride),
                     };
                     let centre = y * self.stride[0];
                     let call = tile::Depthwise {
@@ -216,8 +224,12 @@ impl Pass for DepthwisePass {
                     // row of the output belongs to this part.
                     unsafe { rows.run(place, 0, output.channels.next_multiple_of(place.kernels.step), call) }
                 }
-                // SAFETY: the caller's.
-                Form::Plain { weights, bias, lanes } => unsafe { self.plain_row(place, y, [weights, bias, lanes]) },
+                Form::Plain { weights, bias, lanes } => {
+                    let weights = place.weights.at(weights, 0, self.kernel[0] * self.kernel[1] * lanes);
+                    let bias = place.weights.at(bias, 0, lanes);
+                    // SAFETY: the caller's; weights and biases have these lengths.
+                    unsafe { self.plain_row(place, y, [weights, bias], lanes) }
+                }
             }
         }
     }

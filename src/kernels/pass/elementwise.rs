@@ -1,9 +1,9 @@
 //! What is done value by value: sums, scales and shifts, functions, copies.
 
 use super::super::UNIT;
-use super::super::memory::Weights;
+use super::super::memory::{Packed, Weights};
 use super::depthwise::read;
-use super::{Clamp, Map, Pass, PassError, Place, channels, check, check_maps, share};
+use super::{Clamp, Map, Needs, Pass, PassError, Place, channels, check, check_maps, share};
 
 /// A function of every value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,8 +50,8 @@ pub struct Affine<'a> {
 pub(in super::super) struct AffinePass {
     input: Map,
     output: Map,
-    scale: usize,
-    shift: usize,
+    scale: Packed,
+    shift: Packed,
     function: Function,
 }
 
@@ -73,7 +73,7 @@ impl AffinePass {
                 None => default,
             })
         };
-        let (scale, shift) = (push(affine.scale, 1.0), push(affine.shift, 0.0));
+        let (scale, shift) = (push(affine.scale, 1.0)?, push(affine.shift, 0.0)?);
         Ok(Self { input, output, scale, shift, function: affine.function })
     }
 }
@@ -89,17 +89,23 @@ impl Pass for AffinePass {
         "affine"
     }
 
+    fn needs(&self) -> Needs {
+        Needs::of(&[self.input, self.output], 0)
+    }
+
     fn macs(&self) -> u64 {
         0
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
+        let lanes = self.output.padded_channels();
+        let [scales, shifts] = [self.scale, self.shift].map(|packed| place.weights.at(packed, 0, lanes));
         for pixel in share(self.output.pixels(), part, parts) {
             for lane in (0..self.output.channels).step_by(UNIT) {
                 // SAFETY: the pixel lies in the map, the unit in the pixel, and the weights are as long as one.
                 let (mut values, scale, shift) = unsafe {
                     let value = read(place.pixel(&self.input, pixel).wrapping_add(lane));
-                    (value, read(place.weights.at(self.scale + lane)), read(place.weights.at(self.shift + lane)))
+                    (value, read(scales.wrapping_add(lane)), read(shifts.wrapping_add(lane)))
                 };
                 for ((value, scale), shift) in values.iter_mut().zip(scale).zip(shift) {
                     *value = *value * scale + shift;
@@ -131,6 +137,11 @@ impl AddPass {
 impl Pass for AddPass {
     fn algorithm(&self) -> &'static str {
         "add"
+    }
+
+    fn needs(&self) -> Needs {
+        let [first, second] = self.inputs;
+        Needs::of(&[first, second, self.output], 0)
     }
 
     fn macs(&self) -> u64 {
@@ -174,6 +185,10 @@ impl CopyPass {
 impl Pass for CopyPass {
     fn algorithm(&self) -> &'static str {
         "copy"
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::of(&self.inputs, 0).max(Needs::of(&[self.output], 0))
     }
 
     fn macs(&self) -> u64 {

@@ -2,7 +2,8 @@
 //! memory. Rows of it go through a ring, or, where they are short, through a small map in scratch.
 
 use super::super::Kernels;
-use super::super::memory::{LINE, Weights};
+use super::super::memory::{LINE, Packed, Weights};
+use super::super::size::{round_up, sum};
 use super::super::tile;
 use super::super::tile::Segment;
 use super::blocks::Block;
@@ -10,7 +11,8 @@ use super::conv::Segments;
 use super::depthwise::Rows;
 use super::strassen::{Pairing, Quarters};
 use super::{
-    Blocks, Clamp, Convolution, Depthwise, Map, Pass, PassError, Place, check, check_channels, count, product, share,
+    Blocks, Clamp, Convolution, Depthwise, Map, Needs, Pass, PassError, Place, Scratch, check, check_channels, count,
+    product, share,
 };
 
 /// Rows of the ring: a depthwise row reads three.
@@ -45,12 +47,16 @@ pub(in super::super) struct FusedPass {
     clamp: Clamp,
     blocks: Blocks,
     rows: Rows,
-    /// Where a row of zeros is.
-    zeros: usize,
+    /// A row of zeros.
+    zeros: Packed,
     /// Rows of the map between that are computed at once.
     at_once: usize,
     /// Rows of it that are kept.
     kept: usize,
+    /// Values of scratch for these rows.
+    ring: usize,
+    /// Values of scratch for sums, behind the ring.
+    sums: usize,
 }
 
 impl FusedPass {
@@ -74,27 +80,30 @@ impl FusedPass {
         check(second.weight.len() == product(&[output.channels, 9])?, "the weight has another length")?;
         check(second.bias.len() == output.channels, "the bias has another length")?;
         let pairing = Pairing::of(inputs, output.channels, rows_at_once(&input, 2 * SHORT, PAIRED) * input.width);
-        let blocks = first.pack(kernels, weights, output.channels, pairing.as_ref());
-        let rows = Rows::pack(weights, output.channels, second);
-        let zeros = weights.push(product(&[input.width, output.padded_channels()])?, |_| 0.0);
+        let blocks = first.pack(kernels, weights, output.channels, pairing.as_ref())?;
+        let rows = Rows::pack(weights, output.channels, second)?;
+        let zeros = weights.push(product(&[input.width, output.padded_channels()])?, |_| 0.0)?;
         let (short, least) = if blocks.have_pairs() { (2 * SHORT, PAIRED) } else { (blocks.rows().max(SHORT), 1) };
         let at_once = rows_at_once(&input, short, least);
         // Runs of rows lie in the ring without a gap.
         let kept = if at_once == 1 { RING } else { 2 * at_once };
         let kept = kept.min(input.height);
         let (stride, clamp) = (second.stride[0], first.clamp);
-        Ok(Self { inputs: inputs.to_vec(), output, stride, clamp, blocks, rows, zeros, at_once, kept })
+        let sums = blocks.scratch(product(&[at_once, input.width])?)?;
+        let mut pass =
+            Self { inputs: inputs.to_vec(), output, stride, clamp, blocks, rows, zeros, at_once, kept, ring: 0, sums };
+        pass.ring = round_up(product(&[kept, input.width, pass.widest()])?, LINE)?;
+        sum([pass.ring, sums])?;
+        Ok(pass)
     }
 
-    /// Values of the ring of the widest group.
-    fn ring(&self) -> usize {
+    /// Channels of the widest group.
+    fn widest(&self) -> usize {
         // The share of a part may begin with any block.
         let count = self.blocks.blocks.len();
         let groups = (0..count).filter_map(|first| self.blocks.groups(first..count, self.group_bytes()).next());
         let width = |group: &[Block]| Some(group.last()?.end() - group.first()?.channel);
-        let widest = groups.filter_map(width).max().unwrap_or(0);
-        let values = (self.kept * self.inputs[0].width).saturating_mul(widest);
-        values.checked_next_multiple_of(LINE).unwrap_or(usize::MAX)
+        groups.filter_map(width).max().unwrap_or(0)
     }
 
     /// The segments of a contraction, from pixel 0 on.
@@ -126,7 +135,9 @@ impl FusedPass {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return };
         let input = &self.inputs[0];
         let stride = last.end() - first.channel;
-        let ring = |y: usize| place.scratch.wrapping_add(y % self.kept * input.width * stride);
+        let (ring, sums) = self.scratch(place);
+        let ring = ring.room(self.kept * input.width * stride);
+        let ring = |y: usize| ring.wrapping_add(y % self.kept * input.width * stride);
         // Rows of the map between that have been computed: runs of as many as are computed at once.
         let mut done = (from * self.stride).saturating_sub(1) / self.at_once * self.at_once;
         for y in from..to {
@@ -138,7 +149,7 @@ impl FusedPass {
                 unsafe {
                     let own = match whole {
                         Some(_) => None,
-                        None => self.blocks.quarters(place, segments, pixel, pixels, self.sums(place)),
+                        None => self.blocks.quarters(place, segments, pixel, pixels, sums),
                     };
                     let (quarters, out) = (whole.or(own.as_ref()), ring(done));
                     self.blocks.product(place, group, segments, quarters, pixel, pixels, out, stride, self.clamp);
@@ -147,7 +158,7 @@ impl FusedPass {
             }
             let row = |y: Option<usize>| match y.filter(|y| *y < input.height) {
                 Some(y) => ring(y).cast_const(),
-                None => place.weights.at(self.zeros),
+                None => place.weights.at(self.zeros, 0, input.width * stride),
             };
             let call = tile::Depthwise {
                 rows: [row(centre.checked_sub(1)), row(Some(centre)), row(Some(centre + 1))],
@@ -176,9 +187,9 @@ impl FusedPass {
         self.at_once == self.inputs[0].height
     }
 
-    /// Where sums are: behind the ring.
-    fn sums(&self, place: &Place<'_>) -> *mut f32 {
-        place.scratch.wrapping_add(self.ring())
+    /// The ring, and what is behind it for sums.
+    fn scratch(&self, place: &Place<'_>) -> (Scratch, Scratch) {
+        place.scratch.split(self.ring)
     }
 }
 
@@ -187,8 +198,8 @@ impl Pass for FusedPass {
         "pointwise+depthwise"
     }
 
-    fn scratch(&self) -> usize {
-        self.ring().saturating_add(self.blocks.scratch(self.at_once * self.inputs[0].width))
+    fn needs(&self) -> Needs {
+        Needs::of_channels(&self.inputs, &self.output, self.ring + self.sums)
     }
 
     fn macs(&self) -> u64 {
@@ -207,9 +218,9 @@ impl Pass for FusedPass {
         };
         let segments = self.segments(place);
         let pixels = self.inputs[0].pixels();
-        // SAFETY: the inputs have all pixels, and the sums lie in scratch.
-        let whole =
-            self.is_whole().then(|| unsafe { self.blocks.quarters(place, &segments, 0, pixels, self.sums(place)) });
+        let (_, sums) = self.scratch(place);
+        // SAFETY: the inputs have all pixels, and the scratch is this part's.
+        let whole = self.is_whole().then(|| unsafe { self.blocks.quarters(place, &segments, 0, pixels, sums) });
         let whole = whole.flatten();
         for group in self.blocks.groups(blocks, self.group_bytes()) {
             // SAFETY: the caller's; the rows or the channels are this part's own.

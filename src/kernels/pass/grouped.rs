@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::super::memory::Weights;
 use super::super::{Kernels, UNIT};
 use super::conv::PIXELS_TO_SHARE;
-use super::{ConvPass, Convolution, Map, Pass, PassError, Place, check, check_channels, product, share};
+use super::{ConvPass, Convolution, Map, Needs, Pass, PassError, Place, check, check_channels, product, share};
 
 /// How many groups a convolution takes at once, each with `out` output channels: so many that what they write are
 /// whole units. Between those that it takes, its weights are zeros.
@@ -45,8 +45,7 @@ impl GroupedPass {
         check(whole(input.channels) && whole(output.channels), "the groups are not equal")?;
         let [read, out] = [input, output].map(|map| map.channels / groups);
         let [rows, columns] = convolution.kernel;
-        let taps = product(&[rows, columns])?;
-        let each = product(&[read, taps])?;
+        let each = product(&[read, rows, columns])?;
         check(convolution.weight.len() == product(&[output.channels, each])?, "the weight has another length")?;
         check(convolution.bias.len() == output.channels, "the bias has another length")?;
         let (mut convolutions, mut dense) = (Vec::new(), Vec::new());
@@ -89,6 +88,12 @@ fn spread(dense: &mut Vec<f32>, weights: &[f32], group: usize, each: usize) -> R
 impl Pass for GroupedPass {
     fn algorithm(&self) -> &'static str {
         "grouped"
+    }
+
+    fn needs(&self) -> Needs {
+        // The convolutions run one after the other, in the same scratch.
+        let none = Needs { values: 0, scratch: 0 };
+        self.convolutions.iter().map(Pass::needs).fold(none, Needs::max)
     }
 
     fn macs(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Passes: one layer each, or a few that are better done together, over maps in memory.
 //!
-//! A pass is checked when it is made. It then knows addresses and lengths, and runs without another look,
-//! in as many parts as there are threads: parts write disjoint values and read nothing that another part of
+//! A pass is checked when it is made. It then knows addresses and lengths, and runs without another look at every
+//! pixel, in as many parts as there are threads: parts write disjoint values and read nothing that another part of
 //! the same pass writes.
 
 mod blocks;
@@ -10,6 +10,7 @@ mod depthwise;
 mod elementwise;
 mod fused;
 mod grouped;
+mod place;
 mod pool;
 mod strassen;
 mod winograd;
@@ -17,8 +18,8 @@ mod winograd;
 use std::fmt::Debug;
 use std::ops::Range;
 
-use super::memory::Weights;
-use super::{Kernels, UNIT};
+use super::UNIT;
+use super::size::{self, count, product};
 
 pub(super) use blocks::Blocks;
 pub(super) use conv::ConvPass;
@@ -29,6 +30,7 @@ pub(super) use elementwise::{AddPass, AffinePass, CopyPass};
 pub use elementwise::{Affine, Function};
 pub(super) use fused::FusedPass;
 pub(super) use grouped::GroupedPass;
+pub(super) use place::{Needs, Place, Scratch};
 pub(super) use pool::{AveragePass, PoolPass};
 pub use pool::{Pool, Reduce};
 pub use winograd::{Kept, Scheme, Transform};
@@ -66,7 +68,7 @@ impl Map {
     /// Number of values that it takes in memory; nothing when that overflows.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
-        self.height.checked_mul(self.width)?.checked_mul(self.stride)
+        product(&[self.height, self.width, self.stride]).ok()
     }
 
     /// Channels in whole units.
@@ -79,13 +81,12 @@ impl Map {
         self.padded_channels().min(self.stride)
     }
 
-    /// From the first value to the last one that passes may touch.
-    fn range(&self) -> Option<Range<usize>> {
-        let Some(last) = self.height.checked_mul(self.width)?.checked_sub(1) else {
-            return Some(self.offset..self.offset);
+    /// From the first value to the end of the first `width` values of the last pixel.
+    fn range(&self, width: usize) -> Result<Range<usize>, PassError> {
+        let Some(last) = product(&[self.height, self.width])?.checked_sub(1) else {
+            return Ok(self.offset..self.offset);
         };
-        let end = self.offset.checked_add(last.checked_mul(self.stride)?)?.checked_add(self.touched())?;
-        Some(self.offset..end)
+        Ok(self.offset..size::sum([self.offset, product(&[last, self.stride])?, width])?)
     }
 
     /// Whether the first `width` values of its pixels and all values of the pixels of `other` that passes may touch
@@ -128,33 +129,14 @@ pub(super) fn check(holds: bool, rule: &'static str) -> Result<(), PassError> {
     if holds { Ok(()) } else { Err(PassError(rule)) }
 }
 
-/// What a pass runs on.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) kernels: &'static Kernels,
-    pub(super) weights: &'a Weights,
-    /// The first of the activations, which reach as far as every map of every pass.
-    pub(super) base: *mut f32,
-    /// Scratch of the part that runs: at least [`Pass::scratch`] values of its own.
-    pub(super) scratch: *mut f32,
-}
-
-impl Place<'_> {
-    /// The address of pixel `index` of `map`.
-    fn pixel(&self, map: &Map, index: usize) -> *mut f32 {
-        self.base.wrapping_add(map.offset + index * map.stride)
-    }
-}
-
 /// One step of a program.
 pub(super) trait Pass: Debug + Send + Sync {
     /// What it is called in the plan: the algorithm.
     fn algorithm(&self) -> &'static str;
 
-    /// Values of scratch that every part needs for itself.
-    fn scratch(&self) -> usize {
-        0
-    }
+    /// What it needs of the program: as far as its maps reach, and the scratch that every part takes from
+    /// [`Place::scratch`].
+    fn needs(&self) -> Needs;
 
     /// Multiply-accumulates that it executes.
     fn macs(&self) -> u64;
@@ -162,14 +144,19 @@ pub(super) trait Pass: Debug + Send + Sync {
     /// Does part number `part` of `parts`.
     ///
     /// # Safety
-    /// `place` belongs to the program that the pass was made for. No other pass runs on its activations at
-    /// the same time, and every part has scratch of its own.
+    /// `place` belongs to the program that the pass was made for: its kernels, its weights, and activations for
+    /// [`Needs::values`]. No other pass runs on these activations at the same time, all parts of this one have the same
+    /// `parts` and a `part` below it of their own, and scratch of their own, of any length: less than
+    /// [`Needs::scratch`] is a panic.
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize);
 }
 
-/// The share of part number `part` of `parts` in `0..count`.
+/// The share of part number `part` of `parts` in `0..count`: nothing for some where there are fewer than parts.
 fn share(count: usize, part: usize, parts: usize) -> Range<usize> {
-    count * part / parts..count * (part + 1) / parts
+    // `count * part / parts`, in numbers that are no larger than these.
+    let (each, rest) = (count / parts, count % parts);
+    let start = |part: usize| each * part + rest * part / parts;
+    start(part)..start(part + 1)
 }
 
 /// Whether windows of `kernel` rows and columns, `stride` apart, fit `input` and `output`: every window has
@@ -194,21 +181,9 @@ fn check_windows(
     check(inside, "the output has more windows than the input")
 }
 
-/// The product; an error where it is beyond all numbers.
-fn product(factors: &[usize]) -> Result<usize, PassError> {
-    let product = factors.iter().try_fold(1, |product: usize, factor| product.checked_mul(*factor));
-    product.ok_or(PassError("a length is beyond all numbers"))
-}
-
 /// The channels of all maps together.
 fn channels(maps: &[Map]) -> Result<usize, PassError> {
-    let sum = maps.iter().try_fold(0, |sum: usize, map| sum.checked_add(map.channels));
-    sum.ok_or(PassError("a length is beyond all numbers"))
-}
-
-/// The product, for the record.
-fn count(factors: &[usize]) -> u64 {
-    factors.iter().fold(1, |product, factor| product.saturating_mul(*factor as u64))
+    size::sum(maps.iter().map(|map| map.channels))
 }
 
 /// Whether the maps lie in memory of `length` values, and `output` overlaps none of `inputs`, which are read in whole
@@ -219,19 +194,25 @@ pub(super) fn check_maps(inputs: &[Map], output: &Map, length: usize) -> Result<
 
 /// As [`check_maps`], for a pass that reads the channels of its inputs and nothing behind them.
 pub(super) fn check_channels(inputs: &[Map], output: &Map, length: usize) -> Result<(), PassError> {
-    check_memory(inputs, output, length, |map| map.channels)
+    check_memory(inputs, output, length, |map| map.channels.min(map.stride))
 }
 
 fn check_memory(inputs: &[Map], output: &Map, length: usize, read: impl Fn(&Map) -> usize) -> Result<(), PassError> {
-    let inside = |map: &Map| map.range().is_some_and(|range| range.end <= length && !range.is_empty());
-    check(inputs.iter().chain([output]).all(inside), "a map does not lie in memory")?;
+    let range =
+        |map: &Map, width: usize| map.range(width).ok().filter(|range| range.end <= length && !range.is_empty());
+    let to = range(output, output.touched());
+    let Some(to) = to else { return Err(PassError("a map does not lie in memory")) };
+    for input in inputs {
+        // Where there are no channels, that is what is wrong.
+        check(range(input, read(input).max(1)).is_some(), "a map does not lie in memory")?;
+    }
     check(inputs.iter().all(|map| map.channels > 0 && map.stride >= map.channels), "pixels are too close")?;
     // A multiple of the unit that holds the channels holds them padded, too.
     let padded = output.stride.is_multiple_of(UNIT) && output.stride >= output.channels;
     check(padded, "the output is not padded to whole units")?;
-    let apart = |input: &Map| match (input.range(), output.range()) {
-        (Some(from), Some(to)) => from.end <= to.start || to.end <= from.start || input.is_beside(read(input), output),
-        _ => false,
+    let apart = |input: &Map| {
+        let from = range(input, read(input));
+        from.is_some_and(|from| from.end <= to.start || to.end <= from.start) || input.is_beside(read(input), output)
     };
     check(inputs.iter().all(apart), "the output overlaps an input")
 }

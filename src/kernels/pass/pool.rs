@@ -3,7 +3,7 @@
 use super::super::UNIT;
 use super::super::tile::Largest;
 use super::depthwise::read;
-use super::{Map, Pass, PassError, Place, check, check_maps, check_windows, share};
+use super::{Map, Needs, Pass, PassError, Place, check, check_maps, check_windows, share};
 
 /// What becomes of the values of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,10 @@ impl PoolPass {
 impl Pass for PoolPass {
     fn algorithm(&self) -> &'static str {
         "pool"
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::of(&[self.input, self.output], 0)
     }
 
     fn macs(&self) -> u64 {
@@ -125,6 +129,10 @@ impl AveragePass {
 impl Pass for AveragePass {
     fn algorithm(&self) -> &'static str {
         "mean"
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::of(&[self.input, self.output], 0)
     }
 
     fn macs(&self) -> u64 {

@@ -20,10 +20,11 @@
 
 use super::super::Kernels;
 use super::super::memory::LINE;
+use super::super::size::{product, round_up, sum};
 use super::super::tile::{Segment, StrassenInput, StrassenOutput};
 use super::blocks::{Matrix, Product, Rows};
 use super::conv::Segments;
-use super::{Clamp, Map};
+use super::{Clamp, Map, PassError, Scratch};
 
 /// Products of a pair, and matrices of weights.
 const PRODUCTS: usize = 7;
@@ -51,7 +52,7 @@ impl Pairing {
     /// The pairing for a pointwise convolution of `inputs` to so many output channels, of which `rows` pixels are
     /// computed at one time; nothing where it does not pay.
     pub(super) fn of(inputs: &[Map], channels: usize, rows: usize) -> Option<Self> {
-        let depth: usize = inputs.iter().map(|map| map.channels).sum();
+        let depth = super::channels(inputs).ok()?;
         let pixels = inputs.first().map_or(0, Map::pixels);
         let is_large = rows >= ROWS && pixels >= PIXELS && depth >= DEPTH && channels >= CHANNELS;
         let is_even = inputs.len() <= SEGMENTS && inputs.iter().all(|map| map.channels.is_multiple_of(2));
@@ -60,8 +61,8 @@ impl Pairing {
 }
 
 /// Values of the packed weights of a pair of blocks of this width.
-pub(super) fn length(depth: usize, width: usize) -> usize {
-    PRODUCTS * (depth / 2) * width
+pub(super) fn length(depth: usize, width: usize) -> Result<usize, PassError> {
+    product(&[PRODUCTS, depth / 2, width])
 }
 
 /// Packs the weights of a pair in the order of their use, `[product][depth / 2][width]`: `rows` has the contraction of
@@ -100,6 +101,11 @@ fn stride(depth: usize) -> usize {
     (depth / 2).next_multiple_of(LINE)
 }
 
+/// What is between the products of a pair: three matrices of `rows` rows.
+fn between(rows: usize, width: usize) -> usize {
+    3 * width * rows
+}
+
 /// The quarters of the rows of some segments, and their sums.
 pub(super) struct Quarters {
     /// The left halves of the channels of the segments, where they lie.
@@ -111,7 +117,7 @@ pub(super) struct Quarters {
     /// Length of the contraction.
     depth: usize,
     /// What lies behind the sums.
-    scratch: *mut f32,
+    scratch: Scratch,
     /// Rows of a half.
     rows: usize,
 }
@@ -120,17 +126,21 @@ impl Quarters {
     /// The quarters of `count` rows of `segments` from row `from` on, with their sums in `scratch`.
     ///
     /// # Safety
-    /// The segments are readable for these rows, and the scratch has room for [`Self::scratch`].
+    /// The segments are readable for these rows, and their channels are `depth` together, an even number for each. Nobody
+    /// else has the scratch.
     pub(super) unsafe fn of(
         kernels: &Kernels,
         segments: &Segments,
         depth: usize,
         from: usize,
         count: usize,
-        scratch: *mut f32,
+        scratch: Scratch,
     ) -> Self {
         let (rows, out_stride) = (count.div_ceil(2), stride(depth));
         let plane = rows * out_stride;
+        debug_assert_eq!(segments.as_slice().iter().map(|segment| segment.channels).sum::<usize>(), depth);
+        let (sums, scratch) = scratch.split(SUMS * plane);
+        let sums = sums.room(SUMS * plane);
         let (mut left, mut right) = (Segments::new(), Segments::new());
         for segment in segments.as_slice() {
             let Segment { input, stride, channels, first } = *segment;
@@ -139,25 +149,29 @@ impl Quarters {
             right.push(Segment { input: input.wrapping_add(channels), stride, channels, first });
             let upper = input.wrapping_add(from * stride);
             let lower = upper.wrapping_add((count - rows) * stride);
-            let out = scratch.wrapping_add(first);
+            let out = sums.wrapping_add(first);
             let call = StrassenInput { upper, lower, stride, rows, channels, out, out_stride, plane };
             // SAFETY: both halves of the rows are rows of the segment, and the sums have room for its channels.
             unsafe { (kernels.strassen_input)(&call) }
         }
         let sum = |index| Segment {
-            input: scratch.wrapping_add(index * plane).cast_const(),
+            input: sums.wrapping_add(index * plane).cast_const(),
             stride: out_stride,
             channels: depth / 2,
             first: 0,
         };
-        Self { left, right, sums: std::array::from_fn(sum), depth, scratch: scratch.wrapping_add(SUMS * plane), rows }
+        Self { left, right, sums: std::array::from_fn(sum), depth, scratch, rows }
     }
 
     /// Values of scratch for as many rows, and for what is between the products of a pair: whole cache lines.
-    pub(super) fn scratch(rows: usize, depth: usize, width: usize) -> usize {
+    ///
+    /// # Errors
+    /// It is beyond all numbers.
+    pub(super) fn scratch(rows: usize, depth: usize, width: usize) -> Result<usize, PassError> {
         let rows = rows.div_ceil(2);
-        let between = (3 * width).saturating_mul(rows).checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
-        (SUMS * stride(depth)).saturating_mul(rows).saturating_add(between)
+        let sums = product(&[SUMS, round_up(depth / 2, LINE)?, rows])?;
+        product(&[3, width, rows])?;
+        sum([sums, round_up(between(rows, width), LINE)?])
     }
 
     /// The product of a pair of blocks: all that `whole` says, as if it were of one block, and with the weights of
@@ -187,7 +201,8 @@ impl Quarters {
         let c21 = (out.wrapping_add((lower - upper) * stride), stride);
         let c22 = (c21.0.wrapping_add(width), stride);
         // P1 + P6 in the end; the same with P7; P5.
-        let [x, z, y] = [0, 1, 2].map(|index| (self.scratch.wrapping_add(index * rows * width), width));
+        let scratch = self.scratch.room(between(rows, width));
+        let [x, z, y] = [0, 1, 2].map(|index| (scratch.wrapping_add(index * rows * width), width));
         let kept = |(at, stride): Matrix<*mut f32>| (at.cast_const(), stride);
         let (length, fetched) = (depth * width, whole.ahead.1.div_ceil(PRODUCTS));
         let product = |index: usize, rows: Rows, bias: Matrix<*const f32>, out: Matrix<*mut f32>, clamp: Clamp| {

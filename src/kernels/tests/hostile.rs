@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::memory::Weights;
 use super::super::pass::{
     AddPass, Affine, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass, Function,
-    FusedPass, GroupedPass, Map, Pool, PoolPass, Reduce,
+    FusedPass, GroupedPass, Kept, Map, Pool, PoolPass, Reduce, Scheme, Transform, TransformPass, WinogradPass,
 };
 use super::super::program::Builder;
 use super::super::team::{Team, Threads};
@@ -214,4 +214,69 @@ fn an_output_without_channels_is_nothing() {
         team.run().unwrap();
         assert!(team.values().iter().all(|value| *value == 0.0));
     }
+}
+
+/// The transform of a map of 14 × 14 pixels and 8 channels behind it, and its end.
+fn transformed() -> (Map, Transform, usize) {
+    let input = Map::padded(0, 14, 14, 8);
+    let to = Transform::of(&input, Scheme::Four, input.length().unwrap());
+    (input, to, to.offset + to.length().unwrap())
+}
+
+#[test]
+fn a_transform_lies_in_memory_up_to_its_last_tile() {
+    let (input, to, end) = transformed();
+    assert!(TransformPass::new(end, input, to).is_ok());
+    // Behind the first tile of the last plane, and right before the end.
+    for length in [6616, 6680, end - 1] {
+        assert_eq!(rule(TransformPass::new(length, input, to)), "a map does not lie in memory");
+        let (weight, bias, output) = ([0.0; 8 * 8 * 9], [0.0; 8], Map { offset: 0, ..input });
+        let clamp = Clamp::NONE;
+        let layer =
+            Convolution { kernel: [3, 3], stride: [1, 1], top: 1, left: 1, weight: &weight, bias: &bias, clamp };
+        for kept in [Kept::Points, Kept::Taps] {
+            let pass = WinogradPass::new(scalar(), &mut Weights::new(), length, &[to], &layer, kept, output);
+            assert_eq!(rule(pass), "a map does not lie in memory");
+        }
+    }
+}
+
+#[test]
+fn a_transform_overlaps_nothing_up_to_its_last_tile() {
+    let (input, to, end) = transformed();
+    let room = 2 * end;
+    let (weight, bias) = ([0.0; 8 * 8 * 9], [0.0; 8]);
+    let clamp = Clamp::NONE;
+    let layer = Convolution { kernel: [3, 3], stride: [1, 1], top: 1, left: 1, weight: &weight, bias: &bias, clamp };
+    let make = |offset: usize| {
+        let output = Map { offset, ..input };
+        WinogradPass::new(scalar(), &mut Weights::new(), room, &[to], &layer, Kept::Points, output)
+    };
+    assert!(make(end).is_ok());
+    // In the last plane, behind its first tile.
+    for offset in [6616, end - 1] {
+        assert_eq!(rule(make(offset)), "the output overlaps an input");
+        assert_eq!(rule(TransformPass::new(room, Map { offset, ..input }, to)), "the output overlaps an input");
+    }
+}
+
+#[test]
+fn lengths_of_winograd_convolutions_do_not_overflow() {
+    let clamp = Clamp::NONE;
+    let layer = Convolution { kernel: [3, 3], stride: [1, 1], top: 1, left: 1, weight: &[], bias: &[], clamp };
+    let make = |inputs: &[Transform], output: Map| {
+        let pass = WinogradPass::new(scalar(), &mut Weights::new(), usize::MAX, inputs, &layer, Kept::Points, output);
+        rule(pass)
+    };
+    // As many channels as wrap around to none, which the weight has.
+    let wide = 1 << (usize::BITS - 7);
+    let input = Transform::of(&Map::padded(0, 1, 1, wide), Scheme::Two, usize::MAX / 4);
+    assert_eq!(make(&[input; 128], Map::padded(0, 1, 1, 8)), "a length is beyond all numbers");
+    let none = Map { channels: 0, ..Map::padded(0, 2, 2, 8) };
+    let input = Transform { height: 2, width: 2, channels: 8, ..input };
+    assert_eq!(make(&[input], none), "a convolution writes something");
+    assert_eq!(
+        rule(WinogradPass::in_strips(scalar(), &mut Weights::new(), LENGTH, Map::padded(64, 2, 2, 8), &layer, none)),
+        "a convolution writes something"
+    );
 }

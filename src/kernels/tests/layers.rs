@@ -171,3 +171,29 @@ fn in_groups() {
         Case { size: [30, 31], kernel: [3, 2], before: [1; 2], is_dense: true, ..case }.check("grouped");
     }
 }
+
+#[test]
+fn in_wide_groups() {
+    // Each group is large enough for Strassen's products, which need scratch.
+    let case = Case { inputs: &[512], channels: 256, groups: 2, ..Case::default() };
+    case.check("grouped");
+    // An odd number of pixels in several strips, which parts share; groups that are no whole units.
+    Case { size: [29, 28], inputs: &[504], channels: 272, ..case }.check("grouped");
+    Case { size: [9, 8], inputs: &[756], channels: 393, groups: 3, ..case }.check("grouped");
+}
+
+#[test]
+fn more_parts_than_pixels() {
+    // Parts share the pixels of a map of this size.
+    let (input, mut noise) = (Plain::noise(28, 28, 3, &mut Noise(1)), Noise(2));
+    let (weight, bias) = (noise.values(8 * 3), noise.values(8));
+    let clamp = Clamp::NONE;
+    let layer = Convolution { kernel: [1, 1], stride: [1, 1], top: 0, left: 0, weight: &weight, bias: &bias, clamp };
+    for kernels in kernels() {
+        let mut memory = Memory::new();
+        let (from, output) = (memory.put(&input, 0), memory.room(28, 28, 8, 0));
+        let mut weights = Weights::new();
+        let pass = ConvPass::new(kernels, &mut weights, memory.length(), &[from], &layer, output).unwrap();
+        memory.run_in(&[784, 785, 1000], 0.0, kernels, &weights, &pass, &output);
+    }
+}

@@ -10,6 +10,7 @@ mod layers;
 mod network;
 mod pools;
 mod products;
+mod random;
 mod speed;
 mod strassen;
 mod winograd;
@@ -17,8 +18,9 @@ mod winograd;
 use std::array::from_fn;
 
 use super::memory::Weights;
-use super::pass::{Clamp, Map, Pass, PassError, Place};
+use super::pass::{Clamp, Map, Pass, PassError, Place, Scratch};
 use super::{Isa, Kernels, UNIT};
+use guarded::Guarded;
 
 /// What a sum may be off by, as a part of the sum of the magnitudes of its terms: every term is rounded twice at
 /// most, to 2^-24 of a partial sum, and the longest sums of the tests have a thousand terms. Roundings rarely all
@@ -136,36 +138,68 @@ impl Memory {
         Plain { height, width, channels, values: pixels.flat_map(|pixel| &pixel[..channels]).copied().collect() }
     }
 
+    /// This memory after a pass in so many parts, which ends where pages begin that nobody may touch, or begins where
+    /// they end.
+    fn after(
+        &self,
+        kernels: &'static Kernels,
+        weights: &Weights,
+        pass: &impl Pass,
+        parts: usize,
+        at_end: bool,
+    ) -> Self {
+        let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
+        let values = guard(&self.values);
+        // No part may need what another one writes: the last one first, too.
+        for part in (0..parts).map(|part| if at_end { part } else { parts - 1 - part }) {
+            let room = guard(&vec![f32::NAN; pass.needs().scratch]);
+            let scratch = Scratch::new(room.as_ptr(), room.values().len());
+            let place = Place { kernels, weights, base: values.as_ptr(), scratch };
+            // SAFETY: the pass was made for maps in this memory, and has the scratch that it asks for.
+            unsafe { pass.run(&place, part, parts) }
+        }
+        Self { values: values.values().to_vec() }
+    }
+
     /// Runs a pass in one part and in several, one after the other, and checks that all do the same: what it
     /// leaves in `output`. Everything outside the output stays as it was.
+    ///
+    /// The maps, and the scratch of every part, take exactly the memory that they ask for, between pages that nobody
+    /// may touch: they end where such a page begins, and then begin where one ends.
     #[track_caller]
     fn run(&self, kernels: &'static Kernels, weights: &Weights, pass: &impl Pass, output: &Map) -> Plain {
-        let run = |parts: usize| {
-            // What is behind the scratch shows whether more of it is written than was asked for.
-            const BEHIND: usize = 64;
-            let mut values = self.values.clone();
-            values.resize(self.length() + pass.scratch() + BEHIND, f32::NAN);
-            for part in 0..parts {
-                values[self.length()..].fill(f32::NAN);
-                let base = values.as_mut_ptr();
-                let place = Place { kernels, weights, base, scratch: base.wrapping_add(self.length()) };
-                // SAFETY: the pass was made for maps in this memory, and its scratch is behind them.
-                unsafe { pass.run(&place, part, parts) }
-                let behind = &values[self.length() + pass.scratch()..];
-                assert!(behind.iter().all(|value| value.is_nan()), "{pass:?} writes beyond its scratch");
-            }
+        self.run_in(&[2, 3, 5], 0.0, kernels, weights, pass, output)
+    }
+
+    /// [`Self::run`], in one part and in these numbers of them. Results differ by at most `error`, in terms of the
+    /// largest: a part that has few rows may add up in another order than one that has many.
+    #[track_caller]
+    fn run_in(
+        &self,
+        several: &[usize],
+        error: f32,
+        kernels: &'static Kernels,
+        weights: &Weights,
+        pass: &impl Pass,
+        output: &Map,
+    ) -> Plain {
+        let run = |parts: usize, at_end: bool| {
+            let after = self.after(kernels, weights, pass, parts, at_end);
             let ours = output.offset..output.offset + output.length().unwrap();
             let changed = |(index, (before, after)): (usize, (&f32, &f32))| {
                 !ours.contains(&index) && before.to_bits() != after.to_bits()
             };
-            let changed = self.values.iter().zip(&values).enumerate().any(changed);
+            let changed = self.values.iter().zip(&after.values).enumerate().any(changed);
             assert!(!changed, "{pass:?} writes outside its output");
-            values.truncate(self.length());
-            Memory { values }.get(output)
+            after.get(output)
         };
-        let whole = run(1);
-        for parts in [2, 3, 5] {
-            let same = whole.values.iter().zip(run(parts).values).all(|(a, b)| a.to_bits() == b.to_bits());
+        let whole = run(1, true);
+        let largest = whole.values.iter().fold(0.0, |most: f32, value| most.max(value.abs()));
+        let mut others = several.iter().map(|parts| (*parts, true)).collect::<Vec<_>>();
+        others.extend([(1, false), (several.last().copied().unwrap_or(1), false)]);
+        for (parts, at_end) in others {
+            let near = |(a, b): (&f32, f32)| a.to_bits() == b.to_bits() || (a - b).abs() <= error * largest;
+            let same = whole.values.iter().zip(run(parts, at_end).values).all(near);
             assert!(same, "{pass:?} in {parts} parts differs on {}", kernels.isa());
         }
         whole

@@ -60,6 +60,12 @@ pub enum Error {
         /// The address.
         url: String,
     },
+    /// The server sends from an encrypted connection to one that is not.
+    #[error("{url} redirects from https to http, where anybody on the way can change the file")]
+    Downgrade {
+        /// The address.
+        url: String,
+    },
     /// The server has no such file, or does not give it away.
     #[error("{url} answers with status {status}")]
     Status {
@@ -169,6 +175,7 @@ impl Error {
             | Self::Silent { .. }
             | Self::Slow { .. }
             | Self::Redirect { .. }
+            | Self::Downgrade { .. }
             | Self::Status { .. }
             | Self::Page { .. }
             | Self::Cut { .. }
@@ -213,6 +220,7 @@ impl Error {
                 Self::Silent { url, limit: limits.connect }
             }
             ureq::Error::Timeout(_) => Self::Silent { url, limit: limits.idle },
+            ureq::Error::RequireHttpsOnly(_) => Self::Downgrade { url },
             // The messages of some of these show where the server sends.
             ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed | ureq::Error::BadUri(_) => {
                 Self::Redirect { url }

@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::select;
 use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_RANGE, RANGE};
+use ureq::http::uri::{Scheme, Uri};
 use ureq::http::{HeaderValue, Response};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, ResponseExt as _};
 
 use crate::shutdown::{self, Stopped};
 use address::Address;
@@ -111,7 +112,7 @@ pub struct Downloaded {
 #[derive(Debug, Clone)]
 pub struct Download<'a> {
     /// Where it is: `http://` or `https://`; a login in it is sent (`Basic`), never shown, and not sent on
-    /// to where the server redirects.
+    /// to where the server redirects. From `https://`, no redirect to `http://` is followed.
     pub url: &'a str,
     /// Where it goes, in a folder that exists.
     pub to: &'a Path,
@@ -197,6 +198,8 @@ impl Download<'_> {
             .user_agent(concat!("hardnetd/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .max_redirects(REDIRECTS)
+            .https_only(self.url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:")))
+            .save_redirect_history(true)
             .timeout_resolve(connect)
             .timeout_connect(connect)
             .timeout_send_request(idle)
@@ -330,7 +333,14 @@ impl Fetch<'_> {
             }
         }
         let answer = request.config().timeout_global(Some(remaining)).build().call();
-        answer.map_err(|error| self.failed(error))
+        let answer = answer.map_err(|error| self.failed(error))?;
+        // A way that began without encryption may lead to it, and not out of it again.
+        let encrypted = |uri: &Uri| uri.scheme() == Some(&Scheme::HTTPS);
+        let leaves = |pair: &[Uri]| encrypted(&pair[0]) && !encrypted(&pair[1]);
+        if answer.get_redirect_history().is_some_and(|way| way.windows(2).any(leaves)) {
+            return Err(Error::Downgrade { url: self.shown() });
+        }
+        Ok(answer)
     }
 
     /// Receives bytes up to `end`, of the file that has `total`.

@@ -1,6 +1,5 @@
 //! The bytes that have come so far: in a file beside the destination, with a note of what they are a part of.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write as _};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Error;
+use crate::replace::{self, beside};
 use crate::shutdown::Stopped;
 
 /// Bytes that are read and written at once.
@@ -110,11 +110,8 @@ impl Part {
         self.clear()?;
         self.note.validator = validator;
         let text = serde_json::to_vec(&self.note).map_err(io::Error::from);
-        text.and_then(|text| fs::write(&self.note_path, text)).map_err(|source| Error::File {
-            action: "write",
-            path: self.note_path.clone(),
-            source,
-        })
+        let written = text.and_then(|text| replace::create(&self.note_path)?.write_all(&text));
+        written.map_err(|source| Error::File { action: "write", path: self.note_path.clone(), source })
     }
 
     /// Appends bytes.
@@ -135,10 +132,7 @@ impl Part {
         self.file.sync_all().map_err(|source| self.failed("write", source))?;
         fs::rename(&self.path, to).map_err(|source| Error::File { action: "write", path: to.to_owned(), source })?;
         remove(&self.note_path);
-        // Not every file system can do this, and the content is safe already.
-        if let Err(error) = File::open(folder(to)).and_then(|folder| folder.sync_all()) {
-            tracing::debug!(path = %to.display(), "the folder cannot be synchronised: {error}");
-        }
+        replace::sync_folder(to);
         Ok(())
     }
 
@@ -194,12 +188,23 @@ fn feed(file: &mut File, hash: &mut Sha256, stop: &Stopped) -> io::Result<Option
 fn open_locked(path: &Path) -> Result<File, Error> {
     let failed = |source| Error::File { action: "write", path: path.to_owned(), source };
     for _ in 0..OPENINGS {
+        let not_a_file = || Error::NotAFile { path: path.to_owned() };
         // A pipe or a device could keep the program waiting.
         if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
-            return Err(Error::NotAFile { path: path.to_owned() });
+            return Err(not_a_file());
         }
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let file = options.map_err(failed)?;
+        let mut options = OpenOptions::new();
+        replace::without_links(options.read(true).write(true).create(true).truncate(false));
+        let file = options.open(path).map_err(|error| match error.raw_os_error() {
+            // Somebody has just put a link there.
+            Some(libc::ELOOP) => not_a_file(),
+            _ => failed(error),
+        })?;
+        let found = file.metadata().map_err(failed)?;
+        // What is written to a file with several names changes under all of them.
+        if !found.is_file() || found.nlink() > 1 {
+            return Err(not_a_file());
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => break,
@@ -207,8 +212,8 @@ fn open_locked(path: &Path) -> Result<File, Error> {
             Err(TryLockError::Error(error)) => tracing::debug!(path = %path.display(), "no lock: {error}"),
         }
         // Whoever had the lock may have given the file its final name meanwhile: it is no part any more.
-        let (ours, there) = (file.metadata().map_err(failed)?, fs::symlink_metadata(path));
-        if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+        let there = fs::symlink_metadata(path);
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (found.dev(), found.ino())) {
             return Ok(file);
         }
     }
@@ -217,11 +222,12 @@ fn open_locked(path: &Path) -> Result<File, Error> {
 
 /// The note at `path`, where there is one that can be used.
 fn read_note(path: &Path) -> Option<Note> {
-    if !fs::symlink_metadata(path).ok()?.is_file() {
+    let file = replace::without_links(OpenOptions::new().read(true)).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
         return None;
     }
     let mut text = Vec::new();
-    File::open(path).ok()?.take(LONGEST_NOTE).read_to_end(&mut text).ok()?;
+    file.take(LONGEST_NOTE).read_to_end(&mut text).ok()?;
     let mut note: Note = serde_json::from_slice(&text).ok()?;
     // It is sent as it is.
     note.validator = note.validator.filter(|text| text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
@@ -235,16 +241,6 @@ fn remove(path: &Path) {
         }
         _ => {}
     }
-}
-
-fn beside(to: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(to);
-    name.push(ending);
-    name.into()
-}
-
-fn folder(to: &Path) -> &Path {
-    to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {

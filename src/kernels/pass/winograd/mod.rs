@@ -13,12 +13,13 @@ mod weights;
 
 use std::ops::Range;
 
-use super::super::memory::Weights;
+use super::super::memory::{Packed, Weights};
+use super::super::size::{product, round_up, sum};
 use super::super::tile::{Segment, WinogradOutput};
 use super::super::{Kernels, UNIT, even_parts};
 use super::blocks::Block;
 use super::conv::{MAX_SEGMENTS, Segments};
-use super::{Clamp, Convolution, Map, Pass, PassError, Place, check, check_maps, share};
+use super::{Clamp, Convolution, Map, Needs, Pass, PassError, Place, Scratch, check, check_maps, share};
 use tiles::{Grid, TAPS, plane_length};
 use weights::{Factors, Planes};
 
@@ -47,19 +48,32 @@ pub(in super::super) struct WinogradPass {
     grid: Grid,
     clamp: Clamp,
     weights: Planes,
-    /// Where `[units * UNIT]` biases begin.
-    bias: usize,
+    /// `[units * UNIT]` biases.
+    bias: Packed,
     /// Most rows of tiles whose products are in scratch.
     rows: usize,
     /// Most blocks of output channels whose products are in scratch.
     blocks: usize,
+    /// Values of scratch.
+    scratch: Lengths,
+}
+
+/// What takes how many values of scratch, in this order.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lengths {
+    /// The products of the largest piece.
+    products: usize,
+    /// Transformed weights.
+    weights: usize,
+    /// The transform of a strip.
+    strip: usize,
 }
 
 /// What is read.
 #[derive(Debug)]
 enum Source {
-    /// Transforms, and the planes of each.
-    Transforms(Vec<(Transform, Map)>),
+    /// Transforms, and values from one plane of each to the next.
+    Transforms(Vec<(Transform, usize)>),
     /// A map, of which rows of tiles are transformed when they are needed.
     Map(Map),
 }
@@ -75,6 +89,14 @@ struct Piece<'a> {
     plane: usize,
     /// Values from the products of one tile to those of the next.
     stride: usize,
+    /// Its products.
+    products: *mut f32,
+    /// Scratch for transformed weights.
+    weights: Scratch,
+    /// The transform of the strip that it reads.
+    strip: *mut f32,
+    /// Values from one plane of that to the next.
+    strip_plane: usize,
 }
 
 impl WinogradPass {
@@ -94,18 +116,19 @@ impl WinogradPass {
         let same = inputs.iter().all(|input| (input.height, input.width, input.scheme) == size);
         check(same, "the inputs and the output of a winograd convolution have one size and one scheme")?;
         check(inputs.len() <= MAX_SEGMENTS, "the contraction has too many segments")?;
-        let channels: usize = inputs.iter().map(|input| input.channels).sum();
-        let values: usize = planes.iter().map(|map| map.width * map.stride).sum();
-        let source = Source::Transforms(inputs.iter().copied().zip(planes).collect());
+        let channels = sum(inputs.iter().map(|input| input.channels))?;
+        let values = sum(planes.iter().map(|map| map.channels))?;
+        let with_plane = |input: &Transform| input.plane().map(|plane| (*input, plane));
+        let source = Source::Transforms(inputs.iter().map(with_plane).collect::<Result<Vec<_>, _>>()?);
         let mut pass = Self::of(kernels, weights, source, (first.grid(), channels), layer, kept, output)?;
 
-        let (grid, padded) = (pass.grid, output.channels.next_multiple_of(UNIT));
+        let (grid, padded) = (pass.grid, round_up(output.channels, UNIT)?);
         // Products that do not fit are made group by group, or band by band; what is read again should be little.
         let (tile_rows, count) = (grid.sides[0].tiles(), pass.weights.blocks().len());
         let scheme = grid.scheme;
-        let products = scheme.planes() * grid.tiles() * padded * size_of::<f32>();
+        let products = product(&[scheme.planes(), grid.tiles(), padded, size_of::<f32>()])?;
         let pieces = products.div_ceil(PRODUCT_BYTES);
-        let (bands, groups) = if scheme.planes() * channels * padded > values {
+        let (bands, groups) = if product(&[scheme.planes(), channels, padded])? > values {
             let groups = pieces.min(count);
             (pieces.div_ceil(groups).min(tile_rows), groups)
         } else {
@@ -113,7 +136,7 @@ impl WinogradPass {
             (bands, pieces.div_ceil(bands).min(count))
         };
         (pass.rows, pass.blocks) = (tile_rows.div_ceil(bands), count.div_ceil(groups));
-        Ok(pass)
+        pass.with_scratch()
     }
 
     /// The same for a map that nobody else reads, whose transform is made strip by strip.
@@ -135,7 +158,7 @@ impl WinogradPass {
         let row = strip_row(&grid, output.channels).unwrap_or(usize::MAX);
         // With the transform, which is no larger, and the weights they fit into the cache.
         pass.rows = (STRIP_BYTES / 2 / row.max(1)).clamp(1, grid.sides[0].tiles());
-        Ok(pass)
+        pass.with_scratch()
     }
 
     /// Whether [`Self::in_strips`] pays for a map and an output of so many channels: products and weights stay in the
@@ -143,8 +166,8 @@ impl WinogradPass {
     pub(in super::super) fn suits_strips(input: &Map, channels: usize) -> bool {
         let scheme = Scheme::of(input.height, input.width);
         let grid = Grid::new(scheme, input.height, input.width);
-        let bytes = |values: Option<usize>| values.and_then(|values| values.checked_mul(size_of::<f32>()));
-        let weights = input.channels.checked_mul(channels).and_then(|values| values.checked_mul(scheme.planes()));
+        let bytes = |values: Option<usize>| product(&[values?, size_of::<f32>()]).ok();
+        let weights = product(&[input.channels, channels, scheme.planes()]).ok();
         let fits = |bytes: Option<usize>| bytes.is_some_and(|bytes| bytes <= STRIP_BYTES);
         input.height.saturating_mul(input.width) >= PIXELS_TO_SHARE
             && fits(bytes(weights))
@@ -163,13 +186,33 @@ impl WinogradPass {
         output: Map,
     ) -> Result<Self, PassError> {
         check(Self::fits(layer), "only a convolution of 3 × 3 with stride 1 and padding 1 is done by winograd")?;
-        check(layer.weight.len() == output.channels * channels * TAPS, "the weight has another length")?;
+        check(output.channels > 0, "a convolution writes something")?;
+        check(layer.weight.len() == product(&[output.channels, channels, TAPS])?, "the weight has another length")?;
         check(layer.bias.len() == output.channels, "the bias has another length")?;
-        let packed = Planes::pack(kernels, weights, grid.scheme, output.channels, layer.weight, kept);
-        let padded = output.channels.next_multiple_of(UNIT);
-        let bias = weights.push(padded, |channel| layer.bias.get(channel).copied().unwrap_or(0.0));
+        let packed = Planes::pack(kernels, weights, grid.scheme, output.channels, layer.weight, kept)?;
+        let padded = round_up(output.channels, UNIT)?;
+        let bias = weights.push(padded, |channel| layer.bias.get(channel).copied().unwrap_or(0.0))?;
         let (rows, blocks) = (grid.sides[0].tiles(), packed.blocks().len());
-        Ok(Self { source, output, grid, clamp: layer.clamp, weights: packed, bias, rows, blocks })
+        let scratch = Lengths::default();
+        Ok(Self { source, output, grid, clamp: layer.clamp, weights: packed, bias, rows, blocks, scratch })
+    }
+
+    /// The same pass, with the scratch for its largest pieces.
+    fn with_scratch(mut self) -> Result<Self, PassError> {
+        let planes = self.grid.scheme.planes();
+        let columns = self.grid.sides[1].tiles();
+        let widest = self.weights.blocks().iter().map(|block| block.width).max().unwrap_or(0);
+        let plane = plane_length(product(&[self.rows, columns, self.blocks, widest])?)?;
+        let products = product(&[plane, planes])?;
+        let strip = match &self.source {
+            Source::Transforms(_) => 0,
+            Source::Map(map) => {
+                product(&[plane_length(product(&[self.rows, columns, round_up(map.channels, UNIT)?])?)?, planes])?
+            }
+        };
+        self.scratch = Lengths { products, weights: self.weights.scratch()?, strip };
+        sum([products, self.scratch.weights, strip])?;
+        Ok(self)
     }
 
     /// Whether a convolution is of the kind that this pass does.
@@ -209,12 +252,29 @@ impl WinogradPass {
         by_rows * width(0..blocks.len()) <= by_blocks * points(0..rows.tiles())
     }
 
-    /// Where the products of these blocks in these rows are.
-    fn piece(&self, blocks: &Range<usize>, rows: &Range<usize>) -> Piece<'_> {
+    /// These blocks in these rows, and where their products are.
+    fn piece(&self, place: &Place<'_>, blocks: &Range<usize>, rows: &Range<usize>) -> Piece<'_> {
+        let (planes, columns) = (self.grid.scheme.planes(), self.grid.sides[1].tiles());
         let blocks = &self.weights.blocks()[blocks.clone()];
         let stride = blocks.iter().map(|block| block.width).sum();
-        let length = rows.len() * self.grid.sides[1].tiles() * stride;
-        Piece { blocks, rows: rows.clone(), plane: plane_length(length).unwrap_or(length), stride }
+        // No longer than those of the largest piece.
+        let plane = plane_length(rows.len() * columns * stride).unwrap_or(usize::MAX);
+        let strip_plane = match &self.source {
+            Source::Transforms(_) => 0,
+            Source::Map(map) => plane_length(rows.len() * columns * transform::stride(map)).unwrap_or(usize::MAX),
+        };
+        let (products, rest) = place.scratch.split(self.scratch.products);
+        let (weights, strip) = rest.split(self.scratch.weights);
+        Piece {
+            blocks,
+            rows: rows.clone(),
+            plane,
+            stride,
+            products: products.room(plane.saturating_mul(planes)),
+            weights,
+            strip: strip.room(strip_plane.saturating_mul(planes)),
+            strip_plane,
+        }
     }
 
     /// The products of a piece, in scratch.
@@ -237,14 +297,13 @@ impl WinogradPass {
             }
             Kept::Taps => {
                 let points = self.grid.scheme.points();
-                let scratch = place.scratch.wrapping_add(self.product_length());
                 for block in blocks {
                     for rows in self.weights.runs() {
-                        // SAFETY: scratch for the weights lies behind that for the products.
-                        unsafe { self.weights.transform(place, block, &rows, scratch) }
+                        // SAFETY: the scratch for the weights is apart from that for the products.
+                        let from = unsafe { self.weights.transform(place, block, &rows, piece.weights) };
                         for point in rows.start * points..rows.end * points {
                             let count = self.segments(place, piece, point, &mut segments);
-                            let factors = self.weights.transformed(place, point, block, &rows, scratch);
+                            let factors = self.weights.transformed(place, point, block, &rows, from);
                             // SAFETY: the caller's; segments and factors are those of this plane and this block.
                             unsafe { self.product(place, piece, point, block, factors, &segments, count) }
                         }
@@ -261,31 +320,19 @@ impl WinogradPass {
         match &self.source {
             Source::Transforms(inputs) => {
                 let mut first = 0;
-                for (input, map) in inputs {
+                for (input, plane) in inputs {
                     let stride = input.stride();
-                    let at = place.pixel(map, point).wrapping_add(slot * stride).cast_const();
+                    let at = place.base.wrapping_add(input.offset + point * plane + slot * stride).cast_const();
                     segments.push(Segment { input: at, stride, channels: input.channels, first });
                     first += input.channels;
                 }
             }
             Source::Map(map) => {
-                let input = self.strip(place).wrapping_add(point * self.strip_plane(piece.rows.len())).cast_const();
+                let input = piece.strip.wrapping_add(point * piece.strip_plane).cast_const();
                 segments.push(Segment { input, stride: transform::stride(map), channels: map.channels, first: 0 });
             }
         }
         count
-    }
-
-    /// Where the transform of a strip is: behind all other scratch.
-    fn strip(&self, place: &Place<'_>) -> *mut f32 {
-        place.scratch.wrapping_add(self.product_length() + self.weights.scratch())
-    }
-
-    /// Values from one plane of the transform of a strip of so many rows of tiles to the next; none where there are no
-    /// strips.
-    fn strip_plane(&self, rows: usize) -> usize {
-        let Source::Map(map) = &self.source else { return 0 };
-        plane_length(rows * self.grid.sides[1].tiles() * transform::stride(map)).unwrap_or(0)
     }
 
     /// Transforms what a piece reads, where it is not transformed yet.
@@ -296,9 +343,8 @@ impl WinogradPass {
         let Source::Map(map) = &self.source else { return };
         let (columns, rows) = (self.grid.sides[1].tiles(), &piece.rows);
         let tiles = rows.start * columns..rows.end * columns;
-        let plane = self.strip_plane(rows.len());
-        // SAFETY: the map lies in memory, and the scratch has room for the planes of the largest piece.
-        unsafe { transform::transform(place, map, &self.grid, tiles, rows.start, self.strip(place), plane) }
+        // SAFETY: the map lies in memory, and the scratch has room for the planes of the piece.
+        unsafe { transform::transform(place, map, &self.grid, tiles, rows.start, piece.strip, piece.strip_plane) }
     }
 
     /// The products of a piece in a plane and a block.
@@ -317,17 +363,10 @@ impl WinogradPass {
         count: usize,
     ) {
         let before = piece.blocks.first().map_or(0, |block| block.channel);
-        let out = place.scratch.wrapping_add(point * piece.plane + block.channel - before);
+        let out = piece.products.wrapping_add(point * piece.plane + block.channel - before);
         // SAFETY: the transforms have these tiles in this plane, and the plane of the scratch has room for them with
         // all units of the blocks.
         unsafe { self.weights.product(place, block, factors, segments, count, out, piece.stride) }
-    }
-
-    /// Values of scratch for the products of the largest piece: whole cache lines.
-    fn product_length(&self) -> usize {
-        let widest = self.weights.blocks().iter().map(|block| block.width).max().unwrap_or(0);
-        let products = self.rows * self.grid.sides[1].tiles() * self.blocks * widest;
-        plane_length(products).map_or(0, |plane| plane * self.grid.scheme.planes())
     }
 
     /// The output of a piece out of its products.
@@ -337,6 +376,7 @@ impl WinogradPass {
     unsafe fn outputs(&self, place: &Place<'_>, piece: &Piece<'_>) {
         let Self { output, grid, .. } = self;
         let channel = piece.blocks.first().map_or(0, |block| block.channel);
+        let bias = place.weights.at(self.bias, channel, piece.stride);
         for row in piece.rows.clone() {
             for column in 0..grid.sides[1].tiles() {
                 let tile = [row, column];
@@ -344,10 +384,10 @@ impl WinogradPass {
                 let [y, x] = [grid.sides[0].start(row), grid.sides[1].start(column)];
                 let offsets = grid.offsets(tile, piece.rows.start, piece.plane, piece.stride);
                 let call = WinogradOutput {
-                    products: place.scratch,
+                    products: piece.products,
                     rows: offsets[0],
                     columns: offsets[1],
-                    bias: place.weights.at(self.bias + channel),
+                    bias,
                     out: place.pixel(output, y * output.width + x).wrapping_add(channel),
                     row_stride: output.width * output.stride,
                     stride: output.stride,
@@ -372,21 +412,28 @@ impl Pass for WinogradPass {
         }
     }
 
-    fn scratch(&self) -> usize {
-        let strip = self.strip_plane(self.rows).saturating_mul(self.grid.scheme.planes());
-        self.product_length().saturating_add(self.weights.scratch()).saturating_add(strip)
+    fn needs(&self) -> Needs {
+        let Lengths { products, weights, strip } = self.scratch;
+        let output = Needs::of(&[self.output], products + weights + strip);
+        match &self.source {
+            Source::Transforms(inputs) => inputs.iter().fold(output, |needs, (input, _)| {
+                let nowhere = Needs { values: usize::MAX, scratch: 0 };
+                needs.max(input.as_map().map_or(nowhere, |planes| Needs::of(&[planes], 0)))
+            }),
+            Source::Map(map) => output.max(Needs::of(&[*map], 0)),
+        }
     }
 
     fn macs(&self) -> u64 {
         let all = 0..self.grid.sides[0].tiles();
         let products: usize = (0..self.grid.scheme.planes()).map(|plane| self.grid.slots(plane, &all).1).sum();
-        (products * self.weights.depth() * self.output.channels.next_multiple_of(UNIT)) as u64
+        super::count(&[products, self.weights.depth(), self.output.padded_channels()])
     }
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
         for (blocks, rows) in self.pieces(part, parts) {
-            let piece = self.piece(&blocks, &rows);
-            // SAFETY: the caller's; scratch is as long as the largest piece asks for.
+            let piece = self.piece(place, &blocks, &rows);
+            // SAFETY: the caller's; the piece is this part's.
             unsafe {
                 self.transform(place, &piece);
                 self.products(place, &piece);
@@ -407,6 +454,6 @@ fn runs(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> 
 
 /// Bytes of the products of one row of tiles; nothing when that overflows.
 fn strip_row(grid: &Grid, channels: usize) -> Option<usize> {
-    let values = grid.sides[1].tiles().checked_mul(channels.checked_next_multiple_of(UNIT)?)?;
-    values.checked_mul(grid.scheme.planes())?.checked_mul(size_of::<f32>())
+    let padded = round_up(channels, UNIT).ok()?;
+    product(&[grid.sides[1].tiles(), padded, grid.scheme.planes(), size_of::<f32>()]).ok()
 }

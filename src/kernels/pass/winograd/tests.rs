@@ -8,7 +8,7 @@ use super::super::super::memory::{Activations, LINE, Weights};
 use super::super::super::program::Builder;
 use super::super::super::team::{Team, Threads};
 use super::super::super::{Isa, Kernels};
-use super::super::{Clamp, ConvPass, Convolution, Map, Pass, Place};
+use super::super::{Clamp, ConvPass, Convolution, Map, Pass, Place, Scratch};
 use super::tiles::Grid;
 use super::{Kept, Scheme, Transform, TransformPass, WinogradPass};
 
@@ -88,7 +88,7 @@ impl Case {
 
     /// Memory of guard, with numbers in the channels of the inputs.
     fn memory(&self, extra: usize, random: &mut Random) -> Activations {
-        let mut memory = Activations::new(self.length + extra);
+        let mut memory = Activations::new(self.length + extra).unwrap();
         let values = memory.values();
         values.fill(GUARD);
         for map in &self.inputs {
@@ -131,7 +131,7 @@ impl Case {
         for (input, transform) in self.inputs.iter().zip(&self.transforms) {
             passes.push(Box::new(TransformPass::new(self.length, *input, *transform).unwrap()));
         }
-        let scratch = pass.scratch();
+        let scratch = pass.needs().scratch;
         passes.push(Box::new(pass));
         let start = self.length.next_multiple_of(LINE);
         let mut memory = self.memory(start - self.length + scratch + GAP, &mut Random(7));
@@ -139,7 +139,8 @@ impl Case {
         for pass in &passes {
             // The last part first: none may need what another one writes.
             for part in (0..parts).rev() {
-                let place = Place { kernels, weights: &weights, base, scratch: base.wrapping_add(start) };
+                let scratch = Scratch::new(base.wrapping_add(start), scratch);
+                let place = Place { kernels, weights: &weights, base, scratch };
                 // SAFETY: the memory holds all maps and the scratch, and nobody else has it.
                 unsafe { pass.run(&place, part, parts) }
             }
@@ -381,9 +382,9 @@ fn measure() {
             let transforms: Vec<_> =
                 pairs.map(|(input, to)| TransformPass::new(case.length, *input, *to).unwrap()).collect();
             let start = case.length.next_multiple_of(LINE);
-            let memory = case.memory(start - case.length + winograd.scratch(), &mut Random(2));
+            let memory = case.memory(start - case.length + winograd.needs().scratch, &mut Random(2));
             let base = memory.base();
-            let scratch = base.wrapping_add(start);
+            let scratch = Scratch::new(base.wrapping_add(start), winograd.needs().scratch);
             let mut best = [f64::INFINITY; 5];
             for _ in 0..RUNS {
                 others.iter_mut().for_each(|value| *value += 1.0);
@@ -398,7 +399,7 @@ fn measure() {
                         time[1] += time[2];
                     }
                     for (blocks, rows) in winograd.pieces(0, 1) {
-                        let piece = winograd.piece(&blocks, &rows);
+                        let piece = winograd.piece(&place, &blocks, &rows);
                         let begin = Instant::now();
                         winograd.products(&place, &piece);
                         time[3] += begin.elapsed().as_secs_f64();
@@ -426,7 +427,7 @@ fn measure() {
                 packed.bytes() >> 10,
                 plain.bytes() >> 10,
                 case.transforms.iter().map(|to| to.length().unwrap()).sum::<usize>() >> 8,
-                winograd.scratch() >> 8,
+                winograd.needs().scratch >> 8,
             );
         }
     }
@@ -450,11 +451,12 @@ fn strips_give_what_whole_transforms_do() {
                 let pass =
                     WinogradPass::in_strips(kernels, &mut weights, case.length, input, &layer, case.output).unwrap();
                 assert!(pass.algorithm().ends_with("in strips"));
-                let (scratch, start) = (pass.scratch(), case.length.next_multiple_of(LINE));
+                let (scratch, start) = (pass.needs().scratch, case.length.next_multiple_of(LINE));
                 let mut memory = case.memory(start - case.length + scratch + GAP, &mut Random(7));
                 let base = memory.base();
                 for part in (0..parts).rev() {
-                    let place = Place { kernels, weights: &weights, base, scratch: base.wrapping_add(start) };
+                    let scratch = Scratch::new(base.wrapping_add(start), scratch);
+                    let place = Place { kernels, weights: &weights, base, scratch };
                     // SAFETY: the memory holds all maps and the scratch, and nobody else has it.
                     unsafe { pass.run(&place, part, parts) }
                 }

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::super::super::memory::LINE;
+use super::super::super::size::product;
 use super::super::super::tile::MAX_POINTS;
+use super::super::PassError;
 use super::weights::Kept;
 
 /// Taps of a kernel.
@@ -235,6 +237,6 @@ impl Grid {
 
 /// The length of a plane that holds `length` values: an odd number of cache lines. Planes that are a power of
 /// two apart would share a few sets of the cache.
-pub(super) fn plane_length(length: usize) -> Option<usize> {
-    (length.div_ceil(LINE) | 1).checked_mul(LINE)
+pub(super) fn plane_length(length: usize) -> Result<usize, PassError> {
+    product(&[length.div_ceil(LINE) | 1, LINE])
 }

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::super::super::UNIT;
+use super::super::super::size::{product, round_up};
 use super::super::super::tile::WinogradInput;
-use super::super::{Map, Pass, PassError, Place, check, check_maps, share};
+use super::super::{Map, Needs, Pass, PassError, Place, check, check_maps, share};
 use super::tiles::{Grid, Scheme, plane_length};
 
 /// The transform of a map in memory, which any number of convolutions read: `[point][tile][channel]`.
@@ -32,7 +33,7 @@ impl Transform {
     /// Number of values that it takes in memory; nothing when that overflows.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
-        self.plane()?.checked_mul(self.scheme.planes())
+        product(&[self.plane().ok()?, self.scheme.planes()]).ok()
     }
 
     /// The tiles.
@@ -45,16 +46,17 @@ impl Transform {
         self.channels.next_multiple_of(UNIT)
     }
 
-    /// Values from one plane to the next; nothing when that overflows.
-    pub(super) fn plane(&self) -> Option<usize> {
+    /// Values from one plane to the next.
+    pub(super) fn plane(&self) -> Result<usize, PassError> {
         let [rows, columns] = self.grid().sides.map(|side| side.tiles());
-        plane_length(rows.checked_mul(columns)?.checked_mul(self.channels.checked_next_multiple_of(UNIT)?)?)
+        plane_length(product(&[rows, columns, round_up(self.channels, UNIT)?])?)
     }
 
-    /// A map in the same place: its pixels are the planes.
+    /// A map in the same place that is all of the transform: one pixel, whose channels are all values of all planes.
     pub(super) fn as_map(&self) -> Result<Map, PassError> {
-        let Some(stride) = self.plane() else { return Err(PassError("a transform does not lie in memory")) };
-        Ok(Map { offset: self.offset, height: 1, width: self.scheme.planes(), channels: self.channels, stride })
+        check(self.channels > 0, "pixels are too close")?;
+        let length = product(&[self.plane()?, self.scheme.planes()])?;
+        Ok(Map { offset: self.offset, height: 1, width: 1, channels: length, stride: length })
     }
 }
 
@@ -70,17 +72,21 @@ pub(in super::super::super) struct TransformPass {
 
 impl TransformPass {
     pub(in super::super::super) fn new(length: usize, input: Map, output: Transform) -> Result<Self, PassError> {
-        let planes = output.as_map()?;
-        check_maps(&[input], &planes, length)?;
+        check_maps(&[input], &output.as_map()?, length)?;
         check(Transform::of(&input, output.scheme, output.offset) == output, "the transform is of another map")?;
         check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
-        Ok(Self { input, output, grid: output.grid(), plane: planes.stride })
+        Ok(Self { input, output, grid: output.grid(), plane: output.plane()? })
     }
 }
 
 impl Pass for TransformPass {
     fn algorithm(&self) -> &'static str {
         "transform"
+    }
+
+    fn needs(&self) -> Needs {
+        let nowhere = Needs { values: usize::MAX, scratch: 0 };
+        self.output.as_map().map_or(nowhere, |planes| Needs::of(&[self.input, planes], 0))
     }
 
     fn macs(&self) -> u64 {
@@ -90,7 +96,7 @@ impl Pass for TransformPass {
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
         let Self { input, output, grid, plane } = self;
         let to = place.base.wrapping_add(output.offset);
-        // SAFETY: the caller's; the planes have room for every tile.
+        // SAFETY: the caller's; the map has whole units, and the planes have room for every tile.
         unsafe { transform(place, input, grid, share(grid.tiles(), part, parts), 0, to, *plane) }
     }
 }

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use super::super::super::Kernels;
 use super::super::super::memory::Weights;
+use super::super::super::size::{product, sum};
 use super::super::super::tile::WinogradWeights;
 use super::super::blocks::{Block, Blocks, Product, Rows, interleave};
 use super::super::conv::Segments;
-use super::super::{Clamp, Place};
+use super::super::{Clamp, PassError, Place, Scratch};
 use super::tiles::{Scheme, TAPS, plane_length};
 
 /// Length of the contraction whose taps are transformed at one time: they stay in the first-level cache.
@@ -60,6 +61,9 @@ pub(super) struct Factors {
 
 impl Planes {
     /// Packs `weight`, `[channels][depth][TAPS]`.
+    ///
+    /// # Errors
+    /// No memory has room for the weights.
     pub(super) fn pack(
         kernels: &Kernels,
         weights: &mut Weights,
@@ -67,14 +71,14 @@ impl Planes {
         channels: usize,
         weight: &[f32],
         kept: Kept,
-    ) -> Self {
+    ) -> Result<Self, PassError> {
         let length = weight.len() / channels.max(1);
         let depth = length / TAPS;
-        let bias = weights.push(kernels.gemm.len() * kernels.step, |_| 0.0);
+        let bias = weights.push(kernels.gemm.len() * kernels.step, |_| 0.0)?;
         let mut channel = 0;
         let mut blocks: Vec<Block> = Vec::new();
         for width in kernels.widths(channels) {
-            blocks.push(Block { channel, width, is_pair: false, weights: 0, bias });
+            blocks.push(Block { bias, ..Block::new(channel, width, false) });
             channel += width;
         }
         let lanes = |block: &Block| {
@@ -85,28 +89,32 @@ impl Planes {
             Kept::Taps => {
                 for block in &mut blocks {
                     let (width, rows) = (block.width, lanes(block).values);
-                    block.weights = weights.fill(length * width, |to| interleave(to, width, rows, length, 1));
+                    let values = product(&[length, width])?;
+                    block.weights = weights.fill(values, |to| interleave(to, width, rows, length, 1))?;
                 }
                 let widest = blocks.iter().map(|block| block.width).max().unwrap_or(0);
-                let row = (scheme.points() * depth * widest * size_of::<f32>()).max(1);
+                let row = product(&[scheme.points(), depth, widest, size_of::<f32>()])?.max(1);
                 Form::Taps((TRANSFORMED_BYTES / row).clamp(1, scheme.points()))
             }
             Kept::Points => {
-                let mut plane = 0;
-                for block in &mut blocks {
-                    block.weights = plane;
-                    plane += Weights::taken(depth * block.width);
+                // Where the blocks begin in a plane.
+                let (mut starts, mut plane) = (Vec::with_capacity(blocks.len()), 0);
+                for block in &blocks {
+                    starts.push(plane);
+                    plane = sum([plane, Weights::taken(product(&[depth, block.width])?)?])?;
                 }
-                let start = weights.fill(scheme.planes() * plane, |to| {
-                    for block in &blocks {
-                        points(kernels, scheme, block, lanes(block), &mut to[block.weights..], plane);
+                let all = weights.fill(product(&[scheme.planes(), plane])?, |to| {
+                    for (block, start) in blocks.iter().zip(&starts) {
+                        points(kernels, scheme, block, lanes(block), &mut to[*start..], plane);
                     }
-                });
-                blocks.iter_mut().for_each(|block| block.weights += start);
+                })?;
+                for (block, start) in blocks.iter_mut().zip(starts) {
+                    block.weights = all.part(start, (scheme.planes() - 1) * plane + depth * block.width);
+                }
                 Form::Points(plane)
             }
         };
-        Self { scheme, blocks: Blocks::of(kernels, blocks, depth), form }
+        Ok(Self { scheme, blocks: Blocks::of(kernels, blocks, depth), form })
     }
 
     /// The blocks.
@@ -128,13 +136,17 @@ impl Planes {
     }
 
     /// Values of scratch for transformed weights.
-    pub(super) fn scratch(&self) -> usize {
-        let Form::Taps(rows) = self.form else { return 0 };
+    ///
+    /// # Errors
+    /// It is beyond all numbers.
+    pub(super) fn scratch(&self) -> Result<usize, PassError> {
+        let Form::Taps(rows) = self.form else { return Ok(0) };
         let widest = self.blocks().iter().map(|block| block.width).max().unwrap_or(0);
-        self.plane(widest).saturating_mul(rows * self.scheme.points())
+        product(&[plane_length(product(&[self.depth(), widest])?)?, rows, self.scheme.points()])
     }
 
-    /// Values from one plane of transformed weights to the next.
+    /// Values from one plane of transformed weights to the next: no more than for the widest block, which
+    /// [`Self::scratch`] has computed.
     fn plane(&self, width: usize) -> usize {
         plane_length(self.depth() * width).unwrap_or(usize::MAX)
     }
@@ -146,24 +158,33 @@ impl Planes {
         super::runs(0..points, most)
     }
 
-    /// Transforms a block in the rows of planes `rows` into `scratch`, when weights are kept as taps.
+    /// Transforms a block in the rows of planes `rows` into `scratch`, when weights are kept as taps: where they are.
     ///
     /// # Safety
-    /// The rows are a run of [`Self::runs`], and `scratch` has room for [`Self::scratch`].
-    pub(super) unsafe fn transform(&self, place: &Place<'_>, block: &Block, rows: &Range<usize>, scratch: *mut f32) {
+    /// The rows are a run of [`Self::runs`], and nobody else has the scratch.
+    pub(super) unsafe fn transform(
+        &self,
+        place: &Place<'_>,
+        block: &Block,
+        rows: &Range<usize>,
+        scratch: Scratch,
+    ) -> *const f32 {
         let plane = self.plane(block.width);
+        let out = scratch.room(plane.saturating_mul(rows.len() * self.scheme.points()));
+        let taps = place.weights.at(block.weights, 0, self.depth() * TAPS * block.width);
         for (index, row) in rows.clone().enumerate() {
             let call = WinogradWeights {
-                taps: place.weights.at(block.weights),
+                taps,
                 depth: self.depth(),
                 lanes: block.width,
                 row,
-                out: scratch.wrapping_add(index * self.scheme.points() * plane),
+                out: out.wrapping_add(index * self.scheme.points() * plane),
                 plane,
             };
             // SAFETY: the taps of the block were packed so, and the scratch has room for as many planes.
             unsafe { place.kernels.winograd_weights[self.scheme.kernel()](&call) }
         }
+        out.cast_const()
     }
 
     /// The weights of plane `point` and block number `index` of `blocks`, which are used plane after plane, and in
@@ -174,12 +195,12 @@ impl Planes {
             Some(next) => (point, next),
             None => (point + 1, &blocks[0]),
         };
-        let ahead = place.weights.at(block_ahead.weights + point_ahead * plane);
-        let weights = place.weights.at(blocks[index].weights + point * plane);
-        Factors { weights, ahead: (ahead, self.depth() * blocks[index].width) }
+        let ahead = place.weights.ahead(block_ahead.weights, point_ahead * plane);
+        let length = self.depth() * blocks[index].width;
+        Factors { weights: place.weights.at(blocks[index].weights, point * plane, length), ahead: (ahead, length) }
     }
 
-    /// The weights of plane `point`, which [`Self::transform`] has put into `scratch` with the others of `rows`.
+    /// The weights of plane `point`, which [`Self::transform`] has put to `from` with the others of `rows`.
     /// What is fetched meanwhile is a share of the taps of the next block.
     pub(super) fn transformed(
         &self,
@@ -187,13 +208,13 @@ impl Planes {
         point: usize,
         block: &Block,
         rows: &Range<usize>,
-        scratch: *mut f32,
+        from: *const f32,
     ) -> Factors {
         let length = self.depth() * TAPS * block.width;
         let share = length.div_ceil(self.scheme.planes());
-        let ahead = place.weights.at(block.weights + length + point * share);
+        let ahead = place.weights.ahead(block.weights, length + point * share);
         let index = point - rows.start * self.scheme.points();
-        Factors { weights: scratch.wrapping_add(index * self.plane(block.width)), ahead: (ahead, share) }
+        Factors { weights: from.wrapping_add(index * self.plane(block.width)), ahead: (ahead, share) }
     }
 
     /// The products of the first `count` rows of the segments with the weights of a plane and a block: the `i`-th
@@ -224,7 +245,7 @@ impl Planes {
             },
             weights: factors.weights,
             width: block.width,
-            bias: (place.weights.at(block.bias), 0),
+            bias: (place.weights.at(block.bias, 0, block.width), 0),
             out: (out, out_stride),
             clamp: Clamp::NONE,
             ahead: factors.ahead,

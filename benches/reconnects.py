@@ -1,0 +1,205 @@
+"""Memory over many reconnects of a camera: `python3 benches/reconnects.py`.
+
+A small RTSP server of its own sends a few pictures and hangs up; the program opens it again and again. Printed is the
+resident memory after the first reconnects and after the last ones, for each set of environment variables that
+`--with` names (glibc takes its settings from there, see mallopt(3) and "Memory Allocation Tunables"). The sets take
+turns, so that whatever else the machine does falls on all of them.
+"""
+
+import argparse
+import base64
+import os
+import re
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Most bytes of a NAL unit in one packet.
+PACKET = 1400
+
+# Seconds without a reconnect after which a run is given up.
+LIMIT_S = 60
+
+
+def encode(path, size, frames):
+    """An H.264 byte stream in which every picture starts with an access unit delimiter."""
+    width, height = size.split("x")
+    text = (
+        f"videotestsrc pattern=ball num-buffers={frames} ! video/x-raw,width={width},height={height},framerate=30/1 "
+        f"! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 aud=true "
+        f"! video/x-h264,stream-format=byte-stream,alignment=au,profile=constrained-baseline "
+        f"! filesink location={path}"
+    )
+    subprocess.run(["gst-launch-1.0", "-q", *text.split()], check=True)
+
+
+def pictures(data):
+    """The NAL units of every picture."""
+    starts = [match.end() for match in re.finditer(b"\0\0\1", data)]
+    result = []
+    for start, end in zip(starts, starts[1:] + [None]):
+        nal = data[start : end and end - 3].rstrip(b"\0")
+        if nal[0] & 31 == 9:
+            result.append([])
+        else:
+            result[-1].append(nal)
+    return result
+
+
+def packets(nal):
+    """One NAL unit, or its fragments (RFC 6184, 5.6 and 5.8)."""
+    if len(nal) <= PACKET:
+        return [nal]
+    parts = [nal[at : at + PACKET] for at in range(1, len(nal), PACKET)]
+    flags = [0x80] + [0] * (len(parts) - 2) + [0x40]
+    return [bytes([nal[0] & 0xE0 | 28, flag | nal[0] & 31]) + part for flag, part in zip(flags, parts)]
+
+
+class Camera:
+    """Counts the clients that have got their pictures."""
+
+    def __init__(self, pictures):
+        self.pictures = pictures
+        self.served = 0
+        self.sets = {nal[0] & 31: nal for nal in pictures[0] if nal[0] & 31 in (7, 8)}
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        while True:
+            client, _ = self.socket.accept()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def description(self):
+        sets = ",".join(base64.b64encode(self.sets[kind]).decode() for kind in (7, 8))
+        return (
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\n"
+            f"a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\n"
+            "a=control:track1\r\n"
+        )
+
+    def serve(self, client):
+        with client, client.makefile("rb") as lines:
+            try:
+                while True:
+                    request = lines.readline().decode(errors="replace").split()
+                    if not request:
+                        return
+                    number = "0"
+                    for line in iter(lines.readline, b"\r\n"):
+                        name, _, value = line.decode(errors="replace").partition(":")
+                        if name.lower() == "cseq":
+                            number = value.strip()
+                    head = {
+                        "OPTIONS": "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n",
+                        "DESCRIBE": "Content-Type: application/sdp\r\n",
+                        "SETUP": "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n",
+                    }.get(request[0], "Session: 1\r\n")
+                    body = self.description() if request[0] == "DESCRIBE" else ""
+                    text = f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}"
+                    client.sendall(text.encode())
+                    if request[0] == "PLAY":
+                        self.play(client)
+                        self.served += 1
+                        return
+            except OSError:
+                pass
+
+    def play(self, client):
+        number = 0
+        for index, picture in enumerate(self.pictures):
+            for last, nal in enumerate(picture, 1 - len(picture)):
+                parts = packets(nal)
+                for more, part in enumerate(parts, 1 - len(parts)):
+                    marker = 0x80 if last == more == 0 else 0
+                    rtp = struct.pack(">BBHII", 0x80, marker | 96, number & 0xFFFF, index * 3000, 7) + part
+                    client.sendall(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
+                    number += 1
+            time.sleep(0.005)
+
+
+def resident_kb(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def reach(camera, process, target):
+    """Waits until so many clients have been served."""
+    seen, at = camera.served, time.monotonic()
+    while camera.served < target:
+        if process.poll() is not None:
+            sys.exit(f"the program has ended with {process.returncode}")
+        if camera.served != seen:
+            seen, at = camera.served, time.monotonic()
+        if time.monotonic() - at > LIMIT_S:
+            sys.exit(f"no reconnect for {LIMIT_S} s after {seen}")
+        time.sleep(0.05)
+
+
+def measure(program, clip, settings, streams, first, last, folder):
+    """Resident kB after `first` and after `last` connections, and the processor seconds between the two."""
+    camera = Camera(clip)
+    config = folder / "hardnetd.toml"
+    stream = (
+        '[[stream]]\nname = "camera-{}"\nsource = "rtsp://127.0.0.1:{}/1"\n'
+        "retry_max_s = 0.001\nrtsp_latency_ms = 0\n"
+    )
+    config.write_text("".join(stream.format(number, camera.port) for number in range(streams)))
+    environment = os.environ | dict(setting.split("=", 1) for setting in settings.split())
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            [program, "run", "-c", str(config)], env=environment, stdout=subprocess.DEVNULL, stderr=log
+        )
+        try:
+            seconds = lambda: sum(map(int, Path(f"/proc/{process.pid}/stat").read_text().split(") ")[1].split()[11:13]))
+            reach(camera, process, first)
+            before, used = resident_kb(process.pid), seconds()
+            reach(camera, process, last)
+            return before, resident_kb(process.pid), (seconds() - used) / os.sysconf("SC_CLK_TCK")
+        finally:
+            process.kill()
+            process.wait()
+            camera.socket.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", default=str(ROOT / "target/release/hardnetd"))
+    parser.add_argument("--with", dest="settings", action="append", metavar="NAME=VALUE…", help="a set of variables")
+    parser.add_argument("--first", type=int, default=20, help="connections before the first figure")
+    parser.add_argument("--last", type=int, default=300, help="connections before the last figure")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--streams", type=int, default=1, help="cameras that are opened again and again")
+    parser.add_argument("--size", default="1280x720")
+    parser.add_argument("--frames", type=int, default=6, help="pictures before the camera hangs up")
+    options = parser.parse_args()
+    sets = options.settings or [""]
+    results = {settings: [] for settings in sets}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        encode(folder / "clip.h264", options.size, options.frames)
+        clip = pictures((folder / "clip.h264").read_bytes())
+        for _ in range(options.rounds):
+            for settings in sets:
+                before, after, seconds = measure(
+                    options.program, clip, settings, options.streams, options.first, options.last, folder
+                )
+                results[settings].append((before, after, seconds))
+                print(f"  {settings or 'as it is'}: {before} kB, {after} kB, {seconds:.1f} s", flush=True)
+    print(f"\nResident memory after {options.first} and {options.last} connections, medians of {options.rounds}:")
+    for settings, runs in results.items():
+        before, after, seconds = (statistics.median(column) for column in zip(*runs))
+        print(f"{before / 1000:8.1f} MB {after / 1000:8.1f} MB {seconds:8.1f} s processor time  {settings or 'as it is'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,431 @@
+//! Keeps the login of a network camera, and the program itself, from going where the camera says.
+//!
+//! `rtspsrc` follows a redirect to any host and logs in there, answers a challenge for the password in clear (Basic,
+//! RFC 7617) whatever was asked before, and asks the clocks that a description names for the time. It has no property
+//! against any of this, but shows every answer and every description to the elements that implement GStreamer's
+//! `GstRTSPExtension`, before it acts on them. [`Sentry`] is one: it changes what must not be acted on, and its
+//! [`Guard`] keeps the reason.
+//!
+//! gstreamer-rs has no wrapper for the interface, so this is one of the few files with `unsafe` in them. It needs
+//! nothing that GStreamer 1.18 does not have.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ffi::CStr;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
+use gstreamer_rtsp::ffi;
+use gstreamer_rtsp::gst_sdp::ffi as sdp;
+
+use super::source::Endpoint;
+use crate::config::redact;
+
+/// Longest text of a camera that a message repeats, in characters.
+const LONGEST: usize = 200;
+
+/// The cameras, by host and port, that have asked for a digest since the program started.
+static ASKED_FOR_DIGEST: Mutex<BTreeSet<(String, u16)>> = Mutex::new(BTreeSet::new());
+
+/// What a camera tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// To send the program to another host or port.
+    Elsewhere(String),
+    /// To get the password in clear after it had asked for a digest.
+    InClear,
+}
+
+/// What one session knows of its camera.
+#[derive(Debug)]
+pub(super) struct Guard {
+    endpoint: Endpoint,
+    attempt: Mutex<Option<Attempt>>,
+    attached: AtomicBool,
+    source: glib::WeakRef<gst::Element>,
+}
+
+thread_local! {
+    /// For whom this thread is making an `rtspsrc`, which makes its extensions without saying so.
+    static FOR: RefCell<Option<Arc<Guard>>> = const { RefCell::new(None) };
+}
+
+impl Guard {
+    /// A guard for a camera that is reached at `endpoint` and nowhere else.
+    pub(super) fn new(endpoint: Endpoint) -> Arc<Self> {
+        Arc::new(Self {
+            endpoint,
+            attempt: Mutex::default(),
+            attached: AtomicBool::new(false),
+            source: glib::WeakRef::new(),
+        })
+    }
+
+    /// Calls `make`, which makes an `rtspsrc`, and has that one watched.
+    pub(super) fn watch<T>(self: &Arc<Self>, make: impl FnOnce() -> T) -> T {
+        FOR.set(Some(Arc::clone(self)));
+        let made = make();
+        FOR.set(None);
+        made
+    }
+
+    /// Names the `rtspsrc` that is being watched; false if none is.
+    #[must_use]
+    pub(super) fn attach(&self, source: &gst::Element) -> bool {
+        self.source.set(Some(source));
+        self.attached.load(Ordering::Acquire)
+    }
+
+    /// What the camera tried first, if anything.
+    pub(super) fn attempt(&self) -> Option<Attempt> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Attempt>> {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, attempt: Attempt) {
+        self.lock().get_or_insert(attempt);
+    }
+
+    /// Whether the address that an answer names may be opened instead; notes it otherwise.
+    fn may_follow(&self, location: &str) -> bool {
+        let follow = is_at(location, &self.endpoint);
+        if !follow {
+            let shown = redact(location).chars().take(LONGEST).flat_map(char::escape_debug).collect();
+            self.note(Attempt::Elsewhere(shown));
+        }
+        follow
+    }
+
+    /// Whether the challenges of an answer may be met.
+    fn may_log_in(&self, offers: Offers) -> bool {
+        let mut cameras = ASKED_FOR_DIGEST.lock().unwrap_or_else(PoisonError::into_inner);
+        let camera = (self.endpoint.host.to_ascii_lowercase(), self.endpoint.port);
+        if offers.digest {
+            cameras.insert(camera);
+            return true;
+        }
+        let refused = offers.basic && cameras.contains(&camera);
+        if refused {
+            self.note(Attempt::InClear);
+        }
+        !refused
+    }
+
+    /// The camera plays. Over UDP, `rtspsrc` answers a challenge to a keep-alive without showing it to anybody: where a
+    /// digest was asked for, it has no password left for that. Its connection keeps the digest that was accepted.
+    fn playing(&self) {
+        let cameras = ASKED_FOR_DIGEST.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest = cameras.contains(&(self.endpoint.host.to_ascii_lowercase(), self.endpoint.port));
+        drop(cameras);
+        if let Some(source) = self.source.upgrade().filter(|_| digest) {
+            source.set_property("user-pw", None::<&str>);
+        }
+    }
+}
+
+/// The kinds of login that an answer asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Offers {
+    basic: bool,
+    digest: bool,
+}
+
+/// Whether `location` is certainly an address at `endpoint`. Parsers of addresses differ: one with a login, an escape or
+/// an unusual character in its authority counts as another host.
+fn is_at(location: &str, endpoint: &Endpoint) -> bool {
+    let Some(rest) = location.strip_prefix("rtsp://") else { return false };
+    if location.contains('@') || location.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+        return false;
+    }
+    let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    authority.chars().all(usual)
+        && Endpoint::of(location)
+            .is_ok_and(|there| there.host.eq_ignore_ascii_case(&endpoint.host) && there.port == endpoint.port)
+}
+
+/// Makes GStreamer show every RTSP answer to a [`Sentry`]; before the first `rtspsrc` is made.
+pub(super) fn register() -> Result<(), glib::BoolError> {
+    gst::Element::register(None, "hardnetdsentry", gst::Rank::PRIMARY, Sentry::static_type())
+}
+
+glib::wrapper! {
+    /// GStreamer's interface for those who take part in the RTSP dialogue of `rtspsrc`.
+    struct Extension(Interface<ffi::GstRTSPExtension, ffi::GstRTSPExtensionInterface>);
+
+    match fn {
+        type_ => || ffi::gst_rtsp_extension_get_type(),
+    }
+}
+
+// SAFETY: the two functions have the signatures that the interface asks for, and they take `ext` for an instance of
+// `imp::Sentry`, the only type that implements this.
+unsafe impl glib::subclass::types::IsImplementable<imp::Sentry> for Extension {
+    fn interface_init(interface: &mut glib::Interface<Self>) {
+        let interface = interface.as_mut();
+        interface.after_send = Some(after_send);
+        interface.parse_sdp = Some(parse_sdp);
+    }
+}
+
+glib::wrapper! {
+    /// Takes part in the RTSP dialogue of one `rtspsrc`.
+    struct Sentry(ObjectSubclass<imp::Sentry>) @extends gst::Element, gst::Object, @implements Extension;
+}
+
+mod imp {
+    use std::sync::{Arc, LazyLock, OnceLock};
+
+    use gstreamer as gst;
+    use gstreamer::glib;
+    use gstreamer::subclass::prelude::*;
+    use std::sync::atomic::Ordering;
+
+    use super::{FOR, Guard};
+
+    #[derive(Debug, Default)]
+    pub(super) struct Sentry {
+        pub(super) guard: OnceLock<Arc<Guard>>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for Sentry {
+        const NAME: &'static str = "HardnetdSentry";
+        type Type = super::Sentry;
+        type ParentType = gst::Element;
+        type Interfaces = (super::Extension,);
+    }
+
+    impl ObjectImpl for Sentry {
+        fn constructed(&self) {
+            self.parent_constructed();
+            if let Some(guard) = FOR.with_borrow(Clone::clone) {
+                guard.attached.store(true, Ordering::Release);
+                let _ = self.guard.set(guard);
+            }
+        }
+    }
+
+    impl GstObjectImpl for Sentry {}
+
+    impl ElementImpl for Sentry {
+        fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+            static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+                gst::subclass::ElementMetadata::new(
+                    "RTSP sentry",
+                    "Network/Extension/Protocol",
+                    "Keeps a login with its camera",
+                    "hardnetd",
+                )
+            });
+            Some(&METADATA)
+        }
+    }
+}
+
+/// The guard of a sentry.
+///
+/// # Safety
+/// `extension` is an instance of [`Sentry`], for as long as the guard is used.
+unsafe fn guard<'a>(extension: *mut ffi::GstRTSPExtension) -> Option<&'a Arc<Guard>> {
+    use glib::subclass::types::{InstanceStructExt as _, ObjectSubclass};
+    let instance = extension.cast::<<imp::Sentry as ObjectSubclass>::Instance>();
+    // SAFETY: by the contract above, it is an instance of that type, and alive.
+    unsafe { &*instance }.imp().guard.get()
+}
+
+/// An answer has come to a request, and `rtspsrc` has not looked at it but for its code.
+///
+/// # Safety
+/// GStreamer calls it with a sentry and with two valid messages, which nobody else touches meanwhile.
+unsafe extern "C" fn after_send(
+    extension: *mut ffi::GstRTSPExtension,
+    request: *mut ffi::GstRTSPMessage,
+    response: *mut ffi::GstRTSPMessage,
+) -> ffi::GstRTSPResult {
+    // SAFETY: `extension` is a sentry, which its caller owns, and `response` a message that may be changed.
+    let (guard, response) = unsafe { (guard(extension), response.as_mut()) };
+    let (Some(guard), Some(response)) = (guard, response) else { return ffi::GST_RTSP_OK };
+    if response.type_ != ffi::GST_RTSP_MESSAGE_RESPONSE {
+        return ffi::GST_RTSP_OK;
+    }
+    // SAFETY: the type says that the message is a response, so that this is the part of the union that holds.
+    let code = unsafe { response.type_data.response.code };
+    // SAFETY: `response` is a valid message, and its text is not kept.
+    let (location, offers) = unsafe { (location(response), offers(response)) };
+    if (300..400).contains(&code) && location.is_some_and(|location| !guard.may_follow(&location)) {
+        // A code that `rtspsrc` follows to nowhere.
+        response.type_data.response.code = ffi::GST_RTSP_STS_USE_PROXY;
+        // SAFETY: as above; -1 means every header of the name.
+        unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_LOCATION, -1) };
+    }
+    if !guard.may_log_in(offers) {
+        // SAFETY: as above.
+        unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_WWW_AUTHENTICATE, -1) };
+    }
+    // SAFETY: `request` is a valid message or null, and only read.
+    if code == ffi::GST_RTSP_STS_OK && unsafe { is_play(request) } {
+        guard.playing();
+    }
+    ffi::GST_RTSP_OK
+}
+
+/// Whether a message asks to play.
+///
+/// # Safety
+/// `message` is null or valid.
+unsafe fn is_play(message: *mut ffi::GstRTSPMessage) -> bool {
+    // SAFETY: by the contract above.
+    let Some(message) = (unsafe { message.as_ref() }) else { return false };
+    // SAFETY: the type says which part of the union holds.
+    message.type_ == ffi::GST_RTSP_MESSAGE_REQUEST && unsafe { message.type_data.request.method } == ffi::GST_RTSP_PLAY
+}
+
+/// The address that an answer sends to.
+///
+/// # Safety
+/// `message` is valid.
+unsafe fn location(message: &ffi::GstRTSPMessage) -> Option<String> {
+    let mut value = ptr::null_mut();
+    // SAFETY: the message is valid, and `value` has room for a pointer.
+    let result = unsafe { ffi::gst_rtsp_message_get_header(message, ffi::GST_RTSP_HDR_LOCATION, &raw mut value, 0) };
+    if result != ffi::GST_RTSP_OK || value.is_null() {
+        return None;
+    }
+    // SAFETY: the header's text ends with a zero and lives as long as the message is not changed.
+    Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
+}
+
+/// The challenges of an answer, as `rtspsrc` reads them.
+///
+/// # Safety
+/// `message` is valid.
+unsafe fn offers(message: &mut ffi::GstRTSPMessage) -> Offers {
+    let mut offers = Offers::default();
+    // SAFETY: the message is valid.
+    let credentials =
+        unsafe { ffi::gst_rtsp_message_parse_auth_credentials(message, ffi::GST_RTSP_HDR_WWW_AUTHENTICATE) };
+    if credentials.is_null() {
+        return offers;
+    }
+    // SAFETY: the array ends with a null pointer, before which every pointer is to a credential.
+    let each = (0..).map_while(|index| unsafe { (*credentials.add(index)).as_ref() });
+    for credential in each {
+        match credential.scheme {
+            ffi::GST_RTSP_AUTH_BASIC => offers.basic = true,
+            ffi::GST_RTSP_AUTH_DIGEST => offers.digest = true,
+            _ => {}
+        }
+    }
+    // SAFETY: the array is ours, and not used after this.
+    unsafe { ffi::gst_rtsp_auth_credentials_free(credentials) };
+    offers
+}
+
+/// The attributes by which a description names clocks: `rtspsrc` and its jitter buffer ask those over the network, or
+/// start a program that does (RFC 7273, and one of GStreamer's own).
+const CLOCKS: [&CStr; 2] = [c"ts-refclk", c"x-gst-clock"];
+
+/// A description has come.
+///
+/// # Safety
+/// GStreamer calls it with a valid description, which nobody else touches meanwhile.
+unsafe extern "C" fn parse_sdp(
+    _: *mut ffi::GstRTSPExtension,
+    description: *mut sdp::GstSDPMessage,
+    _: *mut gst::ffi::GstStructure,
+) -> ffi::GstRTSPResult {
+    // SAFETY: a key is null or a text that ends with a zero.
+    let is_clock = |attribute: *const sdp::GstSDPAttribute| unsafe {
+        attribute
+            .as_ref()
+            .is_some_and(|attribute| !attribute.key.is_null() && CLOCKS.contains(&CStr::from_ptr(attribute.key)))
+    };
+    // SAFETY: the description is valid; indexes are below the number that it tells, from the last one down, so that
+    // removing one leaves those before it where they are. A medium belongs to the description, which may be changed.
+    unsafe {
+        for index in (0..sdp::gst_sdp_message_attributes_len(description)).rev() {
+            if is_clock(sdp::gst_sdp_message_get_attribute(description, index)) {
+                sdp::gst_sdp_message_remove_attribute(description, index);
+            }
+        }
+        for index in 0..sdp::gst_sdp_message_medias_len(description) {
+            let medium = sdp::gst_sdp_message_get_media(description, index).cast_mut();
+            for index in (0..sdp::gst_sdp_media_attributes_len(medium)).rev() {
+                if is_clock(sdp::gst_sdp_media_get_attribute(medium, index)) {
+                    sdp::gst_sdp_media_remove_attribute(medium, index);
+                }
+            }
+        }
+    }
+    ffi::GST_RTSP_OK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(host: &str, port: u16) -> Endpoint {
+        Endpoint { host: host.into(), port, address: String::new() }
+    }
+
+    #[test]
+    fn only_an_address_that_is_certainly_the_cameras_is_followed() {
+        let camera = endpoint("cam.local", 8554);
+        for address in ["rtsp://cam.local:8554/2", "rtsp://CAM.local:8554", "rtsp://cam.local:8554?x=1"] {
+            assert!(is_at(address, &camera), "{address}");
+        }
+        for address in [
+            "rtsp://cam.local/2",
+            "rtsp://cam.local:554/2",
+            "rtsp://cam.local:8554.evil/2",
+            "rtsp://evil:8554/2",
+            "rtsp://evil/@cam.local:8554/2",
+            "rtsp://evil#@cam.local:8554/2",
+            "rtsp://cam.local:8554@evil/2",
+            "rtsp://cam.local:8554\\@evil/2",
+            "rtsp://cam.local:8554#evil/2",
+            "rtsp://cam.local:8554 evil/2",
+            "rtsp://cam.local%2eevil:8554/2",
+            "rtsps://cam.local:8554/2",
+            "rtsph://cam.local:8554/2",
+            "http://cam.local:8554/2",
+            "rtsp-sdp://v=0",
+            "/2",
+            "",
+        ] {
+            assert!(!is_at(address, &camera), "{address}");
+        }
+        assert!(is_at("rtsp://cam/2", &endpoint("cam", 554)));
+        assert!(is_at("rtsp://[fe80::1]:554/2", &endpoint("fe80::1", 554)));
+    }
+
+    #[test]
+    fn a_password_in_clear_is_refused_after_a_digest_and_to_that_camera_only() {
+        let (basic, digest) = (Offers { basic: true, digest: false }, Offers { basic: false, digest: true });
+        let guard = |port| Guard::new(endpoint("guard.test", port));
+        let first = guard(1);
+        assert!(first.may_log_in(basic) && first.may_log_in(Offers::default()));
+        assert!(first.may_log_in(digest));
+        assert!(!first.may_log_in(basic));
+        assert_eq!(first.attempt(), Some(Attempt::InClear));
+        let next_session = Guard::new(endpoint("GUARD.test", 1));
+        assert!(next_session.may_log_in(Offers { basic: true, digest: true }));
+        assert!(!next_session.may_log_in(basic));
+        assert!(guard(2).may_log_in(basic));
+    }
+
+    #[test]
+    fn where_a_camera_sends_us_is_told_without_control_characters() {
+        let guard = Guard::new(endpoint("cam", 554));
+        assert!(!guard.may_follow("rtsp://x/\u{1b}[2J\n"));
+        assert_eq!(guard.attempt(), Some(Attempt::Elsewhere("rtsp://x/\\u{1b}[2J\\n".into())));
+    }
+}

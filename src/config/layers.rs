@@ -1,0 +1,146 @@
+//! The layers of the configuration: which files there are, the environment, and the flags.
+
+use std::collections::HashMap;
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ::config::{ConfigError, Environment, Map, Source, Value};
+
+use super::problem::Problem;
+use super::{Error, SYSTEM_FILE};
+
+/// What the variables of the environment that are keys begin with.
+const PREFIX: &str = "HARDNETD__";
+
+/// The named or the system's file and the `conf.d` beside it, in the order they are read.
+///
+/// # Errors
+/// The folder cannot be read, or it cannot be told whether the system's file exists.
+pub(super) fn files(named: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
+    let main = named.unwrap_or(Path::new(SYSTEM_FILE));
+    let unreadable = |path: &Path, source| Error::Unreadable { path: path.to_owned(), source };
+    let mut files = Vec::new();
+    if named.is_some() || main.try_exists().map_err(|source| unreadable(main, source))? {
+        files.push(main.to_owned());
+    }
+    let folder = main.parent().unwrap_or(Path::new("")).join("conf.d");
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(files);
+        }
+        Err(source) => return Err(unreadable(&folder, source)),
+    };
+    let mut drop_ins = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| unreadable(&folder, source))?;
+        if is_drop_in(&entry.file_name()) {
+            drop_ins.push(entry.path());
+        }
+    }
+    drop_ins.sort();
+    files.append(&mut drop_ins);
+    Ok(files)
+}
+
+/// Whether a name in `conf.d` is that of a configuration. Hidden files are locks and copies of editors (`.#a.toml`,
+/// `.a.toml.swp`); copies of editors and package managers end otherwise (`a.toml~`, `a.toml.dpkg-old`, `a.toml.rpmsave`).
+fn is_drop_in(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    name.ends_with(b".toml") && !name.starts_with(b".")
+}
+
+/// The variables of the environment that are keys; one that is no Unicode is a problem.
+pub(super) fn environment(problems: &mut Vec<Problem>) -> Environment {
+    let mut variables = HashMap::new();
+    for (name, value) in env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.to_uppercase().starts_with(PREFIX)) else { continue };
+        match value.into_string() {
+            Ok(value) => drop(variables.insert(name.to_owned(), value)),
+            Err(_) => problems.push(Problem {
+                origin: format!("environment variable {name}"),
+                key: None,
+                message: "expected text in UTF-8".into(),
+            }),
+        }
+    }
+    Environment::with_prefix("HARDNETD").prefix_separator("__").separator("__").source(Some(variables))
+}
+
+/// A value that a flag of the command line sets.
+#[derive(Debug, Clone)]
+pub struct Flag {
+    /// The flag as it is written, such as `--source`.
+    pub name: &'static str,
+    /// The key that it sets, such as `model.name`.
+    pub key: &'static str,
+    /// The value.
+    pub value: FlagValue,
+}
+
+/// What a flag may hold.
+#[derive(Debug, Clone)]
+pub enum FlagValue {
+    /// A string.
+    Text(String),
+    /// True or false.
+    Switch(bool),
+    /// A whole number.
+    Integer(i64),
+    /// The `[[stream]]` sections, as name and source.
+    Streams(Vec<(String, String)>),
+}
+
+impl Source for Flag {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let text = |text: &String| Value::new(None, text.as_str());
+        // Who starts a camera by hand wants to see at once that it fails.
+        let stream = |(name, source): &(String, String)| {
+            let keys = [("name", text(name)), ("source", text(source)), ("retry_max_s", Value::new(None, 0.0))];
+            Value::new(None, Map::from_iter(keys.map(|(key, value)| (key.to_owned(), value))))
+        };
+        let value = match &self.value {
+            FlagValue::Text(value) => text(value),
+            FlagValue::Switch(value) => Value::new(None, *value),
+            FlagValue::Integer(value) => Value::new(None, *value),
+            FlagValue::Streams(streams) => Value::new(None, streams.iter().map(stream).collect::<Vec<_>>()),
+        };
+        Ok(Map::from_iter([(self.key.to_owned(), value)]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_editors_and_package_managers_leave_is_not_read() {
+        for name in ["a.toml", "10-cameras.toml", "a b.toml"] {
+            assert!(is_drop_in(OsStr::new(name)), "{name}");
+        }
+        for name in [
+            ".#a.toml",
+            ".a.toml",
+            ".a.toml.swp",
+            "#a.toml#",
+            "a.toml~",
+            "a.toml.dpkg-old",
+            "a.toml.dpkg-dist",
+            "a.toml.rpmsave",
+            "a.toml.bak",
+            "note.txt",
+            ".toml",
+            "toml",
+        ] {
+            assert!(!is_drop_in(OsStr::new(name)), "{name}");
+        }
+    }
+}

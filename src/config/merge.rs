@@ -1,0 +1,137 @@
+//! Lays the checked layers on top of each other, and keeps where each value comes from.
+//!
+//! Later layers win. `[[stream]]` sections of files are merged by the stream's name, in the order in which the names
+//! first appear: people write a file for each camera. Two files that want different things of one stream contradict each
+//! other. Streams of a flag replace those of files.
+
+use serde_json::{Map, Value as Json};
+
+use super::check::{Checker, Origin};
+use super::problem::{Place, Places, Problem};
+use super::redact::redact;
+use super::schema::Stream;
+
+/// Key of the streams.
+const STREAM: &str = "stream";
+
+/// What the layers so far come to.
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    values: Map<String, Json>,
+    places: Places,
+    streams: Vec<Section>,
+}
+
+/// A `[[stream]]` section.
+#[derive(Debug)]
+struct Section {
+    name: String,
+    /// What sets each of its keys.
+    keys: Vec<(String, Json, Place)>,
+}
+
+impl Merged {
+    /// Puts a layer on top, as `checker` has left it of its origin.
+    pub(super) fn add(&mut self, layer: Json, checker: &mut Checker) {
+        let Json::Object(mut layer) = layer else { return };
+        if let Some(Json::Array(sections)) = layer.remove(STREAM) {
+            self.add_streams(sections, checker);
+        }
+        lay(&mut self.values, layer, "", &checker.origin, &mut self.places);
+    }
+
+    fn add_streams(&mut self, sections: Vec<Json>, checker: &mut Checker) {
+        let origin = checker.origin.of(STREAM);
+        self.places.0.insert(STREAM.into(), Place { origin: origin.clone(), key: STREAM.into() });
+        if !matches!(checker.origin, Origin::File(_)) {
+            self.streams.clear();
+        }
+        let mut here: Vec<String> = Vec::new();
+        for (index, section) in sections.into_iter().enumerate() {
+            let Json::Object(section) = section else { continue };
+            let name = section.get("name").and_then(Json::as_str).map_or_else(|| Stream::default().name, str::to_owned);
+            let place = |key: &str| Place { origin: origin.clone(), key: format!("{STREAM}[{index}].{key}") };
+            if here.contains(&name) {
+                let key = format!("{STREAM}[{index}].name");
+                // A name that is wrong has been reported, and stands for none.
+                if !checker.wrong.contains(&key) {
+                    let message = format!("{name:?}: used twice; every stream needs a name of its own");
+                    checker.problems.push(Problem { origin: origin.clone(), key: Some(key), message });
+                }
+                continue;
+            }
+            here.push(name.clone());
+            let keys = section.into_iter().map(|(key, value)| (place(&key), key, value));
+            match self.streams.iter_mut().find(|known| known.name == name) {
+                None => {
+                    let keys = keys.map(|(place, key, value)| (key, value, place)).collect();
+                    self.streams.push(Section { name, keys });
+                }
+                Some(known) => {
+                    for (place, key, value) in keys {
+                        match known.keys.iter().find(|(other, ..)| *other == key) {
+                            None => known.keys.push((key, value, place)),
+                            Some((_, other, first)) if *other != value => {
+                                checker.problems.push(contradiction(&name, &value, place, other, first));
+                            }
+                            Some(_) => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// All values, and where they come from.
+    pub(super) fn finish(mut self) -> (Json, Places) {
+        if self.places.0.contains_key(STREAM) {
+            let mut sections = Vec::new();
+            for (index, Section { keys, .. }) in self.streams.into_iter().enumerate() {
+                let mut section = Map::new();
+                for (key, value, place) in keys {
+                    self.places.0.insert(format!("{STREAM}[{index}].{key}"), place);
+                    section.insert(key, value);
+                }
+                sections.push(Json::Object(section));
+            }
+            self.values.insert(STREAM.into(), Json::Array(sections));
+        }
+        (Json::Object(self.values), self.places)
+    }
+}
+
+fn contradiction(name: &str, value: &Json, place: Place, other: &Json, first: &Place) -> Problem {
+    let message = format!(
+        "{}: the stream {name:?} has {} in {} ({}); expected the same value, or another name",
+        show(value),
+        show(other),
+        first.origin,
+        first.key
+    );
+    Problem { origin: place.origin, key: Some(place.key), message }
+}
+
+fn show(value: &Json) -> String {
+    match value {
+        Json::String(text) => format!("{:?}", redact(text)),
+        other => other.to_string(),
+    }
+}
+
+fn lay(onto: &mut Map<String, Json>, layer: Map<String, Json>, path: &str, origin: &Origin, places: &mut Places) {
+    for (key, value) in layer {
+        let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (onto.get_mut(&key), value) {
+            (Some(Json::Object(section)), Json::Object(value)) => lay(section, value, &here, origin, places),
+            (_, Json::Object(value)) => {
+                let mut section = Map::new();
+                lay(&mut section, value, &here, origin, places);
+                onto.insert(key, Json::Object(section));
+            }
+            (_, value) => {
+                places.0.insert(here.clone(), Place { origin: origin.of(&here), key: here });
+                onto.insert(key, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is wrong with the configuration, and what deserves a warning, each with its place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Where a value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The file, environment variable or flag.
+    pub(super) origin: String,
+    /// The key there, such as `stream[0].source`.
+    pub(super) key: String,
+}
+
+/// The places of all values that a layer sets, by the key in the merged configuration, such as `stream[2].source`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places(pub(super) BTreeMap<String, Place>);
+
+impl Places {
+    /// What is to be said of `key`.
+    pub(super) fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
+        let place = self.0.get(key);
+        Problem {
+            origin: place.map_or_else(|| BUILT_IN.to_owned(), |place| place.origin.clone()),
+            key: Some(place.map_or_else(|| key.to_owned(), |place| place.key.clone())),
+            message: message.into(),
+        }
+    }
+
+    /// The same where `others` are to blame as well: all places that set any of them are named.
+    pub(super) fn shared_problem(&self, key: &str, others: &[&str], message: impl Into<String>) -> Problem {
+        let mut origins: Vec<&str> = Vec::new();
+        for place in [key].iter().chain(others).filter_map(|key| self.0.get(*key)) {
+            if !origins.contains(&place.origin.as_str()) {
+                origins.push(&place.origin);
+            }
+        }
+        let origin = if origins.is_empty() { BUILT_IN.to_owned() } else { origins.join(", ") };
+        // A key that is not set stands beside one that is: in the same section of the file.
+        let beside = || {
+            let (section, name) = key.rsplit_once('.')?;
+            let other = others.iter().find(|other| other.rsplit_once('.').is_some_and(|(of, _)| of == section))?;
+            Some(format!("{}.{name}", self.0.get(*other)?.key.rsplit_once('.')?.0))
+        };
+        let problem = self.problem(key, message);
+        let key = if self.0.contains_key(key) { problem.key } else { beside().or(problem.key) };
+        Problem { origin, key, message: problem.message }
+    }
+}
+
+/// Origin of what no layer sets.
+const BUILT_IN: &str = "built-in default";
+
+/// One thing wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file, environment variable or flag; several, if they do not fit together.
+    pub origin: String,
+    /// The key, if it is about one.
+    pub key: Option<String>,
+    /// The value found and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.origin)?;
+        match &self.key {
+            Some(key) if self.message.starts_with("unknown") => write!(f, "{key}: {}", self.message),
+            Some(key) => write!(f, "{key} = {}", self.message),
+            None => write!(f, "{}", self.message),
+        }
+    }
+}
+
+/// Something that works, and that its owner may not want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The key in the merged configuration.
+    pub key: String,
+    /// The value, without secrets, and what comes of it.
+    pub found: String,
+    /// What to do.
+    pub remedy: String,
+}

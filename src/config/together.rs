@@ -1,0 +1,68 @@
+//! What several values must be together.
+
+use std::collections::BTreeSet;
+
+use super::address::holds_user;
+use super::problem::{Places, Problem};
+use super::schema::{Config, Inference, Publish, Stream};
+
+/// Looks for values that do not fit together; those that are `wrong` by themselves are left out.
+pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, problems: &mut Vec<Problem>) {
+    // `key` is what the message begins with the value of; `others` are to blame as well.
+    let mut problem = |key: &str, others: &[&str], message: String| {
+        if !others.iter().chain([&key]).any(|key| wrong.contains(*key)) {
+            problems.push(places.shared_problem(key, others, message));
+        }
+    };
+    if config.streams.is_empty() {
+        problem("stream", &[], "[]: expected at least one [[stream]] section, or --source".into());
+    }
+    // What is wrong in a stream has its number in the file.
+    let streams_are_right = !wrong.iter().any(|key| key.starts_with("stream"));
+    for (index, stream) in config.streams.iter().enumerate().filter(|_| streams_are_right) {
+        let of = |key: &str| format!("stream[{index}].{key}");
+        let Stream { source, username, password_file, .. } = stream;
+        if !password_file.is_empty() && username.is_empty() && !holds_user(source) && source.starts_with("rtsp") {
+            let message = "\"\": a password needs a user name";
+            problem(&of("username"), &[&of("password_file")], message.into());
+        }
+    }
+
+    let Inference { workers, threads, ref cores, .. } = config.inference;
+    let (needed, named) = (workers as usize * threads as usize, cores.len());
+    if named > 0 && named < needed {
+        let of = if threads > 1 { format!(" of {threads} threads") } else { String::new() };
+        let message = format!("{named} cores for {workers} workers{of}: expected at least {needed}, or []");
+        problem("inference.cores", &["inference.workers", "inference.threads"], message);
+    }
+    if threads > 1 && config.inference.backend == "tract" {
+        let message = format!("{threads}: expected 1 with inference.backend = \"tract\"");
+        problem("inference.threads", &["inference.backend"], message);
+    }
+
+    let Publish { stdout, mqtt } = &config.publish;
+    if !stdout.enabled && !mqtt.enabled {
+        let message = "false: nothing enabled; expected publish.stdout or publish.mqtt to have enabled = true";
+        problem("publish.stdout.enabled", &["publish.mqtt.enabled"], message.into());
+    }
+    if mqtt.enabled && mqtt.host.is_empty() {
+        let message = "\"\": expected the name or the address of the broker's host";
+        problem("publish.mqtt.host", &["publish.mqtt.enabled"], message.into());
+    }
+    if mqtt.username.is_empty() && !mqtt.password_file.is_empty() {
+        let message = "\"\": MQTT sends a password only together with a user name";
+        problem("publish.mqtt.username", &["publish.mqtt.password_file"], message.into());
+    }
+    let files = [("ca_file", &mqtt.ca_file), ("cert_file", &mqtt.cert_file), ("key_file", &mqtt.key_file)];
+    let given = files.iter().find(|(_, file)| !file.is_empty()).map(|(key, _)| *key);
+    let only_with_tls = given.or(mqtt.danger_accept_any_certificate.then_some("danger_accept_any_certificate"));
+    if let (Some(key), false) = (only_with_tls, mqtt.tls) {
+        let message = format!("false: expected true, or no {key}, which is for TLS");
+        problem("publish.mqtt.tls", &[&format!("publish.mqtt.{key}")], message);
+    }
+    if mqtt.cert_file.is_empty() != mqtt.key_file.is_empty() {
+        let keys = ["publish.mqtt.cert_file", "publish.mqtt.key_file"];
+        let [key, other] = if mqtt.cert_file.is_empty() { keys } else { [keys[1], keys[0]] };
+        problem(key, &[other], "\"\": a certificate needs its key, and a key its certificate".into());
+    }
+}

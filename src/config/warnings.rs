@@ -1,0 +1,111 @@
+//! What works and its owner may not want: certificates that are not checked, and passwords that others can read.
+
+use super::address::{holds_password, is_loopback};
+use super::problem::Warning;
+use super::redact::redact;
+use super::schema::{Config, Mqtt, Stream};
+
+/// What `config` deserves a warning for. It says nothing of the machine, and opens nothing.
+#[must_use]
+pub fn warnings(config: &Config) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for (index, stream) in config.streams.iter().enumerate() {
+        let key = format!("stream[{index}].source");
+        warnings.extend(password_in_source(&key, stream));
+        // Test patterns and files cost no camera.
+        let twin = config.streams[..index].iter().find(|other| other.source == stream.source);
+        if let Some(twin) = twin.filter(|_| stream.source.starts_with("rtsp")) {
+            let found = format!("{:?}: the stream {:?} opens the same camera", redact(&stream.source), twin.name);
+            let remedy = "one stream is enough, unless their other settings differ".to_owned();
+            warnings.push(Warning { key, found, remedy });
+        }
+    }
+    if config.publish.mqtt.enabled {
+        warnings.extend(unchecked_certificate(&config.publish.mqtt));
+        warnings.extend(password_in_clear(&config.publish.mqtt));
+    }
+    warnings
+}
+
+fn password_in_source(key: &str, stream: &Stream) -> Option<Warning> {
+    holds_password(&stream.source).then(|| Warning {
+        key: key.to_owned(),
+        found: format!("{:?}: the password stands here in clear text", redact(&stream.source)),
+        remedy: "write it into a file that only the service can read, and name that in password_file, with username"
+            .to_owned(),
+    })
+}
+
+fn unchecked_certificate(mqtt: &Mqtt) -> Option<Warning> {
+    (mqtt.tls && mqtt.danger_accept_any_certificate).then(|| Warning {
+        key: "publish.mqtt.danger_accept_any_certificate".to_owned(),
+        found: format!(
+            "true: the certificate of {} is not checked: whoever sits in between can read and change everything{}",
+            mqtt.host,
+            if mqtt.password_file.is_empty() { "" } else { ", the password included" }
+        ),
+        remedy: "set ca_file to the authority of the broker, and this to false".to_owned(),
+    })
+}
+
+fn password_in_clear(mqtt: &Mqtt) -> Option<Warning> {
+    (!mqtt.tls && !mqtt.password_file.is_empty() && !is_loopback(&mqtt.host)).then(|| Warning {
+        // This key is set, and the one of TLS may not be.
+        key: "publish.mqtt.password_file".to_owned(),
+        found: format!("{:?}: the password goes to {} in clear text (tls = false)", mqtt.password_file, mqtt.host),
+        remedy: "set tls = true; what the broker needs for it is in its manual".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mqtt(change: impl FnOnce(&mut Mqtt)) -> Vec<String> {
+        let mut config = Config::default();
+        config.publish.mqtt = Mqtt { enabled: true, host: "broker.local".into(), ..Mqtt::default() };
+        change(&mut config.publish.mqtt);
+        warnings(&config).into_iter().map(|warning| warning.key).collect()
+    }
+
+    #[test]
+    fn a_password_to_another_machine_without_tls_is_a_warning() {
+        let login = |mqtt: &mut Mqtt| (mqtt.username, mqtt.password_file) = ("me".into(), "secret".into());
+        assert_eq!(mqtt(login), ["publish.mqtt.password_file"]);
+        assert!(mqtt(|_| {}).is_empty(), "no password");
+        for change in [
+            |mqtt: &mut Mqtt| mqtt.host = "localhost".into(),
+            |mqtt: &mut Mqtt| mqtt.host = "::1".into(),
+            |mqtt: &mut Mqtt| mqtt.tls = true,
+            |mqtt: &mut Mqtt| mqtt.enabled = false,
+        ] {
+            let changed = mqtt(|mqtt| {
+                login(mqtt);
+                change(mqtt);
+            });
+            assert!(changed.is_empty(), "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_checked_is_a_warning() {
+        let careless = |mqtt: &mut Mqtt| (mqtt.tls, mqtt.danger_accept_any_certificate) = (true, true);
+        assert_eq!(mqtt(careless), ["publish.mqtt.danger_accept_any_certificate"]);
+        assert!(mqtt(|mqtt| mqtt.tls = true).is_empty());
+    }
+
+    #[test]
+    fn a_password_in_an_address_and_a_camera_opened_twice_are_warnings() {
+        let stream =
+            |name: &str, source: &str| Stream { name: name.into(), source: source.into(), ..Stream::default() };
+        let of = |streams: Vec<Stream>| {
+            let warnings = warnings(&Config { streams, ..Config::default() });
+            assert!(warnings.iter().all(|warning| !warning.found.contains("s3cret")), "{warnings:?}");
+            warnings.into_iter().map(|warning| warning.key).collect::<Vec<_>>()
+        };
+        let streams = vec![stream("a", "rtsp://me@cam/1"), stream("b", "rtsp://me:s3cret@cam/1")];
+        assert_eq!(of(streams), ["stream[1].source"]);
+        assert_eq!(of(vec![stream("a", "rtsp://cam/1"), stream("b", "rtsp://cam/1")]), ["stream[1].source"]);
+        assert!(of(vec![stream("a", "test:ball"), stream("b", "test:ball")]).is_empty());
+    }
+}

@@ -1,0 +1,195 @@
+//! The files that a configuration names: whether they are there, can be read, and are what they should be. And what it
+//! asks of the machine.
+//!
+//! `hardnetd config check` reports them; it loads no model and connects to nobody.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use super::host::Host;
+use super::identity::Identity;
+use super::{Finding, State, cores, sandbox};
+use crate::capture::{self, Source};
+use crate::classifier::labels;
+use crate::config::{self, Config, Loaded, Mqtt, Problem, Stream, Warning, read_pem, read_secret};
+use crate::exit::chain;
+use crate::hardnet;
+use crate::publish;
+use crate::weights::file::is_known;
+
+/// What is wrong with what a configuration names, and what deserves a warning.
+#[derive(Debug, Default)]
+pub struct Named {
+    /// Files that are missing, cannot be read, or are of no use.
+    pub problems: Vec<Problem>,
+    /// What the configuration deserves a warning for, files that only the service can see, and what this machine does not
+    /// permit.
+    pub warnings: Vec<Problem>,
+    /// Name of the user who opened the files.
+    pub user: String,
+}
+
+/// Opens the files that `loaded` names, as `run` would, and asks the machine for what it wants of it.
+#[must_use]
+pub fn named(loaded: &Loaded) -> Named {
+    let config = &loaded.config;
+    let host = Host::here();
+    let mut look = Look { loaded, named: Named { user: Identity::of(&host).user(), ..Named::default() } };
+    for (index, stream) in config.streams.iter().enumerate() {
+        look.stream(&format!("stream[{index}]"), stream);
+    }
+    look.model(&config.model);
+    if config.publish.mqtt.enabled {
+        look.mqtt(&config.publish.mqtt);
+    }
+    let Look { mut named, .. } = look;
+    named.warnings.extend(loaded.warnings());
+    named.warnings.extend(machine(&host, config).into_iter().map(|warning| loaded.place(warning)));
+    named
+}
+
+/// What `config` wants and this process may not have of the machine.
+fn machine(host: &Host, config: &Config) -> Vec<Warning> {
+    let inference = &config.inference;
+    let shown = format!("{:?}", inference.cores);
+    let cores = (cores::permitted(host, inference), "inference.cores", shown);
+    let priority = (sandbox::permitted(host, inference), "inference.priority", inference.priority.to_string());
+    let is_bad = |finding: &Finding| matches!(finding.state, State::Warning | State::Error);
+    let warning = |(finding, key, value): (Finding, &str, String)| Warning {
+        key: key.to_owned(),
+        found: format!("{value}: {}", finding.found),
+        remedy: finding.remedy.unwrap_or_default(),
+    };
+    [cores, priority].into_iter().filter(|(finding, ..)| is_bad(finding)).map(warning).collect()
+}
+
+struct Look<'a> {
+    loaded: &'a Loaded,
+    named: Named,
+}
+
+impl Look<'_> {
+    fn problem(&mut self, key: &str, value: &str, message: &str) {
+        let problem = self.loaded.problem(key, format!("{:?}: {message}", config::redact(value)));
+        self.named.problems.push(problem);
+    }
+
+    fn stream(&mut self, section: &str, stream: &Stream) {
+        let source = Source::parse(&stream.source);
+        let outcome = match &source {
+            Ok(Source::File(path)) => regular(path).map(drop).map_err(|error| error.to_string()),
+            Ok(Source::Images(path)) => capture::pictures(path).map(drop).map_err(|error| chain(&error)),
+            Ok(Source::Test(_) | Source::Rtsp(_)) | Err(_) => Ok(()),
+        };
+        if let Err(message) = outcome {
+            self.problem(&format!("{section}.source"), &stream.source, &message);
+        }
+        self.secret(&format!("{section}.password_file"), &stream.password_file);
+    }
+
+    /// Reads a password; returns whether it could.
+    fn secret(&mut self, key: &str, file: &str) -> bool {
+        self.read(key, file, |key, file| read_secret(key, file).map(drop))
+    }
+
+    /// Reads what a key names, if it names anything.
+    fn read(
+        &mut self,
+        key: &str,
+        file: &str,
+        read: impl FnOnce(&str, &str) -> Result<(), config::SecretError>,
+    ) -> bool {
+        let Err(error) = (if file.is_empty() { Ok(()) } else { read(key, file) }) else { return true };
+        if config::is_missing_credential(file) {
+            let found = format!("{file:?}: a bare name, which only the service finds, in its $CREDENTIALS_DIRECTORY");
+            let remedy = format!("check that the unit has LoadCredential={file}:PATH");
+            self.named.warnings.push(self.loaded.place(Warning { key: key.to_owned(), found, remedy }));
+        } else {
+            self.problem(key, file, &chain(&error));
+        }
+        false
+    }
+
+    fn mqtt(&mut self, mqtt: &Mqtt) {
+        let mut readable = self.secret("publish.mqtt.password_file", &mqtt.password_file);
+        for (key, file) in [
+            ("publish.mqtt.ca_file", &mqtt.ca_file),
+            ("publish.mqtt.cert_file", &mqtt.cert_file),
+            ("publish.mqtt.key_file", &mqtt.key_file),
+        ] {
+            readable &= self.read(key, file, |key, file| read_pem(key, file).map(drop));
+        }
+        if !readable {
+            return;
+        }
+        // What the files hold.
+        if let Err(error) = publish::check(mqtt) {
+            let (key, file) = match &error {
+                publish::Error::Tls(publish::TlsError::Content { key, file, .. }) => (*key, file.as_str()),
+                publish::Error::Tls(publish::TlsError::Client(_)) => ("publish.mqtt.key_file", mqtt.key_file.as_str()),
+                _ => ("publish.mqtt.ca_file", mqtt.ca_file.as_str()),
+            };
+            self.problem(key, file, &chain(&error));
+        }
+    }
+
+    fn model(&mut self, model: &config::Model) {
+        if let Err(message) = model_file(&model.name) {
+            self.problem("model.name", &model.name, &message);
+        }
+        if !model.labels.is_empty() {
+            let path = Path::new(&model.labels);
+            let outcome = regular(path).map_err(|error| error.to_string());
+            // How many there must be is known once the model is loaded.
+            let outcome = outcome.and_then(|_| match labels::read(path, 0) {
+                Err(labels::Error::Count { .. }) => Ok(()),
+                Ok(_) => Err("expected a label per line, and there is none".into()),
+                Err(error) => Err(chain(&error)),
+            });
+            if let Err(message) = outcome {
+                self.problem("model.labels", &model.labels, &message);
+            }
+        }
+    }
+}
+
+/// Whether `name` is that of a model, or a file that begins as one does.
+fn model_file(name: &str) -> Result<(), String> {
+    let path = Path::new(name);
+    let has_ending = |ending: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
+    if hardnet::find(name).is_some() {
+        return Ok(());
+    }
+    let known: Vec<&str> = hardnet::ARCHITECTURES.iter().map(|architecture| &*architecture.name).collect();
+    if !path.exists() && !name.contains(['/', '.']) {
+        return Err(format!("no such model or file; the models are {}", known.join(", ")));
+    }
+    let file = regular(path).map_err(|error| error.to_string())?;
+    if has_ending("toml") {
+        return hardnet::read_table(path).map(drop).map_err(|error| chain(&error));
+    }
+    let mut head = Vec::new();
+    file.take(HEAD).read_to_end(&mut head).map_err(|error| error.to_string())?;
+    // What ends in .onnx is read as that, and one can begin with any field.
+    match (head.is_empty(), has_ending("onnx") || is_known(&head)) {
+        (true, _) => Err("the file is empty".into()),
+        (false, true) => Ok(()),
+        (false, false) => Err("expected a PyTorch, PaddlePaddle, safetensors or ONNX file".into()),
+    }
+}
+
+/// Bytes that tell the format of a model.
+const HEAD: u64 = 16;
+
+/// Opens a regular file: a pipe on which nobody writes would be waited for without end.
+fn regular(path: &Path) -> io::Result<File> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    File::open(path)
+}

@@ -1,0 +1,94 @@
+//! Plans whose maps never share memory compute the same as those whose maps do, and leave alone what lies between.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::sync::Arc;
+
+use super::super::graph::{Activation, Builder, Conv, Graph, NodeId, Values, Window};
+use super::super::run::Runner;
+use super::{Memory, Options, Plan};
+use crate::kernels::Isa;
+use crate::kernels::team::Threads;
+
+/// What lies between maps.
+const GAP: f32 = 12345.0;
+
+fn values(length: usize, inputs: usize) -> Values {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..length).map(|_| next() / (inputs as f32).sqrt()).collect()
+}
+
+fn conv(builder: &mut Builder, from: NodeId, channels: usize, window: Window, groups: usize) -> NodeId {
+    let read = builder.channels(from).unwrap();
+    let each = read / groups * window.kernel[0] * window.kernel[1];
+    let (weight, bias) = (values(channels * each, each), values(channels, 1));
+    let activation = Activation::Relu;
+    let conv = Conv { in_channels: read, out_channels: channels, window, groups, weight, bias, activation };
+    builder.conv(&format!("{}:{channels}:{groups}", from.index()), from, conv).unwrap()
+}
+
+/// What a graph computes on every instruction set, apart and not, in one thread and in several.
+fn check(graph: &Graph, height: usize, width: usize) {
+    for (isa, memory) in Isa::ALL.into_iter().filter(|isa| isa.is_available()).zip(Memory::ALL.into_iter().cycle()) {
+        for threads in [1, 2, 3, 5] {
+            let options = Options { isa, memory };
+            let run = |plan: Plan| {
+                let mut runner = Runner::new(Arc::new(plan), &Threads::new(threads, |_| ())).unwrap();
+                let gaps = runner.gaps();
+                let memory = runner.memory();
+                memory.fill(f32::NAN);
+                gaps.iter().for_each(|gap| memory[gap.clone()].fill(GAP));
+                let [h, w, c] = runner.plan().input();
+                let mut output = vec![0.0; runner.plan().outputs()];
+                runner.run(&values(h * w * c, 1), &mut output).unwrap();
+                let memory = runner.memory();
+                assert!(gaps.iter().all(|gap| memory[gap.clone()].iter().all(|value| *value == GAP)), "{options:?}");
+                output.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+            };
+            let apart = run(Plan::apart(graph.clone(), height, width, options).unwrap());
+            assert!(apart.iter().all(|value| !f32::from_bits(*value).is_nan()));
+            assert_eq!(run(Plan::new(graph.clone(), height, width, options).unwrap()), apart, "{options:?} {threads}");
+        }
+    }
+}
+
+#[test]
+fn a_grouped_convolution_has_scratch_of_its_own() {
+    // 8 × 8 to 512 channels, then 1 × 1 in two groups on 7 × 7 pixels.
+    let mut builder = Builder::new();
+    let input = builder.input("input", 3).unwrap();
+    let wide = conv(&mut builder, input, 512, Window::square(8, 1, 0), 1);
+    let last = conv(&mut builder, wide, 512, Window::square(1, 1, 0), 2);
+    check(&builder.finish(last).unwrap(), 14, 14);
+}
+
+#[test]
+fn a_grouped_convolution_reads_a_map_at_the_end_of_memory() {
+    // The output lies where the input was, in front of what is read; the last group has no whole unit.
+    let mut builder = Builder::new();
+    let input = builder.input("input", 3).unwrap();
+    let map = conv(&mut builder, input, 16, Window::square(3, 3, 1), 1);
+    let last = conv(&mut builder, map, 32, Window::square(3, 2, 1), 4);
+    check(&builder.finish(last).unwrap(), 64, 64);
+}
+
+#[test]
+fn every_kind_of_layer_keeps_to_its_maps() {
+    for (height, width) in [(30, 29), (9, 13)] {
+        let mut builder = Builder::new();
+        let input = builder.input("input", 3).unwrap();
+        let a = conv(&mut builder, input, 21, Window::square(3, 1, 1), 1);
+        let b = conv(&mut builder, a, 19, Window::square(3, 1, 1), 1);
+        let joined = builder.concat("joined", &[a, b]).unwrap();
+        let c = conv(&mut builder, joined, 24, Window::square(3, 1, 1), 1);
+        let d = conv(&mut builder, c, 30, Window::square(1, 1, 0), 1);
+        let e = conv(&mut builder, d, 30, Window::square(3, 2, 1), 30);
+        let pooled = builder.max_pool("pool", e, Window::square(2, 2, 1)).unwrap();
+        let wide = conv(&mut builder, pooled, 300, Window::square(1, 1, 0), 3);
+        let last = conv(&mut builder, wide, 130, Window::square(1, 1, 0), 1);
+        check(&builder.finish(last).unwrap(), height, width);
+    }
+}

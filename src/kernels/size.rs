@@ -1,0 +1,55 @@
+//! Arithmetic with sizes, lengths and counts: an error where a result is beyond all numbers. Everything that is known
+//! when a pass is made is computed here; addresses within what was checked then are plain sums.
+
+use super::pass::PassError;
+
+/// Most values of maps, of scratch and of weights, each together: what can be addressed, and room for a few sums of it.
+pub const MAX_VALUES: usize = isize::MAX as usize / 16;
+
+/// The error.
+const BEYOND: PassError = PassError("a length is beyond all numbers");
+
+/// The product.
+pub(super) fn product(factors: &[usize]) -> Result<usize, PassError> {
+    factors.iter().try_fold(1, |product: usize, factor| product.checked_mul(*factor)).ok_or(BEYOND)
+}
+
+/// The sum.
+pub(super) fn sum(terms: impl IntoIterator<Item = usize>) -> Result<usize, PassError> {
+    terms.into_iter().try_fold(0, usize::checked_add).ok_or(BEYOND)
+}
+
+/// The next multiple of `unit`, which is not 0.
+pub(super) fn round_up(length: usize, unit: usize) -> Result<usize, PassError> {
+    length.checked_next_multiple_of(unit).ok_or(BEYOND)
+}
+
+/// `length` itself, where so many values can be addressed.
+pub(super) fn addressable(length: usize) -> Result<usize, PassError> {
+    if length <= MAX_VALUES { Ok(length) } else { Err(BEYOND) }
+}
+
+/// The product, for the record: the largest number where it is beyond all.
+pub(super) fn count(factors: &[usize]) -> u64 {
+    factors.iter().fold(1, |product, factor| product.saturating_mul(*factor as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_all_numbers_is_an_error() {
+        let half = usize::MAX / 2 + 1;
+        assert_eq!(product(&[half, 1, 1]), Ok(half));
+        assert_eq!(product(&[half, 2]), Err(BEYOND));
+        assert_eq!(product(&[512, 1 << (usize::BITS - 9), 9]), Err(BEYOND));
+        assert_eq!(sum([half, half - 1]), Ok(usize::MAX));
+        assert_eq!(sum([half, half]), Err(BEYOND));
+        assert_eq!(round_up(17, 16), Ok(32));
+        assert_eq!(round_up(usize::MAX - 3, 16), Err(BEYOND));
+        assert_eq!(addressable(MAX_VALUES), Ok(MAX_VALUES));
+        assert_eq!(addressable(MAX_VALUES + 1), Err(BEYOND));
+        assert_eq!(count(&[half, half]), u64::MAX);
+    }
+}

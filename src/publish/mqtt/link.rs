@@ -1,0 +1,272 @@
+//! The thread that keeps the connection.
+//!
+//! The client library writes packets, reads acknowledgements and pings. What is sent, and sent again, is the outbox's
+//! decision: after a lost connection the library's own lists are emptied.
+
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
+
+use rumqttc::{
+    Connection, ConnectionError, Disconnect, Event, EventLoop, Outgoing, Packet, PubRel, Publish, Request, StateError,
+};
+
+use super::Shared;
+use super::health::{Health, STEADY, Say};
+use super::outbox::{Ending, Outbox, Owed};
+use crate::publish::HandshakeError;
+use crate::shutdown::Stopped;
+
+/// How long a broker may take to hang up after DISCONNECT.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The connection's thread.
+pub(super) struct Link {
+    pub(super) broker: String,
+    pub(super) shared: Arc<Shared>,
+    pub(super) health: Health,
+    /// Whether the session that an earlier process left behind is to be ended first.
+    pub(super) fresh: bool,
+    /// When the present connection was accepted.
+    pub(super) since: Option<Instant>,
+    /// Whether DISCONNECT has been asked for.
+    pub(super) leaving: bool,
+    /// Until when the broker may hang up, once DISCONNECT is written.
+    pub(super) linger: Option<Instant>,
+}
+
+/// Tells those who wait that the thread has ended, however it does.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.outbox().end();
+        self.0.changed.notify_all();
+    }
+}
+
+impl Link {
+    /// Connects, and connects again, until it has disconnected on request; once `stopped` is set, a lost connection is
+    /// sought once more at most, and only for results that wait.
+    pub(super) fn keep(mut self, mut connection: Connection, stopped: &Stopped) {
+        let shared = Arc::clone(&self.shared);
+        let _end = End(&shared);
+        let mut last = false;
+        loop {
+            let event = match self.linger {
+                None => connection.recv().ok(),
+                Some(end) => connection.recv_timeout(end.saturating_duration_since(Instant::now())).ok(),
+            };
+            let wait = match event {
+                None => return,
+                Some(Ok(event)) => self.take(&mut connection.eventloop, &event),
+                Some(Err(error)) => Some(self.lost(&mut connection.eventloop, &error)),
+            };
+            let Some(wait) = wait else { continue };
+            if self.leaving || last {
+                return;
+            }
+            if stopped.wait(wait) {
+                if shared.outbox().undelivered() == 0 {
+                    return;
+                }
+                last = true;
+            }
+        }
+    }
+
+    /// Takes an event. Returns how long to wait if the connection is given up for it.
+    fn take(&mut self, library: &mut EventLoop, event: &Event) -> Option<Duration> {
+        let shared = Arc::clone(&self.shared);
+        match event {
+            Event::Incoming(Packet::ConnAck(_)) if self.fresh => {
+                library.pending.push_back(Request::Disconnect(Disconnect));
+                return None;
+            }
+            Event::Outgoing(Outgoing::Disconnect) if self.fresh => {
+                self.fresh = false;
+                forget(library);
+                library.mqtt_options.set_clean_session(false);
+                return None;
+            }
+            Event::Outgoing(Outgoing::Disconnect) => {
+                self.leaving = true;
+                self.linger = Some(Instant::now() + LINGER);
+                return None;
+            }
+            _ => {}
+        }
+        let mut outbox = shared.outbox();
+        match event {
+            Event::Incoming(Packet::ConnAck(answer)) => {
+                self.since = Some(Instant::now());
+                let lost = outbox.up(answer.session_present);
+                self.tell_up(lost);
+            }
+            Event::Incoming(Packet::PingResp) => {
+                if let Some(topic) = outbox.pinged() {
+                    tracing::warn!(
+                        broker = %self.broker,
+                        "MQTT: the broker answers, but has not acknowledged a message to {topic} for twice \
+                         publish.mqtt.keep_alive_s: connecting again, to repeat it"
+                    );
+                    return Some(self.end(library, outbox, Ending::Overlooked));
+                }
+            }
+            // Two messages have one identifier: the library would stop publishing.
+            Event::Outgoing(Outgoing::AwaitAck(_)) => return Some(self.end(library, outbox, Ending::Other)),
+            event => note(&mut outbox, event),
+        }
+        self.watch(&outbox);
+        self.send(library, &mut outbox);
+        None
+    }
+
+    fn tell_up(&mut self, lost: u64) {
+        if self.health.connected() {
+            tracing::info!(broker = %self.broker, "MQTT connected");
+        } else {
+            tracing::debug!(broker = %self.broker, "MQTT connected");
+        }
+        if lost > 0 {
+            tracing::warn!(
+                lost,
+                "MQTT: results were lost while the broker was unreachable: more of them than publish.mqtt.queue holds"
+            );
+        }
+    }
+
+    fn watch(&mut self, outbox: &Outbox) {
+        let lasted = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        if self.health.goes_on(lasted, outbox.taken()) {
+            tracing::info!(broker = %self.broker, "MQTT: the connection holds again");
+        }
+    }
+
+    /// Hands on whatever may be sent now, and DISCONNECT after the last acknowledgement.
+    fn send(&mut self, library: &mut EventLoop, outbox: &mut Outbox) {
+        while let Some(owed) = outbox.resume() {
+            library.pending.push_back(match owed {
+                Owed::Release(id) => Request::PubRel(PubRel::new(id)),
+                Owed::Publish(id, message) => {
+                    let mut publish = Publish::new(&*message.topic, message.qos, message.payload);
+                    (publish.pkid, publish.dup, publish.retain) = (id, true, message.retain);
+                    Request::Publish(publish)
+                }
+            });
+        }
+        self.shared.hand(outbox);
+        if outbox.is_done() && !self.leaving {
+            self.leaving = true;
+            library.pending.push_back(Request::Disconnect(Disconnect));
+        }
+        if outbox.is_closing() {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// The connection is gone, or did not come about. Returns how long to wait for the next attempt.
+    fn lost(&mut self, library: &mut EventLoop, error: &ConnectionError) -> Duration {
+        let shared = Arc::clone(&self.shared);
+        let Some(since) = self.since else {
+            let (wait, say) = self.health.failed();
+            self.tell_lost(&say, error);
+            return wait;
+        };
+        let ending = if hung_up(error) && since.elapsed() < STEADY { Ending::HungUpEarly } else { Ending::Other };
+        tracing::debug!(broker = %self.broker, "MQTT: the connection has ended: {}", reason(error));
+        self.end_because(library, shared.outbox(), ending, Some(error))
+    }
+
+    fn end(&mut self, library: &mut EventLoop, outbox: MutexGuard<'_, Outbox>, ending: Ending) -> Duration {
+        self.end_because(library, outbox, ending, None)
+    }
+
+    fn end_because(
+        &mut self,
+        library: &mut EventLoop,
+        mut outbox: MutexGuard<'_, Outbox>,
+        ending: Ending,
+        error: Option<&ConnectionError>,
+    ) -> Duration {
+        let lasted = self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        // What came in ahead of the end.
+        for event in std::mem::take(&mut library.state.events) {
+            note(&mut outbox, &event);
+        }
+        forget(library);
+        let ended = outbox.down(ending);
+        let undelivered = outbox.undelivered();
+        drop(outbox);
+        self.shared.changed.notify_all();
+        if let Some(message) = &ended.given_up {
+            tracing::warn!(
+                topic = %message.topic,
+                bytes = message.payload.len(),
+                "MQTT: one connection after the other has ended on this message: it is given up; is it larger than the \
+                 broker's limit, or its topic forbidden?"
+            );
+        }
+        tracing::debug!(undelivered, open = ended.open, "MQTT: kept for the next connection");
+        let (wait, say) = self.health.ended(lasted, ending == Ending::Overlooked, &ended);
+        match (say, error) {
+            (Say::Warn(text), _) => tracing::warn!(broker = %self.broker, "MQTT: {text}"),
+            (say, Some(error)) if !self.leaving => self.tell_lost(&say, error),
+            _ => {}
+        }
+        wait
+    }
+
+    fn tell_lost(&self, say: &Say, error: &ConnectionError) {
+        let reason = reason(error);
+        match say {
+            Say::First => tracing::warn!(broker = %self.broker, "MQTT: no connection, trying again: {reason}"),
+            _ => tracing::debug!(broker = %self.broker, "MQTT: still no connection: {reason}"),
+        }
+    }
+}
+
+/// Empties the lists of the library, and drops its connection.
+fn forget(library: &mut EventLoop) {
+    library.clean();
+    library.pending.clear();
+    library.state.events.clear();
+    library.state.collision = None;
+}
+
+/// What the broker, or the library, says of a message.
+fn note(outbox: &mut Outbox, event: &Event) {
+    match event {
+        Event::Outgoing(Outgoing::Publish(id)) => outbox.written(*id),
+        Event::Incoming(Packet::PubAck(answer)) => outbox.acknowledged(answer.pkid),
+        Event::Incoming(Packet::PubRec(answer)) => outbox.received(answer.pkid),
+        Event::Incoming(Packet::PubComp(answer)) => outbox.completed(answer.pkid),
+        _ => {}
+    }
+}
+
+/// Whether it was the broker that ended the connection.
+fn hung_up(error: &ConnectionError) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let by_peer = |error: &std::io::Error| {
+        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+    };
+    match error {
+        ConnectionError::MqttState(StateError::ConnectionAborted) => true,
+        ConnectionError::MqttState(StateError::Io(error) | StateError::Deserialization(rumqttc::Error::Io(error)))
+        | ConnectionError::Io(error) => by_peer(error),
+        _ => false,
+    }
+}
+
+fn reason(error: &ConnectionError) -> String {
+    if let Some(error) = HandshakeError::of(error) {
+        return format!("{error}; {}", error.remedy());
+    }
+    match error {
+        ConnectionError::ConnectionRefused(code) => {
+            format!("the broker refuses ({code:?}); check publish.mqtt.username, password_file and client_id")
+        }
+        error if hung_up(error) => "the broker has closed the connection".into(),
+        other => other.to_string(),
+    }
+}

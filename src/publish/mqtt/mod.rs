@@ -1,0 +1,298 @@
+//! Results to an MQTT broker, which may come and go.
+//!
+//! [`Mqtt`] keeps results in a bounded queue, from which the oldest give way when it is full, and never waits for the
+//! broker. One thread keeps the connection ([`link`]); what is sent, and sent again after a lost connection, is decided by
+//! a state machine ([`outbox`]).
+//!
+//! Topics under `<topic_prefix>/<device>`: `status` (retained: `online`, `stopped`, and `offline` as the last will),
+//! `<stream>/status` (retained: `online`, `retrying`, `offline`), `<stream>/result`.
+//!
+//! MQTT grants one will, and that is the device's: unless the device is `online`, its streams are not either, whatever
+//! their retained states say. Every connection begins with the streams' states, `offline` until the first result, and
+//! only then says `online` for the device.
+
+mod health;
+mod link;
+mod outbox;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rumqttc::{Client, LastWill, MqttOptions, QoS, Transport};
+
+use super::{Error, Outgoing, Sink, StreamState, Unsent, tls};
+use crate::config;
+use crate::shutdown::{self, Thread};
+use health::Health;
+use link::Link;
+pub(super) use outbox::Message;
+use outbox::{CLIENT_QUEUE, Outbox};
+
+/// Most bytes of a packet.
+const LARGEST_PACKET: usize = 1 << 20;
+
+/// Bytes of a PUBLISH beside topic and payload, at most (MQTT 3.1.1, 3.3): fixed header, lengths, identifier.
+const PACKET_OVERHEAD: usize = 9;
+
+/// Time of a stop that is kept for DISCONNECT.
+const GOODBYE: Duration = Duration::from_millis(100);
+
+/// What the sink and its thread share.
+struct Shared {
+    outbox: Mutex<Outbox>,
+    /// Notified of what happens while the sink is closing.
+    changed: Condvar,
+    client: Client,
+}
+
+impl Shared {
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands to the client library whatever may be sent now. Never waits: the library's queue has room for it.
+    fn hand(&self, outbox: &mut Outbox) {
+        while let Some(Message { topic, payload, qos, retain }) = outbox.next() {
+            if let Err(error) = self.client.try_publish(&*topic, qos, retain, payload) {
+                tracing::error!(%topic, "MQTT: a message is not accepted: {error}");
+            }
+        }
+    }
+}
+
+/// The MQTT sink.
+pub struct Mqtt {
+    base: String,
+    qos: QoS,
+    result_topics: BTreeMap<String, Arc<str>>,
+    dropped: u64,
+    shared: Arc<Shared>,
+    connection: Option<Thread<()>>,
+    stop: Option<shutdown::Stop>,
+    /// Dropping it lets the thread connect; after `stop`, the thread ends instead.
+    waiting: Option<shutdown::Stop>,
+}
+
+impl Mqtt {
+    /// Makes ready to connect: [`Sink::begin`] does, and returns at once. If the broker is unreachable, hardnetd tries again
+    /// and again. The states of `streams` are `offline` until told otherwise.
+    ///
+    /// # Errors
+    /// The login or a certificate cannot be had (see [`check`]), or no thread can be started.
+    pub fn new<'a>(
+        settings: &config::Mqtt,
+        device: &str,
+        streams: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Error> {
+        let base = format!("{}/{device}", settings.topic_prefix);
+        let status: Arc<str> = format!("{base}/status").into();
+        let id = match settings.client_id.as_str() {
+            "" => format!("hardnetd-{device}"),
+            id => id.to_owned(),
+        };
+        let (client, connection) = client(settings, id.clone(), &status)?;
+        let streams = streams.into_iter().map(|stream| format!("{base}/{stream}/status").into()).collect();
+        let outbox = Outbox::new(settings.queue as usize, settings.in_flight, status, streams);
+        let shared = Arc::new(Shared { outbox: outbox.into(), changed: Condvar::new(), client });
+        let retry_max = Duration::from_secs_f64(settings.retry_max_s);
+        let link = Link {
+            broker: format!("{}:{}", settings.host, settings.port()),
+            shared: Arc::clone(&shared),
+            health: Health::new(health::Client { id, qos: settings.qos }, retry_max),
+            fresh: settings.qos == 2,
+            since: None,
+            leaving: false,
+            linger: None,
+        };
+        let (stop, stopped) = shutdown::channel();
+        let (waiting, begun) = shutdown::channel();
+        let keep = move || {
+            // Disconnects when it is time.
+            let _ = begun.receiver().recv();
+            if !stopped.is_set() {
+                link.keep(connection, &stopped);
+            }
+        };
+        let connection = shutdown::spawn("mqtt", keep).map_err(Error::Thread)?;
+        let qos = match settings.qos {
+            0 => QoS::AtMostOnce,
+            1 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        };
+        let (connection, stop, waiting) = (Some(connection), Some(stop), Some(waiting));
+        Ok(Self { base, qos, result_topics: BTreeMap::new(), dropped: 0, shared, connection, stop, waiting })
+    }
+
+    /// Counts a result that is dropped: true at the 1st, 2nd, 4th, 8th, …
+    fn drops_more(&mut self) -> bool {
+        self.dropped += 1;
+        self.dropped.is_power_of_two()
+    }
+
+    /// Asks for the end: results that wait are still sent, then the states, then DISCONNECT.
+    fn begin_to_close(&mut self) {
+        // Drops the stop first: a wait for the next attempt to connect ends with it.
+        self.stop = None;
+        self.waiting = None;
+        let mut outbox = self.shared.outbox();
+        outbox.close();
+        self.shared.hand(&mut outbox);
+    }
+
+    /// Waits until the broker has acknowledged everything, until `deadline`.
+    fn wait_until_done(&self, deadline: Instant) {
+        let mut outbox = self.shared.outbox();
+        while !outbox.is_done() && !outbox.is_idle() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            outbox = self.shared.changed.wait_timeout(outbox, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Whether the login and the certificates of `settings` can be had.
+///
+/// # Errors
+/// A file of theirs cannot be read, or does not hold what it should.
+pub fn check(settings: &config::Mqtt) -> Result<(), Error> {
+    options(settings, String::new(), tls::transport(settings)?.0)?;
+    Ok(())
+}
+
+/// The broker of `settings` and the login there; the rest is as the library has it.
+pub(super) fn options(
+    settings: &config::Mqtt,
+    id: String,
+    transport: Transport,
+) -> Result<MqttOptions, config::SecretError> {
+    let mut options = MqttOptions::new(id, settings.host.as_str(), settings.port());
+    options.set_transport(transport);
+    if !settings.username.is_empty() {
+        let password = match settings.password_file.as_str() {
+            "" => String::new(),
+            file => config::read_secret("publish.mqtt.password_file", file)?,
+        };
+        options.set_credentials(settings.username.as_str(), password);
+    }
+    Ok(options)
+}
+
+fn client(settings: &config::Mqtt, id: String, status: &str) -> Result<(Client, rumqttc::Connection), Error> {
+    let mut options = options(settings, id, tls::transport(settings)?.0)?;
+    options
+        .set_keep_alive(Duration::from_secs(settings.keep_alive_s.into()))
+        .set_last_will(LastWill::new(status, "offline", QoS::AtLeastOnce, true))
+        // For the library this is the number of identifiers; the outbox limits how many messages are in flight.
+        .set_inflight(Outbox::ids(settings.in_flight))
+        // With QoS 2, the first connection ends the session of an earlier process: the broker may still hold identifiers
+        // of its messages, and take new ones for them.
+        .set_clean_session(settings.qos != 1)
+        .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET);
+    // One place more, for DISCONNECT.
+    let (client, mut connection) = Client::new(options, CLIENT_QUEUE + 1);
+    let mut network = rumqttc::NetworkOptions::new();
+    network.set_connection_timeout(settings.connect_timeout_s.into()).set_tcp_nodelay(true);
+    connection.eventloop.set_network_options(network);
+    Ok((client, connection))
+}
+
+impl Sink for Mqtt {
+    fn name(&self) -> &'static str {
+        "mqtt"
+    }
+
+    fn begin(&mut self) {
+        self.waiting = None;
+    }
+
+    fn adopt(&mut self, unsent: Unsent) {
+        let shared = Arc::clone(&self.shared);
+        let mut outbox = shared.outbox();
+        for message in unsent.messages {
+            if outbox.push(message) && self.drops_more() {
+                tracing::warn!(dropped = self.dropped, "the MQTT queue is full: the oldest results are dropped");
+            }
+        }
+        for _ in 0..unsent.dropped {
+            outbox.lose();
+        }
+    }
+
+    fn result(&mut self, result: &Outgoing) -> Result<(), Error> {
+        let (stream, line) = (&*result.record.stream, result.json());
+        let topic = match self.result_topics.get(stream) {
+            Some(topic) => Arc::clone(topic),
+            None => {
+                let topic: Arc<str> = format!("{}/{stream}/result", self.base).into();
+                self.result_topics.insert(stream.to_owned(), Arc::clone(&topic));
+                topic
+            }
+        };
+        let shared = Arc::clone(&self.shared);
+        let mut outbox = shared.outbox();
+        if outbox.has_ended() {
+            return Err(Error::Ended);
+        }
+        if topic.len() + line.len() + PACKET_OVERHEAD > LARGEST_PACKET {
+            outbox.lose();
+            if self.drops_more() {
+                let (bytes, dropped) = (line.len(), self.dropped);
+                tracing::warn!(%topic, bytes, dropped, "a result is larger than an MQTT packet may be ({LARGEST_PACKET})");
+            }
+            return Ok(());
+        }
+        let message = Message { topic, payload: line.to_vec(), qos: self.qos, retain: false };
+        let full = outbox.push(message);
+        shared.hand(&mut outbox);
+        drop(outbox);
+        if full && self.drops_more() {
+            tracing::warn!(dropped = self.dropped, "the MQTT queue is full: the oldest results are dropped");
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self, stream: &str, state: StreamState) -> Result<(), Error> {
+        let state = match state {
+            StreamState::Online => "online",
+            StreamState::Retrying => "retrying",
+            StreamState::Offline => "offline",
+        };
+        let topic: Arc<str> = format!("{}/{stream}/status", self.base).into();
+        let mut outbox = self.shared.outbox();
+        outbox.set(&topic, state);
+        self.shared.hand(&mut outbox);
+        Ok(())
+    }
+
+    fn close(mut self: Box<Self>, deadline: Instant) -> Result<(), Error> {
+        self.begin_to_close();
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        self.wait_until_done(deadline - GOODBYE.min(left / 4));
+        if !self.shared.outbox().is_done() && self.shared.client.try_disconnect().is_err() {
+            tracing::debug!("the MQTT thread has ended before");
+        }
+        // A thread that is about to connect for nothing ends by itself, within publish.mqtt.connect_timeout_s.
+        let deadline = if self.shared.outbox().is_idle() { deadline.min(Instant::now() + GOODBYE) } else { deadline };
+        if let Some(Err(error)) = self.connection.take().map(|thread| thread.join(Some(deadline))) {
+            tracing::debug!("{error}");
+        }
+        let mut outbox = self.shared.outbox();
+        match (outbox.take_undelivered(), outbox.lost()) {
+            (messages, 0) if messages.is_empty() => Ok(()),
+            (messages, dropped) => Err(Error::Unsent(Unsent { messages, dropped, ..Unsent::default() })),
+        }
+    }
+}
+
+impl Drop for Mqtt {
+    /// Without [`Sink::close`] the thread still ends by itself.
+    fn drop(&mut self) {
+        if self.connection.is_some() {
+            self.begin_to_close();
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! What is to be sent, what is on its way, and what becomes of it when a connection ends.
+//!
+//! [`Outbox`] is a state machine without input and output: the sink puts messages in, the connection's thread reports
+//! what the client library has written and the broker has acknowledged, and both take out what is to be sent next.
+//!
+//! The library keeps unacknowledged messages of its own, but it discards them when the broker comes back without the
+//! session, sends them again in the order of their identifiers, and stops for ever after a collision of identifiers. The
+//! outbox therefore keeps every message until it is acknowledged (MQTT 3.1.1, section 4.3), and after a lost connection
+//! says what is sent again:
+//!
+//! - The broker has kept the session: what is unacknowledged goes out under its identifier, marked as a duplicate, in the
+//!   original order (4.4, 4.6). For QoS 2 that is what keeps "exactly once".
+//! - It has not: what is unacknowledged goes out as new. A message that had arrived is then there twice, also with QoS 2.
+//!
+//! Order of sending on a connection: what the session owes, the retained states, the device's `online`, what an earlier
+//! connection did not deliver, and the queue.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rumqttc::QoS;
+
+/// Messages that the client library may hold unwritten.
+pub(super) const CLIENT_QUEUE: usize = 16;
+
+/// A message that ends this many connections in a row is given up.
+const TRIES: u8 = 5;
+
+/// Answers to pings after which a message counts as overlooked: two whole intervals lie between them.
+const PINGS: u8 = 3;
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::publish) struct Message {
+    pub(super) topic: Arc<str>,
+    pub(super) payload: Vec<u8>,
+    pub(super) qos: QoS,
+    /// True for states, which the broker keeps; false for results.
+    pub(super) retain: bool,
+}
+
+impl Message {
+    /// A state, as the broker keeps it.
+    fn state(topic: &Arc<str>, text: &str) -> Self {
+        Self { topic: Arc::clone(topic), payload: text.as_bytes().to_vec(), qos: QoS::AtLeastOnce, retain: true }
+    }
+}
+
+/// How far a message in flight has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Unacknowledged in the session, and not yet sent again on this connection.
+    Due,
+    /// With the library.
+    Handed,
+    /// Written to the connection: PUBACK or PUBREC is missing.
+    Written,
+    /// The broker owns it (PUBREC): PUBCOMP is missing.
+    Released,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Message,
+    /// Packet identifier; 0 for QoS 0.
+    id: u16,
+    stage: Stage,
+    /// Whether it has been written, on this connection or before: the broker may know it by its identifier.
+    sent: bool,
+    /// Connections that ended on it.
+    tries: u8,
+    /// Answers to pings since it was written.
+    pings: u8,
+}
+
+/// What a resumed session owes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    /// PUBLISH, marked as a duplicate.
+    Publish(u16, Message),
+    /// PUBREL.
+    Release(u16),
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The broker hung up soon after the start.
+    HungUpEarly,
+    /// A message was not acknowledged in time ([`Outbox::pinged`]).
+    Overlooked,
+    /// Anything else, such as a broker that is stopped or a network that is gone.
+    Other,
+}
+
+/// What happened on a connection.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// Results written.
+    pub(super) written: u64,
+    /// Results that the broker took: PUBACK or PUBREC.
+    pub(super) taken: u64,
+    /// Messages that were written and not acknowledged.
+    pub(super) open: usize,
+    /// Topic and payload's size of the message that was written last.
+    pub(super) last: Option<(Arc<str>, usize)>,
+    /// A message that is given up, since it has ended one connection after the other.
+    pub(super) given_up: Option<Message>,
+}
+
+/// Messages on their way to the broker.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    /// Most results that wait.
+    limit: usize,
+    /// Most messages that may be unacknowledged.
+    in_flight: usize,
+    /// Packet identifiers, from 1; the library deals them out in turn.
+    ids: u16,
+    /// The identifier that the library takes next.
+    next_id: u16,
+    /// Messages that may be unacknowledged at the moment; grows with each result that is taken.
+    window: usize,
+    /// Whether the next connection begins with one message at a time, to see which one ends it.
+    careful: bool,
+    up: bool,
+    closing: bool,
+    ended: bool,
+    /// The device's state.
+    status: Arc<str>,
+    /// The streams' states, by topic.
+    states: BTreeMap<Arc<str>, &'static str>,
+    /// Topics whose retained messages the broker does not take.
+    muted: BTreeSet<Arc<str>>,
+    greeting: VecDeque<Message>,
+    /// What an earlier connection did not deliver, older than what waits.
+    again: VecDeque<(Message, u8)>,
+    waiting: VecDeque<Message>,
+    farewell: Option<Message>,
+    /// In the order of sending.
+    flying: VecDeque<Entry>,
+    releases: VecDeque<u16>,
+    lost: u64,
+    written: u64,
+    taken: u64,
+    last: Option<(Arc<str>, usize)>,
+}
+
+impl Outbox {
+    /// `status` is the topic of the device's state, `streams` are those of the streams' states; all of them are `offline`.
+    pub(super) fn new(limit: usize, in_flight: u16, status: Arc<str>, streams: Vec<Arc<str>>) -> Self {
+        Self {
+            limit,
+            in_flight: in_flight.into(),
+            ids: Self::ids(in_flight),
+            next_id: 1,
+            window: in_flight.into(),
+            careful: false,
+            up: false,
+            closing: false,
+            ended: false,
+            status,
+            states: streams.into_iter().map(|topic| (topic, "offline")).collect(),
+            muted: BTreeSet::new(),
+            greeting: VecDeque::new(),
+            again: VecDeque::new(),
+            waiting: VecDeque::new(),
+            farewell: None,
+            flying: VecDeque::new(),
+            releases: VecDeque::new(),
+            lost: 0,
+            written: 0,
+            taken: 0,
+            last: None,
+        }
+    }
+
+    /// How many packet identifiers the library is to deal out: several times as many as may be in flight, so that one
+    /// message which is acknowledged late does not hold up those behind it.
+    pub(super) fn ids(in_flight: u16) -> u16 {
+        in_flight.saturating_mul(8).max(64)
+    }
+
+    /// Takes a result. The oldest one makes room if there are too many, and is counted: true if so.
+    pub(super) fn push(&mut self, message: Message) -> bool {
+        let mut full = false;
+        if self.waiting.len() >= self.limit
+            && let Some(oldest) = self.waiting.iter().position(|message| !message.retain)
+        {
+            self.waiting.remove(oldest);
+            self.lose();
+            full = true;
+        }
+        self.waiting.push_back(message);
+        full
+    }
+
+    /// Counts a result that is not delivered.
+    pub(super) fn lose(&mut self) {
+        self.lost += 1;
+    }
+
+    /// Results lost since [`Self::up`] last told.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Takes the new state of a stream. Without a connection it is part of the next greeting.
+    pub(super) fn set(&mut self, topic: &Arc<str>, state: &'static str) {
+        self.states.insert(Arc::clone(topic), state);
+        if self.up && !self.muted.contains(topic) {
+            self.waiting.retain(|message| !message.retain || message.topic != *topic);
+            self.waiting.push_back(Message::state(topic, state));
+        }
+    }
+
+    /// There is a connection; `session`: the broker has kept the session. Returns how many results have been lost since
+    /// the last time.
+    pub(super) fn up(&mut self, session: bool) -> u64 {
+        self.up = true;
+        self.window = if self.careful { 1 } else { self.in_flight };
+        (self.written, self.taken, self.last) = (0, 0, None);
+        self.releases.clear();
+        if session {
+            let released = self.flying.iter().filter(|entry| entry.stage == Stage::Released);
+            self.releases.extend(released.map(|entry| entry.id));
+        } else {
+            // States are in the greeting, with their newest value.
+            let results = self.flying.drain(..).rev().filter(|entry| !entry.message.retain);
+            for entry in results {
+                self.again.push_front((entry.message, entry.tries));
+            }
+        }
+        let states = self.states.iter().map(|(topic, state)| Message::state(topic, state));
+        self.greeting.extend(states);
+        if !self.closing {
+            self.greeting.push_back(Message::state(&self.status, "online"));
+        }
+        self.greeting.retain(|message| !self.muted.contains(&message.topic));
+        std::mem::take(&mut self.lost)
+    }
+
+    /// The connection is gone, and the library has forgotten whatever it held.
+    pub(super) fn down(&mut self, ending: Ending) -> Ended {
+        self.up = false;
+        let written = |entry: &&mut Entry| entry.stage == Stage::Written;
+        let open = self.flying.iter_mut().filter(written).count();
+        // Results of QoS 0 leave no trace but their number.
+        self.careful = ending == Ending::HungUpEarly && (open > 0 || self.written > self.taken);
+        let suspect = match ending {
+            Ending::HungUpEarly if open == 1 => self.flying.iter_mut().find(written),
+            Ending::Overlooked => self.flying.iter_mut().find(|entry| entry.pings >= PINGS),
+            _ => None,
+        };
+        let given_up = suspect.and_then(|entry| {
+            entry.tries += 1;
+            (entry.tries >= TRIES).then_some(entry.id)
+        });
+        let given_up = given_up.and_then(|id| {
+            let index = self.flying.iter().position(|entry| entry.id == id)?;
+            self.flying.remove(index)
+        });
+        if let Some(entry) = given_up.as_ref().filter(|entry| entry.message.retain) {
+            self.muted.insert(Arc::clone(&entry.message.topic));
+        }
+        self.greeting.clear();
+        self.waiting.retain(|message| !message.retain);
+        self.take_back();
+        for entry in &mut self.flying {
+            if entry.stage != Stage::Released {
+                entry.stage = Stage::Due;
+            }
+        }
+        let (written, taken, last) = (self.written, self.taken, self.last.take());
+        Ended { written, taken, open, last, given_up: given_up.map(|entry| entry.message) }
+    }
+
+    /// What was handed to the library and never written is to be sent as if it had not been.
+    fn take_back(&mut self) {
+        let unsent = |entry: &Entry| entry.stage == Stage::Handed && !entry.sent;
+        if let Some(first) = self.flying.iter().find(|entry| unsent(entry) && entry.id != 0) {
+            self.next_id = first.id;
+        }
+        for index in (0..self.flying.len()).rev() {
+            if unsent(&self.flying[index])
+                && let Some(entry) = self.flying.remove(index)
+                && !entry.message.retain
+            {
+                self.again.push_front((entry.message, entry.tries));
+            }
+        }
+        if self.closing {
+            self.bid_farewell();
+        }
+    }
+
+    fn bid_farewell(&mut self) {
+        let muted = self.muted.contains(&self.status);
+        self.farewell = (!muted).then(|| Message::state(&self.status, "stopped"));
+    }
+
+    /// What the resumed session owes next, ahead of anything new.
+    pub(super) fn resume(&mut self) -> Option<Owed> {
+        if !self.up {
+            return None;
+        }
+        if let Some(id) = self.releases.pop_front() {
+            return Some(Owed::Release(id));
+        }
+        if self.active() >= self.window {
+            return None;
+        }
+        let entry = self.flying.iter_mut().find(|entry| entry.stage == Stage::Due)?;
+        entry.stage = Stage::Handed;
+        entry.pings = 0;
+        Some(Owed::Publish(entry.id, entry.message.clone()))
+    }
+
+    /// Messages that take a place of those that may be unacknowledged.
+    fn active(&self) -> usize {
+        self.flying.iter().filter(|entry| entry.id != 0 && entry.stage != Stage::Due).count()
+    }
+
+    /// The message to hand to the library next, which will number it as [`Self::next_id`] says.
+    pub(super) fn next(&mut self) -> Option<Message> {
+        let owes = |entry: &Entry| entry.stage == Stage::Due;
+        let handed = self.flying.iter().filter(|entry| entry.stage == Stage::Handed).count();
+        if !self.up || handed >= CLIENT_QUEUE || !self.releases.is_empty() || self.flying.iter().any(owes) {
+            return None;
+        }
+        let again = self.again.front().map(|(message, _)| message);
+        let next = self.greeting.front().or(again).or(self.waiting.front()).or(self.farewell.as_ref())?;
+        let numbered = next.qos != QoS::AtMostOnce;
+        let taken = self.flying.iter().any(|entry| entry.id == self.next_id);
+        if numbered && (taken || self.active() >= self.window) {
+            return None;
+        }
+        let (message, tries) = if let Some(message) = self.greeting.pop_front() {
+            (message, 0)
+        } else if let Some(again) = self.again.pop_front() {
+            again
+        } else {
+            (self.waiting.pop_front().or_else(|| self.farewell.take())?, 0)
+        };
+        let id = if numbered { self.next_id } else { 0 };
+        if numbered {
+            self.next_id = Self::following(id, self.ids);
+        }
+        let kept = message.clone();
+        self.flying.push_back(Entry { message: kept, id, stage: Stage::Handed, sent: false, tries, pings: 0 });
+        Some(message)
+    }
+
+    fn following(id: u16, ids: u16) -> u16 {
+        if id >= ids { 1 } else { id + 1 }
+    }
+
+    /// The library has written a PUBLISH, or is about to.
+    pub(super) fn written(&mut self, id: u16) {
+        let handed = |entry: &&mut Entry| entry.stage == Stage::Handed;
+        let known = self.flying.iter_mut().filter(handed).find(|entry| entry.id == id);
+        let entry = match known {
+            Some(entry) => entry,
+            // The library numbers otherwise than foreseen.
+            None => match self.flying.iter_mut().filter(handed).find(|entry| entry.id != 0 && !entry.sent) {
+                Some(entry) => {
+                    entry.id = id;
+                    self.next_id = Self::following(id, self.ids);
+                    entry
+                }
+                None => return,
+            },
+        };
+        (entry.stage, entry.sent, entry.pings) = (Stage::Written, true, 0);
+        self.last = Some((Arc::clone(&entry.message.topic), entry.message.payload.len()));
+        if !entry.message.retain {
+            self.written += 1;
+        }
+        if id == 0 {
+            self.flying.retain(|entry| entry.id != 0 || entry.stage != Stage::Written);
+        }
+    }
+
+    /// PUBACK.
+    pub(super) fn acknowledged(&mut self, id: u16) {
+        if let Some(entry) = self.remove(id, Stage::Written) {
+            self.count_taken(entry.message.retain);
+        }
+    }
+
+    /// PUBREC.
+    pub(super) fn received(&mut self, id: u16) {
+        let written = |entry: &&mut Entry| entry.id == id && entry.stage == Stage::Written;
+        if let Some(entry) = self.flying.iter_mut().find(written) {
+            (entry.stage, entry.pings) = (Stage::Released, 0);
+            let retain = entry.message.retain;
+            self.count_taken(retain);
+        }
+    }
+
+    /// PUBCOMP.
+    pub(super) fn completed(&mut self, id: u16) {
+        self.remove(id, Stage::Released);
+    }
+
+    fn remove(&mut self, id: u16, stage: Stage) -> Option<Entry> {
+        let index = self.flying.iter().position(|entry| entry.id == id && entry.stage == stage)?;
+        self.flying.remove(index)
+    }
+
+    fn count_taken(&mut self, retain: bool) {
+        if !retain {
+            self.taken += 1;
+            self.window = (self.window + 1).min(self.in_flight);
+        }
+    }
+
+    /// The broker has answered a ping. Returns the topic of a message that it has overlooked: the connection is to end,
+    /// since MQTT repeats a message only on the next one.
+    pub(super) fn pinged(&mut self) -> Option<Arc<str>> {
+        for entry in self.flying.iter_mut().filter(|entry| matches!(entry.stage, Stage::Written | Stage::Released)) {
+            entry.pings = entry.pings.saturating_add(1);
+        }
+        self.flying.iter().find(|entry| entry.pings >= PINGS).map(|entry| Arc::clone(&entry.message.topic))
+    }
+
+    /// Results that the broker took on this connection.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Ends it: streams that are not `offline` become so, and the device's `stopped` is the last message.
+    pub(super) fn close(&mut self) {
+        let on: Vec<_> =
+            self.states.iter().filter(|(_, state)| **state != "offline").map(|(topic, _)| Arc::clone(topic)).collect();
+        for topic in on {
+            self.set(&topic, "offline");
+        }
+        self.closing = true;
+        self.bid_farewell();
+    }
+
+    /// Whether it has been closed.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Whether it has been closed, and the broker has acknowledged everything.
+    pub(super) fn is_done(&self) -> bool {
+        let messages = [&self.greeting, &self.waiting];
+        let none_left = messages.iter().all(|messages| messages.is_empty()) && self.again.is_empty();
+        self.closing && self.up && none_left && self.farewell.is_none() && self.flying.is_empty()
+    }
+
+    /// Results that are not delivered, as far as is known.
+    pub(super) fn undelivered(&self) -> usize {
+        let results = |messages: &VecDeque<Message>| messages.iter().filter(|message| !message.retain).count();
+        let flying = self.flying.iter().filter(|entry| !entry.message.retain).count();
+        flying + self.again.len() + results(&self.waiting)
+    }
+
+    /// Takes the results that are not delivered, as far as is known, in the order in which they came.
+    pub(super) fn take_undelivered(&mut self) -> Vec<Message> {
+        let flying = self.flying.drain(..).map(|entry| entry.message);
+        let again = self.again.drain(..).map(|(message, _)| message);
+        flying.chain(again).chain(self.waiting.drain(..)).filter(|message| !message.retain).collect()
+    }
+
+    /// Whether nothing but a connection that comes about would bring it further, and no result waits for that.
+    pub(super) fn is_idle(&self) -> bool {
+        self.ended || (!self.up && self.undelivered() == 0)
+    }
+
+    /// Notes that the connection's thread has ended.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Whether the connection's thread has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Files of the program, written whole: a file is complete under its name, or it is as it was before.
+//!
+//! Nothing is written through a link that somebody has put where the program writes: new files are made with `O_EXCL`,
+//! and a rename replaces a link, not what it points to.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Puts what `write` writes in the place of the file at `path`, once it is on the disk: readers see the old file or the
+/// new one, whatever happens in between.
+///
+/// # Errors
+/// Those of `write`, and of the system. The file at `path` is then as it was.
+pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<(), E>) -> Result<(), E> {
+    let part = beside(path, &format!(".{}.part", std::process::id()));
+    let mut file = create(&part)?;
+    let written = write(&mut file).and_then(|()| {
+        file.sync_all()?;
+        Ok(fs::rename(&part, path)?)
+    });
+    if written.is_err() {
+        // There may be nothing to remove, and the error tells what is wrong.
+        let _ = fs::remove_file(&part);
+        return written;
+    }
+    sync_folder(path);
+    written
+}
+
+/// A new and empty file at `path`. A file that is there, or a link, is removed first.
+///
+/// # Errors
+/// Those of the system.
+pub fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+}
+
+/// `options` that open no link, and do not wait for the other end of a pipe.
+pub fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+}
+
+/// `path` with `ending` behind its name.
+#[must_use]
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    name.into()
+}
+
+/// Puts the names of the folder of `path` on the disk. Not every file system can do this, and the content of files is
+/// safe without it.
+pub fn sync_folder(path: &Path) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        tracing::debug!(path = %path.display(), "the folder cannot be synchronised: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::io::Write as _;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_replaced_and_what_it_points_to_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (other, path) = (folder.path().join("other"), folder.path().join("file"));
+        fs::write(&other, "mine").unwrap();
+        symlink(&other, &path).unwrap();
+        symlink(&other, beside(&path, &format!(".{}.part", std::process::id()))).unwrap();
+        replace(&path, |file| file.write_all(b"new")).unwrap();
+        assert_eq!((fs::read(&other).unwrap(), fs::read(&path).unwrap()), (b"mine".to_vec(), b"new".to_vec()));
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_failure_leaves_the_file_as_it_was_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let failed = replace(&path, |file| {
+            file.write_all(b"ne")?;
+            Err(io::Error::other("no more"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no more");
+        assert_eq!((fs::read(&path).unwrap(), fs::read_dir(folder.path()).unwrap().count()), (b"old".to_vec(), 1));
+        assert!(replace(&folder.path().join("no/file"), |_| Ok::<(), io::Error>(())).is_err());
+    }
+}

@@ -1,0 +1,185 @@
+//! Numbers of frames, which never repeat within the life of the process.
+//!
+//! The [`Registry`] belongs to whoever owns the process. It outlives sessions, reconnects and reloads, and holds one
+//! [`FrameNumbers`] for each stream. Every attempt to open a source takes a [`Ticket`], which gives out numbers until
+//! the attempt ends: a frame that is decoded while its session is taken down gets none.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::record::RunId;
+
+/// What outlives every pipeline of the process.
+#[derive(Debug)]
+pub struct Registry {
+    run: RunId,
+    streams: Mutex<BTreeMap<Arc<str>, Arc<FrameNumbers>>>,
+}
+
+impl Registry {
+    /// No streams yet, and a new identity of the process.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { run: RunId::random(), streams: Mutex::default() }
+    }
+
+    /// The identity of the process, the same in all its records.
+    #[must_use]
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// The numbers of the stream called `name`: the same ones at every call.
+    #[must_use]
+    pub fn numbers(&self, name: &Arc<str>) -> Arc<FrameNumbers> {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(streams.entry(Arc::clone(name)).or_default())
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Bits of [`FrameNumbers::state`] for the number: enough for 34 years at 1000 frames per second.
+const NUMBER_BITS: u32 = 40;
+/// Largest number.
+const LAST: u64 = (1 << NUMBER_BITS) - 1;
+
+/// The numbers of one stream, from 0.
+#[derive(Debug, Default)]
+pub struct FrameNumbers {
+    /// The attempt that may take numbers, in the upper bits, and the next number: in one word, so that a frame and the
+    /// end of its attempt are in an order.
+    state: AtomicU64,
+    /// One more than the highest number that has become a result.
+    answered: AtomicU64,
+}
+
+impl FrameNumbers {
+    /// Begins an attempt to open the source. It ends every earlier one.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Ticket {
+        let state = self.next_attempt();
+        Ticket { attempt: state >> NUMBER_BITS, numbers: Arc::clone(self) }
+    }
+
+    /// The number that the next frame will get.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.state.load(Ordering::Acquire) & LAST
+    }
+
+    /// Frame `seq` has become a result: the frames since the result before, of whatever attempt or pipeline, that have
+    /// not.
+    #[must_use]
+    pub fn answer(&self, seq: u64) -> u64 {
+        let expected = self.answered.fetch_max(seq.saturating_add(1), Ordering::AcqRel);
+        seq.saturating_sub(expected)
+    }
+
+    /// Moves on to the next attempt; the state from then on.
+    fn next_attempt(&self) -> u64 {
+        let step = 1 << NUMBER_BITS;
+        self.state.fetch_add(step, Ordering::AcqRel).wrapping_add(step)
+    }
+}
+
+/// The right of one attempt to number frames.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    attempt: u64,
+    numbers: Arc<FrameNumbers>,
+}
+
+impl Ticket {
+    /// A number for a frame that has arrived; `None` if the attempt has ended: the frame is to be let go.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        let current = |state: u64| state >> NUMBER_BITS == self.attempt && state & LAST < LAST;
+        let state = self
+            .numbers
+            .state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| current(state).then_some(state + 1));
+        state.ok().map(|state| state & LAST)
+    }
+
+    /// Ends the attempt: no clone of this ticket gives a number from here on. Returns the number with which the next
+    /// attempt begins.
+    pub fn end(&self) -> u64 {
+        let ended = self.numbers.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            (state >> NUMBER_BITS == self.attempt).then(|| state.wrapping_add(1 << NUMBER_BITS))
+        });
+        ended.unwrap_or_else(|state| state) & LAST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_frame_after_the_end_of_its_attempt_gets_no_number() {
+        let numbers = Arc::<FrameNumbers>::default();
+        let first = numbers.begin();
+        let late = first.clone();
+        assert_eq!([first.number(), late.number()], [Some(0), Some(1)]);
+        assert_eq!(first.end(), 2);
+        assert_eq!(late.number(), None);
+        let second = numbers.begin();
+        assert_eq!([late.number(), second.number(), late.number(), second.number()], [None, Some(2), None, Some(3)]);
+        assert_eq!(late.end(), 4, "an attempt that has ended does not end the one after it");
+        assert_eq!(second.number(), Some(4));
+    }
+
+    #[test]
+    fn an_attempt_ends_the_one_before() {
+        let numbers = Arc::<FrameNumbers>::default();
+        let first = numbers.begin();
+        let second = numbers.begin();
+        assert_eq!([first.number(), second.number()], [None, Some(0)]);
+        assert_eq!(numbers.next(), 1);
+    }
+
+    #[test]
+    fn threads_that_end_each_other_never_share_a_number() {
+        let numbers = Arc::<FrameNumbers>::default();
+        let mut seen: Vec<u64> = std::thread::scope(|scope| {
+            let attempts: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let attempts = (0..200).map(|_| numbers.begin());
+                        attempts.flat_map(|ticket| (0..5).filter_map(move |_| ticket.number())).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            attempts.into_iter().flat_map(|attempt| attempt.join().unwrap()).collect()
+        });
+        seen.sort_unstable();
+        assert_eq!(seen, (0..numbers.next()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_not_classified_counts_once_and_never_below_zero() {
+        let numbers = FrameNumbers::default();
+        assert_eq!([0, 1, 4, 5].map(|seq| numbers.answer(seq)), [0, 0, 2, 0]);
+        assert_eq!(numbers.answer(3), 0, "a frame that was overtaken");
+        assert_eq!(numbers.answer(8), 2);
+    }
+
+    #[test]
+    fn a_stream_keeps_its_numbers_and_a_process_its_identity() {
+        let registry = Registry::new();
+        let of = |name: &str| registry.numbers(&Arc::from(name));
+        assert_eq!(of("door").begin().number(), Some(0));
+        assert_eq!(of("yard").begin().number(), Some(0));
+        assert_eq!(of("door").begin().number(), Some(1), "as after a reload");
+        assert_eq!(registry.run(), registry.run());
+        assert_ne!(registry.run(), Registry::new().run());
+    }
+}

@@ -1,0 +1,158 @@
+//! The digests of files that were fetched before: what a short digest has stood for once, it stands for ever after.
+//!
+//! The published names of weights hold the first digits of their SHA-256, few enough that another file with the same
+//! ones can be made. The whole digest of the first good file is kept in a text file, one for each line, as `sha256sum`
+//! writes it.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::exit::Exit;
+use crate::replace::{replace, without_links};
+
+/// Digits of a whole SHA-256.
+pub const DIGITS: usize = 64;
+
+/// The longest record that is read, in bytes.
+const MAX_LENGTH: u64 = 1 << 20;
+
+/// Why a record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read or written.
+    #[error("cannot {action} the record of digests {}", path.display())]
+    File {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is none.
+    #[error(
+        "{}, line {line}: expected a SHA-256 of 64 digits, two spaces and a name; remove the file to begin anew",
+        path.display()
+    )]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+}
+
+impl Error {
+    /// The exit code of the program when this error ends it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::File { .. } => Exit::Io,
+            Self::Line { .. } => Exit::Data,
+        }
+    }
+}
+
+/// A record of digests.
+#[derive(Debug)]
+pub struct Known {
+    path: PathBuf,
+    /// Digests and names.
+    entries: Vec<(String, String)>,
+}
+
+impl Known {
+    /// The record in the file at `path`; an empty one if there is none.
+    ///
+    /// # Errors
+    /// Any of [`Error`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+        let mut text = String::new();
+        match without_links(OpenOptions::new().read(true)).open(path) {
+            Ok(file) if file.metadata().map_err(failed)?.is_file() => {
+                file.take(MAX_LENGTH).read_to_string(&mut text).map_err(failed)?;
+            }
+            Ok(_) => return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let entry = |(index, line): (usize, &str)| {
+            let entry = line.split_once("  ").filter(|(digest, name)| is_whole(digest) && !name.is_empty());
+            let (digest, name) = entry.ok_or_else(|| Error::Line { path: path.to_owned(), line: index + 1 })?;
+            Ok((digest.to_owned(), name.to_owned()))
+        };
+        let entries = text.lines().enumerate().map(entry).collect::<Result<_, Error>>()?;
+        Ok(Self { path: path.to_owned(), entries })
+    }
+
+    /// The whole digest that `prefix` has stood for, `None` if it is new.
+    #[must_use]
+    pub fn find(&self, prefix: &str) -> Option<&str> {
+        self.entries.iter().map(|(digest, _)| digest.as_str()).find(|digest| digest.starts_with(prefix))
+    }
+
+    /// Where the record is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes that `prefix` stands for `digest`, the one of the file called `name`, and for no other one. Folders are made
+    /// where there are none.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn note(&mut self, prefix: &str, digest: &str, name: &str) -> Result<(), Error> {
+        if self.find(prefix) == Some(digest) {
+            return Ok(());
+        }
+        self.entries.retain(|(known, _)| !known.starts_with(prefix));
+        self.entries.push((digest.to_owned(), name.replace(char::is_control, "?")));
+        let text: String = self.entries.iter().map(|(digest, name)| format!("{digest}  {name}\n")).collect();
+        let written = self.path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let written = written.and_then(|()| replace(&self.path, |file| file.write_all(text.as_bytes())));
+        written.map_err(|source| Error::File { action: "write", path: self.path.clone(), source })
+    }
+}
+
+/// Whether `digest` is a whole SHA-256, in lower-case hexadecimal digits.
+#[must_use]
+pub fn is_whole(digest: &str) -> bool {
+    digest.len() == DIGITS && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn what_a_prefix_has_stood_for_is_known_until_another_digest_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/hardnetd/digests");
+        let (first, second, other) = ("ab".repeat(32), "abab".to_owned() + &"00".repeat(30), "cd".repeat(32));
+        let mut known = Known::open(&path).unwrap();
+        assert_eq!(known.find("abab"), None);
+        known.note("abab", &first, "a-abab.pth").unwrap();
+        known.note("cdcd", &other, "b\n.pth").unwrap();
+        let mut known = Known::open(&path).unwrap();
+        assert_eq!((known.find("abab"), known.find("cdcdcd"), known.find("ef")), (Some(&*first), Some(&*other), None));
+        known.note("abab", &second, "a-abab.pth").unwrap();
+        let known = Known::open(&path).unwrap();
+        assert_eq!(known.find("abab"), Some(&*second));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{other}  b?.pth\n{second}  a-abab.pth\n"));
+    }
+
+    #[test]
+    fn a_record_that_is_none_is_an_error_that_names_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("digests");
+        std::fs::write(&path, format!("{}  a\nabab  b\n", "ab".repeat(32))).unwrap();
+        let error = Known::open(&path).unwrap_err();
+        assert!(error.to_string().contains("digests, line 2: expected a SHA-256"), "{error}");
+        assert!(matches!(Known::open(folder.path()), Err(Error::File { .. })));
+    }
+}

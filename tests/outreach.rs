@@ -1,0 +1,464 @@
+//! Files and cameras that would send the program elsewhere: nothing goes there, and no login.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use common::http::{Answer, Server};
+use common::{Outcome, encode, folder, run};
+
+/// A host that nobody may talk to, on the same port over TCP and UDP.
+struct Elsewhere {
+    tcp: TcpListener,
+    udp: UdpSocket,
+    port: u16,
+}
+
+impl Elsewhere {
+    fn new() -> Self {
+        // A port that is free over TCP may be taken over UDP.
+        let both = || {
+            let tcp = TcpListener::bind(("127.0.0.1", 0)).ok()?;
+            let port = tcp.local_addr().ok()?.port();
+            Some(Self { tcp, udp: UdpSocket::bind(("127.0.0.1", port)).ok()?, port })
+        };
+        let host = (0..100).find_map(|_| both()).expect("a free port");
+        host.tcp.set_nonblocking(true).unwrap();
+        host.udp.set_nonblocking(true).unwrap();
+        host
+    }
+
+    /// Fails if anybody has connected or sent a datagram.
+    fn has_heard_nothing(&self, what: &str) {
+        let nothing = |heard: std::io::Result<()>| heard.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        assert!(nothing(self.tcp.accept().map(drop)), "{what}: over TCP");
+        assert!(nothing(self.udp.recv_from(&mut [0; 2048]).map(drop)), "{what}: over UDP");
+    }
+}
+
+/// Runs one source that is given up after a short time without frames.
+fn run_source(folder: &Path, source: &str, more: &str) -> Outcome {
+    let config = folder.join("hardnetd.toml");
+    let text =
+        format!("[[stream]]\nname = \"door\"\nsource = \"{source}\"\nretry_max_s = 0.0\nstart_timeout_s = 5.0\n");
+    std::fs::write(&config, text + more).unwrap();
+    run(["run", "-c", config.to_str().unwrap()])
+}
+
+fn atom(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    let size = u32::try_from(body.len() + 8).unwrap();
+    [&size.to_be_bytes()[..], kind, &body].concat()
+}
+
+/// A QuickTime reference movie (QuickTime File Format, "Reference movies"): no pictures but an address.
+fn reference_movie(url: &str) -> Vec<u8> {
+    let text = [url.as_bytes(), b"\0"].concat();
+    let size = u32::try_from(text.len()).unwrap();
+    let reference = atom(b"rdrf", &[&[0; 4], b"url ", &size.to_be_bytes(), &text]);
+    let movie = atom(b"moov", &[&atom(b"rmra", &[&atom(b"rmda", &[&reference])])]);
+    [atom(b"ftyp", &[b"qt  ", &[0; 4], b"qt  "]), movie].concat()
+}
+
+#[test]
+fn a_file_that_names_addresses_opens_none_of_them() {
+    let server = Server::start(|_, _| Answer::new(404, b"nothing"));
+    let elsewhere = Elsewhere::new();
+    let (url, port) = (server.url("/video"), elsewhere.port);
+    let local = folder();
+    let secret = local.path().join("secret.ts");
+    std::fs::write(&secret, [0x47_u8; 188 * 64]).unwrap();
+    let hls = |segment: &str| {
+        format!("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{segment}\n#EXT-X-ENDLIST\n")
+    };
+    let master = format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000000,CODECS=\"avc1.42c01e\"\n{url}.m3u8\n");
+    let dash = format!(
+        "<?xml version=\"1.0\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" \
+         mediaPresentationDuration=\"PT10S\" minBufferTime=\"PT1S\" \
+         profiles=\"urn:mpeg:dash:profile:isoff-on-demand:2011\"><Period><AdaptationSet mimeType=\"video/mp4\">\
+         <Representation id=\"1\" bandwidth=\"1000000\" width=\"640\" height=\"480\" codecs=\"avc1.42c01e\">\
+         <BaseURL>{url}.mp4</BaseURL><SegmentBase indexRange=\"0-100\"/></Representation></AdaptationSet></Period></MPD>"
+    );
+    let smooth = format!(
+        "<?xml version=\"1.0\"?>\n<SmoothStreamingMedia MajorVersion=\"2\" MinorVersion=\"0\" Duration=\"100000000\">\
+         <StreamIndex Type=\"video\" Chunks=\"1\" QualityLevels=\"1\" Url=\"{url}/{{bitrate}}/{{start time}}\">\
+         <QualityLevel Index=\"0\" Bitrate=\"1000000\" FourCC=\"H264\" MaxWidth=\"640\" MaxHeight=\"480\" \
+         CodecPrivateData=\"0000000167420028\"/><c d=\"100000000\"/></StreamIndex></SmoothStreamingMedia>"
+    );
+    let sdp = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+         a=control:rtsp://127.0.0.1:{port}/1\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+         a=control:rtsp://127.0.0.1:{port}/1/track1\r\n"
+    );
+    let smil = format!("<?xml version=\"1.0\"?>\n<smil><body><video src=\"{url}.mp4\"/></body></smil>");
+    let asx = format!("<asx version=\"3.0\"><entry><ref href=\"{url}.asf\"/></entry></asx>");
+    let svg = format!(
+        "<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" \
+         xmlns:xlink=\"http://www.w3.org/1999/xlink\" width=\"64\" height=\"64\">\
+         <image width=\"64\" height=\"64\" xlink:href=\"{url}.png\"/></svg>"
+    );
+    let list = "names other addresses";
+    for (name, content, part) in [
+        ("hls.mp4", hls(&format!("{url}.ts")), list),
+        ("hls_master.mp4", master, list),
+        ("hls_local.ts", hls(&format!("file://{}", secret.display())), list),
+        ("hls_relative.ts", hls("secret.ts"), list),
+        ("dash.mp4", dash, list),
+        ("smooth.ismv", smooth, list),
+        ("sdp.avi", sdp, list),
+        ("uris.mkv", format!("{url}.mp4\r\n{url}.mkv\r\n"), list),
+        ("list.mp4", format!("#EXTM3U\n#EXTINF:10,Camera\n{url}.mp4\n"), ""),
+        ("list.pls", format!("[playlist]\nFile1={url}.mp4\nTitle1=Camera\nLength1=-1\nNumberOfEntries=1\n"), ""),
+        ("list.smil", smil, ""),
+        ("list.asx", asx, ""),
+        ("reference.asf", format!("[Reference]\r\nRef1={url}.asf\r\nRef2={url}.wmv\r\n"), ""),
+        ("rtsp.mov", format!("rtsptext\r\nrtsp://127.0.0.1:{port}/1\r\n"), ""),
+        ("picture.svg", svg, list),
+    ] {
+        let path = local.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        refused(local.path(), &path, part);
+    }
+    let path = local.path().join("reference.mov");
+    std::fs::write(&path, reference_movie(&format!("{url}.mp4"))).unwrap();
+    refused(local.path(), &path, list);
+
+    let asked: Vec<String> = server.requests().iter().map(|request| request.line.clone()).collect();
+    assert!(asked.is_empty(), "{asked:?}");
+    elsewhere.has_heard_nothing("the files");
+}
+
+/// The file is data that cannot be used, and the message says why.
+fn refused(folder: &Path, path: &Path, part: &str) {
+    let outcome = run_source(folder, path.to_str().unwrap(), "");
+    assert_eq!(outcome.code(), 65, "{}: {}", path.display(), outcome.stderr);
+    assert!(outcome.message().contains(part), "{}: {}", path.display(), outcome.stderr);
+    assert!(outcome.stdout.is_empty(), "{}: {}", path.display(), outcome.stdout);
+}
+
+#[test]
+fn what_is_refused_in_a_file_leaves_the_containers_alone() {
+    let folder = folder();
+    let source = "videotestsrc num-buffers=3 ! video/x-raw,width=320,height=240,framerate=30/1";
+    for (name, encoder) in [
+        ("a.mp4", "x264enc bframes=0 ! mp4mux"),
+        ("a.mkv", "x264enc bframes=0 ! matroskamux"),
+        ("a.ts", "x264enc bframes=0 ! mpegtsmux"),
+        ("a.flv", "x264enc bframes=0 ! flvmux"),
+        ("a.mpg", "x264enc bframes=0 ! mpegpsmux"),
+        ("a.ogv", "theoraenc ! oggmux"),
+        ("a.wmv", "avenc_wmv2 ! asfmux"),
+        ("a.mxf", "x264enc bframes=0 ! mxfmux"),
+        ("a.mjpeg", "jpegenc ! multipartmux"),
+        ("a.y4m", "y4menc"),
+        ("a.h264", "x264enc bframes=0 ! video/x-h264,stream-format=byte-stream"),
+    ] {
+        let path = folder.path().join(name);
+        encode(&format!("{source} ! {encoder}"), &path);
+        assert_eq!(run(["run", "--source", path.to_str().unwrap()]).records().len(), 3, "{name}");
+    }
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+struct Asked {
+    text: String,
+}
+
+impl Asked {
+    fn method(&self) -> &str {
+        self.text.split(' ').next().unwrap()
+    }
+
+    fn authorization(&self) -> Option<&str> {
+        self.text.lines().find_map(|line| line.strip_prefix("Authorization: "))
+    }
+}
+
+/// A camera of a test's own making: `answer` gets the number of the connection and the request, and gives the status
+/// line's end, further headers and a body.
+struct Camera {
+    port: u16,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+struct Reply {
+    status: &'static str,
+    headers: Vec<String>,
+    body: String,
+}
+
+fn reply(status: &'static str, headers: &[&str]) -> Reply {
+    Reply { status, headers: headers.iter().map(ToString::to_string).collect(), body: String::new() }
+}
+
+const DIGEST: &str = "WWW-Authenticate: Digest realm=\"camera\", nonce=\"5f3a\"";
+const BASIC: &str = "WWW-Authenticate: Basic realm=\"camera\"";
+
+/// Answers for a camera without pictures, whose description is `body`.
+fn plain(asked: &Asked, body: &str) -> Reply {
+    match asked.method() {
+        "OPTIONS" => reply("200 OK", &["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN"]),
+        "DESCRIBE" => Reply { body: body.to_owned(), ..reply("200 OK", &["Content-Type: application/sdp"]) },
+        "SETUP" => reply("200 OK", &["Session: 7", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"]),
+        _ => reply("200 OK", &["Session: 7"]),
+    }
+}
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\n\
+    a=rtpmap:96 H264/90000\r\na=control:track1\r\n";
+
+impl Camera {
+    fn start(answer: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (asked, answer) = (Arc::<Mutex<Vec<Asked>>>::default(), Arc::new(answer));
+        let log = Arc::clone(&asked);
+        thread::spawn(move || {
+            for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+                let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
+                thread::spawn(move || serve(stream, &log, |asked| answer(number, asked)));
+            }
+        });
+        Self { port, asked }
+    }
+
+    fn address(&self) -> String {
+        format!("rtsp://127.0.0.1:{}/1", self.port)
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// What was sent as a login, in order.
+    fn logins(&self) -> Vec<String> {
+        self.asked().iter().filter_map(|asked| asked.authorization().map(str::to_owned)).collect()
+    }
+}
+
+fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: impl Fn(&Asked) -> Reply) {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        // Between the requests there may be RTCP packets.
+        while bytes.first() == Some(&b'$') && bytes.len() >= 4 {
+            let length = 4 + usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
+            if bytes.len() < length {
+                break;
+            }
+            bytes.drain(..length);
+        }
+        let end = bytes.windows(4).position(|part| part == b"\r\n\r\n").filter(|_| bytes[0] != b'$');
+        let Some(end) = end else {
+            match stream.read(&mut buffer) {
+                Ok(0) | Err(_) => return,
+                Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            }
+            continue;
+        };
+        let asked = Asked { text: String::from_utf8_lossy(&bytes[..end]).into_owned() };
+        bytes.drain(..end + 4);
+        let number = asked.text.lines().find_map(|line| line.strip_prefix("CSeq: ")).unwrap_or("0").to_owned();
+        let Reply { status, headers, body } = answer(&asked);
+        let playing = asked.method() == "PLAY" && status.starts_with("200");
+        log.lock().unwrap().push(asked);
+        let mut text = format!("RTSP/1.0 {status}\r\nCSeq: {number}\r\n");
+        for header in headers {
+            text += &format!("{header}\r\n");
+        }
+        text += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        if stream.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+        // Packets without a picture: with the first, the receiver is set up as the description says.
+        for number in 0..u8::from(playing) * 3 {
+            let packet = [b'$', 0, 0, 14, 0x80, 96, 0, number, 0, 0, 0, number, 0, 0, 0, 7, 0x0c, 0x00];
+            if stream.write_all(&packet).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Runs the camera with a login until it fails.
+fn run_camera(camera: &Camera, more: &str) -> Outcome {
+    let folder = folder();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let login = format!("username = \"me\"\npassword_file = \"{}\"\n{more}", password.display());
+    run_source(folder.path(), &camera.address(), &login)
+}
+
+/// Whether a login gives the password away: `me:hunter2` in base64.
+fn in_clear(login: &str) -> bool {
+    login.contains("bWU6aHVudGVyMg")
+}
+
+#[test]
+fn a_redirect_takes_no_login_to_another_host() {
+    for status in ["301 Moved Permanently", "302 Moved Temporarily", "303 See Other", "305 Use Proxy"] {
+        for challenge in [None, Some(DIGEST), Some(BASIC)] {
+            let thief = Camera::start(|_, asked| match asked.method() {
+                "OPTIONS" => plain(asked, SDP),
+                _ => reply("401 Unauthorized", &[BASIC]),
+            });
+            let target = thief.address();
+            let camera = Camera::start(move |_, asked| match (asked.method(), challenge, asked.authorization()) {
+                ("OPTIONS", ..) => plain(asked, SDP),
+                (_, Some(challenge), None) => reply("401 Unauthorized", &[challenge]),
+                _ => reply(status, &[&format!("Location: {target}")]),
+            });
+            let outcome = run_camera(&camera, "");
+            assert_eq!(thief.logins(), [""; 0], "{status}, {challenge:?}");
+            assert!(thief.asked().is_empty(), "{status}: {:?}", thief.asked());
+            assert_eq!(outcome.code(), 69, "{status}: {}", outcome.stderr);
+            assert!(outcome.message().contains(&thief.address()), "{status}: {}", outcome.stderr);
+            assert!(outcome.message().contains("source"), "{status}: {}", outcome.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_redirect_at_play_takes_no_login_to_another_host() {
+    let thief = Camera::start(|_, _| reply("401 Unauthorized", &[BASIC]));
+    let target = thief.address();
+    let camera = Camera::start(move |_, asked| match asked.method() {
+        "PLAY" => reply("302 Moved Temporarily", &[&format!("Location: {target}")]),
+        _ => plain(asked, SDP),
+    });
+    let outcome = run_camera(&camera, "");
+    assert!(thief.asked().is_empty(), "{:?}", thief.asked());
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(outcome.message().contains(&thief.address()), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_redirect_to_the_same_camera_is_followed() {
+    let camera =
+        Camera::start(move |_, asked| match (asked.method(), asked.text.contains("/2"), asked.authorization()) {
+            ("OPTIONS", ..) => plain(asked, SDP),
+            (_, false, _) => {
+                let host = asked.text.split("rtsp://").nth(1).unwrap().split('/').next().unwrap();
+                reply("302 Moved Temporarily", &[&format!("Location: rtsp://{host}/2")])
+            }
+            (_, true, None) => reply("401 Unauthorized", &[DIGEST]),
+            (_, true, Some(_)) => reply("404 Not Found", &[]),
+        });
+    let outcome = run_camera(&camera, "");
+    assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
+    assert!(camera.logins().iter().all(|login| login.starts_with("Digest ")), "{:?}", camera.logins());
+    assert!(!camera.logins().is_empty(), "{:?}", camera.asked());
+}
+
+#[test]
+fn addresses_in_the_description_lead_nowhere() {
+    let thief = Camera::start(|_, _| reply("401 Unauthorized", &[BASIC]));
+    let target = thief.address();
+    let clock = Elsewhere::new();
+    let port = clock.port;
+    let camera = Camera::start(move |_, asked| {
+        let clocks = format!(
+            "a=x-gst-clock:GstNetTimeProvider clock 127.0.0.1:{port} 0\r\na=ts-refclk:ntp=127.0.0.1:{port}\r\n\
+             a=mediaclk:direct=0\r\n"
+        );
+        let body = SDP.replace("a=control:*\r\n", &format!("a=control:{target}\r\n{clocks}"));
+        let body = body.replace("track1\r\n", &format!("{target}/track1\r\n{clocks}"));
+        match (asked.method(), asked.authorization()) {
+            ("DESCRIBE", Some(_)) => Reply {
+                body,
+                ..reply("200 OK", &["Content-Type: application/sdp", &format!("Content-Base: {target}/")])
+            },
+            ("OPTIONS", _) | (_, Some(_)) => plain(asked, &body),
+            _ => reply("401 Unauthorized", &[DIGEST]),
+        }
+    });
+    let outcome = run_camera(&camera, "");
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(camera.asked().iter().any(|asked| asked.method() == "PLAY"), "{:?}", camera.asked());
+    assert!(thief.asked().is_empty(), "{:?}", thief.asked());
+    clock.has_heard_nothing("a clock in the description");
+}
+
+#[test]
+fn a_camera_that_has_asked_for_a_digest_never_gets_the_password_in_clear() {
+    // Refused with a digest, it asks for the password itself: in the next answer, and in those of other requests.
+    for method in ["DESCRIBE", "SETUP", "PLAY"] {
+        let camera = Camera::start(move |_, asked| match (asked.method(), asked.authorization()) {
+            ("OPTIONS", _) => plain(asked, SDP),
+            (_, None) => reply("401 Unauthorized", &[DIGEST]),
+            (now, Some(login)) if now == method && login.starts_with("Digest") => reply("401 Unauthorized", &[BASIC]),
+            _ => plain(asked, SDP),
+        });
+        let outcome = run_camera(&camera, "");
+        let logins = camera.logins();
+        assert!(logins.iter().any(|login| login.starts_with("Digest ")), "{method}: {:?}", camera.asked());
+        assert!(!logins.iter().any(|login| in_clear(login)), "{method}: {logins:?}");
+        assert_eq!(outcome.code(), 77, "{method}: {}", outcome.stderr);
+        assert!(outcome.message().contains("password in clear"), "{method}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_digest_of_an_earlier_connection_counts() {
+    let camera = Camera::start(|connection, asked| match (asked.method(), connection) {
+        ("OPTIONS", _) => plain(asked, SDP),
+        // The first connection ends with something that may pass.
+        (_, 0) if asked.authorization().is_some() => reply("503 Service Unavailable", &[]),
+        (_, 0) => reply("401 Unauthorized", &[DIGEST]),
+        _ => reply("401 Unauthorized", &[BASIC]),
+    });
+    let folder = folder();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let config = folder.path().join("hardnetd.toml");
+    let text = format!(
+        "[[stream]]\nname = \"door\"\nsource = \"{}\"\nusername = \"me\"\npassword_file = \"{}\"\nretry_max_s = 0.01\n",
+        camera.address(),
+        password.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let running = common::Running::start(&mut common::hardnetd(["run", "-c", config.to_str().unwrap()]));
+    common::wait_for("the second connection", || {
+        let described = camera.asked().iter().filter(|asked| asked.method() == "DESCRIBE").count();
+        (described >= 6).then_some(())
+    });
+    running.signal(rustix::process::Signal::TERM);
+    let outcome = running.finish();
+    let logins = camera.logins();
+    assert!(logins[0].starts_with("Digest "), "{logins:?}");
+    assert!(!logins.iter().any(|login| in_clear(login)), "{logins:?}");
+    assert!(outcome.stderr.contains("password in clear"), "{}", outcome.stderr);
+}
+
+#[test]
+fn both_challenges_at_once_are_answered_with_a_digest() {
+    for both in [[BASIC, DIGEST], [DIGEST, BASIC]] {
+        let camera = Camera::start(move |_, asked| match (asked.method(), asked.authorization()) {
+            ("OPTIONS", _) => plain(asked, SDP),
+            (_, None) => reply("401 Unauthorized", &both),
+            _ => reply("404 Not Found", &[]),
+        });
+        let outcome = run_camera(&camera, "");
+        assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
+        let logins = camera.logins();
+        assert!(!logins.is_empty() && logins.iter().all(|login| login.starts_with("Digest ")), "{logins:?}");
+    }
+}
+
+#[test]
+fn a_camera_that_only_knows_basic_gets_the_login() {
+    let camera = Camera::start(move |_, asked| match (asked.method(), asked.authorization()) {
+        ("OPTIONS", _) => plain(asked, SDP),
+        (_, None) => reply("401 Unauthorized", &[BASIC]),
+        _ => reply("404 Not Found", &[]),
+    });
+    let outcome = run_camera(&camera, "");
+    assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
+    assert!(camera.logins().iter().any(|login| in_clear(login)), "{:?}", camera.asked());
+}
