@@ -151,6 +151,12 @@ impl Drop for Session {
     }
 }
 
+/// Whether the pipeline can be built.
+pub(super) fn check(launch: &Launch) -> Result<(), Error> {
+    init()?;
+    build(launch).map(drop)
+}
+
 /// The pipeline, and the guard of its `rtspsrc` where it has one.
 fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> {
     let text = format!(

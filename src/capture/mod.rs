@@ -27,7 +27,7 @@ use crate::frame::Frame;
 pub use gst::{init, version};
 pub use source::{Endpoint, FORMATS, Launch, PATTERNS, Source, SourceError, TestPattern};
 pub use still::{Still, StillError, list as pictures};
-pub use supervise::run;
+pub use supervise::{check, run};
 
 /// Takes a frame; breaks when it wants no more. It may block: that holds a file back.
 pub type Deliver = Arc<dyn Fn(Frame) -> ControlFlow<()> + Send + Sync>;

@@ -10,7 +10,7 @@ use crossbeam_channel::{select, tick};
 
 use super::gst::{Notice, Session};
 use super::source::Launch;
-use super::{Deliver, Error, Progress, Settings, Source, container, still};
+use super::{Deliver, Error, Progress, Settings, Source, container, gst, still};
 use crate::frame::{Frame, Pixels as _, Timestamp};
 use crate::shutdown::Stopped;
 use crate::telemetry::{FrameNumbers, Ticket};
@@ -55,6 +55,20 @@ pub fn run(
         }
         wait *= 2;
     }
+}
+
+/// Whether a source can be opened, as far as this can be told without opening it: a file or a folder is there and can be
+/// read, and the elements of its pipeline are installed.
+///
+/// # Errors
+/// Those of [`run`] that come before the first frame.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    match &settings.source {
+        Source::Images(folder) => drop(still::list(folder)?),
+        Source::File(path) => check_file(path)?,
+        Source::Test(_) | Source::Rtsp(_) => {}
+    }
+    settings.launch.as_ref().map_or(Ok(()), gst::check)
 }
 
 /// One attempt. When it has ended, it gives out no more numbers.

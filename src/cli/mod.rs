@@ -24,7 +24,7 @@ use crate::engine::plan::Memory;
 use crate::exit::{Exit, chain};
 use crate::kernels::Isa;
 use crate::pipeline::affinity;
-use crate::{capture, classifier, pipeline, preprocess, printable, publish, weights};
+use crate::{capture, classifier, preprocess, printable, service, weights};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -155,14 +155,6 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] crate::config::Error),
-    /// A stream cannot be opened.
-    #[error("stream {stream}")]
-    Stream {
-        /// Name of the stream.
-        stream: String,
-        /// What is wrong.
-        source: capture::Error,
-    },
     /// GStreamer cannot be used.
     #[error(transparent)]
     Capture(#[from] capture::Error),
@@ -219,12 +211,9 @@ pub enum Error {
     /// A picture cannot be prepared.
     #[error(transparent)]
     Preprocess(#[from] preprocess::Error),
-    /// A sink cannot be opened.
+    /// The daemon does not start, or did not end well.
     #[error(transparent)]
-    Publish(#[from] publish::Error),
-    /// The pipeline failed.
-    #[error(transparent)]
-    Pipeline(#[from] pipeline::Error),
+    Service(#[from] service::Error),
     /// The accuracy cannot be measured.
     #[error(transparent)]
     Eval(#[from] crate::eval::Error),
@@ -282,7 +271,7 @@ impl Error {
         match self {
             Self::Usage | Self::Argument(_) => Exit::Usage,
             Self::Config(error) => error.exit(),
-            Self::Stream { source, .. } | Self::Capture(source) => source.exit(),
+            Self::Capture(source) => source.exit(),
             Self::Model(error) => error.exit(),
             Self::Affinity(_) => Exit::Unavailable,
             Self::FewCores { .. } => Exit::Usage,
@@ -290,8 +279,7 @@ impl Error {
             Self::Known(error) => error.exit(),
             Self::Save(error) => error.exit(),
             Self::Preprocess(_) | Self::Differs { .. } | Self::Changed { .. } => Exit::Data,
-            Self::Publish(error) => error.exit(),
-            Self::Pipeline(error) => error.exit(),
+            Self::Service(error) => error.exit(),
             Self::Eval(error) => error.exit(),
             Self::Bench(error) => error.exit(),
             Self::Signals(_) => Exit::Internal,

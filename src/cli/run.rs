@@ -1,21 +1,12 @@
 //! `hardnetd run`: the daemon.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use clap::Args;
 
 use super::{ConfigFile, Error};
-use crate::capture::{self, Settings, Source};
-use crate::classifier::{Backend, Engine, Model, Options};
-use crate::config::{self, Broker, Config, Flag, FlagValue, Loaded};
-use crate::engine::plan::Memory;
-use crate::exit::chain;
-use crate::kernels::Isa;
-use crate::pipeline::{self, Parts};
-use crate::publish::{self, Mqtt, Sink, Stdout};
-use crate::service::{self, Ended, Signals};
-use crate::telemetry::Registry;
+use crate::config::{self, Broker, Flag, FlagValue, Loaded};
+use crate::service::{self, Order, Signals};
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -77,155 +68,16 @@ fn at_least_one(text: &str) -> Result<u64, String> {
 
 /// Loads the configuration, with the sources that this program knows.
 pub(super) fn load(file: Option<&Path>, flags: &[Flag]) -> Result<Loaded, Error> {
-    Ok(config::load(file, flags, &Source::check)?)
-}
-
-/// Says once what works and its owner may not want.
-fn warn(loaded: &Loaded) {
-    for warning in loaded.warnings() {
-        tracing::warn!("{warning}");
-    }
+    let order = Order { file: file.map(Path::to_owned), flags: flags.to_vec(), frames: None };
+    Ok(order.load()?)
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
-    let flags = flags(&arguments)?;
-    let path = arguments.file.config.as_deref();
-    let loaded = load(path, &flags)?;
-    warn(&loaded);
-    let mut setup = Setup::new(loaded.config, None)?;
-    // Until here there is nothing to drain, and a signal ends the process as it does any other.
+    // First of all: a signal that comes before would end the process.
     let signals = Signals::install().map_err(Error::Signals)?;
-    let registry = Arc::new(Registry::new());
-    loop {
-        let running = pipeline::start(setup.parts(arguments.frames, &registry)?)?;
-        let stop_timeout = setup.config.device.stop_timeout();
-        match service::supervise(running, &signals, stop_timeout, || reload(path, &flags, &setup))? {
-            Ended::Done => return Ok(()),
-            Ended::Reloaded(next) => setup = next,
-        }
-    }
-}
-
-/// What is to run from now on, when the configuration has changed and is right.
-fn reload(path: Option<&Path>, flags: &[Flag], now: &Setup) -> Option<Setup> {
-    let config = match load(path, flags) {
-        Ok(loaded) if loaded.config == now.config => {
-            tracing::info!("reloaded: the configuration is the same");
-            return None;
-        }
-        Ok(loaded) => {
-            warn(&loaded);
-            loaded.config
-        }
-        Err(error) => {
-            tracing::error!("the configuration is not reloaded, the old one stays in force: {}", chain(&error));
-            return None;
-        }
-    };
-    // The model is most of the start, and most of the memory.
-    let same = (&config.model, &config.inference) == (&now.config.model, &now.config.inference);
-    match Setup::new(config, same.then(|| Arc::clone(&now.model))) {
-        Ok(setup) => {
-            tracing::info!("reloading: the streams start again with the new configuration");
-            Some(setup)
-        }
-        Err(error) => {
-            tracing::error!("the configuration is not reloaded, the old one stays in force: {}", chain(&error));
-            None
-        }
-    }
-}
-
-/// A configuration, and what it says is there.
-struct Setup {
-    config: Config,
-    device: Arc<str>,
-    model: Arc<Model>,
-}
-
-impl Setup {
-    /// Loads the model, unless it is there, and opens whatever else can be wrong with a configuration.
-    fn new(config: Config, model: Option<Arc<Model>>) -> Result<Self, Error> {
-        capture::init()?;
-        streams(&config)?;
-        let mqtt = &config.publish.mqtt;
-        if mqtt.enabled {
-            publish::check(mqtt)?;
-        }
-        let model = match model {
-            Some(model) => model,
-            None => Arc::new(open(&config)?),
-        };
-        let device = if config.device.name.is_empty() { host_name() } else { config.device.name.clone() }.into();
-        Ok(Self { config, device, model })
-    }
-
-    fn parts(&self, frames: Option<u64>, registry: &Arc<Registry>) -> Result<Parts, Error> {
-        let Config { device, model, inference, publish, debug, .. } = &self.config;
-        let streams = streams(&self.config)?;
-        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-        if publish.stdout.enabled {
-            sinks.push(Box::new(Stdout::new()));
-        }
-        if publish.mqtt.enabled {
-            sinks.push(Box::new(Mqtt::start(
-                &publish.mqtt,
-                &self.device,
-                streams.iter().map(|stream| &*stream.stream),
-            )?));
-        }
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            gstreamer = capture::version(),
-            model = self.model.name(),
-            engine = self.model.backend(),
-            streams = streams.len(),
-            workers = inference.workers,
-            threads = inference.threads,
-            cores = ?inference.cores,
-            "starting"
-        );
-        Ok(Parts {
-            registry: Arc::clone(registry),
-            device: Arc::clone(&self.device),
-            streams,
-            model: Arc::clone(&self.model),
-            top: model.top as usize,
-            inference: inference.clone(),
-            sinks,
-            frames,
-            stop_timeout: device.stop_timeout(),
-            wedge_after: debug.wedge_after,
-        })
-    }
-}
-
-fn streams(config: &Config) -> Result<Vec<Settings>, Error> {
-    let open = |stream: &config::Stream| {
-        Settings::new(stream).map_err(|source| Error::Stream { stream: stream.name.clone(), source })
-    };
-    config.streams.iter().map(open).collect()
-}
-
-fn open(config: &Config) -> Result<Model, Error> {
-    let Config { model, inference, .. } = config;
-    let labels = Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from);
-    let backend = Backend::named(&inference.backend).unwrap_or_default();
-    let memory = Memory::named(&inference.memory).unwrap_or_default();
-    let engine = Engine { backend, isa: Isa::named(&inference.isa), memory };
-    let model = Model::load(&model.name, &Options { labels, size: config::parse_size(&model.size), engine })?;
-    if let Some(warning) = model.training().warning() {
-        tracing::warn!(model = model.name(), "{warning}");
-    }
-    Ok(model)
-}
-
-/// The host's name, with what a topic cannot hold replaced.
-fn host_name() -> String {
-    let host = rustix::system::uname();
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
-    let name: String = host.nodename().to_string_lossy().chars().map(allowed).take(64).collect();
-    if name.is_empty() { "device".into() } else { name }
+    let flags = flags(&arguments)?;
+    let Arguments { file: ConfigFile { config: file }, frames, .. } = arguments;
+    Ok(service::run(&signals, Order { file, flags, frames })?)
 }
 
 fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {

@@ -65,6 +65,8 @@ section! {
         name: String = "", Kind::OptionalName;
         /// Seconds that a stop may take before work in flight is abandoned.
         stop_timeout_s: f64 = 1.5, Kind::Number(0.1, 60.0);
+        /// Seconds that a reload may take to prepare the new configuration before it is given up.
+        reload_timeout_s: f64 = 60.0, Kind::Number(1.0, 3600.0);
     }
 }
 
@@ -134,6 +136,8 @@ section! {
     Stdout {
         /// Whether results are printed.
         enabled: bool = true, Kind::Switch;
+        /// Results of live streams kept while nobody reads them; beyond it the oldest are dropped and counted. Files wait.
+        queue: u32 = 1000_u32, Kind::Integer(1, 1_000_000);
     }
 }
 
@@ -259,6 +263,12 @@ impl Device {
     #[must_use]
     pub fn stop_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.stop_timeout_s)
+    }
+
+    /// `reload_timeout_s`.
+    #[must_use]
+    pub fn reload_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.reload_timeout_s)
     }
 }
 

@@ -41,7 +41,7 @@ pub enum SecretError {
 /// # Errors
 /// The file is missing, unreadable or empty.
 pub fn read_secret(key: &str, file: &str) -> Result<String, SecretError> {
-    let path = place(file);
+    let path = secret_path(file);
     match read::text(&path, LARGEST_FILE) {
         Err(source) => Err(SecretError::Unreadable { key: key.into(), path, source }),
         Ok(text) => match text.lines().next().filter(|line| !line.is_empty()) {
@@ -56,7 +56,7 @@ pub fn read_secret(key: &str, file: &str) -> Result<String, SecretError> {
 /// # Errors
 /// The file is missing, unreadable, empty or larger than a megabyte.
 pub fn read_pem(key: &str, file: &str) -> Result<String, SecretError> {
-    let path = place(file);
+    let path = secret_path(file);
     match read::text(&path, LARGEST_PEM) {
         Err(source) => Err(SecretError::Unreadable { key: key.into(), path, source }),
         Ok(text) if text.trim().is_empty() => Err(SecretError::Empty { key: key.into(), path }),
@@ -71,7 +71,9 @@ pub fn is_missing_credential(file: &str) -> bool {
     env::var_os("CREDENTIALS_DIRECTORY").is_none() && !file.contains('/') && !Path::new(file).exists()
 }
 
-fn place(file: &str) -> PathBuf {
+/// Where the file `file` is: a name without a folder is looked up in `$CREDENTIALS_DIRECTORY` if systemd gives one.
+#[must_use]
+pub fn secret_path(file: &str) -> PathBuf {
     match env::var_os("CREDENTIALS_DIRECTORY") {
         Some(folder) if !file.contains('/') => Path::new(&folder).join(file),
         _ => PathBuf::from(file),

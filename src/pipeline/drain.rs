@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// The deadline of a stop, once there is one. The first two thirds are for frames, the rest is for
-/// the sinks.
+/// The deadline of a stop, once there is one. The first two thirds are for frames, the next sixth is for the inference
+/// that is then still running, and the rest for the sinks.
 #[derive(Debug, Clone)]
 pub(super) struct Drain {
     limit: Duration,
@@ -33,6 +33,11 @@ impl Drain {
 
     fn is_over_for_frames_at(&self, now: Instant) -> bool {
         self.begun.get().is_some_and(|begun| now.saturating_duration_since(*begun) > self.limit * 2 / 3)
+    }
+
+    /// When the publisher waits no longer for inference; `None` before a stop.
+    pub(super) fn end_of_results(&self) -> Option<Instant> {
+        self.begun.get().map(|begun| *begun + self.limit * 5 / 6)
     }
 
     /// When everything must have been handed out: of the stop, or of an end that comes now by itself.

@@ -4,8 +4,9 @@
 //! capture threads ──► queue (one frame deep) ──► inference threads ──► publisher thread ──► sinks
 //! ```
 //!
-//! A pipeline is started in order and ends from its head: when the sources end or are stopped, the
-//! inference threads drain their queues and end, then the publisher, then the sinks are closed.
+//! [`prepare`] makes everything that can fail, all threads included, beside whatever runs; [`Prepared::go`] cannot fail. A
+//! pipeline ends from its head: when the sources end or are stopped, the inference threads drain their queues and end, then
+//! the publisher, which hands back its sinks: they may outlive the pipeline.
 
 pub mod affinity;
 mod drain;
@@ -15,31 +16,37 @@ mod queue;
 mod states;
 mod worker;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::capture::{self, Progress, Settings};
 use crate::classifier::{Model, Training};
 use crate::config::Inference;
 use crate::exit::chain;
 use crate::preprocess::Preprocessor;
-use crate::publish::{Sink, StreamState};
+use crate::publish::{Backlog, Permit, StreamState};
 use crate::record::{ModelTag, ResultRecord};
 use crate::shutdown::{self, Stop, Stopped, Thread};
 use crate::telemetry::{FrameNumbers, Pulse, Registry, StreamCounters, StreamCounts};
 use drain::Drain;
 pub use error::Error;
+pub use publisher::Sinks;
+use publisher::{Lost, Publisher};
 use states::States;
 use worker::{Lane, Plan, Worker};
 
 /// Records that may wait for the publisher.
 const RESULTS_DEPTH: usize = 16;
 
+/// Results of a file that may be on their way to the sinks: what a file runs ahead of a slow reader.
+const FILE_BACKLOG: usize = 16;
+
 /// What the publisher takes.
 enum Item {
-    Result(ResultRecord),
+    Result(ResultRecord, Option<Permit>),
     Stream(Arc<str>, StreamState),
 }
 
@@ -57,8 +64,6 @@ pub struct Parts {
     pub top: usize,
     /// Threads, cores and priority.
     pub inference: Inference,
-    /// Where results go.
-    pub sinks: Vec<Box<dyn Sink>>,
     /// Results of each stream after which it ends; `None`: no end.
     pub frames: Option<u64>,
     /// Time that abandoned work is waited for.
@@ -79,23 +84,39 @@ pub struct Running {
     stop: Option<Stop>,
     streams: Vec<Stream>,
     workers: Vec<Thread<Result<(), Error>>>,
-    publisher: Thread<Result<(), Error>>,
+    /// `None` once its sinks have been taken.
+    publisher: Option<Thread<publisher::End>>,
+    lost: Lost,
     failures: Receiver<()>,
     drain: Drain,
     /// What each thread is at, by the thread's name.
     pulses: Vec<(String, Arc<Pulse>)>,
 }
 
-/// Starts a pipeline: publisher, inference threads, and, when all of those are ready, the sources.
+/// A pipeline that is ready to go. Dropping it ends its threads.
+pub struct Prepared {
+    running: Running,
+    /// Sources wait until it is dropped.
+    gate: Stop,
+    /// The publisher waits for them.
+    sinks: Sender<Sinks>,
+}
+
+/// Makes a pipeline: publisher, inference threads, which are placed and ready for frames, and the threads of the sources,
+/// which wait for [`Prepared::go`].
 ///
 /// # Errors
-/// The model cannot be run, or a thread cannot be started or placed. Errors of a source come later,
-/// from [`Running::finish`].
-pub fn start(parts: Parts) -> Result<Running, Error> {
-    let Parts { registry, device, streams, model, top, inference, sinks, frames, stop_timeout, wedge_after } = parts;
+/// The model cannot be run, or a thread cannot be started or placed. Errors of a source come later, from
+/// [`Running::finish`].
+pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
+    let Parts { registry, device, streams, model, top, inference, frames, stop_timeout, wedge_after } = parts;
+    // In this order: a preparation that fails drops `stop` first, so that no source begins.
+    let (gate, opened) = shutdown::channel();
     let (stop, stopped) = shutdown::channel();
     let drain = Drain::new(stop_timeout);
+    let lost = Lost::default();
     let (results, items) = bounded(RESULTS_DEPTH);
+    let (sinks, to_publisher) = bounded(1);
     let mut pulses = Vec::new();
     let mut pulse_of = |thread: String| {
         let pulse = Arc::<Pulse>::default();
@@ -103,8 +124,9 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
         pulse
     };
     let publisher = {
-        let (drain, pulse) = (drain.clone(), pulse_of("publish".into()));
-        spawn("publish", move || publisher::run(&items, sinks, &drain, &pulse))?
+        let (stopped, drain, pulse) = (stopped.clone(), drain.clone(), pulse_of("publish".into()));
+        let publisher = Publisher { items, stopped, drain, pulse, lost: lost.clone() };
+        spawn("publish", move || publisher.run(&to_publisher))?
     };
 
     let tag = ModelTag {
@@ -118,7 +140,9 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
     let mut sources = Vec::new();
     for (index, settings) in streams.into_iter().enumerate() {
         let counters = Arc::new(StreamCounters::default());
-        let (inlet, outlet) = queue::queue(settings.source.is_live(), Arc::clone(&counters), stopped.clone());
+        let live = settings.source.is_live();
+        let (inlet, outlet) = queue::queue(live, Arc::clone(&counters), stopped.clone());
+        let backlog = (!live).then(|| Backlog::new(FILE_BACKLOG));
         let stream = Arc::clone(&settings.stream);
         let numbers = registry.numbers(&stream);
         let states = States::new(Arc::clone(&stream), Arc::clone(&counters), results.clone(), stopped.clone());
@@ -132,8 +156,10 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
             states: Arc::clone(&states),
             preprocessor,
             remaining: frames,
+            backlog: backlog.clone(),
         });
-        sources.push(Feed { settings, numbers, inlet, counters, states, stopped: stopped.clone() });
+        let (opened, stopped) = (opened.clone(), stopped.clone());
+        sources.push(Feed { settings, numbers, inlet, backlog, counters, states, opened, stopped });
     }
 
     let (failed, failures) = bounded(count);
@@ -159,10 +185,23 @@ pub fn start(parts: Parts) -> Result<Running, Error> {
     let mut streams = Vec::with_capacity(sources.len());
     for feed in sources {
         let pulse = pulse_of(format!("cap-{}", feed.settings.stream));
-        streams.push(start_source(feed, pulse, alone)?);
+        streams.push(feed.start(pulse, alone)?);
     }
-    drop(results);
-    Ok(Running { stop: Some(stop), streams, workers, publisher, failures, drain, pulses })
+    let publisher = Some(publisher);
+    let running = Running { stop: Some(stop), streams, workers, publisher, lost, failures, drain, pulses };
+    Ok(Prepared { running, gate, sinks })
+}
+
+impl Prepared {
+    /// Begins: results go to `sinks`.
+    #[must_use]
+    pub fn go(self, sinks: Sinks) -> Running {
+        let Self { running, gate, sinks: to_publisher } = self;
+        // The publisher does nothing but wait for them, and there is room.
+        let _ = to_publisher.send(sinks);
+        drop(gate);
+        running
+    }
 }
 
 /// What the thread of a source is started with.
@@ -170,17 +209,44 @@ struct Feed {
     settings: Settings,
     numbers: Arc<FrameNumbers>,
     inlet: queue::Inlet,
+    /// Only for sources that are not live.
+    backlog: Option<Backlog>,
     counters: Arc<StreamCounters>,
     states: Arc<States>,
+    /// Set when the pipeline goes.
+    opened: Stopped,
     stopped: Stopped,
 }
 
-/// Starts the thread of a source.
-fn start_source(feed: Feed, pulse: Arc<Pulse>, alone: bool) -> Result<Stream, Error> {
-    let Feed { settings, numbers, inlet, counters, states, stopped } = feed;
-    let (name, source_uri) = (Arc::clone(&settings.stream), settings.source.describe());
-    let thread = spawn(format!("cap-{name}"), move || {
-        let deliver: capture::Deliver = Arc::new(move |frame| inlet.deliver(frame));
+impl Feed {
+    /// Starts the thread.
+    fn start(self, pulse: Arc<Pulse>, alone: bool) -> Result<Stream, Error> {
+        let (name, source_uri) = (Arc::clone(&self.settings.stream), self.settings.source.describe());
+        let counters = Arc::clone(&self.counters);
+        let thread = spawn(format!("cap-{name}"), move || {
+            select! {
+                recv(self.opened.receiver()) -> _ => {}
+                recv(self.stopped.receiver()) -> _ => {}
+            }
+            if self.stopped.is_set() { Ok(()) } else { self.run(&pulse, alone) }
+        })?;
+        Ok(Stream { name, source_uri, counters, thread })
+    }
+
+    fn run(self, pulse: &Arc<Pulse>, alone: bool) -> Result<(), capture::Error> {
+        let Self { settings, numbers, inlet, backlog, states, stopped, .. } = self;
+        let (until, waiting) = (stopped.clone(), Arc::clone(pulse));
+        let deliver: capture::Deliver = Arc::new(move |frame| {
+            if let Some(backlog) = &backlog {
+                // A slow reader is no fault of this thread.
+                waiting.rest();
+                if !backlog.reserve(&until) {
+                    return ControlFlow::Break(());
+                }
+                waiting.beat();
+            }
+            inlet.deliver(frame)
+        });
         let report = |progress: Progress<'_>| {
             pulse.beat();
             if let Progress::Retrying { error, wait, next } = progress {
@@ -197,8 +263,7 @@ fn start_source(feed: Feed, pulse: Arc<Pulse>, alone: bool) -> Result<Stream, Er
             _ => tracing::debug!(stream = %settings.stream, "the source has ended"),
         }
         outcome
-    })?;
-    Ok(Stream { name, source_uri, counters, thread })
+    }
 }
 
 /// Tells the supervisor of a failure when it is dropped armed.
@@ -257,8 +322,8 @@ fn spawn<T: Send + 'static>(
 impl Running {
     /// For `select!`: disconnects when every result has been handed to the sinks, and no more come.
     #[must_use]
-    pub fn done(&self) -> &Receiver<std::convert::Infallible> {
-        self.publisher.done()
+    pub fn done(&self) -> Receiver<std::convert::Infallible> {
+        self.publisher.as_ref().map_or_else(crossbeam_channel::never, |publisher| publisher.done().clone())
     }
 
     /// For `select!`: an inference thread has failed; the pipeline is to be stopped.
@@ -285,15 +350,40 @@ impl Running {
         self.streams.iter().map(|stream| (&*stream.name, stream.counters.read()))
     }
 
-    /// Waits for every thread, until `deadline` where there is one.
+    /// Names of the sinks that have been lost, while others went on.
+    #[must_use]
+    pub fn lost_sinks(&self) -> Vec<&'static str> {
+        self.lost.names()
+    }
+
+    /// Waits for the publisher, until `deadline` if there is one, and takes the sinks that are left, open; after that,
+    /// nobody takes results any more.
     ///
     /// # Errors
-    /// The first of: a lost sink, a failed inference thread, a failed stream. The others are logged.
-    pub fn finish(mut self, deadline: Option<Instant>) -> Result<(), Error> {
-        let mut errors = vec![joined(self.publisher, deadline).err()];
-        // The publisher has ended, or is given up: nobody takes results any more.
+    /// The last sink is lost.
+    pub fn take_sinks(&mut self, deadline: Option<Instant>) -> (Sinks, Result<(), Error>) {
+        let ended = self.publisher.take().map(|publisher| publisher.join(deadline));
         self.stop = None;
-        let deadline = deadline.unwrap_or_else(|| self.drain.deadline());
+        match ended {
+            None => (Sinks::new(), Ok(())),
+            Some(Ok(publisher::End { sinks, outcome })) => (sinks, outcome),
+            Some(Err(error)) => (Sinks::new(), Err(error.into())),
+        }
+    }
+
+    /// When everything must have been handed out: the deadline of a stop, or of an end that comes by itself now.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.drain.deadline()
+    }
+
+    /// Waits for the other threads, after [`take_sinks`](Self::take_sinks), until `deadline`; `outcome` is how the sinks
+    /// ended.
+    ///
+    /// # Errors
+    /// The first of: that of the sinks, a failed inference thread, a failed stream. The others are logged.
+    pub fn finish(self, outcome: Result<(), Error>, deadline: Instant) -> Result<(), Error> {
+        let mut errors = vec![outcome.err()];
         errors.extend(self.workers.into_iter().map(|worker| joined(worker, Some(deadline)).err()));
         errors.extend(self.streams.into_iter().map(|stream| end_of(stream, deadline).err()));
         let mut errors = errors.into_iter().flatten().filter(|error| !matches!(error, Error::PublisherGone));

@@ -1,51 +1,130 @@
-//! The thread that writes each record once and hands it to every sink.
+//! The thread that writes each record once and hands it to every sink. Sinks never let it wait.
 
-use crossbeam_channel::Receiver;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, at, never, select};
 
 use super::drain::Drain;
 use super::{Error, Item};
-use crate::publish::Sink;
+use crate::exit::chain;
+use crate::publish::{self, Outgoing, Sink, StreamState};
+use crate::shutdown::Stopped;
 use crate::telemetry::Pulse;
 
-/// Hands out items until all inference threads have ended, then closes the sinks, which have until
-/// the deadline of `drain` for what they still hold.
-///
-/// # Errors
-/// A sink is lost, or could not hand out everything; the first such error, after all have been closed.
-pub(super) fn run(
-    items: &Receiver<Item>,
-    mut sinks: Vec<Box<dyn Sink>>,
-    drain: &Drain,
-    pulse: &Pulse,
-) -> Result<(), Error> {
-    let mut outcome = hand_out(items, &mut sinks, pulse);
-    pulse.rest();
-    let deadline = drain.deadline();
-    for sink in sinks {
-        outcome = outcome.and(sink.close(deadline).map_err(Error::from));
+/// The sinks of a pipeline, in the order of the configuration.
+pub type Sinks = Vec<Box<dyn Sink>>;
+
+/// The sinks that have been lost while others went on: name and error.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lost(Arc<Mutex<Vec<(&'static str, publish::Error)>>>);
+
+impl Lost {
+    pub(super) fn names(&self) -> Vec<&'static str> {
+        self.lock().iter().map(|(name, _)| *name).collect()
     }
-    outcome
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(&'static str, publish::Error)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn hand_out(items: &Receiver<Item>, sinks: &mut [Box<dyn Sink>], pulse: &Pulse) -> Result<(), Error> {
-    let mut line = Vec::new();
-    for item in items {
-        pulse.beat();
-        match item {
-            Item::Result(record) => {
-                line.clear();
-                serde_json::to_writer(&mut line, &record).map_err(Error::Record)?;
-                for sink in &mut *sinks {
-                    sink.result(&record, &line)?;
-                }
-            }
-            Item::Stream(stream, state) => {
-                for sink in &mut *sinks {
-                    sink.stream(&stream, state)?;
-                }
+/// How the publisher came to its end.
+pub(super) struct End {
+    /// The sinks that are left, open.
+    pub(super) sinks: Sinks,
+    /// The error of the last sink, if none is left; or, of a run that was not stopped, of any that was lost.
+    pub(super) outcome: Result<(), Error>,
+}
+
+/// What the thread works with.
+pub(super) struct Publisher {
+    pub(super) items: Receiver<Item>,
+    pub(super) stopped: Stopped,
+    pub(super) drain: Drain,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) lost: Lost,
+}
+
+impl Publisher {
+    /// Waits for the sinks, which come when the pipeline goes; then hands out items until all inference threads have ended,
+    /// or until they have had their time after a stop. What was not stopped is flushed.
+    pub(super) fn run(self, sinks: &Receiver<Sinks>) -> End {
+        let Ok(mut sinks) = sinks.recv() else { return End { sinks: Sinks::new(), outcome: Ok(()) } };
+        let mut outcome = self.hand_out(&mut sinks);
+        if outcome.is_ok() && !self.stopped.is_set() {
+            outcome = self.each(&mut sinks, |sink| sink.flush(&self.stopped));
+            if let (Ok(()), Some((_, error))) = (&outcome, self.lost.lock().pop()) {
+                outcome = Err(error.into());
             }
         }
-        pulse.rest();
+        self.pulse.rest();
+        End { sinks, outcome }
     }
-    Ok(())
+
+    fn hand_out(&self, sinks: &mut Sinks) -> Result<(), Error> {
+        let mut line = Vec::new();
+        let mut states = BTreeMap::new();
+        let not_stopped = never();
+        let mut stopped = self.stopped.receiver();
+        let mut end = never::<Instant>();
+        loop {
+            self.pulse.rest();
+            select! {
+                recv(self.items) -> item => {
+                    self.pulse.beat();
+                    match item {
+                        Ok(Item::Result(record, permit)) => {
+                            line.clear();
+                            serde_json::to_writer(&mut line, &record).map_err(Error::Record)?;
+                            line.push(b'\n');
+                            let result = Outgoing { record, line: line.as_slice().into(), permit };
+                            self.each(sinks, |sink| sink.result(&result))?;
+                        }
+                        Ok(Item::Stream(stream, state)) => {
+                            self.each(sinks, |sink| sink.stream(&stream, state))?;
+                            states.insert(stream, state);
+                        }
+                        Err(_) => return Ok(()),
+                    }
+                },
+                recv(stopped) -> _ => {
+                    stopped = &not_stopped;
+                    end = self.drain.end_of_results().map_or_else(never, at);
+                }
+                recv(end) -> _ => break,
+            }
+        }
+        // An inference thread is still at work; its streams have ended all the same.
+        for (stream, _) in states.into_iter().filter(|(_, state)| *state != StreamState::Offline) {
+            self.each(sinks, |sink| sink.stream(&stream, StreamState::Offline))?;
+        }
+        Ok(())
+    }
+
+    /// Does something with each sink. One that fails is lost, which the others do not notice.
+    ///
+    /// # Errors
+    /// That of the last sink.
+    fn each(
+        &self,
+        sinks: &mut Sinks,
+        mut act: impl FnMut(&mut dyn Sink) -> Result<(), publish::Error>,
+    ) -> Result<(), Error> {
+        let mut index = 0;
+        while index < sinks.len() {
+            let Err(error) = act(&mut *sinks[index]) else {
+                index += 1;
+                continue;
+            };
+            let sink = sinks.remove(index);
+            if sinks.is_empty() {
+                return Err(error.into());
+            }
+            tracing::error!(sink = sink.name(), "a sink is lost, the others go on: {}", chain(&error));
+            self.lost.lock().push((sink.name(), error));
+        }
+        Ok(())
+    }
 }

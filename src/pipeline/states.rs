@@ -110,7 +110,7 @@ mod tests {
     fn told(items: &Receiver<Item>) -> Vec<StreamState> {
         let state = |item| match item {
             Item::Stream(_, state) => state,
-            Item::Result(_) => unreachable!(),
+            Item::Result(..) => unreachable!(),
         };
         items.try_iter().map(state).collect()
     }

@@ -14,6 +14,7 @@ use crate::exit::chain;
 use crate::frame::{Frame, monotonic_ns};
 use crate::kernels::team::Threads;
 use crate::preprocess::Preprocessor;
+use crate::publish::Backlog;
 use crate::record::{Latency, ModelTag, RESULT_SCHEMA, ResultRecord, RunId, Scored};
 use crate::telemetry::{FrameNumbers, Pulse, StreamCounters};
 
@@ -28,6 +29,8 @@ pub(super) struct Lane {
     pub(super) preprocessor: Preprocessor,
     /// Results after which the stream is done; `None`: no end.
     pub(super) remaining: Option<u64>,
+    /// Where the source has reserved a place for each frame, if it is not live.
+    pub(super) backlog: Option<Backlog>,
 }
 
 /// What an inference thread is started with.
@@ -100,6 +103,7 @@ impl Worker {
 
     /// Classifies one frame; false when the stream has had its number of results.
     fn take(&mut self, lane: &mut Lane, frame: Frame) -> Result<bool, Error> {
+        let permit = lane.backlog.as_ref().map(Backlog::permit);
         let Some((top, latency_us)) = self.classify(lane, &frame)? else {
             lane.counters.count_failed();
             return Ok(true);
@@ -119,7 +123,7 @@ impl Worker {
         drop(frame);
         lane.states.result(record.seq)?;
         lane.counters.count_classified();
-        self.send(Item::Result(record))?;
+        self.send(Item::Result(record, permit))?;
         self.stand_still_if_asked();
         if let Some(remaining) = &mut lane.remaining {
             *remaining -= 1;

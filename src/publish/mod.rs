@@ -1,5 +1,10 @@
 //! Where results go. A [`Sink`] takes one record at a time, in order; sinks do not know each other.
+//!
+//! Each sink has a bounded queue and threads of its own, so that taking a record never waits: a sink that is blocked or
+//! lost holds up no other. When the queue is full, the oldest result of a live stream gives way and is counted; a file
+//! waits ([`Backlog`]). Sinks outlive the pipeline that feeds them.
 
+mod backlog;
 mod handshake;
 mod mqtt;
 mod probe;
@@ -7,14 +12,17 @@ mod stdout;
 mod tls;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::SecretError;
 use crate::exit::Exit;
 use crate::record::ResultRecord;
+use crate::shutdown::Stopped;
 
+pub use backlog::{Backlog, Permit};
 pub use handshake::HandshakeError;
-pub use mqtt::{Mqtt, Unsent, check};
+pub use mqtt::{Mqtt, check};
 pub use probe::{Answer, ProbeError, probe};
 pub use stdout::Stdout;
 pub use tls::TlsError;
@@ -30,25 +38,88 @@ pub enum StreamState {
     Offline,
 }
 
+/// A result on its way out, written as JSON once for all sinks.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The result.
+    pub record: ResultRecord,
+    /// The same as JSON, with the line's end.
+    pub line: Arc<[u8]>,
+    /// The result's place in the backlog of its stream; `None` for live streams. A sink that hands out every result of
+    /// a file keeps a clone until it has done so.
+    pub permit: Option<Permit>,
+}
+
+impl Outgoing {
+    /// The result as JSON, without the line's end.
+    #[must_use]
+    pub fn json(&self) -> &[u8] {
+        self.line.strip_suffix(b"\n").unwrap_or(&self.line)
+    }
+}
+
 /// Takes what leaves the program.
 pub trait Sink: Send {
-    /// Takes a result; `line` is the record as JSON, without the line's end.
+    /// What the sink is called in messages; a process has one sink of each name.
+    fn name(&self) -> &'static str;
+
+    /// The sink is in force from now on: it may connect. Called once, before the first record.
+    fn begin(&mut self) {}
+
+    /// Takes over what another sink of the same name could not hand out, before [`begin`](Self::begin).
+    fn adopt(&mut self, unsent: Unsent);
+
+    /// Takes a result, without waiting.
     ///
     /// # Errors
     /// The sink is lost for good. One that can come back keeps what it can, and returns no error.
-    fn result(&mut self, record: &ResultRecord, line: &[u8]) -> Result<(), Error>;
+    fn result(&mut self, result: &Outgoing) -> Result<(), Error>;
 
-    /// Takes the new state of a stream.
+    /// Takes the new state of a stream, without waiting.
     ///
     /// # Errors
     /// As for [`Sink::result`].
     fn stream(&mut self, stream: &str, state: StreamState) -> Result<(), Error>;
 
+    /// After the last record of a run that was not stopped: waits, until `stopped`, for who must get every result.
+    ///
+    /// # Errors
+    /// As for [`Sink::result`].
+    fn flush(&mut self, stopped: &Stopped) -> Result<(), Error> {
+        let _ = stopped;
+        Ok(())
+    }
+
     /// Hands out what is still held, until `deadline`.
     ///
     /// # Errors
-    /// Something remains that could not be handed out.
+    /// [`Error::Unsent`]: something remains that could not be handed out. Or the sink was lost.
     fn close(self: Box<Self>, deadline: Instant) -> Result<(), Error>;
+}
+
+/// What a sink could not hand out.
+#[derive(Debug, Default)]
+pub struct Unsent {
+    lines: Vec<stdout::Line>,
+    /// Whether one more line is being written, and stays with its writer.
+    is_cut: bool,
+    messages: Vec<mqtt::Message>,
+    /// Results that were dropped before, for want of room in a queue, and have not been reported yet.
+    dropped: u64,
+}
+
+impl Unsent {
+    /// How many results there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lines.len() + usize::from(self.is_cut) + self.messages.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// A sink cannot be opened, or is lost.
@@ -63,15 +134,26 @@ pub enum Error {
     /// The settings of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// No thread for the connection.
-    #[error("cannot start a thread for MQTT")]
+    /// No thread for a sink.
+    #[error("cannot start a thread for a sink")]
     Thread(#[source] io::Error),
     /// A thread of the MQTT client has ended by itself.
     #[error("the MQTT client has failed: this is a fault of the program, please report it")]
     Ended,
     /// Results were still waiting at the end, or had been dropped.
-    #[error("{0}")]
+    #[error("{}", not_taken(.0))]
     Unsent(Unsent),
+}
+
+fn not_taken(unsent: &Unsent) -> String {
+    let who =
+        if unsent.lines.is_empty() && !unsent.is_cut { "the MQTT broker" } else { "whoever reads standard output" };
+    let text =
+        format!("{who} did not take {} results before the stop's deadline (device.stop_timeout_s)", unsent.len());
+    match unsent.dropped {
+        0 => text,
+        dropped => format!("{text}; {dropped} more had been dropped, since publish.mqtt.queue was full"),
+    }
 }
 
 fn hint(error: &io::Error) -> &'static str {

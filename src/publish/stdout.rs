@@ -1,53 +1,227 @@
-//! JSON Lines on standard output: every line is written whole, at once.
+//! JSON Lines on standard output: every line is written whole, at once, by a thread of its own.
+//!
+//! A write into a pipe that nobody reads cannot be interrupted. The writer's thread is therefore never waited for without
+//! a deadline, and there is one for the whole process, whatever is reloaded: a second one could write into the middle of a
+//! line.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::{Error, Sink, StreamState};
-use crate::record::ResultRecord;
+use super::{Error, Outgoing, Permit, Sink, StreamState, Unsent};
+use crate::shutdown::{self, Stopped};
+
+/// Most time between two looks at whether a wait is to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A line that waits; one without a permit is of a live stream.
+#[derive(Debug)]
+pub(super) struct Line {
+    bytes: Arc<[u8]>,
+    permit: Option<Permit>,
+}
+
+/// The queue before the writer.
+#[derive(Debug, Default)]
+struct Queue {
+    lines: VecDeque<Line>,
+    /// How many of them are of live streams.
+    live: usize,
+    /// How many of those there may be.
+    most: usize,
+    /// Lines of live streams that gave way.
+    dropped: u64,
+    /// Whether a line is being written.
+    is_writing: bool,
+    /// Whether a thread writes.
+    has_writer: bool,
+    /// Why there is no writer any more, until it has been told.
+    lost: Option<io::Error>,
+}
+
+impl Queue {
+    fn push(&mut self, line: Line) {
+        if line.permit.is_none() {
+            self.live += 1;
+            if self.live > self.most {
+                self.drop_oldest();
+            }
+        }
+        self.lines.push_back(line);
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.lines.iter().position(|line| line.permit.is_none()) else { return };
+        self.lines.remove(oldest);
+        self.live -= 1;
+        self.dropped += 1;
+        if self.dropped.is_power_of_two() {
+            let dropped = self.dropped;
+            tracing::warn!(dropped, "nobody reads standard output: the oldest results of live streams are dropped");
+        }
+    }
+
+    fn pop(&mut self) -> Option<Line> {
+        let line = self.lines.pop_front()?;
+        if line.permit.is_none() {
+            self.live -= 1;
+        }
+        Some(line)
+    }
+
+    /// Takes everything that waits.
+    fn clear(&mut self) -> Vec<Line> {
+        self.live = 0;
+        self.lines.drain(..).collect()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.lines.is_empty() && !self.is_writing
+    }
+}
+
+/// What the sink and its writer share.
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// The queue has changed.
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, queue: MutexGuard<'a, Queue>, limit: Duration) -> MutexGuard<'a, Queue> {
+        self.changed.wait_timeout(queue, limit).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Writes line by line for as long as the output takes them.
+    fn write(&self, output: &mut impl Write) {
+        let mut queue = self.lock();
+        loop {
+            queue = match queue.pop() {
+                None => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(line) => {
+                    queue.is_writing = true;
+                    drop(queue);
+                    let written = output.write_all(&line.bytes).and_then(|()| output.flush());
+                    drop(line);
+                    let mut queue = self.lock();
+                    queue.is_writing = false;
+                    if let Err(error) = written {
+                        (queue.lost, queue.has_writer) = (Some(error), false);
+                        queue.clear();
+                        self.changed.notify_all();
+                        return;
+                    }
+                    self.changed.notify_all();
+                    queue
+                }
+            };
+        }
+    }
+}
 
 /// Writes one line per result.
 #[derive(Debug)]
-pub struct Stdout<W = io::Stdout> {
-    output: W,
-    line: Vec<u8>,
+pub struct Stdout {
+    shared: Arc<Shared>,
+    most: usize,
 }
 
 impl Stdout {
-    /// The process's standard output.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::to(io::stdout())
+    /// The process's standard output. Of live streams, `most` results may wait.
+    ///
+    /// # Errors
+    /// No thread for the writer.
+    pub fn new(most: usize) -> Result<Self, Error> {
+        static PROCESS: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
+        let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::with(Arc::clone(process.get_or_insert_default()), most, io::stdout())
     }
-}
 
-impl Default for Stdout {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<W: Write + Send> Stdout<W> {
     /// Any other output.
-    #[must_use]
-    pub fn to(output: W) -> Self {
-        Self { output, line: Vec::new() }
+    ///
+    /// # Errors
+    /// No thread for the writer.
+    pub fn to(output: impl Write + Send + 'static, most: usize) -> Result<Self, Error> {
+        Self::with(Arc::default(), most, output)
+    }
+
+    fn with(shared: Arc<Shared>, most: usize, mut output: impl Write + Send + 'static) -> Result<Self, Error> {
+        let has_writer = std::mem::replace(&mut shared.lock().has_writer, true);
+        if !has_writer {
+            shared.lock().lost = None;
+            let writer = Arc::clone(&shared);
+            // The handle is let go: the thread lives as long as the process, or until the output is lost.
+            let started = shutdown::spawn("stdout", move || writer.write(&mut output));
+            if let Err(error) = started {
+                shared.lock().has_writer = false;
+                return Err(Error::Thread(error));
+            }
+        }
+        Ok(Self { shared, most })
+    }
+
+    fn take_lost(queue: &mut Queue) -> Result<(), Error> {
+        match queue.lost.take() {
+            Some(error) => Err(Error::Stdout(error)),
+            None => Ok(()),
+        }
     }
 }
 
-impl<W: Write + Send> Sink for Stdout<W> {
-    fn result(&mut self, _: &ResultRecord, line: &[u8]) -> Result<(), Error> {
-        self.line.clear();
-        self.line.extend_from_slice(line);
-        self.line.push(b'\n');
-        self.output.write_all(&self.line).and_then(|()| self.output.flush()).map_err(Error::Stdout)
+impl Sink for Stdout {
+    fn name(&self) -> &'static str {
+        "stdout"
+    }
+
+    fn begin(&mut self) {
+        self.shared.lock().most = self.most;
+    }
+
+    fn adopt(&mut self, unsent: Unsent) {
+        let mut queue = self.shared.lock();
+        queue.most = self.most;
+        for line in unsent.lines {
+            queue.push(line);
+        }
+        self.shared.changed.notify_all();
+    }
+
+    fn result(&mut self, result: &Outgoing) -> Result<(), Error> {
+        let mut queue = self.shared.lock();
+        Self::take_lost(&mut queue)?;
+        queue.push(Line { bytes: Arc::clone(&result.line), permit: result.permit.clone() });
+        self.shared.changed.notify_all();
+        Ok(())
     }
 
     fn stream(&mut self, _: &str, _: StreamState) -> Result<(), Error> {
         Ok(())
     }
 
-    fn close(mut self: Box<Self>, _: Instant) -> Result<(), Error> {
-        self.output.flush().map_err(Error::Stdout)
+    fn flush(&mut self, stopped: &Stopped) -> Result<(), Error> {
+        let mut queue = self.shared.lock();
+        while !queue.is_idle() && queue.lost.is_none() && !stopped.is_set() {
+            queue = self.shared.wait(queue, LOOK);
+        }
+        Self::take_lost(&mut queue)
+    }
+
+    fn close(self: Box<Self>, deadline: Instant) -> Result<(), Error> {
+        let mut queue = self.shared.lock();
+        while !queue.is_idle() && queue.lost.is_none() {
+            match deadline.checked_duration_since(Instant::now()) {
+                Some(left) if !left.is_zero() => queue = self.shared.wait(queue, left),
+                _ => break,
+            }
+        }
+        Self::take_lost(&mut queue)?;
+        let unsent = Unsent { lines: queue.clear(), is_cut: queue.is_writing, ..Unsent::default() };
+        if unsent.is_empty() { Ok(()) } else { Err(Error::Unsent(unsent)) }
     }
 }

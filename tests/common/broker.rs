@@ -18,7 +18,12 @@ pub struct Broker {
 
 impl Broker {
     pub fn start(extra: &str) -> Self {
-        let (folder, port) = (folder(), free_port());
+        Self::start_at(free_port(), extra)
+    }
+
+    /// As `start`, on a port that is chosen.
+    pub fn start_at(port: u16, extra: &str) -> Self {
+        let folder = folder();
         let text = format!("listener {port} 127.0.0.1\n{extra}\n");
         fs::write(folder.path().join("mosquitto.conf"), text).unwrap();
         let child = Self::launch(folder.path(), port);

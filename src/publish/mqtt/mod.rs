@@ -16,19 +16,18 @@ mod link;
 mod outbox;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rumqttc::{Client, LastWill, MqttOptions, QoS, Transport};
 
-use super::{Error, Sink, StreamState, tls};
+use super::{Error, Outgoing, Sink, StreamState, Unsent, tls};
 use crate::config;
-use crate::record::ResultRecord;
 use crate::shutdown::{self, Thread};
 use health::Health;
 use link::Link;
-use outbox::{CLIENT_QUEUE, Message, Outbox};
+pub(super) use outbox::Message;
+use outbox::{CLIENT_QUEUE, Outbox};
 
 /// Most bytes of a packet.
 const LARGEST_PACKET: usize = 1 << 20;
@@ -38,26 +37,6 @@ const PACKET_OVERHEAD: usize = 9;
 
 /// Time of a stop that is kept for DISCONNECT.
 const GOODBYE: Duration = Duration::from_millis(100);
-
-/// Results that a stop leaves behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unsent {
-    /// Results that the broker did not take before the stop's deadline.
-    pub waiting: usize,
-    /// Results that were dropped before, for want of room in the queue, and have not been reported yet.
-    pub dropped: u64,
-}
-
-impl fmt::Display for Unsent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { waiting, dropped } = self;
-        write!(f, "the MQTT broker did not take {waiting} results before the stop's deadline (device.stop_timeout_s)")?;
-        match dropped {
-            0 => Ok(()),
-            _ => write!(f, "; {dropped} more had been dropped, since publish.mqtt.queue was full"),
-        }
-    }
-}
 
 /// What the sink and its thread share.
 struct Shared {
@@ -91,15 +70,17 @@ pub struct Mqtt {
     shared: Arc<Shared>,
     connection: Option<Thread<()>>,
     stop: Option<shutdown::Stop>,
+    /// Dropping it lets the thread connect; after `stop`, the thread ends instead.
+    waiting: Option<shutdown::Stop>,
 }
 
 impl Mqtt {
-    /// Starts connecting, and returns at once: if the broker is unreachable, it is tried again and again. The states of
-    /// `streams` are `offline` until told otherwise.
+    /// Makes ready to connect: [`Sink::begin`] does, and returns at once. If the broker is unreachable, hardnetd tries again
+    /// and again. The states of `streams` are `offline` until told otherwise.
     ///
     /// # Errors
     /// The login or a certificate cannot be had (see [`check`]), or no thread can be started.
-    pub fn start<'a>(
+    pub fn new<'a>(
         settings: &config::Mqtt,
         device: &str,
         streams: impl IntoIterator<Item = &'a str>,
@@ -125,14 +106,22 @@ impl Mqtt {
             linger: None,
         };
         let (stop, stopped) = shutdown::channel();
-        let connection = shutdown::spawn("mqtt", move || link.keep(connection, &stopped)).map_err(Error::Thread)?;
+        let (waiting, begun) = shutdown::channel();
+        let keep = move || {
+            // Disconnects when it is time.
+            let _ = begun.receiver().recv();
+            if !stopped.is_set() {
+                link.keep(connection, &stopped);
+            }
+        };
+        let connection = shutdown::spawn("mqtt", keep).map_err(Error::Thread)?;
         let qos = match settings.qos {
             0 => QoS::AtMostOnce,
             1 => QoS::AtLeastOnce,
             _ => QoS::ExactlyOnce,
         };
-        let (connection, stop) = (Some(connection), Some(stop));
-        Ok(Self { base, qos, result_topics: BTreeMap::new(), dropped: 0, shared, connection, stop })
+        let (connection, stop, waiting) = (Some(connection), Some(stop), Some(waiting));
+        Ok(Self { base, qos, result_topics: BTreeMap::new(), dropped: 0, shared, connection, stop, waiting })
     }
 
     /// Counts a result that is dropped: true at the 1st, 2nd, 4th, 8th, …
@@ -145,6 +134,7 @@ impl Mqtt {
     fn begin_to_close(&mut self) {
         // Drops the stop first: a wait for the next attempt to connect ends with it.
         self.stop = None;
+        self.waiting = None;
         let mut outbox = self.shared.outbox();
         outbox.close();
         self.shared.hand(&mut outbox);
@@ -210,12 +200,34 @@ fn client(settings: &config::Mqtt, id: String, status: &str) -> Result<(Client, 
 }
 
 impl Sink for Mqtt {
-    fn result(&mut self, record: &ResultRecord, line: &[u8]) -> Result<(), Error> {
-        let topic = match self.result_topics.get(&*record.stream) {
+    fn name(&self) -> &'static str {
+        "mqtt"
+    }
+
+    fn begin(&mut self) {
+        self.waiting = None;
+    }
+
+    fn adopt(&mut self, unsent: Unsent) {
+        let shared = Arc::clone(&self.shared);
+        let mut outbox = shared.outbox();
+        for message in unsent.messages {
+            if outbox.push(message) && self.drops_more() {
+                tracing::warn!(dropped = self.dropped, "the MQTT queue is full: the oldest results are dropped");
+            }
+        }
+        for _ in 0..unsent.dropped {
+            outbox.lose();
+        }
+    }
+
+    fn result(&mut self, result: &Outgoing) -> Result<(), Error> {
+        let (stream, line) = (&*result.record.stream, result.json());
+        let topic = match self.result_topics.get(stream) {
             Some(topic) => Arc::clone(topic),
             None => {
-                let topic: Arc<str> = format!("{}/{}/result", self.base, record.stream).into();
-                self.result_topics.insert(record.stream.to_string(), Arc::clone(&topic));
+                let topic: Arc<str> = format!("{}/{stream}/result", self.base).into();
+                self.result_topics.insert(stream.to_owned(), Arc::clone(&topic));
                 topic
             }
         };
@@ -268,10 +280,10 @@ impl Sink for Mqtt {
         if let Some(Err(error)) = self.connection.take().map(|thread| thread.join(Some(deadline))) {
             tracing::debug!("{error}");
         }
-        let outbox = self.shared.outbox();
-        match (outbox.undelivered(), outbox.lost()) {
-            (0, 0) => Ok(()),
-            (waiting, dropped) => Err(Error::Unsent(Unsent { waiting, dropped })),
+        let mut outbox = self.shared.outbox();
+        match (outbox.take_undelivered(), outbox.lost()) {
+            (messages, 0) if messages.is_empty() => Ok(()),
+            (messages, dropped) => Err(Error::Unsent(Unsent { messages, dropped, ..Unsent::default() })),
         }
     }
 }

@@ -31,7 +31,7 @@ const PINGS: u8 = 3;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
+pub(in crate::publish) struct Message {
     pub(super) topic: Arc<str>,
     pub(super) payload: Vec<u8>,
     pub(super) qos: QoS,
@@ -457,6 +457,13 @@ impl Outbox {
         let results = |messages: &VecDeque<Message>| messages.iter().filter(|message| !message.retain).count();
         let flying = self.flying.iter().filter(|entry| !entry.message.retain).count();
         flying + self.again.len() + results(&self.waiting)
+    }
+
+    /// Takes the results that are not delivered, as far as is known, in the order in which they came.
+    pub(super) fn take_undelivered(&mut self) -> Vec<Message> {
+        let flying = self.flying.drain(..).map(|entry| entry.message);
+        let again = self.again.drain(..).map(|(message, _)| message);
+        flying.chain(again).chain(self.waiting.drain(..)).filter(|message| !message.retain).collect()
     }
 
     /// Whether nothing but a connection that comes about would bring it further, and no result waits for that.

@@ -1,0 +1,77 @@
+//! The files that a configuration names, by content: a file that has changed under the same name is a change.
+//!
+//! Digests are taken before the files are used. If one changes in between, it counts as changed at the next reload, so
+//! that no change is missed.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, Config};
+use crate::hardnet;
+use crate::weights::file::sha256;
+
+/// A file and what it held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct File {
+    /// The configuration key that names it.
+    key: &'static str,
+    /// The stream whose key it is.
+    stream: Option<String>,
+    path: PathBuf,
+    /// SHA-256 of the content; `None` if it cannot be read.
+    digest: Option<String>,
+}
+
+/// All files that a configuration names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Files(Vec<File>);
+
+impl Files {
+    /// Reads what `config` names and uses.
+    pub(super) fn read(config: &Config) -> Self {
+        let mut files = Vec::new();
+        let mut add = |key, stream: Option<&str>, path: PathBuf| {
+            let digest = path.is_file().then(|| sha256(&path).ok()).flatten();
+            files.push(File { key, stream: stream.map(str::to_owned), path, digest });
+        };
+        for stream in config.streams.iter().filter(|stream| !stream.password_file.is_empty()) {
+            add("stream.password_file", Some(&stream.name), config::secret_path(&stream.password_file));
+        }
+        let mqtt = &config.publish.mqtt;
+        for (key, file) in [
+            ("publish.mqtt.password_file", &mqtt.password_file),
+            ("publish.mqtt.ca_file", &mqtt.ca_file),
+            ("publish.mqtt.cert_file", &mqtt.cert_file),
+            ("publish.mqtt.key_file", &mqtt.key_file),
+        ] {
+            if mqtt.enabled && !file.is_empty() {
+                add(key, None, config::secret_path(file));
+            }
+        }
+        if hardnet::find(&config.model.name).is_none() {
+            add("model.name", None, PathBuf::from(&config.model.name));
+        }
+        if !config.model.labels.is_empty() {
+            add("model.labels", None, PathBuf::from(&config.model.labels));
+        }
+        Self(files)
+    }
+
+    /// The files that both name, with another content than `before`: path and key.
+    pub(super) fn changed<'a>(&'a self, before: &Self) -> Vec<(&'a Path, &'static str)> {
+        let differs = |file: &&File| {
+            let same = |other: &&File| (other.key, &other.stream, &other.path) == (file.key, &file.stream, &file.path);
+            before.0.iter().find(same).is_some_and(|other| other.digest != file.digest)
+        };
+        self.0.iter().filter(differs).map(|file| (file.path.as_path(), file.key)).collect()
+    }
+
+    /// Those of one section, `model` for example.
+    pub(super) fn of_section(&self, section: &str) -> Vec<&File> {
+        self.0.iter().filter(|file| file.key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))).collect()
+    }
+
+    /// Those of one stream.
+    pub(super) fn of_stream(&self, name: &str) -> Vec<&File> {
+        self.0.iter().filter(|file| file.stream.as_deref() == Some(name)).collect()
+    }
+}

@@ -1,0 +1,321 @@
+//! The process as a service: signals in, state out to systemd, and a running pipeline between.
+//!
+//! SIGTERM and SIGINT stop the sources and drain what is in flight; a second one ends the process at once. SIGHUP reads the
+//! configuration again: everything that can fail is prepared beside the running pipeline, on a thread of its own, and only
+//! when it is ready does the new pipeline take the place of the old one. Until then, and after any failure, the old
+//! configuration stays in force. Under systemd (`Type=notify`) READY, RELOADING, STATUS, STOPPING and WATCHDOG are told
+//! through `$NOTIFY_SOCKET` (sd_notify(3)).
+//!
+//! The watchdog is fed while every thread of the running pipeline goes on: an inference thread that waits for frames does,
+//! and so does the thread of a camera that is away and opened again and again. It is not fed when one has been at the same
+//! piece of work for the whole of `WatchdogSec=`.
+
+mod files;
+mod preparation;
+mod setup;
+mod signals;
+mod systemd;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, after, at, never, select, tick};
+
+use crate::exit::{Exit, chain};
+use crate::pipeline::{self, Running, Sinks};
+use crate::shutdown::JoinError;
+use crate::telemetry::Registry;
+use crate::{capture, classifier, config, publish};
+use preparation::{Cancelled, Outcome, Preparation};
+pub use setup::Order;
+use setup::{Current, Ready, Setup};
+use signals::Signal;
+pub use signals::Signals;
+
+/// Signs of life within the time after which systemd misses them.
+const BEATS: u32 = 3;
+/// Most time that a stop waits for a start that is still under way.
+const LEAVE_START: Duration = Duration::from_millis(1500);
+
+/// Why the service does not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// A stream cannot be opened.
+    #[error("stream {stream}")]
+    Stream {
+        /// Name of the stream.
+        stream: String,
+        /// What is wrong.
+        source: capture::Error,
+    },
+    /// GStreamer cannot be used.
+    #[error(transparent)]
+    Capture(#[from] capture::Error),
+    /// The model cannot be loaded.
+    #[error(transparent)]
+    Model(#[from] classifier::Error),
+    /// A sink cannot be opened.
+    #[error(transparent)]
+    Publish(#[from] publish::Error),
+    /// The pipeline failed.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// There is no thread to prepare a configuration on.
+    #[error("cannot start the thread prepare")]
+    Thread(#[source] io::Error),
+    /// The preparation panicked.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The preparation was given up.
+    #[error("the preparation was given up")]
+    Cancelled,
+}
+
+impl Error {
+    /// The exit code that the error stands for.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(error) => error.exit(),
+            Self::Stream { source, .. } | Self::Capture(source) => source.exit(),
+            Self::Model(error) => error.exit(),
+            Self::Publish(error) => error.exit(),
+            Self::Pipeline(error) => error.exit(),
+            Self::Thread(_) | Self::Join(_) | Self::Cancelled => Exit::Internal,
+        }
+    }
+
+    /// Whether the system refused a thread.
+    fn is_lack_of_threads(&self) -> bool {
+        matches!(self, Self::Thread(_) | Self::Publish(publish::Error::Thread(_)))
+            || matches!(self, Self::Pipeline(pipeline::Error::Thread { .. }))
+            || matches!(self, Self::Pipeline(pipeline::Error::Model(classifier::Error::Threads { .. })))
+    }
+}
+
+/// Runs what `order` says until its sources end, a part of it fails, or a signal asks for the end.
+///
+/// # Errors
+/// The start fails, or a part fails that nothing else can stand in for. Work that a stop had to abandon is a warning.
+pub fn run(signals: &Signals, order: Order) -> Result<(), Error> {
+    let (order, registry) = (Arc::new(order), Arc::new(Registry::new()));
+    let Some((mut ready, is_reload_due)) = start(signals, &order, &registry)? else { return Ok(()) };
+    let sinks = ready.take_sinks(Sinks::new(), Instant::now());
+    let mut running = ready.pipeline.go(sinks);
+    let setup = Arc::new(ready.setup);
+    let mut service = Service { signals, order, registry, setup, is_reload_due, preparation: None, given_up: None };
+    loop {
+        match service.supervise(running)? {
+            Some(next) => running = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Prepares the first configuration: what is ready, and whether it is to be read again; `None` if a stop comes first.
+fn start(signals: &Signals, order: &Arc<Order>, registry: &Arc<Registry>) -> Result<Option<(Box<Ready>, bool)>, Error> {
+    let preparation = Preparation::start(order, registry, None)?;
+    let mut is_reload_due = false;
+    loop {
+        select! {
+            recv(preparation.done()) -> _ => break,
+            recv(signals.received) -> signal => match signal {
+                Ok(Signal::Reload) => is_reload_due = true,
+                _ => {
+                    tracing::info!("stopping before the start is complete");
+                    systemd::stopping();
+                    preparation.cancel().wait(Instant::now() + LEAVE_START);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+    Ok(preparation.outcome()?.map(|ready| (ready, is_reload_due)))
+}
+
+/// What the running pipeline is to come to.
+enum Aim {
+    Serve,
+    /// It makes way for what has been prepared.
+    Switch(Box<Ready>),
+    Stop {
+        by_signal: bool,
+    },
+}
+
+/// The service, beside the pipeline that runs.
+struct Service<'a> {
+    signals: &'a Signals,
+    order: Arc<Order>,
+    registry: Arc<Registry>,
+    setup: Arc<Setup>,
+    /// Whether a SIGHUP waits to be served.
+    is_reload_due: bool,
+    preparation: Option<(Preparation, Receiver<Instant>)>,
+    given_up: Option<Cancelled>,
+}
+
+impl Service<'_> {
+    /// Sees a pipeline through to its end; the one that takes its place, if there is one.
+    fn supervise(&mut self, mut running: Running) -> Result<Option<Running>, Error> {
+        systemd::ready();
+        let status = tick(systemd::STATUS_PERIOD);
+        let watchdog_limit = systemd::watchdog();
+        let watchdog = watchdog_limit.map_or_else(never, |limit| tick(limit / BEATS));
+        let mut failures = running.failures().clone();
+        let (mut aim, mut deadline, mut overdue) = (Aim::Serve, None, never());
+        let mut before = Vec::new();
+        let (nothing_prepared, no_limit) = (never(), never());
+        loop {
+            let mut stop = false;
+            if matches!(aim, Aim::Serve) && self.is_reload_due && self.preparation.is_none() {
+                self.prepare(&running);
+            }
+            let (prepared, limit) = match &self.preparation {
+                Some((preparation, limit)) => (preparation.done(), limit),
+                None => (&nothing_prepared, &no_limit),
+            };
+            select! {
+                recv(running.done()) -> _ => break,
+                recv(overdue) -> _ => break,
+                recv(self.signals.received) -> signal => match signal {
+                    Ok(Signal::Reload) => self.is_reload_due = true,
+                    _ => {
+                        tracing::info!("stopping");
+                        systemd::stopping();
+                        (aim, stop) = (Aim::Stop { by_signal: true }, true);
+                    }
+                },
+                recv(failures) -> failure => {
+                    failures = never();
+                    if failure.is_ok() && matches!(aim, Aim::Serve) {
+                        systemd::stopping();
+                        (aim, stop) = (Aim::Stop { by_signal: false }, true);
+                    }
+                }
+                recv(prepared) -> _ => {
+                    if let Some(ready) = self.prepared() {
+                        (aim, stop) = (Aim::Switch(ready), true);
+                    }
+                }
+                recv(limit) -> _ => self.give_up(),
+                recv(status) -> _ => systemd::status(&running, &mut before),
+                recv(watchdog) -> _ => systemd::beat(&running, watchdog_limit.unwrap_or_default()),
+            }
+            if stop {
+                if let Some((preparation, _)) = self.preparation.take() {
+                    self.given_up = Some(preparation.cancel());
+                }
+                running.stop();
+                let end = *deadline.get_or_insert_with(|| Instant::now() + self.setup.config.device.stop_timeout());
+                overdue = at(end);
+            }
+        }
+        match aim {
+            Aim::Switch(ready) => Ok(Some(self.switch(running, *ready, deadline))),
+            Aim::Serve => self.end(running, deadline, false).map(|()| None),
+            Aim::Stop { by_signal } => self.end(running, deadline, by_signal).map(|()| None),
+        }
+    }
+
+    /// Begins to prepare the configuration as it is now.
+    fn prepare(&mut self, running: &Running) {
+        self.is_reload_due = false;
+        systemd::reloading();
+        if self.given_up.take_if(|given_up| given_up.has_ended()).is_none() && self.given_up.is_some() {
+            tracing::error!(
+                "the configuration is not reloaded, the old one stays in force: the last preparation, which was given \
+                 up, still hangs; look for a file that cannot be read (a network share?)"
+            );
+            return systemd::ready();
+        }
+        let current = Current { setup: Arc::clone(&self.setup), lost: running.lost_sinks() };
+        match Preparation::start(&self.order, &self.registry, Some(current)) {
+            Ok(preparation) => {
+                self.preparation = Some((preparation, after(self.setup.config.device.reload_timeout())));
+            }
+            Err(error) => refuse(&error),
+        }
+    }
+
+    /// Takes what has been prepared: nothing if the old configuration stays in force.
+    fn prepared(&mut self) -> Option<Box<Ready>> {
+        let (preparation, _) = self.preparation.take()?;
+        let outcome: Outcome = preparation.outcome();
+        match outcome {
+            Ok(Some(ready)) => return Some(ready),
+            Ok(None) => {
+                tracing::info!("reloaded: the configuration is the same");
+                systemd::ready();
+            }
+            Err(error) => refuse(&error),
+        }
+        None
+    }
+
+    fn give_up(&mut self) {
+        if let Some((preparation, _)) = self.preparation.take() {
+            self.given_up = Some(preparation.cancel());
+            let limit_s = self.setup.config.device.reload_timeout_s;
+            tracing::error!(
+                limit_s,
+                "the configuration is not reloaded, the old one stays in force: it is not ready within \
+                 device.reload_timeout_s"
+            );
+            systemd::ready();
+        }
+    }
+
+    /// Lets what is `ready` take the place of a pipeline that has been stopped.
+    fn switch(&mut self, mut old: Running, mut ready: Ready, deadline: Option<Instant>) -> Running {
+        let deadline = deadline.unwrap_or_else(|| old.deadline());
+        let (sinks, outcome) = old.take_sinks(Some(deadline));
+        let sinks = ready.take_sinks(sinks, deadline);
+        if let Err(error) = old.finish(outcome, deadline) {
+            tracing::warn!("before the reload: {}", chain(&error));
+        }
+        tracing::info!("reloaded: the streams start again with the new configuration");
+        self.setup = Arc::new(ready.setup);
+        ready.pipeline.go(sinks)
+    }
+
+    /// Closes the sinks and waits for the threads.
+    fn end(&mut self, mut running: Running, deadline: Option<Instant>, by_signal: bool) -> Result<(), Error> {
+        systemd::stopping();
+        let (sinks, mut outcome) = running.take_sinks(deadline);
+        let deadline = deadline.unwrap_or_else(|| running.deadline());
+        // The last one first: standard output goes on writing meanwhile, by itself.
+        for sink in sinks.into_iter().rev() {
+            match (sink.close(deadline), &outcome) {
+                (Err(error), Ok(())) => outcome = Err(error.into()),
+                (Err(error), Err(_)) => tracing::error!("{}", chain(&error)),
+                (Ok(()), _) => {}
+            }
+        }
+        let ended = running.finish(outcome, deadline);
+        if let Some(given_up) = self.given_up.take() {
+            given_up.wait(deadline);
+        }
+        match ended {
+            Err(error) if by_signal && error.is_abandoned_work() => {
+                tracing::warn!("stopped without finishing: {}", chain(&error));
+                Ok(())
+            }
+            ended => Ok(ended?),
+        }
+    }
+}
+
+/// The old configuration stays in force.
+fn refuse(error: &Error) {
+    let hint = match error.is_lack_of_threads() {
+        true => "; until the switch, the threads of both configurations exist: raise TasksMax= in the unit, or restart",
+        false => "",
+    };
+    tracing::error!("the configuration is not reloaded, the old one stays in force: {}{hint}", chain(error));
+    systemd::ready();
+}

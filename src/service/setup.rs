@@ -1,0 +1,284 @@
+//! From a configuration to what it says is there.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Error;
+use super::files::{File, Files};
+use crate::capture::{self, Settings, Source};
+use crate::classifier::{Backend, Engine, Model, Options};
+use crate::config::{self, Config, Flag, Loaded};
+use crate::engine::plan::Memory;
+use crate::exit::chain;
+use crate::kernels::Isa;
+use crate::pipeline::{self, Parts, Prepared, Sinks};
+use crate::printable::escaped;
+use crate::publish::{self, Mqtt, Sink, Stdout, StreamState, Unsent};
+use crate::shutdown::Stopped;
+use crate::telemetry::Registry;
+
+/// What is to run: where the configuration is, and what the command line adds to it.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The configuration file, if one is named.
+    pub file: Option<PathBuf>,
+    /// Values that win over it.
+    pub flags: Vec<Flag>,
+    /// Results of each stream after which it ends; `None`: no end.
+    pub frames: Option<u64>,
+}
+
+impl Order {
+    /// Loads the configuration, with the sources that this program knows.
+    ///
+    /// # Errors
+    /// Those of [`config::load`].
+    pub fn load(&self) -> Result<Loaded, config::Error> {
+        config::load(self.file.as_deref(), &self.flags, &Source::check)
+    }
+}
+
+/// A configuration, and what it was made into.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) config: Config,
+    files: Files,
+    device: Arc<str>,
+    model: Arc<Model>,
+    sinks: Vec<MadeOf>,
+}
+
+/// What a sink is made of: two that are made of the same are the same.
+#[derive(Debug, Clone, PartialEq)]
+enum MadeOf {
+    Stdout(config::Stdout),
+    Mqtt { settings: Box<config::Mqtt>, device: Arc<str>, files: Vec<File> },
+}
+
+impl MadeOf {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Stdout(_) => "stdout",
+            Self::Mqtt { .. } => "mqtt",
+        }
+    }
+
+    /// Opens the sink; every stream is `offline` until it has a result.
+    fn open(&self, streams: &[config::Stream]) -> Result<Box<dyn Sink>, publish::Error> {
+        let names = streams.iter().map(|stream| stream.name.as_str());
+        Ok(match self {
+            Self::Stdout(settings) => Box::new(Stdout::new(settings.queue as usize)?),
+            Self::Mqtt { settings, device, .. } => Box::new(Mqtt::new(settings, device, names)?),
+        })
+    }
+}
+
+/// What runs now, as a preparation sees it.
+pub(super) struct Current {
+    pub(super) setup: Arc<Setup>,
+    /// Sinks that have been lost.
+    pub(super) lost: Vec<&'static str>,
+}
+
+/// What has been prepared: nothing of it runs yet, and nothing more of it can fail.
+pub(super) struct Ready {
+    pub(super) setup: Setup,
+    pub(super) pipeline: Prepared,
+    /// The sinks that are new.
+    sinks: Sinks,
+}
+
+/// Loads the configuration and prepares what it describes; `None` if that is what runs already.
+///
+/// # Errors
+/// Whatever is wrong with it, or [`Error::Cancelled`].
+pub(super) fn prepare(
+    order: &Order,
+    registry: &Arc<Registry>,
+    current: Option<&Current>,
+    cancelled: &Stopped,
+) -> Result<Option<Box<Ready>>, Error> {
+    let go_on = || if cancelled.is_set() { Err(Error::Cancelled) } else { Ok(()) };
+    let loaded = order.load()?;
+    capture::init()?;
+    let warnings = loaded.warnings();
+    let config = loaded.config;
+    let files = Files::read(&config);
+    let device: Arc<str> = if config.device.name.is_empty() { host_name() } else { config.device.name.clone() }.into();
+    let before = current.map(|current| &*current.setup);
+    let lost = current.map_or(&[][..], |current| &current.lost);
+    if let Some(before) = before {
+        if (&config, &files, &device) == (&before.config, &before.files, &before.device) && lost.is_empty() {
+            return Ok(None);
+        }
+        for (path, key) in files.changed(&before.files) {
+            let path = path.to_string_lossy();
+            tracing::info!("the content of {} ({key}) has changed", escaped(&path));
+        }
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let streams = streams(&config)?;
+    go_on()?;
+    if let Some(before) = before {
+        check(&config, &files, &streams, before)?;
+    }
+    let model = match before.filter(|before| is_same_model(&config, &files, before)) {
+        Some(before) => Arc::clone(&before.model),
+        None => Arc::new(load(&config)?),
+    };
+    go_on()?;
+    let made_of = sinks(&config, &files, &device);
+    let known = before.map_or(&[][..], |before| &before.sinks);
+    let is_new = |made_of: &&MadeOf| !known.contains(made_of) || lost.contains(&made_of.name());
+    let sinks = made_of.iter().filter(is_new).map(|made_of| made_of.open(&config.streams)).collect::<Result<_, _>>()?;
+
+    let Config { inference, debug, .. } = &config;
+    let count = streams.len();
+    let pipeline = pipeline::prepare(Parts {
+        registry: Arc::clone(registry),
+        device: Arc::clone(&device),
+        streams,
+        model: Arc::clone(&model),
+        top: config.model.top as usize,
+        inference: inference.clone(),
+        frames: order.frames,
+        stop_timeout: config.device.stop_timeout(),
+        wedge_after: debug.wedge_after,
+    })?;
+    go_on()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        gstreamer = capture::version(),
+        model = model.name(),
+        engine = model.backend(),
+        streams = count,
+        workers = inference.workers,
+        threads = inference.threads,
+        cores = ?inference.cores,
+        "{}", if before.is_some() { "ready for the reload" } else { "starting" }
+    );
+    let setup = Setup { config, files, device, model, sinks: made_of };
+    Ok(Some(Box::new(Ready { setup, pipeline, sinks })))
+}
+
+impl Ready {
+    /// The sinks of this setup: the new ones, and of the `old` ones those that stay. The others are closed until
+    /// `deadline`, and what they could not hand out goes to the new one of the same name.
+    pub(super) fn take_sinks(&mut self, old: Sinks, deadline: Instant) -> Sinks {
+        let mut sinks = std::mem::take(&mut self.sinks);
+        let is_wanted = |name| self.setup.sinks.iter().any(|made_of| made_of.name() == name);
+        let mut kept = Sinks::new();
+        for sink in old.into_iter().rev() {
+            let name = sink.name();
+            match sinks.iter_mut().find(|new| new.name() == name) {
+                None if is_wanted(name) => kept.push(told(sink, &self.setup.config.streams)),
+                heir => match sink.close(deadline) {
+                    Err(publish::Error::Unsent(unsent)) => hand_over(unsent, heir),
+                    Err(error) => tracing::warn!(sink = name, "before the reload: {}", chain(&error)),
+                    Ok(()) => {}
+                },
+            }
+        }
+        for sink in &mut sinks {
+            sink.begin();
+        }
+        sinks.append(&mut kept);
+        for made_of in &self.setup.sinks {
+            if !sinks.iter().any(|sink| sink.name() == made_of.name()) {
+                // Lost since the preparation.
+                match made_of.open(&self.setup.config.streams) {
+                    Ok(mut sink) => {
+                        sink.begin();
+                        sinks.push(sink);
+                    }
+                    Err(error) => tracing::error!(sink = made_of.name(), "a sink is lost: {}", chain(&error)),
+                }
+            }
+        }
+        sinks.sort_by_key(|sink| self.setup.sinks.iter().position(|made_of| made_of.name() == sink.name()));
+        sinks
+    }
+}
+
+/// A sink that stays, told that all streams are offline until they have a result.
+fn told(mut sink: Box<dyn Sink>, streams: &[config::Stream]) -> Box<dyn Sink> {
+    for stream in streams {
+        // A sink that is lost says so again at the first result.
+        if let Err(error) = sink.stream(&stream.name, StreamState::Offline) {
+            tracing::debug!("{error}");
+        }
+    }
+    sink
+}
+
+fn hand_over(unsent: Unsent, heir: Option<&mut Box<dyn Sink>>) {
+    match heir {
+        Some(heir) => heir.adopt(unsent),
+        None => tracing::warn!("before the reload: {}", publish::Error::Unsent(unsent)),
+    }
+}
+
+fn streams(config: &Config) -> Result<Vec<Settings>, Error> {
+    let open = |stream: &config::Stream| {
+        Settings::new(stream).map_err(|source| Error::Stream { stream: stream.name.clone(), source })
+    };
+    config.streams.iter().map(open).collect()
+}
+
+/// Whether the streams that are new or have changed can be opened, as far as this can be told beside those that run.
+fn check(config: &Config, files: &Files, streams: &[Settings], before: &Setup) -> Result<(), Error> {
+    for (stream, settings) in config.streams.iter().zip(streams) {
+        let is_known = before.config.streams.contains(stream);
+        if !is_known || files.of_stream(&stream.name) != before.files.of_stream(&stream.name) {
+            capture::check(settings).map_err(|source| Error::Stream { stream: stream.name.clone(), source })?;
+        }
+    }
+    Ok(())
+}
+
+fn sinks(config: &Config, files: &Files, device: &Arc<str>) -> Vec<MadeOf> {
+    let config::Publish { stdout, mqtt } = &config.publish;
+    let mut sinks = Vec::new();
+    if stdout.enabled {
+        sinks.push(MadeOf::Stdout(stdout.clone()));
+    }
+    if mqtt.enabled {
+        let files = files.of_section("publish.mqtt").into_iter().cloned().collect();
+        sinks.push(MadeOf::Mqtt { settings: Box::new(mqtt.clone()), device: Arc::clone(device), files });
+    }
+    sinks
+}
+
+/// Whether the model of `before` is the one that `config` asks for: it is most of the start, and most of the memory.
+fn is_same_model(config: &Config, files: &Files, before: &Setup) -> bool {
+    let asked = |config: &Config| {
+        let config::Model { name, labels, size, .. } = config.model.clone();
+        let config::Inference { backend, isa, memory, .. } = config.inference.clone();
+        (name, labels, size, backend, isa, memory)
+    };
+    asked(config) == asked(&before.config) && files.of_section("model") == before.files.of_section("model")
+}
+
+fn load(config: &Config) -> Result<Model, Error> {
+    let Config { model, inference, .. } = config;
+    let labels = Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from);
+    let backend = Backend::named(&inference.backend).unwrap_or_default();
+    let memory = Memory::named(&inference.memory).unwrap_or_default();
+    let engine = Engine { backend, isa: Isa::named(&inference.isa), memory };
+    let model = Model::load(&model.name, &Options { labels, size: config::parse_size(&model.size), engine })?;
+    if let Some(warning) = model.training().warning() {
+        tracing::warn!(model = model.name(), "{warning}");
+    }
+    Ok(model)
+}
+
+/// The host's name, with what a topic cannot hold replaced.
+fn host_name() -> String {
+    let host = rustix::system::uname();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let name: String = host.nodename().to_string_lossy().chars().map(allowed).take(64).collect();
+    if name.is_empty() { "device".into() } else { name }
+}

@@ -1,0 +1,75 @@
+//! What systemd is told through `$NOTIFY_SOCKET` (sd_notify(3)); without it, nothing happens.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+use crate::pipeline::Running;
+use crate::telemetry::StreamCounts;
+
+/// Time between two STATUS texts.
+pub(super) const STATUS_PERIOD: Duration = Duration::from_secs(5);
+
+/// The service is started, or has read its configuration again.
+pub(super) fn ready() {
+    tell(&[NotifyState::Ready, NotifyState::Watchdog]);
+}
+
+/// The configuration is read again; [`ready`] follows.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Watchdog]),
+        Err(_) => tell(&[NotifyState::Reloading, NotifyState::Watchdog]),
+    }
+}
+
+/// The service stops.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+}
+
+/// After how long systemd misses signs of life, if at all.
+pub(super) fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+/// Feeds the watchdog, unless a thread has made no progress for `limit`.
+pub(super) fn beat(running: &Running, limit: Duration) {
+    match running.stuck(limit) {
+        None => tell(&[NotifyState::Watchdog]),
+        Some((thread, age)) => {
+            let age_s = age.as_secs_f64();
+            tracing::error!(thread, age_s, "a thread makes no progress: the watchdog is not fed any more");
+        }
+    }
+}
+
+/// Tells the state of every stream; `before` has the results of each at the last time.
+pub(super) fn status(running: &Running, before: &mut Vec<u64>) {
+    let (mut text, mut classified, mut dropped) = (String::new(), 0, 0);
+    for (index, (stream, counts)) in running.counts().enumerate() {
+        if before.len() <= index {
+            before.push(0);
+        }
+        #[allow(clippy::cast_precision_loss, reason = "results of five seconds")]
+        let rate = (counts.classified - before[index]) as f64 / STATUS_PERIOD.as_secs_f64();
+        before[index] = counts.classified;
+        let state = match counts {
+            StreamCounts { online: true, .. } => format!("{rate:.1} results/s"),
+            StreamCounts { retries: 0, .. } => "starting".to_owned(),
+            _ => "source down, retrying".to_owned(),
+        };
+        text += &format!("{stream}: {state}; ");
+        classified += counts.classified;
+        dropped += counts.dropped;
+    }
+    text += &format!("{classified} results, {dropped} frames dropped");
+    tracing::debug!("{text}");
+    tell(&[NotifyState::Status(&text)]);
+}
+
+fn tell(state: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!("cannot notify systemd: {error}");
+    }
+}
