@@ -73,8 +73,11 @@ fn put(memory: &mut Memory, random: &mut Random, [height, width]: [usize; 2], ch
     memory.put(&plain, extra)
 }
 
-/// A window, and the size of what it makes of a map of this size.
-fn window(random: &mut Random, size: [usize; 2]) -> Option<([usize; 2], [usize; 2], [usize; 2], [usize; 2])> {
+/// Rows and columns of a kernel, of its stride, of the padding before the map, and of the output.
+type Window = ([usize; 2], [usize; 2], [usize; 2], [usize; 2]);
+
+/// A window for a map of this size. None if it has no output.
+fn window(random: &mut Random, size: [usize; 2]) -> Option<Window> {
     let kernel = [random.from(1, 5), random.from(1, 5)];
     let stride = [random.from(1, 3), random.from(1, 3)];
     let [before, after] = [(); 2].map(|()| kernel.map(|length| random.from(0, length - 1)));
