@@ -1,6 +1,6 @@
 //! Networks out of bytes: layers of every kind, of odd sizes, around the limits at which algorithms change.
 
-use hardnetd::engine::graph::{Activation, Affine, Builder, Conv, Graph, Linear, NodeId, Padding, Values, Window};
+use hardnetd::engine::graph::{Activation, Affine, Builder, Conv, Graph, Linear, NodeId, Op, Padding, Values, Window};
 
 /// Most layers.
 const LAYERS: usize = 12;
@@ -108,6 +108,25 @@ impl Network {
         let output = values.last().filter(|value| value.id != id)?.id;
         let graph = builder.finish(output).ok()?;
         Some(Self { graph, height, width, seed, threads })
+    }
+
+    /// Prints the layers, for who looks for the fault that an input shows: `SHOW=1`.
+    pub fn show(&self) {
+        let Self { graph, height, width, threads, .. } = self;
+        eprintln!("{height} × {width} pixels, {threads} threads, output {}", graph.output().index());
+        for (index, node) in graph.nodes().iter().enumerate() {
+            let inputs: Vec<usize> = node.inputs.iter().map(|input| input.index()).collect();
+            let op = match &node.op {
+                Op::Conv(conv) => {
+                    let Conv { groups, window, activation, .. } = conv;
+                    format!("convolution in {groups} groups, {activation:?}, {window:?}")
+                }
+                Op::Affine(affine) => format!("affine {:?}", affine.activation),
+                Op::Linear(_) => "linear".to_owned(),
+                op => format!("{op:?}"),
+            };
+            eprintln!("  {index} `{}` of {inputs:?}: {} channels, {op}", node.name, node.channels);
+        }
     }
 }
 

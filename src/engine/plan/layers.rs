@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::graph::{Activation, Conv, Graph, Op, Padding, Shape, Window};
+use super::super::graph::{Activation, Conv, Graph, Node, Op, Padding, Shape, Window};
 use super::{Error, clamp, concatenate, convolution, fuses, grouped_weights, is_grouped};
 use crate::kernels::UNIT;
 use crate::kernels::pass::{MAX_SEGMENTS, Map};
@@ -140,7 +140,8 @@ impl Layers {
                             if first.groups == 1 && fuses(first, conv, shapes[before], shapes[index]))
                     });
                     // The other way round: this one will be taken along.
-                    let follower = (readers[index] == 1 && conv.groups == 1).then(|| follower(graph, index)).flatten();
+                    let follower =
+                        (readers[index] == 1 && conv.groups == 1).then(|| follower(graph, &used, index)).flatten();
                     let is_taken = follower.is_some_and(|after| {
                         matches!(&nodes[after].op, Op::Conv(second)
                             if second.is_depthwise() && fuses(conv, second, shapes[index], shapes[after]))
@@ -289,9 +290,10 @@ fn shapes_of(layers: &Layers, value: &[usize], otherwise: Shape) -> Shape {
     value.first().map_or(otherwise, |map| layers.buffers[*map].shape)
 }
 
-/// The one node that reads node `index`.
-fn follower(graph: &Graph, index: usize) -> Option<usize> {
-    graph.nodes().iter().position(|node| node.inputs.iter().any(|input| input.index() == index))
+/// The one node that reads node `index`, of those that the output needs.
+fn follower(graph: &Graph, used: &[bool], index: usize) -> Option<usize> {
+    let reads = |node: &Node| node.inputs.iter().any(|input| input.index() == index);
+    graph.nodes().iter().zip(used).position(|(node, used)| *used && reads(node))
 }
 
 /// For every node, whether the output needs it, and how often it is read, the end of the network included.

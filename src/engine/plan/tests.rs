@@ -92,3 +92,14 @@ fn every_kind_of_layer_keeps_to_its_maps() {
         check(&builder.finish(last).unwrap(), height, width);
     }
 }
+
+#[test]
+fn a_layer_that_nobody_needs_takes_none_along() {
+    // A depthwise convolution that does not lead to the output reads the same map as one that does.
+    let mut builder = Builder::new();
+    let input = builder.input("input", 3).unwrap();
+    let map = conv(&mut builder, input, 6, Window::square(1, 1, 0), 1);
+    conv(&mut builder, map, 6, Window::square(3, 2, 1), 6);
+    let last = conv(&mut builder, map, 21, Window::square(3, 1, 1), 1);
+    check(&builder.finish(last).unwrap(), 12, 11);
+}
