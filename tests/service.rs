@@ -562,7 +562,7 @@ fn standard_output_that_nobody_reads_holds_up_neither_mqtt_nor_reloads_nor_the_e
         systemd.wait("READY=1");
         subscriber.wait(&format!("hardnetd/pi/{stream}/result "));
     }
-    for name in ["stdout", "mqtt", "mqtt-send", "infer-0", "publish"] {
+    for name in ["stdout", "mqtt", "infer-0", "publish"] {
         wait_for(name, || (count(name) == 1).then_some(()));
     }
     running.signal(Signal::TERM);
