@@ -292,15 +292,15 @@ fn after_a_kill_the_streams_states_are_set_right_before_the_device_is_online() {
 }
 
 #[test]
-fn an_output_that_is_closed_ends_the_states_in_order_too() {
+fn a_run_that_lost_its_output_ends_with_that_error_and_the_states_in_order() {
     let broker = Broker::start("allow_anonymous true");
     let folder = folder();
     let subscriber = Subscriber::start(broker.port, &[]);
     let mut command = command(&folder, broker.port, "", "");
-    command.env("HARDNETD__PUBLISH__STDOUT__ENABLED", "true");
+    command.args(["--frames", "10"]).env("HARDNETD__PUBLISH__STDOUT__ENABLED", "true");
     let (running, output) = Running::start_with_output(&mut command);
-    subscriber.wait("hardnetd/pi/door/status online");
     drop(output);
+    subscriber.wait("hardnetd/pi/door/status online");
     let outcome = running.finish();
     assert_eq!(outcome.code(), 74, "{}", outcome.stderr);
     subscriber.wait("hardnetd/pi/status stopped");
