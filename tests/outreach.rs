@@ -418,7 +418,7 @@ fn a_digest_of_an_earlier_connection_counts() {
     std::fs::write(&password, "hunter2\n").unwrap();
     let config = folder.path().join("hardnetd.toml");
     let text = format!(
-        "[[stream]]\nname = \"door\"\nsource = \"{}\"\nusername = \"me\"\npassword_file = \"{}\"\nretry_max_s = 0.01\n",
+        "[[stream]]\nname = \"door\"\nsource = \"{}\"\nusername = \"me\"\npassword_file = \"{}\"\nretry_max_s = 0.1\n",
         camera.address(),
         password.display()
     );
