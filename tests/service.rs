@@ -453,13 +453,26 @@ fn new_content_of_a_file_under_the_same_name_is_reloaded() {
     assert_eq!(outcome.stderr.matches("the configuration is the same").count(), 1, "{}", outcome.stderr);
 }
 
-/// Waits until a process has worked for a while: it is past its first steps then. In ticks of a hundredth of a second.
+/// Processor time of a process, in ticks of a hundredth of a second.
+fn worked(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
+/// Waits until a process has worked for so many ticks: it is past its first steps then.
 fn wait_for_work(pid: i32, ticks: u64) {
-    wait_for("processor time", || {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let spent = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        (spent >= ticks).then_some(())
+    wait_for("processor time", || (worked(pid)? >= ticks).then_some(()));
+}
+
+/// Waits until a process that writes results waits for its reader: a second of almost no work.
+fn wait_for_rest(running: &Running) {
+    let pid = running.pid();
+    wait_for_work(pid, 5);
+    wait_for("a rest", || {
+        let before = worked(pid)?;
+        std::thread::sleep(Duration::from_secs(1));
+        (worked(pid)? <= before + 3).then_some(())
     });
 }
 
@@ -599,7 +612,7 @@ fn a_slow_reader_gets_every_result_of_a_file() {
     let arguments = ["run", "--source", "test:ball?frames=300&live=false&size=64x64", "--size", "32x32"];
     let (running, mut output) = Running::start_with_output(&mut hardnetd(arguments));
     // More than the pipe and all queues hold comes only once it is read.
-    wait_for_work(running.pid(), 100);
+    wait_for_rest(&running);
     let mut text = String::new();
     std::io::Read::read_to_string(&mut output, &mut text).unwrap();
     assert_eq!(running.finish().code(), 0);
