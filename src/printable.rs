@@ -57,7 +57,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(Line(text).to_string())
 }
 
-/// `text` of several lines, each as [`line`] makes it. Lines after the first are indented, so that none of them looks
+/// `text` of several lines, each as [`line()`] makes it. Lines after the first are indented, so that none of them looks
 /// like a message of its own.
 #[must_use]
 pub fn block(text: &str) -> String {
@@ -74,7 +74,7 @@ pub fn block(text: &str) -> String {
     out
 }
 
-/// Shows what it holds in one line, as [`line`] does, without a copy of it.
+/// Shows what it holds in one line, as [`line()`] does, without a copy of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<T>(pub T);
 
@@ -84,7 +84,7 @@ impl<T: fmt::Display> fmt::Display for Line<T> {
     }
 }
 
-/// Writes `text` to `out` in one line, as [`line`] makes it.
+/// Writes `text` to `out` in one line, as [`line()`] makes it.
 ///
 /// # Errors
 /// Those of `out`.

@@ -63,7 +63,7 @@ impl Loaded {
         self.places.problem(key, message)
     }
 
-    /// What works and its owner may not want (see [`warnings`]), each with the file, variable or flag that sets it.
+    /// What works and its owner may not want (see [`warnings()`]), each with the file, variable or flag that sets it.
     #[must_use]
     pub fn warnings(&self) -> Vec<Problem> {
         warnings(&self.config).into_iter().map(|warning| self.place(warning)).collect()

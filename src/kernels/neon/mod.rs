@@ -8,7 +8,7 @@
 //!   addresses, counts and distances in bytes, which are those of `tile` times the size of a value; what moves an address
 //!   behind the last row is added and not used.
 //! - Assembly that reads a `Segment` relies on the order of its fields, which `repr(C)` keeps, each of 64 bits.
-//! - The strips of four rows need at least one of them and one segment, which [`gemm`] looks at; what is prefetched moves
+//! - The strips of four rows need at least one of them and one segment, which `gemm` looks at; what is prefetched moves
 //!   by at least one byte, since the rounds are counted in these.
 //! - A row of a depthwise convolution has at least one pixel. With stride 1 it has as many outputs as pixels, with
 //!   stride 2 half as many, rounded up.

@@ -15,7 +15,7 @@
 //! - Weights and biases have the length that channels and taps ask for: what is packed is packed from slices, whose
 //!   bounds are checked.
 //! - Blocks of output channels are whole steps, and together no wider than the padded channels.
-//! - [`Pass::needs`] has no default. Its scratch is the sum of the lengths that [`Scratch::split`] takes apart in a run; a
+//! - `Pass::needs` has no default. Its scratch is the sum of the lengths that `Scratch::split` takes apart in a run; a
 //!   pass of passes needs what the largest of them needs.
 //! - A part may have nothing to do: with more parts than pixels, rows or blocks its share is empty, and no count of it
 //!   divides anything.
