@@ -462,3 +462,15 @@ fn a_camera_that_only_knows_basic_gets_the_login() {
     assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
     assert!(camera.logins().iter().any(|login| in_clear(login)), "{:?}", camera.asked());
 }
+
+/// What a camera sends can be another thing the next time; 65 would tell systemd that it cannot.
+#[test]
+fn a_camera_without_video_is_unavailable() {
+    let sound = SDP.replace("m=video", "m=audio").replace("H264/90000", "L16/8000");
+    for description in [sound, "v=0\r\n".to_owned(), "no description".to_owned()] {
+        let text = description.clone();
+        let camera = Camera::start(move |_, asked| plain(asked, &text));
+        let outcome = run_camera(&camera, "");
+        assert_eq!(outcome.code(), 69, "{description}: {}", outcome.stderr);
+    }
+}

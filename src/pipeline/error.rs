@@ -18,6 +18,8 @@ pub enum Error {
         stream: Arc<str>,
         /// Its source, without passwords.
         source_uri: String,
+        /// Whether it is a camera, which may send something else the next time.
+        is_camera: bool,
         /// What happened.
         source: Box<capture::Error>,
     },
@@ -28,6 +30,8 @@ pub enum Error {
         stream: Arc<str>,
         /// Its source, without passwords.
         source_uri: String,
+        /// Whether it is a camera.
+        is_camera: bool,
         /// Frames that failed.
         failed: u64,
         /// Frames there were.
@@ -74,11 +78,16 @@ impl Error {
         matches!(self, Self::Join(JoinError::TimedOut { .. }) | Self::Publish(publish::Error::Unsent(_)))
     }
 
-    /// The exit code that the error stands for.
+    /// The exit code that the error stands for. What a camera sends is no data that stays as it is: a service that ends
+    /// over it is worth another start.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Stream { source, .. } => source.exit(),
+            Self::Frames { is_camera: true, .. } => Exit::Unavailable,
+            Self::Stream { source, is_camera, .. } => match source.exit() {
+                Exit::Data if *is_camera => Exit::Unavailable,
+                exit => exit,
+            },
             Self::Frames { .. } | Self::Frame(_) | Self::Preprocess(_) => Exit::Data,
             Self::Model(error) => error.exit(),
             Self::Affinity(affinity::Error::Priority { .. }) => Exit::NoPermission,

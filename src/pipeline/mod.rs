@@ -75,6 +75,7 @@ pub struct Parts {
 struct Stream {
     name: Arc<str>,
     source_uri: String,
+    is_camera: bool,
     counters: Arc<StreamCounters>,
     thread: Thread<Result<(), capture::Error>>,
 }
@@ -221,7 +222,8 @@ struct Feed {
 impl Feed {
     /// Starts the thread.
     fn start(self, pulse: Arc<Pulse>, alone: bool) -> Result<Stream, Error> {
-        let (name, source_uri) = (Arc::clone(&self.settings.stream), self.settings.source.describe());
+        let (name, source) = (Arc::clone(&self.settings.stream), &self.settings.source);
+        let (source_uri, is_camera) = (source.describe(), source.is_camera());
         let counters = Arc::clone(&self.counters);
         let thread = spawn(format!("cap-{name}"), move || {
             select! {
@@ -230,7 +232,7 @@ impl Feed {
             }
             if self.stopped.is_set() { Ok(()) } else { self.run(&pulse, alone) }
         })?;
-        Ok(Stream { name, source_uri, counters, thread })
+        Ok(Stream { name, source_uri, is_camera, counters, thread })
     }
 
     fn run(self, pulse: &Arc<Pulse>, alone: bool) -> Result<(), capture::Error> {
@@ -400,13 +402,13 @@ fn joined(thread: Thread<Result<(), Error>>, deadline: Option<Instant>) -> Resul
 }
 
 fn end_of(stream: Stream, deadline: Instant) -> Result<(), Error> {
-    let Stream { name, source_uri, counters, thread } = stream;
+    let Stream { name, source_uri, is_camera, counters, thread } = stream;
     let outcome = thread.join(Some(deadline))?;
     let StreamCounts { captured, dropped, classified, failed, .. } = counters.read();
     tracing::info!(stream = %name, captured, classified, dropped, failed, "stream ended");
     match outcome {
-        Err(source) => Err(Error::Stream { stream: name, source_uri, source: source.into() }),
-        Ok(()) if failed > 0 => Err(Error::Frames { stream: name, source_uri, failed, captured }),
+        Err(source) => Err(Error::Stream { stream: name, source_uri, is_camera, source: source.into() }),
+        Ok(()) if failed > 0 => Err(Error::Frames { stream: name, source_uri, is_camera, failed, captured }),
         Ok(()) => Ok(()),
     }
 }
