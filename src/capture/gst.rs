@@ -138,6 +138,19 @@ impl Session {
         }
         Ok(session)
     }
+
+    /// Whether no thread of the pipeline has work left, and none is being added.
+    ///
+    /// `decodebin` swallows the error that a demuxer posts while it is being plugged: such a pipeline neither fails nor
+    /// ends. An element whose state is locked is one that `decodebin` has not finished with.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let works = |element: &gst::Element| {
+            let pads = element.pads();
+            element.is_locked_state() || pads.iter().any(|pad| pad.task_state() == gst::TaskState::Started)
+        };
+        // Another thread may change the list meanwhile: that is work, too.
+        self.pipeline.iterate_recurse().into_iter().all(|element| element.is_ok_and(|element| !works(&element)))
+    }
 }
 
 impl Drop for Session {
@@ -502,6 +515,25 @@ mod tests {
         assert!(arrived.try_recv().is_err());
         let _session = Session::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
         assert_eq!([arrived.recv().unwrap(), arrived.recv().unwrap()], [1, 2]);
+    }
+
+    #[test]
+    fn a_pipeline_is_at_rest_when_none_of_its_threads_has_work() {
+        let text = "videotestsrc name=source is-live=true num-buffers=3 ! video/x-raw,format=NV12,width=64,height=64";
+        let launch = Launch { text: text.into(), properties: Vec::new(), live: true, endpoint: None };
+        let (delivered, arrived) = bounded(3);
+        let deliver: Deliver = Arc::new(move |frame: Frame| {
+            delivered.send(frame.seq).unwrap();
+            ControlFlow::Continue(())
+        });
+        let numbers = Arc::<FrameNumbers>::default();
+        let session = Session::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
+        assert!(!session.is_at_rest());
+        assert_eq!(arrived.recv().unwrap(), 0);
+        while !matches!(session.notices.recv().unwrap(), Notice::End) {}
+        while !session.is_at_rest() {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

@@ -158,6 +158,9 @@ pub enum Error {
     /// The media has no pictures.
     #[error("it holds no video that can be decoded")]
     NoVideo,
+    /// GStreamer has stopped reading a file before its first frame, without an error.
+    #[error("GStreamer stops before the first frame (the data may be damaged or cut off)")]
+    Stopped,
     /// The media file names addresses or other files.
     #[error(
         "it is {what}, which names other addresses: hardnetd opens none that a file names. Give the video file that \
@@ -256,7 +259,11 @@ impl Error {
             Self::AskedInClear => Exit::NoPermission,
             Self::Unusable { .. } => Exit::Internal,
             Self::Failed { exit, .. } => *exit,
-            Self::NoVideo | Self::Reference { .. } | Self::Truncated { .. } | Self::BrokenPictures { .. } => Exit::Data,
+            Self::NoVideo
+            | Self::Stopped
+            | Self::Reference { .. }
+            | Self::Truncated { .. }
+            | Self::BrokenPictures { .. } => Exit::Data,
         }
     }
 }

@@ -129,6 +129,7 @@ fn watch(
 ) -> Result<(), Error> {
     let (start, stall) = (settings.start_timeout, settings.stall_timeout);
     let watch = tick((start.min(stall) / 4).clamp(Duration::from_millis(10), BEAT));
+    let mut at_rest = 0;
     loop {
         select! {
             recv(stopped.receiver()) -> _ => return Ok(()),
@@ -152,6 +153,11 @@ fn watch(
                 let limit = if frames == 0 { start } else { stall };
                 if session.activity.idle() > limit {
                     return Err(Error::Silent { seconds: limit.as_secs_f64(), frames });
+                }
+                let waits = frames == 0 && matches!(settings.source, Source::File(_)) && session.notices.is_empty();
+                at_rest = if waits && session.is_at_rest() { at_rest + 1 } else { 0 };
+                if at_rest == 2 {
+                    return Err(Error::Stopped);
                 }
             }
         }
