@@ -498,7 +498,7 @@ mod tests {
             endpoint: None,
         };
         let numbers = Arc::<FrameNumbers>::default();
-        let (delivered, arrived) = bounded(1);
+        let (delivered, arrived) = bounded(50);
         let (release, released) = bounded::<()>(0);
         let deliver: Deliver = Arc::new(move |frame: Frame| {
             delivered.send(frame.seq).unwrap();
