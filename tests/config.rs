@@ -202,6 +202,7 @@ fn streams_of_several_files_are_merged_by_name() {
     refuses(
         &outcome,
         &[
+            "a.toml: stream[0].source = \"\": the stream \"yard\" has none",
             "a.toml: stream[1].source = \"rtsp://me:***@x/1\": the stream \"door\" has \"rtsp://door/1\" in ",
             "hardnetd.toml (stream[0].source); expected the same value, or another name",
         ],
@@ -395,12 +396,25 @@ fn a_check_opens_the_files_that_are_named() {
         let outcome = run(["config", "check", "-c", &file]);
         refuses(&outcome, &[&format!("{file}: "), parts[0], parts[1]]);
     }
+    // What only shows when the model is loaded.
+    let model = data("formats/tiny.safetensors");
+    let cut = place("cut.safetensors", "");
+    let bytes = fs::read(&model).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() - 1]).unwrap();
+    let two = place("two", "cat\ndog\n");
+    for (config, parts) in [
+        (format!("[model]\nname = {cut:?}\n"), ["model.name = ", "cut.safetensors"]),
+        (format!("[model]\nlabels = {two:?}\n"), ["model.labels = ", "1000"]),
+        ("[model]\nsize = \"16x16\"\n".to_owned(), ["model.size = ", "16"]),
+    ] {
+        let file = write(&folder, &config, &[]);
+        refuses(&run(["config", "check", "-c", &file]), &[&format!("{file}: "), parts[0], parts[1]]);
+    }
     // All of them at once, and what is right passes.
     let file = write(&folder, "[model]\nname = \"/a.onnx\"\nlabels = \"/a.txt\"\n", &[]);
     refuses(&run(["config", "check", "-c", &file]), &["2 problems", "model.name", "model.labels"]);
-    let labels = place("labels", "cat\ndog\n");
-    let model = data("formats/tiny.safetensors");
-    let file = write(&folder, &format!("[model]\nname = {:?}\nlabels = {labels:?}\n", model.to_str().unwrap()), &[]);
+    let labels = place("labels", &"class\n".repeat(1000));
+    let file = write(&folder, &format!("[model]\nlabels = {labels:?}\n"), &[]);
     let outcome = run(["config", "check", "-c", &file]);
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     assert!(outcome.stdout.contains("(files opened as user "), "{}", outcome.stdout);

@@ -71,7 +71,8 @@ fn workers_and_the_threads_of_one_share_the_cores_out() {
     let config = folder.path().join("hardnetd.toml");
     for (setting, second) in [("workers = 2", "infer-1"), ("threads = 2", "infer-0.1")] {
         let text = format!(
-            "[[stream]]\nname = \"a\"\n[[stream]]\nname = \"b\"\n[inference]\n{setting}\ncores = [{}, {}]\n",
+            "[[stream]]\nname = \"a\"\nsource = \"test:ball\"\n[[stream]]\nname = \"b\"\nsource = \"test:ball\"\n\
+             [inference]\n{setting}\ncores = [{}, {}]\n",
             cores[1], cores[0]
         );
         fs::write(&config, text).unwrap();
@@ -174,11 +175,24 @@ fn a_reader_that_stands_still_does_not_hold_up_a_stop() {
 }
 
 #[test]
+fn two_signals_together_are_one() {
+    let (running, _systemd, _reader) = started_into_a_full_pipe(1.0);
+    running.signal(Signal::TERM);
+    running.signal(Signal::INT);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+}
+
+#[test]
 fn a_second_signal_ends_the_program_at_once() {
     let (running, systemd, _reader) = started_into_a_full_pipe(60.0);
     running.signal(Signal::TERM);
     systemd.wait("STOPPING=1");
-    running.signal(Signal::TERM);
+    // Those that come together with the first count as one with it.
+    for _ in 0..20 {
+        running.signal(Signal::TERM);
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let outcome = running.finish();
     // At the limit of the stop, the code would be 0.
     assert_eq!(outcome.code(), 128 + 15, "{}", outcome.stderr);

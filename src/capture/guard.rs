@@ -8,6 +8,14 @@
 //!
 //! gstreamer-rs has no wrapper for the interface, so this is one of the few files with `unsafe` in them. It needs
 //! nothing that GStreamer 1.18 does not have.
+//!
+//! # Safety
+//!
+//! - Only [`Sentry`] implements the interface here, so every instance that a function of it gets is a `Sentry`.
+//! - A message and a description belong to the callee for the time of the call, as `rtspsrc` passes them; a field of a union is
+//!   read after its type. Headers are removed from the last to the first, so that indexes stay right.
+//! - Credentials that GStreamer allocates are freed once, by its own function.
+//! - A panic in an `extern "C"` function aborts the process; it does not unwind into C.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -11,13 +11,15 @@ use super::backend::{Backend, Compiled, Engine};
 use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Source, Training};
 use super::tract::Plan;
 use super::{Error, labels};
-use crate::config::SIDES;
+use crate::config::{self, Config, SIDES};
 use crate::engine::cost::{MAX_ACTIVATION_BYTES, cost};
 use crate::engine::graph::{Graph, Op};
 use crate::engine::import::{self, Imported};
+use crate::engine::plan::Memory;
 use crate::engine::{onnx, plan};
 use crate::exit::chain;
 use crate::hardnet::{self, Architecture};
+use crate::kernels::Isa;
 use crate::preprocess::Transform;
 use crate::weights::{self, Kind, Loaded, StateDict, file::sha256};
 
@@ -36,6 +38,21 @@ pub struct Options {
     pub size: Option<[usize; 2]>,
     /// What runs it.
     pub engine: Engine,
+}
+
+impl Options {
+    /// What `config` asks of its model.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let Config { model, inference, .. } = config;
+        let backend = Backend::named(&inference.backend).unwrap_or_default();
+        let memory = Memory::named(&inference.memory).unwrap_or_default();
+        Self {
+            labels: Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from),
+            size: config::parse_size(&model.size),
+            engine: Engine { backend, isa: Isa::named(&inference.isa), memory },
+        }
+    }
 }
 
 /// A model before it is compiled.

@@ -101,12 +101,12 @@ impl Merged {
 }
 
 fn contradiction(name: &str, value: &Json, place: Place, other: &Json, first: &Place) -> Problem {
+    let (shown, known) = (show(value), show(other));
+    // Two that differ in what is hidden look the same.
+    let known = if shown == known { "another one".to_owned() } else { known };
     let message = format!(
-        "{}: the stream {name:?} has {} in {} ({}); expected the same value, or another name",
-        show(value),
-        show(other),
-        first.origin,
-        first.key
+        "{shown}: the stream {name:?} has {known} in {} ({}); expected the same value, or another name",
+        first.origin, first.key
     );
     Problem { origin: place.origin, key: Some(place.key), message }
 }

@@ -17,6 +17,11 @@ pub(super) struct Place {
 pub(super) struct Places(pub(super) BTreeMap<String, Place>);
 
 impl Places {
+    /// Whether a layer sets `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     /// What is to be said of `key`.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         let place = self.0.get(key);

@@ -100,13 +100,16 @@ fn hide_login(address: &str) -> String {
     // A login whose host has been forgotten: what should be a port is none.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     match authority.split_once(':') {
-        Some((host, port))
-            if scheme.ends_with("//") && !host.starts_with('[') && !port.chars().all(|c| c.is_ascii_digit()) =>
-        {
+        Some((host, port)) if scheme.ends_with("//") && !host.starts_with('[') && !is_port(port) => {
             format!("{scheme}{host}:{HIDDEN}{}", &rest[authority.len()..])
         }
         _ => address.to_owned(),
     }
+}
+
+/// Whether it is a number, or empty, with the punctuation that may follow it in a sentence.
+fn is_port(text: &str) -> bool {
+    text.trim_end_matches([':', ',', ';', '.', ')']).chars().all(|c| c.is_ascii_digit())
 }
 
 /// The scheme with what parts it from the rest.

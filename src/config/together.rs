@@ -21,6 +21,12 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
     let streams_are_right = !wrong.iter().any(|key| key.starts_with("stream"));
     for (index, stream) in config.streams.iter().enumerate().filter(|_| streams_are_right) {
         let of = |key: &str| format!("stream[{index}].{key}");
+        if !places.has(&of("source")) && places.has("stream") {
+            let message =
+                format!("\"\": the stream {:?} has none; expected one, such as \"rtsp://camera/1\"", stream.name);
+            let name = of("name");
+            problem(&of("source"), &[if places.has(&name) { &name } else { "stream" }], message);
+        }
         let Stream { source, username, password_file, .. } = stream;
         if !password_file.is_empty() && username.is_empty() && !holds_user(source) && source.starts_with("rtsp") {
             let message = "\"\": a password needs a user name";

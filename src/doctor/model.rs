@@ -1,14 +1,11 @@
 //! The model of the configuration: loaded as `run` does it.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use super::{Context, Finding};
-use crate::classifier::{Backend, Engine, Error, Model, Options};
-use crate::config::{self, Config};
-use crate::engine::plan::Memory;
+use crate::classifier::{Backend, Error, Model, Options};
+use crate::config::Config;
 use crate::exit::{Exit, chain};
-use crate::kernels::Isa;
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     match &context.config {
@@ -18,12 +15,8 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
 }
 
 fn of(config: &Config) -> Vec<Finding> {
-    let Config { model: settings, inference, .. } = config;
-    let labels = Some(&settings.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from);
-    let backend = Backend::named(&inference.backend).unwrap_or_default();
-    let memory = Memory::named(&inference.memory).unwrap_or_default();
-    let engine = Engine { backend, isa: Isa::named(&inference.isa), memory };
-    let options = Options { labels, size: config::parse_size(&settings.size), engine };
+    let (settings, options) = (&config.model, Options::of(config));
+    let backend = options.engine.backend;
     let start = Instant::now();
     let model = match Model::load(&settings.name, &options) {
         Ok(model) => model,

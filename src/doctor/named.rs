@@ -1,7 +1,7 @@
 //! The files that a configuration names: whether they are there, can be read, and are what they should be. And what it
 //! asks of the machine.
 //!
-//! `hardnetd config check` reports them; it loads no model and connects to nobody.
+//! `hardnetd config check` reports them. It loads the model, and connects to nobody.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,7 +11,7 @@ use super::host::Host;
 use super::identity::Identity;
 use super::{Finding, State, cores, sandbox};
 use crate::capture::{self, Source};
-use crate::classifier::labels;
+use crate::classifier::{Error, Model, Options, labels};
 use crate::config::{self, Config, Loaded, Mqtt, Problem, Stream, Warning, read_pem, read_secret};
 use crate::exit::chain;
 use crate::hardnet;
@@ -39,7 +39,7 @@ pub fn named(loaded: &Loaded) -> Named {
     for (index, stream) in config.streams.iter().enumerate() {
         look.stream(&format!("stream[{index}]"), stream);
     }
-    look.model(&config.model);
+    look.model(config);
     if config.publish.mqtt.enabled {
         look.mqtt(&config.publish.mqtt);
     }
@@ -134,7 +134,8 @@ impl Look<'_> {
         }
     }
 
-    fn model(&mut self, model: &config::Model) {
+    fn model(&mut self, config: &Config) {
+        let (model, known) = (&config.model, self.named.problems.len());
         if let Err(message) = model_file(&model.name) {
             self.problem("model.name", &model.name, &message);
         }
@@ -150,6 +151,18 @@ impl Look<'_> {
             if let Err(message) = outcome {
                 self.problem("model.labels", &model.labels, &message);
             }
+        }
+        if self.named.problems.len() > known {
+            return;
+        }
+        if let Err(error) = Model::load(&model.name, &Options::of(config)) {
+            let (key, value) = match &error {
+                Error::Labels(_) => ("model.labels", &model.labels),
+                Error::FixedSize { .. } | Error::InputSize { .. } | Error::Size(_) => ("model.size", &model.size),
+                Error::Native(_) if !config.inference.isa.is_empty() => ("inference.isa", &config.inference.isa),
+                _ => ("model.name", &model.name),
+            };
+            self.problem(key, value, &chain(&error));
         }
     }
 }

@@ -1,4 +1,12 @@
 //! The memory that passes work on: weights, which do not change, and activations, which all threads write.
+//!
+//! # Safety
+//!
+//! - A block has a cache line more than it has values, so that `length` values fit behind its aligned beginning.
+//! - While weights are packed, one owner writes them, through `&mut`. Afterwards they are shared and not written.
+//! - Activations are [`UnsafeCell`]s. A slice of them needs `&mut`, which is there between runs only.
+//! - Every address of weights is taken with the number of values that are used, and compared with what was packed, in every
+//!   build. An address that is only prefetched is never read.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::UnsafeCell;

@@ -2,6 +2,11 @@
 //!
 //! Huge pages from the beginning would hold up the start, since the system has to clear and to search for them. A thread
 //! puts them in the place of written pages while inference runs already, and leaves it the processor half of the time.
+//!
+//! # Safety
+//!
+//! `madvise` gets whole huge pages inside a block that this thread keeps alive. It changes where the values are stored, not the
+//! values; if it fails, nothing changes.
 
 use std::sync::Arc;
 use std::thread::{Builder, sleep};
@@ -30,6 +35,10 @@ const HUGE_BYTES: usize = 2 << 20;
 #[cfg(target_os = "linux")]
 const LEAST_BYTES: usize = 4 * HUGE_BYTES;
 
+/// `MADV_COLLAPSE` of Linux 6.1 (madvise(2)), which not every C library's header has.
+#[cfg(target_os = "linux")]
+const MADV_COLLAPSE: libc::c_int = 25;
+
 /// Bytes of stack of the thread.
 #[cfg(target_os = "linux")]
 const STACK_BYTES: usize = 64 << 10;
@@ -43,7 +52,7 @@ fn collapse(room: &Arc<Room>) {
         let start = Instant::now();
         let address = std::ptr::without_provenance_mut(page);
         // SAFETY: the page lies in the block, which the room keeps, and holds the same values afterwards.
-        if unsafe { libc::madvise(address, HUGE_BYTES, libc::MADV_COLLAPSE) } != 0 {
+        if unsafe { libc::madvise(address, HUGE_BYTES, MADV_COLLAPSE) } != 0 {
             return;
         }
         page += HUGE_BYTES;

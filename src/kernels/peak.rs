@@ -1,4 +1,8 @@
 //! The most that an instruction set does: multiply-adds in registers and nothing else.
+//!
+//! # Safety
+//!
+//! A burst touches registers only; it needs a processor with the instruction set of its vector.
 
 use std::hint::black_box;
 

@@ -1,4 +1,12 @@
 //! A network as passes in order, with the memory that they work on.
+//!
+//! # Safety
+//!
+//! - A pass is put in only if its maps lie in the memory and it was made with the kernels and the weights of this program:
+//!   the builder makes every pass itself.
+//! - `run` asserts, in every build, that there is memory for the maps and for the scratch of all parts. The scratch of a part
+//!   lies behind the maps and overlaps no other.
+//! - Only a team runs a program: passes one after the other, all parts of one with the same number of parts.
 
 use std::fmt::Debug;
 

@@ -50,6 +50,6 @@ mod tests {
         assert_eq!(round_up(usize::MAX - 3, 16), Err(BEYOND));
         assert_eq!(addressable(MAX_VALUES), Ok(MAX_VALUES));
         assert_eq!(addressable(MAX_VALUES + 1), Err(BEYOND));
-        assert_eq!(count(&[half, half]), u64::MAX);
+        assert_eq!(count(&[half, half, half]), u64::MAX);
     }
 }

@@ -1,4 +1,9 @@
 //! Sums of the quarters of matrices around Strassen's products, written over a vector of channels.
+//!
+//! # Safety
+//!
+//! The last vector of a row steps back to end with the row, which needs a vector's worth of channels in a half: with fewer, a
+//! narrower vector is taken, and at last single values.
 
 use super::tile::{StrassenInput, StrassenOutput};
 use super::vector::{Vector, clamp};

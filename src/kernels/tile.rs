@@ -1,4 +1,10 @@
 //! What the kernels are told: plain addresses. The passes make them out of checked geometry.
+//!
+//! # Safety
+//!
+//! Whoever makes one of these structures promises that its addresses are readable and writable as the `# Safety` of the structure
+//! says; a kernel looks at nothing but the counts. Where a kernel counts in prefetches, `prefetch_step` is at least 1 and the
+//! product of the rounds and the step stays below 2⁶⁴ bytes.
 
 /// Values that belong together in memory and in a contraction: some channels of some rows. Assembly reads it.
 #[derive(Debug, Clone, Copy)]

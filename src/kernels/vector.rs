@@ -2,6 +2,12 @@
 //!
 //! Each instruction set has its own implementation of [`Vector`]. The functions here are always inlined
 //! into functions that carry the features of the instruction set: the bodies of the tables in the folders.
+//!
+//! # Safety
+//!
+//! - A loop over channels takes vectors `V` while they fit, then `W`, of which every width is a multiple: it neither reads nor
+//!   writes beyond the width.
+//! - Base addresses of rows beyond the last are computed with operations that wrap, and never read.
 
 use super::memory::LINE;
 use super::tile::{Depthwise, Largest, Segment, Tile};
@@ -9,8 +15,9 @@ use super::tile::{Depthwise, Largest, Segment, Tile};
 /// A vector of `f32`.
 ///
 /// # Safety
-/// All functions need a processor with the instruction set of the implementation.
-pub(super) trait Vector: Copy {
+/// All functions need a processor with the instruction set of the implementation. `load` reads and `store` writes
+/// [`LANES`](Self::LANES) values, no more and no fewer: loops over channels count on it.
+pub(super) unsafe trait Vector: Copy {
     /// Number of lanes.
     const LANES: usize;
 

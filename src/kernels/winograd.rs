@@ -4,6 +4,11 @@
 //! besides for two, ±2 besides for four, ±½ besides for six. Weights are evaluated in a point `p` as `w₀ + p·w₁ + p²·w₂`, and in
 //! ∞ as `w₂`; all scales are in the transform of the input. So what weights are in a point does not depend on
 //! the size of the tile, and tiles of several sizes share them.
+//!
+//! # Safety
+//!
+//! - What is between the two dimensions is read only where it was written: all rows of it before any column.
+//! - Channels are taken as in `vector`. A patch or a tile at the border reads and writes only the rows and columns it is told.
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;

@@ -1,4 +1,8 @@
 //! Which cores the calling thread may use, and how urgently it runs.
+//!
+//! # Safety
+//!
+//! The one `unsafe` block calls a function of the C library with a structure of this file and its size.
 
 use std::io;
 

@@ -262,6 +262,7 @@ impl Feed {
         // The others go on, so this cannot wait for the end of the program.
         match &outcome {
             Err(error) if !alone => tracing::error!(stream = %settings.stream, "{}", chain(error)),
+            Ok(()) if !alone && !stopped.is_set() => tracing::info!(stream = %settings.stream, "the source has ended"),
             _ => tracing::debug!(stream = %settings.stream, "the source has ended"),
         }
         outcome

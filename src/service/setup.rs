@@ -7,11 +7,9 @@ use std::time::Instant;
 use super::Error;
 use super::files::{File, Files};
 use crate::capture::{self, Settings, Source};
-use crate::classifier::{Backend, Engine, Model, Options};
+use crate::classifier::{Model, Options};
 use crate::config::{self, Config, Flag, Loaded};
-use crate::engine::plan::Memory;
 use crate::exit::chain;
-use crate::kernels::Isa;
 use crate::pipeline::{self, Parts, Prepared, Sinks};
 use crate::printable::escaped;
 use crate::publish::{self, Mqtt, Sink, Stdout, StreamState, Unsent};
@@ -263,12 +261,7 @@ fn is_same_model(config: &Config, files: &Files, before: &Setup) -> bool {
 }
 
 fn load(config: &Config) -> Result<Model, Error> {
-    let Config { model, inference, .. } = config;
-    let labels = Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from);
-    let backend = Backend::named(&inference.backend).unwrap_or_default();
-    let memory = Memory::named(&inference.memory).unwrap_or_default();
-    let engine = Engine { backend, isa: Isa::named(&inference.isa), memory };
-    let model = Model::load(&model.name, &Options { labels, size: config::parse_size(&model.size), engine })?;
+    let model = Model::load(&config.model.name, &Options::of(config))?;
     if let Some(warning) = model.training().warning() {
         tracing::warn!(model = model.name(), "{warning}");
     }

@@ -11,7 +11,8 @@ use super::super::vector::Vector;
 #[derive(Clone, Copy)]
 pub(in super::super) struct F32x8(__m256);
 
-impl Vector for F32x8 {
+// SAFETY: loads and stores are of 8 values, as many as there are lanes.
+unsafe impl Vector for F32x8 {
     const LANES: usize = 8;
 
     #[inline(always)]

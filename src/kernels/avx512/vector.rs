@@ -11,7 +11,8 @@ use super::super::vector::Vector;
 #[derive(Clone, Copy)]
 pub(in super::super) struct F32x16(__m512);
 
-impl Vector for F32x16 {
+// SAFETY: loads and stores are of 16 values, as many as there are lanes.
+unsafe impl Vector for F32x16 {
     const LANES: usize = 16;
 
     #[inline(always)]

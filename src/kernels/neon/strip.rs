@@ -5,9 +5,15 @@
 //! row by row. A channel of a row is multiplied out of its lane.
 
 use std::arch::asm;
+use std::mem::offset_of;
 use std::ptr::from_ref;
 
-use super::super::tile::Tile;
+use super::super::tile::{Segment, Tile};
+
+// What the assembly takes for granted.
+const _: () = assert!(size_of::<Segment>() == 32 && offset_of!(Segment, stride) == 8);
+const _: () = assert!(offset_of!(Segment, channels) == 16 && offset_of!(Segment, first) == 24);
+const _: () = assert!(cfg!(target_endian = "little"));
 
 /// The next vectors of weights, into these registers.
 macro_rules! weights {

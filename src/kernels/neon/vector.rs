@@ -11,7 +11,8 @@ use super::super::vector::Vector;
 #[derive(Clone, Copy)]
 pub(in super::super) struct F32x4(float32x4_t);
 
-impl Vector for F32x4 {
+// SAFETY: loads and stores are of 4 values, as many as there are lanes.
+unsafe impl Vector for F32x4 {
     const LANES: usize = 4;
 
     #[inline(always)]
@@ -93,7 +94,8 @@ impl Pair {
     }
 }
 
-impl Vector for Pair {
+// SAFETY: loads and stores are of 2 values, as many as there are lanes.
+unsafe impl Vector for Pair {
     const LANES: usize = 2 * F32x4::LANES;
 
     #[inline(always)]

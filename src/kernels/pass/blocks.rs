@@ -70,8 +70,11 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Whether what the segments have is within the contraction: weights are read for no more.
-    fn are_within(&self) -> bool {
-        // SAFETY: there are so many segments.
+    ///
+    /// # Safety
+    /// There are `count` segments.
+    unsafe fn are_within(&self) -> bool {
+        // SAFETY: the caller promises it.
         let segments = unsafe { std::slice::from_raw_parts(self.segments, self.count) };
         segments.iter().all(|Segment { channels, first, .. }| first + channels <= self.depth)
     }
@@ -108,7 +111,8 @@ impl Product {
         let Self { rows: Rows { segments, count, depth, first, length }, weights, width, clamp, .. } = *self;
         let ((bias, bias_stride), (out, out_stride), (ahead, fetched)) = (self.bias, self.out, self.ahead);
         let kernels = kernels.products(width);
-        debug_assert!(self.rows.are_within(), "{:?}", self.rows);
+        // SAFETY: the caller's segments are there.
+        debug_assert!(unsafe { self.rows.are_within() }, "{:?}", self.rows);
         let mut done = 0;
         for rows in even_parts(length, kernels.len()) {
             let tile = Tile {

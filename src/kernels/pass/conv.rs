@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::Kernels;
 use super::super::memory::Weights;
+use super::super::size::addressable;
 use super::super::tile::Segment;
 use super::blocks::{Block, chunks, longest, rows_of};
 use super::strassen::Pairing;
@@ -147,7 +148,7 @@ impl ConvPass {
         let blocks = convolution.pack(kernels, weights, output.channels, pairing.as_ref())?;
         let Convolution { kernel, stride, top, left, clamp, .. } = *convolution;
         // Values from one window to the next.
-        inputs.iter().try_for_each(|map| product(&[stride[1], map.stride]).map(drop))?;
+        inputs.iter().try_for_each(|map| addressable(product(&[stride[1], map.stride])?).map(drop))?;
         let scratch = blocks.scratch(longest(output.pixels(), STRIP))?;
         Ok(Self { inputs: inputs.to_vec(), output, kernel, stride, top, left, is_pointwise, clamp, blocks, scratch })
     }

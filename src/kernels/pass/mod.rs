@@ -11,7 +11,8 @@
 //! - Inputs and output lie in memory, up to the last value that is touched: whole units for passes that read units, whose
 //!   inputs have pixels of whole units; channels alone for products, whose inputs may have anything behind them.
 //! - The output has whole units, and overlaps no input but beside it. A transform counts with all of its planes.
-//! - Every window has a pixel of the map; neither the begin nor the end of one overflows, nor the distance of two.
+//! - Every window has a pixel of the map; neither the begin nor the end of one overflows, nor the distance of two, which
+//!   is bounded for maps of one pixel, too.
 //! - Weights and biases have the length that channels and taps ask for: what is packed is packed from slices, whose
 //!   bounds are checked.
 //! - Blocks of output channels are whole steps, and together no wider than the padded channels.
@@ -73,13 +74,15 @@ impl Map {
     /// A map whose pixels are padded to whole units.
     #[must_use]
     pub fn padded(offset: usize, height: usize, width: usize, channels: usize) -> Self {
-        Self { offset, height, width, channels, stride: channels.next_multiple_of(UNIT) }
+        // What is too long for that is refused by every pass.
+        let stride = channels.checked_next_multiple_of(UNIT).unwrap_or(channels);
+        Self { offset, height, width, channels, stride }
     }
 
     /// Number of pixels.
     #[must_use]
     pub fn pixels(&self) -> usize {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
     }
 
     /// Number of values that it takes in memory; nothing when that overflows.
@@ -113,7 +116,7 @@ impl Map {
             return false;
         }
         let [here, there] = [self.offset, other.offset].map(|offset| offset % self.stride);
-        let distance = if there >= here { there - here } else { there + self.stride - here };
+        let distance = if there >= here { there - here } else { self.stride - (here - there) };
         width <= distance && distance.checked_add(other.touched()).is_some_and(|end| end <= self.stride)
     }
 }
@@ -223,6 +226,8 @@ fn check_memory(inputs: &[Map], output: &Map, length: usize, read: impl Fn(&Map)
         // Where there are no channels, that is what is wrong.
         check(range(input, read(input).max(1)).is_some(), "a map does not lie in memory")?;
     }
+    // Those of maps of one pixel are bounded by nothing else.
+    inputs.iter().chain([output]).try_for_each(|map| size::addressable(map.stride).map(drop))?;
     check(inputs.iter().all(|map| map.channels > 0 && map.stride >= map.channels), "pixels are too close")?;
     // A multiple of the unit that holds the channels holds them padded, too.
     let padded = output.stride.is_multiple_of(UNIT) && output.stride >= output.channels;

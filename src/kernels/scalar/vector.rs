@@ -8,7 +8,8 @@ use super::super::vector::Vector;
 #[derive(Clone, Copy)]
 pub(super) struct Plain([f32; 8]);
 
-impl Vector for Plain {
+// SAFETY: loads and stores are of 8 values, as many as there are lanes.
+unsafe impl Vector for Plain {
     const LANES: usize = 8;
 
     #[inline(always)]

@@ -62,6 +62,29 @@ fn maps_lie_in_memory() {
 }
 
 #[test]
+fn the_stride_of_a_single_pixel_is_bounded() {
+    let beyond = "a length is beyond all numbers";
+    let output = Map::padded(1024, 1, 1, 8);
+    for stride in [usize::MAX, usize::MAX - 7, HUGE] {
+        let input = Map { stride, ..Map::padded(0, 1, 1, 8) };
+        assert_eq!(convolution(input, [1, 1], [1, 1], output, 64), beyond);
+        let (weight, bias) = ([0.0; 8 * 8 * 9], [0.0; 8]);
+        let clamp = Clamp::NONE;
+        let layer =
+            Convolution { kernel: [3, 3], stride: [1, 1], top: 1, left: 1, weight: &weight, bias: &bias, clamp };
+        let mut weights = Weights::new();
+        assert_eq!(rule(WinogradPass::in_strips(scalar(), &mut weights, LENGTH, input, &layer, output)), beyond);
+        // Where the output may lie beside the input in the pixels of a third map.
+        let (input, output) = (Map { offset: 12, ..input }, Map { offset: 8, stride, ..output });
+        assert!(ConvPass::new(scalar(), &mut weights, LENGTH, &[input], &layer, output).is_err());
+    }
+    // Windows so far apart that no address is between two of them.
+    let input = Map::padded(0, 1, 1, 8);
+    assert_eq!(convolution(input, [1, 1], [1, HUGE / 8], output, 64), beyond);
+    assert_eq!(Map::padded(0, HUGE, 2, usize::MAX).pixels(), usize::MAX);
+}
+
+#[test]
 fn windows_lie_in_maps() {
     let (input, output) = (Map::padded(0, 4, 4, 8), Map::padded(1024, 4, 4, 8));
     let many = "the output has more windows than the input";

@@ -259,6 +259,7 @@ impl Planes {
 /// `plane` values apart.
 fn points(kernels: &Kernels, scheme: Scheme, block: &Block, lanes: Lanes<'_>, to: &mut [f32], plane: usize) {
     let (width, depth) = (block.width, lanes.length / TAPS);
+    debug_assert!(width.is_multiple_of(kernels.step), "{block:?}");
     let mut taps = vec![0.0; RUN * TAPS * width];
     for first in (0..depth).step_by(RUN) {
         let depth = RUN.min(depth - first);
