@@ -348,6 +348,11 @@ fn the_environment_takes_lists_with_and_without_brackets_and_says_how_it_is_writ
     }
 }
 
+/// An instruction set that no processor has beside the one of this machine.
+fn foreign() -> &'static str {
+    if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" }
+}
+
 #[test]
 fn a_check_opens_the_files_that_are_named() {
     let folder = folder();
@@ -406,6 +411,7 @@ fn a_check_opens_the_files_that_are_named() {
         (format!("[model]\nname = {cut:?}\n"), ["model.name = ", "cut.safetensors"]),
         (format!("[model]\nlabels = {two:?}\n"), ["model.labels = ", "1000"]),
         ("[model]\nsize = \"16x16\"\n".to_owned(), ["model.size = ", "16"]),
+        (format!("[inference]\nisa = {:?}\n", foreign()), ["inference.isa = ", foreign()]),
     ] {
         let file = write(&folder, &config, &[]);
         refuses(&run(["config", "check", "-c", &file]), &[&format!("{file}: "), parts[0], parts[1]]);

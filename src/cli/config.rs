@@ -28,9 +28,9 @@ pub(super) struct Arguments {
 enum Action {
     /// Print the built-in default, commented.
     Default,
-    /// Check all files, the environment, and the files that they name; report every problem at once.
+    /// Check all files and the environment, then what they name; report every problem of each step at once.
     ///
-    /// Models, labels, passwords, certificates and media files are opened as the user who runs the check: that may be
+    /// The model is loaded. Models, labels, passwords, certificates and media files are opened as the user who runs the check: that may be
     /// another one than the service's. What the service alone finds, in $CREDENTIALS_DIRECTORY, is a warning.
     Check(ConfigFile),
     /// Print what is in force after all files and the environment.

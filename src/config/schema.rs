@@ -92,7 +92,7 @@ section! {
         rtsp_transport: String = "tcp", Kind::Choice(&["tcp", "udp", "auto"]);
         /// RTSP: user name; empty: the one in the address, if any.
         username: String = "", Kind::Text;
-        /// RTSP: file that holds the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`.
+        /// RTSP: file that holds the password; a bare name is one of `$CREDENTIALS_DIRECTORY`, if that is set.
         password_file: String = "", Kind::Text;
     }
 }
@@ -164,7 +164,7 @@ section! {
         danger_accept_any_certificate: bool = false, Kind::Switch;
         /// User name; empty: none.
         username: String = "", Kind::Text;
-        /// File that holds the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`.
+        /// File that holds the password; a bare name is one of `$CREDENTIALS_DIRECTORY`, if that is set.
         password_file: String = "", Kind::Text;
         /// Client id, unique at the broker; empty: `hardnetd-<device>`.
         client_id: String = "", Kind::Text;

@@ -159,7 +159,7 @@ impl Look<'_> {
             let (key, value) = match &error {
                 Error::Labels(_) => ("model.labels", &model.labels),
                 Error::FixedSize { .. } | Error::InputSize { .. } | Error::Size(_) => ("model.size", &model.size),
-                Error::Native(_) if !config.inference.isa.is_empty() => ("inference.isa", &config.inference.isa),
+                Error::Native(_) if config.inference.isa != "auto" => ("inference.isa", &config.inference.isa),
                 _ => ("model.name", &model.name),
             };
             self.problem(key, value, &chain(&error));
