@@ -161,6 +161,10 @@ impl Drop for Session {
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
         }
+        // A pipeline that GStreamer could not take down keeps no end of a queue.
+        if let Some(sink) = self.pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
+            sink.set_callbacks(gst_app::AppSinkCallbacks::builder().build());
+        }
     }
 }
 
@@ -185,6 +189,11 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
         None => parse(),
     };
     if let Some(element) = context.missing_elements().into_iter().next() {
+        if gst::ElementFactory::find(&element).is_some() {
+            let message =
+                format!("the GStreamer element '{element}' is installed and cannot be loaded: see GST_DEBUG=3");
+            return Err(Error::Unusable { message });
+        }
         return Err(Error::MissingElement { package: package::of_element(&element), element });
     }
     let element = parsed.map_err(|error| Error::Unusable { message: format!("cannot build the pipeline: {error}") })?;

@@ -65,6 +65,10 @@ impl Error {
 /// Any of [`Error`].
 pub fn read(path: &Path, classes: usize) -> Result<Vec<Arc<str>>, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+    // A pipe or a device could keep the program waiting when it is opened.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
@@ -126,6 +130,13 @@ mod tests {
         let error = file(b"cat\ndog\n", 3).unwrap_err().to_string();
         assert!(error.ends_with("labels.txt has 2 labels, and the model has 3 classes"), "{error}");
         assert!(matches!(file(b"", 1), Err(Error::Count { labels: 0, .. })));
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_without_opening_it() {
+        let error = read(Path::new("/dev/zero"), 1).unwrap_err();
+        assert!(matches!(error, Error::Unreadable { .. }), "{error}");
+        assert!(matches!(read(Path::new("/"), 1), Err(Error::Unreadable { .. })));
     }
 
     #[test]

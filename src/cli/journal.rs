@@ -35,7 +35,10 @@ impl Journal {
     /// # Errors
     /// The system refuses a socket.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { socket: UnixDatagram::unbound()? })
+        let socket = UnixDatagram::unbound()?;
+        // A journal that takes nothing loses entries instead of holding up whoever logs.
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket })
     }
 
     fn send(&self, priority: u8, entry: &Entry, to: &Path) -> io::Result<()> {
@@ -46,9 +49,12 @@ impl Journal {
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let entry = Entry::of(event);
-        if self.send(priority(*event.metadata().level()), &entry, Path::new(SOCKET)).is_err() {
+        match self.send(priority(*event.metadata().level()), &entry, Path::new(SOCKET)) {
             // The socket is away, or the entry is too long for a datagram. Standard error leads to the journal, too.
-            let _ = writeln!(io::stderr(), "{}", entry.message);
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                let _ = writeln!(io::stderr(), "{}", entry.message);
+            }
+            _ => {}
         }
     }
 }

@@ -9,11 +9,13 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Verbosity;
 use super::journal::{self, Journal};
+use super::lines::Lines;
 use crate::config::redact_words;
 use crate::printable;
 
@@ -39,8 +41,20 @@ impl<W: Write> Write for Redacted<W> {
     }
 }
 
-/// Starts logging for the process. `$HARDNETD_LOG` wins over the flags.
-pub(super) fn start(verbosity: &Verbosity) {
+/// The log that has been started. Dropping it waits for the lines that are left, but not for long.
+pub(super) struct Log(Option<Lines>);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(lines) = &self.0 {
+            lines.flush();
+        }
+    }
+}
+
+/// Starts logging for the process. `$HARDNETD_LOG` wins over the flags. A `daemon` never waits for whoever reads standard
+/// error.
+pub(super) fn start(verbosity: &Verbosity, daemon: bool) -> Log {
     let default = match (verbosity.quiet, verbosity.verbose) {
         (true, _) => "warn",
         (false, 0) => "warn,hardnetd=info",
@@ -54,11 +68,17 @@ pub(super) fn start(verbosity: &Verbosity) {
         None => (EnvFilter::new(default), None),
     };
     let journal = journal::is_connected().then(Journal::new).and_then(Result::ok);
+    // Without the thread, lines are written by whoever logs.
+    let lines = (daemon && journal.is_none()).then(|| Lines::to(Redacted(io::stderr()))).and_then(Result::ok);
+    let writer = match lines.clone() {
+        Some(lines) => BoxMakeWriter::new(move || lines.clone()),
+        None => BoxMakeWriter::new(|| Redacted(io::stderr())),
+    };
     let started = match journal {
         Some(journal) => tracing_subscriber::registry().with(filter).with(journal).try_init(),
         None => tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(|| Redacted(io::stderr()))
+            .with_writer(writer)
             .with_ansi(io::stderr().is_terminal() && colour())
             .fmt_fields(Line)
             .log_internal_errors(false)
@@ -72,6 +92,7 @@ pub(super) fn start(verbosity: &Verbosity) {
     if let Some(error) = refused {
         tracing::warn!("$HARDNETD_LOG is ignored: {error}");
     }
+    Log(lines)
 }
 
 /// Whether a field says where a library's message, which came through `log`, was made.

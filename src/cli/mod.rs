@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod eval;
 mod journal;
+mod lines;
 mod logging;
 mod man;
 mod model;
@@ -337,7 +338,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             return Err(Error::Usage);
         }
     };
-    logging::start(&cli.verbosity);
+    let _log = logging::start(&cli.verbosity, matches!(cli.command, Command::Run(_)));
     classifier::tract::silence_caught_panics();
     match cli.command {
         Command::Run(arguments) => run::run(arguments),

@@ -78,6 +78,12 @@ impl Error {
         matches!(self, Self::Join(JoinError::TimedOut { .. }) | Self::Publish(publish::Error::Unsent(_)))
     }
 
+    /// Whether one stream has failed, which leaves the others alone.
+    #[must_use]
+    pub fn is_of_stream(&self) -> bool {
+        matches!(self, Self::Stream { .. } | Self::Frames { .. })
+    }
+
     /// The exit code that the error stands for. What a camera sends is no data that stays as it is: a service that ends
     /// over it is worth another start.
     #[must_use]

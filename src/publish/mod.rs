@@ -149,10 +149,13 @@ fn not_taken(unsent: &Unsent) -> String {
     let who =
         if unsent.lines.is_empty() && !unsent.is_cut { "the MQTT broker" } else { "whoever reads standard output" };
     let text =
-        format!("{who} did not take {} results before the stop's deadline (device.stop_timeout_s)", unsent.len());
+        || format!("{who} did not take {} results before the stop's deadline (device.stop_timeout_s)", unsent.len());
     match unsent.dropped {
-        0 => text,
-        dropped => format!("{text}; {dropped} more had been dropped, since publish.mqtt.queue was full"),
+        0 => text(),
+        dropped if unsent.is_empty() => {
+            format!("{dropped} results had been dropped, since publish.mqtt.queue was full")
+        }
+        dropped => format!("{}; {dropped} more had been dropped, since publish.mqtt.queue was full", text()),
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Error, Outgoing, Permit, Sink, StreamState, Unsent};
@@ -14,6 +15,8 @@ use crate::shutdown::{self, Stopped};
 
 /// Most time between two looks at whether a wait is to end.
 const LOOK: Duration = Duration::from_millis(50);
+/// Time after which an output that would block is tried again.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// A line that waits; one without a permit is of a live stream.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ struct Queue {
     dropped: u64,
     /// Whether a line is being written.
     is_writing: bool,
+    /// Whether the output has a part of a line: the next writer ends that line first.
+    is_cut: bool,
     /// Whether a thread writes.
     has_writer: bool,
     /// Why there is no writer any more, until it has been told.
@@ -106,13 +111,16 @@ impl Shared {
                 None => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 Some(line) => {
                     queue.is_writing = true;
+                    let is_cut = queue.is_cut;
                     drop(queue);
-                    let written = output.write_all(&line.bytes).and_then(|()| output.flush());
+                    let written = end_line(output, is_cut).and_then(|()| write_all(output, &line.bytes));
                     drop(line);
                     let mut queue = self.lock();
                     queue.is_writing = false;
-                    if let Err(error) = written {
+                    queue.is_cut &= written.is_err();
+                    if let Err((error, is_cut)) = written {
                         (queue.lost, queue.has_writer) = (Some(error), false);
+                        queue.is_cut |= is_cut;
                         queue.clear();
                         self.changed.notify_all();
                         return;
@@ -123,6 +131,31 @@ impl Shared {
             };
         }
     }
+}
+
+/// Writes all of `bytes`, and waits while the output cannot take them: whoever shares the other end of a pipe may have made
+/// it non-blocking.
+///
+/// # Errors
+/// The output is lost. The flag says whether it has taken a part of the line.
+fn write_all(output: &mut impl Write, bytes: &[u8]) -> Result<(), (io::Error, bool)> {
+    let mut rest = bytes;
+    loop {
+        let written = if rest.is_empty() { output.flush().map(|()| None) } else { output.write(rest).map(Some) };
+        match written {
+            Ok(None) => return Ok(()),
+            Ok(Some(0)) => return Err((io::ErrorKind::WriteZero.into(), rest.len() < bytes.len())),
+            Ok(Some(length)) => rest = &rest[length..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((error, rest.len() < bytes.len())),
+        }
+    }
+}
+
+/// Ends the line that the writer before has cut short.
+fn end_line(output: &mut impl Write, is_cut: bool) -> Result<(), (io::Error, bool)> {
+    if is_cut { write_all(output, b"\n") } else { Ok(()) }
 }
 
 /// Writes one line per result.
@@ -223,5 +256,52 @@ impl Sink for Stdout {
         Self::take_lost(&mut queue)?;
         let unsent = Unsent { lines: queue.clear(), is_cut: queue.is_writing, ..Unsent::default() };
         if unsent.is_empty() { Ok(()) } else { Err(Error::Unsent(unsent)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    /// Takes a few bytes at a time, is busy at every second call, and full in the end.
+    struct Small {
+        taken: Vec<u8>,
+        room: usize,
+        is_busy: bool,
+    }
+
+    impl Write for Small {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.is_busy = !self.is_busy;
+            if self.is_busy {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let length = bytes.len().min(3).min(self.room);
+            if length == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= length;
+            self.taken.extend(&bytes[..length]);
+            Ok(length)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_output_that_would_block_is_waited_for_and_a_line_that_is_cut_is_ended() {
+        let mut output = Small { taken: Vec::new(), room: 12, is_busy: false };
+        write_all(&mut output, b"first\n").unwrap();
+        let (error, is_cut) = write_all(&mut output, b"the second\n").unwrap_err();
+        assert_eq!((error.kind(), is_cut), (io::ErrorKind::StorageFull, true));
+        let (_, is_cut) = write_all(&mut output, b"third\n").unwrap_err();
+        assert!(!is_cut, "nothing of it has been taken");
+        output.room = 100;
+        end_line(&mut output, true).and_then(|()| write_all(&mut output, b"fourth\n")).unwrap();
+        assert_eq!(output.taken, b"first\nthe se\nfourth\n");
     }
 }

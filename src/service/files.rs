@@ -6,8 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config};
+use crate::engine::import::MAX_LENGTH;
 use crate::hardnet;
 use crate::weights::file::sha256;
+
+/// Most bytes of a file that is no model: all readers refuse longer ones.
+const LARGEST: u64 = 1 << 20;
 
 /// A file and what it held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub(super) struct File {
     /// The stream whose key it is.
     stream: Option<String>,
     path: PathBuf,
-    /// SHA-256 of the content; `None` if it cannot be read.
+    /// SHA-256 of the content; `None` if it cannot be read, or is too long to be used.
     digest: Option<String>,
 }
 
@@ -30,7 +34,9 @@ impl Files {
     pub(super) fn read(config: &Config) -> Self {
         let mut files = Vec::new();
         let mut add = |key, stream: Option<&str>, path: PathBuf| {
-            let digest = path.is_file().then(|| sha256(&path).ok()).flatten();
+            let most = if key == "model.name" { MAX_LENGTH } else { LARGEST };
+            let is_read = path.metadata().is_ok_and(|file| file.is_file() && file.len() <= most);
+            let digest = is_read.then(|| sha256(&path).ok()).flatten();
             files.push(File { key, stream: stream.map(str::to_owned), path, digest });
         };
         for stream in config.streams.iter().filter(|stream| !stream.password_file.is_empty()) {

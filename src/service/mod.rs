@@ -305,6 +305,11 @@ impl Service<'_> {
                 tracing::warn!("stopped without finishing: {}", chain(&error));
                 Ok(())
             }
+            // A stream that failed earlier did not end the service.
+            Err(error) if by_signal && error.is_of_stream() => {
+                tracing::warn!("{}", chain(&error));
+                Ok(())
+            }
             ended => Ok(ended?),
         }
     }

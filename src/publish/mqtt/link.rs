@@ -209,7 +209,7 @@ impl Link {
         tracing::debug!(undelivered, open = ended.open, "MQTT: kept for the next connection");
         let (wait, say) = self.health.ended(lasted, ending == Ending::Overlooked, &ended);
         match (say, error) {
-            (Say::Warn(text), _) => tracing::warn!(broker = %self.broker, "MQTT: {text}"),
+            (Say::Warn(text), _) if !self.leaving => tracing::warn!(broker = %self.broker, "MQTT: {text}"),
             (say, Some(error)) if !self.leaving => self.tell_lost(&say, error),
             _ => {}
         }

@@ -276,9 +276,14 @@ impl Sink for Mqtt {
             tracing::debug!("the MQTT thread has ended before");
         }
         // A thread that is about to connect for nothing ends by itself, within publish.mqtt.connect_timeout_s.
-        let deadline = if self.shared.outbox().is_idle() { deadline.min(Instant::now() + GOODBYE) } else { deadline };
-        if let Some(Err(error)) = self.connection.take().map(|thread| thread.join(Some(deadline))) {
-            tracing::debug!("{error}");
+        let is_idle = self.shared.outbox().is_idle();
+        let deadline = if is_idle { deadline.min(Instant::now() + GOODBYE) } else { deadline };
+        match self.connection.take().map(|thread| thread.join(Some(deadline))) {
+            Some(Err(error)) if is_idle => tracing::debug!("{error}"),
+            Some(Err(error)) => {
+                tracing::warn!("the MQTT broker does not take the last messages, the states among them: {error}");
+            }
+            _ => {}
         }
         let mut outbox = self.shared.outbox();
         match (outbox.take_undelivered(), outbox.lost()) {

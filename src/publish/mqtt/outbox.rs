@@ -132,6 +132,8 @@ pub(super) struct Outbox {
     states: BTreeMap<Arc<str>, &'static str>,
     /// Topics whose retained messages the broker does not take.
     muted: BTreeSet<Arc<str>>,
+    /// Connections that ended on a state, by topic: a new connection sends the newest state of each as a new message.
+    tried: BTreeMap<Arc<str>, u8>,
     greeting: VecDeque<Message>,
     /// What an earlier connection did not deliver, older than what waits.
     again: VecDeque<(Message, u8)>,
@@ -162,6 +164,7 @@ impl Outbox {
             status,
             states: streams.into_iter().map(|topic| (topic, "offline")).collect(),
             muted: BTreeSet::new(),
+            tried: BTreeMap::new(),
             greeting: VecDeque::new(),
             again: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -254,14 +257,19 @@ impl Outbox {
         };
         let given_up = suspect.and_then(|entry| {
             entry.tries += 1;
+            if entry.message.retain {
+                self.tried.insert(Arc::clone(&entry.message.topic), entry.tries);
+            }
             (entry.tries >= TRIES).then_some(entry.id)
         });
         let given_up = given_up.and_then(|id| {
             let index = self.flying.iter().position(|entry| entry.id == id)?;
             self.flying.remove(index)
         });
-        if let Some(entry) = given_up.as_ref().filter(|entry| entry.message.retain) {
-            self.muted.insert(Arc::clone(&entry.message.topic));
+        match &given_up {
+            Some(entry) if entry.message.retain => drop(self.muted.insert(Arc::clone(&entry.message.topic))),
+            Some(_) => self.lose(),
+            None => {}
         }
         self.greeting.clear();
         self.waiting.retain(|message| !message.retain);
@@ -336,7 +344,8 @@ impl Outbox {
             return None;
         }
         let (message, tries) = if let Some(message) = self.greeting.pop_front() {
-            (message, 0)
+            let tries = self.tried.get(&message.topic).copied().unwrap_or(0);
+            (message, tries)
         } else if let Some(again) = self.again.pop_front() {
             again
         } else {
@@ -384,6 +393,7 @@ impl Outbox {
     /// PUBACK.
     pub(super) fn acknowledged(&mut self, id: u16) {
         if let Some(entry) = self.remove(id, Stage::Written) {
+            self.tried.remove(&entry.message.topic);
             self.count_taken(entry.message.retain);
         }
     }

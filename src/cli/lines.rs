@@ -1,0 +1,136 @@
+//! Lines of the log of a daemon, written by a thread of their own: whoever logs never waits for whoever reads.
+//!
+//! If nobody reads, the newest lines are dropped and counted. The next line that can be written follows their number.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::shutdown;
+
+/// Lines that may wait.
+const WAITING: usize = 1024;
+/// Most time that the end of the process waits for the lines that are left.
+const FLUSH: Duration = Duration::from_millis(500);
+
+enum Item {
+    Line(Vec<u8>),
+    /// Told when everything before it has been written.
+    Mark(Sender<()>),
+}
+
+/// Takes lines, one in each call of `write`.
+#[derive(Clone)]
+pub(super) struct Lines {
+    items: Sender<Item>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Lines {
+    /// Starts the thread, which writes to `output`.
+    ///
+    /// # Errors
+    /// The system refuses the thread.
+    pub(super) fn to(output: impl Write + Send + 'static) -> io::Result<Self> {
+        let (items, waiting) = bounded(WAITING);
+        let dropped = Arc::<AtomicU64>::default();
+        let lines = Self { items, dropped: Arc::clone(&dropped) };
+        // The handle is let go: the output may never take the rest.
+        shutdown::spawn("log", move || write(&waiting, &dropped, output))?;
+        Ok(lines)
+    }
+
+    /// Waits until the lines so far are written, but not for long.
+    pub(super) fn flush(&self) {
+        let end = Instant::now() + FLUSH;
+        let (written, is_written) = bounded(1);
+        if self.items.send_deadline(Item::Mark(written), end).is_ok() {
+            // An output that takes nothing keeps its lines.
+            let _ = is_written.recv_deadline(end);
+        }
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.items.try_send(Item::Line(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write(items: &Receiver<Item>, dropped: &AtomicU64, mut output: impl Write) {
+    for item in items {
+        match item {
+            // An output that is lost loses the line; the next one may be taken, as on a disk that was full.
+            Item::Line(line) => drop(output.write_all(&line)),
+            Item::Mark(written) => drop(written.send(())),
+        }
+        let count = dropped.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            drop(writeln!(output, "{count} lines of the log were dropped, since nobody read them"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Takes a line for each permit.
+    #[derive(Clone)]
+    struct Slow {
+        permits: Receiver<()>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Without a sender, everything is taken.
+            let _ = self.permits.recv();
+            self.taken.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_output_that_takes_nothing_holds_up_nobody_and_what_it_missed_is_counted() {
+        let (permit, permits) = bounded::<()>(0);
+        let slow = Slow { permits, taken: Arc::default() };
+        let mut lines = Lines::to(slow.clone()).unwrap();
+        lines.write_all(b"first\n").unwrap();
+        // It is with the output when the thread can take a permit.
+        permit.send(()).unwrap();
+        for number in 0..WAITING + 10 {
+            lines.write_all(format!("{number}\n").as_bytes()).unwrap();
+        }
+        lines.flush();
+        drop(permit);
+        while !String::from_utf8_lossy(&slow.taken.lock().unwrap()).contains("were dropped") {
+            std::thread::yield_now();
+        }
+        lines.flush();
+        let taken = String::from_utf8(slow.taken.lock().unwrap().clone()).unwrap();
+        let (told, dropped) = taken.lines().filter_map(|line| line.split_once(" lines of the log")).next().unwrap();
+        assert!(taken.starts_with("first\n0\n"), "{taken}");
+        assert!(dropped.contains("nobody read them"));
+        let kept = taken.lines().filter(|line| line.parse::<usize>().is_ok()).count();
+        assert_eq!(kept + told.parse::<usize>().unwrap(), WAITING + 10);
+    }
+}
