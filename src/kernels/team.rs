@@ -11,7 +11,7 @@
 //!   touches the memory until the next request.
 //! - A part that panics never reaches the barrier. The team is broken then: the other parts leave, no run begins again, and
 //!   the threads are joined before the memory can be borrowed.
-//! - Stack: part 0 runs on the caller's, the others on [`STACK_BYTES`]. A pass needs less than 64 KiB of it. 32-bit ARM has no
+//! - Stack: part 0 runs on the caller's, the others on `STACK_BYTES`. A pass needs less than 64 KiB of it. 32-bit ARM has no
 //!   stack probes, so a caller with a smaller stack than that would write below its guard page.
 
 use std::fmt;
