@@ -23,6 +23,7 @@ pub mod printable;
 pub mod protobuf;
 pub mod publish;
 pub mod record;
+pub mod regular;
 pub mod replace;
 pub mod service;
 pub mod shutdown;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and their layers. A file imports from its own room and from lower layers only.
-const LAYERS: [(&str, u8); 29] = [
+const LAYERS: [(&str, u8); 30] = [
     ("main", 7),
     ("cli", 6),
     ("service", 6),
@@ -34,6 +34,7 @@ const LAYERS: [(&str, u8); 29] = [
     ("shutdown", 0),
     ("printable", 0),
     ("protobuf", 0),
+    ("regular", 0),
     ("replace", 0),
 ];
 

@@ -474,3 +474,17 @@ fn a_camera_without_video_is_unavailable() {
         assert_eq!(outcome.code(), 69, "{description}: {}", outcome.stderr);
     }
 }
+
+/// GStreamer's own reading of such a challenge ends the process.
+#[test]
+fn a_challenge_without_parameters_is_none() {
+    for challenge in ["Digest", "Basic", "Digest ,", "Basic realm=\"a\", Digest"] {
+        let header = format!("WWW-Authenticate: {challenge}");
+        let camera = Camera::start(move |_, asked| match asked.method() {
+            "OPTIONS" => plain(asked, ""),
+            _ => reply("401 Unauthorized", &[&header]),
+        });
+        let outcome = run_camera(&camera, "");
+        assert!(matches!(outcome.code(), 66 | 69 | 77), "{challenge}: {}: {}", outcome.code(), outcome.stderr);
+    }
+}

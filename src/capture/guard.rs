@@ -13,7 +13,7 @@
 //!
 //! - Only [`Sentry`] implements the interface here, so every instance that a function of it gets is a `Sentry`.
 //! - A message and a description belong to the callee for the time of the call, as `rtspsrc` passes them; a field of a union is
-//!   read after its type. Headers are removed from the last to the first, so that indexes stay right.
+//!   read after its type. Attributes are removed from the last to the first, so that indexes stay right.
 //! - Credentials that GStreamer allocates are freed once, by its own function.
 //! - A panic in an `extern "C"` function aborts the process; it does not unwind into C.
 
@@ -143,6 +143,8 @@ impl Guard {
 struct Offers {
     basic: bool,
     digest: bool,
+    /// Whether a challenge has no parameters: `rtspsrc` of GStreamer 1.22 reads them without looking whether there are any.
+    bare: bool,
 }
 
 /// Whether `location` is certainly an address at `endpoint`. Parsers of addresses differ: one with a login, an escape or
@@ -274,7 +276,7 @@ unsafe extern "C" fn after_send(
         // SAFETY: as above; -1 means every header of the name.
         unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_LOCATION, -1) };
     }
-    if !guard.may_log_in(offers) {
+    if offers.bare || !guard.may_log_in(offers) {
         // SAFETY: as above.
         unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_WWW_AUTHENTICATE, -1) };
     }
@@ -326,6 +328,7 @@ unsafe fn offers(message: &mut ffi::GstRTSPMessage) -> Offers {
     // SAFETY: the array ends with a null pointer, before which every pointer is to a credential.
     let each = (0..).map_while(|index| unsafe { (*credentials.add(index)).as_ref() });
     for credential in each {
+        offers.bare |= credential.params.is_null();
         match credential.scheme {
             ffi::GST_RTSP_AUTH_BASIC => offers.basic = true,
             ffi::GST_RTSP_AUTH_DIGEST => offers.digest = true,
@@ -417,7 +420,8 @@ mod tests {
 
     #[test]
     fn a_password_in_clear_is_refused_after_a_digest_and_to_that_camera_only() {
-        let (basic, digest) = (Offers { basic: true, digest: false }, Offers { basic: false, digest: true });
+        let (basic, digest) =
+            (Offers { basic: true, digest: false, bare: false }, Offers { basic: false, digest: true, bare: false });
         let guard = |port| Guard::new(endpoint("guard.test", port));
         let first = guard(1);
         assert!(first.may_log_in(basic) && first.may_log_in(Offers::default()));
@@ -425,7 +429,7 @@ mod tests {
         assert!(!first.may_log_in(basic));
         assert_eq!(first.attempt(), Some(Attempt::InClear));
         let next_session = Guard::new(endpoint("GUARD.test", 1));
-        assert!(next_session.may_log_in(Offers { basic: true, digest: true }));
+        assert!(next_session.may_log_in(Offers { basic: true, digest: true, bare: false }));
         assert!(!next_session.may_log_in(basic));
         assert!(guard(2).may_log_in(basic));
     }

@@ -14,11 +14,13 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 
+use image::error::{LimitError, LimitErrorKind};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use crate::exit::Exit;
 use crate::frame::{self, Color, Layout, Picture, PixelFormat, Pixels, Plane};
+use crate::regular;
 
 /// Most memory that decoding one picture may take, in bytes.
 const MEMORY_LIMIT: u64 = 1 << 30;
@@ -120,18 +122,20 @@ impl Still {
             source => StillError::NotAPicture { path: path.to_owned(), source },
         };
         let kind = fs::metadata(path).map_err(unreadable)?;
-        if kind.is_dir() {
-            return Err(unreadable(io::ErrorKind::IsADirectory.into()));
-        }
-        if !kind.is_file() {
-            return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-        }
+        regular::check(&kind).map_err(unreadable)?;
         let mut reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(unreadable)?;
         let mut limits = Limits::default();
         limits.max_alloc = Some(MEMORY_LIMIT);
         reader.limits(limits);
         let jpeg = reader.format() == Some(ImageFormat::Jpeg);
         let mut decoder = reader.into_decoder().map_err(not_a_picture)?;
+        // The samples as they are decoded, and as RGB: what a few bytes of a file can ask for.
+        let (width, height) = decoder.dimensions();
+        let rgb_bytes = u64::from(width) * u64::from(height) * 3;
+        if decoder.total_bytes().saturating_add(rgb_bytes) > MEMORY_LIMIT {
+            let limit = LimitError::from_kind(LimitErrorKind::InsufficientMemory);
+            return Err(not_a_picture(ImageError::Limits(limit)));
+        }
         let orientation = match reading {
             Reading::Upright => decoder.orientation().map_err(not_a_picture)?,
             Reading::Stored => Orientation::NoTransforms,
@@ -334,6 +338,20 @@ mod tests {
         fs::write(copies.path().join("half.png"), &fs::read(folder().join("rgb.png")).unwrap()[..600]).unwrap();
         let error = Still::open(&copies.path().join("half.png")).unwrap_err();
         assert!(error.to_string().ends_with("half.png is cut off: it ends before its picture does"), "{error}");
+    }
+
+    #[test]
+    fn a_small_file_that_says_it_is_a_huge_picture_is_refused_before_it_is_decoded() {
+        let mut bytes = fs::read(folder().join("420.jpg")).unwrap();
+        // SOF0: length, precision, rows, columns.
+        let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        bytes[frame + 5..frame + 9].fill(0xff);
+        let copies = tempfile::tempdir().unwrap();
+        let path = copies.path().join("huge.jpg");
+        fs::write(&path, bytes).unwrap();
+        let error = Still::open(&path).unwrap_err();
+        assert!(matches!(error, StillError::NotAPicture { source: ImageError::Limits(_), .. }), "{error}");
+        assert_eq!(error.exit(), Exit::Data);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::exit::chain;
 use crate::hardnet::{self, Architecture};
 use crate::kernels::Isa;
 use crate::preprocess::Transform;
+use crate::regular;
 use crate::weights::{self, Kind, Loaded, StateDict, file::sha256};
 
 /// Number of classes of a network that does not say: those of ImageNet.
@@ -394,10 +395,7 @@ pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
     let unreadable = |source: io::Error| Error::Unreadable { path: path.to_owned(), source };
     let wrong = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
     let found = fs::metadata(path).map_err(unreadable)?;
-    if !found.is_file() {
-        // A pipe or a device could keep the program waiting.
-        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-    }
+    regular::check(&found).map_err(unreadable)?;
     if found.len() > import::MAX_LENGTH {
         return Err(wrong(import::Error::TooLarge { length: found.len() }));
     }

@@ -1,11 +1,11 @@
 //! Names of classes.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::exit::Exit;
+use crate::regular;
 
 /// The longest file of labels that is read, in bytes: what the metadata of a model file has room for.
 const MAX_BYTES: u64 = 1 << 19;
@@ -65,12 +65,8 @@ impl Error {
 /// Any of [`Error`].
 pub fn read(path: &Path, classes: usize) -> Result<Vec<Arc<str>>, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    // A pipe or a device could keep the program waiting when it is opened.
-    if !path.metadata().map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-    }
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    regular::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Error::Long { path: path.to_owned() });
     }

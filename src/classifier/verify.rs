@@ -1,7 +1,6 @@
 //! Does a model compute what it should? The back ends against 64-bit floating point, and against a file of
 //! reference values, on the seeded input, module by module.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +15,7 @@ use crate::engine::plan;
 use crate::engine::reference::{self, Map};
 use crate::exit::Exit;
 use crate::kernels::team::Threads;
+use crate::regular;
 use crate::tensor::Tensor;
 use crate::weights::seeded;
 
@@ -113,7 +113,7 @@ impl Reference {
     /// [`ReferenceError::Unreadable`] and [`ReferenceError::Content`].
     pub fn read(path: &Path) -> Result<Self, ReferenceError> {
         let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+        let read = regular::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
         read.map_err(|source| ReferenceError::Unreadable { path: path.to_owned(), source })?;
         serde_json::from_str(&text).map_err(|source| ReferenceError::Content { path: path.to_owned(), source })
     }

@@ -30,8 +30,8 @@ enum Action {
     Default,
     /// Check all files and the environment, then what they name; report every problem of each step at once.
     ///
-    /// The model is loaded. Models, labels, passwords, certificates and media files are opened as the user who runs the check: that may be
-    /// another one than the service's. What the service alone finds, in $CREDENTIALS_DIRECTORY, is a warning.
+    /// The model is loaded. Models, labels, passwords, certificates and media files are opened as the user who runs the
+    /// check: that may be another one than the service's. What the service alone finds, in $CREDENTIALS_DIRECTORY, is a warning.
     Check(ConfigFile),
     /// Print what is in force after all files and the environment.
     Show(ConfigFile),

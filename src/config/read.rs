@@ -1,21 +1,15 @@
 //! Small text files: regular ones only, and only so large.
 
-use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+
+use crate::regular;
 
 /// The text of `path`, which is a regular file of at most `most` bytes; anything else, such as a pipe
 /// on which nobody writes, could be waited for without end.
 pub(super) fn text(path: &Path, most: u64) -> io::Result<String> {
-    let metadata = fs::metadata(path)?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
     let mut text = String::new();
-    fs::File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    regular::open(path)?.take(most + 1).read_to_string(&mut text)?;
     if text.len() as u64 > most {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")));
     }

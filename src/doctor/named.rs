@@ -3,8 +3,7 @@
 //!
 //! `hardnetd config check` reports them. It loads the model, and connects to nobody.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::Path;
 
 use super::host::Host;
@@ -16,6 +15,7 @@ use crate::config::{self, Config, Loaded, Mqtt, Problem, Stream, Warning, read_p
 use crate::exit::chain;
 use crate::hardnet;
 use crate::publish;
+use crate::regular;
 use crate::weights::file::is_known;
 
 /// What is wrong with what a configuration names, and what deserves a warning.
@@ -78,7 +78,7 @@ impl Look<'_> {
     fn stream(&mut self, section: &str, stream: &Stream) {
         let source = Source::parse(&stream.source);
         let outcome = match &source {
-            Ok(Source::File(path)) => regular(path).map(drop).map_err(|error| error.to_string()),
+            Ok(Source::File(path)) => regular::open(path).map(drop).map_err(|error| error.to_string()),
             Ok(Source::Images(path)) => capture::pictures(path).map(drop).map_err(|error| chain(&error)),
             Ok(Source::Test(_) | Source::Rtsp(_)) | Err(_) => Ok(()),
         };
@@ -141,7 +141,7 @@ impl Look<'_> {
         }
         if !model.labels.is_empty() {
             let path = Path::new(&model.labels);
-            let outcome = regular(path).map_err(|error| error.to_string());
+            let outcome = regular::open(path).map_err(|error| error.to_string());
             // How many there must be is known once the model is loaded.
             let outcome = outcome.and_then(|_| match labels::read(path, 0) {
                 Err(labels::Error::Count { .. }) => Ok(()),
@@ -178,7 +178,7 @@ fn model_file(name: &str) -> Result<(), String> {
     if !path.exists() && !name.contains(['/', '.']) {
         return Err(format!("no such model or file; the models are {}", known.join(", ")));
     }
-    let file = regular(path).map_err(|error| error.to_string())?;
+    let file = regular::open(path).map_err(|error| error.to_string())?;
     if has_ending("toml") {
         return hardnet::read_table(path).map(drop).map_err(|error| chain(&error));
     }
@@ -194,15 +194,3 @@ fn model_file(name: &str) -> Result<(), String> {
 
 /// Bytes that tell the format of a model.
 const HEAD: u64 = 16;
-
-/// Opens a regular file: a pipe on which nobody writes would be waited for without end.
-fn regular(path: &Path) -> io::Result<File> {
-    let metadata = fs::metadata(path)?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    File::open(path)
-}

@@ -1,6 +1,5 @@
 //! The sources of the configured streams: whether files are there and whether cameras answer.
 
-use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -12,6 +11,7 @@ use super::{Context, Finding};
 use crate::capture::{self, Endpoint, Settings, Source};
 use crate::config::Stream;
 use crate::exit::chain;
+use crate::regular;
 
 /// Most bytes of a camera's first line.
 const LONGEST_LINE: u64 = 1024;
@@ -63,12 +63,7 @@ fn of(stream: &Stream, timeout: Duration) -> Finding {
 
 fn file(name: &str, path: &Path) -> Finding {
     let shown = path.display();
-    // A pipe on which nobody writes would be waited for without end.
-    let opened = fs::metadata(path).and_then(|metadata| match metadata.is_file() {
-        true => File::open(path).map(|_| metadata),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
-    });
-    match opened {
+    match regular::open(path).and_then(|file| file.metadata()) {
         Ok(metadata) if metadata.len() == 0 => {
             Finding::error(name, format!("{shown} is empty"), "record it again, or correct stream.source")
         }

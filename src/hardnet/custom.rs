@@ -16,13 +16,13 @@
 //! downsample = true      # whether the map is halved then
 //! ```
 
-use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::layout::{layer_channels, parameters};
 use super::table::{Architecture, find};
 use crate::exit::Exit;
+use crate::regular;
 
 /// The longest table that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -88,7 +88,7 @@ impl TableError {
 pub fn read_table(path: &Path) -> Result<Architecture, TableError> {
     let unreadable = |source| TableError::Unreadable { path: path.to_owned(), source };
     let mut text = String::new();
-    let file = fs::File::open(path).map_err(unreadable)?;
+    let file = regular::open(path).map_err(unreadable)?;
     file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(TableError::Long { path: path.to_owned() });
@@ -161,7 +161,7 @@ mod tests {
     fn table(text: &str) -> Result<Architecture, TableError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table.toml");
-        fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
         read_table(&path)
     }
 

@@ -148,7 +148,7 @@ fn write_all(output: &mut impl Write, bytes: &[u8]) -> Result<(), (io::Error, bo
             Ok(Some(length)) => rest = &rest[length..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err((error, rest.len() < bytes.len())),
+            Err(error) => return Err((error, (1..bytes.len()).contains(&rest.len()))),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::pickle::{self, Pickle};
 use super::safetensors::Texts;
 use super::{Array, StateDict, names, onnx, paddle, safetensors, torch};
 use crate::exit::Exit;
+use crate::regular;
 
 /// Why a file with weights cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +175,7 @@ pub fn read(path: &Path) -> Result<Loaded, Error> {
 pub fn sha256(path: &Path) -> Result<String, Error> {
     const CHUNK: usize = 1 << 16;
     let failed = |source| Error::Open { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = regular::open(path).map_err(failed)?;
     let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
     loop {
         match file.read(&mut chunk) {
