@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use common::http::{Answer, Server};
 use common::{Outcome, encode, folder, run};
@@ -487,4 +488,26 @@ fn a_challenge_without_parameters_is_none() {
         let outcome = run_camera(&camera, "");
         assert!(matches!(outcome.code(), 66 | 69 | 77), "{challenge}: {}: {}", outcome.code(), outcome.stderr);
     }
+}
+
+/// GStreamer takes each byte for a sign of life, and waits for the answer when the pipeline is taken down.
+#[test]
+fn a_camera_that_answers_a_byte_at_a_time_is_given_up() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let head = "RTSP/1.0 200 OK\r\nCSeq: 1\r\nX: ";
+                let drip = |byte: &u8| stream.write_all(&[*byte]).map(|()| thread::sleep(Duration::from_millis(50)));
+                // It ends with the connection.
+                let _ = head.as_bytes().iter().chain(std::iter::repeat(&b'x')).try_for_each(drip);
+            });
+        }
+    });
+    let folder = folder();
+    let source = format!("rtsp://127.0.0.1:{port}/1");
+    let outcome = run_source(folder.path(), &source, "");
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(outcome.message().contains("no frame within 5 s"), "{}", outcome.stderr);
 }

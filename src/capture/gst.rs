@@ -84,7 +84,7 @@ impl Activity {
     }
 }
 
-/// A running pipeline; dropping it takes it down.
+/// A running pipeline. Dropping it takes it down, for which GStreamer may wait for a camera that answers too slowly.
 pub(super) struct Session {
     pipeline: gst::Pipeline,
     pub(super) notices: Receiver<Notice>,
@@ -155,15 +155,15 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        // First: a pipeline that takes long, or that GStreamer cannot take down, keeps no end of a queue.
+        if let Some(sink) = self.pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
+            sink.set_callbacks(gst_app::AppSinkCallbacks::builder().build());
+        }
         if self.pipeline.set_state(gst::State::Null).is_err() {
             tracing::warn!("the GStreamer pipeline did not shut down cleanly");
         }
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
-        }
-        // A pipeline that GStreamer could not take down keeps no end of a queue.
-        if let Some(sink) = self.pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
-            sink.set_callbacks(gst_app::AppSinkCallbacks::builder().build());
         }
     }
 }

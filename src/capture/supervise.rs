@@ -1,18 +1,18 @@
 //! Runs a source from its start to its end, opens a lost camera again, and tells a silent source from a slow consumer.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{select, tick};
+use crossbeam_channel::{RecvTimeoutError, select, tick};
 
 use super::gst::{Notice, Session};
 use super::source::Launch;
 use super::{Deliver, Error, Progress, Settings, Source, container, gst, still};
 use crate::frame::{Frame, Pixels as _, Timestamp};
-use crate::shutdown::Stopped;
+use crate::regular;
+use crate::shutdown::{self, Stopped, Thread};
 use crate::telemetry::{FrameNumbers, Ticket};
 
 /// First wait before a camera that failed is opened again; each further one doubles it.
@@ -20,6 +20,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Most time between two signs of life of the thread: a quarter of the shortest limit that systemd can be given in whole
 /// seconds.
 const BEAT: Duration = Duration::from_millis(250);
+/// Time after which a pipeline that is being taken down is left to a thread of its own: below every limit of a stop.
+const TEARDOWN: Duration = Duration::from_millis(500);
 
 /// Frames of one source until it ends or `stopped` is set; each goes to `deliver`, with a number of `numbers`. A camera
 /// that fails is opened again and again where its settings say so; `report` is told of it.
@@ -34,9 +36,11 @@ pub fn run(
     report: &dyn Fn(Progress<'_>),
 ) -> Result<(), Error> {
     let mut wait = FIRST_RETRY;
+    let mut leftover = None;
     loop {
         let first = numbers.next();
-        let Err(error) = run_once(settings, numbers, stopped, deliver, report) else { return Ok(()) };
+        let outcome = run_once(settings, numbers, stopped, deliver, report, &mut leftover);
+        let Err(error) = outcome else { return Ok(()) };
         if !settings.source.is_camera() || settings.retry_max.is_zero() || !error.may_pass() {
             return Err(error);
         }
@@ -47,12 +51,19 @@ pub fn run(
         wait = wait.min(settings.retry_max);
         report(Progress::Retrying { error: &error, wait, next });
         let until = Instant::now() + wait;
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            if stopped.wait(left.min(BEAT)) {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // One pipeline at a time, or a camera could gather them.
+            let lingers = leftover.as_ref().is_some_and(|teardown: &Thread<()>| !teardown.has_ended());
+            if left.is_zero() && !lingers {
+                break;
+            }
+            if stopped.wait(if left.is_zero() { BEAT } else { left.min(BEAT) }) {
                 return Ok(());
             }
             report(Progress::Watching);
         }
+        leftover = None;
         wait *= 2;
     }
 }
@@ -71,22 +82,33 @@ pub fn check(settings: &Settings) -> Result<(), Error> {
     settings.launch.as_ref().map_or(Ok(()), gst::check)
 }
 
-/// One attempt. When it has ended, it gives out no more numbers.
+/// One attempt. When it has ended, it gives out no more numbers. A pipeline that is still being taken down goes to
+/// `leftover`.
 fn run_once(
     settings: &Settings,
     numbers: &Arc<FrameNumbers>,
     stopped: &Stopped,
     deliver: &Deliver,
     report: &dyn Fn(Progress<'_>),
+    leftover: &mut Option<Thread<()>>,
 ) -> Result<(), Error> {
     let ticket = numbers.begin();
+    let mut pipeline = |launch: &Launch| {
+        report(Progress::Watching);
+        let session = Session::start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
+        let outcome = watch(settings, &session, stopped, report);
+        // A frame that is decoded while the session is taken down belongs to no attempt.
+        ticket.end();
+        *leftover = take_down(settings, session);
+        outcome
+    };
     match (&settings.source, &settings.launch) {
         (Source::Images(folder), _) => images(&settings.stream, folder, &ticket, stopped, deliver, report),
         (Source::File(path), Some(launch)) => {
             check_file(path)?;
-            pipeline(settings, launch, &ticket, stopped, deliver, report)
+            pipeline(launch)
         }
-        (_, Some(launch)) => pipeline(settings, launch, &ticket, stopped, deliver, report),
+        (_, Some(launch)) => pipeline(launch),
         (_, None) => Err(Error::Unusable { message: "the source has no pipeline".into() }),
     }
 }
@@ -94,30 +116,24 @@ fn run_once(
 /// A regular file that can be read: opening anything else, such as a pipe, could take for ever.
 fn check_file(path: &Path) -> Result<(), Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    let kind = fs::metadata(path).map_err(unreadable)?;
-    if kind.is_dir() {
-        return Err(Error::Folder { path: path.to_owned() });
+    match regular::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(Error::Folder { path: path.to_owned() }),
+        opened => opened.map(drop).map_err(unreadable),
     }
-    if !kind.is_file() {
-        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-    }
-    fs::File::open(path).map(drop).map_err(unreadable)
 }
 
-fn pipeline(
-    settings: &Settings,
-    launch: &Launch,
-    ticket: &Ticket,
-    stopped: &Stopped,
-    deliver: &Deliver,
-    report: &dyn Fn(Progress<'_>),
-) -> Result<(), Error> {
-    report(Progress::Watching);
-    let session = Session::start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
-    let outcome = watch(settings, &session, stopped, report);
-    // A frame that is decoded while the session is taken down belongs to no attempt.
-    ticket.end();
-    outcome
+/// Takes a pipeline down; the thread that does it if that takes long.
+fn take_down(settings: &Settings, session: Session) -> Option<Thread<()>> {
+    // Without a thread, the session is dropped here.
+    let teardown = shutdown::spawn("teardown", move || drop(session)).ok()?;
+    if !matches!(teardown.done().recv_timeout(TEARDOWN), Err(RecvTimeoutError::Timeout)) {
+        return None;
+    }
+    tracing::warn!(
+        stream = %settings.stream,
+        "the connection does not end, since the camera still answers: it is opened again when that is over"
+    );
+    Some(teardown)
 }
 
 /// Watches a running pipeline until it ends.

@@ -9,7 +9,7 @@ use tract_onnx::pb::StringStringEntryProto;
 
 use super::backend::{Backend, Compiled, Engine};
 use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Source, Training};
-use super::tract::Plan;
+use super::tract::{self, Plan};
 use super::{Error, labels};
 use crate::config::{self, Config, SIDES};
 use crate::engine::cost::{MAX_ACTIVATION_BYTES, cost};
@@ -198,7 +198,11 @@ impl Definition {
         }
         let said = metadata.get(KEY).map(|text| parse(text, path)).transpose()?;
         let mut transform = said.as_ref().map_or(Transform::IMAGENET, |said| said.transform);
-        for size in [fixed, size].into_iter().flatten() {
+        if let Some(size @ [height, width]) = fixed {
+            let unusual = |_| Error::OnnxSize { path: path.to_owned(), height, width };
+            transform = resized(&transform, size).map_err(unusual)?;
+        }
+        if let Some(size) = size {
             transform = resized(&transform, size)?;
         }
         let Transform { height, width, .. } = transform;
@@ -210,8 +214,8 @@ impl Definition {
                 let classes = output.map_or(0, |shape| shape.height * shape.width * shape.channels);
                 (Ok(graph), parameters, classes)
             }
-            Err(reason) => match Plan::from_onnx(file, height, width) {
-                Ok(plan) => (Err(chain(&reason)), 0, plan.logits()),
+            Err(reason) => match tract::logits(file, height, width) {
+                Ok(logits) => (Err(chain(&reason)), 0, logits),
                 // Neither can run it, and this reason names the node.
                 Err(_) => return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() }),
             },
@@ -320,17 +324,19 @@ impl Definition {
             Network::Family { architecture, state } => {
                 hardnet::build_out_of(&architecture, self.classes, state).map_err(Error::Network)?
             }
-            Network::Onnx(network) => match network.graph {
-                Ok(graph) => graph,
-                Err(reason) if engine.backend == Backend::Native => {
-                    return Err(Error::NoGraph { path: network.path, reason });
+            Network::Onnx(network) => {
+                let Onnx { graph, path, .. } = *network;
+                match graph {
+                    Ok(graph) => graph,
+                    Err(reason) if engine.backend == Backend::Native => return Err(Error::NoGraph { path, reason }),
+                    Err(reason) => {
+                        tracing::warn!("{} runs on tract as it is: {reason}", path.display());
+                        let plan = Plan::from_onnx(open_onnx(&path)?, height, width);
+                        let plan = plan.map_err(|source| Error::Neither { path, source: source.into() })?;
+                        return Ok((Compiled::Tract(plan), None));
+                    }
                 }
-                Err(reason) => {
-                    tracing::warn!("{} runs on tract as it is: {reason}", network.path.display());
-                    let plan = Plan::from_onnx(open_onnx(&network.path)?, height, width)?;
-                    return Ok((Compiled::Tract(plan), None));
-                }
-            },
+            }
         };
         check_memory(&graph, &self.transform, &name)?;
         let macs = graph.macs(height, width)?;

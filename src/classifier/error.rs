@@ -114,6 +114,35 @@ pub enum Error {
         /// What is not known.
         reason: String,
     },
+    /// The native engine does not know all parts of the network, and tract cannot run it.
+    #[error("neither engine can run the network in {}", path.display())]
+    Neither {
+        /// The file.
+        path: PathBuf,
+        /// What tract says.
+        source: Box<Self>,
+    },
+    /// The network has too many nodes for tract.
+    #[error("the network has {nodes} nodes, tensors and joined maps, and tract prepares at most {limit}")]
+    Nodes {
+        /// How many it has.
+        nodes: usize,
+        /// How many tract prepares in a sensible time.
+        limit: usize,
+    },
+    /// No picture is prepared in the size that the ONNX file is for.
+    #[error(
+        "the network in {} is for inputs of {height}x{width}: expected sides from {} to {}",
+        path.display(), SIDES.start(), SIDES.end()
+    )]
+    OnnxSize {
+        /// The file.
+        path: PathBuf,
+        /// Rows of its input.
+        height: usize,
+        /// Columns of its input.
+        width: usize,
+    },
     /// The ONNX file is for inputs of another size.
     #[error("the network in {} is for inputs of {height}x{width} alone", path.display())]
     FixedSize {
@@ -240,6 +269,9 @@ impl Error {
             Self::Memory { .. }
             | Self::Classes { .. }
             | Self::NoGraph { .. }
+            | Self::Neither { .. }
+            | Self::Nodes { .. }
+            | Self::OnnxSize { .. }
             | Self::OnnxChannels { .. }
             | Self::NotFamily { .. } => Exit::Data,
             Self::FixedSize { .. } => Exit::Usage,

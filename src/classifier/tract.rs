@@ -13,6 +13,7 @@ use tract_onnx::prelude::{
     DatumExt, Framework, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractError, TractResult,
     TypedModel, TypedRunnableModel, TypedSimpleState, tvec,
 };
+use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, SumPool};
 
 use super::{Classifier, Error};
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
@@ -21,9 +22,9 @@ use crate::engine::import::{self, File};
 use crate::engine::onnx;
 use crate::tensor::Tensor;
 
-/// Most nodes, and tensors of the file, of a network that tract prepares, which takes it time that grows with the
-/// square of their number.
-const MAX_NODES: usize = 1 << 13;
+/// Most nodes, tensors of the file and joined maps of a network that tract prepares, which takes it time that grows with
+/// the square of their number: 20 s for so many on an AMD EPYC.
+const MAX_NODES: usize = 1 << 11;
 
 /// A compiled network for one input size. Clones share the weights.
 #[derive(Debug, Clone)]
@@ -38,54 +39,34 @@ impl Plan {
     /// logits in the order `[channels, height, width]`.
     ///
     /// # Errors
-    /// [`Error::Onnx`] when the graph cannot have that size, [`Error::Tract`] when tract refuses it.
+    /// [`Error::Onnx`] when the graph cannot have that size, [`Error::Nodes`] when it has too many nodes for tract,
+    /// [`Error::Tract`] when tract refuses it or panics.
     pub fn compile(graph: Graph, height: usize, width: usize) -> Result<Self, Error> {
         let proto = onnx::model(&graph, height, width).map_err(Error::Onnx)?;
         check_nodes(&proto)?;
         let channels = graph.node(graph.input()).map_or(0, |node| node.channels);
         drop(graph);
-        let parsed = tract_onnx::onnx().model_for_proto_model(&proto).map_err(failed("read"))?;
-        drop(proto);
-        Self::of_typed(parsed.into_optimized().map_err(failed("optimise"))?, [height, width, channels])
+        caught("optimise", || {
+            let parsed = tract_onnx::onnx().model_for_proto_model(&proto).map_err(failed("read"))?;
+            drop(proto);
+            Self::of_typed(parsed.into_optimized().map_err(failed("optimise"))?, [height, width, channels])
+        })
     }
 
     /// Compiles the network of an ONNX file as it is, for inputs of `height × width` pixels: for networks
-    /// that a graph cannot hold.
+    /// that a graph cannot hold. It has run once, on zeros.
     ///
     /// # Errors
-    /// [`Error::Tract`] when tract cannot read the network, it cannot have that size, or it needs more memory
-    /// than is allowed. Where tract panics, that is such an error too.
+    /// [`Error::Nodes`] when the network has too many nodes for tract; [`Error::Tract`] when tract cannot read or run it
+    /// or panics, it cannot have that size, or it needs more memory than is allowed.
     pub fn from_onnx(file: File, height: usize, width: usize) -> Result<Self, Error> {
         let input = [height, width, file.channels()];
-        // A file that is sound can still have numbers that tract's operators do not expect.
-        caught("read", || Self::as_it_is(file, input))
-    }
-
-    fn as_it_is(file: File, input: [usize; 3]) -> Result<Self, Error> {
+        let typed = typed(file, height, width)?;
+        let plan = caught("optimise", || Self::of_typed(typed.into_optimized().map_err(failed("optimise"))?, input))?;
+        // A file that is sound can still have numbers that show only when its operators meet them.
         let [height, width, channels] = input;
-        let unbounded = |error: import::Error| failed("read")(TractError::msg(error.to_string()));
-        file.check_constants().map_err(unbounded)?;
-        let proto = file.into_proto();
-        check_nodes(&proto)?;
-        // What a file says of the shapes between its nodes is of any size of the input, and not of this one.
-        let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-        let mut parsed = onnx.model_for_proto_model(&proto).map_err(failed("read"))?;
-        drop(proto);
-        let fact = f32::fact([1, channels, height, width]).into();
-        parsed.set_input_fact(0, fact).map_err(failed("read"))?;
-        let typed = parsed.into_typed().map_err(failed("read"))?;
-        for node in typed.nodes() {
-            for output in &node.outputs {
-                let shape = output.fact.shape.as_concrete().unwrap_or(&[]);
-                let values = shape.iter().fold(1_u64, |count, &extent| count.saturating_mul(extent as u64));
-                if values > MAX_ACTIVATION_BYTES / size_of::<f32>() as u64 {
-                    let problem = format!("`{}` makes a map of {shape:?}, which does not fit into memory", node.name);
-                    return Err(failed("read")(TractError::msg(problem)));
-                }
-            }
-        }
-        check_memory(&typed).map_err(failed("read"))?;
-        Self::of_typed(typed.into_optimized().map_err(failed("optimise"))?, input)
+        plan.classifier()?.infer(&Tensor::zeros(height, width, channels), &mut vec![0.0; plan.logits])?;
+        Ok(plan)
     }
 
     /// Number of logits that the network writes.
@@ -114,14 +95,57 @@ impl Plan {
     }
 }
 
+/// How many logits the network of an ONNX file writes for inputs of `height × width` pixels.
+///
+/// # Errors
+/// Those of [`Plan::from_onnx`] that show without preparing it.
+pub(super) fn logits(file: File, height: usize, width: usize) -> Result<usize, Error> {
+    let typed = typed(file, height, width)?;
+    let output = typed.output_fact(0).map_err(failed("read"))?;
+    Ok(output.shape.as_concrete().map_or(0, |shape| shape.iter().product()))
+}
+
+/// The network of a file with the shapes of all maps, which fit into memory.
+fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
+    // A file that is sound can still have numbers that tract's operators do not expect.
+    caught("read", || {
+        let unbounded = |error: import::Error| failed("read")(TractError::msg(error.to_string()));
+        file.check_constants().map_err(unbounded)?;
+        let fact = f32::fact([1, file.channels(), height, width]).into();
+        let proto = file.into_proto();
+        check_nodes(&proto)?;
+        // What a file says of the shapes between its nodes is of any size of the input, and not of this one.
+        let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
+        let mut parsed = onnx.model_for_proto_model(&proto).map_err(failed("read"))?;
+        drop(proto);
+        parsed.set_input_fact(0, fact).map_err(failed("read"))?;
+        let typed = parsed.into_typed().map_err(failed("read"))?;
+        for node in typed.nodes() {
+            for output in &node.outputs {
+                let shape = output.fact.shape.as_concrete().unwrap_or(&[]);
+                if product(shape, 1) > MAX_ACTIVATION_BYTES / size_of::<f32>() as u64 {
+                    let problem = format!("`{}` makes a map of {shape:?}, which does not fit into memory", node.name);
+                    return Err(failed("read")(TractError::msg(problem)));
+                }
+            }
+        }
+        check_memory(&typed).map_err(failed("read"))?;
+        Ok(typed)
+    })
+}
+
+/// The product of the extents of a shape and `factor`.
+fn product(shape: &[usize], factor: u64) -> u64 {
+    shape.iter().fold(factor, |product, &extent| product.saturating_mul(extent as u64))
+}
+
 /// Whether a network has few enough nodes to be prepared.
 fn check_nodes(model: &ModelProto) -> Result<(), Error> {
-    let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len() + graph.initializer.len());
-    if nodes <= MAX_NODES {
-        return Ok(());
-    }
-    let problem = format!("it has {nodes} nodes and tensors, and at most {MAX_NODES} are prepared");
-    Err(failed("read")(TractError::msg(problem)))
+    let nodes = model.graph.as_ref().map_or(0, |graph| {
+        let joined = graph.node.iter().filter(|node| node.op_type == "Concat").map(|node| node.input.len());
+        graph.node.len() + graph.initializer.len() + joined.sum::<usize>()
+    });
+    if nodes <= MAX_NODES { Ok(()) } else { Err(Error::Nodes { nodes, limit: MAX_NODES }) }
 }
 
 /// Whether the values that the nodes of a network have at one time fit into the memory that is allowed: every value is
@@ -138,8 +162,7 @@ fn check_memory(model: &TypedModel) -> TractResult<()> {
         let facts = model.node(index).outputs.iter().map(|output| &output.fact);
         facts.fold(0_u64, |sum, fact| {
             let shape = fact.shape.as_concrete().unwrap_or(&[]);
-            let size = fact.datum_type.size_of() as u64;
-            sum.saturating_add(shape.iter().fold(size, |bytes, &extent| bytes.saturating_mul(extent as u64)))
+            sum.saturating_add(product(shape, fact.datum_type.size_of() as u64))
         })
     };
     let mut done = vec![0_u64; order.len() + 1];
@@ -149,13 +172,28 @@ fn check_memory(model: &TypedModel) -> TractResult<()> {
         done[last_read[index]] = done[last_read[index]].saturating_add(bytes);
         live = live.saturating_add(bytes);
         // Weights are of the size of the file, which has been read.
-        if live > MAX_ACTIVATION_BYTES.saturating_mul(2) {
+        if live.saturating_add(padded_bytes(model, index)?) > MAX_ACTIVATION_BYTES.saturating_mul(2) {
             let name = &model.node(index).name;
-            return Err(TractError::msg(format!("at `{name}`, {live} bytes of maps do not fit into memory")));
+            return Err(TractError::msg(format!("the maps at `{name}` do not fit into memory")));
         }
         live = live.saturating_sub(done[step]);
     }
     Ok(())
+}
+
+/// Bytes of the copy that a convolution or pool makes of its input to put zeros around it.
+fn padded_bytes(model: &TypedModel, index: usize) -> TractResult<u64> {
+    let node = model.node(index);
+    let windows = node.op_as::<Conv>().map(|op| &op.pool_spec);
+    let windows = windows.or_else(|| node.op_as::<MaxPool>().map(|op| &op.pool_spec));
+    let Some(spec) = windows.or_else(|| node.op_as::<SumPool>().map(|op| &op.pool_spec)) else { return Ok(0) };
+    let fact = model.outlet_fact(node.inputs[0])?;
+    let Some(shape) = fact.shape.as_concrete().filter(|shape| shape.len() == spec.rank() + 2) else { return Ok(0) };
+    let shape = spec.data_format.shape(shape)?;
+    let sides = spec.computed_padding(shape.hw_dims());
+    let sides = shape.hw_dims().iter().zip(sides).map(|(side, padding)| side + padding.pad_before + padding.pad_after);
+    let channels = product(&[*shape.c()], fact.datum_type.size_of() as u64);
+    Ok(sides.fold(channels, |bytes, side| bytes.saturating_mul(side as u64)))
 }
 
 /// Runs a [`Plan`]. The input planes and tract's own scratch memory live from frame to frame.

@@ -9,7 +9,7 @@ use tract_onnx::pb::type_proto::Value as Type;
 use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
 
 use super::operator::Operator;
-use super::{Error, Imported, MAX_LENGTH, constant, emit};
+use super::{Error, Imported, MAX_LENGTH, constant, emit, window};
 use crate::protobuf;
 
 /// How many channels an image may have.
@@ -166,7 +166,7 @@ fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>), Error> {
     Ok((channels, fixed(2).zip(fixed(3)).map(|(height, width)| [height, width])))
 }
 
-/// Checks that every value is made once and before it is read, and that the tensors of the nodes are sound.
+/// Checks that every value is made once and before it is read, and that the tensors and windows of the nodes are sound.
 fn check_order(graph: &GraphProto, input: &str) -> Result<(), Error> {
     let mut made: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     if made.len() != graph.initializer.len() {
@@ -182,6 +182,7 @@ fn check_order(graph: &GraphProto, input: &str) -> Result<(), Error> {
         .collect();
     for node in &graph.node {
         let operator = Operator::new(node);
+        window::check(operator)?;
         for attribute in &node.attribute {
             if attribute.g.is_some() || !attribute.graphs.is_empty() {
                 return Err(operator.fail("branches and loops are not supported"));

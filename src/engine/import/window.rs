@@ -4,6 +4,38 @@ use super::Error;
 use super::operator::Operator;
 use crate::engine::graph::{Padding, Window};
 
+/// The operators that look at windows of a map.
+const WINDOWED: [&str; 8] =
+    ["Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool", "MaxUnpool"];
+
+/// Longest side of a kernel, and largest stride, dilation and padding: no image that is classified has longer sides.
+const MAX_EXTENT: i64 = 1 << 13;
+
+/// Most places of a kernel, which back ends list.
+const MAX_PLACES: u64 = 1 << 20;
+
+/// Whether the window of `operator`, of whatever kind it is, is one that an image can have.
+///
+/// # Errors
+/// [`Error::Node`].
+pub(super) fn check(operator: Operator<'_>) -> Result<(), Error> {
+    if !WINDOWED.contains(&operator.kind()) {
+        return Ok(());
+    }
+    for (name, least) in [("kernel_shape", 1), ("strides", 1), ("dilations", 1), ("pads", 0), ("output_padding", 0)] {
+        let values = operator.ints(name)?.unwrap_or_default();
+        if let Some(value) = values.iter().find(|&value| !(least..=MAX_EXTENT).contains(value)) {
+            return Err(operator.fail(format!("`{name}` is {value}: expected {least} to {MAX_EXTENT}")));
+        }
+    }
+    let kernel = operator.ints("kernel_shape")?.unwrap_or_default();
+    let places = kernel.iter().fold(1, |places: u64, side| places.saturating_mul(side.unsigned_abs()));
+    if places > MAX_PLACES {
+        return Err(operator.fail(format!("its kernel has {places} places, and at most {MAX_PLACES} are supported")));
+    }
+    Ok(())
+}
+
 /// The window of a convolution or pool with the kernel given, or that of its attributes, on a map of
 /// `size` if that is known. `before` is padding that the map has already.
 ///
