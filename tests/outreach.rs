@@ -192,10 +192,13 @@ struct Reply {
     status: &'static str,
     headers: Vec<String>,
     body: String,
+    /// Whether one picture without end follows.
+    endless: bool,
 }
 
 fn reply(status: &'static str, headers: &[&str]) -> Reply {
-    Reply { status, headers: headers.iter().map(ToString::to_string).collect(), body: String::new() }
+    let headers = headers.iter().map(ToString::to_string).collect();
+    Reply { status, headers, body: String::new(), endless: false }
 }
 
 const DIGEST: &str = "WWW-Authenticate: Digest realm=\"camera\", nonce=\"5f3a\"";
@@ -266,7 +269,7 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: impl Fn(&Asked)
         let asked = Asked { text: String::from_utf8_lossy(&bytes[..end]).into_owned() };
         bytes.drain(..end + 4);
         let number = asked.text.lines().find_map(|line| line.strip_prefix("CSeq: ")).unwrap_or("0").to_owned();
-        let Reply { status, headers, body } = answer(&asked);
+        let Reply { status, headers, body, endless } = answer(&asked);
         let playing = asked.method() == "PLAY" && status.starts_with("200");
         log.lock().unwrap().push(asked);
         let mut text = format!("RTSP/1.0 {status}\r\nCSeq: {number}\r\n");
@@ -277,12 +280,29 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: impl Fn(&Asked)
         if stream.write_all(text.as_bytes()).is_err() {
             return;
         }
+        if endless {
+            return send_without_end(&mut stream);
+        }
         // Packets without a picture: with the first, the receiver is set up as the description says.
         for number in 0..u8::from(playing) * 3 {
             let packet = [b'$', 0, 0, 14, 0x80, 96, 0, number, 0, 0, 0, number, 0, 0, 0, 7, 0x0c, 0x00];
             if stream.write_all(&packet).is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// Fragments of one unit of H.264 that never ends (RFC 6184, 5.8), until nobody takes them.
+fn send_without_end(stream: &mut TcpStream) {
+    let mut packet = vec![0; 60_000];
+    packet[..4].copy_from_slice(&[b'$', 0, 0xea, 0x5c]);
+    packet[4..6].copy_from_slice(&[0x80, 96]);
+    for number in (0..=u16::MAX).cycle() {
+        packet[6..8].copy_from_slice(&number.to_be_bytes());
+        packet[16..18].copy_from_slice(&[0x7c, if number == 0 { 0x85 } else { 0x05 }]);
+        if stream.write_all(&packet).is_err() {
+            return;
         }
     }
 }
@@ -488,6 +508,36 @@ fn a_challenge_without_parameters_is_none() {
         let outcome = run_camera(&camera, "");
         assert!(matches!(outcome.code(), 66 | 69 | 77), "{challenge}: {}: {}", outcome.code(), outcome.stderr);
     }
+}
+
+#[test]
+fn a_camera_that_redirects_in_circles_is_given_up() {
+    let camera = Camera::start(move |_, asked| match asked.method() {
+        "OPTIONS" => plain(asked, SDP),
+        _ => {
+            let host = asked.text.split("rtsp://").nth(1).unwrap().split('/').next().unwrap();
+            reply("302 Moved Temporarily", &[&format!("Location: rtsp://{host}/1")])
+        }
+    });
+    let outcome = run_camera(&camera, "");
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(outcome.message().contains("redirects more than 8 times"), "{}", outcome.stderr);
+    assert_eq!(camera.asked().iter().filter(|asked| asked.method() == "DESCRIBE").count(), 9);
+}
+
+/// It took eleven gigabytes in twenty seconds.
+#[test]
+fn a_camera_whose_picture_never_ends_is_given_up() {
+    let camera = Camera::start(|_, asked| Reply { endless: asked.method() == "PLAY", ..plain(asked, SDP) });
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let address = camera.address();
+    let text =
+        format!("[[stream]]\nname = \"door\"\nsource = \"{address}\"\nretry_max_s = 0.0\nstart_timeout_s = 100.0\n");
+    std::fs::write(&config, text).unwrap();
+    let outcome = run(["run", "-c", config.to_str().unwrap()]);
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(outcome.message().contains("128 MB without a frame"), "{}", outcome.stderr);
 }
 
 /// GStreamer takes each byte for a sign of life, and waits for the answer when the pipeline is taken down.

@@ -55,6 +55,10 @@ pub(super) enum Notice {
     Warning(String),
 }
 
+/// Most bytes that a network camera may send before a frame comes of them: more than ten seconds of 4K between two whole
+/// pictures.
+pub(super) const MOST_PER_FRAME: u64 = 128 << 20;
+
 /// When frames passed, for the one who watches.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -62,9 +66,16 @@ pub(super) struct Activity {
     last_ns: AtomicU64,
     delivering: AtomicBool,
     refused: AtomicBool,
+    /// Bytes that a network camera has sent since the last frame.
+    since_frame: AtomicU64,
 }
 
 impl Activity {
+    /// Whether a network camera has sent [`MOST_PER_FRAME`] without a frame.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.since_frame.load(Ordering::Relaxed) > MOST_PER_FRAME
+    }
+
     /// Frames that have arrived.
     pub(super) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
@@ -106,6 +117,7 @@ impl Session {
             last_ns: AtomicU64::new(monotonic_ns()),
             delivering: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            since_frame: AtomicU64::new(0),
         });
         let mut outlet = Outlet {
             stream: Arc::clone(stream),
@@ -121,6 +133,9 @@ impl Session {
         let (sender, notices) = bounded(NOTICES);
         if let Some(decode) = pipeline.by_name("decode") {
             restrict(&decode)?;
+        }
+        if let Some(source) = pipeline.by_name("source").filter(|_| guard.is_some()) {
+            limit(&source, &activity);
         }
         let bus = pipeline.bus().ok_or_else(|| Error::Unusable { message: "the pipeline has no bus".into() })?;
         bus.set_sync_handler(move |_, message| {
@@ -237,6 +252,23 @@ fn restrict(decode: &gst::Element) -> Result<(), Error> {
     Ok(())
 }
 
+/// Stops what a camera sends once it has sent too much without a frame: elements gather packets until a picture is whole.
+fn limit(source: &gst::Element, activity: &Arc<Activity>) {
+    let activity = Arc::clone(activity);
+    source.connect_pad_added(move |_, pad| {
+        let activity = Arc::clone(&activity);
+        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
+            let size = match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => buffer.size(),
+                Some(gst::PadProbeData::BufferList(list)) => list.iter().map(gst::BufferRef::size).sum(),
+                _ => 0,
+            };
+            activity.since_frame.fetch_add(size as u64, Ordering::Relaxed);
+            if activity.is_flooded() { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+        });
+    });
+}
+
 trait HasSignal {
     fn has_signal(&self, name: &str) -> bool;
 }
@@ -301,6 +333,7 @@ impl Outlet {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let arrived = Timestamp::now();
         let Some(seq) = self.ticket.number() else { return Err(gst::FlowError::Flushing) };
+        self.activity.since_frame.store(0, Ordering::Relaxed);
         self.activity.delivering.store(true, Ordering::Release);
         let flow = match self.frame(sink, &sample, arrived, seq) {
             Some(frame) => (self.deliver)(frame),
@@ -410,6 +443,7 @@ fn forward(message: &gst::Message, guard: Option<&Guard>, notices: &Sender<Notic
             Notice::Failed(match guard.and_then(Guard::attempt) {
                 Some(Attempt::Elsewhere(to)) => Error::SentElsewhere { to },
                 Some(Attempt::InClear) => Error::AskedInClear,
+                Some(Attempt::InCircles) => Error::SentInCircles,
                 None => failure(&error.error()),
             })
         }

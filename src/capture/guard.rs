@@ -21,7 +21,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gstreamer as gst;
@@ -36,6 +36,9 @@ use crate::config::redact;
 /// Longest text of a camera that a message repeats, in characters.
 const LONGEST: usize = 200;
 
+/// Most redirects that one session follows.
+pub(super) const MOST_REDIRECTS: u32 = 8;
+
 /// The cameras, by host and port, that have asked for a digest since the program started.
 static ASKED_FOR_DIGEST: Mutex<BTreeSet<(String, u16)>> = Mutex::new(BTreeSet::new());
 
@@ -46,6 +49,8 @@ pub(super) enum Attempt {
     Elsewhere(String),
     /// To get the password in clear after it had asked for a digest.
     InClear,
+    /// To redirect the program without end.
+    InCircles,
 }
 
 /// What one session knows of its camera.
@@ -54,6 +59,7 @@ pub(super) struct Guard {
     endpoint: Endpoint,
     attempt: Mutex<Option<Attempt>>,
     attached: AtomicBool,
+    redirects: AtomicU32,
     source: glib::WeakRef<gst::Element>,
 }
 
@@ -69,6 +75,7 @@ impl Guard {
             endpoint,
             attempt: Mutex::default(),
             attached: AtomicBool::new(false),
+            redirects: AtomicU32::new(0),
             source: glib::WeakRef::new(),
         })
     }
@@ -108,7 +115,11 @@ impl Guard {
             let shown = redact(location).chars().take(LONGEST).flat_map(char::escape_debug).collect();
             self.note(Attempt::Elsewhere(shown));
         }
-        follow
+        let has_left = self.redirects.fetch_add(1, Ordering::Relaxed) < MOST_REDIRECTS;
+        if follow && !has_left {
+            self.note(Attempt::InCircles);
+        }
+        follow && has_left
     }
 
     /// Whether the challenges of an answer may be met.
@@ -432,6 +443,17 @@ mod tests {
         assert!(next_session.may_log_in(Offers { basic: true, digest: true, bare: false }));
         assert!(!next_session.may_log_in(basic));
         assert!(guard(2).may_log_in(basic));
+    }
+
+    #[test]
+    fn a_session_follows_so_many_redirects_and_no_more() {
+        let guard = Guard::new(endpoint("cam", 554));
+        for _ in 0..MOST_REDIRECTS {
+            assert!(guard.may_follow("rtsp://cam/1"));
+        }
+        assert_eq!(guard.attempt(), None);
+        assert!(!guard.may_follow("rtsp://cam/1"));
+        assert_eq!(guard.attempt(), Some(Attempt::InCircles));
     }
 
     #[test]

@@ -179,6 +179,12 @@ pub enum Error {
         /// The address, without a password and without control characters.
         to: String,
     },
+    /// A network camera sends the program from one of its addresses to the next.
+    #[error("the camera redirects more than {} times: expected video at one of its addresses", guard::MOST_REDIRECTS)]
+    SentInCircles,
+    /// A network camera sends, and no frame comes of it.
+    #[error("the camera has sent {} MB without a frame: expected one in fewer", gst::MOST_PER_FRAME >> 20)]
+    Flood,
     /// A network camera that has asked for a digest asks for the password itself.
     #[error(
         "the camera asks for the password in clear (Basic) after it has asked for a digest: it is not sent, since \
@@ -227,20 +233,24 @@ fn silent(seconds: f64, frames: u64) -> String {
 }
 
 impl Error {
-    /// Whether a camera that failed so may be well the next time.
+    /// Whether a camera that failed so may be well the next time; `had_frames` if it has given some before.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
+    pub fn may_pass(&self, had_frames: bool) -> bool {
+        match self {
             Self::Failed { .. }
-                | Self::Ended { .. }
-                | Self::Silent { .. }
-                | Self::NoVideo
-                | Self::Unusable { .. }
-                | Self::Reference { .. }
-                | Self::SentElsewhere { .. }
-                | Self::AskedInClear
-        )
+            | Self::Ended { .. }
+            | Self::Silent { .. }
+            | Self::NoVideo
+            | Self::Unusable { .. }
+            | Self::Reference { .. }
+            | Self::SentElsewhere { .. }
+            | Self::SentInCircles
+            | Self::Flood
+            | Self::AskedInClear => true,
+            // A camera that changes its coding may change it back.
+            Self::MissingDecoder { .. } => had_frames,
+            _ => false,
+        }
     }
 
     /// The exit code that the error stands for.
@@ -255,6 +265,8 @@ impl Error {
             | Self::MissingDecoder { .. }
             | Self::Ended { .. }
             | Self::SentElsewhere { .. }
+            | Self::SentInCircles
+            | Self::Flood
             | Self::Silent { .. } => Exit::Unavailable,
             Self::AskedInClear => Exit::NoPermission,
             Self::Unusable { .. } => Exit::Internal,
@@ -265,5 +277,17 @@ impl Error {
             | Self::Truncated { .. }
             | Self::BrokenPictures { .. } => Exit::Data,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_is_missing_ends_a_camera_only_at_its_start() {
+        let error = Error::MissingDecoder { what: "H.265".into(), package: "gstreamer1.0-libav" };
+        assert!(!error.may_pass(false));
+        assert!(error.may_pass(true));
     }
 }

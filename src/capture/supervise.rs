@@ -41,7 +41,7 @@ pub fn run(
         let first = numbers.next();
         let outcome = run_once(settings, numbers, stopped, deliver, report, &mut leftover);
         let Err(error) = outcome else { return Ok(()) };
-        if !settings.source.is_camera() || settings.retry_max.is_zero() || !error.may_pass() {
+        if !settings.source.is_camera() || settings.retry_max.is_zero() || !error.may_pass(numbers.next() > 0) {
             return Err(error);
         }
         let next = numbers.next();
@@ -165,6 +165,9 @@ fn watch(
             },
             recv(watch) -> _ => {
                 report(Progress::Watching);
+                if session.activity.is_flooded() {
+                    return Err(Error::Flood);
+                }
                 let frames = session.activity.frames();
                 let limit = if frames == 0 { start } else { stall };
                 if session.activity.idle() > limit {

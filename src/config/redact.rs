@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 /// What a secret is replaced with.
 const HIDDEN: &str = "***";
 
@@ -100,11 +102,16 @@ fn hide_login(address: &str) -> String {
     // A login whose host has been forgotten: what should be a port is none.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     match authority.split_once(':') {
-        Some((host, port)) if scheme.ends_with("//") && !host.starts_with('[') && !is_port(port) => {
+        Some((host, port)) if is_network(scheme) && !host.starts_with('[') && !is_port(port) => {
             format!("{scheme}{host}:{HIDDEN}{}", &rest[authority.len()..])
         }
         _ => address.to_owned(),
     }
+}
+
+/// Whether a host follows this scheme.
+fn is_network(scheme: &str) -> bool {
+    scheme.ends_with("//") || !matches!(scheme.trim_end_matches('/'), "" | "file:" | "images:" | "test:")
 }
 
 /// Whether it is a number, or empty, with the punctuation that may follow it in a sentence.
@@ -147,11 +154,11 @@ fn hide_values(text: &str) -> String {
     while let Some((key, after)) = next_key(rest) {
         shown.push_str(&rest[..rest.len() - after.len()]);
         rest = after;
-        if !is_secret(key) && !is_user(key) || after.starts_with(HIDDEN) {
+        if !is_secret(&key) && !is_user(&key) || after.starts_with(HIDDEN) {
             continue;
         }
         let end = value_end(after);
-        if end > 0 && (is_secret(key) || colon(&after[..end]).is_some()) {
+        if end > 0 && (is_secret(&key) || colon(&after[..end]).is_some()) {
             shown.push_str(HIDDEN);
             rest = &after[end..];
         }
@@ -160,8 +167,8 @@ fn hide_values(text: &str) -> String {
     shown
 }
 
-/// The key before the next equals sign, and what follows the sign.
-fn next_key(text: &str) -> Option<(&str, &str)> {
+/// The key before the next equals sign, decoded, and what follows the sign. Of `x[key]` it is the inner one.
+fn next_key(text: &str) -> Option<(String, &str)> {
     let sign = |at: usize| match &text.as_bytes()[at..] {
         [b'=', ..] => Some((at, 1)),
         [b'%', b'3', b'D' | b'd', ..] => Some((at, 3)),
@@ -169,8 +176,11 @@ fn next_key(text: &str) -> Option<(&str, &str)> {
     };
     let (at, length) = (0..text.len()).find_map(sign)?;
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let key = &text[text[..at].trim_end_matches(is_part).len()..at];
-    Some((key, &text[at + length..]))
+    let is_encoded = |c: char| is_part(c) || matches!(c, '%' | '[' | ']');
+    let key = percent_decode_str(&text[text[..at].trim_end_matches(is_encoded).len()..at]).decode_utf8_lossy();
+    let key = key.trim_end_matches(']');
+    let key = &key[key.trim_end_matches(is_part).len()..];
+    Some((key.to_owned(), &text[at + length..]))
 }
 
 /// Where a value ends: before a sign that a further key follows. A password may hold such signs as well.
@@ -232,6 +242,8 @@ mod tests {
             // No host.
             ("rtsp://u:p", "rtsp://u:***"),
             ("rtsp://u:p/a", "rtsp://u:***/a"),
+            ("rtsp:u:p/a", "rtsp:u:***/a"),
+            ("mqtt:u:p", "mqtt:u:***"),
             // Nothing secret.
             ("rtsp://h:554/a", "rtsp://h:554/a"),
             ("rtsp://[::1]:554/a", "rtsp://[::1]:554/a"),
@@ -263,6 +275,9 @@ mod tests {
             ("rtsp://h/user=me_password=p_channel=1", "rtsp://h/user=me_password=***"),
             ("rtsp://h/a?password=p&q/r;s", "rtsp://h/a?password=***"),
             ("rtsp://h/a?x%26password%3Dp%26c%3D1", "rtsp://h/a?x%26password%3D***%26c%3D1"),
+            ("rtsp://h/a?p%61ssword=p&c=1", "rtsp://h/a?p%61ssword=***&c=1"),
+            ("rtsp://h/a?x[password]=p&c=1", "rtsp://h/a?x[password]=***&c=1"),
+            ("rtsp://h/a?x%5Bpassword%5D=p&c=1", "rtsp://h/a?x%5Bpassword%5D=***&c=1"),
             ("h/user=me&password=p", "h/user=me&password=***"),
             ("rtsp://h/a?password=", "rtsp://h/a?password="),
             ("rtsp://h/a?channel=1&subtype=0", "rtsp://h/a?channel=1&subtype=0"),
