@@ -236,7 +236,7 @@ impl Feed {
     }
 
     fn run(self, pulse: &Arc<Pulse>, alone: bool) -> Result<(), capture::Error> {
-        let Self { settings, numbers, inlet, backlog, states, stopped, .. } = self;
+        let Self { settings, numbers, counters, inlet, backlog, states, stopped, .. } = self;
         let (until, waiting) = (stopped.clone(), Arc::clone(pulse));
         let deliver: capture::Deliver = Arc::new(move |frame| {
             if let Some(backlog) = &backlog {
@@ -259,6 +259,7 @@ impl Feed {
         };
         let outcome = capture::run(&settings, &numbers, &stopped, &deliver, &report);
         pulse.rest();
+        counters.end();
         // The others go on, so this cannot wait for the end of the program.
         match &outcome {
             Err(error) if !alone => tracing::error!(stream = %settings.stream, "{}", chain(error)),

@@ -54,12 +54,7 @@ pub(super) fn status(running: &Running, before: &mut Vec<u64>) {
         #[allow(clippy::cast_precision_loss, reason = "results of five seconds")]
         let rate = (counts.classified - before[index]) as f64 / STATUS_PERIOD.as_secs_f64();
         before[index] = counts.classified;
-        let state = match counts {
-            StreamCounts { online: true, .. } => format!("{rate:.1} results/s"),
-            StreamCounts { retries: 0, .. } => "starting".to_owned(),
-            _ => "source down, retrying".to_owned(),
-        };
-        text += &format!("{stream}: {state}; ");
+        text += &format!("{stream}: {}; ", state(counts, rate));
         classified += counts.classified;
         dropped += counts.dropped;
     }
@@ -68,8 +63,34 @@ pub(super) fn status(running: &Running, before: &mut Vec<u64>) {
     tell(&[NotifyState::Status(&text)]);
 }
 
+/// What a stream does, with its results per second.
+fn state(counts: StreamCounts, rate: f64) -> String {
+    match counts {
+        StreamCounts { ended: true, .. } => "source ended".to_owned(),
+        StreamCounts { online: true, .. } => format!("{rate:.1} results/s"),
+        StreamCounts { retries: 0, .. } => "starting".to_owned(),
+        _ => "source down, retrying".to_owned(),
+    }
+}
+
 fn tell(state: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!("cannot notify systemd: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_tells_a_stream_that_starts_from_one_that_has_ended() {
+        let counts = StreamCounts::default();
+        assert_eq!(state(counts, 0.0), "starting");
+        assert_eq!(state(StreamCounts { ended: true, ..counts }, 0.0), "source ended");
+        assert_eq!(state(StreamCounts { retries: 2, ..counts }, 0.0), "source down, retrying");
+        let online = StreamCounts { online: true, retries: 2, ..counts };
+        assert_eq!(state(online, 2.5), "2.5 results/s");
+        assert_eq!(state(StreamCounts { ended: true, ..online }, 0.0), "source ended");
     }
 }

@@ -18,6 +18,7 @@ pub struct StreamCounters {
     failed: AtomicU64,
     retries: AtomicU64,
     online: AtomicBool,
+    ended: AtomicBool,
     /// Number of the first frame that the latest attempt to open the source may give.
     opened_at: AtomicU64,
 }
@@ -37,6 +38,8 @@ pub struct StreamCounts {
     pub retries: u64,
     /// Whether there are results since the source was opened last.
     pub online: bool,
+    /// Whether the source has ended, or failed for good.
+    pub ended: bool,
 }
 
 impl StreamCounters {
@@ -67,6 +70,11 @@ impl StreamCounters {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The source has ended, or failed for good.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
     /// There is a result of frame `seq`; true when it is the first one since the source was opened.
     pub fn turn_online(&self, seq: u64) -> bool {
         seq >= self.opened_at.load(Ordering::Acquire) && !self.online.swap(true, Ordering::AcqRel)
@@ -88,6 +96,7 @@ impl StreamCounters {
             failed: self.failed.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
             online: self.is_online(),
+            ended: self.ended.load(Ordering::Acquire),
         }
     }
 }
