@@ -122,8 +122,11 @@ fn check_file(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Takes a pipeline down; the thread that does it if that takes long.
+/// Takes a pipeline down; the thread that does it if a camera makes that take long.
 fn take_down(settings: &Settings, session: Session) -> Option<Thread<()>> {
+    if !settings.source.is_camera() {
+        return None;
+    }
     // Without a thread, the session is dropped here.
     let teardown = shutdown::spawn("teardown", move || drop(session)).ok()?;
     if !matches!(teardown.done().recv_timeout(TEARDOWN), Err(RecvTimeoutError::Timeout)) {
