@@ -70,6 +70,10 @@ fn with(operator: &str, inputs: &[&str], attributes: &[(&str, &[i64])]) -> NodeP
     NodeProto { attribute, ..node(operator, inputs, "map") }
 }
 
+fn with_output(output: &str, node: NodeProto) -> NodeProto {
+    NodeProto { output: vec![output.to_owned()], ..node }
+}
+
 #[test]
 fn windows_that_no_image_has_are_refused_at_their_node() {
     let folder = folder();
@@ -95,21 +99,25 @@ fn networks_of_more_nodes_than_tract_prepares_in_time_are_refused() {
     let file = folder.path().join("hostile.onnx");
     let photo = data("photos/coffee.jpg");
     let mut chain = vec![node("Conv", &["image", "w"], "e0")];
-    chain.extend((0..3000).map(|index| node("Add", &[&format!("e{index}"), "e0"], &format!("e{}", index + 1))));
-    chain.push(node("Identity", &["e3000"], "map"));
+    chain.extend((0..4000).map(|index| node("Add", &[&format!("e{index}"), "e0"], &format!("e{}", index + 1))));
+    chain.push(node("Identity", &["e4000"], "map"));
     let mut dense = vec![node("Conv", &["image", "w"], "e0")];
-    for index in 0..80 {
+    for index in 0..90 {
         let before: Vec<String> = (0..=index).map(|index| format!("e{index}")).collect();
         let before: Vec<&str> = before.iter().map(String::as_str).collect();
         dense.push(NodeProto { attribute: vec![int("axis", 1)], ..node("Concat", &before, &format!("j{index}")) });
         dense.push(node("Exp", &[&format!("j{index}")], &format!("e{}", index + 1)));
     }
-    dense.push(node("Identity", &["e80"], "map"));
-    for nodes in [chain, dense] {
+    dense.push(node("Identity", &["e90"], "map"));
+    let mut sum = node("Sum", &vec!["e0"; 10_000], "map");
+    sum.name = "the-sum".to_owned();
+    let sum = vec![node("Conv", &["image", "w"], "e0"), sum];
+    for nodes in [chain, dense, sum] {
         fs::write(&file, network(nodes, vec![])).unwrap();
         let arguments = ["classify", "--backend", "tract", "--model", file.to_str().unwrap(), photo.to_str().unwrap()];
         let outcome = run(arguments);
         assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+        assert!(outcome.message().contains("tract prepares at most"), "{}", outcome.stderr);
     }
 }
 
@@ -147,6 +155,30 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         (
             "the-expand",
             network(vec![conv(), node("Expand", &["v", "s"], "k"), added()], vec![shape(), scalar("v", 1.0)]),
+        ),
+        (
+            "the-exp",
+            network(
+                vec![
+                    with_output("conv", with("Conv", &["image", "w"], &[])),
+                    with_output(
+                        "pool",
+                        with("MaxPool", &["conv"], &[("kernel_shape", &[224; 2]), ("pads", &[223; 4])]),
+                    ),
+                    node("Exp", &["pool"], "map"),
+                ],
+                vec![],
+            ),
+        ),
+        (
+            "the-convtranspose",
+            network(
+                vec![
+                    with_output("large", with("ConvTranspose", &["image", "v"], &[("strides", &[1; 2])])),
+                    node("GlobalMaxPool", &["large"], "map"),
+                ],
+                vec![floats("v", &[3, 4, 300, 300], &vec![0.5; 3 * 4 * 300 * 300])],
+            ),
         ),
         (
             "the-range",
@@ -241,7 +273,7 @@ fn multiplying() -> Vec<(&'static str, Vec<u8>)> {
         ("1048576 maps", network(nested, vec![])),
         ("ConstantOfShape", network(constants, vec![shape()])),
         ("Exp", network(maps, vec![])),
-        ("Exp", network(deep, vec![])),
+        ("20005 nodes", network(deep, vec![])),
     ]
 }
 

@@ -20,8 +20,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Most time between two signs of life of the thread: a quarter of the shortest limit that systemd can be given in whole
 /// seconds.
 const BEAT: Duration = Duration::from_millis(250);
-/// Time after which a pipeline that is being taken down is left to a thread of its own: below every limit of a stop.
-const TEARDOWN: Duration = Duration::from_millis(500);
+/// Time after which a camera's pipeline that is being taken down is left to itself, in [`BEAT`]s.
+const TEARDOWN: u32 = 2;
 
 /// Frames of one source until it ends or `stopped` is set; each goes to `deliver`, with a number of `numbers`. A camera
 /// that fails is opened again and again where its settings say so; `report` is told of it.
@@ -99,7 +99,7 @@ fn run_once(
         let outcome = watch(settings, &session, stopped, report);
         // A frame that is decoded while the session is taken down belongs to no attempt.
         ticket.end();
-        *leftover = take_down(settings, session);
+        *leftover = take_down(settings, session, report);
         outcome
     };
     match (&settings.source, &settings.launch) {
@@ -123,18 +123,21 @@ fn check_file(path: &Path) -> Result<(), Error> {
 }
 
 /// Takes a pipeline down; the thread that does it if a camera makes that take long.
-fn take_down(settings: &Settings, session: Session) -> Option<Thread<()>> {
+fn take_down(settings: &Settings, session: Session, report: &dyn Fn(Progress<'_>)) -> Option<Thread<()>> {
     if !settings.source.is_camera() {
         return None;
     }
     // Without a thread, the session is dropped here.
     let teardown = shutdown::spawn("teardown", move || drop(session)).ok()?;
-    if !matches!(teardown.done().recv_timeout(TEARDOWN), Err(RecvTimeoutError::Timeout)) {
-        return None;
+    for _ in 0..TEARDOWN {
+        report(Progress::Watching);
+        if !matches!(teardown.done().recv_timeout(BEAT), Err(RecvTimeoutError::Timeout)) {
+            return None;
+        }
     }
     tracing::warn!(
         stream = %settings.stream,
-        "the connection does not end, since the camera still answers: it is opened again when that is over"
+        "GStreamer still waits for an answer of the camera: until it is complete, the camera is not opened again"
     );
     Some(teardown)
 }

@@ -216,6 +216,9 @@ impl Definition {
             }
             Err(reason) => match tract::logits(file, height, width) {
                 Ok(logits) => (Err(chain(&reason)), 0, logits),
+                Err(source @ Error::Nodes { .. }) => {
+                    return Err(Error::Neither { path: path.to_owned(), source: source.into() });
+                }
                 // Neither can run it, and this reason names the node.
                 Err(_) => return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() }),
             },

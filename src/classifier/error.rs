@@ -123,9 +123,9 @@ pub enum Error {
         source: Box<Self>,
     },
     /// The network has too many nodes for tract.
-    #[error("the network has {nodes} nodes, tensors and joined maps, and tract prepares at most {limit}")]
+    #[error("the network counts {nodes} nodes and maps that they join, and tract prepares at most {limit}")]
     Nodes {
-        /// How many it has.
+        /// How many it has, convolutions twice.
         nodes: usize,
         /// How many tract prepares in a sensible time.
         limit: usize,

@@ -7,13 +7,14 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::{
     DatumExt, Framework, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractError, TractResult,
-    TypedModel, TypedRunnableModel, TypedSimpleState, tvec,
+    TypedModel, TypedNode, TypedRunnableModel, TypedSimpleState, tvec,
 };
-use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, SumPool};
+use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, PoolSpec, SumPool};
+use tract_onnx::tract_core::ops::nn::BaseDataShape;
 
 use super::{Classifier, Error};
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
@@ -22,9 +23,12 @@ use crate::engine::import::{self, File};
 use crate::engine::onnx;
 use crate::tensor::Tensor;
 
-/// Most nodes, tensors of the file and joined maps of a network that tract prepares, which takes it time that grows with
-/// the square of their number: 20 s for so many on an AMD EPYC.
-const MAX_NODES: usize = 1 << 11;
+/// Most nodes of a network that tract prepares, which takes it time that grows with the square of their number: up to two
+/// minutes for so many on an AMD EPYC. [`node_count`] says how they are counted.
+const MAX_NODES: usize = 3 << 10;
+
+/// Most places of kernels that tract lists for a window: all of them for every way in which the edges cut the window off.
+const MAX_LISTED: u64 = 1 << 24;
 
 /// A compiled network for one input size. Clones share the weights.
 #[derive(Debug, Clone)]
@@ -121,13 +125,7 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         parsed.set_input_fact(0, fact).map_err(failed("read"))?;
         let typed = parsed.into_typed().map_err(failed("read"))?;
         for node in typed.nodes() {
-            for output in &node.outputs {
-                let shape = output.fact.shape.as_concrete().unwrap_or(&[]);
-                if product(shape, 1) > MAX_ACTIVATION_BYTES / size_of::<f32>() as u64 {
-                    let problem = format!("`{}` makes a map of {shape:?}, which does not fit into memory", node.name);
-                    return Err(failed("read")(TractError::msg(problem)));
-                }
-            }
+            check_node(&typed, node).map_err(failed("read"))?;
         }
         check_memory(&typed).map_err(failed("read"))?;
         Ok(typed)
@@ -139,12 +137,21 @@ fn product(shape: &[usize], factor: u64) -> u64 {
     shape.iter().fold(factor, |product, &extent| product.saturating_mul(extent as u64))
 }
 
+/// What the nodes of a network cost tract: a convolution as much as two, and what joins, sums or splits any number of maps
+/// as much as there are of them besides.
+fn node_count(model: &ModelProto) -> usize {
+    let cost = |node: &NodeProto| match node.op_type.as_str() {
+        "Constant" => 0,
+        "Conv" | "ConvTranspose" | "Gemm" | "MatMul" => 2,
+        "Concat" | "Sum" | "Max" | "Min" | "Mean" | "Split" => 1 + node.input.len().max(node.output.len()),
+        _ => 1,
+    };
+    model.graph.as_ref().map_or(0, |graph| graph.node.iter().map(cost).sum())
+}
+
 /// Whether a network has few enough nodes to be prepared.
 fn check_nodes(model: &ModelProto) -> Result<(), Error> {
-    let nodes = model.graph.as_ref().map_or(0, |graph| {
-        let joined = graph.node.iter().filter(|node| node.op_type == "Concat").map(|node| node.input.len());
-        graph.node.len() + graph.initializer.len() + joined.sum::<usize>()
-    });
+    let nodes = node_count(model);
     if nodes <= MAX_NODES { Ok(()) } else { Err(Error::Nodes { nodes, limit: MAX_NODES }) }
 }
 
@@ -172,7 +179,7 @@ fn check_memory(model: &TypedModel) -> TractResult<()> {
         done[last_read[index]] = done[last_read[index]].saturating_add(bytes);
         live = live.saturating_add(bytes);
         // Weights are of the size of the file, which has been read.
-        if live.saturating_add(padded_bytes(model, index)?) > MAX_ACTIVATION_BYTES.saturating_mul(2) {
+        if live.saturating_add(scratch_bytes(model, model.node(index))?) > MAX_ACTIVATION_BYTES.saturating_mul(2) {
             let name = &model.node(index).name;
             return Err(TractError::msg(format!("the maps at `{name}` do not fit into memory")));
         }
@@ -181,19 +188,61 @@ fn check_memory(model: &TypedModel) -> TractResult<()> {
     Ok(())
 }
 
-/// Bytes of the copy that a convolution or pool makes of its input to put zeros around it.
-fn padded_bytes(model: &TypedModel, index: usize) -> TractResult<u64> {
-    let node = model.node(index);
+/// Whether the maps of a node have known sizes and fit into memory, and so what tract lists for its window.
+fn check_node(model: &TypedModel, node: &TypedNode) -> TractResult<()> {
+    let fail = |problem: String| Err(TractError::msg(format!("`{}` {problem}", node.name)));
+    for output in &node.outputs {
+        let Some(shape) = output.fact.shape.as_concrete() else {
+            return fail("makes a map whose size depends on the picture".to_owned());
+        };
+        if product(shape, 1) > MAX_ACTIVATION_BYTES / size_of::<f32>() as u64 {
+            return fail(format!("makes a map of {shape:?}, which does not fit into memory"));
+        }
+    }
+    let Some((spec, shape)) = window(model, node)? else { return Ok(()) };
+    let cuts = spec.computed_padding(shape.hw_dims());
+    let cuts = cuts.iter().map(|cut| (cut.pad_before as u64).saturating_add(cut.pad_after as u64).saturating_add(1));
+    let listed = cuts.fold(product(&spec.kernel_shape, 1), u64::saturating_mul);
+    if listed > MAX_LISTED {
+        return fail(format!("has a window of {listed} places with those at the edges: expected {MAX_LISTED} at most"));
+    }
+    Ok(())
+}
+
+/// The window of a convolution or pool, and the shape of what it reads.
+fn window<'a>(model: &'a TypedModel, node: &'a TypedNode) -> TractResult<Option<(&'a PoolSpec, Shape<'a>)>> {
     let windows = node.op_as::<Conv>().map(|op| &op.pool_spec);
     let windows = windows.or_else(|| node.op_as::<MaxPool>().map(|op| &op.pool_spec));
-    let Some(spec) = windows.or_else(|| node.op_as::<SumPool>().map(|op| &op.pool_spec)) else { return Ok(0) };
-    let fact = model.outlet_fact(node.inputs[0])?;
-    let Some(shape) = fact.shape.as_concrete().filter(|shape| shape.len() == spec.rank() + 2) else { return Ok(0) };
-    let shape = spec.data_format.shape(shape)?;
-    let sides = spec.computed_padding(shape.hw_dims());
-    let sides = shape.hw_dims().iter().zip(sides).map(|(side, padding)| side + padding.pad_before + padding.pad_after);
-    let channels = product(&[*shape.c()], fact.datum_type.size_of() as u64);
-    Ok(sides.fold(channels, |bytes, side| bytes.saturating_mul(side as u64)))
+    let Some(spec) = windows.or_else(|| node.op_as::<SumPool>().map(|op| &op.pool_spec)) else { return Ok(None) };
+    Ok(input_shape(model, node, spec)?.map(|shape| (spec, shape)))
+}
+
+type Shape<'a> = BaseDataShape<usize, &'a [usize]>;
+
+fn input_shape<'a>(model: &'a TypedModel, node: &TypedNode, spec: &PoolSpec) -> TractResult<Option<Shape<'a>>> {
+    let Some(&input) = node.inputs.first() else { return Ok(None) };
+    let shape = model.outlet_fact(input)?.shape.as_concrete().filter(|shape| shape.len() == spec.rank() + 2);
+    shape.map(|shape| spec.data_format.shape(shape)).transpose()
+}
+
+/// Bytes that a node takes besides the maps: a convolution for a copy of its input with zeros around it, a transposed one
+/// for the products of all its inputs.
+fn scratch_bytes(model: &TypedModel, node: &TypedNode) -> TractResult<u64> {
+    const VALUE: u64 = size_of::<f32>() as u64;
+    if let Some(Deconv { pool_spec, .. }) = node.op_as() {
+        let Some(shape) = input_shape(model, node, pool_spec)? else { return Ok(0) };
+        let kernel = product(&pool_spec.kernel_shape, product(&[pool_spec.output_channels], VALUE));
+        return Ok(product(shape.hw_dims(), kernel));
+    }
+    if !node.op_is::<Conv>() {
+        return Ok(0);
+    }
+    let Some((spec, shape)) = window(model, node)? else { return Ok(0) };
+    let padding = spec.computed_padding(shape.hw_dims());
+    let sides: Vec<usize> = std::iter::zip(shape.hw_dims(), padding)
+        .map(|(side, padding)| side.saturating_add(padding.pad_before).saturating_add(padding.pad_after))
+        .collect();
+    Ok(product(&sides, product(&[*shape.c()], VALUE)))
 }
 
 /// Runs a [`Plan`]. The input planes and tract's own scratch memory live from frame to frame.

@@ -29,6 +29,9 @@ const SECRET_KEYS: [&str; 7] = ["p", "pw", "pin", "sig", "sid", "jwt", "session"
 /// Keys of users, who may have their password behind a colon.
 const USER_KEYS: [&str; 5] = ["user", "username", "usr", "login", "u"];
 
+/// How often the name of a key may be percent-encoded.
+const MOST_ENCODINGS: usize = 4;
+
 /// Forms of addresses in messages.
 const FORMS: [&str; 3] =
     ["rtsp://HOST:PORT/PATH", "rtsp://USER:PASSWORD@HOST/PATH", "mqtt://[USER@]HOST[:PORT][/PREFIX]"];
@@ -54,7 +57,7 @@ pub fn redact(address: &str) -> String {
 /// such as `hardnetd@door.service` stay, unless they are quoted: then they are somebody's value.
 #[must_use]
 pub fn redact_words(text: &str) -> Cow<'_, str> {
-    if !text.contains(['@', '=', '%']) && !text.contains("://") {
+    if !text.contains(['@', '=', '%', ':']) {
         return Cow::Borrowed(text);
     }
     let is_quote = |c: char| matches!(c, '\'' | '"' | '`');
@@ -167,7 +170,18 @@ fn hide_values(text: &str) -> String {
     shown
 }
 
-/// The key before the next equals sign, decoded, and what follows the sign. Of `x[key]` it is the inner one.
+/// The text with its percent-encoding taken off, which links put on once for each page that they pass through.
+fn decoded(text: &str) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..MOST_ENCODINGS {
+        if text.contains('%') {
+            text = percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        }
+    }
+    text
+}
+
+/// The key before the next equals sign, decoded, and what follows the sign.
 fn next_key(text: &str) -> Option<(String, &str)> {
     let sign = |at: usize| match &text.as_bytes()[at..] {
         [b'=', ..] => Some((at, 1)),
@@ -177,8 +191,8 @@ fn next_key(text: &str) -> Option<(String, &str)> {
     let (at, length) = (0..text.len()).find_map(sign)?;
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let is_encoded = |c: char| is_part(c) || matches!(c, '%' | '[' | ']');
-    let key = percent_decode_str(&text[text[..at].trim_end_matches(is_encoded).len()..at]).decode_utf8_lossy();
-    let key = key.trim_end_matches(']');
+    let key = decoded(&text[text[..at].trim_end_matches(is_encoded).len()..at]);
+    let is_part = |c: char| is_part(c) || matches!(c, '[' | ']');
     let key = &key[key.trim_end_matches(is_part).len()..];
     Some((key.to_owned(), &text[at + length..]))
 }
@@ -186,7 +200,8 @@ fn next_key(text: &str) -> Option<(String, &str)> {
 /// Where a value ends: before a sign that a further key follows. A password may hold such signs as well.
 fn value_end(text: &str) -> usize {
     let begins_key = |rest: &str| {
-        let key = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-.".contains(c)).len();
+        let key =
+            rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-.[]".contains(c)).len();
         key > 0 && (rest[key..].starts_with('=') || rest[key..].to_ascii_lowercase().starts_with("%3d"))
     };
     let signs = text.match_indices(['&', ';']).map(|(at, _)| (at, at + 1));
@@ -195,8 +210,13 @@ fn value_end(text: &str) -> usize {
     ends.map(|(at, _)| at).min().unwrap_or(text.len())
 }
 
-/// Whether the value of `key` is a secret. `password_file` names one and is none.
+/// Whether the value of `key` is a secret: `password`, `login[password]`, `password[0]`. `password_file` names one and is
+/// none.
 pub(super) fn is_secret(key: &str) -> bool {
+    key.split(['[', ']']).any(is_secret_part)
+}
+
+fn is_secret_part(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let last = key.rsplit(['_', '-', '.']).next().unwrap_or(&key);
     if matches!(last, "file" | "loadcredential") {
@@ -277,6 +297,8 @@ mod tests {
             ("rtsp://h/a?x%26password%3Dp%26c%3D1", "rtsp://h/a?x%26password%3D***%26c%3D1"),
             ("rtsp://h/a?p%61ssword=p&c=1", "rtsp://h/a?p%61ssword=***&c=1"),
             ("rtsp://h/a?x[password]=p&c=1", "rtsp://h/a?x[password]=***&c=1"),
+            ("rtsp://h/a?password[]=p&auth[0]=q", "rtsp://h/a?password[]=***&auth[0]=***"),
+            ("rtsp://h/a?p%2561ssword=p&c=1", "rtsp://h/a?p%2561ssword=***&c=1"),
             ("rtsp://h/a?x%5Bpassword%5D=p&c=1", "rtsp://h/a?x%5Bpassword%5D=***&c=1"),
             ("h/user=me&password=p", "h/user=me&password=***"),
             ("rtsp://h/a?password=", "rtsp://h/a?password="),
@@ -317,6 +339,8 @@ mod tests {
                 "error: unexpected argument 'rtsp://u:p@h/a' found\n\n  tip: see 'a:b'",
                 "error: unexpected argument 'rtsp://u:***@h/a' found\n\n  tip: see 'a:b'",
             ),
+            ("cannot read rtsp:u:p/1: no such file", "cannot read rtsp:u:***/1: no such file"),
+            ("error: tcp: at src/a.rs:10:5, 'mqtt:1883'", "error: tcp: at src/a.rs:10:5, 'mqtt:1883'"),
             ("stream door (rtsp://u:p@h/a): gone", "stream door (rtsp://u:***@h/a): gone"),
             ("opened source=rtsp://u:p@h/a wait_s=2", "opened source=rtsp://u:***@h/a wait_s=2"),
             ("unit hardnetd@door.service, 'p@h'", "unit hardnetd@door.service, '***@h'"),

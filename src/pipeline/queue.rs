@@ -16,8 +16,9 @@ use crate::telemetry::StreamCounters;
 /// Where the source puts frames in.
 pub(super) struct Inlet {
     sender: Sender<Frame>,
-    /// For live sources: takes the older frame out again.
-    older: Option<Receiver<Frame>>,
+    /// Takes a frame out again: the older one of a live source, or one that came too late.
+    frames: Receiver<Frame>,
+    live: bool,
     closed: Arc<AtomicBool>,
     counters: Arc<StreamCounters>,
     stopped: Stopped,
@@ -34,15 +35,21 @@ pub(super) struct Outlet {
 pub(super) fn queue(live: bool, counters: Arc<StreamCounters>, stopped: Stopped) -> (Inlet, Outlet) {
     let (sender, frames) = bounded(1);
     let closed = Arc::new(AtomicBool::new(false));
-    let older = live.then(|| frames.clone());
-    let outlet = Outlet { frames, closed: Arc::clone(&closed), counters: Arc::clone(&counters) };
-    (Inlet { sender, older, closed, counters, stopped }, outlet)
+    let inlet = Inlet {
+        sender,
+        frames: frames.clone(),
+        live,
+        closed: Arc::clone(&closed),
+        counters: Arc::clone(&counters),
+        stopped,
+    };
+    (inlet, Outlet { frames, closed, counters })
 }
 
 impl Inlet {
     /// Whether nobody will take a frame any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire) || self.stopped.is_set()
+        self.closed.load(Ordering::SeqCst) || self.stopped.is_set()
     }
 
     /// Puts a frame in; breaks when nobody will take it.
@@ -50,49 +57,46 @@ impl Inlet {
         if self.is_closed() {
             return ControlFlow::Break(());
         }
-        match &self.older {
-            Some(older) => {
-                self.counters.count_captured();
-                self.replace(older, frame)
-            }
-            None => select! {
-                send(self.sender, frame) -> sent => match sent {
-                    Ok(()) => {
-                        self.counters.count_captured();
-                        ControlFlow::Continue(())
-                    }
-                    Err(_) => ControlFlow::Break(()),
-                },
-                recv(self.stopped.receiver()) -> _ => ControlFlow::Break(()),
-            },
-        }
-    }
-
-    fn replace(&self, older: &Receiver<Frame>, mut frame: Frame) -> ControlFlow<()> {
-        loop {
-            frame = match self.sender.try_send(frame) {
-                Ok(()) => break,
-                Err(TrySendError::Full(frame)) => frame,
-                Err(TrySendError::Disconnected(_)) => return ControlFlow::Break(()),
-            };
-            if older.try_recv().is_ok() {
-                self.counters.count_dropped();
+        if self.live {
+            self.replace(frame)?;
+        } else {
+            // A queue that is closed is emptied, which ends the wait.
+            select! {
+                send(self.sender, frame) -> sent => if sent.is_err() { return ControlFlow::Break(()) },
+                recv(self.stopped.receiver()) -> _ => return ControlFlow::Break(()),
             }
         }
-        // The queue may have been closed, and emptied, just before this frame went in.
-        if self.closed.load(Ordering::Acquire) {
-            if older.try_recv().is_ok() {
-                self.counters.count_dropped();
-            }
+        self.counters.count_captured();
+        // The queue may have been closed, and emptied, just before this frame went in. Both sides are in one order with
+        // those of the channel, so that one of them sees the frame.
+        if self.closed.load(Ordering::SeqCst) {
+            self.drop_one();
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
+    }
+
+    fn replace(&self, mut frame: Frame) -> ControlFlow<()> {
+        loop {
+            frame = match self.sender.try_send(frame) {
+                Ok(()) => return ControlFlow::Continue(()),
+                Err(TrySendError::Full(frame)) => frame,
+                Err(TrySendError::Disconnected(_)) => return ControlFlow::Break(()),
+            };
+            self.drop_one();
+        }
+    }
+
+    fn drop_one(&self) {
+        if self.frames.try_recv().is_ok() {
+            self.counters.count_dropped();
+        }
     }
 }
 
 impl Drop for Outlet {
     fn drop(&mut self) {
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::SeqCst);
         while self.frames.try_recv().is_ok() {
             self.counters.count_dropped();
         }
@@ -157,6 +161,23 @@ mod tests {
         std::thread::sleep(Duration::from_millis(5));
         drop(stop);
         assert!(source.join().unwrap().is_break());
+    }
+
+    #[test]
+    fn a_frame_that_waits_while_its_queue_is_closed_is_counted() {
+        for live in [true, false] {
+            for _ in 0..100 {
+                let counters = Arc::new(StreamCounters::default());
+                let (_stop, stopped) = shutdown::channel();
+                let (inlet, outlet) = queue(live, Arc::clone(&counters), stopped);
+                let source = std::thread::spawn(move || while inlet.deliver(frame(0)).is_continue() {});
+                let _ = outlet.frames.recv();
+                drop(outlet);
+                source.join().unwrap();
+                // One has been taken.
+                assert_eq!(counters.read().captured, counters.read().dropped + 1, "live: {live}");
+            }
+        }
     }
 
     #[test]
