@@ -1,0 +1,105 @@
+//! What a pipeline says on its bus, and what it means.
+
+use crossbeam_channel::Sender;
+use gstreamer as gst;
+use gstreamer::glib;
+
+use crate::capture::guard::{Attempt, Guard};
+use crate::capture::{Error, package, plug};
+use crate::exit::Exit;
+
+/// What a running pipeline has to say.
+#[derive(Debug)]
+pub(in crate::capture) enum Notice {
+    /// All frames have been delivered.
+    End,
+    /// The pipeline has failed.
+    Failed(Error),
+    /// Something odd that it goes on from.
+    Warning(String),
+}
+
+/// Notices that may wait for the supervisor.
+pub(super) const NOTICES: usize = 64;
+
+/// Of these, what is kept free for an end or a failure.
+const RESERVED: usize = 8;
+
+/// Passes on what matters of the bus. What a camera tried says more than the failure that came of it.
+pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, notices: &Sender<Notice>) {
+    let notice = match message.view() {
+        gst::MessageView::Eos(_) => Notice::End,
+        gst::MessageView::Error(error) => {
+            tracing::debug!(error = %error.error(), "from the pipeline");
+            Notice::Failed(match guard.and_then(Guard::attempt) {
+                Some(Attempt::Elsewhere(to)) => Error::SentElsewhere { to },
+                Some(Attempt::InClear) => Error::AskedInClear,
+                Some(Attempt::InCircles) => Error::SentInCircles,
+                None => failure(&error.error()),
+            })
+        }
+        gst::MessageView::Warning(_) if notices.len() >= NOTICES - RESERVED => return,
+        gst::MessageView::Warning(warning) => Notice::Warning(warning.error().message().to_owned()),
+        gst::MessageView::Element(element) if element.structure().is_some_and(|it| it.name() == "redirect") => {
+            Notice::Failed(Error::Reference { what: plug::REFERENCE_MOVIE })
+        }
+        gst::MessageView::Element(element) => match element.structure().and_then(missing_plugin) {
+            Some(error) => Notice::Failed(error),
+            None => return,
+        },
+        _ => return,
+    };
+    if notices.try_send(notice).is_err() {
+        tracing::debug!("a message of the pipeline came too late");
+    }
+}
+
+/// The element message by which decodebin says what it would need
+/// (GStreamer, "Missing plugin messages").
+fn missing_plugin(structure: &gst::StructureRef) -> Option<Error> {
+    if structure.name() != "missing-plugin" {
+        return None;
+    }
+    let what = structure.get::<String>("name").unwrap_or_else(|_| "a decoder".into());
+    let media = match structure.get::<gst::Caps>("detail") {
+        Ok(caps) => caps.structure(0).map(|structure| structure.name().to_string()),
+        Err(_) => structure.get::<String>("detail").ok(),
+    };
+    let media = media.unwrap_or_default();
+    if let Some(what) = plug::reference(&media) {
+        return Some(Error::Reference { what });
+    }
+    // A container or its video cannot be done without; sound, subtitles and data beside it can.
+    let needed = ["video/", "image/", "application/x-rtp", "application/ogg", "application/vnd.", "rtsp"];
+    if !needed.iter().any(|start| media.starts_with(start)) {
+        return None;
+    }
+    Some(Error::MissingDecoder { package: package::of_media(&media), what })
+}
+
+fn failure(error: &glib::Error) -> Error {
+    let lacks_decoder = error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound);
+    if lacks_decoder {
+        // What is missing for video has been said by a message before; this is about something else.
+        return Error::NoVideo;
+    }
+    let (advice, exit) = if let Some(resource) = error.kind::<gst::ResourceError>() {
+        match resource {
+            gst::ResourceError::NotFound => ("check the path", Exit::NoInput),
+            gst::ResourceError::NotAuthorized => {
+                ("set stream.username and stream.password_file, or check them", Exit::NoPermission)
+            }
+            _ => ("check that the address is right and that something answers there", Exit::Unavailable),
+        }
+    } else if let Some(stream) = error.kind::<gst::StreamError>() {
+        match stream {
+            gst::StreamError::WrongType | gst::StreamError::TypeNotFound => {
+                ("expected a media file that GStreamer knows", Exit::Data)
+            }
+            _ => ("the data may be damaged or cut off", Exit::Data),
+        }
+    } else {
+        ("see the log of GStreamer with GST_DEBUG=3", Exit::Internal)
+    };
+    Error::Failed { message: error.message().trim_end_matches('.').to_owned(), advice, exit }
+}
