@@ -173,7 +173,7 @@ pub(super) struct Runner {
     pub(super) model: String,
     pub(super) backend: Backend,
     pub(super) isa: Isa,
-    /// What the native engine uses memory for; nothing on another back end.
+    /// Trade-off between memory and speed; `None` on other back ends.
     pub(super) memory: Option<Memory>,
     pub(super) threads: usize,
     /// Rows and columns of the input.

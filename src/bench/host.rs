@@ -29,9 +29,9 @@ pub struct Host {
     pub cores: usize,
     /// Sets of instructions that the processor has.
     pub isa: Vec<Isa>,
-    /// 10⁹ bytes per second that one core reads from memory; nothing where it was not measured.
+    /// 10⁹ bytes per second that one core reads from memory; `None` if not measured.
     pub memory_read_gb_s: Option<f64>,
-    /// 10⁹ bytes per second that one core reads and writes when it copies memory; nothing where it was not measured.
+    /// 10⁹ bytes per second that one core reads and writes when it copies memory; `None` if not measured.
     pub memory_copy_gb_s: Option<f64>,
 }
 

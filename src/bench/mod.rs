@@ -102,13 +102,13 @@ impl Error {
 /// What to measure: every model on every back end with every set of instructions and every use of memory.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Names of models, or model files; none for the whole family.
+    /// Names of models, or model files; empty for the whole family.
     pub models: Vec<String>,
-    /// Back ends; none for the default one.
+    /// Back ends; empty for the default one.
     pub backends: Vec<Backend>,
-    /// Sets of instructions; none for the best one.
+    /// Instruction sets; empty for the best one.
     pub isas: Vec<Isa>,
-    /// What the native engine uses memory for; none for the default.
+    /// Trade-off between memory and speed; `None` for the default.
     pub memories: Vec<Memory>,
     /// Threads that one inference runs on.
     pub threads: Threads,
@@ -171,7 +171,7 @@ pub struct Row {
     pub backend: Backend,
     /// The instructions that it ran with; `auto` where the back end chooses and does not tell.
     pub isa: Isa,
-    /// What the native engine used memory for; nothing on another back end.
+    /// Trade-off between memory and speed; `None` on other back ends.
     pub memory: Option<Memory>,
     /// Threads that one inference ran on.
     pub threads: usize,
@@ -185,7 +185,7 @@ pub struct Row {
     pub p90_ms: f64,
     /// Runs that were timed.
     pub runs: usize,
-    /// 10⁹ multiply-accumulates of one run; nothing for a network with unknown parts.
+    /// 10⁹ multiply-accumulates of one run; `None` for a network with unknown parts.
     pub gmac: Option<f64>,
     /// 10⁹ multiply-accumulates per second, at the median.
     pub gmacs_per_s: Option<f64>,
@@ -199,7 +199,7 @@ pub struct Row {
     pub percent_of_peak: Option<f64>,
     /// Milliseconds from the model's name to its being ready to run; seeded weights are computed in them.
     pub load_ms: f64,
-    /// The most memory that the process held, with all rows loaded, in 10⁶ bytes; nothing where the system
+    /// The most memory that the process held, with all rows loaded, in 10⁶ bytes; `None` if the system
     /// does not tell.
     pub peak_memory_mb: Option<f64>,
 }

@@ -66,7 +66,7 @@ pub struct Bandwidth {
 }
 
 /// Measures with a buffer of `bytes`, reading all of it and copying one half to the other: so each half should be
-/// larger than the last cache. Nothing where there is no memory for the buffer.
+/// larger than the last cache. `None` if there is no memory for the buffer.
 #[must_use]
 pub fn bandwidth(bytes: usize) -> Option<Bandwidth> {
     let words = (bytes / size_of::<u64>()).max(2) & !1;

@@ -24,7 +24,7 @@ pub struct Ready<'a> {
     pub backend: Backend,
     /// The instructions that it runs with.
     pub isa: Isa,
-    /// What the native engine uses memory for; nothing on another back end.
+    /// Trade-off between memory and speed; `None` on other back ends.
     pub memory: Option<Memory>,
     /// Threads that one inference runs on.
     pub threads: usize,

@@ -21,7 +21,7 @@ pub struct StageRow {
     pub backend: Backend,
     /// The instructions that it ran with.
     pub isa: engine::Isa,
-    /// What the native engine used memory for; nothing on another back end.
+    /// Trade-off between memory and speed; `None` on other back ends.
     pub memory: Option<Memory>,
     /// Threads that one inference ran on.
     pub threads: usize,

@@ -233,9 +233,9 @@ fn silent(seconds: f64, frames: u64) -> String {
 }
 
 impl Error {
-    /// Whether a camera that failed so may be well the next time; `had_frames` if it has given some before.
+    /// Whether reopening a camera that failed this way may succeed; `had_frames` if it has delivered some before.
     #[must_use]
-    pub fn may_pass(&self, had_frames: bool) -> bool {
+    pub fn is_retryable(&self, had_frames: bool) -> bool {
         match self {
             Self::Failed { .. }
             | Self::Ended { .. }
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_decoder_that_is_missing_ends_a_camera_only_at_its_start() {
         let error = Error::MissingDecoder { what: "H.265".into(), package: "gstreamer1.0-libav" };
-        assert!(!error.may_pass(false));
-        assert!(error.may_pass(true));
+        assert!(!error.is_retryable(false));
+        assert!(error.is_retryable(true));
     }
 }

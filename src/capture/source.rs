@@ -202,7 +202,7 @@ impl Source {
         matches!(self, Self::Rtsp(_))
     }
 
-    /// The host and the port that a network camera is reached at, and its address without the login; nothing for any
+    /// The host and the port that a network camera is reached at, and its address without the login; `None` for any
     /// other source.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::telemetry::{FrameNumbers, Ticket};
 
 /// First wait before a camera that failed is opened again; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// Most time between two signs of life of the thread: a quarter of the shortest limit that systemd can be given in whole
+/// Longest time between two heartbeats of the thread: a quarter of the shortest limit that systemd can be given in whole
 /// seconds.
 const BEAT: Duration = Duration::from_millis(250);
 /// Time after which a camera's pipeline that is being taken down is left to itself, in [`BEAT`]s.
@@ -41,7 +41,7 @@ pub fn run(
         let first = numbers.next();
         let outcome = run_once(settings, numbers, stopped, deliver, report, &mut leftover);
         let Err(error) = outcome else { return Ok(()) };
-        if !settings.source.is_camera() || settings.retry_max.is_zero() || !error.may_pass(numbers.next() > 0) {
+        if !settings.source.is_camera() || settings.retry_max.is_zero() || !error.is_retryable(numbers.next() > 0) {
             return Err(error);
         }
         let next = numbers.next();

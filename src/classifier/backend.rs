@@ -39,7 +39,7 @@ pub struct Engine {
     pub backend: Backend,
     /// The instruction set of the native engine; nothing: the best that the processor has.
     pub isa: Option<Isa>,
-    /// What the native engine uses memory for.
+    /// Trade-off between memory and speed of the native engine.
     pub memory: Memory,
 }
 

@@ -375,7 +375,7 @@ impl Definition {
         }
     }
 
-    /// What a model file says of the model; nothing for networks that are not of the family.
+    /// What a model file says of the model; `None` for networks that are not of the family.
     #[must_use]
     pub fn metadata(&self) -> Option<Metadata> {
         let Network::Family { architecture, .. } = &self.network else { return None };

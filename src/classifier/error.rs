@@ -70,7 +70,7 @@ pub enum Error {
     #[error("cannot describe the model")]
     Own(Box<metadata::Error>),
     /// Pictures cannot be prepared as asked.
-    #[error("cannot prepare pictures so")]
+    #[error("unsupported preprocessing settings")]
     Transform(Box<metadata::Error>),
     /// The head is for another number of classes.
     #[error(

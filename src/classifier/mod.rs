@@ -131,7 +131,7 @@ impl Model {
         self.parameters
     }
 
-    /// Multiply-accumulates of one inference: those of convolutions and linear layers; nothing for a network with
+    /// Multiply-accumulates of one inference: those of convolutions and linear layers; `None` for a network with
     /// unknown parts.
     #[must_use]
     pub fn macs(&self) -> Option<u64> {

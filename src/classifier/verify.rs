@@ -243,7 +243,7 @@ pub fn verify(
     Ok(Verification { model, digest, input: [height, width], tolerance, stages, float64, native, file })
 }
 
-/// What the native engine computes: `[channels, height, width]`. Nothing where it cannot run the network.
+/// What the native engine computes: `[channels, height, width]`. `None` if it cannot run the network.
 fn native_values(graph: &Graph, input: &Tensor, count: usize) -> Result<Option<Vec<f32>>, Error> {
     match native::Plan::compile(graph.clone(), input.height(), input.width(), plan::Options::default()) {
         Ok(plan) => {

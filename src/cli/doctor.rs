@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     match report.exit() {
         None => Ok(()),
-        Some(exit) => Err(Error::Unwell { errors: report.counts.error, checks: report.checks.len(), exit }),
+        Some(exit) => Err(Error::ChecksFailed { errors: report.counts.error, checks: report.checks.len(), exit }),
     }
 }
 

@@ -223,7 +223,7 @@ pub enum Error {
     Bench(#[from] crate::bench::Error),
     /// Something is wrong with the machine or what is configured; it has been printed.
     #[error("{errors} of {checks} checks found an error")]
-    Unwell {
+    ChecksFailed {
         /// Checks that found one.
         errors: usize,
         /// Checks there were.
@@ -285,7 +285,7 @@ impl Error {
             Self::Bench(error) => error.exit(),
             Self::Signals(_) => Exit::Internal,
             Self::Output(_) | Self::ManPages { .. } => Exit::Io,
-            Self::Picture { exit, .. } | Self::Pictures { exit, .. } | Self::Unwell { exit, .. } => *exit,
+            Self::Picture { exit, .. } | Self::Pictures { exit, .. } | Self::ChecksFailed { exit, .. } => *exit,
         }
     }
 

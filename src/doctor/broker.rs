@@ -95,7 +95,7 @@ fn remedy(error: &ProbeError, settings: &Mqtt) -> String {
     }
 }
 
-/// How long the broker's certificate is valid, once it is believed.
+/// How long the broker's certificate is valid, once it is verified.
 fn certificate(valid_until: Option<Timestamp>, settings: &Mqtt) -> Finding {
     const NAME: &str = "certificate";
     if settings.danger_accept_any_certificate {

@@ -68,7 +68,7 @@ fn synchronised(host: &Host, state: Option<bool>) -> Finding {
     }
 }
 
-/// What the time services say; nothing where none answers.
+/// What the time services say; `None` if none answers.
 fn asked(limit: Duration) -> Option<bool> {
     match answer("timedatectl", &["show", "--property=NTPSynchronized", "--value"], limit).as_deref().map(str::trim) {
         Some("yes") => return Some(true),

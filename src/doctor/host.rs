@@ -64,7 +64,7 @@ impl Host {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Name of the unit that started this process; nothing where it was started by hand.
+    /// Name of the unit that started this process; `None` if it was started by hand.
     ///
     /// systemd gives every start of a unit an id, which shells of a desktop inherit; the control group is named after
     /// the unit (systemd.exec(5), `$INVOCATION_ID`).
@@ -79,7 +79,7 @@ impl Host {
         self.path(path).exists()
     }
 
-    /// The text of a small file without the white space and the NUL bytes around it; nothing where it cannot be read.
+    /// The text of a small file without the white space and the NUL bytes around it; `None` if it cannot be read.
     pub(super) fn read(&self, path: &str) -> Option<String> {
         let file = File::open(self.path(path)).ok()?;
         let mut bytes = Vec::new();

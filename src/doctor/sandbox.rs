@@ -123,7 +123,7 @@ fn mount(host: &Host, point: &str) -> Option<Mount> {
     lines.next_back()
 }
 
-/// The soft limit called `name` in /proc/self/limits; nothing where there is none.
+/// The soft limit called `name` in /proc/self/limits; `None` if there is none.
 fn limit(limits: &str, name: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()

@@ -7,7 +7,7 @@ use crate::weights::{Kind, StateDict};
 /// The architecture whose entries `state` has most of, by key and shape, and the number of classes of
 /// its head in `state`. Whether they fit in full is for `build` to say.
 ///
-/// Nothing when not even half of the entries of any architecture are there.
+/// `None` if less than half of the entries of every architecture are there.
 #[must_use]
 pub fn recognise(state: &StateDict) -> Option<(&'static Architecture, usize)> {
     let candidates = ARCHITECTURES.iter().map(|architecture| {

@@ -43,7 +43,7 @@ unsafe impl Send for Room {}
 unsafe impl Sync for Room {}
 
 impl Room {
-    /// Room for at least `length` values; nothing where there is no memory.
+    /// Room for at least `length` values; `None` if there is no memory.
     fn new(length: usize) -> Option<Self> {
         let layout = Self::layout(length)?;
         // SAFETY: the layout has room for a cache line at least.
@@ -116,7 +116,7 @@ impl Packed {
 /// Packed weights, put one after the other while passes are made.
 #[derive(Debug)]
 pub struct Weights {
-    /// Where they are; nothing where they are counted only.
+    /// Where they are; `None` if they are only counted.
     room: Option<Arc<Room>>,
     /// Number of values that are taken.
     length: usize,
@@ -129,7 +129,7 @@ impl Weights {
         Self { room: Some(Arc::new(Room::get(0))), length: 0 }
     }
 
-    /// No weights yet, and room for `length` values; nothing where there is no memory.
+    /// No weights yet, and room for `length` values; `None` if there is no memory.
     #[must_use]
     pub fn with_room(length: usize) -> Option<Self> {
         Some(Self { room: Some(Arc::new(Room::new(length)?)), length: 0 })
@@ -159,7 +159,7 @@ impl Weights {
     /// Values that `length` of them take with the zeros behind them.
     ///
     /// # Errors
-    /// It is beyond all numbers.
+    /// It overflows.
     pub(super) fn taken(length: usize) -> Result<usize, PassError> {
         size::sum([size::round_up(length, LINE)?, LINE])
     }
@@ -239,7 +239,7 @@ pub struct Activations {
 }
 
 impl Activations {
-    /// Room for `length` values; nothing where there is no memory.
+    /// Room for `length` values; `None` if there is no memory.
     #[must_use]
     pub fn new(length: usize) -> Option<Self> {
         Some(Self { room: Room::new(length)? })

@@ -174,7 +174,7 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// The kernels for `isa`; nothing where the processor does not have it.
+    /// The kernels for `isa`; `None` if the processor does not have it.
     #[must_use]
     pub fn of(isa: Isa) -> Option<&'static Self> {
         if !isa.is_available() {

@@ -40,7 +40,7 @@ impl Builder {
     }
 
     /// The same for who knows how many values weights take: [`Self::weight_length`] of a builder that
-    /// [counted](Self::counting) them. Nothing where there is no memory for them.
+    /// [counted](Self::counting) them. `None` if there is no memory for them.
     #[must_use]
     pub fn with_room(kernels: &'static Kernels, length: usize, weights: usize) -> Option<Self> {
         Some(Self { weights: Weights::with_room(weights)?, ..Self::new(kernels, length) })
@@ -228,7 +228,7 @@ impl Builder {
     pub fn finish(self) -> Program {
         let scratch = self.passes.iter().map(|pass| pass.needs().scratch).max().unwrap_or(0);
         let Self { kernels, weights, length, passes } = self;
-        // The scratch of every part begins with a cache line. What is beyond all numbers is beyond all memory, too.
+        // The scratch of every part begins with a cache line. A size that overflows is larger than any memory, too.
         let [length, scratch] = [length, scratch].map(|values| size::round_up(values, LINE).unwrap_or(usize::MAX));
         Program { kernels, weights: weights.kept(), length, scratch, passes }
     }

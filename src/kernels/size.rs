@@ -1,4 +1,4 @@
-//! Arithmetic with sizes, lengths and counts: an error where a result is beyond all numbers. Everything that is known
+//! Arithmetic with sizes, lengths and counts: an error if a result overflows. Everything that is known
 //! when a pass is made is computed here; addresses within what was checked then are plain sums.
 
 use super::pass::PassError;
@@ -7,7 +7,7 @@ use super::pass::PassError;
 pub const MAX_VALUES: usize = isize::MAX as usize / 16;
 
 /// The error.
-const BEYOND: PassError = PassError("a length is beyond all numbers");
+const BEYOND: PassError = PassError("a length overflows");
 
 /// The product.
 pub(super) fn product(factors: &[usize]) -> Result<usize, PassError> {

@@ -25,8 +25,8 @@ use super::memory::Activations;
 use super::program::Program;
 use super::size::MAX_VALUES;
 
-/// Looks at what is waited for before the processor is offered to others: some tens of microseconds.
-const LOOKS: usize = 2000;
+/// How often a waiting thread looks before it yields its core: some tens of microseconds.
+const SPINS_BEFORE_YIELD: usize = 2000;
 
 /// Bytes of stack of a thread: passes keep their lists of segments there, the rest is on the heap.
 const STACK_BYTES: usize = 512 << 10;
@@ -190,13 +190,13 @@ impl Shared {
     fn serve(&self, part: usize) {
         let mut served = 0_usize;
         loop {
-            let mut looks = 0;
+            let mut spins = 0;
             while self.asked.load(Ordering::Acquire) == served {
                 if self.is_closing.load(Ordering::Acquire) {
                     return;
                 }
-                looks += 1;
-                if looks < LOOKS { spin_loop() } else { thread::park() }
+                spins += 1;
+                if spins < SPINS_BEFORE_YIELD { spin_loop() } else { thread::park() }
             }
             served = served.wrapping_add(1);
             if self.run(part).is_err() {
@@ -226,25 +226,30 @@ impl Drop for BreakOnUnwind<'_> {
     }
 }
 
-/// A number in a cache line of its own.
+/// A counter in a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Alone(AtomicUsize);
+struct CacheLinePadded(AtomicUsize);
 
 /// Where all parts meet.
 #[derive(Debug)]
 struct Barrier {
     parts: usize,
-    /// Parts that have come since the last meeting.
-    come: Alone,
+    /// Parts that have arrived since the last meeting.
+    come: CacheLinePadded,
     /// Meetings so far.
-    met: Alone,
+    met: CacheLinePadded,
     is_broken: AtomicBool,
 }
 
 impl Barrier {
     fn new(parts: usize) -> Self {
-        Self { parts, come: Alone::default(), met: Alone::default(), is_broken: AtomicBool::new(false) }
+        Self {
+            parts,
+            come: CacheLinePadded::default(),
+            met: CacheLinePadded::default(),
+            is_broken: AtomicBool::new(false),
+        }
     }
 
     fn is_broken(&self) -> bool {
@@ -260,13 +265,13 @@ impl Barrier {
             self.met.0.store(met.wrapping_add(1), Ordering::Release);
             return Ok(());
         }
-        let mut looks = 0;
+        let mut spins = 0;
         while self.met.0.load(Ordering::Acquire) == met {
             if self.is_broken() {
                 return Err(Broken);
             }
-            looks += 1;
-            if looks < LOOKS { spin_loop() } else { thread::yield_now() }
+            spins += 1;
+            if spins < SPINS_BEFORE_YIELD { spin_loop() } else { thread::yield_now() }
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ pub(super) struct Tile {
     pub(super) weights: *const f32,
     /// What is added to the first row, `[N]`.
     pub(super) bias: *const f32,
-    /// Values from there to what is added to the next row: none where all rows have the same.
+    /// Values from there to what is added to the next row: 0 if all rows have the same.
     pub(super) bias_stride: usize,
     /// Row `row` of the output.
     pub(super) out: *mut f32,

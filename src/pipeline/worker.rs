@@ -145,7 +145,7 @@ impl Worker {
         }
     }
 
-    /// The best classes and the time it took; nothing for a picture that cannot be classified.
+    /// The best classes and the time it took; `None` for a picture that cannot be classified.
     fn classify(&mut self, lane: &mut Lane, frame: &Frame) -> Result<Option<(Vec<Scored>, Latency)>, Error> {
         let taken_ns = monotonic_ns();
         let start = Instant::now();

@@ -35,7 +35,7 @@ fn family(format: PixelFormat) -> Family {
     }
 }
 
-/// `Kr` and `Kb` of H.273, table 4; none where the samples are R'G'B'.
+/// `Kr` and `Kb` of H.273, table 4; `None` if the samples are R'G'B'.
 fn luma_weights(matrix: Matrix) -> Option<(f64, f64)> {
     match matrix {
         Matrix::Rgb => None,

@@ -56,7 +56,7 @@ pub enum ProbeError {
 pub struct Answer {
     /// Whether it accepts this program, and else what keeps it from doing so.
     pub login: Result<(), ProbeError>,
-    /// When the first certificate of its chain expires, if it has shown one that is believed.
+    /// When the first certificate of its chain expires, if it has shown one that was verified.
     pub valid_until: Option<Timestamp>,
 }
 

@@ -136,7 +136,7 @@ fn content(key: &'static str, file: &str, what: impl ToString, expected: &'stati
 /// Checks the broker's certificate, and remembers until when it is valid.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// Nothing where any certificate is believed, from whoever has its key.
+    /// `None` if every certificate is accepted.
     authorities: Option<Arc<WebPkiServerVerifier>>,
     algorithms: WebPkiSupportedAlgorithms,
     valid_until: Mutex<Option<Timestamp>>,
@@ -200,7 +200,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A time of a certificate; nothing where it is beyond the year 9999.
+/// A time of a certificate; `None` if it is after the year 9999.
 pub(super) fn timestamp(time: UnixTime) -> Option<Timestamp> {
     Timestamp::from_second(time.as_secs().try_into().ok()?).ok()
 }

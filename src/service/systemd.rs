@@ -28,7 +28,7 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
-/// After how long systemd misses signs of life, if at all.
+/// Watchdog interval of the service manager; `None` if there is none.
 pub(super) fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }

@@ -1,4 +1,4 @@
-//! Counters, frame numbers and signs of life of the running program.
+//! Counters, frame numbers and heartbeats of the running program.
 
 mod numbers;
 

@@ -250,7 +250,7 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// The first bytes that were asked for; nothing for a whole file.
+    /// The first byte that was asked for; `None` for a whole file.
     pub fn starts(&self) -> Vec<Option<usize>> {
         self.requests().iter().map(Request::start).collect()
     }

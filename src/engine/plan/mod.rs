@@ -309,7 +309,7 @@ impl Plan {
     }
 }
 
-/// What a clamping activation leaves; nothing for one that does not clamp.
+/// What a clamping activation leaves; `None` for one that does not clamp.
 fn clamp(activation: Activation) -> Option<Clamp> {
     match activation {
         Activation::None => Some(Clamp::NONE),

@@ -214,13 +214,13 @@ impl Blocks {
     /// Values of scratch for the quarters of as many rows: whole cache lines.
     ///
     /// # Errors
-    /// It is beyond all numbers.
+    /// It overflows.
     pub(super) fn scratch(&self, rows: usize) -> Result<usize, PassError> {
         let mut pairs = self.blocks.iter().filter(|block| block.is_pair);
         pairs.try_fold(0, |most, block| Ok(Quarters::scratch(rows, self.depth, block.width)?.max(most)))
     }
 
-    /// The quarters of `count` rows of the segments, from row `from` on, for [`Self::product`]; nothing where no block
+    /// The quarters of `count` rows of the segments, from row `from` on, for [`Self::product`]; `None` if no block
     /// is a pair.
     ///
     /// # Safety

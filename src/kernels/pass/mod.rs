@@ -171,7 +171,7 @@ pub(super) trait Pass: Debug + Send + Sync {
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize);
 }
 
-/// The share of part number `part` of `parts` in `0..count`: nothing for some where there are fewer than parts.
+/// The share of part number `part` of `parts` in `0..count`. Some shares are empty if `count` is less than `parts`.
 fn share(count: usize, part: usize, parts: usize) -> Range<usize> {
     // `count * part / parts`, in numbers that are no larger than these.
     let (each, rest) = (count / parts, count % parts);

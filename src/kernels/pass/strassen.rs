@@ -50,7 +50,7 @@ pub(in super::super) struct Pairing {
 
 impl Pairing {
     /// The pairing for a pointwise convolution of `inputs` to so many output channels, of which `rows` pixels are
-    /// computed at one time; nothing where it does not pay.
+    /// computed at one time; `None` if it does not pay.
     pub(super) fn of(inputs: &[Map], channels: usize, rows: usize) -> Option<Self> {
         let depth = super::channels(inputs).ok()?;
         let pixels = inputs.first().map_or(0, Map::pixels);
@@ -166,7 +166,7 @@ impl Quarters {
     /// Values of scratch for as many rows, and for what is between the products of a pair: whole cache lines.
     ///
     /// # Errors
-    /// It is beyond all numbers.
+    /// It overflows.
     pub(super) fn scratch(rows: usize, depth: usize, width: usize) -> Result<usize, PassError> {
         let rows = rows.div_ceil(2);
         let sums = product(&[SUMS, round_up(depth / 2, LINE)?, rows])?;

@@ -63,7 +63,7 @@ fn maps_lie_in_memory() {
 
 #[test]
 fn the_stride_of_a_single_pixel_is_bounded() {
-    let beyond = "a length is beyond all numbers";
+    let beyond = "a length overflows";
     let output = Map::padded(1024, 1, 1, 8);
     for stride in [usize::MAX, usize::MAX - 7, HUGE] {
         let input = Map { stride, ..Map::padded(0, 1, 1, 8) };
@@ -97,7 +97,7 @@ fn windows_lie_in_maps() {
     let segments = "the contraction has too many segments";
     assert_eq!(convolution(input, [23, 23], [1, 1], output, 64 * 23 * 23), segments);
     assert_eq!(convolution(input, [513, 1], [1, 1], output, 64 * 513), segments);
-    let beyond = "a length is beyond all numbers";
+    let beyond = "a length overflows";
     assert_eq!(convolution(input, [HUGE, 2], [1, 1], output, 0), beyond);
     assert_eq!(convolution(input, [HUGE, HUGE], [1, 1], output, 0), beyond);
     for (kernel, stride) in [([usize::MAX, 1], [1, 1]), ([1, 1], [HUGE, HUGE]), ([usize::MAX; 2], [usize::MAX; 2])] {
@@ -117,8 +117,8 @@ fn weights_have_their_length() {
     for (kernel, weights, bias, reason) in [
         ([3, 3], 71, 8, "the weight has another length"),
         ([3, 3], 72, 7, "the bias has another length"),
-        ([HUGE, 2], 0, 8, "a length is beyond all numbers"),
-        ([HUGE / 4, 1], 0, 8, "a length is beyond all numbers"),
+        ([HUGE, 2], 0, 8, "a length overflows"),
+        ([HUGE / 4, 1], 0, 8, "a length overflows"),
     ] {
         let (weight, bias) = (vec![0.0; weights], vec![0.0; bias]);
         let layer =
@@ -198,7 +198,7 @@ fn a_grouped_pass_is_checked_as_a_whole() {
         "the bias has another length"
     );
     let kernel = [HUGE, 2];
-    assert_eq!(rule(group(input, &Convolution { kernel, ..layer }, 2, output)), "a length is beyond all numbers");
+    assert_eq!(rule(group(input, &Convolution { kernel, ..layer }, 2, output)), "a length overflows");
     let many = "the output has more windows than the input";
     assert_eq!(rule(group(input, &Convolution { stride: [2, 1], ..layer }, 2, output)), many);
     assert_eq!(
@@ -294,7 +294,7 @@ fn lengths_of_winograd_convolutions_do_not_overflow() {
     // As many channels as wrap around to none, which the weight has.
     let wide = 1 << (usize::BITS - 7);
     let input = Transform::of(&Map::padded(0, 1, 1, wide), Scheme::Two, usize::MAX / 4);
-    assert_eq!(make(&[input; 128], Map::padded(0, 1, 1, 8)), "a length is beyond all numbers");
+    assert_eq!(make(&[input; 128], Map::padded(0, 1, 1, 8)), "a length overflows");
     let none = Map { channels: 0, ..Map::padded(0, 2, 2, 8) };
     let input = Transform { height: 2, width: 2, channels: 8, ..input };
     assert_eq!(make(&[input], none), "a convolution writes something");

@@ -75,7 +75,7 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Proxy<'a> {
     /// The first of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY` that is an address, for `http://` and
-    /// `https://` alike; none for the hosts in `NO_PROXY`.
+    /// `https://` alike; no proxy for the hosts in `NO_PROXY`.
     #[default]
     Environment,
     /// None.
@@ -274,7 +274,7 @@ impl Fetch<'_> {
             if self.stopped.is_set() {
                 return Err(Error::Stopped);
             }
-            if left == 0 || !error.may_pass() {
+            if left == 0 || !error.is_retryable() {
                 return Err(error);
             }
             if part.length() > before {

@@ -136,7 +136,7 @@ impl Part {
         Ok(())
     }
 
-    /// Leaves the bytes for another run; nothing where there are none.
+    /// Leaves the bytes for another run; does nothing if there are none.
     pub(super) fn leave(self) {
         if self.length == 0 {
             self.discard();

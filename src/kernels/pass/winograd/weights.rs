@@ -138,7 +138,7 @@ impl Planes {
     /// Values of scratch for transformed weights.
     ///
     /// # Errors
-    /// It is beyond all numbers.
+    /// It overflows.
     pub(super) fn scratch(&self) -> Result<usize, PassError> {
         let Form::Taps(rows) = self.form else { return Ok(0) };
         let widest = self.blocks().iter().map(|block| block.width).max().unwrap_or(0);
