@@ -21,7 +21,7 @@ VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # What makes the scratch environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build run test check audit fmt bench bench-peers footprint cross test-arm deb test-vm fuzz install uninstall clean
+.PHONY: help deps deps-run build run test check audit fmt figures bench bench-peers footprint cross test-arm deb test-vm fuzz install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ audit: ## Licences, duplicates, sources and advisories of the libraries; builds 
 
 fmt: ## Format the sources
 	$(CARGO) fmt
+
+figures: ## Draw the figures of the documents
+	@./.ci/packages graphviz
+	for figure in docs/figures/*.dot; do dot -Tsvg "$$figure" -o "$${figure%.dot}.svg" || exit 1; done
 
 bench: deps-run ## Measure preprocessing and inference on this machine
 	$(CARGO) bench --locked --bench stages

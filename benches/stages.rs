@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
-use hardnetd::classifier::{Backend, Engine, Model, Options, Session};
+use hardnetd::choice::BackendChoice;
+use hardnetd::classifier::{Engine, Model, ModelOptions, ModelSession};
 use hardnetd::frame::{ChromaSite, Color, Layout, Matrix, Picture, PixelFormat, Plane, Range};
 use hardnetd::hardnet;
 use hardnetd::kernels::team::Threads;
@@ -36,8 +37,8 @@ fn main() {
         }
     }
     for name in ["hardnet39ds", "hardnet68ds", "hardnet68", "hardnet85"] {
-        infer(name, Backend::Native);
-        infer(name, Backend::Tract);
+        infer(name, BackendChoice::Native);
+        infer(name, BackendChoice::Tract);
     }
 }
 
@@ -153,12 +154,12 @@ impl Peer {
     }
 }
 
-fn infer(name: &str, backend: Backend) {
+fn infer(name: &str, backend: BackendChoice) {
     let architecture = hardnet::find(name).unwrap();
-    let options = Options { engine: Engine { backend, ..Engine::default() }, ..Options::default() };
+    let options = ModelOptions { engine: Engine { backend, ..Engine::default() }, ..ModelOptions::default() };
     let model = Model::load(name, &options).unwrap();
     let backend = model.backend();
-    let mut session = Session::new(model.into(), &Threads::one()).unwrap();
+    let mut session = ModelSession::new(model.into(), &Threads::one()).unwrap();
     let state = hardnet::seeded(architecture, 1000).unwrap();
     let macs = hardnet::build(architecture, 1000, &state).unwrap().macs(224, 224).unwrap();
     let [times] = measure([&mut || drop(black_box(session.infer(5).unwrap()))]);

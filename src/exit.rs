@@ -36,11 +36,16 @@ impl Exit {
 /// it printable (`printable`).
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut text = error.to_string().trim_end().to_owned();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let message = error.to_string();
+        let message = message.trim_end();
+        // Some libraries end their messages with that of the cause.
+        if !text.ends_with(message) {
+            text.push_str(": ");
+            text.push_str(message);
+        }
         cause = error.source();
     }
     text

@@ -347,6 +347,8 @@ pub trait Pixels: Send {
 pub struct Frame {
     /// Name of the stream.
     pub stream: Arc<str>,
+    /// The file that it is the only picture of, if it comes from a folder of pictures.
+    pub file: Option<Arc<str>>,
     /// Number of the frame in its stream, from 0; none comes twice while the program runs.
     pub seq: u64,
     /// When the picture was taken, as far as the source tells.

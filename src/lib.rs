@@ -7,6 +7,7 @@
 pub mod allocator;
 pub mod bench;
 pub mod capture;
+pub mod choice;
 pub mod classifier;
 pub mod cli;
 pub mod config;

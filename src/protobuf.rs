@@ -47,7 +47,7 @@ pub enum Error {
 
 /// A message whose fields can be many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageType {
     /// `ModelProto`.
     Model,
     /// `GraphProto`.
@@ -78,7 +78,7 @@ pub enum Kind {
 
 /// What stands in a field with a length.
 enum Content {
-    Message(Kind),
+    Message(MessageType),
     /// Numbers of variable length, so many bytes each when they are decoded.
     Varints(u64),
     /// Numbers as they are decoded.
@@ -87,7 +87,7 @@ enum Content {
     Other,
 }
 
-impl Kind {
+impl MessageType {
     /// What stands in field `number`.
     fn field(self, number: u64) -> Content {
         Content::Message(match (self, number) {
@@ -135,7 +135,7 @@ impl Kind {
 ///
 /// # Errors
 /// Any of [`Error`].
-pub fn check(bytes: &[u8], kind: Kind) -> Result<(), Error> {
+pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
     let limit = (bytes.len() as u64).saturating_mul(FACTOR).max(FLOOR);
     let mut left = limit;
     let mut take = |bytes: u64| {

@@ -23,6 +23,9 @@ pub struct ResultRecord {
     pub device: Arc<str>,
     /// Name of the stream.
     pub stream: Arc<str>,
+    /// The picture's file, if the stream is a folder of pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Arc<str>>,
     /// Which run of the program made it.
     pub run: RunId,
     /// Number of the frame in its stream, from 0, rising; none comes twice in one run.
@@ -136,6 +139,7 @@ mod tests {
             schema: RESULT_SCHEMA,
             device: "pi".into(),
             stream: "door".into(),
+            file: None,
             run: RunId(0xc0ffee),
             seq: 7,
             captured: Timestamp {

@@ -2,7 +2,10 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// Opens the regular file at `path`, through links.
 ///
@@ -11,7 +14,11 @@ use std::path::Path;
 /// regular file.
 pub fn open(path: &Path) -> io::Result<File> {
     check(&fs::metadata(path)?)?;
-    File::open(path)
+    // The file may have been replaced since; without waiting, a pipe can be opened and found out.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    check(&file.metadata()?)?;
+    Ok(file)
 }
 
 /// Whether it is a regular file.

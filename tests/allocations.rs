@@ -4,7 +4,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hardnetd::classifier::{Backend, Engine, Model, Options};
+use hardnetd::choice::BackendChoice;
+use hardnetd::classifier::{Engine, Model, ModelOptions};
 use hardnetd::kernels::team::Threads;
 use hardnetd::weights::seeded;
 use rustix::process::getpid;
@@ -37,9 +38,9 @@ static COUNTING: Counting = Counting;
 
 #[test]
 fn a_hundred_frames_allocate_nothing() {
-    let engine = Engine { backend: Backend::Native, ..Engine::default() };
+    let engine = Engine { backend: BackendChoice::Native, ..Engine::default() };
     for (name, size) in [("hardnet39ds", [224, 224]), ("hardnet68", [96, 64])] {
-        let options = Options { engine, size: Some(size), ..Options::default() };
+        let options = ModelOptions { engine, size: Some(size), ..ModelOptions::default() };
         let model = Model::load(name, &options).unwrap();
         let input = seeded::tensor(size[0], size[1]);
         let mut logits = vec![0.0; model.classes()];

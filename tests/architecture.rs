@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and their layers. A file imports from its own room and from lower layers only.
-const LAYERS: [(&str, u8); 30] = [
+const LAYERS: [(&str, u8); 31] = [
     ("main", 7),
     ("cli", 6),
     ("service", 6),
@@ -32,6 +32,7 @@ const LAYERS: [(&str, u8); 30] = [
     ("tensor", 0),
     ("record", 0),
     ("shutdown", 0),
+    ("choice", 0),
     ("printable", 0),
     ("protobuf", 0),
     ("regular", 0),

@@ -173,7 +173,7 @@ fn what_cannot_be_measured_is_refused_with_its_own_code() {
         (&["--isa", "sse9"], 64, "possible values: auto, scalar, avx2, avx512, neon"),
         (&["--backend", "tract", "--isa", "scalar"], 64, "--isa scalar is for the native engine"),
         (&["--backend", "tract", "--memory", "lean"], 64, "--memory lean is for the native engine"),
-        (&["--memory", "none"], 64, "expected fast or lean"),
+        (&["--memory", "none"], 64, "possible values: fast, lean"),
         (&["--backend", "tract", "--threads", "2"], 64, "--threads 2 is for the native engine"),
         (&["--threads", "0"], 64, "1..=64"),
         (&["--threads", "64"], 64, "--threads 64 needs as many cores"),

@@ -375,7 +375,7 @@ fn a_check_opens_the_files_that_are_named() {
         (format!("[model]\nname = {empty:?}\n"), ["model.name = ", "is empty"]),
         ("[model]\nlabels = \"/nowhere/l\"\n".to_owned(), ["model.labels = \"/nowhere/l\": ", "No such file"]),
         (format!("[model]\nlabels = {labels:?}\n"), ["model.labels = ", "line 2: expected a label"]),
-        (format!("[model]\nlabels = {empty:?}\n"), ["model.labels = ", "a label per line"]),
+        (format!("[model]\nlabels = {empty:?}\n"), ["model.labels = ", "one label per line"]),
         (
             "[[stream]]\nname = \"a\"\nsource = \"/nowhere/a.mp4\"\n".to_owned(),
             ["stream[0].source = \"/nowhere/a.mp4\": ", "No such file"],

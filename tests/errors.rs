@@ -206,6 +206,13 @@ fn a_picture_that_is_none_is_unusable_data() {
     let bytes = fs::read(data("photos/coffee.jpg")).unwrap();
     fs::write(path, &bytes[..200]).unwrap();
     fails(&run(["classify", path]), 65, &[path]);
+    fs::write(path, b"\xff\xd8\xff\xe0garbage").unwrap();
+    let outcome = run(["classify", path]);
+    fails(&outcome, 65, &[path]);
+    let line = outcome.message().lines().find(|line| line.contains(path)).unwrap().to_owned();
+    let (_, cause) = line.rsplit_once(": ").unwrap();
+    assert_eq!(line.matches(cause).count(), 1, "{line}");
+    assert!(!line.contains("\\n"), "{line}");
     fails(&run(["classify", "/nowhere.jpg"]), 66, &["/nowhere.jpg", "No such file"]);
     fails(&run(["classify", folder.path().to_str().unwrap()]), 66, &["directory"]);
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use common::{Outcome, folder, run};
 use hardnetd::hardnet;
 use hardnetd::weights::safetensors::{Texts, write};
-use hardnetd::weights::{Array, Kind, StateDict};
+use hardnetd::weights::{Array, EntryRole, StateDict};
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,15 +32,15 @@ fn model(folder: &Path) -> PathBuf {
         let shape = entry.shape.clone();
         let sign = |class: usize, channel: usize| if class >> (2 - channel) & 1 == 1 { 1.0 } else { -1.0 };
         let value = |index: usize| match entry.kind {
-            Kind::Convolution => {
+            EntryRole::Convolution => {
                 let pixels = shape[2] * shape[3];
                 let (out, rest) = (index / (shape[1] * pixels), index % (shape[1] * pixels));
                 let (input, pixel) = (rest / pixels, rest % pixels);
                 if out == input && out < 3 && pixel == pixels / 2 { 1.0 } else { 0.0 }
             }
-            Kind::NormWeight | Kind::RunningVariance => 1.0,
-            Kind::LinearWeight if index % shape[1] < 3 => sign(index / shape[1], index % shape[1]),
-            Kind::LinearBias => (0..3).map(|channel| -1.1 * sign(index, channel)).sum(),
+            EntryRole::NormWeight | EntryRole::RunningVariance => 1.0,
+            EntryRole::LinearWeight if index % shape[1] < 3 => sign(index / shape[1], index % shape[1]),
+            EntryRole::LinearBias => (0..3).map(|channel| -1.1 * sign(index, channel)).sum(),
             _ => 0.0,
         };
         state.insert(entry.key.clone(), Array::from_fn(&shape, value).unwrap()).unwrap();
@@ -116,7 +116,7 @@ fn five_hundred_pictures_give_the_accuracy_worked_out_by_hand_on_any_number_of_t
     let case = Case::new();
     let list = set(case.folder.path());
     let list = list.to_str().unwrap();
-    let one = ok(case.eval(&["--list", list, "--json", "--threads", "1"])).stdout;
+    let one = ok(case.eval(&["--list", list, "--json", "--jobs", "1"])).stdout;
     let report: Value = serde_json::from_str(&one).unwrap();
     assert_eq!((&report["images"], &report["broken"]), (&500.into(), &json!([])));
     assert_eq!((&report["top1_correct"], &report["top5_correct"]), (&350.into(), &450.into()));

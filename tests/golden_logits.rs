@@ -7,10 +7,10 @@
 
 use std::time::Instant;
 
-use hardnetd::classifier::tract::Plan;
-use hardnetd::classifier::{Backend, Classifier, Engine, Model, Options, Training};
+use hardnetd::choice::{BackendChoice, MemoryMode};
+use hardnetd::classifier::tract::TractPlan;
+use hardnetd::classifier::{Backend, Classifier, Engine, Model, ModelOptions, Training};
 use hardnetd::engine::graph::Graph;
-use hardnetd::engine::plan::Memory;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture};
 use hardnetd::kernels::Isa;
 use hardnetd::kernels::team::Threads;
@@ -78,8 +78,8 @@ fn check_logits(name: &str, classifier: &mut dyn Classifier, height: usize, widt
 fn check_model(name: &str) {
     let golden = golden(name);
     let start = Instant::now();
-    let engine = Engine { backend: Backend::Tract, ..Engine::default() };
-    let model = Model::load(name, &Options { engine, ..Options::default() }).unwrap();
+    let engine = Engine { backend: BackendChoice::Tract, ..Engine::default() };
+    let model = Model::load(name, &ModelOptions { engine, ..ModelOptions::default() }).unwrap();
     println!("{name}: loaded in {:?}", start.elapsed());
     assert_eq!((model.name(), model.training(), model.classes()), (name, Training::Seeded, 1000));
     assert_eq!(model.parameters(), golden["parameters"].as_u64().unwrap());
@@ -87,10 +87,10 @@ fn check_model(name: &str) {
     let (height, width) = model.input();
     check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), height, width, &golden);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-        for memory in Memory::ALL {
-            let engine = Engine { backend: Backend::Native, isa: Some(isa), memory };
-            let model = Model::load(name, &Options { engine, ..Options::default() }).unwrap();
-            assert_eq!(model.backend(), format!("native/{isa}"));
+        for memory in MemoryMode::ALL.iter().copied() {
+            let engine = Engine { backend: BackendChoice::Native, isa: isa.into(), memory };
+            let model = Model::load(name, &ModelOptions { engine, ..ModelOptions::default() }).unwrap();
+            assert_eq!(model.backend(), Backend::Native(isa));
             check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), height, width, &golden);
         }
     }
@@ -118,9 +118,12 @@ fn hardnet85_has_the_reference_logits() {
 
 #[test]
 fn another_input_size_has_the_reference_logits() {
-    for (architecture, backend) in ARCHITECTURES.iter().flat_map(|a| [(a, Backend::Native), (a, Backend::Tract)]) {
+    for (architecture, backend) in
+        ARCHITECTURES.iter().flat_map(|a| [(a, BackendChoice::Native), (a, BackendChoice::Tract)])
+    {
         let (name, engine) = (&architecture.name, Engine { backend, ..Engine::default() });
-        let model = Model::load(name, &Options { size: Some([320, 256]), engine, ..Options::default() }).unwrap();
+        let model =
+            Model::load(name, &ModelOptions { size: Some([320, 256]), engine, ..ModelOptions::default() }).unwrap();
         assert_eq!(model.input(), (320, 256));
         check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), 320, 256, &golden(name));
     }
@@ -163,7 +166,7 @@ fn every_module_of_hardnet39ds_has_the_reference_output() {
         assert_eq!(numbers(&stage["shape"]), [1, shape.channels, shape.height, shape.width].map(|size| size as f64));
 
         let mut values = vec![0.0; shape.channels * shape.height * shape.width];
-        let plan = Plan::compile(graph.up_to(id).unwrap(), height, width).unwrap();
+        let plan = TractPlan::compile(graph.up_to(id).unwrap(), height, width).unwrap();
         plan.classifier().unwrap().infer(&input, &mut values).unwrap();
         let count = values.len() as f64;
         let mean = values.iter().copied().map(f64::from).sum::<f64>() / count;
@@ -180,7 +183,7 @@ fn every_module_of_hardnet39ds_has_the_reference_output() {
 #[test]
 fn wrong_shapes_are_errors_and_a_classifier_survives_them() {
     use hardnetd::classifier::Error;
-    let model = Model::load("HarDNet-39-DS", &Options::default()).unwrap();
+    let model = Model::load("HarDNet-39-DS", &ModelOptions::default()).unwrap();
     let mut classifier = model.classifier(&Threads::one()).unwrap();
     let mut logits = vec![0.0; 1000];
     let wrong = classifier.infer(&Tensor::zeros(224, 223, 3), &mut logits).unwrap_err();

@@ -135,6 +135,16 @@ fn a_new_head_is_untrained_and_says_so() {
 
     let model = import(&file, &["--classes", "12", "--new-head"]);
     assert_eq!(metadata(&model)["training"], "head-untrained");
+    let labels = folder.path().join("labels.txt");
+    std::fs::write(&labels, "open\nclosed\n").unwrap();
+    let labelled = import(&file, &["--new-head", "--labels", text(&labels)]);
+    assert_eq!(metadata(&labelled)["labels"], serde_json::json!(["open", "closed"]));
+    std::fs::write(&labels, "\n").unwrap();
+    let empty = run(["model", "import", text(&file), "--new-head", "--labels", text(&labels), "--force"]);
+    assert_eq!(empty.code(), 65, "{}", empty.stderr);
+    assert!(empty.message().contains("labels.txt has no labels: expected one label per line"), "{}", empty.stderr);
+
+    let model = import(&file, &["--classes", "12", "--new-head"]);
     let outcome = run(["run", "--model", text(&model), "--source", "test:ball?frames=1&live=false"]);
     assert!(outcome.stderr.contains("head of the model is untrained"), "{}", outcome.stderr);
     let records = outcome.records();

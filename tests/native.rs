@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use common::{data, run};
+use hardnetd::choice::MemoryMode;
 use hardnetd::classifier::tract;
 use hardnetd::classifier::{Classifier, native};
 use hardnetd::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, Padding, Window};
-use hardnetd::engine::plan::{Error, Memory, Options, Plan};
+use hardnetd::engine::plan::{Error, Plan, PlanOptions};
 use hardnetd::engine::reference;
 use hardnetd::engine::run::Runner;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture, Block};
@@ -39,9 +40,9 @@ fn seeded_graph(architecture: &Architecture, classes: usize) -> Graph {
 }
 
 /// Every instruction set that this processor has, with every use of memory.
-fn options() -> impl Iterator<Item = Options> {
+fn options() -> impl Iterator<Item = PlanOptions> {
     let isas = Isa::ALL.into_iter().filter(|isa| isa.is_available());
-    isas.flat_map(|isa| Memory::ALL.map(|memory| Options { isa, memory }))
+    isas.flat_map(|isa| MemoryMode::ALL.iter().map(move |&memory| PlanOptions { isa, memory }))
 }
 
 /// The output in 64-bit floating point.
@@ -123,11 +124,11 @@ fn two_hundred_random_tables_agree_with_tract() {
         let (height, width) = (size("height"), size("width"));
         let input = input(height, width);
         let mut expected = vec![f32::NAN; classes];
-        let plan = tract::Plan::compile(graph.clone(), height, width).unwrap();
+        let plan = tract::TractPlan::compile(graph.clone(), height, width).unwrap();
         plan.classifier().unwrap().infer(&input, &mut expected).unwrap();
         for options in options() {
             let mut found = vec![f32::NAN; classes];
-            let plan = native::Plan::compile(graph.clone(), height, width, options).unwrap();
+            let plan = native::NativePlan::compile(graph.clone(), height, width, options).unwrap();
             let threads = Threads::new(1 + index % 3, |_| ());
             plan.classifier(&threads).unwrap().infer(&input, &mut found).unwrap();
             for (found, expected) in found.iter().zip(&expected) {
@@ -247,7 +248,7 @@ fn groups_do_not_fill_the_memory_with_zeros() {
     let large = Window::square(20, 1, 9);
     let grouped = builder.conv("grouped", wide, conv(8192, 384, large, 128, Activation::None)).unwrap();
     let graph = builder.finish(grouped).unwrap();
-    let error = Plan::new(graph, 8, 8, Options::default()).unwrap_err();
+    let error = Plan::new(graph, 8, 8, PlanOptions::default()).unwrap_err();
     assert!(matches!(&error, Error::Unsupported { node, .. } if node == "grouped"), "{error}");
 }
 
@@ -267,7 +268,7 @@ fn kernels_of_any_size_over_any_number_of_maps_run_or_are_named() {
         builder.finish(large).unwrap()
     };
     check(&large(17), 20, 24, "17 × 17");
-    let error = Plan::new(large(23), 24, 24, Options::default()).unwrap_err();
+    let error = Plan::new(large(23), 24, 24, PlanOptions::default()).unwrap_err();
     assert!(matches!(&error, Error::Unsupported { node, .. } if node == "large"), "{error}");
 }
 
@@ -277,7 +278,7 @@ fn what_the_engine_does_not_know_is_named() {
     let image = builder.input("image", 4).unwrap();
     let beside = builder.conv("beside", image, conv(4, 6, Window::square(1, 1, 1), 1, Activation::None)).unwrap();
     let graph = builder.finish(beside).unwrap();
-    let plan = |height, isa| Plan::new(graph.clone(), height, 8, Options { isa, ..Options::default() });
+    let plan = |height, isa| Plan::new(graph.clone(), height, 8, PlanOptions { isa, ..PlanOptions::default() });
     let error = plan(8, Isa::Scalar).unwrap_err();
     assert!(matches!(&error, Error::Unsupported { node, .. } if node == "beside"), "{error}");
     assert!(matches!(plan(usize::MAX, Isa::Scalar), Err(Error::Graph(_))));
@@ -291,8 +292,8 @@ fn lean_plans_take_little_memory() {
     let architecture = ARCHITECTURES.iter().find(|architecture| architecture.name == "hardnet68").unwrap();
     let graph = seeded_graph(architecture, 10);
     let values: usize = graph.nodes().iter().map(|node| node.op.values() as usize).sum();
-    let plan = |memory| Plan::new(graph.clone(), 224, 224, Options { memory, ..Options::default() }).unwrap();
-    let [fast, lean] = Memory::ALL.map(plan);
+    let plan = |memory| Plan::new(graph.clone(), 224, 224, PlanOptions { memory, ..PlanOptions::default() }).unwrap();
+    let [fast, lean] = [MemoryMode::Fast, MemoryMode::Lean].map(plan);
     assert!(lean.weight_bytes() * 10 < values * size_of::<f32>() * 12, "{}", lean.weight_bytes());
     assert!(fast.weight_bytes() > 2 * lean.weight_bytes());
     let lean_steps = |plan: &Plan| plan.steps().iter().filter(|step| step.algorithm.ends_with("lean")).count();
@@ -305,7 +306,7 @@ fn a_graph_that_is_shared_keeps_its_weights() {
     let graph = seeded_graph(&ARCHITECTURES[0], 3);
     let values = |graph: &Graph| graph.nodes().iter().map(|node| node.op.values()).sum::<u64>();
     let before = values(&graph);
-    Plan::new(graph.clone(), 64, 64, Options::default()).unwrap();
+    Plan::new(graph.clone(), 64, 64, PlanOptions::default()).unwrap();
     assert_eq!(values(&graph), before);
     check(&graph, 64, 64, "again");
 }

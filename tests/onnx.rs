@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hardnetd::classifier::tract::Plan;
+use hardnetd::classifier::tract::TractPlan;
 use hardnetd::classifier::{Classifier as _, native};
 use hardnetd::engine::graph::{Activation, Affine, Builder, Conv, Graph, Linear, Op, Padding, Window};
 use hardnetd::engine::import::{self, File};
-use hardnetd::engine::plan::Options;
+use hardnetd::engine::plan::PlanOptions;
 use hardnetd::engine::{cost, onnx};
 use hardnetd::hardnet::{self, ARCHITECTURES};
 use hardnetd::kernels::Isa;
@@ -43,14 +43,14 @@ fn input([height, width]: [usize; 2]) -> Tensor {
     tensor
 }
 
-fn run(plan: &Plan, size: [usize; 2]) -> Vec<f32> {
+fn run(plan: &TractPlan, size: [usize; 2]) -> Vec<f32> {
     let mut logits = vec![f32::NAN; plan.logits()];
     plan.classifier().unwrap().infer(&input(size), &mut logits).unwrap();
     logits
 }
 
-fn compiled(graph: Graph, [height, width]: [usize; 2]) -> Plan {
-    Plan::compile(graph, height, width).unwrap()
+fn compiled(graph: Graph, [height, width]: [usize; 2]) -> TractPlan {
+    TractPlan::compile(graph, height, width).unwrap()
 }
 
 fn difference(found: &[f32], expected: impl IntoIterator<Item = f64>) -> f64 {
@@ -69,9 +69,13 @@ fn networks_compute_what_computes_where_they_come_from() {
         let bytes = fs::read(&path).unwrap();
         let imported = import::read(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-            let plan =
-                native::Plan::compile(imported.graph.clone(), size[0], size[1], Options { isa, ..Options::default() })
-                    .unwrap();
+            let plan = native::NativePlan::compile(
+                imported.graph.clone(),
+                size[0],
+                size[1],
+                PlanOptions { isa, ..PlanOptions::default() },
+            )
+            .unwrap();
             let mut found = vec![f32::NAN; expected.len()];
             plan.classifier(&Threads::one()).unwrap().infer(&input(size), &mut found).unwrap();
             let error = difference(&found, expected.iter().copied());
@@ -83,7 +87,7 @@ fn networks_compute_what_computes_where_they_come_from() {
         if NOT_ON_TRACT.contains(&name) {
             continue;
         }
-        let original = Plan::from_onnx(File::parse(&bytes).unwrap(), size[0], size[1]).unwrap();
+        let original = TractPlan::from_onnx(File::parse(&bytes).unwrap(), size[0], size[1]).unwrap();
         let error = difference(&run(&original, size), expected);
         assert!(error < 1e-4, "{name} as it is: {error}");
     }
@@ -232,7 +236,7 @@ fn a_file_that_leaves_the_size_open_fits_every_size() {
     let imported = import::read(&bytes).unwrap();
     assert_eq!((imported.size, imported.producer.as_str(), imported.parameters), (None, "pytorch 2.0.1", 137));
     for size in [[7, 9], [20, 16]] {
-        let original = Plan::from_onnx(File::parse(&bytes).unwrap(), size[0], size[1]).unwrap();
+        let original = TractPlan::from_onnx(File::parse(&bytes).unwrap(), size[0], size[1]).unwrap();
         let found = run(&compiled(imported.graph.clone(), size), size);
         assert!(difference(&found, run(&original, size).into_iter().map(f64::from)) < 1e-5);
     }
@@ -248,9 +252,9 @@ fn a_network_that_no_graph_holds_runs_as_it_is_or_is_an_error() {
         File::parse(&onnx::bytes(&proto)).unwrap()
     };
     assert!(with("LeakyRelu").network().is_err());
-    let plan = Plan::from_onnx(with("LeakyRelu"), 12, 16).unwrap();
+    let plan = TractPlan::from_onnx(with("LeakyRelu"), 12, 16).unwrap();
     assert_eq!(plan.logits(), 5);
     assert!(run(&plan, [12, 16]).iter().all(|logit| logit.is_finite()));
-    assert!(Plan::from_onnx(with("LeakyRelu"), 24, 16).is_err(), "the size is another");
-    assert!(Plan::from_onnx(with("Unknown"), 12, 16).is_err());
+    assert!(TractPlan::from_onnx(with("LeakyRelu"), 24, 16).is_err(), "the size is another");
+    assert!(TractPlan::from_onnx(with("Unknown"), 12, 16).is_err());
 }

@@ -138,6 +138,59 @@ fn networks_of_more_nodes_than_tract_prepares_in_time_are_refused() {
     }
 }
 
+/// Preparing them took tract minutes, or gigabytes.
+#[test]
+fn what_tract_takes_apart_into_too_many_pieces_is_refused() {
+    let folder = folder();
+    let file = folder.path().join("hostile.onnx");
+    let photo = data("photos/coffee.jpg");
+    let shape = [&[1, 4][..], &[1; 500], &[224, 224]].concat();
+    let axes = vec![
+        node("Conv", &["image", "w"], "conv"),
+        node("Reshape", &["conv", "long"], "reshaped"),
+        node("Exp", &["reshaped"], "powers"),
+        NodeProto { name: "back".to_owned(), ..node("Reshape", &["powers", "short"], "map") },
+    ];
+    let shapes = vec![integers("long", &shape), integers("short", &[1, 4, 224, 224])];
+    let mut pools = vec![node("Conv", &["image", "w"], "p0")];
+    for index in 0..60 {
+        let pool = with("MaxPool", &[&format!("p{index}")], &[("kernel_shape", &[63; 2]), ("pads", &[31; 4])]);
+        let output = format!("p{}", index + 1);
+        pools.push(NodeProto { name: output.clone(), ..with_output(&output, pool) });
+    }
+    pools.push(node("Exp", &["p60"], "map"));
+    for (part, nodes, constants) in [("(Reshape)", axes, shapes), ("(Exp)", pools, vec![])] {
+        fs::write(&file, network(nodes, constants)).unwrap();
+        let outcome =
+            run(["classify", "--backend", "tract", "--model", file.to_str().unwrap(), photo.to_str().unwrap()]);
+        assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+        assert!(outcome.message().contains(part), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn numbers_that_an_operator_cannot_take_are_a_fault_of_the_file() {
+    let folder = folder();
+    let file = folder.path().join("divides.onnx");
+    let photo = data("photos/coffee.jpg");
+    let cast = |input: &str, output: &str, to| NodeProto {
+        name: output.to_owned(),
+        attribute: vec![int("to", to)],
+        ..node("Cast", &[input], output)
+    };
+    let (integer, float) = (7, 1);
+    let nodes = vec![
+        node("Conv", &["image", "w"], "conv"),
+        cast("conv", "whole", integer),
+        node("Div", &["whole", "nothing"], "quotient"),
+        cast("quotient", "map", float),
+    ];
+    fs::write(&file, network(nodes, vec![integers("nothing", &[0])])).unwrap();
+    let outcome = run(["classify", "--backend", "tract", "--model", file.to_str().unwrap(), photo.to_str().unwrap()]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("Division by zero"), "{}", outcome.stderr);
+}
+
 #[test]
 fn an_input_of_a_size_that_no_picture_has_is_a_fault_of_the_file() {
     let folder = folder();

@@ -6,12 +6,13 @@ mod common;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use common::http::{Answer, Server};
-use common::{Outcome, encode, folder, run};
+use common::{Outcome, Running, encode, folder, hardnetd, run, wait_for};
 
 /// A host that nobody may talk to, on the same port over TCP and UDP.
 struct Elsewhere {
@@ -192,13 +193,24 @@ struct Reply {
     status: &'static str,
     headers: Vec<String>,
     body: String,
-    /// Whether one picture without end follows.
-    endless: bool,
+    /// What follows.
+    then: Then,
+}
+
+/// What a camera does after an answer.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// It waits for the next request.
+    Listen,
+    /// It sends one picture without end.
+    Picture,
+    /// It sends packets of ever new senders.
+    Senders,
 }
 
 fn reply(status: &'static str, headers: &[&str]) -> Reply {
     let headers = headers.iter().map(ToString::to_string).collect();
-    Reply { status, headers, body: String::new(), endless: false }
+    Reply { status, headers, body: String::new(), then: Then::Listen }
 }
 
 const DIGEST: &str = "WWW-Authenticate: Digest realm=\"camera\", nonce=\"5f3a\"";
@@ -269,7 +281,7 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: impl Fn(&Asked)
         let asked = Asked { text: String::from_utf8_lossy(&bytes[..end]).into_owned() };
         bytes.drain(..end + 4);
         let number = asked.text.lines().find_map(|line| line.strip_prefix("CSeq: ")).unwrap_or("0").to_owned();
-        let Reply { status, headers, body, endless } = answer(&asked);
+        let Reply { status, headers, body, then } = answer(&asked);
         let playing = asked.method() == "PLAY" && status.starts_with("200");
         log.lock().unwrap().push(asked);
         let mut text = format!("RTSP/1.0 {status}\r\nCSeq: {number}\r\n");
@@ -280,8 +292,10 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: impl Fn(&Asked)
         if stream.write_all(text.as_bytes()).is_err() {
             return;
         }
-        if endless {
-            return send_without_end(&mut stream);
+        match then {
+            Then::Listen => {}
+            Then::Picture => return send_without_end(&mut stream),
+            Then::Senders => return send_from_many(&mut stream),
         }
         // Packets without a picture: with the first, the receiver is set up as the description says.
         for number in 0..u8::from(playing) * 3 {
@@ -304,6 +318,20 @@ fn send_without_end(stream: &mut TcpStream) {
         if stream.write_all(&packet).is_err() {
             return;
         }
+    }
+}
+
+/// Packets of ever new senders (RFC 3550, 8), three of each, until nobody takes them.
+fn send_from_many(stream: &mut TcpStream) {
+    for sender in 1_u32.. {
+        for number in 0..3 {
+            let mut packet = [b'$', 0, 0, 14, 0x80, 96, 0, number, 0, 0, 0, number, 0, 0, 0, 0, 0x0c, 0x00];
+            packet[12..16].copy_from_slice(&sender.to_be_bytes());
+            if stream.write_all(&packet).is_err() {
+                return;
+            }
+        }
+        thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -528,7 +556,10 @@ fn a_camera_that_redirects_in_circles_is_given_up() {
 /// It took eleven gigabytes in twenty seconds.
 #[test]
 fn a_camera_whose_picture_never_ends_is_given_up() {
-    let camera = Camera::start(|_, asked| Reply { endless: asked.method() == "PLAY", ..plain(asked, SDP) });
+    let camera = Camera::start(|_, asked| Reply {
+        then: if asked.method() == "PLAY" { Then::Picture } else { Then::Listen },
+        ..plain(asked, SDP)
+    });
     let folder = folder();
     let config = folder.path().join("hardnetd.toml");
     let address = camera.address();
@@ -537,16 +568,81 @@ fn a_camera_whose_picture_never_ends_is_given_up() {
     std::fs::write(&config, text).unwrap();
     let outcome = run(["run", "-c", config.to_str().unwrap()]);
     assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
-    assert!(outcome.message().contains("128 MB without a frame"), "{}", outcome.stderr);
+    assert!(outcome.message().contains("32 MB without a frame"), "{}", outcome.stderr);
+}
+
+/// Each took two threads, and after some hundreds the process crashed.
+#[test]
+fn a_camera_with_ever_new_senders_takes_no_threads_for_them() {
+    let camera = Camera::start(|_, asked| Reply {
+        then: if asked.method() == "PLAY" { Then::Senders } else { Then::Listen },
+        ..plain(asked, SDP)
+    });
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let address = camera.address();
+    let text =
+        format!("[[stream]]\nname = \"door\"\nsource = \"{address}\"\nretry_max_s = 0.0\nstart_timeout_s = 4.0\n");
+    std::fs::write(&config, text).unwrap();
+    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    let tasks = format!("/proc/{}/task", running.pid());
+    let mut most = 0;
+    wait_for("the end of the stream", || {
+        most = most.max(std::fs::read_dir(&tasks).map_or(0, Iterator::count));
+        running.log().contains("stream ended").then_some(())
+    });
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!((5..60).contains(&most), "{most} threads");
 }
 
 /// GStreamer takes each byte for a sign of life, and waits for the answer when the pipeline is taken down.
 #[test]
 fn a_camera_that_answers_a_byte_at_a_time_is_given_up() {
+    let (port, _) = dripping_camera();
+    let folder = folder();
+    let source = format!("rtsp://127.0.0.1:{port}/1");
+    let outcome = run_source(folder.path(), &source, "");
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(outcome.message().contains("no frame within 5 s"), "{}", outcome.stderr);
+}
+
+/// Each reload left one more pipeline behind.
+#[test]
+fn a_camera_that_answers_a_byte_at_a_time_is_connected_to_once_over_reloads() {
+    let (port, connections) = dripping_camera();
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let configure = |top: u32| {
+        let stream = format!("[[stream]]\nname = \"door\"\nsource = \"rtsp://127.0.0.1:{port}/1\"\n");
+        let limits = "start_timeout_s = 0.5\nretry_max_s = 0.1\n";
+        std::fs::write(&config, format!("{stream}{limits}[model]\ntop = {top}\n")).unwrap();
+    };
+    configure(1);
+    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    wait_for("the first attempt", || running.log().contains("has not shut down yet").then_some(()));
+    for top in 2..5 {
+        configure(top);
+        running.signal(rustix::process::Signal::HUP);
+        let ended = top as usize - 1;
+        wait_for("a reload", || (running.log().matches("stream ended").count() == ended).then_some(()));
+    }
+    // Longer than a pipeline of its own would take to connect.
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.finish().code(), 0);
+}
+
+/// A camera whose answers never end, and how many connections it has had.
+fn dripping_camera() -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
+            count.fetch_add(1, Ordering::SeqCst);
             thread::spawn(move || {
                 let head = "RTSP/1.0 200 OK\r\nCSeq: 1\r\nX: ";
                 let drip = |byte: &u8| stream.write_all(&[*byte]).map(|()| thread::sleep(Duration::from_millis(50)));
@@ -555,9 +651,5 @@ fn a_camera_that_answers_a_byte_at_a_time_is_given_up() {
             });
         }
     });
-    let folder = folder();
-    let source = format!("rtsp://127.0.0.1:{port}/1");
-    let outcome = run_source(folder.path(), &source, "");
-    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
-    assert!(outcome.message().contains("no frame within 5 s"), "{}", outcome.stderr);
+    (port, connections)
 }

@@ -6,7 +6,7 @@ mod common;
 use std::io::BufRead as _;
 use std::path::Path;
 
-use common::{data, encode, folder, of_stream, run, seqs};
+use common::{Running, data, encode, folder, hardnetd, of_stream, run, seqs, wait_for};
 
 /// Encodes the moving ball, 1080p, 30 frames a second.
 fn clip(path: &Path, frames: u32, encoder: &str) {
@@ -64,6 +64,9 @@ fn a_folder_of_pictures_gives_every_picture_in_the_order_of_names() {
     assert_eq!(seqs(&records), [0, 1, 2]);
     assert_ne!(records[0]["top"], records[1]["top"], "the rocket comes first");
     assert_eq!(records[1]["top"], records[2]["top"], "the same picture twice");
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let files: Vec<_> = records.iter().map(|record| record["file"].as_str().unwrap()).collect();
+    assert_eq!(files, [file("a.jpg"), file("b.JPG"), file("c.jpeg")]);
 }
 
 #[test]
@@ -77,6 +80,7 @@ fn a_broken_picture_in_a_folder_is_named_and_the_others_are_classified() {
     assert_eq!(seqs(&common::records(&outcome.stdout)), [0, 1]);
     assert!(outcome.message().contains("b.jpg"), "{}", outcome.stderr);
     assert!(outcome.message().contains("1 of 3 pictures"), "{}", outcome.stderr);
+    assert!(outcome.message().contains("the others were classified"), "{}", outcome.stderr);
 }
 
 #[test]
@@ -138,6 +142,36 @@ fn a_rate_cap_leaves_frames_out_at_the_source() {
     let records = run(["run", "-c", config.to_str().unwrap()]).records();
     assert!((9..=12).contains(&records.len()), "60 frames at 30 per second, capped to 5: {}", records.len());
     assert!(records.iter().all(|record| record["dropped"] == 0));
+    let source = "test:ball?frames=60&live=false";
+    let records = run(["run", "--source", source, "--max-fps", "5", "--top", "2"]).records();
+    assert!((9..=12).contains(&records.len()), "{}", records.len());
+    assert!(records.iter().all(|record| record["top"].as_array().unwrap().len() == 2 && record["file"].is_null()));
+    for (arguments, message) in [
+        (&["--max-fps", "5"][..], "--source"),
+        (&["--source", source, "--top", "0"], "--top: model.top = 0: expected a whole number from 1 to 1000"),
+        (&["--source", source, "--max-fps", "2000"], "expected a whole number from 0 to 1000"),
+    ] {
+        let outcome = run(["run"].iter().chain(arguments));
+        assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+        assert!(outcome.message().contains(message), "{}", outcome.stderr);
+    }
+}
+
+/// The end of the file was looked for by opening the path again, which waited for a writer of the pipe.
+#[test]
+fn a_file_that_is_replaced_while_it_plays_is_played_to_its_end() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    clip(&path, 60, H264);
+    let mut command = hardnetd(["run", "--source", path.to_str().unwrap()]);
+    let running = Running::start(&mut command);
+    wait_for("a result", || running.output().contains('\n').then_some(()));
+    std::fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert_eq!(outcome.records().len(), 60);
 }
 
 /// Writes "shown turned by a quarter" into the track header of a QuickTime file

@@ -18,7 +18,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hardnetd::engine::plan::{Error, Memory, Options, Plan};
+use hardnetd::choice::MemoryMode;
+use hardnetd::engine::plan::{Error, PlanOptions, Plan};
 use hardnetd::engine::run::Runner;
 use hardnetd::engine::{cost, import, onnx, reference};
 use hardnetd::kernels::Isa;
@@ -105,8 +106,8 @@ fn check(network: &Network) {
     let input: Vec<f32> = (0..height * width * channels).map(|_| noise.next()).collect();
     let mut expected = exact(network, &input);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-        for memory in Memory::ALL {
-            let options = Options { isa, memory };
+        for memory in MemoryMode::ALL.iter().copied() {
+            let options = PlanOptions { isa, memory };
             let plan = match Plan::new(graph.clone(), *height, *width, options) {
                 Ok(plan) => plan,
                 Err(Error::Pass { node, source }) => panic!("`{node}` cannot be planned: {source}"),
@@ -200,7 +201,7 @@ fn same(a: &[f32], b: &[f32]) -> bool {
 }
 
 /// Fails where results are too far apart; files may hold weights that lead to no numbers at all.
-fn compare(expected: &[f64], result: &[f32], options: Options) {
+fn compare(expected: &[f64], result: &[f32], options: PlanOptions) {
     assert_eq!(expected.len(), result.len());
     let largest = expected.iter().fold(1.0, |most: f64, value| most.max(value.abs()));
     if !expected.iter().all(|value| value.is_finite()) || largest > 1e6 {

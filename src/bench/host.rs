@@ -5,8 +5,9 @@ use std::thread;
 
 use serde::Serialize;
 
-use super::engine::Isa;
 use super::peak::{self, Bandwidth};
+use crate::choice::IsaChoice;
+use crate::kernels::Isa;
 
 /// The last cache of a machine that does not tell, in bytes.
 const LAST_CACHE: usize = 32 << 20;
@@ -28,7 +29,7 @@ pub struct Host {
     /// Cores that the process may use.
     pub cores: usize,
     /// Sets of instructions that the processor has.
-    pub isa: Vec<Isa>,
+    pub isa: Vec<IsaChoice>,
     /// 10⁹ bytes per second that one core reads from memory; `None` if not measured.
     pub memory_read_gb_s: Option<f64>,
     /// 10⁹ bytes per second that one core reads and writes when it copies memory; `None` if not measured.
@@ -44,11 +45,16 @@ impl Host {
         Self {
             cpu: read("/proc/cpuinfo").as_deref().and_then(cpu),
             cores: thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            isa: Isa::available(),
+            isa: available(),
             memory_read_gb_s: bandwidth.map(|Bandwidth { read, .. }| read),
             memory_copy_gb_s: bandwidth.map(|Bandwidth { copy, .. }| copy),
         }
     }
+}
+
+/// Instruction sets of this machine that there are kernels for, the plainest first.
+fn available() -> Vec<IsaChoice> {
+    Isa::ALL.into_iter().filter(|isa| isa.is_available()).map(IsaChoice::from).collect()
 }
 
 /// Bytes that the process can take without holding more memory than it did before.

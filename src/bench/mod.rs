@@ -13,13 +13,12 @@ mod stages;
 use std::io;
 use std::time::{Duration, Instant};
 
-pub use engine::{Backend, Isa, Unknown};
 pub use host::Host;
 pub use slices::{Ready, Slice, serve};
 pub use stages::{StageRow, StageTime, stages};
 
+use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::classifier;
-use crate::engine::plan::Memory;
 use crate::exit::Exit;
 use crate::hardnet::ARCHITECTURES;
 use crate::kernels;
@@ -50,7 +49,7 @@ pub enum Error {
     #[error("tract chooses its instructions itself: --isa {isa} is for the native engine")]
     FixedIsa {
         /// The instructions asked for.
-        isa: Isa,
+        isa: IsaChoice,
     },
     /// The back end has one thread.
     #[error("tract runs on one thread: --threads {threads} is for the native engine")]
@@ -59,10 +58,10 @@ pub enum Error {
         threads: usize,
     },
     /// The back end has one way to use memory.
-    #[error("tract uses memory in its own way: --memory {} is for the native engine", memory.name())]
+    #[error("tract uses memory in its own way: --memory {} is for the native engine", memory)]
     FixedMemory {
         /// What memory is to be for.
-        memory: Memory,
+        memory: MemoryMode,
     },
     /// Slices are for one row.
     #[error("--slices measures one row, and there are {rows}: name one --model, --backend, --isa and --memory")]
@@ -101,15 +100,15 @@ impl Error {
 
 /// What to measure: every model on every back end with every set of instructions and every use of memory.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct BenchOptions {
     /// Names of models, or model files; empty for the whole family.
     pub models: Vec<String>,
     /// Back ends; empty for the default one.
-    pub backends: Vec<Backend>,
+    pub backends: Vec<BackendChoice>,
     /// Instruction sets; empty for the best one.
-    pub isas: Vec<Isa>,
+    pub isas: Vec<IsaChoice>,
     /// Trade-off between memory and speed; `None` for the default.
-    pub memories: Vec<Memory>,
+    pub memories: Vec<MemoryMode>,
     /// Threads that one inference runs on.
     pub threads: Threads,
     /// Rows and columns of the input, instead of the model's own.
@@ -120,29 +119,35 @@ pub struct Options {
 
 /// One row before it is loaded.
 #[derive(Debug, Clone)]
-struct Choice {
+struct Combination {
     model: String,
-    backend: Backend,
-    isa: Isa,
-    memory: Memory,
+    backend: BackendChoice,
+    isa: IsaChoice,
+    memory: MemoryMode,
     threads: Threads,
     size: Option<[usize; 2]>,
 }
 
-impl Options {
-    fn rows(&self) -> Vec<Choice> {
+impl BenchOptions {
+    fn rows(&self) -> Vec<Combination> {
         let family = || ARCHITECTURES.iter().map(|architecture| architecture.name.to_string()).collect();
         let models = if self.models.is_empty() { family() } else { self.models.clone() };
-        let backends = if self.backends.is_empty() { &[Backend::Auto][..] } else { &self.backends };
-        let isas = if self.isas.is_empty() { &[Isa::Auto][..] } else { &self.isas };
-        let memories = if self.memories.is_empty() { &[Memory::Fast][..] } else { &self.memories };
+        let backends = if self.backends.is_empty() { &[BackendChoice::Auto][..] } else { &self.backends };
+        let isas = if self.isas.is_empty() { &[IsaChoice::Auto][..] } else { &self.isas };
+        let memories = if self.memories.is_empty() { &[MemoryMode::Fast][..] } else { &self.memories };
         let (threads, size) = (&self.threads, self.size);
         let mut rows = Vec::with_capacity(models.len() * backends.len() * isas.len() * memories.len());
         for model in models {
             for &backend in backends {
                 for &isa in isas {
-                    let of =
-                        |&memory| Choice { model: model.clone(), backend, isa, memory, threads: threads.clone(), size };
+                    let of = |&memory| Combination {
+                        model: model.clone(),
+                        backend,
+                        isa,
+                        memory,
+                        threads: threads.clone(),
+                        size,
+                    };
                     rows.extend(memories.iter().map(of));
                 }
             }
@@ -168,11 +173,11 @@ pub struct Row {
     /// Name of the model.
     pub model: String,
     /// The back end that ran it.
-    pub backend: Backend,
+    pub backend: BackendChoice,
     /// The instructions that it ran with; `auto` where the back end chooses and does not tell.
-    pub isa: Isa,
+    pub isa: IsaChoice,
     /// Trade-off between memory and speed; `None` on other back ends.
-    pub memory: Option<Memory>,
+    pub memory: Option<MemoryMode>,
     /// Threads that one inference ran on.
     pub threads: usize,
     /// Rows and columns of the input.
@@ -191,7 +196,7 @@ pub struct Row {
     pub gmacs_per_s: Option<f64>,
     /// The instructions that `fma_peak_gflops` is of: the row's own, and the best ones of the machine where the back
     /// end chooses.
-    pub peak_isa: Isa,
+    pub peak_isa: IsaChoice,
     /// The most that multiply-adds in registers reach, times the threads, in 10⁹ floating-point operations per
     /// second.
     pub fma_peak_gflops: f64,
@@ -211,12 +216,12 @@ pub type Progress<'a> = &'a mut dyn FnMut(Duration, Duration);
 ///
 /// # Errors
 /// A model cannot be loaded or run, or a back end cannot do what is asked.
-pub fn measure(options: &Options, progress: Progress<'_>) -> Result<Report<Row>, Error> {
+pub fn measure(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<Row>, Error> {
     let choices = options.rows();
     // What costs nothing to refuse is refused before anything is loaded.
-    choices.iter().try_for_each(Choice::check)?;
+    choices.iter().try_for_each(Combination::check)?;
     let mut runners = choices.iter().map(Runner::load).collect::<Result<Vec<_>, _>>()?;
-    let isas: Vec<kernels::Isa> = runners.iter().map(|runner| runner.isa.kernels()).collect();
+    let isas: Vec<kernels::Isa> = runners.iter().map(|runner| runner.peak_isa).collect();
     let mut runs: Vec<&mut dyn FnMut() -> Result<(), Error>> = Vec::with_capacity(runners.len());
     let mut steps: Vec<_> = runners.iter_mut().map(|runner| || runner.run()).collect();
     runs.extend(steps.iter_mut().map(|step| step as &mut dyn FnMut() -> Result<(), Error>));
@@ -323,10 +328,10 @@ mod tests {
 
     #[test]
     fn rows_are_all_combinations_and_the_family_where_no_model_is_named() {
-        let mut options = Options {
+        let mut options = BenchOptions {
             models: Vec::new(),
-            backends: vec![Backend::Native, Backend::Tract],
-            isas: vec![Isa::Auto],
+            backends: vec![BackendChoice::Native, BackendChoice::Tract],
+            isas: vec![IsaChoice::Auto],
             memories: vec![],
             threads: Threads::one(),
             size: None,
@@ -334,15 +339,18 @@ mod tests {
         };
         assert_eq!(options.rows().len(), 8);
         options.models = vec!["a".into(), "b".into()];
-        options.isas = vec![Isa::Scalar, Isa::Avx2];
+        options.isas = vec![IsaChoice::Scalar, IsaChoice::Avx2];
         let rows = options.rows();
         let third = &rows[2];
-        assert_eq!((rows.len(), third.model.as_str(), third.backend, third.isa), (8, "a", Backend::Tract, Isa::Scalar));
-        options.memories = vec![Memory::Fast, Memory::Lean];
+        assert_eq!(
+            (rows.len(), third.model.as_str(), third.backend, third.isa),
+            (8, "a", BackendChoice::Tract, IsaChoice::Scalar)
+        );
+        options.memories = vec![MemoryMode::Fast, MemoryMode::Lean];
         let rows = options.rows();
         assert_eq!(
             (rows.len(), rows[0].memory, rows[1].memory, rows[2].isa),
-            (16, Memory::Fast, Memory::Lean, Isa::Avx2)
+            (16, MemoryMode::Fast, MemoryMode::Lean, IsaChoice::Avx2)
         );
     }
 }

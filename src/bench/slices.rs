@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::engine::{Backend, Isa, Runner};
-use super::{Error, Options};
-use crate::engine::plan::Memory;
+use super::engine::Runner;
+use super::{BenchOptions, Error};
+use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 
 /// Most runs of one slice.
 pub(super) const MAX_RUNS: usize = 1_000_000;
@@ -21,11 +21,11 @@ pub struct Ready<'a> {
     /// Name of the model.
     pub model: &'a str,
     /// The back end that runs it.
-    pub backend: Backend,
+    pub backend: BackendChoice,
     /// The instructions that it runs with.
-    pub isa: Isa,
+    pub isa: IsaChoice,
     /// Trade-off between memory and speed; `None` on other back ends.
-    pub memory: Option<Memory>,
+    pub memory: Option<MemoryMode>,
     /// Threads that one inference runs on.
     pub threads: usize,
     /// Rows and columns of the input.
@@ -48,7 +48,7 @@ pub struct Slice {
 ///
 /// # Errors
 /// There are several rows, the model cannot be loaded or run, a line asks for something else, or `output` fails.
-pub fn serve(options: &Options, input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Error> {
+pub fn serve(options: &BenchOptions, input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Error> {
     let choices = options.rows();
     let [choice] = &choices[..] else { return Err(Error::Rows { rows: choices.len() }) };
     let mut runner = Runner::load(choice)?;

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::engine::{self, Backend};
-use super::{Choice, Error, Host, Options, Progress, Report, STAGES_SCHEMA, in_turns};
+use super::{BenchOptions, Combination, Error, Host, Progress, Report, STAGES_SCHEMA, in_turns};
+use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::classifier::{self, Classifier, Definition, native, tract};
 use crate::engine::graph::Shape;
 use crate::engine::modules;
-use crate::engine::plan::Memory;
 use crate::weights::seeded;
 
 /// Where the time of one model goes.
@@ -18,11 +17,11 @@ pub struct StageRow {
     /// Name of the model.
     pub model: String,
     /// The back end that ran it.
-    pub backend: Backend,
+    pub backend: BackendChoice,
     /// The instructions that it ran with.
-    pub isa: engine::Isa,
+    pub isa: IsaChoice,
     /// Trade-off between memory and speed; `None` on other back ends.
-    pub memory: Option<Memory>,
+    pub memory: Option<MemoryMode>,
     /// Threads that one inference ran on.
     pub threads: usize,
     /// Rows and columns of the input.
@@ -53,9 +52,9 @@ pub struct StageTime {
 ///
 /// # Errors
 /// A model cannot be loaded or run, its parts are not known, or a back end cannot do what is asked.
-pub fn stages(options: &Options, progress: Progress<'_>) -> Result<Report<StageRow>, Error> {
+pub fn stages(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<StageRow>, Error> {
     let choices = options.rows();
-    choices.iter().try_for_each(Choice::check)?;
+    choices.iter().try_for_each(Combination::check)?;
     let count = u32::try_from(choices.len()).unwrap_or(u32::MAX);
     let mut rows = Vec::with_capacity(choices.len());
     for (index, choice) in (0..count).zip(&choices) {
@@ -66,7 +65,7 @@ pub fn stages(options: &Options, progress: Progress<'_>) -> Result<Report<StageR
 }
 
 /// The stages of one model: the network is compiled up to every module's end.
-fn row(choice: &Choice, time: Duration, progress: Progress<'_>) -> Result<StageRow, Error> {
+fn row(choice: &Combination, time: Duration, progress: Progress<'_>) -> Result<StageRow, Error> {
     let definition = Definition::open(&choice.model, &choice.options())?;
     let model = definition.name().to_owned();
     let (height, width) = (definition.transform.height, definition.transform.width);
@@ -82,8 +81,8 @@ fn row(choice: &Choice, time: Duration, progress: Progress<'_>) -> Result<StageR
         let macs = prefix.macs(height, width).map_err(classifier::Error::Size)?;
         let engine = choice.engine();
         let native = match choice.backend() {
-            Backend::Native => {
-                let plan = native::Plan::compile(prefix.clone(), height, width, engine.options());
+            BackendChoice::Native => {
+                let plan = native::NativePlan::compile(prefix.clone(), height, width, engine.options());
                 Some(plan.map_err(classifier::Error::Native)?)
             }
             _ => None,
@@ -91,7 +90,7 @@ fn row(choice: &Choice, time: Duration, progress: Progress<'_>) -> Result<StageR
         let (classifier, outputs): (Box<dyn Classifier>, usize) = match native {
             Some(plan) => (Box::new(plan.classifier(&choice.threads)?), plan.plan().outputs()),
             None => {
-                let plan = tract::Plan::compile(prefix, height, width)?;
+                let plan = tract::TractPlan::compile(prefix, height, width)?;
                 (Box::new(plan.classifier()?), plan.logits())
             }
         };
@@ -118,6 +117,6 @@ fn row(choice: &Choice, time: Duration, progress: Progress<'_>) -> Result<StageR
         before = stage.until_ms;
     }
     let (isa, threads) = (choice.isa, choice.threads.count());
-    let memory = Some(choice.memory).filter(|_| choice.backend() == Backend::Native);
+    let memory = Some(choice.memory).filter(|_| choice.backend() == BackendChoice::Native);
     Ok(StageRow { model, backend: choice.backend(), isa, memory, threads, size: [height, width], stages })
 }

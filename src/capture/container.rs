@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
 
 /// Most top-level parts that are looked at.
 const MOST_PARTS: usize = 100_000;
@@ -24,9 +23,8 @@ const ELEMENTS: [&[u8]; 4] = [&[0x1a, 0x45, 0xdf, 0xa3], &[0x18, 0x53, 0x80, 0x6
 /// whole part; `None` where it is open or not to be read.
 type Head = fn(&[u8]) -> Option<u64>;
 
-/// Bytes that the container of `path` announces beyond the end of the file.
-pub(super) fn missing_bytes(path: &Path) -> io::Result<u64> {
-    let mut file = File::open(path)?;
+/// Bytes that the container in `file` announces beyond the end of the file.
+pub(super) fn missing_bytes(mut file: &File) -> io::Result<u64> {
     let length = file.metadata()?.len();
     let mut position = 0;
     let mut head = None;
@@ -97,7 +95,7 @@ mod tests {
     fn missing(bytes: &[u8]) -> u64 {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        missing_bytes(file.path()).unwrap()
+        missing_bytes(file.as_file()).unwrap()
     }
 
     /// The file is complete; each byte that it is cut by is missing.

@@ -18,11 +18,14 @@ use super::guard::{self, Guard};
 use super::source::Launch;
 use super::{Deliver, Error, package, plug};
 use crate::telemetry::Ticket;
-use frames::{Activity, Outlet, accepted_caps};
+use frames::{Activity, SampleReader, accepted_caps};
 use notices::{NOTICES, forward};
 
 pub(super) use frames::MOST_PER_FRAME;
 pub(super) use notices::Notice;
+
+/// Most senders of packets in the session of a camera. One is usual, and there is another after some cameras' hiccups.
+const MOST_SENDERS: u32 = 8;
 
 /// Loads GStreamer; the first call in the process does the work.
 ///
@@ -44,13 +47,13 @@ pub fn version() -> String {
 }
 
 /// A running pipeline. Dropping it takes it down, for which GStreamer may wait for a camera that answers too slowly.
-pub(super) struct Session {
+pub(super) struct PipelineSession {
     pipeline: gst::Pipeline,
     pub(super) notices: Receiver<Notice>,
     pub(super) activity: Arc<Activity>,
 }
 
-impl Session {
+impl PipelineSession {
     /// Starts the pipeline. Every frame goes to `deliver`; when that breaks, the source is told so
     /// and delivers no more.
     ///
@@ -61,7 +64,7 @@ impl Session {
         let sink = pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
         let sink = sink.ok_or_else(|| Error::Unusable { message: "the pipeline has no appsink".into() })?;
         let activity = Activity::new();
-        let mut outlet = Outlet::new(stream, launch.live, ticket, deliver, &activity);
+        let mut outlet = SampleReader::new(stream, launch.live, ticket, deliver, &activity);
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| outlet.take(sink)).build();
         sink.set_callbacks(callbacks);
 
@@ -103,7 +106,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for PipelineSession {
     fn drop(&mut self) {
         // First: a pipeline that takes long, or that GStreamer cannot take down, keeps no end of a queue.
         if let Some(sink) = self.pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
@@ -187,8 +190,16 @@ fn restrict(decode: &gst::Element) -> Result<(), Error> {
     Ok(())
 }
 
-/// Stops what a camera sends once it has sent too much without a frame: elements gather packets until a picture is whole.
+/// Limits what a camera can take: threads, of which each sender of packets (SSRC) in a session gets two, and memory, since
+/// elements gather packets until a picture is whole.
 fn limit(source: &gst::Element, activity: &Arc<Activity>) {
+    source.connect("new-manager", false, |arguments| {
+        let manager = arguments.get(1).and_then(|manager| manager.get::<gst::Element>().ok())?;
+        if manager.find_property("max-streams").is_some() {
+            manager.set_property("max-streams", MOST_SENDERS);
+        }
+        None
+    });
     let activity = Arc::clone(activity);
     source.connect_pad_added(move |_, pad| {
         let activity = Arc::clone(&activity);
@@ -262,14 +273,14 @@ mod tests {
             ControlFlow::Continue(())
         });
         let ticket = numbers.begin();
-        let session = Session::start(&"s".into(), &launch, ticket.clone(), Arc::clone(&deliver)).unwrap();
+        let session = PipelineSession::start(&"s".into(), &launch, ticket.clone(), Arc::clone(&deliver)).unwrap();
         assert_eq!(arrived.recv().unwrap(), 0);
         // The attempt ends while the first frame is being delivered; the pipeline has 49 more.
         assert_eq!(ticket.end(), 1);
         drop(release);
         assert!(arrived.recv_timeout(Duration::from_millis(200)).is_err());
         drop(session);
-        let _session = Session::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
+        let _session = PipelineSession::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
         assert_eq!([arrived.recv().unwrap(), arrived.recv().unwrap()], [1, 2]);
     }
 
@@ -283,7 +294,7 @@ mod tests {
             ControlFlow::Continue(())
         });
         let numbers = Arc::<FrameNumbers>::default();
-        let session = Session::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
+        let session = PipelineSession::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
         assert!(!session.is_at_rest());
         assert_eq!(arrived.recv().unwrap(), 0);
         while !matches!(session.notices.recv().unwrap(), Notice::End) {}

@@ -13,6 +13,7 @@ mod plug;
 mod source;
 mod still;
 mod supervise;
+mod teardown;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -214,7 +215,8 @@ pub enum Error {
         frames: u64,
     },
     /// Some pictures of a folder could not be read.
-    #[error("{broken} of {total} pictures in {} cannot be read; the others were classified", folder.display())]
+    #[error("{broken} of {total} pictures in {} cannot be read{}", folder.display(),
+            if broken < total { "; the others were classified" } else { "" })]
     BrokenPictures {
         /// Pictures that could not be read.
         broken: usize,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
+use crate::choice::RtspTransport;
 use crate::config::{Stream, redact};
 
 /// The patterns of GStreamer's `videotestsrc`, by name.
@@ -220,7 +221,7 @@ impl Source {
         match self {
             Self::Test(test) => format!("test:{}", test.pattern),
             Self::File(path) => redact(&path.display().to_string()),
-            Self::Images(path) => redact(&format!("images:{}", path.display())),
+            Self::Images(path) => format!("images:{}", redact(&path.display().to_string())),
             Self::Rtsp(location) => redact(location),
         }
     }
@@ -297,10 +298,10 @@ fn rtsp(
     stream: &Stream,
     password: Option<&str>,
 ) -> (String, Vec<(&'static str, &'static str, String)>) {
-    let protocols = match stream.rtsp_transport.as_str() {
-        "tcp" => "tcp",
-        "udp" => "udp",
-        _ => "tcp+udp-mcast+udp",
+    let protocols = match stream.rtsp_transport {
+        RtspTransport::Tcp => "tcp",
+        RtspTransport::Udp => "udp",
+        RtspTransport::Auto => "tcp+udp-mcast+udp",
     };
     let (location, user, in_address) = login(location);
     let timeout_us = stream.start_timeout().as_micros();
@@ -453,8 +454,12 @@ mod tests {
 
     #[test]
     fn rtsp_takes_its_settings_and_hides_its_password() {
-        let stream =
-            Stream { rtsp_latency_ms: 50, rtsp_transport: "udp".into(), username: "me".into(), ..Stream::default() };
+        let stream = Stream {
+            rtsp_latency_ms: 50,
+            rtsp_transport: RtspTransport::Udp,
+            username: "me".into(),
+            ..Stream::default()
+        };
         let launch = launch("rtsp://u:p@host/1", &stream);
         assert!(launch.live);
         assert!(launch.text.contains("latency=50 protocols=udp "), "{}", launch.text);

@@ -1,27 +1,27 @@
 //! Runs a source from its start to its end, opens a lost camera again, and tells a silent source from a slow consumer.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, select, tick};
+use crossbeam_channel::{select, tick};
 
-use super::gst::{Notice, Session};
+use super::gst::{Notice, PipelineSession};
 use super::source::Launch;
-use super::{Deliver, Error, Progress, Settings, Source, container, gst, still};
+use super::{Deliver, Error, Progress, Settings, Source, container, gst, still, teardown};
+use crate::exit::chain;
 use crate::frame::{Frame, Pixels as _, Timestamp};
 use crate::regular;
-use crate::shutdown::{self, Stopped, Thread};
+use crate::shutdown::Stopped;
 use crate::telemetry::{FrameNumbers, Ticket};
 
 /// First wait before a camera that failed is opened again; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest time between two heartbeats of the thread: a quarter of the shortest limit that systemd can be given in whole
 /// seconds.
-const BEAT: Duration = Duration::from_millis(250);
-/// Time after which a camera's pipeline that is being taken down is left to itself, in [`BEAT`]s.
-const TEARDOWN: u32 = 2;
+pub(super) const BEAT: Duration = Duration::from_millis(250);
 
 /// Frames of one source until it ends or `stopped` is set; each goes to `deliver`, with a number of `numbers`. A camera
 /// that fails is opened again and again where its settings say so; `report` is told of it.
@@ -36,10 +36,16 @@ pub fn run(
     report: &dyn Fn(Progress<'_>),
 ) -> Result<(), Error> {
     let mut wait = FIRST_RETRY;
-    let mut leftover = None;
     loop {
+        // One pipeline at a time, or a camera could gather them, over reloads too.
+        while teardown::lingers(settings) {
+            if stopped.wait(BEAT) {
+                return Ok(());
+            }
+            report(Progress::Watching);
+        }
         let first = numbers.next();
-        let outcome = run_once(settings, numbers, stopped, deliver, report, &mut leftover);
+        let outcome = run_once(settings, numbers, stopped, deliver, report);
         let Err(error) = outcome else { return Ok(()) };
         if !settings.source.is_camera() || settings.retry_max.is_zero() || !error.is_retryable(numbers.next() > 0) {
             return Err(error);
@@ -53,17 +59,14 @@ pub fn run(
         let until = Instant::now() + wait;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            // One pipeline at a time, or a camera could gather them.
-            let lingers = leftover.as_ref().is_some_and(|teardown: &Thread<()>| !teardown.has_ended());
-            if left.is_zero() && !lingers {
+            if left.is_zero() {
                 break;
             }
-            if stopped.wait(if left.is_zero() { BEAT } else { left.min(BEAT) }) {
+            if stopped.wait(left.min(BEAT)) {
                 return Ok(());
             }
             report(Progress::Watching);
         }
-        leftover = None;
         wait *= 2;
     }
 }
@@ -76,82 +79,58 @@ pub fn run(
 pub fn check(settings: &Settings) -> Result<(), Error> {
     match &settings.source {
         Source::Images(folder) => drop(still::list(folder)?),
-        Source::File(path) => check_file(path)?,
+        Source::File(path) => drop(open(path)?),
         Source::Test(_) | Source::Rtsp(_) => {}
     }
     settings.launch.as_ref().map_or(Ok(()), gst::check)
 }
 
-/// One attempt. When it has ended, it gives out no more numbers. A pipeline that is still being taken down goes to
-/// `leftover`.
+/// One attempt. When it has ended, it gives out no more numbers.
 fn run_once(
     settings: &Settings,
     numbers: &Arc<FrameNumbers>,
     stopped: &Stopped,
     deliver: &Deliver,
     report: &dyn Fn(Progress<'_>),
-    leftover: &mut Option<Thread<()>>,
 ) -> Result<(), Error> {
     let ticket = numbers.begin();
-    let mut pipeline = |launch: &Launch| {
+    let pipeline = |launch: &Launch, file: Option<&File>| {
         report(Progress::Watching);
-        let session = Session::start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
-        let outcome = watch(settings, &session, stopped, report);
+        let session = PipelineSession::start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
+        let outcome = watch(settings, &session, file, stopped, report);
         // A frame that is decoded while the session is taken down belongs to no attempt.
         ticket.end();
-        *leftover = take_down(settings, session, report);
+        teardown::take_down(settings, session, stopped, report);
         outcome
     };
     match (&settings.source, &settings.launch) {
         (Source::Images(folder), _) => images(&settings.stream, folder, &ticket, stopped, deliver, report),
-        (Source::File(path), Some(launch)) => {
-            check_file(path)?;
-            pipeline(launch)
-        }
-        (_, Some(launch)) => pipeline(launch),
+        (Source::File(path), Some(launch)) => pipeline(launch, Some(&open(path)?)),
+        (_, Some(launch)) => pipeline(launch, None),
         (_, None) => Err(Error::Unusable { message: "the source has no pipeline".into() }),
     }
 }
 
 /// A regular file that can be read: opening anything else, such as a pipe, could take for ever.
-fn check_file(path: &Path) -> Result<(), Error> {
+fn open(path: &Path) -> Result<File, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
     match regular::open(path) {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(Error::Folder { path: path.to_owned() }),
-        opened => opened.map(drop).map_err(unreadable),
+        opened => opened.map_err(unreadable),
     }
-}
-
-/// Takes a pipeline down; the thread that does it if a camera makes that take long.
-fn take_down(settings: &Settings, session: Session, report: &dyn Fn(Progress<'_>)) -> Option<Thread<()>> {
-    if !settings.source.is_camera() {
-        return None;
-    }
-    // Without a thread, the session is dropped here.
-    let teardown = shutdown::spawn("teardown", move || drop(session)).ok()?;
-    for _ in 0..TEARDOWN {
-        report(Progress::Watching);
-        if !matches!(teardown.done().recv_timeout(BEAT), Err(RecvTimeoutError::Timeout)) {
-            return None;
-        }
-    }
-    tracing::warn!(
-        stream = %settings.stream,
-        "GStreamer still waits for an answer of the camera: until it is complete, the camera is not opened again"
-    );
-    Some(teardown)
 }
 
 /// Watches a running pipeline until it ends.
 fn watch(
     settings: &Settings,
-    session: &Session,
+    session: &PipelineSession,
+    file: Option<&File>,
     stopped: &Stopped,
     report: &dyn Fn(Progress<'_>),
 ) -> Result<(), Error> {
     let (start, stall) = (settings.start_timeout, settings.stall_timeout);
     let watch = tick((start.min(stall) / 4).clamp(Duration::from_millis(10), BEAT));
-    let mut at_rest = 0;
+    let (mut at_rest, mut warnings) = (0, 0);
     loop {
         select! {
             recv(stopped.receiver()) -> _ => return Ok(()),
@@ -166,8 +145,14 @@ fn watch(
                     tracing::warn!(stream = %settings.stream, "{what} in it is left alone; the video goes on");
                 }
                 Ok(Notice::Failed(error)) => return Err(error),
-                Ok(Notice::End) | Err(_) => return ended(settings, session.activity.frames()),
-                Ok(Notice::Warning(message)) => tracing::warn!(stream = %settings.stream, "{message}"),
+                Ok(Notice::End) | Err(_) => return ended(settings, file, session.activity.frames()),
+                Ok(Notice::Warning(message)) => {
+                    warnings += 1_u64;
+                    // A camera decides how many there are.
+                    if warnings.is_power_of_two() {
+                        tracing::warn!(stream = %settings.stream, count = warnings, "{message}");
+                    }
+                }
             },
             recv(watch) -> _ => {
                 report(Progress::Watching);
@@ -190,16 +175,16 @@ fn watch(
 }
 
 /// A camera does not end, and a file that is cut off looks to a demuxer like one that ends.
-fn ended(settings: &Settings, frames: u64) -> Result<(), Error> {
-    let path = match &settings.source {
-        Source::File(path) => path,
-        Source::Rtsp(_) => return Err(Error::Ended { frames }),
-        Source::Test(_) | Source::Images(_) => return Ok(()),
+fn ended(settings: &Settings, file: Option<&File>, frames: u64) -> Result<(), Error> {
+    let (path, file) = match (&settings.source, file) {
+        (Source::File(path), Some(file)) => (path, file),
+        (Source::Rtsp(_), _) => return Err(Error::Ended { frames }),
+        (Source::File(_) | Source::Test(_) | Source::Images(_), _) => return Ok(()),
     };
     if frames == 0 {
         return Err(Error::NoVideo);
     }
-    match container::missing_bytes(path) {
+    match container::missing_bytes(file) {
         Ok(0) => Ok(()),
         Ok(missing) => Err(Error::Truncated { missing, frames }),
         Err(source) => Err(Error::Unreadable { path: path.clone(), source }),
@@ -227,8 +212,7 @@ fn images(
             Ok(picture) => picture,
             Err(error) => {
                 broken += 1;
-                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                tracing::error!(stream = %stream, "{error}: {cause}");
+                tracing::error!(stream = %stream, "{}", chain(&error));
                 continue;
             }
         };
@@ -238,6 +222,7 @@ fn images(
         debug_assert!(!picture.plane(0).data.is_empty(), "a decoded picture has samples");
         let frame = Frame {
             stream: Arc::clone(stream),
+            file: Some(path.to_string_lossy().into()),
             seq,
             captured: now,
             arrived_ns: now.monotonic_ns,

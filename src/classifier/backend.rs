@@ -1,61 +1,79 @@
 //! Which back end runs a network, and what it made of it.
 
+use std::fmt;
+
 use super::{Classifier, Error, native, tract};
+use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
-use crate::engine::plan::{self, Memory};
+use crate::engine::plan;
 use crate::kernels::Isa;
 use crate::kernels::team::Threads;
 
-/// A back end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What runs a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
-    /// The native one, and tract for networks that it does not know in full.
-    #[default]
-    Auto,
-    /// The engine of this program.
-    Native,
+    /// The engine of this program, with this instruction set.
+    Native(Isa),
     /// tract.
     Tract,
 }
 
-impl Backend {
-    /// The one called `name`: `auto`, `native` or `tract`.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "auto" => Some(Self::Auto),
-            "native" => Some(Self::Native),
-            "tract" => Some(Self::Tract),
-            _ => None,
+impl fmt::Display for Backend {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Native(isa) => write!(formatter, "native/{isa}"),
+            Self::Tract => formatter.write_str("tract"),
         }
     }
 }
 
-/// A back end with what the native engine is told.
+impl From<Isa> for IsaChoice {
+    fn from(isa: Isa) -> Self {
+        match isa {
+            Isa::Scalar => Self::Scalar,
+            Isa::Avx2 => Self::Avx2,
+            Isa::Avx512 => Self::Avx512,
+            Isa::Neon => Self::Neon,
+        }
+    }
+}
+
+/// The instruction set of a choice: for `auto`, the best one that this processor has.
+fn chosen(isa: IsaChoice) -> Isa {
+    match isa {
+        IsaChoice::Auto => Isa::best(),
+        IsaChoice::Scalar => Isa::Scalar,
+        IsaChoice::Avx2 => Isa::Avx2,
+        IsaChoice::Avx512 => Isa::Avx512,
+        IsaChoice::Neon => Isa::Neon,
+    }
+}
+
+/// What is to run a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Engine {
     /// The back end.
-    pub backend: Backend,
-    /// The instruction set of the native engine; nothing: the best that the processor has.
-    pub isa: Option<Isa>,
+    pub backend: BackendChoice,
+    /// The instruction set of the native engine.
+    pub isa: IsaChoice,
     /// Trade-off between memory and speed of the native engine.
-    pub memory: Memory,
+    pub memory: MemoryMode,
 }
 
 impl Engine {
     /// What the native engine is told.
     #[must_use]
-    pub fn options(&self) -> plan::Options {
-        plan::Options { isa: self.isa.unwrap_or_else(Isa::best), memory: self.memory }
+    pub fn options(&self) -> plan::PlanOptions {
+        plan::PlanOptions { isa: chosen(self.isa), memory: self.memory }
     }
 }
 
 /// A network that is ready to run.
 #[derive(Debug)]
 pub(super) enum Compiled {
-    Native(native::Plan),
-    Tract(tract::Plan),
+    Native(native::NativePlan),
+    Tract(tract::TractPlan),
 }
 
 impl Compiled {
@@ -64,11 +82,11 @@ impl Compiled {
     /// # Errors
     /// The graph cannot have that size, or the back end asked for cannot run it.
     pub(super) fn new(graph: Graph, [height, width]: [usize; 2], engine: Engine, name: &str) -> Result<Self, Error> {
-        if engine.backend != Backend::Tract {
+        if engine.backend != BackendChoice::Tract {
             // The native engine takes the weights out of the graph, and tract needs them.
             match plan::check(&graph, height, width) {
                 Ok(()) => {
-                    let plan = native::Plan::compile(graph, height, width, engine.options());
+                    let plan = native::NativePlan::compile(graph, height, width, engine.options());
                     let plan = plan.map_err(Error::Native)?;
                     // The maps as they lie in memory, with the channels that fill up vectors: it is taken by what runs it.
                     let needed = plan.plan().activation_bytes() as u64;
@@ -77,7 +95,7 @@ impl Compiled {
                     }
                     return Ok(Self::Native(plan));
                 }
-                Err(plan::Error::Unsupported { node, what }) if engine.backend == Backend::Auto => {
+                Err(plan::Error::Unsupported { node, what }) if engine.backend == BackendChoice::Auto => {
                     tracing::warn!(
                         model = name,
                         "runs on tract: `{node}`: {what} is not supported by the native engine"
@@ -86,7 +104,7 @@ impl Compiled {
                 Err(error) => return Err(Error::Native(error)),
             }
         }
-        Ok(Self::Tract(tract::Plan::compile(graph, height, width)?))
+        Ok(Self::Tract(tract::TractPlan::compile(graph, height, width)?))
     }
 
     /// Whether runs are as fast as they will be.
@@ -105,11 +123,11 @@ impl Compiled {
         })
     }
 
-    /// `native/avx2` or `tract`, say.
-    pub(super) fn describe(&self) -> String {
+    /// What it is.
+    pub(super) fn backend(&self) -> Backend {
         match self {
-            Self::Native(plan) => format!("native/{}", plan.isa()),
-            Self::Tract(_) => "tract".to_owned(),
+            Self::Native(plan) => Backend::Native(plan.isa()),
+            Self::Tract(_) => Backend::Tract,
         }
     }
 }

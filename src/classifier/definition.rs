@@ -7,22 +7,21 @@ use std::sync::Arc;
 
 use tract_onnx::pb::StringStringEntryProto;
 
-use super::backend::{Backend, Compiled, Engine};
+use super::backend::{Compiled, Engine};
 use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Source, Training};
-use super::tract::{self, Plan};
+use super::tract::{self, TractPlan};
 use super::{Error, labels};
+use crate::choice::BackendChoice;
 use crate::config::{self, Config, SIDES};
 use crate::engine::cost::{MAX_ACTIVATION_BYTES, cost};
 use crate::engine::graph::{Graph, Op};
 use crate::engine::import::{self, Imported};
-use crate::engine::plan::Memory;
 use crate::engine::{onnx, plan};
 use crate::exit::chain;
 use crate::hardnet::{self, Architecture};
-use crate::kernels::Isa;
 use crate::preprocess::Transform;
 use crate::regular;
-use crate::weights::{self, Kind, Loaded, StateDict, file::sha256};
+use crate::weights::{self, EntryRole, Loaded, StateDict, file::sha256};
 
 /// Number of classes of a network that does not say: those of ImageNet.
 pub(super) const CLASSES: usize = 1000;
@@ -32,7 +31,7 @@ const CHANNELS: usize = 3;
 
 /// What the user asks of a model, beside its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct ModelOptions {
     /// A text file with a label per line, instead of the model's own.
     pub labels: Option<PathBuf>,
     /// Rows and columns of the input, instead of the model's own; the crop keeps its share of the picture.
@@ -41,17 +40,16 @@ pub struct Options {
     pub engine: Engine,
 }
 
-impl Options {
+impl ModelOptions {
     /// What `config` asks of its model.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let Config { model, inference, .. } = config;
-        let backend = Backend::named(&inference.backend).unwrap_or_default();
-        let memory = Memory::named(&inference.memory).unwrap_or_default();
+        let &config::Inference { backend, isa, memory, .. } = inference;
         Self {
             labels: Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from),
             size: config::parse_size(&model.size),
-            engine: Engine { backend, isa: Isa::named(&inference.isa), memory },
+            engine: Engine { backend, isa, memory },
         }
     }
 }
@@ -149,7 +147,7 @@ impl Definition {
     ///
     /// # Errors
     /// The name is unknown, the file cannot be used, the labels do not fit, or the size cannot be had.
-    pub fn open(name: &str, options: &Options) -> Result<Self, Error> {
+    pub fn open(name: &str, options: &ModelOptions) -> Result<Self, Error> {
         let definition = match find(name)? {
             Place::Architecture(architecture) => Self::seeded(architecture, CLASSES)?,
             Place::File(path) if ends_in(&path, "onnx") => Self::read_onnx(&path, options.size)?,
@@ -249,7 +247,7 @@ impl Definition {
     ///
     /// # Errors
     /// [`Error::Labels`] when the labels do not fit, [`Error::InputSize`] when no picture has that size.
-    pub fn with(mut self, options: &Options) -> Result<Self, Error> {
+    pub fn with(mut self, options: &ModelOptions) -> Result<Self, Error> {
         if let Some(path) = &options.labels {
             self.labels = Some(labels::read(path, self.classes).map_err(Error::Labels)?);
         }
@@ -310,7 +308,7 @@ impl Definition {
     ///
     /// # Errors
     /// Those of [`graph`](Self::graph), and [`Error::Native`] when the engine does not know all of the network.
-    pub fn plan(&self, options: plan::Options) -> Result<plan::Plan, Error> {
+    pub fn plan(&self, options: plan::PlanOptions) -> Result<plan::Plan, Error> {
         let Transform { height, width, .. } = self.transform;
         plan::Plan::new(self.graph()?, height, width, options).map_err(Error::Native)
     }
@@ -331,10 +329,12 @@ impl Definition {
                 let Onnx { graph, path, .. } = *network;
                 match graph {
                     Ok(graph) => graph,
-                    Err(reason) if engine.backend == Backend::Native => return Err(Error::NoGraph { path, reason }),
+                    Err(reason) if engine.backend == BackendChoice::Native => {
+                        return Err(Error::NoGraph { path, reason });
+                    }
                     Err(reason) => {
                         tracing::warn!("{} runs on tract as it is: {reason}", path.display());
-                        let plan = Plan::from_onnx(open_onnx(&path)?, height, width);
+                        let plan = TractPlan::from_onnx(open_onnx(&path)?, height, width);
                         let plan = plan.map_err(|source| Error::Neither { path, source: source.into() })?;
                         return Ok((Compiled::Tract(plan), None));
                     }
@@ -368,7 +368,7 @@ impl Definition {
         match &self.network {
             Network::Family { architecture, state } => {
                 let entries = hardnet::entries(architecture, self.classes);
-                let read = entries.iter().filter(|entry| entry.kind != Kind::BatchCount);
+                let read = entries.iter().filter(|entry| entry.kind != EntryRole::BatchCount);
                 state.digest_of(read.map(|entry| entry.key.as_str()))
             }
             Network::Onnx(network) => format!("sha256:{}", network.sha256),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::definition::{CLASSES, Place, find};
-use super::{Definition, Error, Network, Onnx, Options, Training};
+use super::{Definition, Error, ModelOptions, Network, Onnx, Training};
 use crate::engine::cost::{Cost, NodeCost, cost};
 use crate::engine::graph::Graph;
 use crate::engine::modules::module;
@@ -63,7 +63,7 @@ pub struct Figures {
 /// # Errors
 /// An unknown name, a file that cannot be used, or a size that the network cannot have.
 pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Error> {
-    let options = Options { size, ..Options::default() };
+    let options = ModelOptions { size, ..ModelOptions::default() };
     let (network, classes, transform, training) = match find(name)? {
         Place::Architecture(architecture) => {
             let network = Network::Family { architecture, state: StateDict::new() };

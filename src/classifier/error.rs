@@ -85,7 +85,7 @@ pub enum Error {
         classes: usize,
     },
     /// Nothing tells the number of classes.
-    #[error("{} has no head that tells the number of classes; --classes N does", path.display())]
+    #[error("{} has no head that tells the number of classes: name it (--classes N, or --labels FILE)", path.display())]
     NoHead {
         /// The file.
         path: PathBuf,
@@ -285,6 +285,8 @@ impl Error {
             Self::Native(error) => error.exit(),
             Self::Onnx(error) => error.exit(),
             Self::Threads { .. } => Exit::Unavailable,
+            // An operator of a file met numbers that it cannot take.
+            Self::Tract { action: "run", .. } => Exit::Data,
             Self::Tract { .. } | Self::Broken(_) | Self::Input { .. } | Self::Logits { .. } => Exit::Internal,
         }
     }

@@ -15,9 +15,9 @@ use crate::weights::{self, Format, Loaded};
 pub struct Import {
     /// The file with the weights.
     pub file: PathBuf,
-    /// The network; nothing: what the metadata says, or the published one that the weights fit.
+    /// The network; `None`: what the metadata says, or the published one that the weights fit.
     pub architecture: Option<Architecture>,
-    /// Number of classes; nothing: that of the head in the file.
+    /// Number of classes; `None`: that of the labels for a new head, else that of the head in the file.
     pub classes: Option<usize>,
     /// Whether the head in the file, if any, is left out; the new one is untrained.
     pub new_head: bool,
@@ -66,7 +66,12 @@ impl Import {
 
         let in_file = hardnet::head_classes(&architecture, &state);
         let training = said.as_ref().map_or(Training::Trained, |metadata| metadata.training);
-        let (classes, training) = match (self.new_head, self.classes.or(in_file), in_file) {
+        // A new head has as many classes as there are labels, if nothing else is said.
+        let labelled = match (&self.labels, self.new_head, self.classes) {
+            (Some(file), true, None) => Some(labels::read_all(file).map_err(Error::Labels)?.len()),
+            _ => None,
+        };
+        let (classes, training) = match (self.new_head, self.classes.or(labelled).or(in_file), in_file) {
             (true, None, _) => return Err(Error::NoHead { path: path.clone() }),
             // The head is missing, and perhaps not alone: all that is missing is named together.
             (false, None, _) => (CLASSES, training),

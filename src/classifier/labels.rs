@@ -35,6 +35,12 @@ pub enum Error {
         /// The line, from 1.
         line: usize,
     },
+    /// The file has no labels.
+    #[error("{} has no labels: expected one label per line", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// There are more or fewer labels than classes.
     #[error("{} has {labels} labels, and the model has {classes} classes", path.display())]
     Count {
@@ -53,17 +59,30 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreadable { .. } => Exit::NoInput,
-            Self::Long { .. } | Self::Line { .. } | Self::Count { .. } => Exit::Data,
+            Self::Long { .. } | Self::Line { .. } | Self::Empty { .. } | Self::Count { .. } => Exit::Data,
         }
     }
 }
 
-/// The labels in the text file at `path`, one per line in the order of the classes. Spaces around them and
-/// empty lines at the end do not count.
+/// The labels in the text file at `path`, one per line in the order of the classes, as many as there are classes.
 ///
 /// # Errors
 /// Any of [`Error`].
 pub fn read(path: &Path, classes: usize) -> Result<Vec<Arc<str>>, Error> {
+    let labels = read_all(path)?;
+    if labels.len() == classes {
+        Ok(labels)
+    } else {
+        Err(Error::Count { path: path.to_owned(), labels: labels.len(), classes })
+    }
+}
+
+/// The labels in the text file at `path`, one per line, at least one. Spaces around them and empty lines at the end do
+/// not count.
+///
+/// # Errors
+/// Any of [`Error`] but `Count`.
+pub fn read_all(path: &Path) -> Result<Vec<Arc<str>>, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     regular::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
@@ -78,11 +97,7 @@ pub fn read(path: &Path, classes: usize) -> Result<Vec<Arc<str>>, Error> {
         label.map(Arc::from).ok_or(Error::Line { path: path.to_owned(), line: index + 1 })
     };
     let labels: Vec<Arc<str>> = lines.map(label).collect::<Result<_, _>>()?;
-    if labels.len() == classes {
-        Ok(labels)
-    } else {
-        Err(Error::Count { path: path.to_owned(), labels: labels.len(), classes })
-    }
+    if labels.is_empty() { Err(Error::Empty { path: path.to_owned() }) } else { Ok(labels) }
 }
 
 /// The classes of ImageNet-1k, in the order of their numbers.
@@ -125,7 +140,7 @@ mod tests {
     fn a_wrong_number_of_labels_is_named_with_that_of_the_classes() {
         let error = file(b"cat\ndog\n", 3).unwrap_err().to_string();
         assert!(error.ends_with("labels.txt has 2 labels, and the model has 3 classes"), "{error}");
-        assert!(matches!(file(b"", 1), Err(Error::Count { labels: 0, .. })));
+        assert!(matches!(file(b"", 1), Err(Error::Empty { .. })));
     }
 
     #[test]

@@ -20,13 +20,13 @@ mod verify;
 use std::sync::Arc;
 
 pub use backend::{Backend, Engine};
-pub use definition::{Definition, Network, Onnx, Options, architecture};
+pub use definition::{Definition, ModelOptions, Network, Onnx, architecture};
 pub use description::{Description, Figures, Stage, describe};
 pub use error::Error;
 pub use import::Import;
 pub use metadata::{Metadata, Training};
-pub use save::{Form, SaveError, save};
-pub use session::Session;
+pub use save::{ModelFormat, SaveError, save};
+pub use session::ModelSession;
 pub use top::{Ranked, top_k};
 pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 
@@ -67,7 +67,7 @@ impl Model {
     ///
     /// # Errors
     /// Those of [`Definition::open`] and [`Model::compile`].
-    pub fn load(name: &str, options: &Options) -> Result<Self, Error> {
+    pub fn load(name: &str, options: &ModelOptions) -> Result<Self, Error> {
         Self::compile(Definition::open(name, options)?, options.engine)
     }
 
@@ -152,10 +152,10 @@ impl Model {
         self.compiled.is_settled()
     }
 
-    /// What runs the network: `native/avx2` or `tract`, say.
+    /// What runs the network.
     #[must_use]
-    pub fn backend(&self) -> String {
-        self.compiled.describe()
+    pub fn backend(&self) -> Backend {
+        self.compiled.backend()
     }
 }
 
@@ -167,24 +167,25 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_those_there_are() {
-        let error = Model::load("hardnet40", &Options::default()).unwrap_err();
+        let error = Model::load("hardnet40", &ModelOptions::default()).unwrap_err();
         assert_eq!(error.exit(), Exit::NoInput);
         assert_eq!(
             error.to_string(),
             "`hardnet40` is no model and no such file exists; \
              the models are hardnet39ds, hardnet68ds, hardnet68, hardnet85"
         );
-        assert!(matches!(Model::load("", &Options::default()), Err(Error::Unknown { .. })));
-        assert!(matches!(Model::load("a\0b", &Options::default()), Err(Error::Unknown { .. })));
+        assert!(matches!(Model::load("", &ModelOptions::default()), Err(Error::Unknown { .. })));
+        assert!(matches!(Model::load("a\0b", &ModelOptions::default()), Err(Error::Unknown { .. })));
     }
 
     #[test]
     fn a_file_that_holds_no_weights_of_the_family_is_refused() {
         let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/formats/tiny_zip.pth");
-        let error = Model::load(data, &Options::default()).unwrap_err();
+        let error = Model::load(data, &ModelOptions::default()).unwrap_err();
         assert!(matches!(error, Error::OtherNetwork { .. }), "{error}");
         assert_eq!(error.exit(), Exit::Data);
-        let text = Model::load(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"), &Options::default()).unwrap_err();
+        let text =
+            Model::load(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"), &ModelOptions::default()).unwrap_err();
         assert_eq!(text.exit(), Exit::Data);
     }
 }

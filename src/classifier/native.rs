@@ -12,17 +12,17 @@ use crate::tensor::Tensor;
 
 /// A compiled network for one input size. Clones share the weights.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct NativePlan {
     plan: Arc<plan::Plan>,
 }
 
-impl Plan {
+impl NativePlan {
     /// Compiles `graph` for inputs of `height × width` pixels.
     ///
     /// # Errors
     /// [`plan::Error`]: the engine has no pass for a part of the graph, the graph cannot have that size, or
     /// the processor does not have the instruction set.
-    pub fn compile(graph: Graph, height: usize, width: usize, options: plan::Options) -> Result<Self, plan::Error> {
+    pub fn compile(graph: Graph, height: usize, width: usize, options: plan::PlanOptions) -> Result<Self, plan::Error> {
         Ok(Self { plan: Arc::new(plan::Plan::new(graph, height, width, options)?) })
     }
 
@@ -49,7 +49,7 @@ impl Plan {
     }
 }
 
-/// Runs a [`Plan`]. Nothing is allocated from frame to frame.
+/// Runs a [`NativePlan`]. Nothing is allocated from frame to frame.
 #[derive(Debug)]
 pub struct NativeClassifier {
     runner: Runner,

@@ -11,14 +11,14 @@ use crate::weights::safetensors::{self, Texts};
 
 /// What a file with a model is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ModelFormat {
     /// Weights with metadata.
     Safetensors,
     /// The network with folded weights, for one input size.
     Onnx,
 }
 
-impl Form {
+impl ModelFormat {
     /// The form that the name of a file asks for.
     ///
     /// # Errors
@@ -90,12 +90,12 @@ impl SaveError {
 /// # Errors
 /// Any of [`SaveError`]; the file at `path` is then as it was.
 pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(), SaveError> {
-    let form = Form::of(path)?;
+    let form = ModelFormat::of(path)?;
     if !overwrite && path.exists() {
         return Err(SaveError::Exists { path: path.to_owned() });
     }
     match form {
-        Form::Safetensors => {
+        ModelFormat::Safetensors => {
             let (Network::Family { state, .. }, Some(metadata)) = (&definition.network, definition.metadata()) else {
                 let name = definition.name().to_owned();
                 return Err(SaveError::Model(Error::NotFamily { name }.into()));
@@ -104,7 +104,7 @@ pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(),
             safetensors::write(state, &texts, path)
                 .map_err(|source| SaveError::Safetensors { path: path.to_owned(), source })
         }
-        Form::Onnx => {
+        ModelFormat::Onnx => {
             let bytes = definition.onnx().map_err(|error| SaveError::Model(error.into()))?;
             replace(path, |file| file.write_all(&bytes))
                 .map_err(|source| SaveError::Write { path: path.to_owned(), source })

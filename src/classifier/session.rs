@@ -8,7 +8,7 @@ use crate::record::Scored;
 use crate::tensor::Tensor;
 
 /// A classifier with the buffers that it reads and writes, used again for every picture.
-pub struct Session {
+pub struct ModelSession {
     model: Arc<Model>,
     classifier: Box<dyn Classifier>,
     input: Tensor,
@@ -16,7 +16,7 @@ pub struct Session {
     best: Vec<Ranked>,
 }
 
-impl Session {
+impl ModelSession {
     /// A session for one user at a time, whose inferences take `threads`. The network runs once, on zeros,
     /// so that the first picture finds everything in place.
     ///

@@ -27,18 +27,22 @@ use crate::tensor::Tensor;
 /// minutes for so many on an AMD EPYC. [`node_count`] says how they are counted.
 const MAX_NODES: usize = 3 << 10;
 
-/// Most places of kernels that tract lists for a window: all of them for every way in which the edges cut the window off.
+/// Most axes of a map. tract takes a reshaping apart into steps of one axis.
+const MAX_AXES: usize = 12;
+
+/// Most places of kernels that tract lists for the windows of a network: all of them for every way in which the edges cut a
+/// window off.
 const MAX_LISTED: u64 = 1 << 24;
 
 /// A compiled network for one input size. Clones share the weights.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct TractPlan {
     runnable: Arc<TypedRunnableModel>,
     input: [usize; 3],
     logits: usize,
 }
 
-impl Plan {
+impl TractPlan {
     /// Compiles `graph` for inputs of `height × width` pixels. An output that is a map gives its values as
     /// logits in the order `[channels, height, width]`.
     ///
@@ -102,7 +106,7 @@ impl Plan {
 /// How many logits the network of an ONNX file writes for inputs of `height × width` pixels.
 ///
 /// # Errors
-/// Those of [`Plan::from_onnx`] that show without preparing it.
+/// Those of [`TractPlan::from_onnx`] that show without preparing it.
 pub(super) fn logits(file: File, height: usize, width: usize) -> Result<usize, Error> {
     let typed = typed(file, height, width)?;
     let output = typed.output_fact(0).map_err(failed("read"))?;
@@ -124,8 +128,9 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         drop(proto);
         parsed.set_input_fact(0, fact).map_err(failed("read"))?;
         let typed = parsed.into_typed().map_err(failed("read"))?;
+        let mut listed = 0;
         for node in typed.nodes() {
-            check_node(&typed, node).map_err(failed("read"))?;
+            check_node(&typed, node, &mut listed).map_err(failed("read"))?;
         }
         check_memory(&typed).map_err(failed("read"))?;
         Ok(typed)
@@ -188,13 +193,17 @@ fn check_memory(model: &TypedModel) -> TractResult<()> {
     Ok(())
 }
 
-/// Whether the maps of a node have known sizes and fit into memory, and so what tract lists for its window.
-fn check_node(model: &TypedModel, node: &TypedNode) -> TractResult<()> {
+/// Whether the maps of a node have known sizes and fit into memory, and so what tract lists for its window, beside the
+/// `listed` places of those before.
+fn check_node(model: &TypedModel, node: &TypedNode, listed: &mut u64) -> TractResult<()> {
     let fail = |problem: String| Err(TractError::msg(format!("`{}` {problem}", node.name)));
     for output in &node.outputs {
         let Some(shape) = output.fact.shape.as_concrete() else {
             return fail("makes a map whose size depends on the picture".to_owned());
         };
+        if shape.len() > MAX_AXES {
+            return fail(format!("makes a map of {} axes: expected {MAX_AXES} at most", shape.len()));
+        }
         if product(shape, 1) > MAX_ACTIVATION_BYTES / size_of::<f32>() as u64 {
             return fail(format!("makes a map of {shape:?}, which does not fit into memory"));
         }
@@ -202,9 +211,10 @@ fn check_node(model: &TypedModel, node: &TypedNode) -> TractResult<()> {
     let Some((spec, shape)) = window(model, node)? else { return Ok(()) };
     let cuts = spec.computed_padding(shape.hw_dims());
     let cuts = cuts.iter().map(|cut| (cut.pad_before as u64).saturating_add(cut.pad_after as u64).saturating_add(1));
-    let listed = cuts.fold(product(&spec.kernel_shape, 1), u64::saturating_mul);
-    if listed > MAX_LISTED {
-        return fail(format!("has a window of {listed} places with those at the edges: expected {MAX_LISTED} at most"));
+    *listed = listed.saturating_add(cuts.fold(product(&spec.kernel_shape, 1), u64::saturating_mul));
+    if *listed > MAX_LISTED {
+        let places = "places of windows up to here, with those at the edges";
+        return fail(format!("has a large window: {listed} {places}, and {MAX_LISTED} are allowed"));
     }
     Ok(())
 }
@@ -245,9 +255,9 @@ fn scratch_bytes(model: &TypedModel, node: &TypedNode) -> TractResult<u64> {
     Ok(product(&sides, product(&[*shape.c()], VALUE)))
 }
 
-/// Runs a [`Plan`]. The input planes and tract's own scratch memory live from frame to frame.
+/// Runs a [`TractPlan`]. The input planes and tract's own scratch memory live from frame to frame.
 pub struct TractClassifier {
-    plan: Plan,
+    plan: TractPlan,
     state: TypedSimpleState,
     /// The input as tract wants it: `[1, channels, height, width]`.
     planes: Arc<TractTensor>,
@@ -344,7 +354,7 @@ mod tests {
         let mut builder = Builder::new();
         let input = builder.input("input", 1).unwrap();
         let output = nodes(&mut builder, input);
-        let plan = Plan::compile(builder.finish(output).unwrap(), 2, 2).unwrap();
+        let plan = TractPlan::compile(builder.finish(output).unwrap(), 2, 2).unwrap();
         let mut tensor = Tensor::zeros(2, 2, 1);
         tensor.data_mut().copy_from_slice(&[-1.0, 2.0, 3.0, 4.0]);
         let mut values = vec![f32::NAN; plan.logits];
@@ -451,6 +461,6 @@ mod tests {
         let mut builder = Builder::new();
         let input = builder.input("input", 1).unwrap();
         let output = builder.max_pool("max", input, Window::square(3, 1, 0)).unwrap();
-        assert!(matches!(Plan::compile(builder.finish(output).unwrap(), 2, 2), Err(Error::Onnx(_))));
+        assert!(matches!(TractPlan::compile(builder.finish(output).unwrap(), 2, 2), Err(Error::Onnx(_))));
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::native;
-use super::tract::Plan;
+use super::tract::TractPlan;
 use super::{Classifier as _, Definition, Error};
 use crate::engine::graph::{Graph, Shape};
 use crate::engine::modules;
@@ -245,7 +245,7 @@ pub fn verify(
 
 /// What the native engine computes: `[channels, height, width]`. `None` if it cannot run the network.
 fn native_values(graph: &Graph, input: &Tensor, count: usize) -> Result<Option<Vec<f32>>, Error> {
-    match native::Plan::compile(graph.clone(), input.height(), input.width(), plan::Options::default()) {
+    match native::NativePlan::compile(graph.clone(), input.height(), input.width(), plan::PlanOptions::default()) {
         Ok(plan) => {
             let mut values = vec![0.0; count];
             plan.classifier(&Threads::one())?.infer(input, &mut values)?;
@@ -258,7 +258,7 @@ fn native_values(graph: &Graph, input: &Tensor, count: usize) -> Result<Option<V
 
 /// What tract computes: `[channels, height, width]`.
 fn tract_values(graph: Graph, input: &Tensor, count: usize) -> Result<Vec<f32>, Error> {
-    let plan = Plan::compile(graph, input.height(), input.width())?;
+    let plan = TractPlan::compile(graph, input.height(), input.width())?;
     let mut values = vec![0.0; count];
     plan.classifier()?.infer(input, &mut values)?;
     Ok(values)

@@ -1,17 +1,15 @@
 //! `hardnetd bench`: how fast models run on this machine.
 
 use std::io;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::model::{json, print, table};
-use super::{Error, memory, size};
-use crate::bench::{Backend, Host, Isa, Options, Report, Row, StageRow, StageTime, measure, serve, stages};
-use crate::engine::plan::Memory;
+use super::{Error, choice, size};
+use crate::bench::{BenchOptions, Host, Report, Row, StageRow, StageTime, measure, serve, stages};
+use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::exit::chain;
 use crate::kernels::team::Threads;
 use crate::pipeline::affinity;
@@ -23,25 +21,19 @@ const MAX_SECONDS: f64 = 86_400.0;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Inference alone is timed, on a reproducible input; preparing pictures is not. Several rows run in turns, a quarter \
-of a second each, so that whatever else the machine does slows all of them alike. --model, --backend, --isa \
-and --memory can be given several times: all combinations are measured.
+hardnetd times inference alone, on a reproducible input; preparing pictures is not included. Rows run in turns of a \
+quarter of a second each, so that other load on the machine slows all of them alike. --model, --backend, --isa and \
+--memory can be repeated: every combination is measured.
 
-Loading includes computing the weights of models without a file. Nothing is timed before the weights have settled in \
-memory. `% of peak` is in terms of what a tight loop of \
-multiply-adds reaches on the spot with the instructions of the row, the best of all rounds; a back end that chooses \
-its instructions itself is held against the best ones that the machine has. Peak memory is that of the whole \
-process: measure a row alone to learn its own. How fast memory is takes several times the last cache to measure: it is \
-measured with --stages, and where the models have taken as much.
+Load time includes computing the weights of models without a file. Timing starts when the weights have settled in \
+memory. `% of peak` compares with a tight loop of multiply-adds that runs between the rounds, with the row's \
+instruction set, or the best one of the machine if the back end chooses its own. Peak memory is that of the whole \
+process: measure a row alone to get its own. Measuring memory bandwidth takes several times the size of the last \
+cache: it is measured with --stages, and if the models take as much.
 
---stages compiles the network up to the end of every module, all of them in memory at one time, and runs these in \
-turns, each for the seconds given. The time of a module is a DIFFERENCE of two medians: noise goes into it twice and \
-can make it negative, and what the back end fuses across the end of a module counts where it is first seen.
-
---slices is for programs that let engines take turns, such as benches/peers in the source. One row is loaded; the \
-first line on standard output is a JSON object with `model`, `backend`, `isa`, `memory`, `threads`, `size`, `load_ms` and the \
-`logits` on the reproducible input. Every line `run N` on standard input is then answered with a line {\"ms\": \
-[...]}, the milliseconds of each of N runs. The end of the input ends the program.
+--stages compiles the network up to the end of each module, keeps all of them in memory, and runs them in turns, \
+each for --seconds. The time of a module is the DIFFERENCE of two medians: it contains the noise of both and can be \
+negative. Work that the back end fuses across the end of a module counts where it first appears.
 
 Examples:
   hardnetd bench
@@ -54,16 +46,16 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "M")]
     model: Vec<String>,
     /// What runs the network [default: auto].
-    #[arg(long, value_name = "B", value_parser = names::<Backend>(Backend::ALL.map(Backend::name)))]
-    backend: Vec<Backend>,
-    /// Instructions that the native engine uses [default: auto].
-    #[arg(long, value_name = "I", value_parser = names::<Isa>(Isa::ALL.map(Isa::name)))]
-    isa: Vec<Isa>,
-    /// What the native engine uses memory for [default: fast].
-    #[arg(long, value_name = "MEM", value_parser = memory)]
-    memory: Vec<Memory>,
+    #[arg(long, value_name = "B", value_parser = choice::<BackendChoice>())]
+    backend: Vec<BackendChoice>,
+    /// Instruction set of the native engine [default: auto].
+    #[arg(long, value_name = "I", value_parser = choice::<IsaChoice>())]
+    isa: Vec<IsaChoice>,
+    /// Trade memory for speed: fast, or lean (less memory, slower) [default: fast].
+    #[arg(long, value_name = "MEM", value_parser = choice::<MemoryMode>())]
+    memory: Vec<MemoryMode>,
     /// Threads that one inference runs on.
-    #[arg(short = 'j', long, value_name = "N", default_value_t = 1,
+    #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
     /// Rows and columns of the input, such as 320x256 [default: the model's own].
@@ -78,18 +70,9 @@ pub(super) struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Run slices on request of another program.
-    #[arg(long, conflicts_with_all = ["stages", "json", "seconds"])]
+    /// Run slices on request of another program, such as benches/peers, whose README describes the exchange.
+    #[arg(long, hide = true, conflicts_with_all = ["stages", "json", "seconds"])]
     slices: bool,
-}
-
-/// Reads one of `names`.
-fn names<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
-where
-    T: FromStr + Clone + Send + Sync + 'static,
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -115,7 +98,7 @@ fn threads(count: usize) -> Result<Threads, Error> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let options = Options {
+    let options = BenchOptions {
         models: arguments.model.clone(),
         backends: arguments.backend.clone(),
         isas: arguments.isa.clone(),
@@ -171,7 +154,7 @@ fn show(report: &Report<Row>) -> String {
             line(&row.model).into_owned(),
             row.backend.to_string(),
             row.isa.to_string(),
-            row.memory.map_or("-", Memory::name).to_owned(),
+            row.memory.map_or("-", MemoryMode::name).to_owned(),
             row.threads.to_string(),
             format!("{height}x{width}"),
             format!("{:.3}", row.median_ms),

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Error, ModelChoice};
 use crate::capture::{Still, StillError};
-use crate::classifier::Session;
+use crate::classifier::ModelSession;
 use crate::exit::{Exit, chain};
 use crate::kernels::team::Threads;
 use crate::preprocess::{self, Preprocessor};
@@ -22,9 +22,9 @@ use crate::{classifier, frame};
 /// Arguments of `classify`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The picture is turned as its EXIF orientation says. On a terminal a table is printed, elsewhere tab-separated lines:
-file, rank, index, label, score. Control characters in names are escaped there, as in \\t and \\u{1b}; --json has them as
-they are.
+Pictures are turned upright as their EXIF orientation says. On a terminal, hardnetd prints a table; elsewhere, \
+tab-separated lines: file, rank, index, label, score. In these lines, control characters in names are escaped (\\t, \
+\\u{1b}); --json keeps them.
 
 Examples:
   hardnetd classify photo.jpg
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelChoice,
     /// Threads that one inference takes.
-    #[arg(short = 'j', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
     /// How many classes to list, best first.
     #[arg(short, long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -79,7 +79,7 @@ impl PictureError {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let model = Arc::new(arguments.model.load()?);
-    let mut session = Session::new(Arc::clone(&model), &Threads::new(arguments.threads.into(), |_| ()))?;
+    let mut session = ModelSession::new(Arc::clone(&model), &Threads::new(arguments.threads.into(), |_| ()))?;
     let mut preprocessor = Preprocessor::new(*model.transform())?;
     let top = arguments.top as usize;
     let progress = progress(arguments.images.len());
@@ -127,7 +127,7 @@ impl Outcome<'_> {
 fn classify(
     path: &Path,
     preprocessor: &mut Preprocessor,
-    session: &mut Session,
+    session: &mut ModelSession,
     top: usize,
 ) -> Result<Vec<Scored>, PictureError> {
     let still = Still::open(path)?;

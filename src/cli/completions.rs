@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, Error};
+use super::Error;
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
@@ -17,6 +17,6 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "hardnetd", &mut script);
+    clap_complete::generate(arguments.shell, &mut super::command(), "hardnetd", &mut script);
     io::stdout().write_all(&script).map_err(Error::Output)
 }

@@ -12,7 +12,7 @@ use crate::printable::{escaped, is_printable};
 /// Arguments of `config`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A check as the service's user, with its sandbox's view of files and credentials:
+To check as the service's user, in its sandbox:
   sudo systemd-run --pipe --wait -p DynamicUser=yes hardnetd config check
 
 Examples:
@@ -26,14 +26,14 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print the built-in default, commented.
+    /// Print the built-in default, with comments.
     Default,
-    /// Check all files and the environment, then what they name; report every problem of each step at once.
+    /// Check the configuration, then the files that it names; report all problems of each step.
     ///
-    /// The model is loaded. Models, labels, passwords, certificates and media files are opened as the user who runs the
-    /// check: that may be another one than the service's. What the service alone finds, in $CREDENTIALS_DIRECTORY, is a warning.
+    /// The check loads the model and opens labels, passwords, certificates and media files as the current user, which may
+    /// have other permissions than the service. Credentials that only the service finds ($CREDENTIALS_DIRECTORY) are warnings.
     Check(ConfigFile),
-    /// Print what is in force after all files and the environment.
+    /// Print the effective configuration, from all files and the environment.
     Show(ConfigFile),
 }
 

@@ -17,22 +17,22 @@ const MAX_SECONDS: f64 = 300.0;
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Looked at are: the configuration, the program and the processor, GStreamer with its elements and decoders, devices \
-and who may use them, cores and their clock, sensors, the model, the sources of the streams, the MQTT broker and its \
-certificate, the clock, disk and memory, and the sandbox of the service. Nothing is changed: the broker is asked \
-under a client id of its own and gets no message, a camera is asked for its options and sets nothing up.
+doctor checks the configuration, the program and the processor, GStreamer with its elements and decoders, devices \
+and permissions, cores and their clock speed, sensors, the model, the sources of the streams, the MQTT broker and \
+its certificate, the clock, disk and memory, and the sandbox of the service. It changes nothing: it connects to the \
+broker with a client id of its own and publishes nothing; it asks cameras for their options and sets up no stream.
 
 Every line is one of
   ok        as it should be
   warning   works, but not as well as it could, or not for long
-  error     what is configured cannot work so
+  error     cannot work as configured
   info      a fact that is neither good nor bad
   absent    not there, and not needed
 
-On a terminal a table is printed, elsewhere tab-separated lines: state, area, name, what was found, remedy. --json \
-prints an object with the schema hardnetd.doctor.v1.
+On a terminal, doctor prints a table; elsewhere, tab-separated lines: state, area, name, what was found, remedy. \
+--json prints an object with the schema hardnetd.doctor.v1.
 
-What the service may do differs from what its administrator may. To look from where it stands:
+The service may have other permissions than its administrator. To check with the service's:
   sudo systemd-run --pipe --wait -p DynamicUser=yes -p \"SupplementaryGroups=video render\" hardnetd doctor
 
 Exit codes: 0 no error (there may be warnings), 69 at least one error, 78 the configuration is wrong.
@@ -45,7 +45,7 @@ Examples:
 pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
-    /// Most seconds that a name, a connection or an answer may take.
+    /// Timeout in seconds for each name lookup, connection and answer.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     timeout: Duration,
     /// Print JSON.

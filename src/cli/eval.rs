@@ -11,14 +11,15 @@ use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Error, ModelChoice};
-use crate::eval::{Confusion, Options, Report, evaluate, from_folders, from_list};
+use crate::eval::{Confusion, EvalOptions, Report, evaluate, from_folders, from_list};
 use crate::printable::line;
 
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without a list, DIR has one folder per class: called like the labels of the model, or in the order of its classes.
-With one, every line names a file below DIR and the number of its class, such as `ILSVRC2012_val_00000001.JPEG 65`.
+Without a list, DIR holds one folder per class, named after the model's labels or in the order of its classes. With \
+a list, each line names a file below DIR and the number of its class, such as `ILSVRC2012_val_00000001.JPEG 65`.
+
 Pictures are prepared as torchvision and Pillow do it, and are not turned by their EXIF orientation.
 
 Examples:
@@ -33,13 +34,13 @@ pub(super) struct Arguments {
     list: Option<PathBuf>,
     #[command(flatten)]
     model: ModelChoice,
-    /// Threads, each with a picture of its own [default: as many as there are cores].
-    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    /// Pictures classified at the same time, each on one thread [default: number of cores].
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
     /// How many of the worst classes to list.
     #[arg(long, value_name = "N", default_value_t = 10)]
     worst: u16,
-    /// Take a picture that cannot be classified for an error, instead of counting it apart.
+    /// Fail if a picture cannot be classified, instead of counting it separately.
     #[arg(long)]
     strict: bool,
     /// Print JSON.
@@ -58,8 +59,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         tracing::warn!(model = model.name(), "{warning}");
     }
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = arguments.threads.map_or(cores, usize::from);
-    let options = Options { threads, worst: arguments.worst.into(), strict: arguments.strict };
+    let threads = arguments.jobs.map_or(cores, usize::from);
+    let options = EvalOptions { threads, worst: arguments.worst.into(), strict: arguments.strict };
     let progress = progress(samples.len() as u64);
     let start = Instant::now();
     let report = evaluate(&model, &samples, options, |done| progress.set_position(done));

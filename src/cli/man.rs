@@ -5,11 +5,11 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
-use super::{Cli, Error};
+use super::Error;
 use crate::config;
 use crate::replace::replace;
 
@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
 
 fn write(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let mut cli = Cli::command().disable_help_subcommand(true);
+    let mut cli = super::command().disable_help_subcommand(true);
     cli.build();
     command_page(&cli, folder)?;
     let page = configuration_page(config::DEFAULT);

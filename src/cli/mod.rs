@@ -17,13 +17,13 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::classifier::{Backend, Engine, Model, Options};
+use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode};
+use crate::classifier::{Engine, Model, ModelOptions};
 use crate::config::{SIDES, parse_size, redact, redact_words};
-use crate::engine::plan::Memory;
 use crate::exit::{Exit, chain};
-use crate::kernels::Isa;
 use crate::pipeline::affinity;
 use crate::{capture, classifier, preprocess, printable, service, weights};
 
@@ -33,10 +33,10 @@ Examples:
   hardnetd run -c /etc/hardnetd/hardnetd.toml      what the service runs
   hardnetd classify photo.jpg                      classify a picture
   hardnetd config default > hardnetd.toml          start a configuration of your own
-  hardnetd doctor                                  find out what is wrong, and what to do
+  hardnetd doctor                                  find problems and their remedies
 
-Exit codes: 0 done, 64 wrong usage, 65 unusable data, 66 missing input, 69 unavailable,
-70 internal fault, 74 input or output failed, 77 not permitted, 78 wrong configuration.";
+Exit codes: 0 success, 64 wrong usage, 65 unusable data, 66 missing input, 69 unavailable, \
+70 internal error, 74 input or output failed, 77 permission denied, 78 wrong configuration.";
 
 /// Classifies camera streams on small computers with HarDNet.
 #[derive(Debug, Parser)]
@@ -70,9 +70,9 @@ enum Command {
     Bench(bench::Arguments),
     /// List, import, export and check models.
     Model(model::Arguments),
-    /// Print, check or explain the configuration.
+    /// Print or check the configuration.
     Config(config::Arguments),
-    /// Check the machine, the configuration, the broker and the cameras, with a remedy for what is wrong.
+    /// Check the machine, the configuration, the broker and the cameras, and suggest remedies.
     Doctor(doctor::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
@@ -95,47 +95,32 @@ struct ModelChoice {
     /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
     model: String,
-    /// Text file with a label per line, instead of the model's own labels.
+    /// Text file with one label per line, instead of the model's own labels.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<[usize; 2]>,
-    /// What runs the network: auto, native or tract.
-    #[arg(long, value_name = "B", default_value = "auto", value_parser = backend)]
-    backend: Backend,
-    /// Instruction set of the native engine: auto, scalar, avx2, avx512 or neon.
-    #[arg(long, value_name = "I", default_value = "auto", value_parser = isa)]
+    /// What runs the network; auto: the native engine, or tract if native does not know all of it.
+    #[arg(long, value_name = "B", default_value = "auto", value_parser = choice::<BackendChoice>())]
+    backend: BackendChoice,
+    /// Instruction set of the native engine; auto: the best that the processor has.
+    #[arg(long, value_name = "I", default_value = "auto", value_parser = choice::<IsaChoice>())]
     isa: IsaChoice,
-    /// What the native engine uses memory for: fast or lean.
-    #[arg(long, value_name = "MEM", default_value = "fast", value_parser = memory)]
-    memory: Memory,
+    /// Trade memory for speed: fast, or lean (less memory, slower).
+    #[arg(long, value_name = "MEM", default_value = "fast", value_parser = choice::<MemoryMode>())]
+    memory: MemoryMode,
 }
 
-/// An instruction set, or the best there is.
-#[derive(Debug, Clone, Copy)]
-struct IsaChoice(Option<Isa>);
-
-fn backend(text: &str) -> Result<Backend, String> {
-    Backend::named(text).ok_or_else(|| "expected auto, native or tract".into())
-}
-
-fn isa(text: &str) -> Result<IsaChoice, String> {
-    match (text, Isa::named(text)) {
-        ("auto", _) => Ok(IsaChoice(None)),
-        (_, Some(isa)) => Ok(IsaChoice(Some(isa))),
-        _ => Err("expected auto, scalar, avx2, avx512 or neon".into()),
-    }
-}
-
-fn memory(text: &str) -> Result<Memory, String> {
-    Memory::named(text).ok_or_else(|| "expected fast or lean".into())
+/// Reads one of the words of a choice. Help and messages list them.
+fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::WORDS).try_map(|word| word.parse::<T>())
 }
 
 impl ModelChoice {
     fn load(&self) -> Result<Model, classifier::Error> {
-        let engine = Engine { backend: self.backend, isa: self.isa.0, memory: self.memory };
-        Model::load(&self.model, &Options { labels: self.labels.clone(), size: self.size, engine })
+        let engine = Engine { backend: self.backend, isa: self.isa, memory: self.memory };
+        Model::load(&self.model, &ModelOptions { labels: self.labels.clone(), size: self.size, engine })
     }
 }
 
@@ -295,7 +280,9 @@ impl Error {
     pub fn message(&self) -> Option<String> {
         match self {
             Self::Usage => None,
-            Self::Config(_) => Some(printable::block(&redact_words(&chain(self)))),
+            Self::Config(_) | Self::Service(service::Error::Config(_)) => {
+                Some(printable::block(&redact_words(&chain(self))))
+            }
             _ => Some(printable::line(&redact_words(&chain(self))).into_owned()),
         }
     }
@@ -312,6 +299,12 @@ fn without_logins(text: String, arguments: &[OsString]) -> String {
         let shown = redact(value);
         if shown == value { text } else { text.replace(value, &shown) }
     })
+}
+
+/// The command line: what help, man pages and completions are made of.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the arguments, the first of which is the program's name, and runs the command.

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::{ConfigFile, Error};
-use crate::config::{self, Broker, Flag, FlagValue, Loaded};
+use super::{ConfigFile, Error, choice};
+use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
+use crate::config::{self, Broker, Flag, FlagValue, Loaded, StreamFlag};
 use crate::service::{self, Order, Signals};
 
 /// Arguments of `run`.
@@ -30,34 +31,40 @@ Examples:
 pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
-    /// Where frames come from, instead of the configured streams; repeat it for several streams.
+    /// Where frames come from, instead of the configured streams; can be repeated for several streams.
     #[arg(short, long, value_name = "URI")]
     source: Vec<String>,
+    /// Frames per second to let through of each source, counted before any conversion; 0: all.
+    #[arg(long, value_name = "N", requires = "source")]
+    max_fps: Option<u32>,
     /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M")]
     model: Option<String>,
-    /// Text file with a label per line, instead of the model's own labels.
+    /// Text file with one label per line, instead of the model's own labels.
     #[arg(long, value_name = "FILE")]
     labels: Option<String>,
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW")]
     size: Option<String>,
-    /// What runs the network: auto, native or tract.
-    #[arg(long, value_name = "B")]
-    backend: Option<String>,
-    /// Instruction set of the native engine: auto, scalar, avx2, avx512 or neon.
-    #[arg(long, value_name = "I")]
-    isa: Option<String>,
-    /// What the native engine uses memory for: fast or lean.
-    #[arg(long, value_name = "MEM")]
-    memory: Option<String>,
+    /// What runs the network; auto: the native engine, or tract if native does not know all of it.
+    #[arg(long, value_name = "B", value_parser = choice::<BackendChoice>())]
+    backend: Option<BackendChoice>,
+    /// Instruction set of the native engine; auto: the best that the processor has.
+    #[arg(long, value_name = "I", value_parser = choice::<IsaChoice>())]
+    isa: Option<IsaChoice>,
+    /// Trade memory for speed: fast, or lean (less memory, slower).
+    #[arg(long, value_name = "MEM", value_parser = choice::<MemoryMode>())]
+    memory: Option<MemoryMode>,
     /// Threads that one inference takes, for a shorter latency.
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
+    /// How many classes each result lists, best first.
+    #[arg(short, long, value_name = "K")]
+    top: Option<u32>,
     /// End each stream after N results.
     #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one)]
     frames: Option<u64>,
-    /// Where results go, instead of the configured sinks; may be repeated.
+    /// Where results go, instead of the configured sinks; can be repeated.
     #[arg(long, value_name = "SINK")]
     sink: Vec<String>,
 }
@@ -88,23 +95,31 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
             1 => "stream".to_owned(),
             _ => format!("stream-{}", index + 1),
         };
-        let streams = arguments.source.iter().enumerate().map(|(index, source)| (name(index), source.clone()));
+        let stream = |(index, source): (usize, &String)| StreamFlag {
+            name: name(index),
+            source: source.clone(),
+            max_fps: arguments.max_fps,
+        };
+        let streams = arguments.source.iter().enumerate().map(stream);
         set("--source", "stream", FlagValue::Streams(streams.collect()));
     }
     for (name, key, value) in [
-        ("--model", "model.name", &arguments.model),
-        ("--labels", "model.labels", &arguments.labels),
-        ("--size", "model.size", &arguments.size),
-        ("--backend", "inference.backend", &arguments.backend),
-        ("--isa", "inference.isa", &arguments.isa),
-        ("--memory", "inference.memory", &arguments.memory),
+        ("--model", "model.name", arguments.model.as_deref()),
+        ("--labels", "model.labels", arguments.labels.as_deref()),
+        ("--size", "model.size", arguments.size.as_deref()),
+        ("--backend", "inference.backend", arguments.backend.map(BackendChoice::name)),
+        ("--isa", "inference.isa", arguments.isa.map(IsaChoice::name)),
+        ("--memory", "inference.memory", arguments.memory.map(MemoryMode::name)),
     ] {
         if let Some(value) = value {
-            set(name, key, FlagValue::Text(value.clone()));
+            set(name, key, FlagValue::Text(value.to_owned()));
         }
     }
     if let Some(threads) = arguments.threads {
         set("--threads", "inference.threads", FlagValue::Integer(threads.into()));
+    }
+    if let Some(top) = arguments.top {
+        set("--top", "model.top", FlagValue::Integer(top.into()));
     }
     if !arguments.sink.is_empty() {
         let (stdout, brokers): (Vec<_>, Vec<_>) = arguments.sink.iter().partition(|sink| *sink == "stdout");

@@ -27,8 +27,8 @@ impl Broker {
     /// What is wrong with it, without any part of it.
     pub fn parse(address: &str) -> Result<Self, String> {
         let (tls, rest) = match address.split_once("://") {
-            Some(("mqtt", rest)) => (false, rest),
-            Some(("mqtts", rest)) => (true, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mqtt") => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mqtts") => (true, rest),
             _ if address.contains('@') => return Err("the scheme mqtt:// or mqtts:// is missing".into()),
             _ => return Err("unknown sink".into()),
         };

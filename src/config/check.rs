@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::address::check_host;
 use super::problem::Problem;
 use super::redact::{is_secret, redact};
-use super::schema::{Kind, Section};
+use super::schema::{Allowed, Section};
 use super::size::{SIDES, parse_size};
 
 /// Says whether a source URI is known; the error tells what is allowed.
@@ -86,7 +86,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn keys(&mut self, path: &str, value: &Value, keys: &[(&str, Kind)]) -> Json {
+    fn keys(&mut self, path: &str, value: &Value, keys: &[(&str, Allowed)]) -> Json {
         let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
         self.table(path, value, &names, |checker, path, index, value| {
             checker.value(path, value, keys[index].1).unwrap_or(Json::Null)
@@ -123,7 +123,7 @@ impl<'a> Checker<'a> {
         Json::Object(object)
     }
 
-    fn value(&mut self, path: &str, value: &Value, kind: Kind) -> Option<Json> {
+    fn value(&mut self, path: &str, value: &Value, kind: Allowed) -> Option<Json> {
         let typed = if self.origin == Origin::Environment { coerce(value, kind) } else { value.clone() };
         match convert(&typed, kind, self.source) {
             Ok(json) => Some(json),
@@ -144,14 +144,14 @@ impl<'a> Checker<'a> {
 }
 
 /// Gives a string of the environment the type that `kind` wants, if it can be read so.
-fn coerce(value: &Value, kind: Kind) -> Value {
+fn coerce(value: &Value, kind: Allowed) -> Value {
     let ValueKind::String(text) = &value.kind else { return value.clone() };
     let integer = |text: &str| text.trim().parse::<i64>().ok().map(ValueKind::I64);
     let parsed = match kind {
-        Kind::Switch => text.trim().parse().ok().map(ValueKind::Boolean),
-        Kind::Integer(..) => integer(text),
-        Kind::Number(..) | Kind::NumberOrZero(..) => text.trim().parse().ok().map(ValueKind::Float),
-        Kind::Integers(..) => {
+        Allowed::Switch => text.trim().parse().ok().map(ValueKind::Boolean),
+        Allowed::Integer(..) => integer(text),
+        Allowed::Number(..) | Allowed::NumberOrZero(..) => text.trim().parse().ok().map(ValueKind::Float),
+        Allowed::Integers(..) => {
             // With or without the brackets of a file.
             let list = text.trim();
             let list = list.strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or(list);
@@ -166,57 +166,57 @@ fn coerce(value: &Value, kind: Kind) -> Value {
     parsed.map_or_else(|| value.clone(), |kind| Value::new(None, kind))
 }
 
-fn convert(value: &Value, kind: Kind, source: SourceCheck) -> Result<Json, String> {
+fn convert(value: &Value, kind: Allowed, source: SourceCheck) -> Result<Json, String> {
     match (kind, &value.kind) {
-        (Kind::Text, ValueKind::String(text)) if text.len() > LONGEST_TEXT => {
+        (Allowed::Text, ValueKind::String(text)) if text.len() > LONGEST_TEXT => {
             Err(format!("expected at most {LONGEST_TEXT} bytes"))
         }
-        (Kind::Text, ValueKind::String(text)) if text.chars().any(char::is_control) => {
+        (Allowed::Text, ValueKind::String(text)) if text.chars().any(char::is_control) => {
             Err("expected a text without line breaks and other control characters".into())
         }
-        (Kind::Text, ValueKind::String(text)) => Ok(text.as_str().into()),
-        (Kind::Text, _) => Err("expected a string in quotes".into()),
-        (Kind::Host, ValueKind::String(text)) if text.is_empty() => Ok("".into()),
-        (Kind::Host, ValueKind::String(text)) => check_host(text).map(|()| text.as_str().into()),
-        (Kind::Host, _) => Err("expected a host name or address in quotes".into()),
-        (Kind::Switch, ValueKind::Boolean(on)) => Ok((*on).into()),
-        (Kind::Switch, _) => Err("expected true or false".into()),
-        (Kind::Integer(min, max), ValueKind::I64(number)) if (min..=max).contains(number) => Ok((*number).into()),
-        (Kind::Integer(min, max), _) => Err(format!("expected a whole number from {min} to {max}")),
-        (Kind::Number(min, max), ValueKind::Float(number)) if (min..=max).contains(number) => Ok((*number).into()),
+        (Allowed::Text, ValueKind::String(text)) => Ok(text.as_str().into()),
+        (Allowed::Text, _) => Err("expected a string in quotes".into()),
+        (Allowed::Host, ValueKind::String(text)) if text.is_empty() => Ok("".into()),
+        (Allowed::Host, ValueKind::String(text)) => check_host(text).map(|()| text.as_str().into()),
+        (Allowed::Host, _) => Err("expected a host name or address in quotes".into()),
+        (Allowed::Switch, ValueKind::Boolean(on)) => Ok((*on).into()),
+        (Allowed::Switch, _) => Err("expected true or false".into()),
+        (Allowed::Integer(min, max), ValueKind::I64(number)) if (min..=max).contains(number) => Ok((*number).into()),
+        (Allowed::Integer(min, max), _) => Err(format!("expected a whole number from {min} to {max}")),
+        (Allowed::Number(min, max), ValueKind::Float(number)) if (min..=max).contains(number) => Ok((*number).into()),
         #[allow(clippy::cast_precision_loss, reason = "bounds of numbers are far below 2^53")]
-        (Kind::Number(min, max), ValueKind::I64(number)) if (min..=max).contains(&(*number as f64)) => {
+        (Allowed::Number(min, max), ValueKind::I64(number)) if (min..=max).contains(&(*number as f64)) => {
             Ok((*number as f64).into())
         }
-        (Kind::NumberOrZero(..), ValueKind::I64(0)) => Ok(0.0.into()),
-        (Kind::NumberOrZero(..), ValueKind::Float(number)) if *number == 0.0 => Ok(0.0.into()),
-        (Kind::NumberOrZero(min, max), _) => convert(value, Kind::Number(min, max), source)
+        (Allowed::NumberOrZero(..), ValueKind::I64(0)) => Ok(0.0.into()),
+        (Allowed::NumberOrZero(..), ValueKind::Float(number)) if *number == 0.0 => Ok(0.0.into()),
+        (Allowed::NumberOrZero(min, max), _) => convert(value, Allowed::Number(min, max), source)
             .map_err(|_| format!("expected 0, or a number from {min} to {max}")),
-        (Kind::Number(min, max), _) => Err(format!("expected a number from {min} to {max}")),
-        (Kind::Integers(min, max), ValueKind::Array(items)) => integers(items, min, max),
-        (Kind::Integers(min, max), _) => Err(integers_expected(min, max)),
-        (Kind::Choice(words), ValueKind::String(text)) if words.contains(&text.as_str()) => Ok(text.as_str().into()),
-        (Kind::Choice(words), _) => Err(format!("expected one of {}", quoted(words))),
-        (Kind::OptionalName, ValueKind::String(text)) if text.is_empty() => Ok("".into()),
-        (Kind::Name | Kind::OptionalName, ValueKind::String(text)) if is_name(text) => Ok(text.as_str().into()),
-        (Kind::Name | Kind::OptionalName, _) => {
+        (Allowed::Number(min, max), _) => Err(format!("expected a number from {min} to {max}")),
+        (Allowed::Integers(min, max), ValueKind::Array(items)) => integers(items, min, max),
+        (Allowed::Integers(min, max), _) => Err(integers_expected(min, max)),
+        (Allowed::Choice(words), ValueKind::String(text)) if words.contains(&text.as_str()) => Ok(text.as_str().into()),
+        (Allowed::Choice(words), _) => Err(format!("expected one of {}", quoted(words))),
+        (Allowed::OptionalName, ValueKind::String(text)) if text.is_empty() => Ok("".into()),
+        (Allowed::Name | Allowed::OptionalName, ValueKind::String(text)) if is_name(text) => Ok(text.as_str().into()),
+        (Allowed::Name | Allowed::OptionalName, _) => {
             Err("expected 1 to 64 letters, digits, '-', '_' or '.' in quotes".into())
         }
-        (Kind::Topic, ValueKind::String(text)) if is_topic(text) => Ok(text.as_str().into()),
-        (Kind::Topic, _) => Err(
+        (Allowed::Topic, ValueKind::String(text)) if is_topic(text) => Ok(text.as_str().into()),
+        (Allowed::Topic, _) => Err(
             "expected topic levels such as \"site/hardnetd\", without '+', '#', spaces around them or empty levels, \
                  and no '$' in front"
                 .into(),
         ),
-        (Kind::OptionalSize, ValueKind::String(text)) if text.is_empty() || parse_size(text).is_some() => {
+        (Allowed::OptionalSize, ValueKind::String(text)) if text.is_empty() || parse_size(text).is_some() => {
             Ok(text.as_str().into())
         }
-        (Kind::OptionalSize, _) => {
+        (Allowed::OptionalSize, _) => {
             let (least, most) = (SIDES.start(), SIDES.end());
             Err(format!("expected rows and columns from {least} to {most} in quotes, such as \"224x224\""))
         }
-        (Kind::Source, ValueKind::String(text)) => source(text).map(|()| text.as_str().into()),
-        (Kind::Source, _) => Err("expected a source in quotes, such as \"test:ball\"".into()),
+        (Allowed::Source, ValueKind::String(text)) => source(text).map(|()| text.as_str().into()),
+        (Allowed::Source, _) => Err("expected a source in quotes, such as \"test:ball\"".into()),
     }
 }
 

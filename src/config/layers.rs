@@ -91,8 +91,19 @@ pub enum FlagValue {
     Switch(bool),
     /// A whole number.
     Integer(i64),
-    /// The `[[stream]]` sections, as name and source.
-    Streams(Vec<(String, String)>),
+    /// The `[[stream]]` sections.
+    Streams(Vec<StreamFlag>),
+}
+
+/// What the command line says of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamFlag {
+    /// Its name.
+    pub name: String,
+    /// Its source.
+    pub source: String,
+    /// Its `max_fps`, unless it has the default.
+    pub max_fps: Option<u32>,
 }
 
 impl Source for Flag {
@@ -103,9 +114,11 @@ impl Source for Flag {
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
         let text = |text: &String| Value::new(None, text.as_str());
         // Who starts a camera by hand wants to see at once that it fails.
-        let stream = |(name, source): &(String, String)| {
+        let stream = |StreamFlag { name, source, max_fps }: &StreamFlag| {
             let keys = [("name", text(name)), ("source", text(source)), ("retry_max_s", Value::new(None, 0.0))];
-            Value::new(None, Map::from_iter(keys.map(|(key, value)| (key.to_owned(), value))))
+            let max_fps = max_fps.map(|limit| ("max_fps", Value::new(None, i64::from(limit))));
+            let keys = keys.into_iter().chain(max_fps);
+            Value::new(None, keys.map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())
         };
         let value = match &self.value {
             FlagValue::Text(value) => text(value),

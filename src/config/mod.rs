@@ -27,7 +27,7 @@ use crate::exit::Exit;
 pub use address::Broker;
 pub use check::SourceCheck;
 use check::{Checker, Origin};
-pub use layers::{Flag, FlagValue};
+pub use layers::{Flag, FlagValue, StreamFlag};
 use merge::Merged;
 use problem::Places;
 pub use problem::{Problem, Warning};

@@ -24,7 +24,7 @@ const SECRET_PARTS: [&str; 9] =
 const SECRET_ENDS: [&str; 4] = ["pass", "pas", "psw", "key"];
 
 /// Such keys in full, with those that cameras shorten.
-const SECRET_KEYS: [&str; 7] = ["p", "pw", "pin", "sig", "sid", "jwt", "session"];
+const SECRET_KEYS: [&str; 8] = ["p", "pw", "pin", "psk", "sig", "sid", "jwt", "session"];
 
 /// Keys of users, who may have their password behind a colon.
 const USER_KEYS: [&str; 5] = ["user", "username", "usr", "login", "u"];
@@ -87,18 +87,30 @@ fn redact_word(word: &str, quoted: bool) -> String {
 
 fn hide_login(address: &str) -> String {
     let (scheme, rest) = split_scheme(address);
+    // An address behind the scheme of a file, or within a path.
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let inner = rest.find("://").map(|at| rest[..at].trim_end_matches(is_scheme).len());
+    let inner = if split_scheme(rest).0.is_empty() { inner } else { Some(0) };
+    if !is_network(scheme)
+        && !scheme.is_empty() | is_path(scheme, rest)
+        && let Some(start) = inner
+    {
+        return format!("{scheme}{}{}", &rest[..start], hide_login(&rest[start..]));
+    }
     if is_path(scheme, rest) {
         return address.to_owned();
     }
-    let encoded = || rest.rfind("%40").filter(|at| colon(&rest[..*at]).is_some());
+    let is_at = |at: &usize| rest.get(*at..).is_some_and(|rest| sign_length(rest, '@').is_some());
+    let encoded = || (0..rest.len()).rfind(is_at).filter(|at| colon(&rest[..*at]).is_some());
     if let Some(end) = rest.rfind('@').or_else(encoded) {
         let (login, host) = rest.split_at(end);
+        let host = hide_port(host);
         return match colon(login) {
             Some(at) if login[at..].starts_with(':') && at + 1 < login.len() => {
                 format!("{scheme}{}:{HIDDEN}{host}", &login[..at])
             }
             // An '@' of a path (RFC 3986, 3.3).
-            None if login.contains('/') => address.to_owned(),
+            None if login.contains('/') => format!("{scheme}{login}{host}"),
             _ => format!("{scheme}{HIDDEN}{host}"),
         };
     }
@@ -109,6 +121,17 @@ fn hide_login(address: &str) -> String {
             format!("{scheme}{host}:{HIDDEN}{}", &rest[authority.len()..])
         }
         _ => address.to_owned(),
+    }
+}
+
+/// `@host:port` as it is, `@user:password` with the password replaced: the two have been swapped.
+fn hide_port(host: &str) -> String {
+    let authority = host.split(['/', '?', '#']).next().unwrap_or(host);
+    match authority.split_once(':') {
+        Some((name, port)) if !name.contains('[') && !is_port(port) => {
+            format!("{name}:{HIDDEN}{}", &host[authority.len()..])
+        }
+        _ => host.to_owned(),
     }
 }
 
@@ -147,20 +170,20 @@ fn is_path(scheme: &str, rest: &str) -> bool {
 
 /// Where the first colon is, percent-encoded or not.
 fn colon(text: &str) -> Option<usize> {
-    let encoded = [text.find("%3A"), text.find("%3a")];
-    encoded.into_iter().chain([text.find(':')]).flatten().min()
+    (0..text.len()).find(|at| text.get(*at..).is_some_and(|rest| sign_length(rest, ':').is_some()))
 }
 
 /// The text with the values of secret keys replaced.
 fn hide_values(text: &str) -> String {
     let (mut shown, mut rest) = (String::new(), text);
-    while let Some((key, after)) = next_key(rest) {
+    let query = text.find('?').unwrap_or(text.len());
+    while let Some((key, sign, after)) = next_key(rest, query.saturating_sub(text.len() - rest.len())) {
         shown.push_str(&rest[..rest.len() - after.len()]);
         rest = after;
-        if !is_secret(&key) && !is_user(&key) || after.starts_with(HIDDEN) {
+        if !is_secret(&key) && !is_user(&key) {
             continue;
         }
-        let end = value_end(after);
+        let end = value_end(after, sign.starts_with('%'));
         if end > 0 && (is_secret(&key) || colon(&after[..end]).is_some()) {
             shown.push_str(HIDDEN);
             rest = &after[end..];
@@ -181,33 +204,52 @@ fn decoded(text: &str) -> String {
     text
 }
 
-/// The key before the next equals sign, decoded, and what follows the sign.
-fn next_key(text: &str) -> Option<(String, &str)> {
-    let sign = |at: usize| match &text.as_bytes()[at..] {
-        [b'=', ..] => Some((at, 1)),
-        [b'%', b'3', b'D' | b'd', ..] => Some((at, 3)),
-        _ => None,
-    };
-    let (at, length) = (0..text.len()).find_map(sign)?;
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let is_encoded = |c: char| is_part(c) || matches!(c, '%' | '[' | ']');
-    let key = decoded(&text[text[..at].trim_end_matches(is_encoded).len()..at]);
-    let is_part = |c: char| is_part(c) || matches!(c, '[' | ']');
-    let key = &key[key.trim_end_matches(is_part).len()..];
-    Some((key.to_owned(), &text[at + length..]))
+/// The length of `sign` at the beginning of `text`, as it is or percent-encoded, once or more often.
+fn sign_length(text: &str, sign: char) -> Option<usize> {
+    if text.starts_with(sign) {
+        return Some(1);
+    }
+    let mut digits = text.strip_prefix('%')?;
+    while let Some(rest) = digits.strip_prefix("25") {
+        digits = rest;
+    }
+    let code = digits.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok());
+    (code == Some(sign as u8)).then(|| text.len() - digits.len() + 2)
 }
 
-/// Where a value ends: before a sign that a further key follows. A password may hold such signs as well.
-fn value_end(text: &str) -> usize {
+/// The key before the next equals sign, decoded, the sign as it is written, and what follows it. From the byte `query` on, a
+/// colon may stand for the sign, as in JSON.
+fn next_key(text: &str, query: usize) -> Option<(String, &str, &str)> {
+    let sign = |at: usize| {
+        let rest = text.get(at..)?;
+        let colon = || sign_length(rest, ':').filter(|_| at >= query && !rest.starts_with("://"));
+        sign_length(rest, '=').or_else(colon).map(|length| (at, length))
+    };
+    let (at, length) = (0..text.len()).find_map(sign)?;
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '[' | ']');
+    let is_around = |c: char| matches!(c, ' ' | '+' | '"' | '\'');
+    let is_encoded = |c: char| is_part(c) || is_around(c) || c == '%';
+    let key = decoded(&text[text[..at].trim_end_matches(is_encoded).len()..at]);
+    let key = key.trim_end_matches(is_around);
+    // `pass+word=` is a key, and `a b+password=` ends with one.
+    let key: String = key.rsplit(|c: char| !is_part(c) && c != '+').next().unwrap_or_default().replace('+', "");
+    Some((key, &text[at..at + length], &text[at + length..]))
+}
+
+/// Where a value ends: before a sign that a further key follows, an encoded one only if the signs of the text `are_encoded`.
+/// A password may hold such signs as well.
+fn value_end(text: &str, are_encoded: bool) -> usize {
     let begins_key = |rest: &str| {
         let key =
             rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-.[]".contains(c)).len();
-        key > 0 && (rest[key..].starts_with('=') || rest[key..].to_ascii_lowercase().starts_with("%3d"))
+        key > 0 && sign_length(&rest[key..], '=').is_some_and(|length| length == 1 || are_encoded)
     };
-    let signs = text.match_indices(['&', ';']).map(|(at, _)| (at, at + 1));
-    let encoded = text.match_indices("%26").map(|(at, _)| (at, at + 3));
-    let ends = signs.chain(encoded).filter(|(_, after)| begins_key(&text[*after..]));
-    ends.map(|(at, _)| at).min().unwrap_or(text.len())
+    let ends = |at: &usize| {
+        let Some(rest) = text.get(*at..) else { return false };
+        let separator = ['&', ';'].into_iter().find_map(|sign| sign_length(rest, sign));
+        separator.is_some_and(|length| (length == 1 || are_encoded) && begins_key(&rest[length..]))
+    };
+    (0..text.len()).find(ends).unwrap_or(text.len())
 }
 
 /// Whether the value of `key` is a secret: `password`, `login[password]`, `password[0]`. `password_file` names one and is
@@ -222,7 +264,8 @@ fn is_secret_part(key: &str) -> bool {
     if matches!(last, "file" | "loadcredential") {
         return false;
     }
-    SECRET_PARTS.iter().any(|part| key.contains(part))
+    let joined = key.replace('.', "");
+    SECRET_PARTS.iter().any(|part| key.contains(part) || joined.contains(part))
         || SECRET_ENDS.iter().any(|end| last.ends_with(end))
         || SECRET_KEYS.contains(&last)
 }
@@ -259,6 +302,19 @@ mod tests {
             ("rtsp://u%3Ap@h/a", "rtsp://***@h/a"),
             ("rtsp://u:p%40h/a", "rtsp://u:***%40h/a"),
             ("rtsp%3A%2F%2Fu%3Ap%40h", "***%40h"),
+            // Behind the scheme of a file, or within a path.
+            ("images:rtsp://u:p@h/a", "images:rtsp://u:***@h/a"),
+            ("images:rtsp:u:p@h/a", "images:rtsp:u:***@h/a"),
+            ("file:/rtsp://u:p@h/a", "file:/rtsp://u:***@h/a"),
+            ("file:images:rtsp://u:p@h/a", "file:images:rtsp://u:***@h/a"),
+            ("test:rtsp://u:p@h", "test:rtsp://u:***@h"),
+            ("/photos/rtsp://u:p@h/a", "/photos/rtsp://u:***@h/a"),
+            ("./rtsp://u:p@h/a", "./rtsp://u:***@h/a"),
+            ("images://u:p@h/a", "images://u:***@h/a"),
+            // Login and host swapped.
+            ("rtsp://h:554/a@u:p", "rtsp://h:***@u:***"),
+            ("rtsp://h/a@u:p", "rtsp://h/a@u:***"),
+            ("rtsp://h@u:p/a", "rtsp://***@u:***/a"),
             // No host.
             ("rtsp://u:p", "rtsp://u:***"),
             ("rtsp://u:p/a", "rtsp://u:***/a"),
@@ -301,6 +357,20 @@ mod tests {
             ("rtsp://h/a?p%2561ssword=p&c=1", "rtsp://h/a?p%2561ssword=***&c=1"),
             ("rtsp://h/a?x%5Bpassword%5D=p&c=1", "rtsp://h/a?x%5Bpassword%5D=***&c=1"),
             ("h/user=me&password=p", "h/user=me&password=***"),
+            ("rtsp://h/a?password=a%26x%3Dp&c=1", "rtsp://h/a?password=***&c=1"),
+            ("rtsp://h/a?password=***p&c=1", "rtsp://h/a?password=***&c=1"),
+            ("rtsp://h/a?password%253Dp", "rtsp://h/a?password%253D***"),
+            ("rtsp://h/a?x%2526password%253Dp%2526c%253D1", "rtsp://h/a?x%2526password%253D***%2526c%253D1"),
+            ("rtsp://u%253Ap%2540h/a", "rtsp://***%2540h/a"),
+            ("rtsp://h/a?password%20=p", "rtsp://h/a?password%20=***"),
+            ("rtsp://h/a?password+=p", "rtsp://h/a?password+=***"),
+            ("rtsp://h/a?pass+word=p", "rtsp://h/a?pass+word=***"),
+            ("rtsp://h/a?pass%2Eword=p", "rtsp://h/a?pass%2Eword=***"),
+            ("rtsp://h/a?{\"password\":\"p\"}", "rtsp://h/a?{\"password\":***"),
+            ("rtsp://h/a?%22password%22:%22p%22", "rtsp://h/a?%22password%22:***"),
+            ("rtsp://h/a?password:p", "rtsp://h/a?password:***"),
+            ("rtsp://h/a?x=1&password:p", "rtsp://h/a?x=1&password:***"),
+            ("rtsp://h/a?psk=p", "rtsp://h/a?psk=***"),
             ("rtsp://h/a?password=", "rtsp://h/a?password="),
             ("rtsp://h/a?channel=1&subtype=0", "rtsp://h/a?channel=1&subtype=0"),
         ] {
@@ -311,7 +381,19 @@ mod tests {
 
     #[test]
     fn no_shape_of_an_address_shows_its_secret() {
-        let schemes = ["", "//", "rtsp://", "rtsp:", "rtsp:/", "RTSPS://", "foo://", "mqtt:", "rtsp%3A%2F%2F"];
+        let schemes = [
+            "",
+            "//",
+            "images:rtsp://",
+            "/a/rtsp://",
+            "rtsp://",
+            "rtsp:",
+            "rtsp:/",
+            "RTSPS://",
+            "foo://",
+            "mqtt:",
+            "rtsp%3A%2F%2F",
+        ];
         let logins = ["me:{}@", "{}@", "{}:@", ":{}@", "me%3A{}@", "me:{}%40", "me:a@{}@", "me:x/{}?y@", "me: {}'\"#@"];
         let hosts = ["cam", "cam:554/1", "10.0.0.5:554/a/b", "[fe80::1]:554/1", "cam/1?channel=1#x", ""];
         let queries = ["auth={}", "Password={}&x=1", "user=me_password={}_channel=1", "token={}", "login=me:{}"];

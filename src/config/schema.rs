@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode, RtspTransport};
+
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum Allowed {
     /// Any string that a line can hold.
     Text,
     /// Name or address of a host, or empty.
@@ -53,7 +55,7 @@ macro_rules! section {
         }
 
         impl $section {
-            pub(super) const KEYS: &'static [(&'static str, Kind)] = &[$((stringify!($key), $kind),)*];
+            pub(super) const KEYS: &'static [(&'static str, Allowed)] = &[$((stringify!($key), $kind),)*];
         }
     };
 }
@@ -62,11 +64,11 @@ section! {
     /// `[device]`: this machine and the process.
     Device {
         /// Name of this device in records and MQTT topics; empty: the host name.
-        name: String = "", Kind::OptionalName;
-        /// Seconds that a stop may take before work in flight is abandoned.
-        stop_timeout_s: f64 = 1.5, Kind::Number(0.1, 60.0);
-        /// Seconds that a reload may take to prepare the new configuration before it is given up.
-        reload_timeout_s: f64 = 60.0, Kind::Number(1.0, 3600.0);
+        name: String = "", Allowed::OptionalName;
+        /// Time limit of a stop in seconds; work still in flight is then abandoned.
+        stop_timeout_s: f64 = 1.5, Allowed::Number(0.1, 60.0);
+        /// Time limit in seconds for a reload to prepare the new configuration; the old one then stays in force.
+        reload_timeout_s: f64 = 60.0, Allowed::Number(1.0, 3600.0);
     }
 }
 
@@ -74,124 +76,131 @@ section! {
     /// `[[stream]]`: one source of frames; the section may be repeated.
     Stream {
         /// Name of the stream in records, MQTT topics and thread names; unique.
-        name: String = "stream", Kind::Name;
+        name: String = "stream", Allowed::Name;
         /// Where the frames come from: `test:PATTERN`, a file, `images:DIR` or `rtsp://…`.
-        source: String = "test:ball", Kind::Source;
-        /// Frames per second to let through, counted before any conversion; 0: all of them.
-        max_fps: u32 = 0_u32, Kind::Integer(0, 1000);
-        /// Seconds from the start to the first frame before the stream counts as failed.
-        start_timeout_s: f64 = 20.0, Kind::Number(0.1, 3600.0);
-        /// Seconds without a frame from a running source before the stream counts as failed.
-        stall_timeout_s: f64 = 10.0, Kind::Number(0.1, 3600.0);
-        /// Most seconds between two attempts to open a camera that failed, the first waits being shorter; 0: the stream
-        /// ends with the failure. Cameras given with `--source` have 0.
-        retry_max_s: f64 = 30.0, Kind::NumberOrZero(0.1, 3600.0);
+        source: String = "test:ball", Allowed::Source;
+        /// Maximum frames per second; frames beyond it are left out before any conversion. 0: no limit.
+        max_fps: u32 = 0_u32, Allowed::Integer(0, 1000);
+        /// Seconds from the start to the first frame; the stream then counts as failed.
+        start_timeout_s: f64 = 20.0, Allowed::Number(0.1, 3600.0);
+        /// Seconds without a frame from a running source; the stream then counts as failed.
+        stall_timeout_s: f64 = 10.0, Allowed::Number(0.1, 3600.0);
+        /// Longest wait in seconds before a failed camera is reopened, 0.1 or more; the first waits are shorter. 0:
+        /// the stream ends with the failure. Cameras given with `--source` have 0.
+        retry_max_s: f64 = 30.0, Allowed::NumberOrZero(0.1, 3600.0);
         /// RTSP: milliseconds of jitter that the receiver evens out.
-        rtsp_latency_ms: u32 = 200_u32, Kind::Integer(0, 60_000);
-        /// RTSP: how packets travel; `auto` tries UDP first, then multicast, then TCP.
-        rtsp_transport: String = "tcp", Kind::Choice(&["tcp", "udp", "auto"]);
+        rtsp_latency_ms: u32 = 200_u32, Allowed::Integer(0, 60_000);
+        /// RTSP: transport of the packets, `tcp` or `udp`; `auto` tries UDP first, then multicast, then TCP.
+        rtsp_transport: RtspTransport = RtspTransport::Tcp, Allowed::Choice(RtspTransport::WORDS);
         /// RTSP: user name; empty: the one in the address, if any.
-        username: String = "", Kind::Text;
-        /// RTSP: file that holds the password; a bare name is one of `$CREDENTIALS_DIRECTORY`, if that is set.
-        password_file: String = "", Kind::Text;
+        username: String = "", Allowed::Text;
+        /// RTSP: file with the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is set.
+        password_file: String = "", Allowed::Text;
     }
 }
 
 section! {
     /// `[model]`: the network.
     Model {
-        /// A model's name (`hardnet39ds`, `hardnet68ds`, `hardnet68`, `hardnet85`) or a model file.
-        name: String = "hardnet39ds", Kind::Text;
-        /// A text file with a label per line, in the order of the classes; empty: the model's own labels.
-        labels: String = "", Kind::Text;
+        /// Name of a model (hardnet39ds, hardnet68ds, hardnet68, hardnet85), with untrained weights; or a file: a
+        /// model file of `hardnetd model import`, weights of one of these models (PyTorch, PaddlePaddle,
+        /// safetensors), an ONNX classifier, or the table of an architecture (.toml).
+        name: String = "hardnet39ds", Allowed::Text;
+        /// Text file with one label per line, in the order of the classes; empty: the model's own labels.
+        labels: String = "", Allowed::Text;
         /// Rows and columns of the network's input, such as `320x256`; empty: the model's own.
-        size: String = "", Kind::OptionalSize;
-        /// How many classes a result lists, best first.
-        top: u32 = 5_u32, Kind::Integer(1, 1000);
+        size: String = "", Allowed::OptionalSize;
+        /// Number of classes in a result, best first.
+        top: u32 = 5_u32, Allowed::Integer(1, 1000);
     }
 }
 
 section! {
     /// `[inference]`: the threads that run the network.
     Inference {
-        /// What runs the network: `native`, `tract`, or `auto`: native, and tract where it must be.
-        backend: String = "auto", Kind::Choice(&["auto", "native", "tract"]);
-        /// Instruction set of the native engine; `auto`: the best that the processor has.
-        isa: String = "auto", Kind::Choice(&["auto", "scalar", "avx2", "avx512", "neon"]);
-        /// What the native engine uses memory for: `fast`, or `lean`: less of it for the 3×3 models, which are slower.
-        memory: String = "fast", Kind::Choice(&["fast", "lean"]);
-        /// Inference threads; the streams are dealt to them in turn.
-        workers: u32 = 1_u32, Kind::Integer(1, 256);
-        /// Threads that one inference takes, for a shorter latency: each worker has as many. tract takes one.
-        threads: u32 = 1_u32, Kind::Integer(1, 64);
-        /// CPU cores the inference threads may use, dealt to them in turn; empty: any.
-        cores: Vec<u32> = [], Kind::Integers(0, 1023);
-        /// Real-time priority (SCHED_FIFO, 1 to 99) of the inference threads; 0: ordinary scheduling.
-        priority: u32 = 0_u32, Kind::Integer(0, 99);
+        /// What runs the network: `native`, hardnetd's own engine; `tract`; or `auto`: native, or tract for ONNX
+        /// networks with parts that the native engine does not know.
+        backend: BackendChoice = BackendChoice::Auto, Allowed::Choice(BackendChoice::WORDS);
+        /// Instruction set of the native engine: `scalar`, `avx2`, `avx512`, `neon`; `auto`: the best that the
+        /// processor has.
+        isa: IsaChoice = IsaChoice::Auto, Allowed::Choice(IsaChoice::WORDS);
+        /// Trade memory for speed: `fast`, or `lean` (hardnet68 and hardnet85 take less than half of the memory and
+        /// are 11 to 20 % slower; the other models are the same).
+        memory: MemoryMode = MemoryMode::Fast, Allowed::Choice(MemoryMode::WORDS);
+        /// Inference workers; streams are assigned to them in turn.
+        workers: u32 = 1_u32, Allowed::Integer(1, 256);
+        /// Threads of each worker; several shorten the latency of a frame. tract uses one.
+        threads: u32 = 1_u32, Allowed::Integer(1, 64);
+        /// CPU cores of the inference threads, assigned in turn; empty: any. Example: [3].
+        cores: Vec<u32> = [], Allowed::Integers(0, 1023);
+        /// Real-time priority (SCHED_FIFO, 1 to 99) of the inference threads; 0: normal scheduling.
+        priority: u32 = 0_u32, Allowed::Integer(0, 99);
     }
 }
 
 section! {
     /// `[publish.stdout]`: JSON Lines on standard output.
     Stdout {
-        /// Whether results are printed.
-        enabled: bool = true, Kind::Switch;
-        /// Results of live streams kept while nobody reads them; beyond it the oldest are dropped and counted. Files wait.
-        queue: u32 = 1000_u32, Kind::Integer(1, 1_000_000);
+        /// Whether to print results to standard output, one JSON object per line.
+        enabled: bool = true, Allowed::Switch;
+        /// Results of live streams that wait for a slow reader; beyond it, the oldest are dropped and counted. Files
+        /// wait instead.
+        queue: u32 = 1000_u32, Allowed::Integer(1, 1_000_000);
     }
 }
 
 section! {
     /// `[publish.mqtt]`: results to an MQTT 3.1.1 broker.
     Mqtt {
-        /// Whether results are sent.
-        enabled: bool = false, Kind::Switch;
-        /// Host name or address of the broker.
-        host: String = "localhost", Kind::Host;
-        /// TCP port of the broker; 0: the usual one, 1883, or 8883 with TLS.
-        port: u16 = 0_u16, Kind::Integer(0, 65_535);
-        /// Whether the connection is encrypted, and the broker known by its certificate (TLS 1.2 or 1.3).
-        tls: bool = false, Kind::Switch;
+        /// Whether to send results to an MQTT 3.1.1 broker.
+        enabled: bool = false, Allowed::Switch;
+        /// Host name or address of the broker; port, tls and username have keys of their own.
+        host: String = "localhost", Allowed::Host;
+        /// TCP port of the broker; 0: the standard port, 1883, or 8883 with TLS.
+        port: u16 = 0_u16, Allowed::Integer(0, 65_535);
+        /// Whether to encrypt the connection and verify the broker's certificate (TLS 1.2 or 1.3).
+        tls: bool = false, Allowed::Switch;
         /// PEM file with the authorities that may sign the broker's certificate; empty: those that the system trusts.
-        ca_file: String = "", Kind::Text;
-        /// PEM file with the certificate that this device shows the broker, and those between it and its authority;
-        /// empty: none.
-        cert_file: String = "", Kind::Text;
-        /// PEM file with the key of `cert_file`. A bare name, of this and of the other files here, is looked up in
+        ca_file: String = "", Allowed::Text;
+        /// PEM file with this device's certificate and the intermediate certificates up to its authority; empty:
+        /// none.
+        cert_file: String = "", Allowed::Text;
+        /// PEM file with the key of `cert_file`. A bare name, here and for the other files, is looked up in
         /// `$CREDENTIALS_DIRECTORY`.
-        key_file: String = "", Kind::Text;
-        /// Whether any broker is believed, whatever its certificate: whoever sits in between can then read and change all.
-        danger_accept_any_certificate: bool = false, Kind::Switch;
+        key_file: String = "", Allowed::Text;
+        /// Skip certificate verification. Anyone on the path can then read and alter traffic.
+        danger_accept_any_certificate: bool = false, Allowed::Switch;
         /// User name; empty: none.
-        username: String = "", Kind::Text;
-        /// File that holds the password; a bare name is one of `$CREDENTIALS_DIRECTORY`, if that is set.
-        password_file: String = "", Kind::Text;
+        username: String = "", Allowed::Text;
+        /// File with the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is set.
+        password_file: String = "", Allowed::Text;
         /// Client id, unique at the broker; empty: `hardnetd-<device>`.
-        client_id: String = "", Kind::Text;
+        client_id: String = "", Allowed::Text;
         /// First levels of every topic; the device name follows.
-        topic_prefix: String = "hardnetd", Kind::Topic;
+        topic_prefix: String = "hardnetd", Allowed::Topic;
         /// Quality of service of results: 0 at most once, 1 at least once, 2 exactly once.
-        qos: u8 = 0_u8, Kind::Integer(0, 2);
-        /// Messages that may be unacknowledged with QoS 1 and 2. Mosquitto discards QoS 2 messages beyond its own
-        /// `max_inflight_messages`, which is 20.
-        in_flight: u16 = 20_u16, Kind::Integer(1, 1000);
-        /// Seconds between signs of life to the broker. A message that it has not acknowledged for two of these is
-        /// repeated on a new connection.
-        keep_alive_s: u16 = 15_u16, Kind::Integer(5, 3600);
-        /// Seconds to wait for a connection.
-        connect_timeout_s: u16 = 5_u16, Kind::Integer(1, 300);
-        /// Most seconds between two attempts to connect; the first waits are shorter.
-        retry_max_s: f64 = 30.0, Kind::Number(0.1, 3600.0);
-        /// Results kept while the broker is unreachable; beyond it the oldest are dropped and counted.
-        queue: u32 = 1000_u32, Kind::Integer(1, 1_000_000);
+        qos: u8 = 0_u8, Allowed::Integer(0, 2);
+        /// Maximum number of unacknowledged messages with QoS 1 and 2. Mosquitto discards QoS 2 messages beyond its
+        /// own `max_inflight_messages`, which is 20.
+        in_flight: u16 = 20_u16, Allowed::Integer(1, 1000);
+        /// MQTT keep-alive interval in seconds. A message that stays unacknowledged for two intervals is repeated on
+        /// a new connection.
+        keep_alive_s: u16 = 15_u16, Allowed::Integer(5, 3600);
+        /// Time limit of a connection attempt in seconds.
+        connect_timeout_s: u16 = 5_u16, Allowed::Integer(1, 300);
+        /// Longest wait in seconds between two connection attempts; the first waits are shorter.
+        retry_max_s: f64 = 30.0, Allowed::Number(0.1, 3600.0);
+        /// Results kept while the broker is unreachable; beyond it, the oldest are dropped and counted.
+        queue: u32 = 1000_u32, Allowed::Integer(1, 1_000_000);
     }
 }
 
 section! {
     /// `[debug]`: for tests of the program itself.
     Debug {
-        /// Results after which each inference thread stands still, to try the watchdog; 0: never.
-        wedge_after: u32 = 0_u32, Kind::Integer(0, 1_000_000_000);
+        /// For testing hardnetd itself: number of results after which each inference thread freezes, to try the
+        /// watchdog; 0: never.
+        wedge_after: u32 = 0_u32, Allowed::Integer(0, 1_000_000_000);
     }
 }
 
@@ -241,9 +250,9 @@ impl Default for Config {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Section {
     /// A table of keys.
-    Keys(&'static [(&'static str, Kind)]),
+    Keys(&'static [(&'static str, Allowed)]),
     /// An array of tables of keys.
-    Repeated(&'static [(&'static str, Kind)]),
+    Repeated(&'static [(&'static str, Allowed)]),
     /// A table of sections.
     Group(&'static [(&'static str, Section)]),
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::address::holds_user;
 use super::problem::{Places, Problem};
 use super::schema::{Config, Inference, Publish, Stream};
+use crate::choice::BackendChoice;
 
 /// Looks for values that do not fit together; those that are `wrong` by themselves are left out.
 pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, problems: &mut Vec<Problem>) {
@@ -41,7 +42,7 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
         let message = format!("{named} cores for {workers} workers{of}: expected at least {needed}, or []");
         problem("inference.cores", &["inference.workers", "inference.threads"], message);
     }
-    if threads > 1 && config.inference.backend == "tract" {
+    if threads > 1 && config.inference.backend == BackendChoice::Tract {
         let message = format!("{threads}: expected 1 with inference.backend = \"tract\"");
         problem("inference.threads", &["inference.backend"], message);
     }

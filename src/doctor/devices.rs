@@ -5,7 +5,7 @@ use super::identity::{Identity, group_name};
 use super::{Context, Finding};
 
 /// Devices of one kind.
-struct Kind {
+struct DeviceClass {
     name: &'static str,
     /// Their paths.
     patterns: &'static [&'static str],
@@ -19,8 +19,8 @@ struct Kind {
     board: &'static str,
 }
 
-const KINDS: [Kind; 6] = [
-    Kind {
+const KINDS: [DeviceClass; 6] = [
+    DeviceClass {
         name: "cameras and codecs",
         patterns: &["/dev/video*"],
         class: &["/sys/class/video4linux/video*"],
@@ -28,7 +28,7 @@ const KINDS: [Kind; 6] = [
         allow: "DeviceAllow=char-video4linux rw",
         board: "",
     },
-    Kind {
+    DeviceClass {
         name: "media controllers",
         patterns: &["/dev/media*"],
         class: &["/sys/bus/media/devices/media*"],
@@ -36,7 +36,7 @@ const KINDS: [Kind; 6] = [
         allow: "DeviceAllow=char-media rw",
         board: "",
     },
-    Kind {
+    DeviceClass {
         name: "DMA heaps",
         patterns: &["/dev/dma_heap/*"],
         class: &["/sys/class/dma_heap/*"],
@@ -44,7 +44,7 @@ const KINDS: [Kind; 6] = [
         allow: "DeviceAllow=char-dma_heap rw",
         board: "",
     },
-    Kind {
+    DeviceClass {
         name: "graphics",
         patterns: &["/dev/dri/renderD*"],
         class: &["/sys/class/drm/renderD*"],
@@ -52,7 +52,7 @@ const KINDS: [Kind; 6] = [
         allow: "DeviceAllow=char-drm rw",
         board: "",
     },
-    Kind {
+    DeviceClass {
         name: "Jetson engines",
         patterns: &["/dev/nvhost*", "/dev/nvmap"],
         class: &[],
@@ -60,7 +60,7 @@ const KINDS: [Kind; 6] = [
         allow: "DeviceAllow=char-nvhost* rw and DeviceAllow=/dev/nvmap rw (/usr/share/hardnetd/boards/jetson.conf)",
         board: "NVIDIA Jetson",
     },
-    Kind {
+    DeviceClass {
         name: "Pi firmware",
         patterns: &["/dev/vcio", "/dev/vcio_gencmd"],
         class: &["/sys/class/vcio/*", "/sys/class/misc/vcio"],
@@ -78,7 +78,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     KINDS.iter().map(|kind| of_kind(kind, host, &identity, &board)).collect()
 }
 
-fn of_kind(kind: &Kind, host: &Host, identity: &Identity, board: &str) -> Finding {
+fn of_kind(kind: &DeviceClass, host: &Host, identity: &Identity, board: &str) -> Finding {
     let devices: Vec<String> = kind.patterns.iter().flat_map(|pattern| host.find(pattern)).collect();
     if devices.is_empty() {
         return none(kind, host, board);
@@ -109,7 +109,7 @@ fn of_kind(kind: &Kind, host: &Host, identity: &Identity, board: &str) -> Findin
 }
 
 /// No device: none exists, or it is hidden from this process.
-fn none(kind: &Kind, host: &Host, board: &str) -> Finding {
+fn none(kind: &DeviceClass, host: &Host, board: &str) -> Finding {
     let paths = kind.patterns.join(" and ");
     let known: Vec<String> = kind.class.iter().flat_map(|pattern| host.find(pattern)).collect();
     if !known.is_empty() {

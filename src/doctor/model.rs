@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::{Context, Finding};
-use crate::classifier::{Backend, Error, Model, Options};
+use crate::choice::BackendChoice;
+use crate::classifier::{Backend, Error, Model, ModelOptions};
 use crate::config::Config;
 use crate::exit::{Exit, chain};
 
@@ -15,8 +16,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
 }
 
 fn of(config: &Config) -> Vec<Finding> {
-    let (settings, options) = (&config.model, Options::of(config));
-    let backend = options.engine.backend;
+    let (settings, options) = (&config.model, ModelOptions::of(config));
     let start = Instant::now();
     let model = match Model::load(&settings.name, &options) {
         Ok(model) => model,
@@ -39,7 +39,7 @@ fn of(config: &Config) -> Vec<Finding> {
         ),
     });
     let runs = model.backend();
-    findings.push(if runs == "tract" && backend == Backend::Auto {
+    findings.push(if runs == Backend::Tract && options.engine.backend == BackendChoice::Auto {
         let remedy =
             format!("`hardnetd model info {}` names the part that the native engine does not know", settings.name);
         Finding::warning(
@@ -48,7 +48,7 @@ fn of(config: &Config) -> Vec<Finding> {
             remedy,
         )
     } else {
-        Finding::ok("back end", runs)
+        Finding::ok("back end", runs.to_string())
     });
     findings
 }

@@ -10,7 +10,8 @@ use super::host::Host;
 use super::identity::Identity;
 use super::{Finding, State, cores, sandbox};
 use crate::capture::{self, Source};
-use crate::classifier::{Error, Model, Options, labels};
+use crate::choice::IsaChoice;
+use crate::classifier::{Error, Model, ModelOptions, labels};
 use crate::config::{self, Config, Loaded, Mqtt, Problem, Stream, Warning, read_pem, read_secret};
 use crate::exit::chain;
 use crate::hardnet;
@@ -155,12 +156,15 @@ impl Look<'_> {
         if self.named.problems.len() > known {
             return;
         }
-        if let Err(error) = Model::load(&model.name, &Options::of(config)) {
+        if let Err(error) = Model::load(&model.name, &ModelOptions::of(config)) {
+            let isa = config.inference.isa;
             let (key, value) = match &error {
-                Error::Labels(_) => ("model.labels", &model.labels),
-                Error::FixedSize { .. } | Error::InputSize { .. } | Error::Size(_) => ("model.size", &model.size),
-                Error::Native(_) if config.inference.isa != "auto" => ("inference.isa", &config.inference.isa),
-                _ => ("model.name", &model.name),
+                Error::Labels(_) => ("model.labels", model.labels.as_str()),
+                Error::FixedSize { .. } | Error::InputSize { .. } | Error::Size(_) => {
+                    ("model.size", model.size.as_str())
+                }
+                Error::Native(_) if isa != IsaChoice::Auto => ("inference.isa", isa.name()),
+                _ => ("model.name", model.name.as_str()),
             };
             self.problem(key, value, &chain(&error));
         }

@@ -19,7 +19,7 @@ use tally::Tally;
 pub use tally::{Broken, Class, Confusion, Report};
 
 use crate::capture::{Still, StillError};
-use crate::classifier::{self, Model, Session};
+use crate::classifier::{self, Model, ModelSession};
 use crate::exit::{Exit, chain};
 use crate::frame;
 use crate::kernels::team::Threads;
@@ -96,7 +96,7 @@ impl PictureError {
 
 /// How to evaluate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct EvalOptions {
     /// Number of threads, at least 1.
     pub threads: usize,
     /// How many of the worst classes the report lists.
@@ -113,7 +113,7 @@ pub struct Options {
 pub fn evaluate(
     model: &Arc<Model>,
     samples: &[Sample],
-    options: Options,
+    options: EvalOptions,
     mut progress: impl FnMut(u64),
 ) -> Result<Report, Error> {
     let work = Work { samples, next: AtomicUsize::new(0), stop: AtomicBool::new(false) };
@@ -176,13 +176,13 @@ struct Finding {
 /// A thread's own state.
 struct Worker {
     preprocessor: Reference,
-    session: Session,
+    session: ModelSession,
 }
 
 impl Worker {
     fn new(model: &Arc<Model>) -> Result<Self, Error> {
         let preprocessor = Reference::new(*model.transform())?;
-        Ok(Self { preprocessor, session: Session::new(Arc::clone(model), &Threads::one())? })
+        Ok(Self { preprocessor, session: ModelSession::new(Arc::clone(model), &Threads::one())? })
     }
 
     fn run(mut self, work: &Work<'_>, findings: &Sender<Finding>) -> Result<(), Error> {

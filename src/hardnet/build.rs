@@ -7,7 +7,7 @@ use crate::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, NodeI
 use crate::exit::Exit;
 use crate::hardnet::layout::{self, Entry, Layer, Module, module_entries};
 use crate::hardnet::table::Architecture;
-use crate::weights::{self, Array, Kind, StateDict, seeded as rule};
+use crate::weights::{self, Array, EntryRole, StateDict, seeded as rule};
 
 /// What batch norm adds to the variance.
 pub(super) const EPSILON: f64 = 1e-5;
@@ -114,7 +114,7 @@ pub fn seeded(architecture: &Architecture, classes: usize) -> Result<StateDict, 
 /// [`Error::Seeded`] when memory cannot be reserved for that many classes.
 pub fn with_new_head(architecture: &Architecture, classes: usize, state: &mut StateDict) -> Result<(), Error> {
     for layout::Entry { key, shape, kind } in layout::entries(architecture, classes) {
-        if matches!(kind, Kind::LinearWeight | Kind::LinearBias) {
+        if matches!(kind, EntryRole::LinearWeight | EntryRole::LinearBias) {
             let array = rule::array(&key, &shape, kind)
                 .map_err(|source| Error::Seeded { architecture: architecture.name.to_string(), source })?;
             state.replace(key, array);
@@ -201,7 +201,7 @@ impl Weights {
     /// The weights of `module`, taken out of a state dict that is owned; or everything that is wrong with them.
     fn read(module: &Module, state: &mut Cow<'_, StateDict>) -> Result<Self, Vec<Problem>> {
         let entries: Vec<_> =
-            module_entries(module).into_iter().filter(|entry| entry.kind != Kind::BatchCount).collect();
+            module_entries(module).into_iter().filter(|entry| entry.kind != EntryRole::BatchCount).collect();
         let check = |entry: &Entry| state.values(&entry.key, &entry.shape).err().map(Problem::Entry);
         let problems: Vec<Problem> = entries.iter().filter_map(check).collect();
         if !problems.is_empty() {

@@ -108,7 +108,8 @@ fn a_state_dict_without_entries_misses_all_and_the_message_names_all() {
     for architecture in &ARCHITECTURES {
         let error = build(architecture, 10, &StateDict::new()).unwrap_err();
         let Error::Weights { problems, .. } = &error else { panic!("{error}") };
-        let needed = layout::entries(architecture, 10).iter().filter(|entry| entry.kind != Kind::BatchCount).count();
+        let needed =
+            layout::entries(architecture, 10).iter().filter(|entry| entry.kind != EntryRole::BatchCount).count();
         assert_eq!(problems.len(), needed);
         assert_eq!(error.to_string().matches("is missing").count(), needed);
     }

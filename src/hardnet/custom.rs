@@ -52,13 +52,21 @@ pub enum TableError {
         /// The file.
         path: PathBuf,
     },
+    /// The content is not text.
+    #[error("{} is not the table of an architecture: expected TOML, in UTF-8", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
     /// The content is no TOML, or has other keys and types than a table.
-    #[error("{} is not the table of an architecture", path.display())]
+    #[error("{}, line {line}: not the table of an architecture: {problem}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with line and column.
-        source: Box<toml::de::Error>,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
     },
     /// Values are out of range.
     #[error("{}: {}", path.display(), problems.join("; "))]
@@ -76,7 +84,7 @@ impl TableError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreadable { .. } => Exit::NoInput,
-            Self::Long { .. } | Self::Syntax { .. } | Self::Values { .. } => Exit::Data,
+            Self::Long { .. } | Self::NotText { .. } | Self::Syntax { .. } | Self::Values { .. } => Exit::Data,
         }
     }
 }
@@ -86,15 +94,23 @@ impl TableError {
 /// # Errors
 /// Any of [`TableError`].
 pub fn read_table(path: &Path) -> Result<Architecture, TableError> {
-    let unreadable = |source| TableError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source: io::Error| match source.kind() {
+        io::ErrorKind::InvalidData => TableError::NotText { path: path.to_owned() },
+        _ => TableError::Unreadable { path: path.to_owned(), source },
+    };
     let mut text = String::new();
     let file = regular::open(path).map_err(unreadable)?;
     file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(TableError::Long { path: path.to_owned() });
     }
-    let architecture: Architecture =
-        toml::from_str(&text).map_err(|source| TableError::Syntax { path: path.to_owned(), source: source.into() })?;
+    let wrong = |error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let (line, problem) =
+            (before.matches('\n').count() + 1, error.message().lines().collect::<Vec<_>>().join(", "));
+        TableError::Syntax { path: path.to_owned(), line, problem }
+    };
+    let architecture: Architecture = toml::from_str(&text).map_err(wrong)?;
     match architecture.problems() {
         problems if problems.is_empty() => Ok(architecture),
         problems => Err(TableError::Values { path: path.to_owned(), problems }),
@@ -225,11 +241,16 @@ downsample = true
 
     #[test]
     fn what_is_no_table_is_refused_with_its_place() {
-        let error = table(&MINI.replace("depthwise", "depth")).unwrap_err();
-        let source = std::error::Error::source(&error).unwrap().to_string();
-        assert!(source.contains("depth") && source.contains("line 6"), "{source}");
+        let error = table(&MINI.replace("depthwise", "depth")).unwrap_err().to_string();
+        assert!(error.contains("unknown field `depth`") && error.contains("line 6"), "{error}");
         assert!(matches!(table("name = "), Err(TableError::Syntax { .. })));
         assert!(matches!(table(&" ".repeat(1 << 21)), Err(TableError::Long { .. })));
+        let folder = tempfile::tempdir().unwrap();
+        let binary = folder.path().join("binary.toml");
+        std::fs::write(&binary, b"name = \"\xff\"").unwrap();
+        let error = read_table(&binary).unwrap_err();
+        assert_eq!(error.exit(), Exit::Data);
+        assert!(error.to_string().ends_with("expected TOML, in UTF-8"), "{error}");
         assert!(matches!(read_table(Path::new("/nowhere.toml")), Err(TableError::Unreadable { .. })));
     }
 }

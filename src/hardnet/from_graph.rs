@@ -5,7 +5,7 @@ use super::build::EPSILON;
 use super::layout::{Layer, Module, module_entries, modules};
 use super::table::{ARCHITECTURES, Architecture};
 use crate::engine::graph::{Conv, Graph, Linear, Op};
-use crate::weights::{Array, Error, Kind, StateDict};
+use crate::weights::{Array, EntryRole, Error, StateDict};
 
 /// The architecture whose convolutions and linear layer `graph` has, in its order, with the number of
 /// classes and the weights; nothing when it is not `wanted`, or none of the published ones if there is no
@@ -40,11 +40,11 @@ pub fn weights_of(
         for entry in module_entries(module) {
             let constant = |value: f32| Array::from_fn(&entry.shape, |_| value);
             let array = match entry.kind {
-                Kind::Convolution | Kind::LinearWeight => Array::from_fn(&entry.shape, |index| weight[index]),
-                Kind::NormBias | Kind::LinearBias => Array::from_fn(&entry.shape, |index| bias[index]),
-                Kind::NormWeight => constant(1.0),
-                Kind::RunningVariance => constant((1.0 - EPSILON) as f32),
-                Kind::RunningMean | Kind::BatchCount => constant(0.0),
+                EntryRole::Convolution | EntryRole::LinearWeight => Array::from_fn(&entry.shape, |index| weight[index]),
+                EntryRole::NormBias | EntryRole::LinearBias => Array::from_fn(&entry.shape, |index| bias[index]),
+                EntryRole::NormWeight => constant(1.0),
+                EntryRole::RunningVariance => constant((1.0 - EPSILON) as f32),
+                EntryRole::RunningMean | EntryRole::BatchCount => constant(0.0),
             };
             state.insert(entry.key, array?)?;
         }

@@ -4,7 +4,7 @@
 //! fit: `base.N` counts the modules of the network, `layers.L` the layers of a block.
 
 use super::table::Architecture;
-use crate::weights::Kind;
+use crate::weights::EntryRole;
 
 /// A module and what it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub struct Entry {
     /// Extent of every axis.
     pub shape: Vec<usize>,
     /// What it is to the network.
-    pub kind: Kind,
+    pub kind: EntryRole,
 }
 
 /// The layers that layer `layer` of a block reads, in the order in which they are joined: `layer - 2^i`
@@ -223,20 +223,20 @@ pub(super) fn module_entries(module: &Module) -> Vec<Entry> {
         |part: &str, shape: &[usize], kind| Entry { key: format!("{name}.{part}"), shape: shape.to_vec(), kind };
     let normalised = |part, shape: [usize; 4]| {
         vec![
-            entry(part, &shape, Kind::Convolution),
-            entry("norm.weight", &[channels], Kind::NormWeight),
-            entry("norm.bias", &[channels], Kind::NormBias),
-            entry("norm.running_mean", &[channels], Kind::RunningMean),
-            entry("norm.running_var", &[channels], Kind::RunningVariance),
-            entry("norm.num_batches_tracked", &[], Kind::BatchCount),
+            entry(part, &shape, EntryRole::Convolution),
+            entry("norm.weight", &[channels], EntryRole::NormWeight),
+            entry("norm.bias", &[channels], EntryRole::NormBias),
+            entry("norm.running_mean", &[channels], EntryRole::RunningMean),
+            entry("norm.running_var", &[channels], EntryRole::RunningVariance),
+            entry("norm.num_batches_tracked", &[], EntryRole::BatchCount),
         ]
     };
     match module.layer {
         Layer::Conv { in_channels, kernel, .. } => normalised("conv.weight", [channels, in_channels, kernel, kernel]),
         Layer::Depthwise { .. } => normalised("dwconv.weight", [channels, 1, 3, 3]),
         Layer::Linear { in_channels } => vec![
-            entry("weight", &[channels, in_channels], Kind::LinearWeight),
-            entry("bias", &[channels], Kind::LinearBias),
+            entry("weight", &[channels, in_channels], EntryRole::LinearWeight),
+            entry("bias", &[channels], EntryRole::LinearBias),
         ],
         Layer::Input | Layer::MaxPool { .. } | Layer::Concat | Layer::GlobalAverage => vec![],
     }

@@ -2,7 +2,7 @@
 
 use super::layout::entries;
 use super::table::{ARCHITECTURES, Architecture};
-use crate::weights::{Kind, StateDict};
+use crate::weights::{EntryRole, StateDict};
 
 /// The architecture whose entries `state` has most of, by key and shape, and the number of classes of
 /// its head in `state`. Whether they fit in full is for `build` to say.
@@ -13,7 +13,7 @@ pub fn recognise(state: &StateDict) -> Option<(&'static Architecture, usize)> {
     let candidates = ARCHITECTURES.iter().map(|architecture| {
         let classes = head_classes(architecture, state).unwrap_or(1);
         let needed = entries(architecture, classes);
-        let needed = needed.iter().filter(|entry| entry.kind != Kind::BatchCount);
+        let needed = needed.iter().filter(|entry| entry.kind != EntryRole::BatchCount);
         let (mut all, mut found) = (0_usize, 0_usize);
         for entry in needed {
             all += 1;
@@ -28,7 +28,7 @@ pub fn recognise(state: &StateDict) -> Option<(&'static Architecture, usize)> {
 /// Number of classes of the head in `state`: the rows of its weight.
 #[must_use]
 pub fn head_classes(architecture: &Architecture, state: &StateDict) -> Option<usize> {
-    let head = entries(architecture, 1).into_iter().find(|entry| entry.kind == Kind::LinearWeight)?;
+    let head = entries(architecture, 1).into_iter().find(|entry| entry.kind == EntryRole::LinearWeight)?;
     match state.get(&head.key)?.shape() {
         &[classes, _] if classes > 0 => Some(classes),
         _ => None,

@@ -72,12 +72,6 @@ impl Isa {
     /// All instruction sets, the plainest first.
     pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Neon];
 
-    /// The one called `name`.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|isa| isa.name() == name)
-    }
-
     /// Whether this processor has it.
     #[must_use]
     pub fn is_available(self) -> bool {

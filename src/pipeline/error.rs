@@ -12,7 +12,7 @@ use crate::{capture, classifier, frame, preprocess, publish};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A stream failed.
-    #[error("stream {stream} ({source_uri})")]
+    #[error("stream `{stream}` ({source_uri})")]
     Stream {
         /// Name of the stream.
         stream: Arc<str>,
@@ -24,7 +24,7 @@ pub enum Error {
         source: Box<capture::Error>,
     },
     /// Frames of a stream could not be classified.
-    #[error("stream {stream} ({source_uri}): {failed} of {captured} frames cannot be classified")]
+    #[error("stream `{stream}` ({source_uri}): {failed} of {captured} frames cannot be classified")]
     Frames {
         /// Name of the stream.
         stream: Arc<str>,

@@ -36,7 +36,7 @@ pub use error::Error;
 pub use publisher::Sinks;
 use publisher::{Lost, Publisher};
 use states::States;
-use worker::{Lane, Plan, Worker};
+use worker::{Lane, Worker, WorkerSettings};
 
 /// Records that may wait for the publisher.
 const RESULTS_DEPTH: usize = 16;
@@ -166,7 +166,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     let (failed, failures) = bounded(count);
     let mut workers = Vec::with_capacity(count);
     for (index, lanes) in lanes.into_iter().enumerate() {
-        let plan = Plan {
+        let plan = WorkerSettings {
             device: Arc::clone(&device),
             run: registry.run(),
             model: Arc::clone(&model),
@@ -209,7 +209,7 @@ impl Prepared {
 struct Feed {
     settings: Settings,
     numbers: Arc<FrameNumbers>,
-    inlet: queue::Inlet,
+    inlet: queue::QueueSender,
     /// Only for sources that are not live.
     backlog: Option<Backlog>,
     counters: Arc<StreamCounters>,
@@ -294,7 +294,7 @@ impl Drop for Alarm {
 /// Starts inference thread `index` and waits until it is ready for frames.
 fn start_worker(
     index: usize,
-    plan: Plan,
+    plan: WorkerSettings,
     lanes: Vec<Lane>,
     failed: Sender<()>,
 ) -> Result<Thread<Result<(), Error>>, Error> {

@@ -14,7 +14,7 @@ use crate::shutdown::Stopped;
 use crate::telemetry::StreamCounters;
 
 /// Where the source puts frames in.
-pub(super) struct Inlet {
+pub(super) struct QueueSender {
     sender: Sender<Frame>,
     /// Takes a frame out again: the older one of a live source, or one that came too late.
     frames: Receiver<Frame>,
@@ -25,17 +25,17 @@ pub(super) struct Inlet {
 }
 
 /// Where the inference thread takes frames out; dropping it closes the queue.
-pub(super) struct Outlet {
+pub(super) struct QueueReceiver {
     pub(super) frames: Receiver<Frame>,
     closed: Arc<AtomicBool>,
     counters: Arc<StreamCounters>,
 }
 
 /// A queue for a source that is live or not.
-pub(super) fn queue(live: bool, counters: Arc<StreamCounters>, stopped: Stopped) -> (Inlet, Outlet) {
+pub(super) fn queue(live: bool, counters: Arc<StreamCounters>, stopped: Stopped) -> (QueueSender, QueueReceiver) {
     let (sender, frames) = bounded(1);
     let closed = Arc::new(AtomicBool::new(false));
-    let inlet = Inlet {
+    let inlet = QueueSender {
         sender,
         frames: frames.clone(),
         live,
@@ -43,10 +43,10 @@ pub(super) fn queue(live: bool, counters: Arc<StreamCounters>, stopped: Stopped)
         counters: Arc::clone(&counters),
         stopped,
     };
-    (inlet, Outlet { frames, closed, counters })
+    (inlet, QueueReceiver { frames, closed, counters })
 }
 
-impl Inlet {
+impl QueueSender {
     /// Whether nobody will take a frame any more.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst) || self.stopped.is_set()
@@ -94,7 +94,7 @@ impl Inlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for QueueReceiver {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::SeqCst);
         while self.frames.try_recv().is_ok() {
@@ -125,7 +125,7 @@ mod tests {
         let layout = Layout { format: PixelFormat::Gray8, width: 1, height: 1, color: Color::RGB };
         let captured = Timestamp::now();
         let pixels = Box::new(NoPixels);
-        Frame { stream: "s".into(), seq, captured, arrived_ns: captured.monotonic_ns, layout, pixels }
+        Frame { stream: "s".into(), file: None, seq, captured, arrived_ns: captured.monotonic_ns, layout, pixels }
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::Instant;
 use crossbeam_channel::{Select, Sender};
 
 use super::drain::Drain;
-use super::queue::Outlet;
+use super::queue::QueueReceiver;
 use super::states::States;
 use super::{Error, Item, affinity};
-use crate::classifier::{Model, Session};
+use crate::classifier::{Model, ModelSession};
 use crate::exit::chain;
 use crate::frame::{Frame, monotonic_ns};
 use crate::kernels::team::Threads;
@@ -21,7 +21,7 @@ use crate::telemetry::{FrameNumbers, Pulse, StreamCounters};
 /// One stream as its inference thread sees it.
 pub(super) struct Lane {
     pub(super) stream: Arc<str>,
-    pub(super) outlet: Outlet,
+    pub(super) outlet: QueueReceiver,
     pub(super) counters: Arc<StreamCounters>,
     pub(super) numbers: Arc<FrameNumbers>,
     pub(super) states: Arc<States>,
@@ -34,7 +34,7 @@ pub(super) struct Lane {
 }
 
 /// What an inference thread is started with.
-pub(super) struct Plan {
+pub(super) struct WorkerSettings {
     pub(super) device: Arc<str>,
     pub(super) run: RunId,
     pub(super) model: Arc<Model>,
@@ -53,44 +53,45 @@ pub(super) struct Plan {
 
 /// An inference thread's own state.
 pub(super) struct Worker {
-    plan: Plan,
-    session: Session,
+    settings: WorkerSettings,
+    session: ModelSession,
 }
 
 impl Worker {
     /// Places the calling thread and makes the network ready to run.
-    pub(super) fn new(plan: Plan) -> Result<Self, Error> {
-        affinity::place(&plan.cores, plan.priority)?;
-        let (threads, priority) = (plan.threads, plan.priority);
-        let cores: Vec<Vec<u32>> = (0..threads).map(|number| affinity::share(&plan.cores, number, threads)).collect();
+    pub(super) fn new(settings: WorkerSettings) -> Result<Self, Error> {
+        affinity::place(&settings.cores, settings.priority)?;
+        let (threads, priority) = (settings.threads, settings.priority);
+        let cores: Vec<Vec<u32>> =
+            (0..threads).map(|number| affinity::share(&settings.cores, number, threads)).collect();
         let first = cores.first().cloned().unwrap_or_default();
         let start = move |number: usize| {
             if let Err(error) = affinity::place(&cores[number], priority) {
                 tracing::warn!(thread = number, "{}", chain(&error));
             }
         };
-        let session = Session::new(Arc::clone(&plan.model), &Threads::new(threads, start))?;
+        let session = ModelSession::new(Arc::clone(&settings.model), &Threads::new(threads, start))?;
         // Only now, since threads begin where the one that starts them may run.
         affinity::pin(&first)?;
-        Ok(Self { plan, session })
+        Ok(Self { settings, session })
     }
 
     /// Classifies until every stream has ended. A stream whose source has stopped is drained first, as
     /// far as the time of a stop allows; what is left then counts as dropped.
     pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<(), Error> {
-        while !lanes.is_empty() && !self.plan.drain.is_over_for_frames() {
+        while !lanes.is_empty() && !self.settings.drain.is_over_for_frames() {
             let mut select = Select::new();
             for lane in &lanes {
                 select.recv(&lane.outlet.frames);
             }
             let operation = select.select();
             let index = operation.index();
-            self.plan.pulse.beat();
+            self.settings.pulse.beat();
             let done = match operation.recv(&lanes[index].outlet.frames) {
                 Ok(frame) => !self.take(&mut lanes[index], frame)?,
                 Err(_) => true,
             };
-            self.plan.pulse.rest();
+            self.settings.pulse.rest();
             if done {
                 lanes.swap_remove(index).states.offline()?;
             }
@@ -104,24 +105,26 @@ impl Worker {
     /// Classifies one frame; false when the stream has had its number of results.
     fn take(&mut self, lane: &mut Lane, frame: Frame) -> Result<bool, Error> {
         let permit = lane.backlog.as_ref().map(Backlog::permit);
-        let Some((top, latency_us)) = self.classify(lane, &frame)? else {
+        let Frame { seq, captured, .. } = frame;
+        let file = frame.file.clone();
+        let Some((top, latency_us)) = self.classify(lane, frame)? else {
             lane.counters.count_failed();
             return Ok(true);
         };
         let record = ResultRecord {
             schema: RESULT_SCHEMA,
-            device: Arc::clone(&self.plan.device),
+            device: Arc::clone(&self.settings.device),
             stream: Arc::clone(&lane.stream),
-            run: self.plan.run,
-            seq: frame.seq,
-            captured: frame.captured,
-            model: Arc::clone(&self.plan.tag),
+            run: self.settings.run,
+            file,
+            seq,
+            captured,
+            model: Arc::clone(&self.settings.tag),
             top,
             latency_us,
-            dropped: lane.numbers.answer(frame.seq),
+            dropped: lane.numbers.answer(seq),
         };
-        drop(frame);
-        lane.states.result(record.seq)?;
+        lane.states.result(seq)?;
         lane.counters.count_classified();
         self.send(Item::Result(record, permit))?;
         self.stand_still_if_asked();
@@ -133,7 +136,7 @@ impl Worker {
 
     /// Never returns once there have been as many results as `debug.wedge_after` says.
     fn stand_still_if_asked(&mut self) {
-        match self.plan.wedge_after {
+        match self.settings.wedge_after {
             0 => {}
             1 => {
                 tracing::warn!("an inference thread stands still, as debug.wedge_after asks");
@@ -141,15 +144,16 @@ impl Worker {
                     std::thread::park();
                 }
             }
-            _ => self.plan.wedge_after -= 1,
+            _ => self.settings.wedge_after -= 1,
         }
     }
 
-    /// The best classes and the time it took; `None` for a picture that cannot be classified.
-    fn classify(&mut self, lane: &mut Lane, frame: &Frame) -> Result<Option<(Vec<Scored>, Latency)>, Error> {
+    /// The best classes and the time it took; `None` for a picture that cannot be classified. The decoder gets its buffer
+    /// back before the network runs: pools of cameras are small.
+    fn classify(&mut self, lane: &mut Lane, frame: Frame) -> Result<Option<(Vec<Scored>, Latency)>, Error> {
         let taken_ns = monotonic_ns();
         let start = Instant::now();
-        if let Err(error) = self.prepare(lane, frame) {
+        if let Err(error) = self.prepare(lane, &frame) {
             // The end of the stream tells how many there were.
             if lane.counters.read().failed == 0 {
                 tracing::error!(stream = %lane.stream, seq = frame.seq, "a frame cannot be classified: {error}");
@@ -157,15 +161,17 @@ impl Worker {
             return Ok(None);
         }
         let preprocess = start.elapsed();
-        let top = self.session.infer(self.plan.top)?;
+        let Frame { captured, arrived_ns, .. } = frame;
+        drop(frame);
+        let top = self.session.infer(self.settings.top)?;
         let infer = start.elapsed() - preprocess;
         let us = |from: u64, to: u64| to.saturating_sub(from) / 1000;
         let latency = Latency {
-            capture: us(frame.captured.monotonic_ns, frame.arrived_ns),
-            queue: us(frame.arrived_ns, taken_ns),
+            capture: us(captured.monotonic_ns, arrived_ns),
+            queue: us(arrived_ns, taken_ns),
             preprocess: u64::try_from(preprocess.as_micros()).unwrap_or(u64::MAX),
             infer: u64::try_from(infer.as_micros()).unwrap_or(u64::MAX),
-            total: us(frame.captured.monotonic_ns, monotonic_ns()),
+            total: us(captured.monotonic_ns, monotonic_ns()),
         };
         Ok(Some((top, latency)))
     }
@@ -175,6 +181,6 @@ impl Worker {
     }
 
     fn send(&self, item: Item) -> Result<(), Error> {
-        self.plan.results.send(item).map_err(|_| Error::PublisherGone)
+        self.settings.results.send(item).map_err(|_| Error::PublisherGone)
     }
 }

@@ -44,7 +44,7 @@ pub use reference::Reference;
 
 use crate::frame::{Layout, Picture, PixelFormat};
 use crate::tensor::Tensor;
-use plan::Plan;
+use plan::PicturePlan;
 
 /// The least length of a picture's shorter side, in pixels: magnified 32 times, as the ImageNet
 /// transform would, fewer tell a network nothing.
@@ -169,7 +169,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Preprocessor {
     transform: Transform,
-    plan: Option<Plan>,
+    plan: Option<PicturePlan>,
 }
 
 impl Preprocessor {
@@ -206,7 +206,7 @@ impl Preprocessor {
         Transform::check_picture(&layout)?;
         self.transform.check_tensor(out)?;
         let kept = self.plan.take().filter(|plan| *plan.layout() == layout);
-        let plan = self.plan.insert(kept.unwrap_or_else(|| Plan::new(&self.transform, layout)));
+        let plan = self.plan.insert(kept.unwrap_or_else(|| PicturePlan::new(&self.transform, layout)));
         plan.run(picture, out.data_mut());
         Ok(())
     }

@@ -24,7 +24,7 @@ type Column = [f32; LANES];
 
 /// Tables and buffers for the pictures of one layout.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct PicturePlan {
     layout: Layout,
     planes: Vec<PlanePass>,
     components: Vec<ComponentPass>,
@@ -33,7 +33,7 @@ pub(super) struct Plan {
     band: [Vec<Column>; 3],
 }
 
-impl Plan {
+impl PicturePlan {
     /// Prepares for pictures of `layout`, both sides of which are at least 1.
     pub(super) fn new(transform: &Transform, layout: Layout) -> Self {
         let Layout { format, width, height, color } = layout;
@@ -240,7 +240,7 @@ mod tests {
     const LARGEST: usize = 16 << 20;
 
     /// Bytes of all tables and buffers.
-    fn memory(plan: &Plan) -> usize {
+    fn memory(plan: &PicturePlan) -> usize {
         let taps = |taps: &Taps| taps.count() * 4 * 224;
         let planes = plan.planes.iter().map(|p| taps(&p.taps) + p.sums.len() * 4 + p.columns.len() * 16);
         planes.chain(plan.components.iter().map(|c| taps(&c.taps))).sum()
@@ -252,7 +252,7 @@ mod tests {
         let color = Color { matrix: Matrix::Bt709, chroma_site, ..Color::RGB };
         for (width, height) in [(65_535, 65_535), (8, 65_535), (65_535, 8), (65_535, 257)] {
             for format in [PixelFormat::Gray8, PixelFormat::Nv12, PixelFormat::Yuy2, PixelFormat::Rgbx] {
-                let plan = Plan::new(&Transform::IMAGENET, Layout { format, width, height, color });
+                let plan = PicturePlan::new(&Transform::IMAGENET, Layout { format, width, height, color });
                 assert!(memory(&plan) < LARGEST, "{width}×{height} {format:?}: {}", memory(&plan));
             }
         }

@@ -39,7 +39,7 @@ pub struct Reference {
     transform: Transform,
     /// The normalised value of every sample, for R, G and B.
     values: [[f32; 256]; CHANNELS],
-    plan: Option<Plan>,
+    plan: Option<Tables>,
 }
 
 impl Reference {
@@ -76,7 +76,7 @@ impl Reference {
     /// left as it was.
     pub fn run(&mut self, picture: &Picture<'_>, out: &mut Tensor) -> Result<(), Error> {
         self.transform.check_tensor(out)?;
-        let plan = Plan::prepare(&mut self.plan, &self.transform, picture)?;
+        let plan = Tables::prepare(&mut self.plan, &self.transform, picture)?;
         plan.run(picture);
         let samples = plan.crop.as_chunks::<CHANNELS>().0;
         let [red, green, blue] = &self.values;
@@ -92,7 +92,7 @@ impl Reference {
     /// # Errors
     /// The picture has another format, or its shorter side is below [`MIN_SIDE`](super::MIN_SIDE).
     pub fn crop(&mut self, picture: &Picture<'_>) -> Result<&[u8], Error> {
-        let plan = Plan::prepare(&mut self.plan, &self.transform, picture)?;
+        let plan = Tables::prepare(&mut self.plan, &self.transform, picture)?;
         plan.run(picture);
         Ok(&plan.crop)
     }
@@ -100,7 +100,7 @@ impl Reference {
 
 /// Tables and buffers for the pictures of one size.
 #[derive(Debug)]
-struct Plan {
+struct Tables {
     /// Height and width of the pictures.
     size: [usize; 2],
     across: Taps<i32>,
@@ -120,7 +120,7 @@ enum Between {
     Columns(Vec<u8>),
 }
 
-impl Plan {
+impl Tables {
     /// The plan for `picture` in `slot`: the one that is there, or a new one if that is for another size.
     fn prepare<'a>(
         slot: &'a mut Option<Self>,

@@ -104,6 +104,8 @@ pub struct Unsent {
     /// Whether one more line is being written, and stays with its writer.
     is_cut: bool,
     messages: Vec<mqtt::Message>,
+    /// Whether there was no connection to send them on.
+    is_unreachable: bool,
     /// Results that were dropped before, for want of room in a queue, and have not been reported yet.
     dropped: u64,
 }
@@ -148,8 +150,14 @@ pub enum Error {
 fn not_taken(unsent: &Unsent) -> String {
     let who =
         if unsent.lines.is_empty() && !unsent.is_cut { "the MQTT broker" } else { "whoever reads standard output" };
-    let text =
-        || format!("{who} did not take {} results before the stop's deadline (device.stop_timeout_s)", unsent.len());
+    let results = match unsent.len() {
+        1 => "1 result".to_owned(),
+        count => format!("{count} results"),
+    };
+    let text = || match unsent.is_unreachable {
+        true => format!("{results} did not reach {who}, which is unreachable"),
+        false => format!("{who} did not take {results} before the stop's deadline (device.stop_timeout_s)"),
+    };
     match unsent.dropped {
         0 => text(),
         dropped if unsent.is_empty() => {

@@ -45,7 +45,7 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),
     /// A stream cannot be opened.
-    #[error("stream {stream}")]
+    #[error("stream `{stream}`")]
     Stream {
         /// Name of the stream.
         stream: String,

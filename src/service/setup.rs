@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::Error;
 use super::files::{File, Files};
 use crate::capture::{self, Settings, Source};
-use crate::classifier::{Model, Options};
+use crate::classifier::{Model, ModelOptions};
 use crate::config::{self, Config, Flag, Loaded};
 use crate::exit::chain;
 use crate::pipeline::{self, Parts, Prepared, Sinks};
@@ -151,7 +151,7 @@ pub(super) fn prepare(
         version = env!("CARGO_PKG_VERSION"),
         gstreamer = capture::version(),
         model = model.name(),
-        engine = model.backend(),
+        engine = %model.backend(),
         streams = count,
         workers = inference.workers,
         threads = inference.threads,
@@ -261,7 +261,7 @@ fn is_same_model(config: &Config, files: &Files, before: &Setup) -> bool {
 }
 
 fn load(config: &Config) -> Result<Model, Error> {
-    let model = Model::load(&config.model.name, &Options::of(config))?;
+    let model = Model::load(&config.model.name, &ModelOptions::of(config))?;
     if let Some(warning) = model.training().warning() {
         tracing::warn!(model = model.name(), "{warning}");
     }

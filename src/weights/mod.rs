@@ -75,7 +75,7 @@ impl Error {
 
 /// What an entry of a state dict is to the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryRole {
     /// Weight of a convolution, `[out, in / groups, height, width]`.
     Convolution,
     /// Scale of a batch norm, `[channels]`.
@@ -94,7 +94,7 @@ pub enum Kind {
     LinearBias,
 }
 
-impl Kind {
+impl EntryRole {
     /// Whether training learns the entry, which makes its values count as parameters.
     #[must_use]
     pub fn is_parameter(self) -> bool {

@@ -118,7 +118,7 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>
                 continue;
             }
             let bytes = input.bytes(end.saturating_sub(at))?;
-            protobuf::check(&bytes, protobuf::Kind::Tensor).map_err(|source| Error::Encoding { at, source })?;
+            protobuf::check(&bytes, protobuf::MessageType::Tensor).map_err(|source| Error::Encoding { at, source })?;
             let tensor = TensorProto::decode(bytes.as_slice()).map_err(|source| Error::Tensor { at, source })?;
             arrays.take(1).map_err(|source| Error::Values { key: tensor.name.clone(), source })?;
             entries.extend(array(tensor)?);

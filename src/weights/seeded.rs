@@ -20,7 +20,7 @@
 //!
 //! The value is computed from `u` in 64-bit floating point and rounded once to `f32`:
 //!
-//! | [`Kind`] | value |
+//! | [`EntryRole`] | value |
 //! | --- | --- |
 //! | `Convolution` | `(2u - 1) * sqrt(6 / fan_in)`, `fan_in` the product of all axes but the first |
 //! | `NormWeight` | `0.5 + u` |
@@ -34,7 +34,7 @@
 //! An input for such a network is `(2u - 1) * 2` under the name `input` in the order
 //! `[1, 3, height, width]`; see [`input`] and [`tensor`].
 
-use super::{Array, Error, Kind};
+use super::{Array, EntryRole, Error};
 use crate::tensor::Tensor;
 
 /// The uniform numbers of one name.
@@ -70,14 +70,14 @@ pub fn uniform(name: &str, index: usize) -> f64 {
 /// The value that the rule gives an entry of `kind` with `fan_in` inputs for the uniform number `u`.
 /// `fan_in` matters to weights of convolutions and linear layers only.
 #[must_use]
-pub fn value(kind: Kind, fan_in: usize, u: f64) -> f32 {
+pub fn value(kind: EntryRole, fan_in: usize, u: f64) -> f32 {
     let value = match kind {
-        Kind::Convolution | Kind::LinearWeight => (2.0 * u - 1.0) * (6.0 / fan_in as f64).sqrt(),
-        Kind::NormWeight | Kind::RunningVariance => 0.5 + u,
-        Kind::NormBias => -0.2 + 0.6 * u,
-        Kind::RunningMean => -0.2 + 0.4 * u,
-        Kind::BatchCount => 0.0,
-        Kind::LinearBias => -0.1 + 0.2 * u,
+        EntryRole::Convolution | EntryRole::LinearWeight => (2.0 * u - 1.0) * (6.0 / fan_in as f64).sqrt(),
+        EntryRole::NormWeight | EntryRole::RunningVariance => 0.5 + u,
+        EntryRole::NormBias => -0.2 + 0.6 * u,
+        EntryRole::RunningMean => -0.2 + 0.4 * u,
+        EntryRole::BatchCount => 0.0,
+        EntryRole::LinearBias => -0.1 + 0.2 * u,
     };
     value as f32
 }
@@ -86,7 +86,7 @@ pub fn value(kind: Kind, fan_in: usize, u: f64) -> f32 {
 ///
 /// # Errors
 /// [`Error::TooLarge`] when memory cannot be reserved for the shape.
-pub fn array(key: &str, shape: &[usize], kind: Kind) -> Result<Array, Error> {
+pub fn array(key: &str, shape: &[usize], kind: EntryRole) -> Result<Array, Error> {
     let uniform = Uniform::new(key);
     let fan_in = shape.iter().skip(1).fold(1_usize, |product, &extent| product.saturating_mul(extent));
     Array::from_fn(shape, |index| value(kind, fan_in, uniform.at(index)))
@@ -125,25 +125,25 @@ mod tests {
     #[test]
     fn every_kind_has_its_range() {
         for (kind, low, high) in [
-            (Kind::Convolution, -0.5, 0.5),
-            (Kind::LinearWeight, -0.5, 0.5),
-            (Kind::NormWeight, 0.5, 1.5),
-            (Kind::RunningVariance, 0.5, 1.5),
-            (Kind::NormBias, -0.2, 0.4),
-            (Kind::RunningMean, -0.2, 0.2),
-            (Kind::LinearBias, -0.1, 0.1),
+            (EntryRole::Convolution, -0.5, 0.5),
+            (EntryRole::LinearWeight, -0.5, 0.5),
+            (EntryRole::NormWeight, 0.5, 1.5),
+            (EntryRole::RunningVariance, 0.5, 1.5),
+            (EntryRole::NormBias, -0.2, 0.4),
+            (EntryRole::RunningMean, -0.2, 0.2),
+            (EntryRole::LinearBias, -0.1, 0.1),
         ] {
             assert_eq!(value(kind, 24, 0.0), low);
             assert!((value(kind, 24, 1.0) - high).abs() < 1e-6, "{kind:?}");
         }
-        assert_eq!(value(Kind::BatchCount, 1, 0.7), 0.0);
+        assert_eq!(value(EntryRole::BatchCount, 1, 0.7), 0.0);
     }
 
     #[test]
     fn an_array_follows_its_key_shape_and_kind() {
-        let array = array("base.0.conv.weight", &[24, 3, 3, 3], Kind::Convolution).unwrap();
+        let array = array("base.0.conv.weight", &[24, 3, 3, 3], EntryRole::Convolution).unwrap();
         assert_eq!((array.shape(), array.data().len()), (&[24, 3, 3, 3][..], 648));
-        assert_eq!(array.data()[5], value(Kind::Convolution, 27, uniform("base.0.conv.weight", 5)));
+        assert_eq!(array.data()[5], value(EntryRole::Convolution, 27, uniform("base.0.conv.weight", 5)));
         assert_eq!(
             array.data()[..3].iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
             [0xbe83_bcbc, 0xbeda_f99d, 0xbcbb_0852]

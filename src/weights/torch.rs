@@ -146,7 +146,7 @@ pub fn read_zip<R: Read + Seek>(reader: R, length: u64) -> Result<Vec<(String, A
         return Err(Error::BigEndian);
     }
     let pickle = extract(&mut archive, &format!("{root}data.pkl"), MAX_PICKLE)?;
-    let plan = Plan::new(&Pickle::read(&mut Input::new(Cursor::new(pickle))?)?, length)?;
+    let plan = ReadPlan::new(&Pickle::read(&mut Input::new(Cursor::new(pickle))?)?, length)?;
     plan.read(|storage| {
         let name = format!("{root}data/{}", storage.key);
         let size = storage.size()?;
@@ -253,7 +253,7 @@ pub fn read_legacy<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, 
         return Err(Error::BigEndian);
     }
     let object = Pickle::read(input)?;
-    let plan = Plan::new(&object, input.length())?;
+    let plan = ReadPlan::new(&object, input.length())?;
     let keys = Pickle::read(input)?;
     let Value::List(keys_in_order) = keys.root() else {
         return Err(Error::Layout { what: "no list of storages follows the object" });
@@ -341,13 +341,13 @@ fn storages(pickle: &Pickle) -> Result<HashMap<String, Storage>, Error> {
 
 /// What to read: the names in order, and the views by storage.
 #[derive(Debug)]
-struct Plan {
+struct ReadPlan {
     names: Vec<String>,
     /// Storages in the order of their first use, with the positions and views of their tensors.
     storages: Vec<(Storage, Vec<(usize, View)>)>,
 }
 
-impl Plan {
+impl ReadPlan {
     /// The plan for the state dict in `pickle`, from a file of `length` bytes. Entries that are no tensors
     /// are left out.
     fn new(pickle: &Pickle, length: u64) -> Result<Self, Error> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use hardnetd::engine::plan::{Memory, Step};
+use hardnetd::choice::MemoryMode;
+use hardnetd::engine::plan::Step;
 use hardnetd::kernels::Isa;
 
 /// Networks from one report to the next.
@@ -48,7 +49,7 @@ pub fn unsupported() {
 }
 
 /// The passes of a plan.
-pub fn steps(isa: Isa, memory: Memory, threads: usize, steps: &[Step]) {
+pub fn steps(isa: Isa, memory: MemoryMode, threads: usize, steps: &[Step]) {
     let mut passes = PASSES.lock().unwrap_or_else(PoisonError::into_inner);
     for step in steps {
         *passes.entry((step.algorithm, isa.name(), memory.name(), threads)).or_default() += 1;

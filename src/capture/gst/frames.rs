@@ -17,9 +17,9 @@ use crate::frame::{
 };
 use crate::telemetry::Ticket;
 
-/// Most bytes that a network camera may send before a frame comes of them: more than ten seconds of 4K between two whole
-/// pictures.
-pub(in crate::capture) const MOST_PER_FRAME: u64 = 128 << 20;
+/// Most bytes that a network camera may send before a frame comes of them: ten seconds of 4K at 25 Mbit/s, for cameras that
+/// begin with a whole picture so seldom. Parsers take seconds for a picture of that size.
+pub(in crate::capture) const MOST_PER_FRAME: u64 = 32 << 20;
 
 /// When frames passed, for the one who watches.
 #[derive(Debug)]
@@ -105,16 +105,18 @@ const FORMATS: [(gst_video::VideoFormat, PixelFormat); 21] = [
 ];
 
 /// The end of the pipeline: turns samples into frames.
-pub(super) struct Outlet {
+pub(super) struct SampleReader {
     stream: Arc<str>,
     live: bool,
     ticket: Ticket,
     deliver: Deliver,
     activity: Arc<Activity>,
     format: Option<(gst::Caps, gst_video::VideoInfo, Layout)>,
+    /// Formats so far.
+    formats: u64,
 }
 
-impl Outlet {
+impl SampleReader {
     /// Of a `live` source or another; frames get their numbers from `ticket`.
     pub(super) fn new(
         stream: &Arc<str>,
@@ -123,7 +125,15 @@ impl Outlet {
         deliver: Deliver,
         activity: &Arc<Activity>,
     ) -> Self {
-        Self { stream: Arc::clone(stream), live, ticket, deliver, activity: Arc::clone(activity), format: None }
+        Self {
+            stream: Arc::clone(stream),
+            live,
+            ticket,
+            deliver,
+            activity: Arc::clone(activity),
+            format: None,
+            formats: 0,
+        }
     }
 
     /// Delivers the next frame of the appsink.
@@ -160,7 +170,11 @@ impl Outlet {
         if self.format.as_ref().is_none_or(|(known, ..)| known.as_ref() != caps) {
             let info = gst_video::VideoInfo::from_caps(caps).ok()?;
             let layout = layout(&info)?;
-            tracing::info!(stream = %self.stream, caps = %caps, "frames of a new format");
+            self.formats += 1;
+            // A camera decides how often that is.
+            if self.formats.is_power_of_two() {
+                tracing::info!(stream = %self.stream, caps = %caps, count = self.formats, "frames of a new format");
+            }
             self.format = Some((caps.to_owned(), info, layout));
         }
         let (_, info, layout) = self.format.as_ref()?;
@@ -169,6 +183,7 @@ impl Outlet {
         let mapped = gst_video::VideoFrame::from_buffer_readable(buffer, info).ok()?;
         self.activity.frames.fetch_add(1, Ordering::Relaxed);
         Some(Frame {
+            file: None,
             stream: Arc::clone(&self.stream),
             seq,
             captured: arrived.before(age),

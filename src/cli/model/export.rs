@@ -6,14 +6,14 @@ use clap::Args;
 
 use super::super::{Error, size};
 use super::import::finish;
-use crate::classifier::{Definition, Form, Options};
+use crate::classifier::{Definition, ModelFormat, ModelOptions};
 
 /// Arguments of `model export`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The ending of the output tells the form. An .onnx file has the input `input` (1 x 3 x H x W, normalised RGB), the output
-`logits` (1 x classes), batch norms folded, operator set 14. A .safetensors file has the weights under PyTorch's names.
-Both carry the model's metadata under `hardnetd.model`.
+The file name extension of the output selects the format. An .onnx file has the input `input` (1 x 3 x H x W, \
+normalised RGB) and the output `logits` (1 x classes), with batch norms folded, in operator set 14. A .safetensors \
+file has the weights under PyTorch's names. Both carry the model's metadata under `hardnetd.model`.
 
 Examples:
   hardnetd model export hardnet68.safetensors --output hardnet68.onnx
@@ -34,8 +34,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
-    Form::of(&arguments.output)?;
-    let options = Options { size: arguments.size, ..Options::default() };
+    ModelFormat::of(&arguments.output)?;
+    let options = ModelOptions { size: arguments.size, ..ModelOptions::default() };
     let definition = Definition::open(&arguments.model, &options)?;
     finish(&definition, &arguments.output, arguments.force)
 }

@@ -25,16 +25,16 @@ const SHORT: usize = 8;
 /// Arguments of `model fetch`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The SHA-256 of the file must begin as its official name says. These are eight digits, and another file with the same ones
-can be made: the whole digest of the first good file is kept in $STATE_DIRECTORY/digests, $XDG_STATE_HOME/hardnetd/digests
-or ~/.local/state/hardnetd/digests, and a later file must have it. To accept another file, or to be sure of the first one,
-give its whole digest with --sha256.
+The SHA-256 of the file must begin with the eight digits in its official name. Another file with the same eight \
+digits can be made, so the whole digest of the first good file is kept in $STATE_DIRECTORY/digests, \
+$XDG_STATE_HOME/hardnetd/digests or ~/.local/state/hardnetd/digests, and later files must match it. To accept \
+another file, or to be sure of the first one, give its whole digest with --sha256.
 
-From an address with https://, no redirect to http:// is followed. An address with http:// is accepted, for mirrors in a
-network of one's own; while the whole digest is not known, there is a warning.
+Redirects from https:// to http:// are refused. Addresses with http:// are accepted, for mirrors on your own \
+network; without a known whole digest, there is a warning.
 
-A download that breaks off leaves a .part beside the model file, and the next call continues there. The proxy comes from
-$ALL_PROXY, $HTTPS_PROXY or $HTTP_PROXY; $NO_PROXY names the hosts without one.
+An interrupted download leaves a .part file beside the model file; the next call resumes it. The proxy comes from \
+$ALL_PROXY, $HTTPS_PROXY or $HTTP_PROXY; $NO_PROXY lists the hosts without one.
 
 Examples:
   hardnetd model fetch hardnet68
@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     /// Fetch from here instead of the official address: http://, https:// or a file.
     #[arg(long, value_name = "URL|FILE")]
     from: Option<String>,
-    /// Digits with which the SHA-256 of the file must begin, instead of the official ones.
+    /// Expected SHA-256 of the file, or its first digits, instead of the official ones.
     #[arg(long, value_name = "HEX", value_parser = digits)]
     sha256: Option<String>,
     /// The model file [default: NAME.safetensors in the current folder].
@@ -56,16 +56,16 @@ pub(super) struct Arguments {
     /// Replace the model file if it exists.
     #[arg(short, long)]
     force: bool,
-    /// Keep the downloaded file too, beside the model file.
+    /// Keep the downloaded file, beside the model file.
     #[arg(long)]
     keep: bool,
     /// Proxy, instead of the one in the environment: http://, https:// or socks5://.
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
-    /// Seconds to wait for an answer and for the next bytes.
+    /// Timeout in seconds for an answer and for each piece of data.
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     timeout: u32,
-    /// How often to try; every try continues where the last one broke off.
+    /// Number of attempts; each resumes where the last one stopped.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     attempts: u32,
 }

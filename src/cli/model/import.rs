@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::{Error, size};
-use crate::classifier::{self, Definition, Form, Import, Training, save};
+use crate::classifier::{self, Definition, Import, ModelFormat, Training, save};
 use crate::printable::line;
 
 /// Arguments of `model import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file may come from PyTorch (torch.save, also before 1.6), PaddlePaddle, or be safetensors or ONNX. The model file
-holds the weights and says what they are: network, classes, labels, input size, normalisation, origin, training.
+FILE may come from PyTorch (torch.save, also before 1.6) or PaddlePaddle, or be safetensors or ONNX. The model file \
+holds the weights and describes them: network, classes, labels, input size, normalisation, origin, training.
 
 Examples:
   hardnetd model import hardnet68-5d684880.pth
   hardnetd model import birds.pth --labels birds.txt --output birds.safetensors
-  hardnetd model import hardnet39ds.pth --new-head --classes 12 --labels parts.txt
+  hardnetd model import hardnet39ds.pth --new-head --labels parts.txt
   hardnetd model import mini.pt --arch mini.toml --size 160x160 --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5")]
 pub(super) struct Arguments {
     /// The file with the weights.
@@ -40,7 +40,7 @@ pub(super) struct AsModel {
     /// The network: a name or the table of an architecture in a .toml file [default: told by the weights].
     #[arg(short, long, value_name = "A")]
     arch: Option<String>,
-    /// Number of classes [default: told by the head].
+    /// Number of classes [default: that of the head; with --new-head, that of the labels].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     classes: Option<u32>,
     /// Leave out the head in the file; the new one is untrained.
@@ -97,7 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         let name = arguments.file.file_stem().unwrap_or(arguments.file.as_os_str());
         Path::new(name).with_added_extension("safetensors")
     });
-    if Form::of(&output)? != Form::Safetensors {
+    if ModelFormat::of(&output)? != ModelFormat::Safetensors {
         return Err(Error::Argument(format!(
             "{}: a model file is named .safetensors; `hardnetd model export` writes ONNX",
             output.display()

@@ -11,17 +11,18 @@ use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::{Error, memory, size};
-use crate::classifier::{Definition, Description, Figures, Options, describe};
-use crate::engine::plan::{self, Memory, Plan, Step};
+use super::{Error, choice, size};
+use crate::choice::MemoryMode;
+use crate::classifier::{Definition, Description, Figures, ModelOptions, describe};
+use crate::engine::plan::{self, Plan, Step};
 use crate::hardnet::ARCHITECTURES;
 use crate::printable::line;
 
 /// Arguments of `model`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-CIO is the convolutional input and output of the HarDNet paper: the values that all convolutions read and write.
-Activations are the most that must be held at one time, with concatenations as views.
+CIO is the convolutional input/output of the HarDNet paper: the number of values that all convolutions read and \
+write. Activations are the peak memory of layer outputs, with concatenations as views.
 
 Examples:
   hardnetd model list
@@ -45,7 +46,7 @@ enum Action {
         #[arg(value_name = "FILE")]
         files: Vec<String>,
         #[command(flatten)]
-        form: Form,
+        form: ShowArguments,
     },
     /// Show one model, module by module.
     Info {
@@ -53,13 +54,13 @@ enum Action {
         #[arg(value_name = "M")]
         model: String,
         #[command(flatten)]
-        form: Form,
+        form: ShowArguments,
         /// Show what the native engine does, pass by pass, instead.
         #[arg(long)]
         plan: bool,
-        /// What the native engine uses memory for in the plan: fast or lean.
-        #[arg(long, value_name = "MEM", default_value = "fast", value_parser = memory, requires = "plan")]
-        memory: Memory,
+        /// The plan's trade-off between memory and speed: fast, or lean (less memory, slower).
+        #[arg(long, value_name = "MEM", default_value = "fast", value_parser = choice::<MemoryMode>(), requires = "plan")]
+        memory: MemoryMode,
     },
     /// Download the published weights of a model and make a model file of them.
     Fetch(fetch::Arguments),
@@ -72,7 +73,7 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
-struct Form {
+struct ShowArguments {
     /// Rows and columns of the input, such as 320x256 [default: the model's own].
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<[usize; 2]>,
@@ -90,9 +91,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             if form.json { json(&models) } else { print(&list(&models).to_string()) }
         }
         Action::Info { model, form, plan: true, memory } => {
-            let options = Options { size: form.size, ..Options::default() };
+            let options = ModelOptions { size: form.size, ..ModelOptions::default() };
             let plan = Definition::open(model, &options)?
-                .plan(plan::Options { memory: *memory, ..plan::Options::default() })?;
+                .plan(plan::PlanOptions { memory: *memory, ..plan::PlanOptions::default() })?;
             if form.json { json(&plan.steps()) } else { print(&passes(&plan)) }
         }
         Action::Info { model, form, plan: false, .. } => {

@@ -7,18 +7,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::{Error, size};
 use super::{json, print, table};
-use crate::classifier::{self, Definition, Options, Reference, Summary, Verification, verify};
+use crate::classifier::{self, Definition, ModelOptions, Reference, Summary, Verification, verify};
 use crate::printable::line;
 
 /// Arguments of `model verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The model runs on the seeded input, and the output of every module is compared with that of the same network in 64-bit
-floating point. A reference file holds values computed elsewhere, as JSON: `cases`, each with `height`, `width`, `logits`
-and, if wanted, `stages` of `module`, `mean`, `std` and `first` (values in the order channels, rows, columns).
-Differences are in units of the largest value that a module gives, where it is above 1: rounding grows with values.
+The model runs on a reproducible input, and the output of every module is compared with the same network in 64-bit \
+floating point. A reference file holds values computed elsewhere, as JSON: `cases`, each with `height`, `width`, \
+`logits` and, optionally, `stages` of `module`, `mean`, `std` and `first` (values in the order channels, rows, \
+columns). Differences are relative to the largest value of a module if that is above 1, since rounding errors grow \
+with values.
 
-Exit code 65 says that something differs.
+Exit code 65 means that something differs.
 
 Examples:
   hardnetd model verify hardnet39ds
@@ -49,7 +50,7 @@ fn tolerance(text: &str) -> Result<f64, String> {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let reference = arguments.reference.as_deref().map(Reference::read).transpose();
     let reference = reference.map_err(|error| classifier::Error::Reference(error.into()))?;
-    let options = Options { size: arguments.size, ..Options::default() };
+    let options = ModelOptions { size: arguments.size, ..ModelOptions::default() };
     let definition = Definition::open(&arguments.model, &options)?;
     let bar = ProgressBar::no_length();
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} modules, {eta} left");

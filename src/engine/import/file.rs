@@ -41,7 +41,7 @@ impl File {
         if bytes.len() as u64 > MAX_LENGTH {
             return Err(Error::TooLarge { length: bytes.len() as u64 });
         }
-        protobuf::check(bytes, protobuf::Kind::Model)?;
+        protobuf::check(bytes, protobuf::MessageType::Model)?;
         let mut model = ModelProto::decode(bytes).map_err(Error::Protobuf)?;
         let graph = model.graph.take().ok_or(Error::NoGraph)?;
         if graph.node.len() > MAX_NODES {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::graph::{self, Activation, Conv, Graph, Node, Op, Shape};
+use crate::choice::MemoryMode;
 use crate::exit::Exit;
 use crate::kernels::pass::{Affine, Clamp, Convolution, Depthwise, Function, Kept, Map, PassError, Pool, Reduce};
 use crate::kernels::program::{Builder, Program, Summary};
@@ -84,57 +85,26 @@ impl Error {
     }
 }
 
-/// What memory is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Memory {
-    /// Speed: weights are kept in the form in which they are used.
-    #[default]
-    Fast,
-    /// Little of it: weights of Winograd convolutions are kept as they are, and transformed whenever they are used.
-    Lean,
-}
-
-impl Memory {
-    /// Both of them.
-    pub const ALL: [Self; 2] = [Self::Fast, Self::Lean];
-
-    /// The one called `name`: `fast` or `lean`.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|memory| memory.name() == name)
-    }
-
-    /// Name, as in the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fast => "fast",
-            Self::Lean => "lean",
-        }
-    }
-
-    /// The form in which the weights for maps of this size are kept.
-    fn kept(self, map: &Map) -> Kept {
-        match self {
-            Self::Lean if map.pixels() <= LEAN_PIXELS => Kept::Taps,
-            _ => Kept::Points,
-        }
+/// The form in which the weights of a Winograd convolution whose output is `map` are kept.
+fn kept(memory: MemoryMode, map: &Map) -> Kept {
+    match memory {
+        MemoryMode::Lean if map.pixels() <= LEAN_PIXELS => Kept::Taps,
+        _ => Kept::Points,
     }
 }
 
 /// What a program is to be like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct PlanOptions {
     /// The instruction set.
     pub isa: Isa,
-    /// What memory is for.
-    pub memory: Memory,
+    /// The trade-off between memory and speed.
+    pub memory: MemoryMode,
 }
 
-impl Default for Options {
+impl Default for PlanOptions {
     fn default() -> Self {
-        Self { isa: Isa::best(), memory: Memory::default() }
+        Self { isa: Isa::best(), memory: MemoryMode::default() }
     }
 }
 
@@ -176,7 +146,7 @@ impl Plan {
     ///
     /// # Errors
     /// Any of [`Error`].
-    pub fn new(graph: Graph, height: usize, width: usize, options: Options) -> Result<Self, Error> {
+    pub fn new(graph: Graph, height: usize, width: usize, options: PlanOptions) -> Result<Self, Error> {
         Self::with(graph, [height, width], options, None)
     }
 
@@ -186,7 +156,7 @@ impl Plan {
     /// # Errors
     /// Any of [`Error`].
     #[cfg(any(test, fuzzing))]
-    pub fn apart(graph: Graph, height: usize, width: usize, options: Options) -> Result<Self, Error> {
+    pub fn apart(graph: Graph, height: usize, width: usize, options: PlanOptions) -> Result<Self, Error> {
         Self::with(graph, [height, width], options, Some(GAP))
     }
 
@@ -197,8 +167,13 @@ impl Plan {
         &self.gaps
     }
 
-    fn with(graph: Graph, [height, width]: [usize; 2], options: Options, gap: Option<usize>) -> Result<Self, Error> {
-        let Options { isa, memory } = options;
+    fn with(
+        graph: Graph,
+        [height, width]: [usize; 2],
+        options: PlanOptions,
+        gap: Option<usize>,
+    ) -> Result<Self, Error> {
+        let PlanOptions { isa, memory } = options;
         let kernels = Kernels::of(isa).ok_or(Error::Isa { isa })?;
         let shapes = graph.shapes(height, width)?;
         let layers = Layers::new(&graph, &shapes)?;
@@ -392,7 +367,7 @@ fn emit(
     layer: &Layer,
     inputs: &[Map],
     output: Map,
-    memory: Memory,
+    memory: MemoryMode,
 ) -> Result<(), PassError> {
     let op = |index: usize| &nodes[index].op;
     let (&first, node) = (inputs.first().unwrap_or(&output), layer.node);
@@ -401,7 +376,7 @@ fn emit(
         (Work::Transform, _) => builder.transform(first, place::transform(&output)),
         (Work::Winograd, Op::Conv(conv)) => {
             let inputs: Vec<_> = inputs.iter().map(place::transform).collect();
-            builder.winograd(&inputs, &convolution(conv), memory.kept(&output), output)
+            builder.winograd(&inputs, &convolution(conv), kept(memory, &output), output)
         }
         (Work::Strips, Op::Conv(conv)) => builder.winograd_in_strips(first, &convolution(conv), output),
         (Work::Activation(activation), _) => {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::super::graph::{Activation, Builder, Conv, Graph, NodeId, Values, Window};
 use super::super::run::Runner;
-use super::{Memory, Options, Plan};
+use super::{Plan, PlanOptions};
+use crate::choice::MemoryMode;
 use crate::kernels::Isa;
 use crate::kernels::team::Threads;
 
@@ -32,9 +33,11 @@ fn conv(builder: &mut Builder, from: NodeId, channels: usize, window: Window, gr
 
 /// What a graph computes on every instruction set, apart and not, in one thread and in several.
 fn check(graph: &Graph, height: usize, width: usize) {
-    for (isa, memory) in Isa::ALL.into_iter().filter(|isa| isa.is_available()).zip(Memory::ALL.into_iter().cycle()) {
+    for (isa, memory) in
+        Isa::ALL.into_iter().filter(|isa| isa.is_available()).zip(MemoryMode::ALL.iter().copied().cycle())
+    {
         for threads in [1, 2, 3, 5] {
-            let options = Options { isa, memory };
+            let options = PlanOptions { isa, memory };
             let run = |plan: Plan| {
                 let mut runner = Runner::new(Arc::new(plan), &Threads::new(threads, |_| ())).unwrap();
                 let gaps = runner.gaps();

@@ -99,11 +99,11 @@ pub(in super::super) struct DepthwisePass {
     top: usize,
     left: usize,
     clamp: Clamp,
-    form: Form,
+    form: DepthwiseMethod,
 }
 
 #[derive(Debug)]
-enum Form {
+enum DepthwiseMethod {
     /// By the kernels for rows; and a row of zeros.
     Regular(Rows, Packed),
     /// Plainly; `[tap][lanes]` weights and `[lanes]` biases.
@@ -128,7 +128,7 @@ impl DepthwisePass {
         check(layer.bias.len() == input.channels, "the bias has another length")?;
         let form = if layer.is_regular([input.height, input.width], [output.height, output.width]) {
             let zeros = weights.push(product(&[input.width, input.stride])?, |_| 0.0)?;
-            Form::Regular(Rows::pack(weights, input.channels, layer)?, zeros)
+            DepthwiseMethod::Regular(Rows::pack(weights, input.channels, layer)?, zeros)
         } else {
             let lanes = round_up(input.channels, UNIT)?;
             let at = |channel: usize| Some(channel).filter(|channel| *channel < input.channels);
@@ -136,7 +136,7 @@ impl DepthwisePass {
                 at(index % lanes).map_or(0.0, |channel| layer.weight[channel * taps + index / lanes])
             })?;
             let bias = weights.push(lanes, |lane| at(lane).map_or(0.0, |channel| layer.bias[channel]))?;
-            Form::Plain { weights: packed, bias, lanes }
+            DepthwiseMethod::Plain { weights: packed, bias, lanes }
         };
         Ok(Self { input, output, kernel, stride, top, left, clamp, form })
     }
@@ -203,7 +203,7 @@ impl Pass for DepthwisePass {
         let Self { input, output, .. } = self;
         for y in share(output.height, part, parts) {
             match self.form {
-                Form::Regular(rows, zeros) => {
+                DepthwiseMethod::Regular(rows, zeros) => {
                     let row = |y: Option<usize>| match y.filter(|y| *y < input.height) {
                         Some(y) => place.pixel(input, y * input.width).cast_const(),
                         None => place.weights.at(zeros, 0, input.width * input.stride),
@@ -225,7 +225,7 @@ impl Pass for DepthwisePass {
                     // row of the output belongs to this part.
                     unsafe { rows.run(place, 0, output.channels.next_multiple_of(place.kernels.step), call) }
                 }
-                Form::Plain { weights, bias, lanes } => {
+                DepthwiseMethod::Plain { weights, bias, lanes } => {
                     let weights = place.weights.at(weights, 0, self.kernel[0] * self.kernel[1] * lanes);
                     let bias = place.weights.at(bias, 0, lanes);
                     // SAFETY: the caller's; weights and biases have these lengths.

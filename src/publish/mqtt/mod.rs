@@ -272,6 +272,7 @@ impl Sink for Mqtt {
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
         self.wait_until_done(deadline - GOODBYE.min(left / 4));
+        let is_unreachable = !self.shared.outbox().is_connected();
         if !self.shared.outbox().is_done() && self.shared.client.try_disconnect().is_err() {
             tracing::debug!("the MQTT thread has ended before");
         }
@@ -288,7 +289,9 @@ impl Sink for Mqtt {
         let mut outbox = self.shared.outbox();
         match (outbox.take_undelivered(), outbox.lost()) {
             (messages, 0) if messages.is_empty() => Ok(()),
-            (messages, dropped) => Err(Error::Unsent(Unsent { messages, dropped, ..Unsent::default() })),
+            (messages, dropped) => {
+                Err(Error::Unsent(Unsent { messages, dropped, is_unreachable, ..Unsent::default() }))
+            }
         }
     }
 }

@@ -481,6 +481,11 @@ impl Outbox {
         self.ended || (!self.up && self.undelivered() == 0)
     }
 
+    /// Whether there is a connection to the broker.
+    pub(super) fn is_connected(&self) -> bool {
+        self.up
+    }
+
     /// Notes that the connection's thread has ended.
     pub(super) fn end(&mut self) {
         self.ended = true;

@@ -22,6 +22,7 @@ use ureq::http::{HeaderValue, Response};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, ResponseExt as _};
 
+use crate::exit::chain;
 use crate::shutdown::{self, Stopped};
 use address::Address;
 use answer::Answer;
@@ -280,7 +281,7 @@ impl Fetch<'_> {
             if part.length() > before {
                 pause = limits.pause.min(LONGEST_PAUSE);
             }
-            tracing::warn!(url = %self.address.shown, bytes = part.length(), left, "trying again: {error}");
+            tracing::warn!(url = %self.address.shown, bytes = part.length(), left, "trying again: {}", chain(&error));
             if self.stopped.wait(pause.min(self.remaining())) {
                 return Err(Error::Stopped);
             }

@@ -32,11 +32,11 @@ pub(super) struct Planes {
     scheme: Scheme,
     /// The blocks: of the first plane, or with `[depth][TAPS][width]` weights.
     blocks: Blocks,
-    form: Form,
+    form: PackedForm,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Form {
+enum PackedForm {
     /// `[plane][block][depth][width]`, planes so many values apart.
     Points(usize),
     /// `[block][depth][TAPS][width]`, of which so many rows of planes are transformed at one time.
@@ -94,7 +94,7 @@ impl Planes {
                 }
                 let widest = blocks.iter().map(|block| block.width).max().unwrap_or(0);
                 let row = product(&[scheme.points(), depth, widest, size_of::<f32>()])?.max(1);
-                Form::Taps((TRANSFORMED_BYTES / row).clamp(1, scheme.points()))
+                PackedForm::Taps((TRANSFORMED_BYTES / row).clamp(1, scheme.points()))
             }
             Kept::Points => {
                 // Where the blocks begin in a plane.
@@ -111,7 +111,7 @@ impl Planes {
                 for (block, start) in blocks.iter_mut().zip(starts) {
                     block.weights = all.part(start, (scheme.planes() - 1) * plane + depth * block.width);
                 }
-                Form::Points(plane)
+                PackedForm::Points(plane)
             }
         };
         Ok(Self { scheme, blocks: Blocks::of(kernels, blocks, depth), form })
@@ -130,8 +130,8 @@ impl Planes {
     /// The form in which they are kept.
     pub(super) fn kept(&self) -> Kept {
         match self.form {
-            Form::Points(_) => Kept::Points,
-            Form::Taps(_) => Kept::Taps,
+            PackedForm::Points(_) => Kept::Points,
+            PackedForm::Taps(_) => Kept::Taps,
         }
     }
 
@@ -140,7 +140,7 @@ impl Planes {
     /// # Errors
     /// It overflows.
     pub(super) fn scratch(&self) -> Result<usize, PassError> {
-        let Form::Taps(rows) = self.form else { return Ok(0) };
+        let PackedForm::Taps(rows) = self.form else { return Ok(0) };
         let widest = self.blocks().iter().map(|block| block.width).max().unwrap_or(0);
         product(&[plane_length(product(&[self.depth(), widest])?)?, rows, self.scheme.points()])
     }
@@ -154,7 +154,7 @@ impl Planes {
     /// The rows of planes in the order in which they are used for a block that is kept as taps.
     pub(super) fn runs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let points = self.scheme.points();
-        let most = if let Form::Taps(rows) = self.form { rows } else { points };
+        let most = if let PackedForm::Taps(rows) = self.form { rows } else { points };
         super::runs(0..points, most)
     }
 
@@ -190,7 +190,7 @@ impl Planes {
     /// The weights of plane `point` and block number `index` of `blocks`, which are used plane after plane, and in
     /// each of them block after block.
     pub(super) fn packed(&self, place: &Place<'_>, point: usize, blocks: &[Block], index: usize) -> Factors {
-        let plane = if let Form::Points(plane) = self.form { plane } else { 0 };
+        let plane = if let PackedForm::Points(plane) = self.form { plane } else { 0 };
         let (point_ahead, block_ahead) = match blocks.get(index + 1) {
             Some(next) => (point, next),
             None => (point + 1, &blocks[0]),
