@@ -28,6 +28,7 @@ pub mod regular;
 pub mod replace;
 pub mod service;
 pub mod shutdown;
+pub mod system;
 pub mod telemetry;
 pub mod tensor;
 pub mod weights;

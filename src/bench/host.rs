@@ -1,6 +1,5 @@
 //! The machine that measures: its processor, and what its memory can do.
 
-use std::fs;
 use std::thread;
 
 use serde::Serialize;
@@ -8,6 +7,8 @@ use serde::Serialize;
 use super::peak::{self, Bandwidth};
 use crate::choice::IsaChoice;
 use crate::kernels::Isa;
+use crate::system::Host as System;
+use crate::system::host::value;
 
 /// The last cache of a machine that does not tell, in bytes.
 const LAST_CACHE: usize = 32 << 20;
@@ -70,13 +71,7 @@ pub(super) fn peak_memory_mb() -> Option<f64> {
 }
 
 fn read(path: &str) -> Option<String> {
-    fs::read_to_string(path).ok()
-}
-
-/// The value after `key:` in lines of the kind that /proc has.
-fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-    lines.find(|(found, _)| found.trim_end() == key).map(|(_, value)| value.trim())
+    System::here().read(path)
 }
 
 /// The bytes after `key:`, which are given in kB.

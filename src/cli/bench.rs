@@ -12,8 +12,8 @@ use crate::bench::{BenchOptions, Host, Report, Row, StageRow, StageTime, measure
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::exit::chain;
 use crate::kernels::team::Threads;
-use crate::pipeline::affinity;
 use crate::printable::line;
+use crate::system::affinity;
 
 /// The longest time that a row can be given, in seconds.
 const MAX_SECONDS: f64 = 86_400.0;

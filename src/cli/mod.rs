@@ -24,7 +24,7 @@ use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode};
 use crate::classifier::{Engine, Model, ModelOptions};
 use crate::config::{SIDES, parse_size, redact, redact_words};
 use crate::exit::{Exit, chain};
-use crate::pipeline::affinity;
+use crate::system::affinity;
 use crate::{capture, classifier, preprocess, printable, service, weights};
 
 const EXAMPLES: &str = "\

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::host::Host;
 use super::{Context, Finding};
+use crate::system::host::Host;
 
 /// When this version was young: a clock before that is wrong (2026-01-01 in seconds since 1970).
 const EARLIEST: u64 = 1_767_225_600;

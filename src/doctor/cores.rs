@@ -1,8 +1,8 @@
 //! The cores: which there are, which inference is to have, whether anything else runs there, and how fast they may go.
 
-use super::host::{Host, cpu_list, ranges, value};
 use super::{Context, Finding};
 use crate::config::Inference;
+use crate::system::host::{Host, cpu_list, ranges, value};
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let host = &context.host;

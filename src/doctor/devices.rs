@@ -1,8 +1,8 @@
 //! Devices of cameras, decoders and sensors: whether they are there, and whether this process may use them.
 
-use super::host::{Host, Refusal, some};
-use super::identity::{Identity, group_name};
 use super::{Context, Finding};
+use crate::system::host::{Host, Refusal, some};
+use crate::system::identity::{Identity, group_name};
 
 /// Devices of one kind.
 struct DeviceClass {

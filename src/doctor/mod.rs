@@ -14,8 +14,6 @@ mod configuration;
 mod cores;
 mod devices;
 mod gstreamer;
-mod host;
-mod identity;
 mod model;
 mod named;
 mod network;
@@ -37,7 +35,7 @@ pub use named::{Named, named};
 
 use crate::config::Config;
 use crate::shutdown::{self, JoinError, Thread};
-use host::Host;
+use crate::system::Host;
 
 /// What the areas are given.
 #[derive(Debug)]

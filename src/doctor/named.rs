@@ -6,8 +6,6 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use super::host::Host;
-use super::identity::Identity;
 use super::{Finding, State, cores, sandbox};
 use crate::capture::{self, Source};
 use crate::choice::IsaChoice;
@@ -17,6 +15,8 @@ use crate::exit::chain;
 use crate::hardnet;
 use crate::publish;
 use crate::regular;
+use crate::system::host::Host;
+use crate::system::identity::Identity;
 use crate::weights::file::is_known;
 
 /// What is wrong with what a configuration names, and what deserves a warning.

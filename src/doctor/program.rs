@@ -1,8 +1,8 @@
 //! The program, the processor that its engine is for, and the machine and system around them.
 
-use super::host::value;
 use super::{Context, Finding};
 use crate::kernels::Isa;
+use crate::system::host::value;
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let host = &context.host;

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use super::host::{Host, value};
-use super::identity::Identity;
 use super::{Context, Finding};
 use crate::config::Inference;
+use crate::system::host::{Host, value};
+use crate::system::identity::Identity;
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let host = &context.host;

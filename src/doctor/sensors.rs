@@ -1,8 +1,8 @@
 //! Sensors: temperature, throttling, and what measures power.
 
-use super::host::{Host, Refusal, some};
-use super::identity::Identity;
 use super::{Context, Finding};
+use crate::system::host::{Host, Refusal, some};
+use crate::system::identity::Identity;
 
 /// From here on boards begin to slow down (a Raspberry Pi at 80 °C), in thousandths of a degree.
 const HOT: i64 = 80_000;

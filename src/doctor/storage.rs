@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::host::{Host, value};
 use super::{Context, Finding};
+use crate::system::host::{Host, value};
 
 /// Free bytes of a disk below which things fail soon, and below which somebody should look.
 const DISK: [u64; 2] = [16_000_000, 200_000_000];

@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use super::affinity;
 use crate::exit::Exit;
 use crate::shutdown::JoinError;
+use crate::system::affinity;
 use crate::{capture, classifier, frame, preprocess, publish};
 
 /// Why a pipeline did not start or did not end well.

@@ -8,7 +8,6 @@
 //! pipeline ends from its head: when the sources end or are stopped, the inference threads drain their queues and end, then
 //! the publisher, which hands back its sinks: they may outlive the pipeline.
 
-pub mod affinity;
 mod drain;
 mod error;
 mod publisher;
@@ -30,6 +29,7 @@ use crate::preprocess::Preprocessor;
 use crate::publish::{Backlog, Permit, StreamState};
 use crate::record::{ModelTag, ResultRecord};
 use crate::shutdown::{self, Stop, Stopped, Thread};
+use crate::system::affinity;
 use crate::telemetry::{FrameNumbers, Pulse, Registry, StreamCounters, StreamCounts};
 use drain::Drain;
 pub use error::Error;

@@ -8,7 +8,7 @@ use crossbeam_channel::{Select, Sender};
 use super::drain::Drain;
 use super::queue::QueueReceiver;
 use super::states::States;
-use super::{Error, Item, affinity};
+use super::{Error, Item};
 use crate::classifier::{Model, ModelSession};
 use crate::exit::chain;
 use crate::frame::{Frame, monotonic_ns};
@@ -16,6 +16,7 @@ use crate::kernels::team::Threads;
 use crate::preprocess::Preprocessor;
 use crate::publish::Backlog;
 use crate::record::{Latency, ModelTag, RESULT_SCHEMA, ResultRecord, RunId, Scored};
+use crate::system::affinity;
 use crate::telemetry::{FrameNumbers, Pulse, StreamCounters};
 
 /// One stream as its inference thread sees it.

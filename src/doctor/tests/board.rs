@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::host::Host;
 use super::Context;
 use crate::config::Config;
+use crate::system::Host;
 
 /// User of the made-up process: one that systemd would make up, and that owns no file.
 pub(super) const USER: u32 = 61_234;

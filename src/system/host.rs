@@ -17,14 +17,14 @@ const MOST: usize = 1024;
 
 /// A machine.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(crate) struct Host {
     root: PathBuf,
     variables: BTreeMap<String, String>,
 }
 
 /// What keeps a process from a device or a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// Its owner, group and mode.
     Mode,
     /// Something beside the mode: the device rules of a service (`DeviceAllow=`), or a security module.
@@ -35,7 +35,7 @@ pub(super) enum Refusal {
 
 impl Host {
     /// This machine and this process.
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         };
@@ -44,23 +44,23 @@ impl Host {
 
     /// The machine whose files lie in `root`.
     #[cfg(test)]
-    pub(super) fn at(root: &Path, variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn at(root: &Path, variables: &[(&str, &str)]) -> Self {
         let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Self { root: root.to_owned(), variables: variables.iter().map(text).collect() }
     }
 
     /// Whether this is the machine that the program runs on.
-    pub(super) fn is_real(&self) -> bool {
+    pub(crate) fn is_real(&self) -> bool {
         self.root == Path::new("/")
     }
 
     /// Where the file at the absolute `path` lies.
-    pub(super) fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
     /// A variable of the environment that is set and not empty.
-    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
@@ -68,19 +68,19 @@ impl Host {
     ///
     /// systemd gives every start of a unit an id, which shells of a desktop inherit; the control group is named after
     /// the unit (systemd.exec(5), `$INVOCATION_ID`).
-    pub(super) fn service(&self) -> Option<String> {
+    pub(crate) fn service(&self) -> Option<String> {
         self.variable("INVOCATION_ID")?;
         let groups = self.read("/proc/self/cgroup")?;
         let mut names = groups.lines().filter_map(|line| line.rsplit('/').next());
         names.find(|name| name.ends_with(".service")).map(str::to_owned)
     }
 
-    pub(super) fn exists(&self, path: &str) -> bool {
+    pub(crate) fn exists(&self, path: &str) -> bool {
         self.path(path).exists()
     }
 
     /// The text of a small file without the white space and the NUL bytes around it; `None` if it cannot be read.
-    pub(super) fn read(&self, path: &str) -> Option<String> {
+    pub(crate) fn read(&self, path: &str) -> Option<String> {
         let file = File::open(self.path(path)).ok()?;
         let mut bytes = Vec::new();
         file.take(LARGEST).read_to_end(&mut bytes).ok()?;
@@ -89,7 +89,7 @@ impl Host {
     }
 
     /// The number in a small file.
-    pub(super) fn number(&self, path: &str) -> Option<i64> {
+    pub(crate) fn number(&self, path: &str) -> Option<i64> {
         self.read(path)?.parse().ok()
     }
 
@@ -103,7 +103,7 @@ impl Host {
     }
 
     /// The paths that `pattern` stands for, in which `*` is any text without a slash.
-    pub(super) fn find(&self, pattern: &str) -> Vec<String> {
+    pub(crate) fn find(&self, pattern: &str) -> Vec<String> {
         let mut found = vec![String::new()];
         for part in pattern.split('/').filter(|part| !part.is_empty()) {
             let mut next = Vec::new();
@@ -122,14 +122,14 @@ impl Host {
     }
 
     /// Number of the group that a file belongs to.
-    pub(super) fn group_of(&self, path: &str) -> Option<u32> {
+    pub(crate) fn group_of(&self, path: &str) -> Option<u32> {
         fs::metadata(self.path(path)).map(|metadata| metadata.gid()).ok()
     }
 
     /// Whether this process may read the file or device at `path`, and `write` to it.
     ///
     /// A device of this machine is opened, which counts what no mode tells. Of a made-up machine the modes are read.
-    pub(super) fn open(&self, path: &str, write: bool, identity: &Identity) -> Result<(), Refusal> {
+    pub(crate) fn open(&self, path: &str, write: bool, identity: &Identity) -> Result<(), Refusal> {
         let path = self.path(path);
         let metadata = fs::metadata(&path).map_err(|error| refusal(&error))?;
         if !self.is_real() {
@@ -171,7 +171,7 @@ fn fits(name: &str, pattern: &str) -> bool {
 }
 
 /// The numbers of a list as the kernel writes it: `0-3,8`. What is not understood is left out.
-pub(super) fn cpu_list(text: &str) -> Vec<u32> {
+pub(crate) fn cpu_list(text: &str) -> Vec<u32> {
     const MOST_CPUS: u32 = 8192;
     let mut cpus = Vec::new();
     for part in text.trim().split(',') {
@@ -184,13 +184,13 @@ pub(super) fn cpu_list(text: &str) -> Vec<u32> {
 }
 
 /// The value after `key:` in text of the kind that /proc has.
-pub(super) fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+pub(crate) fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut lines = text.lines().filter_map(|line| line.split_once(':'));
     lines.find(|(found, _)| found.trim_end() == key).map(|(_, value)| value.trim())
 }
 
 /// `list` for a person: the first few, and how many there are.
-pub(super) fn some(list: &[String]) -> String {
+pub(crate) fn some(list: &[String]) -> String {
     const FEW: usize = 6;
     match list {
         [] => "none".into(),
@@ -200,7 +200,7 @@ pub(super) fn some(list: &[String]) -> String {
 }
 
 /// Numbers for a person, as the kernel writes lists: `0-3,8`.
-pub(super) fn ranges(numbers: &[u32]) -> String {
+pub(crate) fn ranges(numbers: &[u32]) -> String {
     let mut text = String::new();
     let mut rest = numbers.iter().copied().peekable();
     while let Some(first) = rest.next() {

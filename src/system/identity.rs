@@ -57,19 +57,19 @@ const CAPABILITIES: [&str; 41] = [
 
 /// Who a process is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// Its effective user.
-    pub(super) uid: u32,
+    pub(crate) uid: u32,
     /// Name of the user, where one is known.
-    pub(super) user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Its effective group and the others.
-    pub(super) groups: Vec<u32>,
+    pub(crate) groups: Vec<u32>,
     /// Its effective capabilities, a bit for each.
-    pub(super) capabilities: u64,
+    pub(crate) capabilities: u64,
 }
 
 impl Identity {
-    pub(super) fn of(host: &Host) -> Self {
+    pub(crate) fn of(host: &Host) -> Self {
         let status = host.read("/proc/self/status").unwrap_or_default();
         // Real, effective, saved and file system id.
         let effective = |key| value(&status, key)?.split_whitespace().nth(1)?.parse().ok();
@@ -86,7 +86,7 @@ impl Identity {
     }
 
     /// The user for a person.
-    pub(super) fn user(&self) -> String {
+    pub(crate) fn user(&self) -> String {
         self.user.clone().unwrap_or_else(|| self.uid.to_string())
     }
 
@@ -95,12 +95,12 @@ impl Identity {
     }
 
     /// Whether it may give its threads any priority.
-    pub(super) fn sets_priorities(&self) -> bool {
+    pub(crate) fn sets_priorities(&self) -> bool {
         self.can(SYS_NICE)
     }
 
     /// Names of its capabilities.
-    pub(super) fn capability_names(&self) -> Vec<String> {
+    pub(crate) fn capability_names(&self) -> Vec<String> {
         let name = |bit: u32| match CAPABILITIES.get(bit as usize) {
             Some(name) => (*name).to_owned(),
             None => bit.to_string(),
@@ -109,7 +109,7 @@ impl Identity {
     }
 
     /// Whether the mode of a file lets it read, and `write` (path_resolution(7), "Permissions").
-    pub(super) fn may(&self, metadata: &Metadata, write: bool) -> bool {
+    pub(crate) fn may(&self, metadata: &Metadata, write: bool) -> bool {
         if self.can(DAC_OVERRIDE) || (self.can(DAC_READ_SEARCH) && !write) {
             return true;
         }
@@ -126,7 +126,7 @@ impl Identity {
 }
 
 /// Name of the group `gid`.
-pub(super) fn group_name(host: &Host, gid: u32) -> Option<String> {
+pub(crate) fn group_name(host: &Host, gid: u32) -> Option<String> {
     name_of(host, "/etc/group", gid)
 }
 
