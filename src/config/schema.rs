@@ -131,7 +131,7 @@ section! {
         workers: u32 = 1_u32, Allowed::Integer(1, 256);
         /// Threads of each worker; several shorten the latency of a frame. tract uses one.
         threads: u32 = 1_u32, Allowed::Integer(1, 64);
-        /// CPU cores of the inference threads, assigned in turn; empty: any. Example: [3].
+        /// CPU cores of the inference threads, assigned in turn; empty: any. Example: `[3]`.
         cores: Vec<u32> = [], Allowed::Integers(0, 1023);
         /// Real-time priority (SCHED_FIFO, 1 to 99) of the inference threads; 0: normal scheduling.
         priority: u32 = 0_u32, Allowed::Integer(0, 99);
