@@ -118,18 +118,20 @@ fn problems_of_all_layers_are_reported_together_with_their_origin() {
     fs::create_dir(folder.path().join("conf.d")).unwrap();
     fs::write(folder.path().join("conf.d/a.toml"), "[devise]\n").unwrap();
     fs::write(folder.path().join("conf.d/b.toml"), "[publish\n").unwrap();
-    let mut command = hardnetd(["config", "check", "-c", file.to_str().unwrap()]);
-    command.env("HARDNETD__INFERENCE__WORKERS", "many");
-    let outcome = Running::start(&mut command).finish();
-    assert_eq!(outcome.code(), 78);
-    for part in [
-        "4 problems",
-        "hardnetd.toml: model.top = 0: expected a whole number from 1 to 1000",
-        "a.toml: devise: unknown key; did you mean 'device'?",
-        "b.toml: ",
-        "environment variable HARDNETD__INFERENCE__WORKERS: inference.workers = \"many\": expected a whole number",
-    ] {
-        assert!(outcome.stderr.contains(part), "{part:?} is not in: {}", outcome.stderr);
+    for command in [&["config", "check"][..], &["run"]] {
+        let mut command = hardnetd(command.iter().chain(&["-c", file.to_str().unwrap()]));
+        command.env("HARDNETD__INFERENCE__WORKERS", "many");
+        let outcome = Running::start(&mut command).finish();
+        assert_eq!(outcome.code(), 78);
+        for part in [
+            "4 problems",
+            "hardnetd.toml: model.top = 0: expected a whole number from 1 to 1000\n",
+            "a.toml: devise: unknown key; did you mean 'device'?\n",
+            "b.toml: ",
+            "environment variable HARDNETD__INFERENCE__WORKERS: inference.workers = \"many\": expected a whole number",
+        ] {
+            assert!(outcome.stderr.contains(part), "{part:?} is not in: {}", outcome.stderr);
+        }
     }
 }
 

@@ -99,6 +99,9 @@ fn a_network_is_fetched_over_a_bad_line_checked_and_imported() {
     });
     let outcome = case.fetch(&server.url("/any.pth"), &prefix(&case));
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    for reason in ["ended the transfer after", "nothing came from"] {
+        assert!(outcome.stderr.contains(reason), "{reason}: {}", outcome.stderr);
+    }
     assert!(outcome.stdout.contains("hardnet39ds, 1000 classes, input 224x224, trained"), "{}", outcome.stdout);
     case.check();
     let starts = server.starts();

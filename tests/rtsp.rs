@@ -79,6 +79,16 @@ fn the_sound_of_a_camera_is_left_alone() {
 }
 
 #[test]
+fn of_two_videos_of_a_camera_the_first_is_played() {
+    let second = "videotestsrc is-live=true ! video/x-raw,format=I420,width=64,height=48,framerate=90/1 ! jpegenc \
+        ! rtpjpegpay name=pay1 pt=26";
+    let address = serve(&format!("( {VIDEO} {second} )"));
+    let outcome = run(["run", "--source", &address, "--frames", "20"]);
+    assert_eq!(outcome.records().len(), 20);
+    assert!(outcome.stderr.contains("width=(int)640"), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_camera_that_is_not_served_is_an_error_that_names_it() {
     let address = serve(&format!("( {VIDEO} )")).replace("/camera", "/nothing");
     let outcome = common::Running::start(&mut hardnetd(["run", "--source", &address])).finish();

@@ -5,6 +5,7 @@
 
 mod frames;
 mod notices;
+mod senders;
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,9 +24,6 @@ use notices::{NOTICES, forward};
 
 pub(super) use frames::MOST_PER_FRAME;
 pub(super) use notices::Notice;
-
-/// Most senders of packets in the session of a camera. One is usual, and there is another after some cameras' hiccups.
-const MOST_SENDERS: u32 = 8;
 
 /// Loads GStreamer; the first call in the process does the work.
 ///
@@ -165,9 +163,6 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
     if let Some(sink) = pipeline.by_name("sink") {
         sink.set_property("caps", accepted_caps());
     }
-    if let Some(source) = pipeline.by_name("source").filter(|source| source.has_signal("select-stream")) {
-        select_video(&source);
-    }
     Ok((pipeline, guard))
 }
 
@@ -190,16 +185,9 @@ fn restrict(decode: &gst::Element) -> Result<(), Error> {
     Ok(())
 }
 
-/// Limits what a camera can take: threads, of which each sender of packets (SSRC) in a session gets two, and memory, since
-/// elements gather packets until a picture is whole.
+/// Limits what a camera can take: threads, and memory, since elements gather packets until a picture is whole.
 fn limit(source: &gst::Element, activity: &Arc<Activity>) {
-    source.connect("new-manager", false, |arguments| {
-        let manager = arguments.get(1).and_then(|manager| manager.get::<gst::Element>().ok())?;
-        if manager.find_property("max-streams").is_some() {
-            manager.set_property("max-streams", MOST_SENDERS);
-        }
-        None
-    });
+    senders::restrict(source);
     let activity = Arc::clone(activity);
     source.connect_pad_added(move |_, pad| {
         let activity = Arc::clone(&activity);
@@ -209,27 +197,8 @@ fn limit(source: &gst::Element, activity: &Arc<Activity>) {
                 Some(gst::PadProbeData::BufferList(list)) => list.iter().map(gst::BufferRef::size).sum(),
                 _ => 0,
             };
-            if activity.receive(size) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+            if activity.receive(size) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
         });
-    });
-}
-
-trait HasSignal {
-    fn has_signal(&self, name: &str) -> bool;
-}
-
-impl HasSignal for gst::Element {
-    fn has_signal(&self, name: &str) -> bool {
-        glib::subclass::SignalId::lookup(name, self.type_()).is_some()
-    }
-}
-
-/// Leaves audio and metadata streams of an RTSP server alone.
-fn select_video(source: &gst::Element) {
-    source.connect("select-stream", false, |arguments| {
-        let caps = arguments.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
-        let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
-        Some((media.as_deref() == Some("video")).to_value())
     });
 }
 

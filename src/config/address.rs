@@ -172,6 +172,7 @@ mod tests {
     fn a_broker_is_read_out_of_its_address() {
         let plain = |host: &str| Broker { tls: false, username: None, host: host.into(), port: 0, topic_prefix: None };
         assert_eq!(Broker::parse("mqtt://broker"), Ok(plain("broker")));
+        assert_eq!(Broker::parse("MQTT://broker"), Ok(plain("broker")));
         assert_eq!(Broker::parse("mqtt://[::1]:1884"), Ok(Broker { port: 1884, ..plain("::1") }));
         assert_eq!(Broker::parse("mqtt://[::1]"), Ok(plain("::1")));
         let all =

@@ -140,9 +140,10 @@ fn is_network(scheme: &str) -> bool {
     scheme.ends_with("//") || !matches!(scheme.trim_end_matches('/'), "" | "file:" | "images:" | "test:")
 }
 
-/// Whether it is a number, or empty, with the punctuation that may follow it in a sentence.
+/// Whether it is a number, empty, or hidden already, with the punctuation that may follow it in a sentence.
 fn is_port(text: &str) -> bool {
-    text.trim_end_matches([':', ',', ';', '.', ')']).chars().all(|c| c.is_ascii_digit())
+    let text = text.trim_end_matches([':', ',', ';', '.', ')']);
+    text == HIDDEN || text.chars().all(|c| c.is_ascii_digit())
 }
 
 /// The scheme with what parts it from the rest.
@@ -318,6 +319,8 @@ mod tests {
             // No host.
             ("rtsp://u:p", "rtsp://u:***"),
             ("rtsp://u:p/a", "rtsp://u:***/a"),
+            ("rtsp://u:***:", "rtsp://u:***:"),
+            ("rtsp://u:***p:", "rtsp://u:***"),
             ("rtsp:u:p/a", "rtsp:u:***/a"),
             ("mqtt:u:p", "mqtt:u:***"),
             // Nothing secret.
