@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use hardnetd::choice::BackendChoice;
-use hardnetd::classifier::{Engine, Model, ModelOptions, ModelSession};
 use hardnetd::frame::{ChromaSite, Color, Layout, Matrix, Picture, PixelFormat, Plane, Range};
 use hardnetd::hardnet;
+use hardnetd::inference::Engine;
 use hardnetd::kernels::team::Threads;
+use hardnetd::model::{Model, ModelOptions};
 use hardnetd::preprocess::{Preprocessor, Transform};
 use hardnetd::tensor::Tensor;
 
@@ -159,10 +160,11 @@ fn infer(name: &str, backend: BackendChoice) {
     let options = ModelOptions { engine: Engine { backend, ..Engine::default() }, ..ModelOptions::default() };
     let model = Model::load(name, &options).unwrap();
     let backend = model.backend();
-    let mut session = ModelSession::new(model.into(), &Threads::one()).unwrap();
+    let mut network = model.network(&Threads::one()).unwrap();
+    let input = hardnetd::weights::seeded::tensor(224, 224);
     let state = hardnet::seeded(architecture, 1000).unwrap();
     let macs = hardnet::build(architecture, 1000, &state).unwrap().macs(224, 224).unwrap();
-    let [times] = measure([&mut || drop(black_box(session.infer(5).unwrap()))]);
+    let [times] = measure([&mut || _ = black_box(network.infer(&input).unwrap().len())]);
     let best = times.iter().min().map_or(0.0, Duration::as_secs_f64);
     let notes = format!("{:.2} GMAC, at best {:.1} GMAC/s", macs as f64 / 1e9, macs as f64 / 1e9 / best);
     row(&format!("infer {name} ({backend})"), times, &notes);

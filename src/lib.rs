@@ -1,14 +1,13 @@
 //! hardnetd turns a camera on a small computer into a stream of classifications.
 //!
 //! Frames come from GStreamer (`capture`), cross a queue one frame deep (`pipeline`), become a
-//! tensor (`preprocess`), go through HarDNet (`hardnet`, `classifier`), and leave as records
+//! tensor (`preprocess`), go through HarDNet (`hardnet`, `model`, `inference`), and leave as records
 //! (`record`, `publish`). The layers import downwards only; `tests/architecture.rs` holds the order.
 
 pub mod allocator;
 pub mod bench;
 pub mod capture;
 pub mod choice;
-pub mod classifier;
 pub mod cli;
 pub mod config;
 pub mod doctor;
@@ -17,7 +16,9 @@ pub mod eval;
 pub mod exit;
 pub mod frame;
 pub mod hardnet;
+pub mod inference;
 pub mod kernels;
+pub mod model;
 pub mod pipeline;
 pub mod preprocess;
 pub mod printable;

@@ -8,11 +8,54 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
+use smallvec::SmallVec;
 
 use crate::frame::Timestamp;
 
 /// Name and version of the result record.
 pub const RESULT_SCHEMA: &str = "hardnetd.result.v1";
+
+/// What leaves the program.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are results, and a box would be an allocation for each frame")]
+pub enum Record {
+    /// A frame has been classified.
+    Result(ResultRecord),
+    /// The state of a stream has changed.
+    Stream(StreamRecord),
+}
+
+/// The new state of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// Name of the stream.
+    pub stream: Arc<str>,
+    /// Its state from now on.
+    pub state: StreamState,
+}
+
+/// Whether a stream delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamState {
+    /// It does.
+    Online,
+    /// Its source has failed and is opened again.
+    Retrying,
+    /// It does no longer.
+    Offline,
+}
+
+impl StreamState {
+    /// `online`, `retrying` or `offline`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Retrying => "retrying",
+            Self::Offline => "offline",
+        }
+    }
+}
 
 /// The classification of one frame.
 #[derive(Debug, Clone, Serialize)]
@@ -37,7 +80,7 @@ pub struct ResultRecord {
     /// The model that classified it.
     pub model: Arc<ModelTag>,
     /// The classes with the highest scores, best first.
-    pub top: Vec<Scored>,
+    pub top: TopClasses,
     /// Where the time went.
     pub latency_us: Latency,
     /// Frames of this stream that were captured and not classified since the result before, so that `seq` is that of
@@ -94,6 +137,9 @@ pub struct Scored {
     pub score: f32,
 }
 
+/// The classes of a result: up to five of them take no memory of their own.
+pub type TopClasses = SmallVec<[Scored; 5]>;
+
 /// Durations of the stages of one frame, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Latency {
@@ -131,6 +177,8 @@ impl Serialize for Rfc3339 {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use smallvec::smallvec;
+
     use super::*;
 
     #[test]
@@ -147,7 +195,7 @@ mod tests {
                 utc: SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042),
             },
             model: Arc::new(ModelTag { name: "hardnet39ds".into(), digest: "sha256:00".into(), trained: false }),
-            top: vec![Scored { index: 3, label: "class 3".into(), score: 0.25 }],
+            top: smallvec![Scored { index: 3, label: "class 3".into(), score: 0.25 }],
             latency_us: Latency { capture: 1, queue: 2, preprocess: 3, infer: 4, total: 10 },
             dropped: 5,
         };

@@ -42,6 +42,12 @@ impl Tensor {
         self.channels
     }
 
+    /// Height, width and channels.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        [self.height, self.width, self.channels]
+    }
+
     /// All values.
     #[must_use]
     pub fn data(&self) -> &[f32] {
@@ -51,6 +57,39 @@ impl Tensor {
     /// All values, writable.
     pub fn data_mut(&mut self) -> &mut [f32] {
         &mut self.storage[self.start..self.start + self.height * self.width * self.channels]
+    }
+}
+
+/// Values of a tensor that lie elsewhere, to be written: `[height, width, channels]`, row-major.
+#[derive(Debug)]
+pub struct TensorMut<'a> {
+    shape: [usize; 3],
+    data: &'a mut [f32],
+}
+
+impl<'a> TensorMut<'a> {
+    /// The values of `data`, of which there are as many as `shape` (height, width, channels) says.
+    #[must_use]
+    pub fn new(shape: [usize; 3], data: &'a mut [f32]) -> Self {
+        debug_assert_eq!(data.len(), shape.iter().product::<usize>(), "{shape:?}");
+        Self { shape, data }
+    }
+
+    /// Height, width and channels.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// All values, writable.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        self.data
+    }
+}
+
+impl<'a> From<&'a mut Tensor> for TensorMut<'a> {
+    fn from(tensor: &'a mut Tensor) -> Self {
+        Self::new(tensor.shape(), tensor.data_mut())
     }
 }
 

@@ -5,8 +5,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hardnetd::choice::BackendChoice;
-use hardnetd::classifier::{Engine, Model, ModelOptions};
+use hardnetd::inference::Engine;
 use hardnetd::kernels::team::Threads;
+use hardnetd::model::{Model, ModelOptions};
 use hardnetd::weights::seeded;
 use rustix::process::getpid;
 use rustix::thread::gettid;
@@ -43,13 +44,12 @@ fn a_hundred_frames_allocate_nothing() {
         let options = ModelOptions { engine, size: Some(size), ..ModelOptions::default() };
         let model = Model::load(name, &options).unwrap();
         let input = seeded::tensor(size[0], size[1]);
-        let mut logits = vec![0.0; model.classes()];
         for threads in [1, 2] {
-            let mut classifier = model.classifier(&Threads::new(threads, |_| ())).unwrap();
-            classifier.infer(&input, &mut logits).unwrap();
+            let mut network = model.network(&Threads::new(threads, |_| ())).unwrap();
+            network.infer(&input).unwrap();
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             for _ in 0..100 {
-                classifier.infer(&input, &mut logits).unwrap();
+                network.infer(&input).unwrap();
             }
             assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "{name} on {threads} threads");
         }

@@ -5,17 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and their layers. A file imports from its own room and from lower layers only.
-const LAYERS: [(&str, u8); 32] = [
-    ("main", 7),
-    ("cli", 6),
-    ("service", 6),
-    ("pipeline", 5),
-    ("eval", 5),
-    ("bench", 5),
-    ("doctor", 5),
-    ("measure", 5),
-    ("http", 5),
-    ("classifier", 4),
+const LAYERS: [(&str, u8); 34] = [
+    ("main", 8),
+    ("cli", 7),
+    ("service", 7),
+    ("pipeline", 6),
+    ("eval", 6),
+    ("bench", 6),
+    ("doctor", 6),
+    ("measure", 6),
+    ("learn", 6),
+    ("http", 6),
+    ("model", 5),
+    ("inference", 4),
     ("hardnet", 3),
     ("capture", 3),
     ("decide", 3),

@@ -341,7 +341,11 @@ fn the_environment_takes_lists_with_and_without_brackets_and_says_how_it_is_writ
             "[a]",
             "expected a list of different whole numbers from 0 to 1023, such as [2, 3]",
         ),
-        ("HARDNETD__STREAM__SOURCE", "test:ball", "expected [[stream]] sections in a file, or --source"),
+        (
+            "HARDNETD__STREAM__SOURCE",
+            "test:ball",
+            "expected [[stream]] sections in a file, or a source on the command line",
+        ),
         ("HARDNETD__MODEL", "hardnet68", "expected a key behind it, as in HARDNETD__MODEL__KEY"),
     ] {
         let mut command = hardnetd(["config", "check"]);

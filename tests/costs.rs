@@ -8,9 +8,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use common::onnx::{info, int, integers, ints, model, node, tensor};
-use hardnetd::classifier::Metadata;
 use hardnetd::engine::graph::Graph;
 use hardnetd::engine::{cost, import, onnx, plan};
+use hardnetd::model::Metadata;
 use hardnetd::weights;
 use rustix::time::{ClockId, clock_gettime};
 use tract_onnx::pb::tensor_proto::DataType;

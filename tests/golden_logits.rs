@@ -8,12 +8,13 @@
 use std::time::Instant;
 
 use hardnetd::choice::{BackendChoice, MemoryMode};
-use hardnetd::classifier::tract::TractPlan;
-use hardnetd::classifier::{Backend, Classifier, Engine, Model, ModelOptions, Training};
 use hardnetd::engine::graph::Graph;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture};
+use hardnetd::inference::tract::TractPlan;
+use hardnetd::inference::{Backend, Engine, Error, Network};
 use hardnetd::kernels::Isa;
 use hardnetd::kernels::team::Threads;
+use hardnetd::model::{Model, ModelOptions, Training};
 use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 use serde_json::Value;
@@ -56,14 +57,12 @@ fn graph(architecture: &Architecture) -> Graph {
     hardnet::build(architecture, classes, &state).unwrap()
 }
 
-/// Runs the classifier twice, so that buffers used again are tested too, and compares with the reference.
-fn check_logits(name: &str, classifier: &mut dyn Classifier, height: usize, width: usize, golden: &Value) {
+/// Runs the network twice, so that buffers used again are tested too, and compares with the reference.
+fn check_logits(name: &str, network: &mut dyn Network, height: usize, width: usize, golden: &Value) {
     let input = input(height, width);
-    let mut logits = vec![f32::NAN; 1000];
-    classifier.infer(&input, &mut logits).unwrap();
-    let first = logits.clone();
+    let first = network.infer(&input).unwrap().to_vec();
     let start = Instant::now();
-    classifier.infer(&input, &mut logits).unwrap();
+    let logits = network.infer(&input).unwrap();
     let elapsed = start.elapsed();
     assert_eq!(first, logits);
 
@@ -85,13 +84,13 @@ fn check_model(name: &str) {
     assert_eq!(model.parameters(), golden["parameters"].as_u64().unwrap());
     assert_eq!((&*model.labels()[0], &*model.labels()[999]), ("class 0", "class 999"));
     let (height, width) = model.input();
-    check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), height, width, &golden);
+    check_logits(name, &mut *model.network(&Threads::one()).unwrap(), height, width, &golden);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
         for memory in MemoryMode::ALL.iter().copied() {
             let engine = Engine { backend: BackendChoice::Native, isa: isa.into(), memory };
             let model = Model::load(name, &ModelOptions { engine, ..ModelOptions::default() }).unwrap();
             assert_eq!(model.backend(), Backend::Native(isa));
-            check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), height, width, &golden);
+            check_logits(name, &mut *model.network(&Threads::one()).unwrap(), height, width, &golden);
         }
     }
 }
@@ -125,7 +124,7 @@ fn another_input_size_has_the_reference_logits() {
         let model =
             Model::load(name, &ModelOptions { size: Some([320, 256]), engine, ..ModelOptions::default() }).unwrap();
         assert_eq!(model.input(), (320, 256));
-        check_logits(name, &mut *model.classifier(&Threads::one()).unwrap(), 320, 256, &golden(name));
+        check_logits(name, &mut *model.network(&Threads::one()).unwrap(), 320, 256, &golden(name));
     }
 }
 
@@ -165,9 +164,10 @@ fn every_module_of_hardnet39ds_has_the_reference_output() {
         let shape = shapes[id.index()];
         assert_eq!(numbers(&stage["shape"]), [1, shape.channels, shape.height, shape.width].map(|size| size as f64));
 
-        let mut values = vec![0.0; shape.channels * shape.height * shape.width];
         let plan = TractPlan::compile(graph.up_to(id).unwrap(), height, width).unwrap();
-        plan.classifier().unwrap().infer(&input, &mut values).unwrap();
+        let mut network = plan.network().unwrap();
+        let values = network.infer(&input).unwrap();
+        assert_eq!(values.len(), shape.channels * shape.height * shape.width);
         let count = values.len() as f64;
         let mean = values.iter().copied().map(f64::from).sum::<f64>() / count;
         let variance = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
@@ -181,14 +181,10 @@ fn every_module_of_hardnet39ds_has_the_reference_output() {
 }
 
 #[test]
-fn wrong_shapes_are_errors_and_a_classifier_survives_them() {
-    use hardnetd::classifier::Error;
+fn a_wrong_shape_is_an_error_that_a_network_survives() {
     let model = Model::load("HarDNet-39-DS", &ModelOptions::default()).unwrap();
-    let mut classifier = model.classifier(&Threads::one()).unwrap();
-    let mut logits = vec![0.0; 1000];
-    let wrong = classifier.infer(&Tensor::zeros(224, 223, 3), &mut logits).unwrap_err();
+    let mut network = model.network(&Threads::one()).unwrap();
+    let wrong = network.infer(&Tensor::zeros(224, 223, 3)).unwrap_err();
     assert!(matches!(wrong, Error::Input { expected: [224, 224, 3], found: [224, 223, 3] }));
-    let wrong = classifier.infer(&input(224, 224), &mut logits[1..]).unwrap_err();
-    assert!(matches!(wrong, Error::Logits { expected: 1000, found: 999 }));
-    check_logits("hardnet39ds", &mut *classifier, 224, 224, &golden("hardnet39ds"));
+    check_logits("hardnet39ds", &mut *network, 224, 224, &golden("hardnet39ds"));
 }

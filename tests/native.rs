@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use common::{data, run};
 use hardnetd::choice::MemoryMode;
-use hardnetd::classifier::tract;
-use hardnetd::classifier::{Classifier, native};
 use hardnetd::engine::graph::{self, Activation, Builder, Conv, Graph, Linear, Padding, Window};
 use hardnetd::engine::plan::{Error, Plan, PlanOptions};
 use hardnetd::engine::reference;
 use hardnetd::engine::run::Runner;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture, Block};
+use hardnetd::inference::{Network, native, tract};
 use hardnetd::kernels::Isa;
 use hardnetd::kernels::team::Threads;
 use hardnetd::tensor::Tensor;
@@ -123,14 +122,15 @@ fn two_hundred_random_tables_agree_with_tract() {
         let size = |what| 32 + random(what, index, 25);
         let (height, width) = (size("height"), size("width"));
         let input = input(height, width);
-        let mut expected = vec![f32::NAN; classes];
         let plan = tract::TractPlan::compile(graph.clone(), height, width).unwrap();
-        plan.classifier().unwrap().infer(&input, &mut expected).unwrap();
+        let expected = plan.network().unwrap().infer(&input).unwrap().to_vec();
+        assert_eq!(expected.len(), classes);
         for options in options() {
-            let mut found = vec![f32::NAN; classes];
             let plan = native::NativePlan::compile(graph.clone(), height, width, options).unwrap();
             let threads = Threads::new(1 + index % 3, |_| ());
-            plan.classifier(&threads).unwrap().infer(&input, &mut found).unwrap();
+            let mut network = plan.network(&threads).unwrap();
+            let found = network.infer(&input).unwrap();
+            assert_eq!(found.len(), classes);
             for (found, expected) in found.iter().zip(&expected) {
                 let near = (f64::from(*found) - f64::from(*expected)).abs() <= TOLERANCE;
                 assert!(near, "{architecture:?} {options:?} {height}x{width}: {found} instead of {expected}");

@@ -4,13 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hardnetd::classifier::tract::TractPlan;
-use hardnetd::classifier::{Classifier as _, native};
 use hardnetd::engine::graph::{Activation, Affine, Builder, Conv, Graph, Linear, Op, Padding, Window};
 use hardnetd::engine::import::{self, File};
 use hardnetd::engine::plan::PlanOptions;
 use hardnetd::engine::{cost, onnx};
 use hardnetd::hardnet::{self, ARCHITECTURES};
+use hardnetd::inference::tract::TractPlan;
+use hardnetd::inference::{Network as _, native};
 use hardnetd::kernels::Isa;
 use hardnetd::kernels::team::Threads;
 use hardnetd::tensor::Tensor;
@@ -44,9 +44,7 @@ fn input([height, width]: [usize; 2]) -> Tensor {
 }
 
 fn run(plan: &TractPlan, size: [usize; 2]) -> Vec<f32> {
-    let mut logits = vec![f32::NAN; plan.logits()];
-    plan.classifier().unwrap().infer(&input(size), &mut logits).unwrap();
-    logits
+    plan.network().unwrap().infer(&input(size)).unwrap().to_vec()
 }
 
 fn compiled(graph: Graph, [height, width]: [usize; 2]) -> TractPlan {
@@ -76,9 +74,9 @@ fn networks_compute_what_computes_where_they_come_from() {
                 PlanOptions { isa, ..PlanOptions::default() },
             )
             .unwrap();
-            let mut found = vec![f32::NAN; expected.len()];
-            plan.classifier(&Threads::one()).unwrap().infer(&input(size), &mut found).unwrap();
-            let error = difference(&found, expected.iter().copied());
+            let mut network = plan.network(&Threads::one()).unwrap();
+            let found = network.infer(&input(size)).unwrap();
+            let error = difference(found, expected.iter().copied());
             assert!(error < 1e-4, "{name} {isa}: {error} between {found:?} and {expected:?}");
         }
         let found = run(&compiled(imported.graph, size), size);
@@ -253,7 +251,7 @@ fn a_network_that_no_graph_holds_runs_as_it_is_or_is_an_error() {
     };
     assert!(with("LeakyRelu").network().is_err());
     let plan = TractPlan::from_onnx(with("LeakyRelu"), 12, 16).unwrap();
-    assert_eq!(plan.logits(), 5);
+    assert_eq!(plan.outputs(), 5);
     assert!(run(&plan, [12, 16]).iter().all(|logit| logit.is_finite()));
     assert!(TractPlan::from_onnx(with("LeakyRelu"), 24, 16).is_err(), "the size is another");
     assert!(TractPlan::from_onnx(with("Unknown"), 12, 16).is_err());

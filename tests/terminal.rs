@@ -9,9 +9,9 @@ use std::path::Path;
 
 use common::onnx::{info, int, model, node, tensor};
 use common::{Outcome, Running, data, folder, hardnetd, run};
-use hardnetd::classifier::{Metadata, Training};
 use hardnetd::engine::onnx;
 use hardnetd::hardnet::{self, find};
+use hardnetd::model::{Metadata, Training};
 use hardnetd::preprocess::Transform;
 use hardnetd::printable::is_printable;
 use hardnetd::weights::safetensors::{Texts, write};

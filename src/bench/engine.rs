@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::{Combination, Error};
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
-use crate::classifier::{self, Backend, Classifier, Model};
+use crate::inference::{Backend, Engine, Network};
 use crate::kernels::Isa;
+use crate::model::{Model, ModelOptions};
 use crate::tensor::Tensor;
 use crate::weights::seeded;
 
@@ -33,13 +34,13 @@ impl Combination {
     }
 
     /// What the loader of models is told.
-    pub(super) fn options(&self) -> classifier::ModelOptions {
-        classifier::ModelOptions { size: self.size, engine: self.engine(), ..classifier::ModelOptions::default() }
+    pub(super) fn options(&self) -> ModelOptions {
+        ModelOptions { size: self.size, engine: self.engine(), ..ModelOptions::default() }
     }
 
     /// The back end and the instruction set as the loader knows them.
-    pub(super) fn engine(&self) -> classifier::Engine {
-        classifier::Engine { backend: self.backend, isa: self.isa, memory: self.memory }
+    pub(super) fn engine(&self) -> Engine {
+        Engine { backend: self.backend, isa: self.isa, memory: self.memory }
     }
 }
 
@@ -59,9 +60,8 @@ pub(super) struct Runner {
     pub(super) load_ms: f64,
     /// Multiply-accumulates of one run, where they can be told.
     pub(super) macs: Option<u64>,
-    classifier: Box<dyn Classifier>,
+    network: Box<dyn Network>,
     input: Tensor,
-    logits: Vec<f32>,
 }
 
 impl Runner {
@@ -69,7 +69,7 @@ impl Runner {
         choice.check()?;
         let start = Instant::now();
         let model = Model::load(&choice.model, &choice.options())?;
-        let classifier = model.classifier(&choice.threads)?;
+        let network = model.network(&choice.threads)?;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
         let settling = Instant::now();
         while !model.is_settled() && settling.elapsed() < SETTLING {
@@ -91,19 +91,19 @@ impl Runner {
             size: [height, width],
             load_ms,
             macs: model.macs(),
-            classifier,
+            network,
             input: seeded::tensor(height, width),
-            logits: vec![0.0; model.classes()],
         })
     }
 
     /// One inference.
     pub(super) fn run(&mut self) -> Result<(), Error> {
-        Ok(self.classifier.infer(&self.input, &mut self.logits)?)
+        self.network.infer(&self.input)?;
+        Ok(())
     }
 
     /// What the last run wrote.
     pub(super) fn logits(&self) -> &[f32] {
-        &self.logits
+        self.network.outputs().first().map_or(&[], |output| &output.values)
     }
 }

@@ -18,11 +18,11 @@ pub use slices::{Ready, Slice, serve};
 pub use stages::{StageRow, StageTime, stages};
 
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
-use crate::classifier;
 use crate::exit::Exit;
 use crate::hardnet::ARCHITECTURES;
 use crate::kernels;
 use crate::kernels::team::Threads;
+use crate::{inference, model};
 use engine::Runner;
 use sample::{Figures, Sample};
 use serde::Serialize;
@@ -46,25 +46,25 @@ const WARM_UP: Duration = Duration::from_millis(300);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The back end cannot be told its instructions.
-    #[error("tract chooses its instructions itself: --isa {isa} is for the native engine")]
+    #[error("tract chooses its instructions itself: {isa} is for the native engine")]
     FixedIsa {
         /// The instructions asked for.
         isa: IsaChoice,
     },
     /// The back end has one thread.
-    #[error("tract runs on one thread: --threads {threads} is for the native engine")]
+    #[error("tract runs on one thread: {threads} threads are for the native engine")]
     OneThread {
         /// The threads asked for.
         threads: usize,
     },
     /// The back end has one way to use memory.
-    #[error("tract uses memory in its own way: --memory {} is for the native engine", memory)]
+    #[error("tract uses memory in its own way: {memory} is for the native engine")]
     FixedMemory {
         /// What memory is to be for.
         memory: MemoryMode,
     },
     /// Slices are for one row.
-    #[error("--slices measures one row, and there are {rows}: name one --model, --backend, --isa and --memory")]
+    #[error("slices measure one row, and there are {rows}: name one model, back end, instruction set and memory mode")]
     Rows {
         /// Rows that the options make.
         rows: usize,
@@ -78,9 +78,12 @@ pub enum Error {
     /// Standard input or output fails.
     #[error("cannot exchange slices over standard input and output")]
     Exchange(#[source] io::Error),
-    /// A model cannot be loaded or run.
+    /// A model cannot be loaded.
     #[error(transparent)]
-    Model(#[from] classifier::Error),
+    Model(#[from] model::Error),
+    /// A model cannot be run.
+    #[error(transparent)]
+    Inference(#[from] inference::Error),
 }
 
 impl Error {
@@ -94,6 +97,7 @@ impl Error {
             Self::Line { .. } => Exit::Data,
             Self::Exchange(_) => Exit::Io,
             Self::Model(error) => error.exit(),
+            Self::Inference(error) => error.exit(),
         }
     }
 }

@@ -6,9 +6,12 @@ use serde::Serialize;
 
 use super::{BenchOptions, Combination, Error, Host, Progress, Report, STAGES_SCHEMA, in_turns};
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
-use crate::classifier::{self, Classifier, Definition, native, tract};
 use crate::engine::graph::Shape;
 use crate::engine::modules;
+use crate::inference::native::NativePlan;
+use crate::inference::tract::TractPlan;
+use crate::inference::{self, Network};
+use crate::model::Definition;
 use crate::weights::seeded;
 
 /// Where the time of one model goes.
@@ -71,30 +74,27 @@ fn row(choice: &Combination, time: Duration, progress: Progress<'_>) -> Result<S
     let (height, width) = (definition.transform.height, definition.transform.width);
     let graph = definition.graph()?;
     drop(definition);
-    let shapes = graph.shapes(height, width).map_err(classifier::Error::Size)?;
+    let shapes = graph.shapes(height, width).map_err(inference::Error::Size)?;
     let input = seeded::tensor(height, width);
     let mut stages: Vec<StageTime> = Vec::new();
     let mut prefixes = Vec::new();
     let mut before = 0;
     for (name, end) in modules::ends(&graph) {
-        let prefix = graph.up_to(end).map_err(classifier::Error::Size)?;
-        let macs = prefix.macs(height, width).map_err(classifier::Error::Size)?;
+        let prefix = graph.up_to(end).map_err(inference::Error::Size)?;
+        let macs = prefix.macs(height, width).map_err(inference::Error::Size)?;
         let engine = choice.engine();
         let native = match choice.backend() {
             BackendChoice::Native => {
-                let plan = native::NativePlan::compile(prefix.clone(), height, width, engine.options());
-                Some(plan.map_err(classifier::Error::Native)?)
+                let plan = NativePlan::compile(prefix.clone(), height, width, engine.options());
+                Some(plan.map_err(inference::Error::Native)?)
             }
             _ => None,
         };
-        let (classifier, outputs): (Box<dyn Classifier>, usize) = match native {
-            Some(plan) => (Box::new(plan.classifier(&choice.threads)?), plan.plan().outputs()),
-            None => {
-                let plan = tract::TractPlan::compile(prefix, height, width)?;
-                (Box::new(plan.classifier()?), plan.logits())
-            }
+        let network: Box<dyn Network> = match native {
+            Some(plan) => Box::new(plan.network(&choice.threads)?),
+            None => Box::new(TractPlan::compile(prefix, height, width)?.network()?),
         };
-        prefixes.push((classifier, vec![0.0_f32; outputs]));
+        prefixes.push(network);
         let output =
             shapes.get(end.index()).map_or([0; 3], |&Shape { height, width, channels }| [channels, height, width]);
         let gmac = macs.saturating_sub(before) as f64 / 1e9;
@@ -103,9 +103,7 @@ fn row(choice: &Combination, time: Duration, progress: Progress<'_>) -> Result<S
     }
     drop(graph);
     let input = &input;
-    let run = |(classifier, values): &mut (Box<dyn Classifier>, Vec<f32>)| {
-        classifier.infer(input, values).map_err(Error::from)
-    };
+    let run = |network: &mut Box<dyn Network>| network.infer(input).map(drop).map_err(Error::from);
     let mut steps: Vec<_> = prefixes.iter_mut().map(|prefix| move || run(prefix)).collect();
     let mut runs: Vec<_> = steps.iter_mut().map(|step| step as &mut dyn FnMut() -> Result<(), Error>).collect();
     let samples = in_turns(&mut runs, time, || (), progress)?;

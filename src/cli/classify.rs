@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
@@ -11,13 +10,13 @@ use serde::Serialize;
 
 use super::{Error, ModelChoice};
 use crate::capture::{Still, StillError};
-use crate::classifier::ModelSession;
 use crate::exit::{Exit, chain};
+use crate::inference::InferenceSession;
 use crate::kernels::team::Threads;
 use crate::preprocess::{self, Preprocessor};
 use crate::printable::{escaped, line};
-use crate::record::Scored;
-use crate::{classifier, frame};
+use crate::record::{Scored, TopClasses};
+use crate::{frame, inference};
 
 /// Arguments of `classify`.
 #[derive(Debug, Args)]
@@ -50,7 +49,7 @@ pub(super) struct Arguments {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Outcome<'a> {
-    Classified { file: &'a Path, top: Vec<Scored> },
+    Classified { file: &'a Path, top: TopClasses },
     Failed { file: &'a Path, error: String },
 }
 
@@ -64,7 +63,7 @@ enum PictureError {
     #[error("{path}")]
     Preprocess { path: String, source: preprocess::Error },
     #[error(transparent)]
-    Model(#[from] classifier::Error),
+    Inference(#[from] inference::Error),
 }
 
 impl PictureError {
@@ -72,14 +71,14 @@ impl PictureError {
         match self {
             Self::Still(error) => error.exit(),
             Self::Frame(_) | Self::Preprocess { .. } => Exit::Data,
-            Self::Model(error) => error.exit(),
+            Self::Inference(error) => error.exit(),
         }
     }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let model = Arc::new(arguments.model.load()?);
-    let mut session = ModelSession::new(Arc::clone(&model), &Threads::new(arguments.threads.into(), |_| ()))?;
+    let model = arguments.model.load()?;
+    let mut session = model.session(&Threads::new(arguments.threads.into(), |_| ()))?;
     let mut preprocessor = Preprocessor::new(*model.transform())?;
     let top = arguments.top as usize;
     let progress = progress(arguments.images.len());
@@ -127,9 +126,9 @@ impl Outcome<'_> {
 fn classify(
     path: &Path,
     preprocessor: &mut Preprocessor,
-    session: &mut ModelSession,
+    session: &mut InferenceSession,
     top: usize,
-) -> Result<Vec<Scored>, PictureError> {
+) -> Result<TopClasses, PictureError> {
     let still = Still::open(path)?;
     let prepared = preprocessor.run(&still.picture()?, session.input());
     prepared.map_err(|source| PictureError::Preprocess { path: path.display().to_string(), source })?;

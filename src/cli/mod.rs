@@ -21,11 +21,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode};
-use crate::classifier::{Engine, Model, ModelOptions};
 use crate::config::{SIDES, parse_size, redact, redact_words};
 use crate::exit::{Exit, chain};
+use crate::inference::{self, Engine};
+use crate::model::{Model, ModelOptions};
 use crate::system::affinity;
-use crate::{capture, classifier, preprocess, printable, service, weights};
+use crate::{capture, preprocess, printable, service, weights};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -118,7 +119,7 @@ fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
 }
 
 impl ModelChoice {
-    fn load(&self) -> Result<Model, classifier::Error> {
+    fn load(&self) -> Result<Model, crate::model::Error> {
         let engine = Engine { backend: self.backend, isa: self.isa, memory: self.memory };
         Model::load(&self.model, &ModelOptions { labels: self.labels.clone(), size: self.size, engine })
     }
@@ -144,9 +145,12 @@ pub enum Error {
     /// GStreamer cannot be used.
     #[error(transparent)]
     Capture(#[from] capture::Error),
-    /// The model cannot be loaded or run.
+    /// The model cannot be run.
     #[error(transparent)]
-    Model(#[from] classifier::Error),
+    Inference(#[from] inference::Error),
+    /// The model cannot be loaded.
+    #[error(transparent)]
+    Model(#[from] crate::model::Error),
     /// Threads cannot be placed.
     #[error(transparent)]
     Affinity(affinity::Error),
@@ -193,7 +197,7 @@ pub enum Error {
     },
     /// A model cannot be written to a file.
     #[error(transparent)]
-    Save(#[from] classifier::SaveError),
+    Save(#[from] crate::model::SaveError),
     /// A picture cannot be prepared.
     #[error(transparent)]
     Preprocess(#[from] preprocess::Error),
@@ -258,6 +262,7 @@ impl Error {
             Self::Usage | Self::Argument(_) => Exit::Usage,
             Self::Config(error) => error.exit(),
             Self::Capture(source) => source.exit(),
+            Self::Inference(error) => error.exit(),
             Self::Model(error) => error.exit(),
             Self::Affinity(_) => Exit::Unavailable,
             Self::FewCores { .. } => Exit::Usage,
@@ -283,8 +288,27 @@ impl Error {
             Self::Config(_) | Self::Service(service::Error::Config(_)) => {
                 Some(printable::block(&redact_words(&chain(self))))
             }
-            _ => Some(printable::line(&redact_words(&chain(self))).into_owned()),
+            _ => {
+                let hint = self.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                Some(printable::line(&redact_words(&(chain(self) + &hint))).into_owned())
+            }
         }
+    }
+
+    /// What to change on the command line, of whose options the lower layers know nothing.
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Model(crate::model::Error::Head { .. }) => "--new-head leaves it out",
+            Self::Model(crate::model::Error::NoHead { .. }) => "name it with --classes N or --labels FILE",
+            Self::Save(crate::model::SaveError::Exists { .. }) => "--force overwrites it",
+            Self::Bench(crate::bench::Error::FixedIsa { .. }) => "leave --isa out",
+            Self::Bench(crate::bench::Error::FixedMemory { .. }) => "leave --memory out",
+            Self::Bench(crate::bench::Error::OneThread { .. }) => "leave --threads out",
+            Self::Eval(crate::eval::Error::Dataset(crate::eval::DatasetError::Folders { .. })) => {
+                "--list names the list"
+            }
+            _ => return None,
+        })
     }
 }
 
@@ -332,7 +356,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         }
     };
     let _log = logging::start(&cli.verbosity, matches!(cli.command, Command::Run(_)));
-    classifier::tract::silence_caught_panics();
+    inference::tract::silence_caught_panics();
     match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),

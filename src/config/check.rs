@@ -74,7 +74,9 @@ impl<'a> Checker<'a> {
             Section::Repeated(keys) => {
                 let ValueKind::Array(items) = &value.kind else {
                     let expected = match self.origin {
-                        Origin::Environment => format!("expected [[{path}]] sections in a file, or --source"),
+                        Origin::Environment => {
+                            format!("expected [[{path}]] sections in a file, or a source on the command line")
+                        }
                         _ => format!("expected one or more [[{path}]] sections"),
                     };
                     self.problem(path, &format!("{}: {expected}", show(value)));

@@ -16,7 +16,7 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
         }
     };
     if config.streams.is_empty() {
-        problem("stream", &[], "[]: expected at least one [[stream]] section, or --source".into());
+        problem("stream", &[], "[]: expected at least one [[stream]] section, or a source on the command line".into());
     }
     // What is wrong in a stream has its number in the file.
     let streams_are_right = !wrong.iter().any(|key| key.starts_with("stream"));

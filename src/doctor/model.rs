@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use super::{Context, Finding};
 use crate::choice::BackendChoice;
-use crate::classifier::{Backend, Error, Model, ModelOptions};
 use crate::config::Config;
 use crate::exit::{Exit, chain};
+use crate::inference::Backend;
+use crate::model::{Error, Model, ModelOptions};
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     match &context.config {

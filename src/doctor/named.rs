@@ -9,10 +9,11 @@ use std::path::Path;
 use super::{Finding, State, cores, sandbox};
 use crate::capture::{self, Source};
 use crate::choice::IsaChoice;
-use crate::classifier::{Error, Model, ModelOptions, labels};
 use crate::config::{self, Config, Loaded, Mqtt, Problem, Stream, Warning, read_pem, read_secret};
 use crate::exit::chain;
 use crate::hardnet;
+use crate::inference;
+use crate::model::{Error, Model, ModelOptions, labels};
 use crate::publish;
 use crate::regular;
 use crate::system::host::Host;
@@ -160,10 +161,12 @@ impl Look<'_> {
             let isa = config.inference.isa;
             let (key, value) = match &error {
                 Error::Labels(_) => ("model.labels", model.labels.as_str()),
-                Error::FixedSize { .. } | Error::InputSize { .. } | Error::Size(_) => {
+                Error::FixedSize { .. } | Error::InputSize { .. } | Error::Inference(inference::Error::Size(_)) => {
                     ("model.size", model.size.as_str())
                 }
-                Error::Native(_) if isa != IsaChoice::Auto => ("inference.isa", isa.name()),
+                Error::Inference(inference::Error::Native(_)) if isa != IsaChoice::Auto => {
+                    ("inference.isa", isa.name())
+                }
                 _ => ("model.name", model.name.as_str()),
             };
             self.problem(key, value, &chain(&error));

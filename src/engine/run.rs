@@ -42,17 +42,32 @@ impl Runner {
         self.plan.gaps().iter().cloned().chain(scratch).collect()
     }
 
-    /// Runs the network on `input`, `[height, width, channels]`, and writes the values of its output, in the
-    /// order `[channels, height, width]`. Lengths are those of the plan: what is too long is left alone, and
-    /// what is too short leaves the rest as it was.
+    /// Where the input of the next run is written: `[height, width, channels]`. A run may overwrite it.
+    pub fn input(&mut self) -> &mut [f32] {
+        let from = self.plan.input_map();
+        &mut self.team.values()[from.offset..][..from.pixels() * from.channels]
+    }
+
+    /// Runs the network on a copy of `input`; the rest is as in [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// As for [`forward`](Self::forward).
+    pub fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), Broken> {
+        let to = self.input();
+        let length = input.len().min(to.len());
+        to[..length].copy_from_slice(&input[..length]);
+        self.forward(output)
+    }
+
+    /// Runs the network on what [`input`](Self::input) holds, and writes the values of its output, in the order
+    /// `[channels, height, width]`. Lengths are those of the plan: what is too long is left alone, and what is too short
+    /// leaves the rest as it was.
     ///
     /// # Errors
     /// A thread has panicked; so will all further runs fail.
-    pub fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), Broken> {
-        let (from, to) = (self.plan.input_map(), self.plan.output_map());
-        let length = input.len().min(from.pixels() * from.channels);
-        self.team.values()[from.offset..][..length].copy_from_slice(&input[..length]);
+    pub fn forward(&mut self, output: &mut [f32]) -> Result<(), Broken> {
         self.team.run()?;
+        let to = self.plan.output_map();
         let (values, pixels) = (self.team.values(), to.pixels());
         for (index, value) in output.iter_mut().enumerate().take(self.plan.outputs()) {
             let (channel, pixel) = (index / pixels, index % pixels);

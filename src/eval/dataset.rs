@@ -55,7 +55,7 @@ pub enum DatasetError {
     },
     /// The folders are not those of the model's classes.
     #[error(
-        "{} has {folders} folders, and the model has {classes} classes: expected one folder per class, or --list FILE",
+        "{} has {folders} folders, and the model has {classes} classes: expected one folder per class, or a list of the pictures",
         path.display()
     )]
     Folders {

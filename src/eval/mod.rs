@@ -19,10 +19,11 @@ use tally::Tally;
 pub use tally::{Broken, Class, Confusion, Report};
 
 use crate::capture::{Still, StillError};
-use crate::classifier::{self, Model, ModelSession};
 use crate::exit::{Exit, chain};
 use crate::frame;
+use crate::inference::{self, InferenceSession};
 use crate::kernels::team::Threads;
+use crate::model::Model;
 use crate::preprocess::{self, Reference};
 
 /// How many of the best classes count.
@@ -47,7 +48,7 @@ pub enum Error {
     },
     /// The model cannot be run.
     #[error(transparent)]
-    Model(#[from] classifier::Error),
+    Inference(#[from] inference::Error),
     /// Pictures cannot be prepared for the model.
     #[error(transparent)]
     Preprocess(#[from] preprocess::Error),
@@ -66,7 +67,7 @@ impl Error {
         match self {
             Self::Dataset(error) => error.exit(),
             Self::Broken { exit, .. } => *exit,
-            Self::Model(error) => error.exit(),
+            Self::Inference(error) => error.exit(),
             Self::Preprocess(_) => Exit::Data,
             Self::Thread(_) => Exit::Unavailable,
             Self::Panicked => Exit::Internal,
@@ -176,13 +177,13 @@ struct Finding {
 /// A thread's own state.
 struct Worker {
     preprocessor: Reference,
-    session: ModelSession,
+    session: InferenceSession,
 }
 
 impl Worker {
     fn new(model: &Arc<Model>) -> Result<Self, Error> {
         let preprocessor = Reference::new(*model.transform())?;
-        Ok(Self { preprocessor, session: ModelSession::new(Arc::clone(model), &Threads::one())? })
+        Ok(Self { preprocessor, session: model.session(&Threads::one())? })
     }
 
     fn run(mut self, work: &Work<'_>, findings: &Sender<Finding>) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::exit::Exit;
 use crate::shutdown::JoinError;
 use crate::system::affinity;
-use crate::{capture, classifier, frame, preprocess, publish};
+use crate::{capture, frame, inference, preprocess, publish};
 
 /// Why a pipeline did not start or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum Error {
     },
     /// The model cannot be run.
     #[error(transparent)]
-    Model(#[from] classifier::Error),
+    Inference(#[from] inference::Error),
     /// The samples of a frame do not fit its layout.
     #[error(transparent)]
     Frame(#[from] frame::Error),
@@ -95,7 +95,7 @@ impl Error {
                 exit => exit,
             },
             Self::Frames { .. } | Self::Frame(_) | Self::Preprocess(_) => Exit::Data,
-            Self::Model(error) => error.exit(),
+            Self::Inference(error) => error.exit(),
             Self::Affinity(affinity::Error::Priority { .. }) => Exit::NoPermission,
             Self::Affinity(_) => Exit::Config,
             Self::Publish(error) => error.exit(),

@@ -22,15 +22,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::capture::{self, Progress, Settings};
-use crate::classifier::{Model, Training};
 use crate::config::Inference;
 use crate::exit::chain;
+use crate::model::{Model, Training};
 use crate::preprocess::Preprocessor;
-use crate::publish::{Backlog, Permit, StreamState};
-use crate::record::{ModelTag, ResultRecord};
+use crate::publish::{Backlog, Permit};
+use crate::record::{ModelTag, Record};
 use crate::shutdown::{self, Stop, Stopped, Thread};
 use crate::system::affinity;
-use crate::telemetry::{FrameNumbers, Pulse, Registry, StreamCounters, StreamCounts};
+use crate::telemetry::{FrameCounts, FrameNumbers, Pulse, Registry, StreamCounters, StreamStatus};
 use drain::Drain;
 pub use error::Error;
 pub use publisher::Sinks;
@@ -45,9 +45,10 @@ const RESULTS_DEPTH: usize = 16;
 const FILE_BACKLOG: usize = 16;
 
 /// What the publisher takes.
-enum Item {
-    Result(ResultRecord, Option<Permit>),
-    Stream(Arc<str>, StreamState),
+struct Item {
+    record: Record,
+    /// The place of a result in the backlog of its stream.
+    permit: Option<Permit>,
 }
 
 /// What a pipeline is made of.
@@ -140,7 +141,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     let mut lanes: Vec<Vec<Lane>> = (0..count).map(|_| Vec::new()).collect();
     let mut sources = Vec::new();
     for (index, settings) in streams.into_iter().enumerate() {
-        let counters = Arc::new(StreamCounters::default());
+        let counters = Arc::new(StreamCounters::new(registry.totals(&settings.stream)));
         let live = settings.source.is_live();
         let (inlet, outlet) = queue::queue(live, Arc::clone(&counters), stopped.clone());
         let backlog = (!live).then(|| Backlog::new(FILE_BACKLOG));
@@ -349,9 +350,9 @@ impl Running {
         ages.filter(|(_, age)| *age > limit).max_by_key(|(_, age)| *age)
     }
 
-    /// The counters of every stream.
-    pub fn counts(&self) -> impl Iterator<Item = (&str, StreamCounts)> {
-        self.streams.iter().map(|stream| (&*stream.name, stream.counters.read()))
+    /// The state of every stream.
+    pub fn statuses(&self) -> impl Iterator<Item = (&str, StreamStatus)> {
+        self.streams.iter().map(|stream| (&*stream.name, stream.counters.status()))
     }
 
     /// Names of the sinks that have been lost, while others went on.
@@ -406,7 +407,7 @@ fn joined(thread: Thread<Result<(), Error>>, deadline: Option<Instant>) -> Resul
 fn end_of(stream: Stream, deadline: Instant) -> Result<(), Error> {
     let Stream { name, source_uri, is_camera, counters, thread } = stream;
     let outcome = thread.join(Some(deadline))?;
-    let StreamCounts { captured, dropped, classified, failed, .. } = counters.read();
+    let FrameCounts { captured, dropped, classified, failed, .. } = counters.read();
     tracing::info!(stream = %name, captured, classified, dropped, failed, "stream ended");
     match outcome {
         Err(source) => Err(Error::Stream { stream: name, source_uri, is_camera, source: source.into() }),

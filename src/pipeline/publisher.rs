@@ -1,6 +1,6 @@
 //! The thread that writes each record once and hands it to every sink. Sinks never let it wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -9,7 +9,8 @@ use crossbeam_channel::{Receiver, at, never, select};
 use super::drain::Drain;
 use super::{Error, Item};
 use crate::exit::chain;
-use crate::publish::{self, Outgoing, Sink, StreamState};
+use crate::publish::{self, JsonLine, Outgoing, Sink};
+use crate::record::{Record, ResultRecord, StreamRecord, StreamState};
 use crate::shutdown::Stopped;
 use crate::telemetry::Pulse;
 
@@ -27,6 +28,33 @@ impl Lost {
 
     fn lock(&self) -> MutexGuard<'_, Vec<(&'static str, publish::Error)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines whose memory is used again.
+#[derive(Default)]
+struct Lines {
+    /// The latest ones, the oldest first.
+    handed_out: VecDeque<JsonLine>,
+}
+
+impl Lines {
+    /// Lines that are kept to be used again: more than sinks hold while they keep up.
+    const MOST: usize = 64;
+
+    /// The record as JSON, with the line's end.
+    fn write(&mut self, record: &ResultRecord) -> Result<JsonLine, Error> {
+        let oldest_is_free = self.handed_out.front_mut().is_some_and(|line| Arc::get_mut(line).is_some());
+        let mut line = self.handed_out.pop_front().filter(|_| oldest_is_free).unwrap_or_default();
+        if let Some(bytes) = Arc::get_mut(&mut line) {
+            bytes.clear();
+            serde_json::to_writer(&mut *bytes, record).map_err(Error::Record)?;
+            bytes.push(b'\n');
+        }
+        if self.handed_out.len() < Self::MOST {
+            self.handed_out.push_back(Arc::clone(&line));
+        }
+        Ok(line)
     }
 }
 
@@ -64,7 +92,7 @@ impl Publisher {
     }
 
     fn hand_out(&self, sinks: &mut Sinks) -> Result<(), Error> {
-        let mut line = Vec::new();
+        let mut lines = Lines::default();
         let mut states = BTreeMap::new();
         let not_stopped = never();
         let mut stopped = self.stopped.receiver();
@@ -75,16 +103,16 @@ impl Publisher {
                 recv(self.items) -> item => {
                     self.pulse.beat();
                     match item {
-                        Ok(Item::Result(record, permit)) => {
-                            line.clear();
-                            serde_json::to_writer(&mut line, &record).map_err(Error::Record)?;
-                            line.push(b'\n');
-                            let result = Outgoing { record, line: line.as_slice().into(), permit };
-                            self.each(sinks, |sink| sink.result(&result))?;
-                        }
-                        Ok(Item::Stream(stream, state)) => {
-                            self.each(sinks, |sink| sink.stream(&stream, state))?;
-                            states.insert(stream, state);
+                        Ok(Item { record, permit }) => {
+                            let line = match &record {
+                                Record::Result(result) => lines.write(result)?,
+                                Record::Stream(StreamRecord { stream, state }) => {
+                                    states.insert(Arc::clone(stream), *state);
+                                    JsonLine::default()
+                                }
+                            };
+                            let outgoing = Outgoing { record, line, permit };
+                            self.each(sinks, |sink| sink.take(&outgoing))?;
                         }
                         Err(_) => return Ok(()),
                     }
@@ -98,7 +126,8 @@ impl Publisher {
         }
         // An inference thread is still at work; its streams have ended all the same.
         for (stream, _) in states.into_iter().filter(|(_, state)| *state != StreamState::Offline) {
-            self.each(sinks, |sink| sink.stream(&stream, StreamState::Offline))?;
+            let offline = Outgoing::stream(stream, StreamState::Offline);
+            self.each(sinks, |sink| sink.take(&offline))?;
         }
         Ok(())
     }

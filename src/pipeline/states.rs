@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, select};
 
 use super::{Error, Item};
-use crate::publish::StreamState;
+use crate::record::{Record, StreamRecord, StreamState};
 use crate::shutdown::Stopped;
 use crate::telemetry::StreamCounters;
 
@@ -84,7 +84,8 @@ impl States {
     }
 
     fn item(&self, state: StreamState) -> Item {
-        Item::Stream(Arc::clone(&self.stream), state)
+        let record = StreamRecord { stream: Arc::clone(&self.stream), state };
+        Item { record: Record::Stream(record), permit: None }
     }
 
     fn send(&self, state: StreamState) -> Result<(), Error> {
@@ -108,9 +109,9 @@ mod tests {
     }
 
     fn told(items: &Receiver<Item>) -> Vec<StreamState> {
-        let state = |item| match item {
-            Item::Stream(_, state) => state,
-            Item::Result(..) => unreachable!(),
+        let state = |item: Item| match item.record {
+            Record::Stream(StreamRecord { state, .. }) => state,
+            Record::Result(_) => unreachable!(),
         };
         items.try_iter().map(state).collect()
     }

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Select, Sender};
+use crossbeam_channel::{Receiver, Select, Sender};
 
 use super::drain::Drain;
 use super::queue::QueueReceiver;
 use super::states::States;
 use super::{Error, Item};
-use crate::classifier::{Model, ModelSession};
 use crate::exit::chain;
 use crate::frame::{Frame, monotonic_ns};
+use crate::inference::InferenceSession;
 use crate::kernels::team::Threads;
+use crate::model::Model;
 use crate::preprocess::Preprocessor;
 use crate::publish::Backlog;
-use crate::record::{Latency, ModelTag, RESULT_SCHEMA, ResultRecord, RunId, Scored};
+use crate::record::{Latency, ModelTag, RESULT_SCHEMA, Record, ResultRecord, RunId, TopClasses};
 use crate::system::affinity;
 use crate::telemetry::{FrameNumbers, Pulse, StreamCounters};
 
@@ -55,7 +56,7 @@ pub(super) struct WorkerSettings {
 /// An inference thread's own state.
 pub(super) struct Worker {
     settings: WorkerSettings,
-    session: ModelSession,
+    session: InferenceSession,
 }
 
 impl Worker {
@@ -71,7 +72,7 @@ impl Worker {
                 tracing::warn!(thread = number, "{}", chain(&error));
             }
         };
-        let session = ModelSession::new(Arc::clone(&settings.model), &Threads::new(threads, start))?;
+        let session = settings.model.session(&Threads::new(threads, start))?;
         // Only now, since threads begin where the one that starts them may run.
         affinity::pin(&first)?;
         Ok(Self { settings, session })
@@ -80,27 +81,37 @@ impl Worker {
     /// Classifies until every stream has ended. A stream whose source has stopped is drained first, as
     /// far as the time of a stop allows; what is left then counts as dropped.
     pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<(), Error> {
-        while !lanes.is_empty() && !self.settings.drain.is_over_for_frames() {
-            let mut select = Select::new();
-            for lane in &lanes {
-                select.recv(&lane.outlet.frames);
-            }
-            let operation = select.select();
-            let index = operation.index();
-            self.settings.pulse.beat();
-            let done = match operation.recv(&lanes[index].outlet.frames) {
-                Ok(frame) => !self.take(&mut lanes[index], frame)?,
-                Err(_) => true,
-            };
-            self.settings.pulse.rest();
-            if done {
-                lanes.swap_remove(index).states.offline()?;
-            }
+        while let Some(ended) = self.serve(&mut lanes)? {
+            lanes.swap_remove(ended).states.offline()?;
         }
         for lane in lanes {
             lane.states.offline()?;
         }
         Ok(())
+    }
+
+    /// Classifies until a stream has ended: its place among the lanes; `None` if there are none, or the time of a stop is
+    /// over.
+    fn serve(&mut self, lanes: &mut [Lane]) -> Result<Option<usize>, Error> {
+        let frames: Vec<Receiver<Frame>> = lanes.iter().map(|lane| lane.outlet.frames.clone()).collect();
+        let mut select = Select::new();
+        for frames in &frames {
+            select.recv(frames);
+        }
+        while !frames.is_empty() && !self.settings.drain.is_over_for_frames() {
+            let operation = select.select();
+            let index = operation.index();
+            self.settings.pulse.beat();
+            let goes_on = match operation.recv(&frames[index]) {
+                Ok(frame) => self.take(&mut lanes[index], frame)?,
+                Err(_) => false,
+            };
+            self.settings.pulse.rest();
+            if !goes_on {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
     }
 
     /// Classifies one frame; false when the stream has had its number of results.
@@ -127,7 +138,7 @@ impl Worker {
         };
         lane.states.result(seq)?;
         lane.counters.count_classified();
-        self.send(Item::Result(record, permit))?;
+        self.send(Item { record: Record::Result(record), permit })?;
         self.stand_still_if_asked();
         if let Some(remaining) = &mut lane.remaining {
             *remaining -= 1;
@@ -151,7 +162,7 @@ impl Worker {
 
     /// The best classes and the time it took; `None` for a picture that cannot be classified. The decoder gets its buffer
     /// back before the network runs: pools of cameras are small.
-    fn classify(&mut self, lane: &mut Lane, frame: Frame) -> Result<Option<(Vec<Scored>, Latency)>, Error> {
+    fn classify(&mut self, lane: &mut Lane, frame: Frame) -> Result<Option<(TopClasses, Latency)>, Error> {
         let taken_ns = monotonic_ns();
         let start = Instant::now();
         if let Err(error) = self.prepare(lane, &frame) {

@@ -43,7 +43,7 @@ mod tests;
 pub use reference::Reference;
 
 use crate::frame::{Layout, Picture, PixelFormat};
-use crate::tensor::Tensor;
+use crate::tensor::TensorMut;
 use plan::PicturePlan;
 
 /// The least length of a picture's shorter side, in pixels: magnified 32 times, as the ImageNet
@@ -100,8 +100,8 @@ impl Transform {
     }
 
     /// Whether `out` has the shape of the crop.
-    fn check_tensor(&self, out: &Tensor) -> Result<(), Error> {
-        let (found, expected) = ([out.height(), out.width(), out.channels()], self.shape());
+    fn check_tensor(&self, out: &TensorMut<'_>) -> Result<(), Error> {
+        let (found, expected) = (out.shape(), self.shape());
         if found == expected { Ok(()) } else { Err(Error::Shape { found, expected }) }
     }
 }
@@ -201,10 +201,10 @@ impl Preprocessor {
     /// # Errors
     /// The picture's shorter side is below [`MIN_SIDE`], or `out` does not have the
     /// [`shape`](Self::shape) of the crop; `out` is left as it was.
-    pub fn run(&mut self, picture: &Picture<'_>, out: &mut Tensor) -> Result<(), Error> {
-        let layout = *picture.layout();
+    pub fn run<'a>(&mut self, picture: &Picture<'_>, out: impl Into<TensorMut<'a>>) -> Result<(), Error> {
+        let (layout, mut out) = (*picture.layout(), out.into());
         Transform::check_picture(&layout)?;
-        self.transform.check_tensor(out)?;
+        self.transform.check_tensor(&out)?;
         let kept = self.plan.take().filter(|plan| *plan.layout() == layout);
         let plan = self.plan.insert(kept.unwrap_or_else(|| PicturePlan::new(&self.transform, layout)));
         plan.run(picture, out.data_mut());

@@ -19,7 +19,7 @@ use std::array::from_fn;
 use super::resample::{PRECISION, Side, Taps};
 use super::{Error, Transform};
 use crate::frame::{Picture, PixelFormat};
-use crate::tensor::Tensor;
+use crate::tensor::TensorMut;
 
 /// Half a unit of an 8-bit sample, in fixed point.
 const HALF: i32 = 1 << (PRECISION - 1);
@@ -74,8 +74,9 @@ impl Reference {
     /// # Errors
     /// As [`Reference::crop`], or `out` does not have the [`shape`](Self::shape) of the crop; `out` is
     /// left as it was.
-    pub fn run(&mut self, picture: &Picture<'_>, out: &mut Tensor) -> Result<(), Error> {
-        self.transform.check_tensor(out)?;
+    pub fn run<'a>(&mut self, picture: &Picture<'_>, out: impl Into<TensorMut<'a>>) -> Result<(), Error> {
+        let mut out = out.into();
+        self.transform.check_tensor(&out)?;
         let plan = Tables::prepare(&mut self.plan, &self.transform, picture)?;
         plan.run(picture);
         let samples = plan.crop.as_chunks::<CHANNELS>().0;

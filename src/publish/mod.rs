@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use crate::config::SecretError;
 use crate::exit::Exit;
-use crate::record::ResultRecord;
+use crate::record::{Record, StreamRecord, StreamState};
 use crate::shutdown::Stopped;
 
 pub use backlog::{Backlog, Permit};
@@ -27,31 +27,29 @@ pub use probe::{Answer, ProbeError, probe};
 pub use stdout::Stdout;
 pub use tls::TlsError;
 
-/// Whether a stream delivers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamState {
-    /// It does.
-    Online,
-    /// Its source has failed and is opened again.
-    Retrying,
-    /// It does no longer.
-    Offline,
-}
+/// A line of JSON, which sinks share. Its memory is used again when all of them have let it go.
+pub type JsonLine = Arc<Vec<u8>>;
 
-/// A result on its way out, written as JSON once for all sinks.
+/// A record on its way out, written as JSON once for all sinks.
 #[derive(Debug)]
 pub struct Outgoing {
-    /// The result.
-    pub record: ResultRecord,
-    /// The same as JSON, with the line's end.
-    pub line: Arc<[u8]>,
-    /// The result's place in the backlog of its stream; `None` for live streams. A sink that hands out every result of
+    /// The record.
+    pub record: Record,
+    /// The same as JSON, with the line's end; empty for the state of a stream, which has no JSON.
+    pub line: JsonLine,
+    /// The place of a result in the backlog of its stream; `None` for live streams. A sink that hands out every result of
     /// a file keeps a clone until it has done so.
     pub permit: Option<Permit>,
 }
 
 impl Outgoing {
-    /// The result as JSON, without the line's end.
+    /// The state of a stream.
+    #[must_use]
+    pub fn stream(stream: Arc<str>, state: StreamState) -> Self {
+        Self { record: Record::Stream(StreamRecord { stream, state }), line: JsonLine::default(), permit: None }
+    }
+
+    /// The record as JSON, without the line's end.
     #[must_use]
     pub fn json(&self) -> &[u8] {
         self.line.strip_suffix(b"\n").unwrap_or(&self.line)
@@ -69,22 +67,16 @@ pub trait Sink: Send {
     /// Takes over what another sink of the same name could not hand out, before [`begin`](Self::begin).
     fn adopt(&mut self, unsent: Unsent);
 
-    /// Takes a result, without waiting.
+    /// Takes a record, without waiting. A sink leaves records of kinds that it does not publish.
     ///
     /// # Errors
     /// The sink is lost for good. One that can come back keeps what it can, and returns no error.
-    fn result(&mut self, result: &Outgoing) -> Result<(), Error>;
-
-    /// Takes the new state of a stream, without waiting.
-    ///
-    /// # Errors
-    /// As for [`Sink::result`].
-    fn stream(&mut self, stream: &str, state: StreamState) -> Result<(), Error>;
+    fn take(&mut self, outgoing: &Outgoing) -> Result<(), Error>;
 
     /// After the last record of a run that was not stopped: waits, until `stopped`, for who must get every result.
     ///
     /// # Errors
-    /// As for [`Sink::result`].
+    /// As for [`Sink::take`].
     fn flush(&mut self, stopped: &Stopped) -> Result<(), Error> {
         let _ = stopped;
         Ok(())

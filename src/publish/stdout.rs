@@ -10,7 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Error, Outgoing, Permit, Sink, StreamState, Unsent};
+use super::{Error, JsonLine, Outgoing, Permit, Sink, Unsent};
+use crate::record::Record;
 use crate::shutdown::{self, Stopped};
 
 /// Most time between two looks at whether a wait is to end.
@@ -21,7 +22,7 @@ const RETRY: Duration = Duration::from_millis(10);
 /// A line that waits; one without a permit is of a live stream.
 #[derive(Debug)]
 pub(super) struct Line {
-    bytes: Arc<[u8]>,
+    bytes: JsonLine,
     permit: Option<Permit>,
 }
 
@@ -225,15 +226,12 @@ impl Sink for Stdout {
         self.shared.changed.notify_all();
     }
 
-    fn result(&mut self, result: &Outgoing) -> Result<(), Error> {
+    fn take(&mut self, outgoing: &Outgoing) -> Result<(), Error> {
+        let Record::Result(_) = outgoing.record else { return Ok(()) };
         let mut queue = self.shared.lock();
         Self::take_lost(&mut queue)?;
-        queue.push(Line { bytes: Arc::clone(&result.line), permit: result.permit.clone() });
+        queue.push(Line { bytes: Arc::clone(&outgoing.line), permit: outgoing.permit.clone() });
         self.shared.changed.notify_all();
-        Ok(())
-    }
-
-    fn stream(&mut self, _: &str, _: StreamState) -> Result<(), Error> {
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use crate::exit::{Exit, chain};
 use crate::pipeline::{self, Running, Sinks};
 use crate::shutdown::JoinError;
 use crate::telemetry::Registry;
-use crate::{capture, classifier, config, publish};
+use crate::{capture, config, inference, model, publish};
 use preparation::{Cancelled, Outcome, Preparation};
 pub use setup::Order;
 use setup::{Current, Ready, Setup};
@@ -57,7 +57,7 @@ pub enum Error {
     Capture(#[from] capture::Error),
     /// The model cannot be loaded.
     #[error(transparent)]
-    Model(#[from] classifier::Error),
+    Model(#[from] model::Error),
     /// A sink cannot be opened.
     #[error(transparent)]
     Publish(#[from] publish::Error),
@@ -93,7 +93,7 @@ impl Error {
     fn is_lack_of_threads(&self) -> bool {
         matches!(self, Self::Thread(_) | Self::Publish(publish::Error::Thread(_)))
             || matches!(self, Self::Pipeline(pipeline::Error::Thread { .. }))
-            || matches!(self, Self::Pipeline(pipeline::Error::Model(classifier::Error::Threads { .. })))
+            || matches!(self, Self::Pipeline(pipeline::Error::Inference(inference::Error::Threads { .. })))
     }
 }
 
@@ -203,7 +203,7 @@ impl Service<'_> {
                     }
                 }
                 recv(limit) -> _ => self.give_up(),
-                recv(status) -> _ => systemd::status(&running, &mut before),
+                recv(status) -> _ => systemd::status(&running, &self.registry, &mut before),
                 recv(watchdog) -> _ => systemd::beat(&running, watchdog_limit.unwrap_or_default()),
             }
             if stop {

@@ -7,12 +7,13 @@ use std::time::Instant;
 use super::Error;
 use super::files::{File, Files};
 use crate::capture::{self, Settings, Source};
-use crate::classifier::{Model, ModelOptions};
 use crate::config::{self, Config, Flag, Loaded};
 use crate::exit::chain;
+use crate::model::{Model, ModelOptions};
 use crate::pipeline::{self, Parts, Prepared, Sinks};
 use crate::printable::escaped;
-use crate::publish::{self, Mqtt, Sink, Stdout, StreamState, Unsent};
+use crate::publish::{self, Mqtt, Outgoing, Sink, Stdout, Unsent};
+use crate::record::StreamState;
 use crate::shutdown::Stopped;
 use crate::telemetry::Registry;
 
@@ -205,7 +206,7 @@ impl Ready {
 fn told(mut sink: Box<dyn Sink>, streams: &[config::Stream]) -> Box<dyn Sink> {
     for stream in streams {
         // A sink that is lost says so again at the first result.
-        if let Err(error) = sink.stream(&stream.name, StreamState::Offline) {
+        if let Err(error) = sink.take(&Outgoing::stream(stream.name.as_str().into(), StreamState::Offline)) {
             tracing::debug!("{error}");
         }
     }

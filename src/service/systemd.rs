@@ -5,7 +5,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use crate::pipeline::Running;
-use crate::telemetry::StreamCounts;
+use crate::telemetry::{FrameCounts, Registry, StreamStatus};
 
 /// Time between two STATUS texts.
 pub(super) const STATUS_PERIOD: Duration = Duration::from_secs(5);
@@ -44,31 +44,31 @@ pub(super) fn beat(running: &Running, limit: Duration) {
     }
 }
 
-/// Tells the state of every stream; `before` has the results of each at the last time.
-pub(super) fn status(running: &Running, before: &mut Vec<u64>) {
-    let (mut text, mut classified, mut dropped) = (String::new(), 0, 0);
-    for (index, (stream, counts)) in running.counts().enumerate() {
+/// Tells the state of every stream; `before` has the results of each at the last time. Sums are those of the process.
+pub(super) fn status(running: &Running, registry: &Registry, before: &mut Vec<u64>) {
+    let mut text = String::new();
+    for (index, (stream, status)) in running.statuses().enumerate() {
         if before.len() <= index {
             before.push(0);
         }
+        let classified = status.counts.classified;
         #[allow(clippy::cast_precision_loss, reason = "results of five seconds")]
-        let rate = (counts.classified - before[index]) as f64 / STATUS_PERIOD.as_secs_f64();
-        before[index] = counts.classified;
-        text += &format!("{stream}: {}; ", state(counts, rate));
-        classified += counts.classified;
-        dropped += counts.dropped;
+        let rate = (classified - before[index]) as f64 / STATUS_PERIOD.as_secs_f64();
+        before[index] = classified;
+        text += &format!("{stream}: {}; ", state(status, rate));
     }
-    text += &format!("{classified} results, {dropped} frames dropped");
+    let sum = registry.sum();
+    text += &format!("{} results, {} frames dropped", sum.classified, sum.dropped);
     tracing::debug!("{text}");
     tell(&[NotifyState::Status(&text)]);
 }
 
 /// What a stream does, with its results per second.
-fn state(counts: StreamCounts, rate: f64) -> String {
-    match counts {
-        StreamCounts { ended: true, .. } => "source ended".to_owned(),
-        StreamCounts { online: true, .. } => format!("{rate:.1} results/s"),
-        StreamCounts { retries: 0, .. } => "starting".to_owned(),
+fn state(status: StreamStatus, rate: f64) -> String {
+    match status {
+        StreamStatus { ended: true, .. } => "source ended".to_owned(),
+        StreamStatus { online: true, .. } => format!("{rate:.1} results/s"),
+        StreamStatus { counts: FrameCounts { retries: 0, .. }, .. } => "starting".to_owned(),
         _ => "source down, retrying".to_owned(),
     }
 }
@@ -85,12 +85,13 @@ mod tests {
 
     #[test]
     fn a_status_tells_a_stream_that_starts_from_one_that_has_ended() {
-        let counts = StreamCounts::default();
-        assert_eq!(state(counts, 0.0), "starting");
-        assert_eq!(state(StreamCounts { ended: true, ..counts }, 0.0), "source ended");
-        assert_eq!(state(StreamCounts { retries: 2, ..counts }, 0.0), "source down, retrying");
-        let online = StreamCounts { online: true, retries: 2, ..counts };
+        let new = StreamStatus::default();
+        let opened_again = StreamStatus { counts: FrameCounts { retries: 2, ..FrameCounts::default() }, ..new };
+        assert_eq!(state(new, 0.0), "starting");
+        assert_eq!(state(StreamStatus { ended: true, ..new }, 0.0), "source ended");
+        assert_eq!(state(opened_again, 0.0), "source down, retrying");
+        let online = StreamStatus { online: true, ..opened_again };
         assert_eq!(state(online, 2.5), "2.5 results/s");
-        assert_eq!(state(StreamCounts { ended: true, ..online }, 0.0), "source ended");
+        assert_eq!(state(StreamStatus { ended: true, ..online }, 0.0), "source ended");
     }
 }

@@ -1,31 +1,56 @@
 //! Counters, frame numbers and heartbeats of the running program.
 
 mod numbers;
+mod registry;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::frame::monotonic_ns;
 
-pub use numbers::{FrameNumbers, Registry, Ticket};
+pub use numbers::{FrameNumbers, Ticket};
+pub use registry::Registry;
 
-/// What happened to the frames of one stream. Written by its threads, read by whoever reports.
+/// What happens to the frames of one stream in one pipeline. Written by its threads, read by whoever reports.
 #[derive(Debug, Default)]
 pub struct StreamCounters {
-    captured: AtomicU64,
-    dropped: AtomicU64,
-    classified: AtomicU64,
-    failed: AtomicU64,
-    retries: AtomicU64,
+    counters: Counters,
+    /// The same over all pipelines of the process.
+    totals: Arc<Counters>,
     online: AtomicBool,
     ended: AtomicBool,
     /// Number of the first frame that the latest attempt to open the source may give.
     opened_at: AtomicU64,
 }
 
-/// The counters at one moment.
+/// Counters that only rise.
+#[derive(Debug, Default)]
+pub struct Counters {
+    captured: AtomicU64,
+    dropped: AtomicU64,
+    classified: AtomicU64,
+    failed: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl Counters {
+    /// What they are now.
+    #[must_use]
+    pub fn read(&self) -> FrameCounts {
+        FrameCounts {
+            captured: self.captured.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            classified: self.classified.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// [`Counters`] at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StreamCounts {
+pub struct FrameCounts {
     /// Frames that came from the source.
     pub captured: u64,
     /// Frames that a newer one replaced before an inference thread was free.
@@ -36,6 +61,13 @@ pub struct StreamCounts {
     pub failed: u64,
     /// Times that the source was opened again.
     pub retries: u64,
+}
+
+/// The state of a stream at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamStatus {
+    /// What has been counted in this pipeline.
+    pub counts: FrameCounts,
     /// Whether there are results since the source was opened last.
     pub online: bool,
     /// Whether the source has ended, or failed for good.
@@ -43,31 +75,42 @@ pub struct StreamCounts {
 }
 
 impl StreamCounters {
+    /// Counters of a new pipeline, which are added to `totals` as well.
+    #[must_use]
+    pub fn new(totals: Arc<Counters>) -> Self {
+        Self { totals, ..Self::default() }
+    }
+
+    fn count(&self, which: fn(&Counters) -> &AtomicU64) {
+        which(&self.counters).fetch_add(1, Ordering::Relaxed);
+        which(&self.totals).fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A frame came from the source.
     pub fn count_captured(&self) {
-        self.captured.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.captured);
     }
 
     /// A frame was replaced by a newer one.
     pub fn count_dropped(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.dropped);
     }
 
     /// A frame became a result.
     pub fn count_classified(&self) {
-        self.classified.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.classified);
     }
 
     /// A frame could not be classified.
     pub fn count_failed(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.failed);
     }
 
     /// The source has failed and is opened again; frame `next` would be the first to come of it.
     pub fn count_retry(&self, next: u64) {
         self.opened_at.store(next, Ordering::Release);
         self.online.store(false, Ordering::Release);
-        self.retries.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.retries);
     }
 
     /// The source has ended, or failed for good.
@@ -86,18 +129,16 @@ impl StreamCounters {
         self.online.load(Ordering::Acquire)
     }
 
-    /// The counters now.
+    /// What has been counted in this pipeline.
     #[must_use]
-    pub fn read(&self) -> StreamCounts {
-        StreamCounts {
-            captured: self.captured.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-            classified: self.classified.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            retries: self.retries.load(Ordering::Relaxed),
-            online: self.is_online(),
-            ended: self.ended.load(Ordering::Acquire),
-        }
+    pub fn read(&self) -> FrameCounts {
+        self.counters.read()
+    }
+
+    /// The state of the stream.
+    #[must_use]
+    pub fn status(&self) -> StreamStatus {
+        StreamStatus { counts: self.read(), online: self.is_online(), ended: self.ended.load(Ordering::Acquire) }
     }
 }
 
@@ -140,9 +181,23 @@ mod tests {
         assert!(!counters.turn_online(1));
         counters.count_retry(5);
         assert!(!counters.turn_online(4), "a frame of the time before");
-        assert!(!counters.read().online);
+        assert!(!counters.is_online());
         assert!(counters.turn_online(5));
-        assert_eq!((counters.read().retries, counters.read().online), (1, true));
+        assert_eq!((counters.read().retries, counters.is_online()), (1, true));
+    }
+
+    #[test]
+    fn what_a_pipeline_counts_begins_at_zero_and_adds_to_the_totals() {
+        let totals = Arc::<Counters>::default();
+        for pipeline in 1..=3 {
+            let counters = StreamCounters::new(Arc::clone(&totals));
+            counters.count_captured();
+            counters.count_dropped();
+            counters.count_retry(0);
+            let once = FrameCounts { captured: 1, dropped: 1, retries: 1, ..FrameCounts::default() };
+            assert_eq!(counters.read(), once);
+            assert_eq!((totals.read().captured, totals.read().retries), (pipeline, pipeline));
+        }
     }
 
     #[test]

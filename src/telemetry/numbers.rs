@@ -1,48 +1,10 @@
 //! Numbers of frames, which never repeat within the life of the process.
 //!
-//! The [`Registry`] belongs to whoever owns the process. It outlives sessions, reconnects and reloads, and holds one
-//! [`FrameNumbers`] for each stream. Every attempt to open a source takes a [`Ticket`], which gives out numbers until
-//! the attempt ends: a frame that is decoded while its session is taken down gets none.
+//! There is one [`FrameNumbers`] for each stream. Every attempt to open a source takes a [`Ticket`], which gives out numbers
+//! until the attempt ends: a frame that is decoded while its session is taken down gets none.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use crate::record::RunId;
-
-/// What outlives every pipeline of the process.
-#[derive(Debug)]
-pub struct Registry {
-    run: RunId,
-    streams: Mutex<BTreeMap<Arc<str>, Arc<FrameNumbers>>>,
-}
-
-impl Registry {
-    /// No streams yet, and a new identity of the process.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { run: RunId::random(), streams: Mutex::default() }
-    }
-
-    /// The identity of the process, the same in all its records.
-    #[must_use]
-    pub fn run(&self) -> RunId {
-        self.run
-    }
-
-    /// The numbers of the stream called `name`: the same ones at every call.
-    #[must_use]
-    pub fn numbers(&self, name: &Arc<str>) -> Arc<FrameNumbers> {
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(streams.entry(Arc::clone(name)).or_default())
-    }
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// Bits of [`FrameNumbers::state`] for the number: enough for 34 years at 1000 frames per second.
 const NUMBER_BITS: u32 = 40;
@@ -170,16 +132,5 @@ mod tests {
         assert_eq!([0, 1, 4, 5].map(|seq| numbers.answer(seq)), [0, 0, 2, 0]);
         assert_eq!(numbers.answer(3), 0, "a frame that was overtaken");
         assert_eq!(numbers.answer(8), 2);
-    }
-
-    #[test]
-    fn a_stream_keeps_its_numbers_and_a_process_its_identity() {
-        let registry = Registry::new();
-        let of = |name: &str| registry.numbers(&Arc::from(name));
-        assert_eq!(of("door").begin().number(), Some(0));
-        assert_eq!(of("yard").begin().number(), Some(0));
-        assert_eq!(of("door").begin().number(), Some(1), "as after a reload");
-        assert_eq!(registry.run(), registry.run());
-        assert_ne!(registry.run(), Registry::new().run());
     }
 }

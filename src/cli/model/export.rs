@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::super::{Error, size};
 use super::import::finish;
-use crate::classifier::{Definition, ModelFormat, ModelOptions};
+use crate::model::{Definition, ModelFormat, ModelOptions};
 
 /// Arguments of `model export`.
 #[derive(Debug, Args)]

@@ -10,9 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::Error;
 use super::import::finish;
-use crate::classifier::{self, Import};
 use crate::exit::chain;
 use crate::hardnet::{self, Published};
+use crate::model::{self, Import};
 use crate::printable::line;
 use crate::shutdown;
 use crate::weights::download::{self, Download, Limits, Progress, Proxy};
@@ -78,11 +78,11 @@ fn digits(text: &str) -> Result<String, String> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let published = hardnet::published(&arguments.name)
-        .ok_or_else(|| classifier::Error::Unpublished { name: arguments.name.clone() })?;
+        .ok_or_else(|| model::Error::Unpublished { name: arguments.name.clone() })?;
     let output = arguments.output.clone();
     let output = output.unwrap_or_else(|| Path::new(published.name).with_extension("safetensors"));
     if output.exists() && !arguments.force {
-        return Err(classifier::SaveError::Exists { path: output }.into());
+        return Err(model::SaveError::Exists { path: output }.into());
     }
     let prefix = arguments.sha256.as_deref().unwrap_or(published.sha256_prefix);
     let from = arguments.from.as_deref().unwrap_or(published.url);
@@ -136,7 +136,7 @@ impl<'a> Expected<'a> {
             return Ok(());
         }
         Err(self.changed(&line(&file.to_string_lossy()), &found).unwrap_or_else(|| {
-            classifier::Error::Digest { path: file.to_owned(), expected: self.prefix.to_owned(), found }.into()
+            model::Error::Digest { path: file.to_owned(), expected: self.prefix.to_owned(), found }.into()
         }))
     }
 
@@ -180,7 +180,7 @@ fn record() -> Option<PathBuf> {
 }
 
 fn sha256_of(file: &Path) -> Result<String, Error> {
-    sha256(file).map_err(|error| classifier::Error::Weights(error.into()).into())
+    sha256(file).map_err(|error| model::Error::Weights(error.into()).into())
 }
 
 /// Fetches the file, and returns its digest.
@@ -222,7 +222,7 @@ fn download(arguments: &Arguments, url: &str, to: &Path, expected: &Expected) ->
 }
 
 fn import(published: &Published, file: PathBuf, output: &Path, force: bool) -> Result<(), Error> {
-    let architecture = Some(classifier::architecture(published.name)?);
+    let architecture = Some(model::architecture(published.name)?);
     let definition = Import { file, architecture, ..Import::default() }.run()?;
     finish(&definition, output, force)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::{Error, size};
-use crate::classifier::{self, Definition, Import, ModelFormat, Training, save};
+use crate::model::{self, Definition, Import, ModelFormat, Training, save};
 use crate::printable::line;
 
 /// Arguments of `model import`.
@@ -79,7 +79,7 @@ impl AsModel {
     pub(super) fn read(&self, file: &Path) -> Result<Definition, Error> {
         let import = Import {
             file: file.to_owned(),
-            architecture: self.arch.as_deref().map(classifier::architecture).transpose()?,
+            architecture: self.arch.as_deref().map(model::architecture).transpose()?,
             classes: self.classes.map(|classes| classes as usize),
             new_head: self.new_head,
             labels: self.labels.clone(),

@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use super::{Error, choice, size};
 use crate::choice::MemoryMode;
-use crate::classifier::{Definition, Description, Figures, ModelOptions, describe};
 use crate::engine::plan::{self, Plan, Step};
 use crate::hardnet::ARCHITECTURES;
+use crate::model::{Definition, Description, Figures, ModelOptions, describe};
 use crate::printable::line;
 
 /// Arguments of `model`.

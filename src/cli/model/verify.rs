@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::{Error, size};
 use super::{json, print, table};
-use crate::classifier::{self, Definition, ModelOptions, Reference, Summary, Verification, verify};
+use crate::model::{self, Definition, ModelOptions, Reference, Summary, Verification, verify};
 use crate::printable::line;
 
 /// Arguments of `model verify`.
@@ -49,7 +49,7 @@ fn tolerance(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let reference = arguments.reference.as_deref().map(Reference::read).transpose();
-    let reference = reference.map_err(|error| classifier::Error::Reference(error.into()))?;
+    let reference = reference.map_err(|error| model::Error::Reference(error.into()))?;
     let options = ModelOptions { size: arguments.size, ..ModelOptions::default() };
     let definition = Definition::open(&arguments.model, &options)?;
     let bar = ProgressBar::no_length();

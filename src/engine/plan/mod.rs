@@ -262,6 +262,12 @@ impl Plan {
         [self.input.height, self.input.width, self.input.channels]
     }
 
+    /// Channels, rows and columns of the output.
+    #[must_use]
+    pub fn output_shape(&self) -> [usize; 3] {
+        [self.output.channels, self.output.height, self.output.width]
+    }
+
     /// Number of values of the output.
     #[must_use]
     pub fn outputs(&self) -> usize {

@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 
 use rumqttc::{Client, LastWill, MqttOptions, QoS, Transport};
 
-use super::{Error, Outgoing, Sink, StreamState, Unsent, tls};
+use super::{Error, Outgoing, Sink, Unsent, tls};
 use crate::config;
+use crate::record::{Record, StreamRecord};
 use crate::shutdown::{self, Thread};
 use health::Health;
 use link::Link;
@@ -130,6 +131,47 @@ impl Mqtt {
         self.dropped.is_power_of_two()
     }
 
+    /// Takes a result of `stream`, as JSON.
+    fn result(&mut self, stream: &str, json: &[u8]) -> Result<(), Error> {
+        let topic = match self.result_topics.get(stream) {
+            Some(topic) => Arc::clone(topic),
+            None => {
+                let topic: Arc<str> = format!("{}/{stream}/result", self.base).into();
+                self.result_topics.insert(stream.to_owned(), Arc::clone(&topic));
+                topic
+            }
+        };
+        let shared = Arc::clone(&self.shared);
+        let mut outbox = shared.outbox();
+        if outbox.has_ended() {
+            return Err(Error::Ended);
+        }
+        if topic.len() + json.len() + PACKET_OVERHEAD > LARGEST_PACKET {
+            outbox.lose();
+            if self.drops_more() {
+                let (bytes, dropped) = (json.len(), self.dropped);
+                tracing::warn!(%topic, bytes, dropped, "a result is larger than an MQTT packet may be ({LARGEST_PACKET})");
+            }
+            return Ok(());
+        }
+        let message = Message { topic, payload: json.to_vec(), qos: self.qos, retain: false };
+        let full = outbox.push(message);
+        shared.hand(&mut outbox);
+        drop(outbox);
+        if full && self.drops_more() {
+            tracing::warn!(dropped = self.dropped, "the MQTT queue is full: the oldest results are dropped");
+        }
+        Ok(())
+    }
+
+    /// Takes the state of a stream.
+    fn state(&self, StreamRecord { stream, state }: &StreamRecord) {
+        let topic: Arc<str> = format!("{}/{stream}/status", self.base).into();
+        let mut outbox = self.shared.outbox();
+        outbox.set(&topic, state.name());
+        self.shared.hand(&mut outbox);
+    }
+
     /// Asks for the end: results that wait are still sent, then the states, then DISCONNECT.
     fn begin_to_close(&mut self) {
         // Drops the stop first: a wait for the next attempt to connect ends with it.
@@ -221,50 +263,14 @@ impl Sink for Mqtt {
         }
     }
 
-    fn result(&mut self, result: &Outgoing) -> Result<(), Error> {
-        let (stream, line) = (&*result.record.stream, result.json());
-        let topic = match self.result_topics.get(stream) {
-            Some(topic) => Arc::clone(topic),
-            None => {
-                let topic: Arc<str> = format!("{}/{stream}/result", self.base).into();
-                self.result_topics.insert(stream.to_owned(), Arc::clone(&topic));
-                topic
+    fn take(&mut self, outgoing: &Outgoing) -> Result<(), Error> {
+        match &outgoing.record {
+            Record::Result(result) => self.result(&result.stream, outgoing.json()),
+            Record::Stream(record) => {
+                self.state(record);
+                Ok(())
             }
-        };
-        let shared = Arc::clone(&self.shared);
-        let mut outbox = shared.outbox();
-        if outbox.has_ended() {
-            return Err(Error::Ended);
         }
-        if topic.len() + line.len() + PACKET_OVERHEAD > LARGEST_PACKET {
-            outbox.lose();
-            if self.drops_more() {
-                let (bytes, dropped) = (line.len(), self.dropped);
-                tracing::warn!(%topic, bytes, dropped, "a result is larger than an MQTT packet may be ({LARGEST_PACKET})");
-            }
-            return Ok(());
-        }
-        let message = Message { topic, payload: line.to_vec(), qos: self.qos, retain: false };
-        let full = outbox.push(message);
-        shared.hand(&mut outbox);
-        drop(outbox);
-        if full && self.drops_more() {
-            tracing::warn!(dropped = self.dropped, "the MQTT queue is full: the oldest results are dropped");
-        }
-        Ok(())
-    }
-
-    fn stream(&mut self, stream: &str, state: StreamState) -> Result<(), Error> {
-        let state = match state {
-            StreamState::Online => "online",
-            StreamState::Retrying => "retrying",
-            StreamState::Offline => "offline",
-        };
-        let topic: Arc<str> = format!("{}/{stream}/status", self.base).into();
-        let mut outbox = self.shared.outbox();
-        outbox.set(&topic, state);
-        self.shared.hand(&mut outbox);
-        Ok(())
     }
 
     fn close(mut self: Box<Self>, deadline: Instant) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::definition::{CLASSES, Place, find};
-use super::{Definition, Error, ModelOptions, Network, Onnx, Training};
+use super::{Definition, Error, ModelOptions, NetworkDefinition, Onnx, Training};
 use crate::engine::cost::{Cost, NodeCost, cost};
 use crate::engine::graph::Graph;
 use crate::engine::modules::module;
@@ -66,7 +66,7 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
     let options = ModelOptions { size, ..ModelOptions::default() };
     let (network, classes, transform, training) = match find(name)? {
         Place::Architecture(architecture) => {
-            let network = Network::Family { architecture, state: StateDict::new() };
+            let network = NetworkDefinition::Family { architecture, state: StateDict::new() };
             (network, CLASSES, Transform::IMAGENET, Training::Seeded)
         }
         Place::File(_) => {
@@ -75,9 +75,9 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
         }
     };
     let [height, width] = size.unwrap_or([transform.height, transform.width]);
-    let of = |graph: &Graph| cost(graph, height, width).map_err(Error::Size);
+    let of = |graph: &Graph| cost(graph, height, width);
     let (name, stages, parameters, Cost { nodes, peak_activation_bytes }) = match network {
-        Network::Family { architecture, state } => {
+        NetworkDefinition::Family { architecture, state } => {
             // The weights of a file must fit; without a file, there are none.
             let graph = if state.is_empty() {
                 hardnet::skeleton(&architecture, classes)
@@ -88,7 +88,7 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
             let parameters = hardnet::parameters(&architecture, classes);
             (architecture.name.to_string(), modules(&architecture, classes, &cost.nodes), parameters, cost)
         }
-        Network::Onnx(network) => {
+        NetworkDefinition::Onnx(network) => {
             let Onnx { graph, path, name, parameters, .. } = *network;
             let cost = of(&graph.map_err(|reason| Error::NoGraph { path, reason })?)?;
             (name, resolutions(&cost.nodes), parameters, cost)
@@ -155,6 +155,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::inference;
 
     #[test]
     fn stages_add_up_to_the_published_figures() {
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_size_that_is_too_small_and_an_unknown_name_are_errors() {
-        assert!(matches!(describe("hardnet68", Some([8, 8])), Err(Error::Size(_))));
+        assert!(matches!(describe("hardnet68", Some([8, 8])), Err(Error::Inference(inference::Error::Size(_)))));
         assert!(matches!(describe("hardnet40", None), Err(Error::Unknown { .. })));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Classifier, Error, native, tract};
+use super::native::NativePlan;
+use super::tract::TractPlan;
+use super::{Error, Network};
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
@@ -69,24 +71,26 @@ impl Engine {
     }
 }
 
-/// A network that is ready to run.
-#[derive(Debug)]
-pub(super) enum Compiled {
-    Native(native::NativePlan),
-    Tract(tract::TractPlan),
+/// A network that is compiled for one input size. Clones share the weights.
+#[derive(Debug, Clone)]
+pub enum InferencePlan {
+    /// For the native engine.
+    Native(NativePlan),
+    /// For tract.
+    Tract(TractPlan),
 }
 
-impl Compiled {
+impl InferencePlan {
     /// Compiles `graph` for inputs of `height × width` pixels. `name` is for the log.
     ///
     /// # Errors
     /// The graph cannot have that size, or the back end asked for cannot run it.
-    pub(super) fn new(graph: Graph, [height, width]: [usize; 2], engine: Engine, name: &str) -> Result<Self, Error> {
+    pub fn new(graph: Graph, [height, width]: [usize; 2], engine: Engine, name: &str) -> Result<Self, Error> {
         if engine.backend != BackendChoice::Tract {
             // The native engine takes the weights out of the graph, and tract needs them.
             match plan::check(&graph, height, width) {
                 Ok(()) => {
-                    let plan = native::NativePlan::compile(graph, height, width, engine.options());
+                    let plan = NativePlan::compile(graph, height, width, engine.options());
                     let plan = plan.map_err(Error::Native)?;
                     // The maps as they lie in memory, with the channels that fill up vectors: it is taken by what runs it.
                     let needed = plan.plan().activation_bytes() as u64;
@@ -104,27 +108,32 @@ impl Compiled {
                 Err(error) => return Err(Error::Native(error)),
             }
         }
-        Ok(Self::Tract(tract::TractPlan::compile(graph, height, width)?))
+        Ok(Self::Tract(TractPlan::compile(graph, height, width)?))
     }
 
-    /// Whether runs are as fast as they will be.
-    pub(super) fn is_settled(&self) -> bool {
+    /// Whether runs are as fast as they will be; they become so within seconds.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
         match self {
             Self::Native(plan) => plan.plan().is_settled(),
             Self::Tract(_) => true,
         }
     }
 
-    /// A classifier for one user at a time. tract takes one thread, whatever is asked for.
-    pub(super) fn classifier(&self, threads: &Threads) -> Result<Box<dyn Classifier>, Error> {
+    /// A network for one user at a time, each of whose runs takes `threads`; tract takes one.
+    ///
+    /// # Errors
+    /// [`Error::Tract`] when tract fails, [`Error::Threads`] when threads cannot be started.
+    pub fn network(&self, threads: &Threads) -> Result<Box<dyn Network>, Error> {
         Ok(match self {
-            Self::Native(plan) => Box::new(plan.classifier(threads)?),
-            Self::Tract(plan) => Box::new(plan.classifier()?),
+            Self::Native(plan) => Box::new(plan.network(threads)?),
+            Self::Tract(plan) => Box::new(plan.network()?),
         })
     }
 
-    /// What it is.
-    pub(super) fn backend(&self) -> Backend {
+    /// What runs it.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
         match self {
             Self::Native(plan) => Backend::Native(plan.isa()),
             Self::Tract(_) => Backend::Tract,

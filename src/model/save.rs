@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::metadata::{self, KEY};
-use super::{Definition, Error, Network};
+use super::{Definition, Error, NetworkDefinition};
 use crate::exit::Exit;
 use crate::replace::replace;
 use crate::weights::safetensors::{self, Texts};
@@ -42,7 +42,7 @@ pub enum SaveError {
         path: PathBuf,
     },
     /// The file exists.
-    #[error("{} exists; --force overwrites it", path.display())]
+    #[error("{} exists", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -96,7 +96,9 @@ pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(),
     }
     match form {
         ModelFormat::Safetensors => {
-            let (Network::Family { state, .. }, Some(metadata)) = (&definition.network, definition.metadata()) else {
+            let (NetworkDefinition::Family { state, .. }, Some(metadata)) =
+                (&definition.network, definition.metadata())
+            else {
                 let name = definition.name().to_owned();
                 return Err(SaveError::Model(Error::NotFamily { name }.into()));
             };

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::native;
-use super::tract::TractPlan;
-use super::{Classifier as _, Definition, Error};
+use super::{Definition, Error};
 use crate::engine::graph::{Graph, Shape};
 use crate::engine::modules;
 use crate::engine::plan;
 use crate::engine::reference::{self, Map};
 use crate::exit::Exit;
+use crate::inference::native::NativePlan;
+use crate::inference::tract::TractPlan;
+use crate::inference::{self, Network as _};
 use crate::kernels::team::Threads;
 use crate::regular;
 use crate::tensor::Tensor;
@@ -215,9 +216,8 @@ pub fn verify(
     reference::run(&graph, &input, |id, expected| {
         let Some((name, _)) = todo.next_if(|(_, end)| *end == id) else { return Ok(()) };
         let part = graph.up_to(id)?;
-        let count = expected.values.len();
-        let native = native_values(&part, &input, count)?;
-        let found = tract_values(part, &input, count)?;
+        let native = native_values(&part, &input)?;
+        let found = tract_values(part, &input)?;
         let is_last = id == graph.output();
         let unit = unit(&expected.values);
         let file = case.and_then(|case| if is_last { logits(case, &found) } else { figures(case, name, &found) });
@@ -244,24 +244,18 @@ pub fn verify(
 }
 
 /// What the native engine computes: `[channels, height, width]`. `None` if it cannot run the network.
-fn native_values(graph: &Graph, input: &Tensor, count: usize) -> Result<Option<Vec<f32>>, Error> {
-    match native::NativePlan::compile(graph.clone(), input.height(), input.width(), plan::PlanOptions::default()) {
-        Ok(plan) => {
-            let mut values = vec![0.0; count];
-            plan.classifier(&Threads::one())?.infer(input, &mut values)?;
-            Ok(Some(values))
-        }
+fn native_values(graph: &Graph, input: &Tensor) -> Result<Option<Vec<f32>>, inference::Error> {
+    match NativePlan::compile(graph.clone(), input.height(), input.width(), plan::PlanOptions::default()) {
+        Ok(plan) => Ok(Some(plan.network(&Threads::one())?.infer(input)?.to_vec())),
         Err(plan::Error::Unsupported { .. }) => Ok(None),
-        Err(error) => Err(Error::Native(error)),
+        Err(error) => Err(inference::Error::Native(error)),
     }
 }
 
 /// What tract computes: `[channels, height, width]`.
-fn tract_values(graph: Graph, input: &Tensor, count: usize) -> Result<Vec<f32>, Error> {
+fn tract_values(graph: Graph, input: &Tensor) -> Result<Vec<f32>, inference::Error> {
     let plan = TractPlan::compile(graph, input.height(), input.width())?;
-    let mut values = vec![0.0; count];
-    plan.classifier()?.infer(input, &mut values)?;
-    Ok(values)
+    Ok(plan.network()?.infer(input)?.to_vec())
 }
 
 /// The unit of differences: the largest magnitude of the values, at least 1.

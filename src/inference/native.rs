@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Classifier, Error};
+use super::{Error, Network, Output};
 use crate::engine::graph::Graph;
 use crate::engine::plan;
 use crate::engine::run::Runner;
 use crate::kernels::Isa;
 use crate::kernels::team::Threads;
-use crate::tensor::Tensor;
+use crate::tensor::TensorMut;
 
 /// A compiled network for one input size. Clones share the weights.
 #[derive(Debug, Clone)]
 pub struct NativePlan {
     plan: Arc<plan::Plan>,
+    /// Name of the node that makes the output.
+    output: Arc<str>,
 }
 
 impl NativePlan {
@@ -23,7 +25,8 @@ impl NativePlan {
     /// [`plan::Error`]: the engine has no pass for a part of the graph, the graph cannot have that size, or
     /// the processor does not have the instruction set.
     pub fn compile(graph: Graph, height: usize, width: usize, options: plan::PlanOptions) -> Result<Self, plan::Error> {
-        Ok(Self { plan: Arc::new(plan::Plan::new(graph, height, width, options)?) })
+        let output = graph.node(graph.output()).map_or("", |node| &*node.name).into();
+        Ok(Self { plan: Arc::new(plan::Plan::new(graph, height, width, options)?), output })
     }
 
     /// The instruction set.
@@ -38,33 +41,36 @@ impl NativePlan {
         &self.plan
     }
 
-    /// A classifier for one user at a time, each of whose runs takes `threads`.
+    /// A network for one user at a time, each of whose runs takes `threads`.
     ///
     /// # Errors
     /// [`Error::Threads`].
-    pub fn classifier(&self, threads: &Threads) -> Result<NativeClassifier, Error> {
+    pub fn network(&self, threads: &Threads) -> Result<NativeNetwork, Error> {
         let runner = Runner::new(Arc::clone(&self.plan), threads);
         let failed = |source| Error::Threads { threads: threads.count(), source };
-        Ok(NativeClassifier { runner: runner.map_err(failed)? })
+        let outputs = [Output::zeros(&self.output, self.plan.output_shape())];
+        Ok(NativeNetwork { runner: runner.map_err(failed)?, outputs })
     }
 }
 
-/// Runs a [`NativePlan`]. Nothing is allocated from frame to frame.
+/// Runs a [`NativePlan`]. Nothing is allocated from frame to frame, and the input is written where the first pass reads it.
 #[derive(Debug)]
-pub struct NativeClassifier {
+pub struct NativeNetwork {
     runner: Runner,
+    outputs: [Output; 1],
 }
 
-impl Classifier for NativeClassifier {
-    fn infer(&mut self, input: &Tensor, logits: &mut [f32]) -> Result<(), Error> {
-        let plan = self.runner.plan();
-        let (expected, found) = (plan.input(), [input.height(), input.width(), input.channels()]);
-        if found != expected {
-            return Err(Error::Input { expected, found });
-        }
-        if logits.len() != plan.outputs() {
-            return Err(Error::Logits { expected: plan.outputs(), found: logits.len() });
-        }
-        Ok(self.runner.run(input.data(), logits)?)
+impl Network for NativeNetwork {
+    fn input(&mut self) -> TensorMut<'_> {
+        let shape = self.runner.plan().input();
+        TensorMut::new(shape, self.runner.input())
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        Ok(self.runner.forward(&mut self.outputs[0].values)?)
+    }
+
+    fn outputs(&self) -> &[Output] {
+        &self.outputs
     }
 }

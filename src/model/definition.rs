@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use tract_onnx::pb::StringStringEntryProto;
 
-use super::backend::{Compiled, Engine};
 use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Source, Training};
-use super::tract::{self, TractPlan};
 use super::{Error, labels};
 use crate::choice::BackendChoice;
 use crate::config::{self, Config, SIDES};
@@ -19,6 +17,8 @@ use crate::engine::import::{self, Imported};
 use crate::engine::{onnx, plan};
 use crate::exit::chain;
 use crate::hardnet::{self, Architecture};
+use crate::inference::tract::{self, TractPlan};
+use crate::inference::{self, Engine, InferencePlan};
 use crate::preprocess::Transform;
 use crate::regular;
 use crate::weights::{self, EntryRole, Loaded, StateDict, file::sha256};
@@ -58,7 +58,7 @@ impl ModelOptions {
 #[derive(Debug)]
 pub struct Definition {
     /// What it computes.
-    pub network: Network,
+    pub network: NetworkDefinition,
     /// Number of classes.
     pub classes: usize,
     /// Names of the classes that the model or the user brings; nothing: those that go with their number.
@@ -73,7 +73,7 @@ pub struct Definition {
 
 /// The network of a model.
 #[derive(Debug)]
-pub enum Network {
+pub enum NetworkDefinition {
     /// One of the family, or of the same build.
     Family {
         /// Its table.
@@ -162,7 +162,7 @@ impl Definition {
     /// [`Error::Network`] when memory cannot be reserved for that many classes.
     pub fn seeded(architecture: Architecture, classes: usize) -> Result<Self, Error> {
         let state = hardnet::seeded(&architecture, classes).map_err(Error::Network)?;
-        let network = Network::Family { architecture, state };
+        let network = NetworkDefinition::Family { architecture, state };
         let (transform, training) = (Transform::IMAGENET, Training::Seeded);
         Ok(Self { network, classes, labels: None, transform, training, source: None })
     }
@@ -172,12 +172,12 @@ impl Definition {
         let Loaded { state, texts, .. } = weights::read(path).map_err(|error| Error::Weights(error.into()))?;
         if let Some(text) = texts.get(KEY) {
             let Metadata { architecture, classes, labels, transform, training, source } = parse(text, path)?;
-            let network = Network::Family { architecture, state };
+            let network = NetworkDefinition::Family { architecture, state };
             return Ok(Self { network, classes, labels: labels.map(shared), transform, training, source });
         }
         let (architecture, classes) =
             hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
-        let network = Network::Family { architecture: architecture.clone(), state };
+        let network = NetworkDefinition::Family { architecture: architecture.clone(), state };
         let (transform, training) = (Transform::IMAGENET, Training::Trained);
         Ok(Self { network, classes, labels: None, transform, training, source: None })
     }
@@ -207,14 +207,14 @@ impl Definition {
         let (graph, parameters, classes) = match file.network() {
             Ok(Imported { graph, parameters, .. }) => {
                 let graph = without_softmax(graph)?;
-                let shapes = graph.shapes(height, width).map_err(Error::Size)?;
+                let shapes = graph.shapes(height, width).map_err(inference::Error::Size)?;
                 let output = shapes.get(graph.output().index());
                 let classes = output.map_or(0, |shape| shape.height * shape.width * shape.channels);
                 (Ok(graph), parameters, classes)
             }
-            Err(reason) => match tract::logits(file, height, width) {
+            Err(reason) => match tract::output_count(file, height, width) {
                 Ok(logits) => (Err(chain(&reason)), 0, logits),
-                Err(source @ Error::Nodes { .. }) => {
+                Err(source @ inference::Error::Nodes { .. }) => {
                     return Err(Error::Neither { path: path.to_owned(), source: source.into() });
                 }
                 // Neither can run it, and this reason names the node.
@@ -239,7 +239,8 @@ impl Definition {
             }
         };
         let sha256 = sha256(path).map_err(|error| Error::Weights(error.into()))?;
-        let network = Network::Onnx(Box::new(Onnx { graph, path: path.to_owned(), name, sha256, parameters }));
+        let network =
+            NetworkDefinition::Onnx(Box::new(Onnx { graph, path: path.to_owned(), name, sha256, parameters }));
         Ok(Self { network, classes, labels, transform, training, source })
     }
 
@@ -261,8 +262,8 @@ impl Definition {
     #[must_use]
     pub fn name(&self) -> &str {
         match &self.network {
-            Network::Family { architecture, .. } => &architecture.name,
-            Network::Onnx(network) => &network.name,
+            NetworkDefinition::Family { architecture, .. } => &architecture.name,
+            NetworkDefinition::Onnx(network) => &network.name,
         }
     }
 
@@ -280,8 +281,8 @@ impl Definition {
     #[must_use]
     pub fn parameters(&self) -> u64 {
         match &self.network {
-            Network::Family { architecture, .. } => hardnet::parameters(architecture, self.classes),
-            Network::Onnx(network) => network.parameters,
+            NetworkDefinition::Family { architecture, .. } => hardnet::parameters(architecture, self.classes),
+            NetworkDefinition::Onnx(network) => network.parameters,
         }
     }
 
@@ -289,13 +290,13 @@ impl Definition {
     ///
     /// # Errors
     /// [`Error::Network`] when the weights do not fit, [`Error::NoGraph`] when a graph cannot hold the
-    /// network, [`Error::Memory`] when its maps would take too much memory.
+    /// network, [`inference::Error::Memory`] when its maps would take too much memory.
     pub fn graph(&self) -> Result<Graph, Error> {
         let graph = match &self.network {
-            Network::Family { architecture, state } => {
+            NetworkDefinition::Family { architecture, state } => {
                 hardnet::build(architecture, self.classes, state).map_err(Error::Network)?
             }
-            Network::Onnx(network) => {
+            NetworkDefinition::Onnx(network) => {
                 let Onnx { graph, path, .. } = &**network;
                 graph.clone().map_err(|reason| Error::NoGraph { path: path.clone(), reason })?
             }
@@ -307,25 +308,25 @@ impl Definition {
     /// What the native engine does for inputs of the model's size.
     ///
     /// # Errors
-    /// Those of [`graph`](Self::graph), and [`Error::Native`] when the engine does not know all of the network.
+    /// Those of [`graph`](Self::graph), and [`inference::Error::Native`] when the engine does not know all of the network.
     pub fn plan(&self, options: plan::PlanOptions) -> Result<plan::Plan, Error> {
         let Transform { height, width, .. } = self.transform;
-        plan::Plan::new(self.graph()?, height, width, options).map_err(Error::Native)
+        Ok(plan::Plan::new(self.graph()?, height, width, options).map_err(inference::Error::Native)?)
     }
 
     /// The network made ready to run, and the multiply-accumulates of a run where they can be told.
     ///
     /// # Errors
     /// Those of [`graph`](Self::graph), and those of the back end.
-    pub(super) fn compile(self, engine: Engine) -> Result<(Compiled, Option<u64>), Error> {
+    pub(super) fn compile(self, engine: Engine) -> Result<(InferencePlan, Option<u64>), Error> {
         let Transform { height, width, .. } = self.transform;
         let name = self.name().to_owned();
         // The largest model takes hundreds of megabytes in every form: no form lives longer than needed.
         let graph = match self.network {
-            Network::Family { architecture, state } => {
+            NetworkDefinition::Family { architecture, state } => {
                 hardnet::build_out_of(&architecture, self.classes, state).map_err(Error::Network)?
             }
-            Network::Onnx(network) => {
+            NetworkDefinition::Onnx(network) => {
                 let Onnx { graph, path, .. } = *network;
                 match graph {
                     Ok(graph) => graph,
@@ -336,14 +337,14 @@ impl Definition {
                         tracing::warn!("{} runs on tract as it is: {reason}", path.display());
                         let plan = TractPlan::from_onnx(open_onnx(&path)?, height, width);
                         let plan = plan.map_err(|source| Error::Neither { path, source: source.into() })?;
-                        return Ok((Compiled::Tract(plan), None));
+                        return Ok((InferencePlan::Tract(plan), None));
                     }
                 }
             }
         };
         check_memory(&graph, &self.transform, &name)?;
         let macs = graph.macs(height, width)?;
-        Ok((Compiled::new(graph, [height, width], engine, &name)?, Some(macs)))
+        Ok((InferencePlan::new(graph, [height, width], engine, &name)?, Some(macs)))
     }
 
     /// The network as an ONNX file, for inputs of the model's size, with the metadata in it.
@@ -352,7 +353,7 @@ impl Definition {
     /// The weights do not fit, or the network cannot have that size.
     pub fn onnx(&self) -> Result<Vec<u8>, Error> {
         let Transform { height, width, .. } = self.transform;
-        let mut proto = onnx::model(&self.graph()?, height, width).map_err(Error::Onnx)?;
+        let mut proto = onnx::model(&self.graph()?, height, width).map_err(inference::Error::Onnx)?;
         if let Some(metadata) = self.metadata() {
             let value = metadata.text().map_err(|source| Error::Own(source.into()))?;
             proto.metadata_props.push(StringStringEntryProto { key: KEY.to_owned(), value });
@@ -366,19 +367,19 @@ impl Definition {
     #[must_use]
     pub fn digest(&self) -> String {
         match &self.network {
-            Network::Family { architecture, state } => {
+            NetworkDefinition::Family { architecture, state } => {
                 let entries = hardnet::entries(architecture, self.classes);
                 let read = entries.iter().filter(|entry| entry.kind != EntryRole::BatchCount);
                 state.digest_of(read.map(|entry| entry.key.as_str()))
             }
-            Network::Onnx(network) => format!("sha256:{}", network.sha256),
+            NetworkDefinition::Onnx(network) => format!("sha256:{}", network.sha256),
         }
     }
 
     /// What a model file says of the model; `None` for networks that are not of the family.
     #[must_use]
     pub fn metadata(&self) -> Option<Metadata> {
-        let Network::Family { architecture, .. } = &self.network else { return None };
+        let NetworkDefinition::Family { architecture, .. } = &self.network else { return None };
         let labels = self.labels.as_ref();
         Some(Metadata {
             architecture: architecture.clone(),
@@ -414,14 +415,17 @@ pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
 /// Whether the maps of a network fit into the memory that is allowed.
 fn check_memory(graph: &Graph, transform: &Transform, name: &str) -> Result<(), Error> {
     let needed = cost(graph, transform.height, transform.width)?.peak_activation_bytes;
-    if needed <= MAX_ACTIVATION_BYTES { Ok(()) } else { Err(Error::Memory { name: name.to_owned(), needed }) }
+    if needed > MAX_ACTIVATION_BYTES {
+        return Err(inference::Error::Memory { name: name.to_owned(), needed }.into());
+    }
+    Ok(())
 }
 
 /// The network without a softmax at its end, which is applied to the logits anyway.
 fn without_softmax(graph: Graph) -> Result<Graph, Error> {
     match graph.node(graph.output()) {
         Some(node) if matches!(node.op, Op::Softmax) => match node.inputs[..] {
-            [input] => graph.up_to(input).map_err(Error::Size),
+            [input] => Ok(graph.up_to(input)?),
             _ => Ok(graph),
         },
         _ => Ok(graph),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::definition::{CLASSES, open_onnx, resized};
 use super::metadata::{self, KEY, Metadata, Source, Training};
-use super::{Definition, Error, Network, labels};
+use super::{Definition, Error, NetworkDefinition, labels};
 use crate::engine::import::Imported;
 use crate::hardnet::{self, Architecture};
 use crate::preprocess::{Preprocessor, Transform};
@@ -96,7 +96,7 @@ impl Import {
             Some(Metadata { source: Some(source), .. }) => source,
             _ => Source { file: file_name(path), sha256: weights::file::sha256(path).map_err(read)? },
         };
-        let (network, source) = (Network::Family { architecture, state }, Some(source));
+        let (network, source) = (NetworkDefinition::Family { architecture, state }, Some(source));
         let definition = Definition { network, classes, labels, transform, training, source };
         definition.graph()?;
         Ok(definition)

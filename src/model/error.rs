@@ -1,21 +1,18 @@
-//! Why a model cannot be loaded or run.
+//! Why a model cannot be loaded.
 
 use std::io;
 use std::path::PathBuf;
 
-use tract_onnx::prelude::TractError;
-
 use super::metadata::CLASS_COUNTS;
 use super::{labels, metadata, verify};
 use crate::config::SIDES;
-use crate::engine::cost::MAX_ACTIVATION_BYTES;
-use crate::engine::{graph, import, onnx, plan};
+use crate::engine::{graph, import};
 use crate::exit::Exit;
 use crate::hardnet;
-use crate::kernels::team;
+use crate::inference;
 use crate::weights;
 
-/// Why a model cannot be loaded or run.
+/// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is neither a model nor a file of that name.
@@ -74,7 +71,7 @@ pub enum Error {
     Transform(Box<metadata::Error>),
     /// The head is for another number of classes.
     #[error(
-        "the head in {} is for {found} classes, and {classes} are asked for; --new-head leaves it out", path.display()
+        "the head in {} is for {found} classes, and {classes} are asked for", path.display()
     )]
     Head {
         /// The file.
@@ -85,7 +82,7 @@ pub enum Error {
         classes: usize,
     },
     /// Nothing tells the number of classes.
-    #[error("{} has no head that tells the number of classes: name it (--classes N, or --labels FILE)", path.display())]
+    #[error("{} has no head that tells the number of classes", path.display())]
     NoHead {
         /// The file.
         path: PathBuf,
@@ -120,15 +117,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What tract says.
-        source: Box<Self>,
-    },
-    /// The network has too many nodes for tract.
-    #[error("the network counts {nodes} nodes and maps that they join, and tract prepares at most {limit}")]
-    Nodes {
-        /// How many it has, convolutions twice.
-        nodes: usize,
-        /// How many tract prepares in a sensible time.
-        limit: usize,
+        source: Box<inference::Error>,
     },
     /// No picture is prepared in the size that the ONNX file is for.
     #[error(
@@ -152,17 +141,6 @@ pub enum Error {
         height: usize,
         /// Columns of its input.
         width: usize,
-    },
-    /// The maps of the network would take too much memory.
-    #[error(
-        "`{name}` needs {} MB for its maps at this input size, and {} are allowed: choose a smaller --size",
-        needed / 1_000_000, MAX_ACTIVATION_BYTES / 1_000_000
-    )]
-    Memory {
-        /// Name of the model.
-        name: String,
-        /// Bytes that the maps need at one time.
-        needed: u64,
     },
     /// The network writes too few or too many values.
     #[error("the network in {} writes {classes} values: expected one for each of 1 to {} classes", path.display(), CLASS_COUNTS.end())]
@@ -206,51 +184,15 @@ pub enum Error {
     /// The network cannot be built.
     #[error("cannot build the model")]
     Network(#[source] hardnet::Error),
-    /// The network cannot have an input of that size.
-    #[error("the model cannot have this input size")]
-    Size(#[from] graph::Error),
-    /// The network cannot be handed to the back end.
-    #[error("cannot write the model as ONNX")]
-    Onnx(#[source] onnx::Error),
-    /// The native engine cannot run the network.
-    #[error("the native engine cannot run the model")]
-    Native(#[source] plan::Error),
-    /// The back end fails.
-    #[error("tract cannot {action} the model")]
-    Tract {
-        /// What it was to do.
-        action: &'static str,
-        /// What it says.
-        #[source]
-        source: TractError,
-    },
-    /// The threads of an inference cannot be started.
-    #[error("cannot start {threads} threads for an inference")]
-    Threads {
-        /// How many were asked for.
-        threads: usize,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A thread has panicked.
+    /// The network cannot be compiled or run.
     #[error(transparent)]
-    Broken(#[from] team::Broken),
-    /// The input has another shape than the model's.
-    #[error("the model reads {expected:?} (height, width, channels) and is given {found:?}")]
-    Input {
-        /// Height, width and channels that the model reads.
-        expected: [usize; 3],
-        /// Height, width and channels of the input.
-        found: [usize; 3],
-    },
-    /// The buffer for the logits has another length than there are logits.
-    #[error("the model writes {expected} logits and is given room for {found}")]
-    Logits {
-        /// Number of logits of the model.
-        expected: usize,
-        /// Length of the buffer.
-        found: usize,
-    },
+    Inference(#[from] inference::Error),
+}
+
+impl From<graph::Error> for Error {
+    fn from(error: graph::Error) -> Self {
+        Self::Inference(error.into())
+    }
 }
 
 impl Error {
@@ -266,11 +208,9 @@ impl Error {
             Self::Own(error) => error.exit(),
             Self::Unreadable { .. } => Exit::NoInput,
             Self::OnnxFile { source, .. } => source.exit(),
-            Self::Memory { .. }
-            | Self::Classes { .. }
+            Self::Classes { .. }
             | Self::NoGraph { .. }
             | Self::Neither { .. }
-            | Self::Nodes { .. }
             | Self::OnnxSize { .. }
             | Self::OnnxChannels { .. }
             | Self::NotFamily { .. } => Exit::Data,
@@ -281,13 +221,8 @@ impl Error {
             Self::Labels(error) => error.exit(),
             Self::State(error) => error.exit(),
             Self::Network(error) => error.exit(),
-            Self::Size(_) | Self::InputSize { .. } | Self::Transform(_) | Self::Head { .. } => Exit::Usage,
-            Self::Native(error) => error.exit(),
-            Self::Onnx(error) => error.exit(),
-            Self::Threads { .. } => Exit::Unavailable,
-            // An operator of a file met numbers that it cannot take.
-            Self::Tract { action: "run", .. } => Exit::Data,
-            Self::Tract { .. } | Self::Broken(_) | Self::Input { .. } | Self::Logits { .. } => Exit::Internal,
+            Self::InputSize { .. } | Self::Transform(_) | Self::Head { .. } => Exit::Usage,
+            Self::Inference(error) => error.exit(),
         }
     }
 }

@@ -1,53 +1,29 @@
-//! From the name of a model to something that classifies.
+//! What a model is: its network, its classes, what it reads, and the files that hold it.
 //!
-//! A [`Model`] is loaded once. Every worker takes a [`Classifier`] of its own from it; all of them share
-//! the weights.
+//! A [`Model`] is loaded once. Every worker takes an [`InferenceSession`] of its own from it; all of them share the weights.
 
-mod backend;
 mod definition;
 mod description;
 mod error;
 mod import;
 pub mod labels;
 pub mod metadata;
-pub mod native;
 mod save;
-mod session;
-mod top;
-pub mod tract;
 mod verify;
 
 use std::sync::Arc;
 
-pub use backend::{Backend, Engine};
-pub use definition::{Definition, ModelOptions, Network, Onnx, architecture};
+pub use definition::{Definition, ModelOptions, NetworkDefinition, Onnx, architecture};
 pub use description::{Description, Figures, Stage, describe};
 pub use error::Error;
 pub use import::Import;
 pub use metadata::{Metadata, Training};
 pub use save::{ModelFormat, SaveError, save};
-pub use session::ModelSession;
-pub use top::{Ranked, top_k};
 pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 
+use crate::inference::{self, Backend, ClassHead, Engine, InferencePlan, InferenceSession, Network};
 use crate::kernels::team::Threads;
 use crate::preprocess::Transform;
-use crate::tensor::Tensor;
-use backend::Compiled;
-
-/// Classifies one image at a time.
-pub trait Classifier: Send {
-    /// Writes the logit of every class of `input` into `logits`.
-    ///
-    /// `input` is a preprocessed image of the model's height and width with three channels, and `logits`
-    /// is as long as there are classes. It runs on the calling thread alone. After an error the next call
-    /// starts afresh.
-    ///
-    /// # Errors
-    /// [`Error::Input`] and [`Error::Logits`] when a shape is wrong, [`Error::Tract`] when the back end
-    /// fails; what `logits` then holds is not specified.
-    fn infer(&mut self, input: &Tensor, logits: &mut [f32]) -> Result<(), Error>;
-}
 
 /// A model that is ready to run.
 #[derive(Debug)]
@@ -57,9 +33,9 @@ pub struct Model {
     training: Training,
     parameters: u64,
     macs: Option<u64>,
-    labels: Vec<Arc<str>>,
+    labels: Arc<[Arc<str>]>,
     transform: Transform,
-    compiled: Compiled,
+    plan: InferencePlan,
 }
 
 impl Model {
@@ -78,9 +54,9 @@ impl Model {
     pub fn compile(definition: Definition, engine: Engine) -> Result<Self, Error> {
         let Definition { transform, training, .. } = definition;
         let (name, digest) = (definition.name().to_owned(), definition.digest());
-        let (labels, parameters) = (definition.labels(), definition.parameters());
-        let (compiled, macs) = definition.compile(engine)?;
-        Ok(Self { name, digest, training, parameters, macs, labels, transform, compiled })
+        let (labels, parameters) = (definition.labels().into(), definition.parameters());
+        let (plan, macs) = definition.compile(engine)?;
+        Ok(Self { name, digest, training, parameters, macs, labels, transform, plan })
     }
 
     /// Name of the model.
@@ -138,24 +114,33 @@ impl Model {
         self.macs
     }
 
-    /// A classifier for one user at a time, each of whose runs takes `threads`; tract takes one.
+    /// The network for one user at a time, each of whose runs takes `threads`; tract takes one. Its output has a logit for
+    /// each class.
     ///
     /// # Errors
-    /// [`Error::Tract`] when the back end fails, [`Error::Threads`] when threads cannot be started.
-    pub fn classifier(&self, threads: &Threads) -> Result<Box<dyn Classifier>, Error> {
-        self.compiled.classifier(threads)
+    /// Those of [`InferencePlan::network`].
+    pub fn network(&self, threads: &Threads) -> Result<Box<dyn Network>, inference::Error> {
+        self.plan.network(threads)
+    }
+
+    /// The network with the names of its classes; it has run once.
+    ///
+    /// # Errors
+    /// Those of [`InferencePlan::network`], or the back end fails.
+    pub fn session(&self, threads: &Threads) -> Result<InferenceSession, inference::Error> {
+        InferenceSession::new(self.network(threads)?, ClassHead::new(Arc::clone(&self.labels)))
     }
 
     /// Whether runs are as fast as they will be; they become so within seconds.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.compiled.is_settled()
+        self.plan.is_settled()
     }
 
     /// What runs the network.
     #[must_use]
     pub fn backend(&self) -> Backend {
-        self.compiled.backend()
+        self.plan.backend()
     }
 }
 

@@ -16,12 +16,12 @@ use tract_onnx::prelude::{
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::nn::BaseDataShape;
 
-use super::{Classifier, Error};
+use super::{Error, Network, Output};
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
 use crate::engine::import::{self, File};
 use crate::engine::onnx;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorMut};
 
 /// Most nodes of a network that tract prepares, which takes it time that grows with the square of their number: up to two
 /// minutes for so many on an AMD EPYC. [`node_count`] says how they are counted.
@@ -39,7 +39,10 @@ const MAX_LISTED: u64 = 1 << 24;
 pub struct TractPlan {
     runnable: Arc<TypedRunnableModel>,
     input: [usize; 3],
-    logits: usize,
+    /// Name of the node that makes the output.
+    output: Arc<str>,
+    /// Channels, rows and columns of the output; one axis after the other where it is no map.
+    shape: [usize; 3],
 }
 
 impl TractPlan {
@@ -72,42 +75,49 @@ impl TractPlan {
         let typed = typed(file, height, width)?;
         let plan = caught("optimise", || Self::of_typed(typed.into_optimized().map_err(failed("optimise"))?, input))?;
         // A file that is sound can still have numbers that show only when its operators meet them.
-        let [height, width, channels] = input;
-        plan.classifier()?.infer(&Tensor::zeros(height, width, channels), &mut vec![0.0; plan.logits])?;
+        plan.network()?.run()?;
         Ok(plan)
     }
 
-    /// Number of logits that the network writes.
+    /// Number of values that the network writes.
     #[must_use]
-    pub fn logits(&self) -> usize {
-        self.logits
+    pub fn outputs(&self) -> usize {
+        self.shape.iter().product()
     }
 
     fn of_typed(optimised: TypedModel, input: [usize; 3]) -> Result<Self, Error> {
-        let output = optimised.output_fact(0).map_err(failed("read"))?;
-        let logits = output.shape.as_concrete().map_or(0, |shape| shape.iter().product());
+        let fact = optimised.output_fact(0).map_err(failed("read"))?;
+        let shape = match fact.shape.as_concrete() {
+            Some(&[1, channels, height, width]) => [channels, height, width],
+            Some(shape) => [shape.iter().product(), 1, 1],
+            None => [0, 1, 1],
+        };
+        let outlet = optimised.output_outlets().map_err(failed("read"))?.first();
+        let output = outlet.map_or("", |outlet| &*optimised.node(outlet.node).name).into();
         let options = RunOptions { executor: Some(Executor::SingleThread), ..RunOptions::default() };
         let runnable = TypedRunnableModel::new_with_options(optimised, &options).map_err(failed("plan"))?;
-        Ok(Self { runnable, input, logits })
+        Ok(Self { runnable, input, output, shape })
     }
 
-    /// A classifier for one thread.
+    /// A network for one thread.
     ///
     /// # Errors
     /// [`Error::Tract`] when memory for it cannot be made.
-    pub fn classifier(&self) -> Result<TractClassifier, Error> {
+    pub fn network(&self) -> Result<TractNetwork, Error> {
         let state = self.runnable.spawn().map_err(failed("start"))?;
         let [height, width, channels] = self.input;
         let planes = zeros([1, channels, height, width]).map_err(failed("start"))?;
-        Ok(TractClassifier { plan: self.clone(), state, planes })
+        let input = Tensor::zeros(height, width, channels);
+        let outputs = [Output::zeros(&self.output, self.shape)];
+        Ok(TractNetwork { plan: self.clone(), state, input, planes, outputs })
     }
 }
 
-/// How many logits the network of an ONNX file writes for inputs of `height × width` pixels.
+/// How many values the network of an ONNX file writes for inputs of `height × width` pixels.
 ///
 /// # Errors
 /// Those of [`TractPlan::from_onnx`] that show without preparing it.
-pub(super) fn logits(file: File, height: usize, width: usize) -> Result<usize, Error> {
+pub fn output_count(file: File, height: usize, width: usize) -> Result<usize, Error> {
     let typed = typed(file, height, width)?;
     let output = typed.output_fact(0).map_err(failed("read"))?;
     Ok(output.shape.as_concrete().map_or(0, |shape| shape.iter().product()))
@@ -255,34 +265,38 @@ fn scratch_bytes(model: &TypedModel, node: &TypedNode) -> TractResult<u64> {
     Ok(product(&sides, product(&[*shape.c()], VALUE)))
 }
 
-/// Runs a [`TractPlan`]. The input planes and tract's own scratch memory live from frame to frame.
-pub struct TractClassifier {
+/// Runs a [`TractPlan`]. The input and tract's own scratch memory live from frame to frame.
+pub struct TractNetwork {
     plan: TractPlan,
     state: TypedSimpleState,
+    input: Tensor,
     /// The input as tract wants it: `[1, channels, height, width]`.
     planes: Arc<TractTensor>,
+    outputs: [Output; 1],
 }
 
-impl Classifier for TractClassifier {
-    fn infer(&mut self, input: &Tensor, logits: &mut [f32]) -> Result<(), Error> {
-        let found = [input.height(), input.width(), input.channels()];
-        if found != self.plan.input {
-            return Err(Error::Input { expected: self.plan.input, found });
-        }
-        if logits.len() != self.plan.logits {
-            return Err(Error::Logits { expected: self.plan.logits, found: logits.len() });
-        }
-        let result = caught("run", || self.run(input, logits).map_err(failed("run")));
+impl Network for TractNetwork {
+    fn input(&mut self) -> TensorMut<'_> {
+        (&mut self.input).into()
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        let result = caught("run", || self.forward().map_err(failed("run")));
         if result.is_err() {
             // A failed run leaves values behind.
             self.state = self.plan.runnable.spawn().map_err(failed("start"))?;
         }
         result
     }
+
+    fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
 }
 
-impl TractClassifier {
-    fn run(&mut self, input: &Tensor, logits: &mut [f32]) -> TractResult<()> {
+impl TractNetwork {
+    fn forward(&mut self) -> TractResult<()> {
+        let input = &self.input;
         if Arc::get_mut(&mut self.planes).is_none() {
             // A failed run can still hold the buffer.
             self.planes = zeros([1, input.channels(), input.height(), input.width()])?;
@@ -292,10 +306,10 @@ impl TractClassifier {
             to_planes(input, planes.as_slice_mut()?);
         }
         let outputs = self.state.run(tvec![Arc::clone(&self.planes).into_tvalue()])?;
-        for output in &outputs {
-            let output = output.try_as_plain_ram()?;
-            for (logit, &value) in logits.iter_mut().zip(output.as_slice::<f32>()?) {
-                *logit = value;
+        for (output, found) in self.outputs.iter_mut().zip(&outputs) {
+            let found = found.try_as_plain_ram()?;
+            for (value, &found) in output.values.iter_mut().zip(found.as_slice::<f32>()?) {
+                *value = found;
             }
         }
         Ok(())
@@ -357,9 +371,7 @@ mod tests {
         let plan = TractPlan::compile(builder.finish(output).unwrap(), 2, 2).unwrap();
         let mut tensor = Tensor::zeros(2, 2, 1);
         tensor.data_mut().copy_from_slice(&[-1.0, 2.0, 3.0, 4.0]);
-        let mut values = vec![f32::NAN; plan.logits];
-        plan.classifier().unwrap().infer(&tensor, &mut values).unwrap();
-        values
+        plan.network().unwrap().infer(&tensor).unwrap().to_vec()
     }
 
     #[test]

@@ -1,0 +1,65 @@
+//! The classes with the best scores, out of the logits of a network.
+
+use std::sync::Arc;
+
+use super::{Error, Network, Ranked, top_k};
+use crate::record::{Scored, TopClasses};
+use crate::tensor::TensorMut;
+
+/// Makes named classes of logits. Its buffers are used again.
+#[derive(Debug)]
+pub struct ClassHead {
+    labels: Arc<[Arc<str>]>,
+    best: Vec<Ranked>,
+}
+
+impl ClassHead {
+    /// A head for classes with these names.
+    #[must_use]
+    pub fn new(labels: Arc<[Arc<str>]>) -> Self {
+        Self { labels, best: Vec::new() }
+    }
+
+    /// The `top` best classes of `logits`, best first. A class without a name gets its number.
+    pub fn best(&mut self, logits: &[f32], top: usize) -> TopClasses {
+        top_k(logits, top, &mut self.best);
+        let scored = |&Ranked { index, score }: &Ranked| {
+            let label = self.labels.get(index).map_or_else(|| format!("class {index}").into(), Arc::clone);
+            Scored { index, label, score }
+        };
+        self.best.iter().map(scored).collect()
+    }
+}
+
+/// A network and its head, for one picture at a time.
+pub struct InferenceSession {
+    network: Box<dyn Network>,
+    head: ClassHead,
+}
+
+impl InferenceSession {
+    /// A session. The network runs once, on zeros, so that the first picture finds everything in place.
+    ///
+    /// # Errors
+    /// The back end fails.
+    pub fn new(mut network: Box<dyn Network>, head: ClassHead) -> Result<Self, Error> {
+        network.input().data_mut().fill(0.0);
+        network.run()?;
+        Ok(Self { network, head })
+    }
+
+    /// The input, to be filled with a picture before each inference: normalised RGB of the network's height and width.
+    pub fn input(&mut self) -> TensorMut<'_> {
+        self.network.input()
+    }
+
+    /// Runs the network on the input: the `top` best classes, best first.
+    ///
+    /// # Errors
+    /// The back end fails.
+    pub fn infer(&mut self, top: usize) -> Result<TopClasses, Error> {
+        self.network.run()?;
+        let logits = self.network.outputs().first().ok_or(Error::NoOutput)?;
+        Ok(self.head.best(&logits.values, top))
+    }
+}

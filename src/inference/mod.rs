@@ -1,0 +1,64 @@
+//! How a network runs: the native engine and tract behind one trait, and what makes results of outputs.
+
+mod backend;
+mod classes;
+mod error;
+pub mod native;
+mod top;
+pub mod tract;
+
+pub use backend::{Backend, Engine, InferencePlan};
+pub use classes::{ClassHead, InferenceSession};
+pub use error::Error;
+pub use top::{Ranked, top_k};
+
+use crate::tensor::{Tensor, TensorMut};
+
+/// An output of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// Name of the node that makes it.
+    pub name: String,
+    /// Channels, rows and columns.
+    pub shape: [usize; 3],
+    /// Its values after the last run, in the order `[channels, height, width]`.
+    pub values: Vec<f32>,
+}
+
+impl Output {
+    /// An output of zeros.
+    #[must_use]
+    pub fn zeros(name: &str, shape: [usize; 3]) -> Self {
+        Self { name: name.to_owned(), shape, values: vec![0.0; shape.iter().product()] }
+    }
+}
+
+/// A network that is ready to run, for one picture at a time.
+pub trait Network: Send {
+    /// Where the input of the next run is written: `[height, width, channels]`. A run may overwrite it.
+    fn input(&mut self) -> TensorMut<'_>;
+
+    /// Runs the network on the input. After an error the next run starts afresh.
+    ///
+    /// # Errors
+    /// The back end fails; what the outputs then hold is not specified.
+    fn run(&mut self) -> Result<(), Error>;
+
+    /// The outputs, always in the same order; at least one.
+    fn outputs(&self) -> &[Output];
+
+    /// Runs the network on a copy of `input`: the values of its first output.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the shape is wrong, and those of [`run`](Self::run).
+    fn infer(&mut self, input: &Tensor) -> Result<&[f32], Error> {
+        let mut to = self.input();
+        let (expected, found) = (to.shape(), input.shape());
+        if found != expected {
+            return Err(Error::Input { expected, found });
+        }
+        to.data_mut().copy_from_slice(input.data());
+        self.run()?;
+        Ok(&self.outputs().first().ok_or(Error::NoOutput)?.values)
+    }
+}

@@ -1,0 +1,93 @@
+//! What outlives sessions, reconnects and reloads: the identity of the process, and of each stream the numbers of its frames
+//! and what has been counted. It belongs to whoever owns the process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Counters, FrameCounts, FrameNumbers};
+use crate::record::RunId;
+
+/// What outlives every pipeline of the process.
+#[derive(Debug)]
+pub struct Registry {
+    run: RunId,
+    streams: Mutex<BTreeMap<Arc<str>, Stream>>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    numbers: Arc<FrameNumbers>,
+    totals: Arc<Counters>,
+}
+
+impl Registry {
+    /// No streams yet, and a new identity of the process.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { run: RunId::random(), streams: Mutex::default() }
+    }
+
+    /// The identity of the process, the same in all its records.
+    #[must_use]
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// The numbers of the stream called `name`: the same ones at every call.
+    #[must_use]
+    pub fn numbers(&self, name: &Arc<str>) -> Arc<FrameNumbers> {
+        Arc::clone(&self.streams().entry(Arc::clone(name)).or_default().numbers)
+    }
+
+    /// What is counted of the stream called `name`: the same counters at every call.
+    #[must_use]
+    pub fn totals(&self, name: &Arc<str>) -> Arc<Counters> {
+        Arc::clone(&self.streams().entry(Arc::clone(name)).or_default().totals)
+    }
+
+    /// What has been counted of all streams, those that the configuration no longer has among them.
+    #[must_use]
+    pub fn sum(&self) -> FrameCounts {
+        self.streams().values().map(|stream| stream.totals.read()).fold(FrameCounts::default(), |sum, counts| {
+            FrameCounts {
+                captured: sum.captured + counts.captured,
+                dropped: sum.dropped + counts.dropped,
+                classified: sum.classified + counts.classified,
+                failed: sum.failed + counts.failed,
+                retries: sum.retries + counts.retries,
+            }
+        })
+    }
+
+    fn streams(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Stream>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::StreamCounters;
+
+    #[test]
+    fn a_stream_keeps_its_numbers_and_counters_and_a_process_its_identity() {
+        let registry = Registry::new();
+        let of = |name: &str| registry.numbers(&Arc::from(name));
+        assert_eq!(of("door").begin().number(), Some(0));
+        assert_eq!(of("yard").begin().number(), Some(0));
+        assert_eq!(of("door").begin().number(), Some(1), "as after a reload");
+        for name in ["door", "yard", "door"] {
+            StreamCounters::new(registry.totals(&Arc::from(name))).count_classified();
+        }
+        assert_eq!(registry.totals(&Arc::from("door")).read().classified, 2);
+        assert_eq!(registry.sum(), FrameCounts { classified: 3, ..FrameCounts::default() });
+        assert_eq!(registry.run(), registry.run());
+        assert_ne!(registry.run(), Registry::new().run());
+    }
+}
