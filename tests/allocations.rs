@@ -1,13 +1,22 @@
-//! Inference takes no memory: what it needs is there before the first frame.
+//! Inference takes no memory, and the way of a frame from the decoder to its record takes little: what they need is there
+//! before the first frame.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use hardnetd::capture::{self, Settings};
 use hardnetd::choice::BackendChoice;
+use hardnetd::config::{self, Flag, FlagValue, StreamFlag};
 use hardnetd::inference::Engine;
 use hardnetd::kernels::team::Threads;
 use hardnetd::model::{Model, ModelOptions};
+use hardnetd::pipeline::{self, Parts};
+use hardnetd::publish::{self, Outgoing, Sink, Unsent};
+use hardnetd::record::Record;
+use hardnetd::telemetry::Registry;
 use hardnetd::weights::seeded;
 use rustix::process::getpid;
 use rustix::thread::gettid;
@@ -37,8 +46,71 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
+/// What one test counts is no business of the other.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Notes how many allocations there have been when a result arrives.
+struct Noting(Arc<Mutex<Vec<usize>>>);
+
+impl Sink for Noting {
+    fn name(&self) -> &'static str {
+        "noting"
+    }
+
+    fn adopt(&mut self, _: Unsent) {}
+
+    fn take(&mut self, outgoing: &Outgoing) -> Result<(), publish::Error> {
+        if let Record::Result(_) = outgoing.record {
+            self.0.lock().unwrap().push(ALLOCATIONS.load(Ordering::Relaxed));
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>, _: Instant) -> Result<(), publish::Error> {
+        Ok(())
+    }
+}
+
+/// GStreamer's own allocations are not counted: it has another allocator.
+#[test]
+fn a_frame_allocates_little_between_the_decoder_and_its_record() {
+    const FRAMES: usize = 300;
+    const WARM_UP: usize = 100;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    capture::init().unwrap();
+    let source = format!("test:ball?live=false&size=320x240&frames={FRAMES}");
+    let stream = StreamFlag { name: "test".into(), source, max_fps: None };
+    let flag = Flag { name: "--source", key: "stream", value: FlagValue::Streams(vec![stream]) };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hardnetd.toml");
+    std::fs::write(&file, "").unwrap();
+    let loaded = config::load(Some(&file), &[flag], &|_| Ok(())).unwrap();
+    let options = ModelOptions { size: Some([64, 64]), ..ModelOptions::default() };
+    let counts = Arc::<Mutex<Vec<usize>>>::default();
+    let running = pipeline::prepare(Parts {
+        registry: Arc::new(Registry::new()),
+        device: "device".into(),
+        streams: loaded.config.streams.iter().map(|stream| Settings::new(stream).unwrap()).collect(),
+        model: Arc::new(Model::load("hardnet39ds", &options).unwrap()),
+        top: 5,
+        inference: loaded.config.inference.clone(),
+        frames: None,
+        stop_timeout: Duration::from_secs(10),
+        wedge_after: 0,
+    });
+    let mut running = running.unwrap().go(vec![Box::new(Noting(Arc::clone(&counts)))]);
+    let (_, outcome) = running.take_sinks(None);
+    running.finish(outcome, Instant::now() + Duration::from_secs(10)).unwrap();
+    let counts = counts.lock().unwrap();
+    assert_eq!(counts.len(), FRAMES);
+    let each = (counts[FRAMES - 1] - counts[WARM_UP]) as f64 / (FRAMES - 1 - WARM_UP) as f64;
+    println!("{each:.2} allocations per frame");
+    assert!(each < 4.5, "{each} allocations per frame");
+}
+
 #[test]
 fn a_hundred_frames_allocate_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let engine = Engine { backend: BackendChoice::Native, ..Engine::default() };
     for (name, size) in [("hardnet39ds", [224, 224]), ("hardnet68", [96, 64])] {
         let options = ModelOptions { engine, size: Some(size), ..ModelOptions::default() };

@@ -66,10 +66,13 @@ fn box_(bytes: &[u8]) -> Option<u64> {
     }
 }
 
-/// `RIFF`, 32-bit size of what follows, padded to even; AVI may have several after each other.
+/// `RIFF`, 32-bit size of what follows; AVI may have several after each other, each behind a zero where the one before has an
+/// odd size. Some programs leave out the zero at the end.
 fn riff(bytes: &[u8]) -> Option<u64> {
+    let padding = u64::from(bytes.first() == Some(&0));
+    let bytes = bytes.strip_prefix(b"\0").unwrap_or(bytes);
     let size = u64::from(u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?));
-    (bytes.starts_with(b"RIFF") && size > 0).then_some(8 + size + size % 2)
+    (bytes.starts_with(b"RIFF") && size > 0).then_some(padding + 8 + size)
 }
 
 /// An id and a size of variable length; a size of ones only is open.
@@ -115,7 +118,9 @@ mod tests {
 
     #[test]
     fn riff_chunks_are_followed() {
-        counts_every_byte(b"RIFF\x05\0\0\0AVI X\0", 8);
+        counts_every_byte(b"RIFF\x05\0\0\0AVI X", 8);
+        assert_eq!(missing(b"RIFF\x05\0\0\0AVI X\0"), 0, "with its padding");
+        counts_every_byte(b"RIFF\x05\0\0\0AVI X\0RIFF\x06\0\0\0AVIXab", 13 + 1 + 8);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! subsampled, the last column and the last row may differ more, because the decoder interpolates with what
 //! the file holds beyond them: hardly in photographs, by up to 62 in noise, and in pictures of a few pixels.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 
@@ -121,9 +121,8 @@ impl Still {
             ImageError::IoError(source) => unreadable(source),
             source => StillError::NotAPicture { path: path.to_owned(), source },
         };
-        let kind = fs::metadata(path).map_err(unreadable)?;
-        regular::check(&kind).map_err(unreadable)?;
-        let mut reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(unreadable)?;
+        let file = regular::open(path).map_err(unreadable)?;
+        let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(unreadable)?;
         let mut limits = Limits::default();
         limits.max_alloc = Some(MEMORY_LIMIT);
         reader.limits(limits);
@@ -141,7 +140,7 @@ impl Still {
             Reading::Stored => Orientation::NoTransforms,
         };
         // The decoder fills up with grey what a JPEG file lacks.
-        if jpeg && !ends(&mut BufReader::new(File::open(path).map_err(unreadable)?)).map_err(unreadable)? {
+        if jpeg && !ends(&mut BufReader::new(regular::open(path).map_err(unreadable)?)).map_err(unreadable)? {
             return Err(StillError::Truncated { path: path.to_owned() });
         }
         let mut image = DynamicImage::from_decoder(decoder).map_err(not_a_picture)?;

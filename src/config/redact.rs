@@ -265,7 +265,7 @@ fn is_secret_part(key: &str) -> bool {
     if matches!(last, "file" | "loadcredential") {
         return false;
     }
-    let joined = key.replace('.', "");
+    let joined = key.replace(['.', '_', '-'], "");
     SECRET_PARTS.iter().any(|part| key.contains(part) || joined.contains(part))
         || SECRET_ENDS.iter().any(|end| last.ends_with(end))
         || SECRET_KEYS.contains(&last)
@@ -346,6 +346,7 @@ mod tests {
             ("rtsp://h/Password=p;b=c", "rtsp://h/Password=***;b=c"),
             ("rtsp://h/?pwd=p&token=q", "rtsp://h/?pwd=***&token=***"),
             ("rtsp://h/a?auth=u:p", "rtsp://h/a?auth=***"),
+            ("rtsp://h/a?pass_word=p&c=1", "rtsp://h/a?pass_word=***&c=1"),
             ("rtsp://h/a?access_token=p&c=1", "rtsp://h/a?access_token=***&c=1"),
             ("rtsp://h/a?api-key=p", "rtsp://h/a?api-key=***"),
             ("rtsp://h/a?loginuse=u&loginpas=p", "rtsp://h/a?loginuse=u&loginpas=***"),

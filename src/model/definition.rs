@@ -1,7 +1,6 @@
 //! From the name of a model, or from a file, to what the model is: its network, its classes, what it reads.
 
-use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -404,12 +403,16 @@ fn shared(labels: Vec<String>) -> Vec<Arc<str>> {
 pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
     let unreadable = |source: io::Error| Error::Unreadable { path: path.to_owned(), source };
     let wrong = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
-    let found = fs::metadata(path).map_err(unreadable)?;
-    regular::check(&found).map_err(unreadable)?;
-    if found.len() > import::MAX_LENGTH {
-        return Err(wrong(import::Error::TooLarge { length: found.len() }));
+    let file = regular::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    let mut bytes = Vec::with_capacity(usize::try_from(length.min(import::MAX_LENGTH)).unwrap_or_default());
+    // It may be longer by now.
+    file.take(import::MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let length = length.max(bytes.len() as u64);
+    if length > import::MAX_LENGTH {
+        return Err(wrong(import::Error::TooLarge { length }));
     }
-    import::File::parse(&fs::read(path).map_err(unreadable)?).map_err(wrong)
+    import::File::parse(&bytes).map_err(wrong)
 }
 
 /// Whether the maps of a network fit into the memory that is allowed.

@@ -1,9 +1,9 @@
 //! One stream of video from each camera, with one sender of packets.
 //!
 //! rtpbin gives every sender (SSRC; RFC 3550, 3) two threads and a pad, and rtspsrc crashes when two of these threads add
-//! their pads at the same time (GStreamer 1.22). So the first sender of RTP packets is the camera, and whatever others
-//! send is dropped before rtpbin. If a camera changes its SSRC, its stream stalls, and is opened again after
-//! `stall_timeout_s`.
+//! their pads at the same time (GStreamer 1.22). So all packets of a session get the SSRC of the first one: some cameras
+//! change theirs at every key frame, and who else sends into the session is not told from the camera anyway. What is no RTP
+//! on a pad for RTP is dropped: rtpbin takes it for RTCP, whose SSRC stands elsewhere.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +14,11 @@ use gstreamer::prelude::*;
 /// No sender yet: an SSRC has 32 bits.
 const NOBODY: u64 = u64::MAX;
 
-/// Where the packets' SSRC stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    /// RFC 3550, 5.1: who sends first is the camera.
-    Rtp,
-    /// RFC 3550, 6.4 to 6.7: of the first packet of a compound.
-    Rtcp,
-}
+/// Bytes of the shortest RTP packet, the last four of which are the SSRC (RFC 3550, 5.1).
+const RTP_HEADER: usize = 12;
+
+/// Bytes of an RTCP packet up to its SSRC, the last four (RFC 3550, 6.4 to 6.7).
+const RTCP_HEADER: usize = 8;
 
 /// Has an `rtspsrc` play the first video of the camera, and nothing else, and lets one sender through to its `rtpbin`.
 pub(super) fn restrict(source: &gst::Element) {
@@ -36,17 +33,25 @@ pub(super) fn restrict(source: &gst::Element) {
     });
     source.connect("new-manager", false, |arguments| {
         let manager = arguments.get(1).and_then(|manager| manager.get::<gst::Element>().ok())?;
+        // Beside what is done to the packets: one of these streams is one sender.
+        if manager.find_property("max-streams").is_some() {
+            manager.set_property("max-streams", 1_u32);
+        }
         let sender = Arc::new(AtomicU64::new(NOBODY));
         manager.connect_pad_added(move |_, pad| {
-            let protocol = match pad.name() {
-                name if name.starts_with("recv_rtp_sink") => Protocol::Rtp,
-                name if name.starts_with("recv_rtcp_sink") => Protocol::Rtcp,
-                _ => return,
-            };
-            filter(pad, protocol, Arc::clone(&sender));
+            let sender = Arc::clone(&sender);
+            if pad.name().starts_with("recv_rtp_sink") {
+                filter(pad, move |packet| take_rtp(packet, &sender));
+            } else if pad.name().starts_with("recv_rtcp_sink") {
+                filter(pad, move |packet| is_of_sender(packet, &sender));
+            }
         });
         None
     });
+    // What a camera repeats on request has another SSRC.
+    if source.find_property("do-retransmission").is_some() {
+        source.set_property("do-retransmission", false);
+    }
 }
 
 /// Which of a camera's streams is played. rtspsrc asks in the order of the camera's description, and once more from the
@@ -69,19 +74,15 @@ impl Choice {
     }
 }
 
-fn filter(pad: &gst::Pad, protocol: Protocol, sender: Arc<AtomicU64>) {
+/// Lets those packets through a pad that `take` returns true for.
+fn filter(pad: &gst::Pad, take: impl Fn(&mut gst::Buffer) -> bool + Send + Sync + 'static) {
     pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
-        let is_right = |buffer: &gst::BufferRef| {
-            let mut head = [0; 12];
-            let length = buffer.copy_to_slice(0, &mut head).map_or_else(|copied| copied, |()| head.len());
-            is_wanted(&head[..length], protocol, &sender)
-        };
         let passes = match &mut info.data {
-            Some(gst::PadProbeData::Buffer(buffer)) => is_right(buffer),
+            Some(gst::PadProbeData::Buffer(packet)) => take(packet),
             Some(gst::PadProbeData::BufferList(list)) => {
-                list.make_mut().foreach_mut(|buffer, _| {
-                    let passes = is_right(&buffer);
-                    std::ops::ControlFlow::Continue(Some(buffer).filter(|_| passes))
+                list.make_mut().foreach_mut(|mut packet, _| {
+                    let passes = take(&mut packet);
+                    std::ops::ControlFlow::Continue(Some(packet).filter(|_| passes))
                 });
                 true
             }
@@ -92,26 +93,46 @@ fn filter(pad: &gst::Pad, protocol: Protocol, sender: Arc<AtomicU64>) {
     });
 }
 
-/// Whether a packet that begins with `head` comes from the camera.
-fn is_wanted(head: &[u8], protocol: Protocol, sender: &AtomicU64) -> bool {
-    let at = if protocol == Protocol::Rtp { 8 } else { 4 };
-    let Some(ssrc) = head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()) else { return false };
-    // Version 2, in both.
-    if head[0] >> 6 != 2 {
+/// The first `N` bytes; `None` if there are fewer, or it is no version 2 of RTP or RTCP.
+fn header<const N: usize>(packet: &gst::BufferRef) -> Option<[u8; N]> {
+    let mut header = [0; N];
+    // `copy_to_slice` panics where there are fewer.
+    let is_whole = packet.size() >= N && packet.copy_to_slice(0, &mut header).is_ok();
+    (is_whole && header[0] >> 6 == 2).then_some(header)
+}
+
+fn ssrc(header: &[u8]) -> u64 {
+    header.last_chunk().map_or(NOBODY, |bytes| u32::from_be_bytes(*bytes).into())
+}
+
+/// Gives an RTP packet the SSRC of the first one; false if it is none.
+fn take_rtp(packet: &mut gst::Buffer, sender: &AtomicU64) -> bool {
+    let Some(header) = header::<RTP_HEADER>(packet) else { return false };
+    // RTCP (RFC 5761, 4).
+    if (192..=223).contains(&header[1]) {
         return false;
     }
-    let ssrc = u64::from(u32::from_be_bytes(ssrc));
-    let known = match protocol {
-        Protocol::Rtp => {
-            sender.compare_exchange(NOBODY, ssrc, Ordering::AcqRel, Ordering::Acquire).unwrap_or_else(|it| it)
+    let ssrc = ssrc(&header);
+    match sender.compare_exchange(NOBODY, ssrc, Ordering::AcqRel, Ordering::Acquire) {
+        Err(first) if first != ssrc => {
+            let Ok(mut bytes) = packet.make_mut().map_writable() else { return false };
+            let first = u32::try_from(first).unwrap_or_default().to_be_bytes();
+            bytes[RTP_HEADER - first.len()..RTP_HEADER].copy_from_slice(&first);
+            true
         }
-        Protocol::Rtcp => sender.load(Ordering::Acquire),
-    };
-    known == ssrc || (known == NOBODY && protocol == Protocol::Rtp)
+        _ => true,
+    }
+}
+
+/// Whether an RTCP packet is of the sender of the first RTP packet.
+fn is_of_sender(packet: &gst::BufferRef, sender: &AtomicU64) -> bool {
+    header::<RTCP_HEADER>(packet).is_some_and(|header| ssrc(&header) == sender.load(Ordering::Acquire))
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]
@@ -125,16 +146,65 @@ mod tests {
         assert!(choice.takes(1, true), "of a shorter description");
     }
 
+    /// What comes out of a pad that is filtered with `take`, of one packet after the other.
+    fn filtered(
+        packets: impl IntoIterator<Item = Vec<u8>>,
+        take: impl Fn(&mut gst::Buffer) -> bool + Send + Sync + 'static,
+    ) -> Vec<Vec<u8>> {
+        super::super::init().unwrap();
+        let (sender, passed) = crossbeam_channel::unbounded();
+        let sink = gst::Pad::builder(gst::PadDirection::Sink)
+            .chain_function(move |_, _, packet| {
+                sender.send(packet.map_readable().unwrap().to_vec()).unwrap();
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .build();
+        let source = gst::Pad::builder(gst::PadDirection::Src).build();
+        filter(&sink, take);
+        sink.set_active(true).unwrap();
+        source.set_active(true).unwrap();
+        source.link(&sink).unwrap();
+        assert!(source.push_event(gst::event::StreamStart::new("test")));
+        assert!(source.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new())));
+        for packet in packets {
+            source.push(gst::Buffer::from_slice(packet)).unwrap();
+        }
+        passed.try_iter().collect()
+    }
+
+    fn rtp(ssrc: u8) -> Vec<u8> {
+        vec![0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, ssrc, 42]
+    }
+
+    fn rtcp(ssrc: u8) -> Vec<u8> {
+        vec![0x80, 201, 0, 1, 0, 0, 0, ssrc]
+    }
+
     #[test]
-    fn the_first_sender_of_rtp_is_the_only_one() {
+    fn all_packets_get_the_ssrc_of_the_first_one() {
         let sender = AtomicU64::new(NOBODY);
-        let rtp = |ssrc: u8| [0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, ssrc];
-        let rtcp = |ssrc: u8| [0x80, 200, 0, 6, 0, 0, 0, ssrc, 0, 0, 0, 0];
-        assert!(!is_wanted(&rtcp(7), Protocol::Rtcp, &sender), "no sender is known yet");
-        assert!(!is_wanted(&rtp(7)[..11], Protocol::Rtp, &sender), "too short");
-        assert!(!is_wanted(&[0; 12], Protocol::Rtp, &sender), "of another version");
-        assert!(is_wanted(&rtp(7), Protocol::Rtp, &sender));
-        assert!(is_wanted(&rtp(7), Protocol::Rtp, &sender) && is_wanted(&rtcp(7)[..8], Protocol::Rtcp, &sender));
-        assert!(!is_wanted(&rtp(8), Protocol::Rtp, &sender) && !is_wanted(&rtcp(8), Protocol::Rtcp, &sender));
+        let passed = filtered([7, 7, 8, 9, 7].map(rtp), move |packet| take_rtp(packet, &sender));
+        assert_eq!(passed, vec![rtp(7); 5]);
+    }
+
+    #[test]
+    fn what_is_no_rtp_does_not_pass_as_rtp() {
+        let sender = Arc::new(AtomicU64::new(NOBODY));
+        let short = (0..12).map(|length| rtp(7)[..length].to_vec());
+        let other_version = std::iter::once(vec![0; 20]);
+        let muxed = (192..=223).map(|kind| [&[0x90, kind][..], &rtp(7)[2..]].concat());
+        let known = Arc::clone(&sender);
+        let passed = filtered(short.chain(other_version).chain(muxed), move |packet| take_rtp(packet, &known));
+        assert!(passed.is_empty(), "{passed:?}");
+        assert_eq!(sender.load(Ordering::Acquire), NOBODY);
+    }
+
+    #[test]
+    fn rtcp_passes_if_it_is_of_the_sender() {
+        let packets = || (0..8).map(|length| rtcp(7)[..length].to_vec()).chain([rtcp(7), rtcp(8), vec![0; 8]]);
+        for (sender, expected) in [(NOBODY, vec![]), (7, vec![rtcp(7)])] {
+            let sender = AtomicU64::new(sender);
+            assert_eq!(filtered(packets(), move |packet| is_of_sender(packet, &sender)), expected);
+        }
     }
 }
