@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Rooms and their layers. A file imports from its own room and from lower layers only.
 const LAYERS: [(&str, u8); 34] = [
-    ("main", 8),
-    ("cli", 7),
+    ("main", 9),
+    ("cli", 8),
     ("service", 7),
     ("pipeline", 6),
     ("eval", 6),
@@ -126,7 +126,7 @@ fn a_file_imports_from_its_own_room_and_lower_layers_only() {
             continue;
         }
         for other in imports(&fs::read_to_string(&file).unwrap()) {
-            let allowed = other == here || layer(&other) < layer(&here) || (layer(&here) == 6 && layer(&other) == 6);
+            let allowed = other == here || layer(&other) < layer(&here);
             assert!(allowed || (layer(&here) == 0 && layer(&other) == 0), "{} imports {other}", file.display());
             checked += 1;
         }
