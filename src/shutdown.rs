@@ -32,7 +32,8 @@ pub struct Stopped {
 /// Makes a connected pair.
 #[must_use]
 pub fn channel() -> (Stop, Stopped) {
-    let (sender, receiver) = bounded(0);
+    // Nothing is sent; waiting for a channel without room takes memory at every wait.
+    let (sender, receiver) = bounded(1);
     (Stop { _sender: sender }, Stopped { receiver })
 }
 
@@ -91,7 +92,7 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     let name = name.into();
-    let (running, done) = bounded(0);
+    let (running, done) = bounded(1);
     let handle = thread::Builder::new().name(name.clone()).spawn(move || {
         let _running: Sender<Infallible> = running;
         body()

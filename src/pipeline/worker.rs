@@ -116,7 +116,7 @@ impl Worker {
 
     /// Classifies one frame; false when the stream has had its number of results.
     fn take(&mut self, lane: &mut Lane, frame: Frame) -> Result<bool, Error> {
-        let permit = lane.backlog.as_ref().map(Backlog::permit);
+        let permit = lane.backlog.as_ref().and_then(Backlog::permit);
         let Frame { seq, captured, .. } = frame;
         let file = frame.file.clone();
         let Some((top, latency_us)) = self.classify(lane, frame)? else {

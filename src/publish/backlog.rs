@@ -5,6 +5,7 @@
 //! that keeps the permit has handed the result out. Nobody else waits: neither inference, nor other streams, nor sinks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
@@ -13,21 +14,41 @@ use crate::shutdown::Stopped;
 /// The places of one file.
 #[derive(Debug, Clone)]
 pub struct Backlog {
-    free: Receiver<()>,
-    returned: Sender<()>,
+    places: Arc<Places>,
+    free: Receiver<usize>,
+    /// Places that are kept for frames, which are not results yet.
+    reserved: (Sender<usize>, Receiver<usize>),
+}
+
+/// Places, by their numbers. They are made once, so that a result takes no memory for its own.
+#[derive(Debug)]
+struct Places {
+    /// Clones of each place's permit.
+    holders: Vec<AtomicUsize>,
+    returned: Sender<usize>,
 }
 
 /// The place of one result; dropping the last clone frees it.
-#[derive(Debug, Clone)]
-pub struct Permit(#[expect(dead_code, reason = "held until it is dropped")] Arc<Place>);
-
 #[derive(Debug)]
-struct Place(Sender<()>);
+pub struct Permit {
+    places: Arc<Places>,
+    place: usize,
+}
 
-impl Drop for Place {
+impl Clone for Permit {
+    fn clone(&self) -> Self {
+        self.places.holders[self.place].fetch_add(1, Ordering::Relaxed);
+        Self { places: Arc::clone(&self.places), place: self.place }
+    }
+}
+
+impl Drop for Permit {
     fn drop(&mut self) {
-        // There is room, since there are only as many places as were made.
-        let _ = self.0.try_send(());
+        // As in `Arc`: whoever takes the place next sees all that was done with it.
+        if self.places.holders[self.place].fetch_sub(1, Ordering::AcqRel) == 1 {
+            // There is room, since there are only as many places as were made.
+            let _ = self.places.returned.try_send(self.place);
+        }
     }
 }
 
@@ -35,32 +56,37 @@ impl Backlog {
     /// `places` free ones, at least one.
     #[must_use]
     pub fn new(places: usize) -> Self {
-        let places = places.max(1);
-        let (returned, free) = bounded(places);
-        for _ in 0..places {
-            let _ = returned.try_send(());
+        let count = places.max(1);
+        let (returned, free) = bounded(count);
+        for place in 0..count {
+            let _ = returned.try_send(place);
         }
-        Self { free, returned }
+        let holders = (0..count).map(|_| AtomicUsize::new(0)).collect();
+        Self { places: Arc::new(Places { holders, returned }), free, reserved: bounded(count) }
     }
 
     /// Waits for a free place and reserves it; false if the stop comes first.
     #[must_use]
     pub fn reserve(&self, stopped: &Stopped) -> bool {
         select! {
-            recv(self.free) -> place => place.is_ok(),
+            recv(self.free) -> place => place.is_ok_and(|place| self.reserved.0.try_send(place).is_ok()),
             recv(stopped.receiver()) -> _ => false,
         }
     }
 
-    /// The permit for a place that has been reserved.
+    /// The permit for a place that has been reserved; `None` if none has.
     #[must_use]
-    pub fn permit(&self) -> Permit {
-        Permit(Arc::new(Place(self.returned.clone())))
+    pub fn permit(&self) -> Option<Permit> {
+        let place = self.reserved.1.try_recv().ok()?;
+        self.places.holders[place].store(1, Ordering::Relaxed);
+        Some(Permit { places: Arc::clone(&self.places), place })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
     use crate::shutdown;
 
@@ -69,7 +95,8 @@ mod tests {
         let (stop, stopped) = shutdown::channel();
         let backlog = Backlog::new(2);
         assert!(backlog.reserve(&stopped) && backlog.reserve(&stopped));
-        let (first, second) = (backlog.permit(), backlog.permit());
+        let (first, second) = (backlog.permit().unwrap(), backlog.permit().unwrap());
+        assert!(backlog.permit().is_none());
         let copy = first.clone();
         drop(first);
         assert!(backlog.free.is_empty());
