@@ -15,7 +15,7 @@ use hardnetd::choice::BackendChoice;
 use hardnetd::classifier::{Engine, Model, ModelOptions, ModelSession};
 use hardnetd::frame::{ChromaSite, Color, Layout, Matrix, Picture, PixelFormat, Plane, Range};
 use hardnetd::hardnet;
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::preprocess::{Preprocessor, Transform};
 use hardnetd::tensor::Tensor;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hardnetd::choice::BackendChoice;
 use hardnetd::classifier::{Engine, Model, ModelOptions};
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::weights::seeded;
 use rustix::process::getpid;
 use rustix::thread::gettid;

@@ -13,7 +13,7 @@ use hardnetd::classifier::{Backend, Classifier, Engine, Model, ModelOptions, Tra
 use hardnetd::engine::graph::Graph;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture};
 use hardnetd::kernels::Isa;
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 use serde_json::Value;

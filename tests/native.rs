@@ -17,7 +17,7 @@ use hardnetd::engine::reference;
 use hardnetd::engine::run::Runner;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture, Block};
 use hardnetd::kernels::Isa;
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 

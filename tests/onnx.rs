@@ -12,7 +12,7 @@ use hardnetd::engine::plan::PlanOptions;
 use hardnetd::engine::{cost, onnx};
 use hardnetd::hardnet::{self, ARCHITECTURES};
 use hardnetd::kernels::Isa;
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 use serde_json::Value;

@@ -22,7 +22,7 @@ use crate::classifier;
 use crate::exit::Exit;
 use crate::hardnet::ARCHITECTURES;
 use crate::kernels;
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use engine::Runner;
 use sample::{Figures, Sample};
 use serde::Serialize;

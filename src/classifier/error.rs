@@ -12,7 +12,7 @@ use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::{graph, import, onnx, plan};
 use crate::exit::Exit;
 use crate::hardnet;
-use crate::kernels::team;
+use crate::kernels::runtime::Broken;
 use crate::weights;
 
 /// Why a model cannot be loaded or run.
@@ -234,7 +234,7 @@ pub enum Error {
     },
     /// A thread has panicked.
     #[error(transparent)]
-    Broken(#[from] team::Broken),
+    Broken(#[from] Broken),
     /// The input has another shape than the model's.
     #[error("the model reads {expected:?} (height, width, channels) and is given {found:?}")]
     Input {

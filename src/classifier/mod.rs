@@ -30,7 +30,7 @@ pub use session::ModelSession;
 pub use top::{Ranked, top_k};
 pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::preprocess::Transform;
 use crate::tensor::Tensor;
 use backend::Compiled;

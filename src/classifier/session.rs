@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Classifier, Error, Model, Ranked, top_k};
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::record::Scored;
 use crate::tensor::Tensor;
 

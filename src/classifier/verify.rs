@@ -14,7 +14,7 @@ use crate::engine::modules;
 use crate::engine::plan;
 use crate::engine::reference::{self, Map};
 use crate::exit::Exit;
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::regular;
 use crate::tensor::Tensor;
 use crate::weights::seeded;

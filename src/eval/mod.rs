@@ -22,7 +22,7 @@ use crate::capture::{Still, StillError};
 use crate::classifier::{self, Model, ModelSession};
 use crate::exit::{Exit, chain};
 use crate::frame;
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::preprocess::{self, Reference};
 
 /// How many of the best classes count.

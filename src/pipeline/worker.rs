@@ -12,7 +12,7 @@ use super::{Error, Item};
 use crate::classifier::{Model, ModelSession};
 use crate::exit::chain;
 use crate::frame::{Frame, monotonic_ns};
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::preprocess::Preprocessor;
 use crate::publish::Backlog;
 use crate::record::{Latency, ModelTag, RESULT_SCHEMA, ResultRecord, RunId, Scored};
