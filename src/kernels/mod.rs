@@ -9,14 +9,14 @@
 //!
 //! | file or folder | what is there | imports |
 //! | --- | --- | --- |
-//! | `error`, `size`, `parts`, `tile`, `table` | what all share: errors, lengths, counts in parts, calls of kernels, the table | each other |
+//! | `error`, `size`, `parts`, `tile`, `table` | what all share: errors, lengths, counts in parts, what kernels are told, instruction sets and tables | each other |
 //! | `isa/` | one folder for each instruction set with mirrored file names, and what they are written over | the files above |
 //! | `memory/` | weights and activations | the files above |
 //! | `pass/` | one layer each, over maps in memory | the above but `isa/` |
 //! | `runtime/` | a program of passes, and the threads that run it | the above but `isa/` |
 //!
-//! Files import each other without circles; a test checks it. A `mod.rs` only says what a folder is and hands out
-//! what others need: files beside it import from the file that has it.
+//! Files import each other without circles, and so do folders; a test checks it. A `mod.rs` only says what a folder is and
+//! hands out what others need: files beside it import from the file that has it.
 //!
 //! # A kernel more
 //!
@@ -64,6 +64,5 @@ mod table;
 mod tests;
 mod tile;
 
-pub use isa::Isa;
 pub use size::UNIT;
-pub use table::Kernels;
+pub use table::{Isa, Kernels};

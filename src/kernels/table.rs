@@ -1,13 +1,49 @@
-//! The kernels of an instruction set: a table of functions, and what may be done with it.
+//! Instruction sets and their kernels: a table of functions, and what may be done with it.
 //!
 //! A [`Table`] is functions and numbers, and says nothing of the processor. [`Kernels`] are a table on a processor that has
 //! been asked: passes have these, and so call functions without a thought of the instruction set.
 
-use super::isa::Isa;
+use std::fmt;
+
 use super::parts::even_parts;
 use super::tile::{
     Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
 };
+
+/// An instruction set that there are kernels for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// Plain Rust; the compiler vectorises it as the target allows.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 F and VL.
+    Avx512,
+    /// 64-bit ARM.
+    Neon,
+}
+
+impl Isa {
+    /// All instruction sets, the plainest first.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Neon];
+
+    /// Name, as in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Neon => "neon",
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
 
 /// A product kernel for a [`Tile`].
 pub(super) type Gemm = unsafe fn(&Tile);

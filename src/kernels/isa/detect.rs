@@ -1,6 +1,5 @@
 //! What the processor has, and the kernels for it.
 
-use super::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
@@ -8,7 +7,7 @@ use super::avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 use super::neon::Neon;
 use super::scalar::Scalar;
-use crate::kernels::table::Kernels;
+use crate::kernels::table::{Isa, Kernels};
 
 impl Kernels {
     /// The kernels for `isa`. None if the processor does not have it.
@@ -27,15 +26,15 @@ impl Kernels {
         }
     }
 
-    /// The kernels of all tables that the processor can run, also of those that others with its instruction sets suit
-    /// better.
+    /// The kernels of all tables that the processor can run: also those that suit other processors better, and
+    /// those that tables fall back on.
     #[cfg(test)]
     pub(in crate::kernels) fn all() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        let suited = Avx512::detect().into_iter().flat_map(Avx512::all);
+        let (one, several) = (Self::of(Isa::Avx2), Avx512::detect().map(Avx512::all));
         #[cfg(not(target_arch = "x86_64"))]
-        let suited = std::iter::empty();
-        Isa::ALL.into_iter().filter(|isa| *isa != Isa::Avx512).filter_map(Self::of).chain(suited)
+        let (one, several) = (Self::of(Isa::Neon), None::<[Self; 2]>);
+        Scalar.all().into_iter().chain(one).chain(several.into_iter().flatten())
     }
 }
 

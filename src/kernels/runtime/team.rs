@@ -283,10 +283,9 @@ mod tests {
     use std::cell::UnsafeCell;
 
     use super::*;
-    use crate::kernels::isa::Isa;
     use crate::kernels::pass::Map;
     use crate::kernels::runtime::Builder;
-    use crate::kernels::table::Kernels;
+    use crate::kernels::table::{Isa, Kernels};
 
     /// A place that threads take turns to write, the barrier between them.
     struct Turns(UnsafeCell<usize>);

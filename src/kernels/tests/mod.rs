@@ -30,7 +30,7 @@ const SUM: f64 = 100.0 / (1 << 24) as f64;
 /// What a function may be off by: a few roundings of a value of its size.
 const FUNCTION: f64 = 8.0 / (1 << 24) as f64;
 
-/// The kernels of every instruction set there is here, also those that other processors with it suit better.
+/// The kernels of every instruction set there is here, also those that suit other processors better.
 fn kernels() -> impl Iterator<Item = Kernels> {
     Kernels::all()
 }

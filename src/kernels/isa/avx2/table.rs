@@ -8,9 +8,8 @@ use super::super::generic::strassen::{strassen_input, strassen_output};
 use super::super::generic::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::scalar::table::Defaults;
 use super::vector::F32x8;
-use crate::kernels::isa::Isa;
 use crate::kernels::size::UNIT;
-use crate::kernels::table::Table;
+use crate::kernels::table::{Isa, Table};
 use crate::kernels::tile::{
     Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
 };

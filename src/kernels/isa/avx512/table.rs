@@ -14,9 +14,8 @@ use super::super::generic::vector::Vector;
 use super::super::generic::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::scalar::table::Defaults;
 use super::vector::F32x16;
-use crate::kernels::isa::Isa;
 use crate::kernels::size::UNIT;
-use crate::kernels::table::Table;
+use crate::kernels::table::{Isa, Table};
 use crate::kernels::tile::{
     Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
 };

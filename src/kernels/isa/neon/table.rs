@@ -10,8 +10,7 @@ use super::super::scalar::table::Defaults;
 use super::depthwise::pair;
 use super::gemm::gemm;
 use super::vector::{F32x4, Pair};
-use crate::kernels::isa::Isa;
-use crate::kernels::table::Table;
+use crate::kernels::table::{Isa, Table};
 use crate::kernels::tile::{
     Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
 };

@@ -20,4 +20,11 @@ impl Scalar {
         // SAFETY: plain Rust needs no instruction set.
         unsafe { Kernels::new(&table::TABLE) }
     }
+
+    /// The kernels with every step that a table has.
+    #[cfg(test)]
+    pub(super) fn all(self) -> [Kernels; 2] {
+        // SAFETY: plain Rust needs no instruction set.
+        [&table::TABLE, &table::NARROW].map(|table| unsafe { Kernels::new(table) })
+    }
 }

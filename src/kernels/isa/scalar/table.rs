@@ -7,9 +7,8 @@ use super::super::generic::pool::largest;
 use super::super::generic::strassen::{strassen_input, strassen_output};
 use super::super::generic::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::vector::Plain;
-use crate::kernels::isa::Isa;
 use crate::kernels::size::UNIT;
-use crate::kernels::table::Table;
+use crate::kernels::table::{Isa, Table};
 use crate::kernels::tile::{
     Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
 };
@@ -119,3 +118,7 @@ impl<const STEP: usize> Defaults<STEP> {
 
 /// The table.
 pub(super) static TABLE: Table = Defaults::<UNIT>::TABLE;
+
+/// The same for the least step: what a table falls back on that has this one.
+#[cfg(test)]
+pub(super) static NARROW: Table = Defaults::<4>::TABLE;
