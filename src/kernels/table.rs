@@ -1,7 +1,7 @@
 //! Instruction sets and their kernels: a table of functions, and what may be done with it.
 //!
-//! A [`Table`] is functions and numbers, and says nothing of the processor. [`Kernels`] are a table on a processor that has
-//! been asked: passes have these, and so call functions without a thought of the instruction set.
+//! A [`Table`] is functions and numbers, and says nothing of the processor. [`Kernels`] are a table on a processor that
+//! has been asked: passes have these, and so call functions without a thought of the instruction set.
 
 use std::fmt;
 

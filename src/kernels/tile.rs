@@ -2,8 +2,9 @@
 //!
 //! # Safety
 //!
-//! Whoever gives one of these structures to a kernel keeps the duties that the `# Safety` of the structure lists; a kernel
-//! looks at nothing but the counts. Every list holds for all kernels of a table, whose step is that of the table.
+//! Whoever gives one of these structures to a kernel keeps the duties that the `# Safety` of the structure lists; a
+//! kernel looks at nothing but the counts. Every list holds for all kernels of a table, whose step is that of the
+//! table.
 
 /// Values that belong together in memory and in a contraction: some channels of some rows. Assembly reads it.
 #[derive(Debug, Clone, Copy)]
@@ -198,8 +199,8 @@ pub(super) struct WinogradWeights {
 ///
 /// # Safety
 /// - `upper` and `lower` are readable for `2 * channels` values in each of `rows` rows.
-/// - `out` is writable for `channels` values in each of `rows` rows of each of four planes, and overlaps nothing that is
-///   read.
+/// - `out` is writable for `channels` values in each of `rows` rows of each of four planes, and overlaps nothing that
+///   is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StrassenInput {
     /// The first row of the upper half.

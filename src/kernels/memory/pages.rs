@@ -1,12 +1,13 @@
 //! Huge pages for weights: who goes through all of them in every run then waits less for the translation of addresses.
 //!
-//! Huge pages from the beginning would hold up the start, since the system has to clear and to search for them. A thread
-//! puts them in the place of written pages while inference runs already, and leaves it the processor half of the time.
+//! Huge pages from the beginning would hold up the start, since the system has to clear and to search for them. A
+//! thread puts them in the place of written pages while inference runs already, and leaves it the processor half of the
+//! time.
 //!
 //! # Safety
 //!
-//! `madvise` gets whole huge pages inside a block that this thread keeps alive. It changes where the values are stored, not the
-//! values; if it fails, nothing changes.
+//! `madvise` gets whole huge pages inside a block that this thread keeps alive. It changes where the values are stored,
+//! not the values; if it fails, nothing changes.
 
 use std::sync::Arc;
 use std::thread::{Builder, sleep};

@@ -3,8 +3,8 @@
 //! # Safety
 //!
 //! - While weights are packed, one owner writes them, through `&mut`. Afterwards they are shared and not written.
-//! - Every address of weights is taken with the number of values that are used, and compared with what was packed, in every
-//!   build. An address that is only prefetched is never read.
+//! - Every address of weights is taken with the number of values that are used, and compared with what was packed, in
+//!   every build. An address that is only prefetched is never read.
 
 use std::sync::Arc;
 
@@ -137,8 +137,8 @@ impl Weights {
         self.length.saturating_mul(size_of::<f32>())
     }
 
-    /// The address of value number `first` of `packed`, from which on `length` are read. Every build looks whether these
-    /// weights have as many: it panics where they have fewer.
+    /// The address of value number `first` of `packed`, from which on `length` are read. Every build looks whether
+    /// these weights have as many: it panics where they have fewer.
     pub(in crate::kernels) fn at(&self, packed: Packed, first: usize, length: usize) -> *const f32 {
         let Packed { start, length } = packed.part(first, length);
         let Some(room) = self.room.as_ref().filter(|room| start <= room.length() && length <= room.length() - start)
@@ -148,8 +148,8 @@ impl Weights {
         room.base().cast_const().wrapping_add(start)
     }
 
-    /// The address of the value that is `distance` behind the beginning of `packed`, to be asked for ahead of its use: it
-    /// may lie anywhere, and nobody reads it.
+    /// The address of the value that is `distance` behind the beginning of `packed`, to be asked for ahead of its use:
+    /// it may lie anywhere, and nobody reads it.
     pub(in crate::kernels) fn ahead(&self, packed: Packed, distance: usize) -> *const f32 {
         let base = self.room.as_ref().map_or(std::ptr::null(), |room| room.base().cast_const());
         base.wrapping_add(packed.start).wrapping_add(distance)

@@ -136,8 +136,8 @@ impl Blocks {
         count: usize,
         scratch: Scratch,
     ) -> Option<Quarters> {
-        // SAFETY: the segments are readable for these rows, and the scratch is nobody else's. Blocks are pairs only where
-        // a pairing has halved all of its segments, whose channels are `depth` together.
+        // SAFETY: the segments are readable for these rows, and the scratch is nobody else's. Blocks are pairs only
+        // where a pairing has halved all of its segments, whose channels are `depth` together.
         self.have_pairs().then(|| unsafe { Quarters::of(place.kernels, segments, self.depth, from, count, scratch) })
     }
 
@@ -201,8 +201,8 @@ impl Blocks {
                     ahead: (next, length.wrapping_mul(chunk.len()).div_ceil(count)),
                 };
                 match quarters {
-                    // SAFETY: the segments are readable for these rows, of which these are the quarters; the weights and
-                    // biases were packed for this pair, and the output is writable for both widths.
+                    // SAFETY: the segments are readable for these rows, of which these are the quarters; the weights
+                    // and biases were packed for this pair, and the output is writable for both widths.
                     Some(quarters) if block.is_pair => unsafe { quarters.product(place.kernels, &product) },
                     // SAFETY: the segments are readable for these rows, the weights and biases were packed for this
                     // block, and the output is writable for its width.

@@ -150,8 +150,9 @@ impl ConvPass {
             segments.push(Segment { input, stride: map.stride, channels: map.channels, first });
             first += map.channels;
         }
-        // SAFETY: input and output have the same pixels, for which the inputs are readable and the output is writable in
-        // whole units. The segments are all channels of the inputs, as they were packed, and the scratch is this part's.
+        // SAFETY: input and output have the same pixels, for which the inputs are readable and the output is writable
+        // in whole units. The segments are all channels of the inputs, as they were packed, and the scratch is this
+        // part's.
         unsafe {
             let Some(quarters) = self.blocks.quarters(place, segments, 0, strip.len(), place.scratch) else {
                 for group in self.blocks.groups(blocks, GROUP_BYTES) {
@@ -216,8 +217,8 @@ impl ConvPass {
             let begin = x * stride;
             let inside = self.left.saturating_sub(begin)..(width + self.left - begin).min(columns);
             self.segments(place, segments, y, x, inside);
-            // SAFETY: the row or the channels are this part's. The windows of these outputs lie in the map in these columns,
-            // and no block is a pair.
+            // SAFETY: the row or the channels are this part's. The windows of these outputs lie in the map in these
+            // columns, and no block is a pair.
             unsafe { self.product(place, segments, y * out + x, count, blocks) }
             x += count;
         }

@@ -83,8 +83,8 @@ impl Taps {
         let mut left = count / step;
         while left > 0 {
             let steps = left.min(place.kernels.most_depthwise_steps());
-            // SAFETY: the rows are readable and the output is writable for these channels, and the weights were taken with
-            // all ten places of them.
+            // SAFETY: the rows are readable and the output is writable for these channels, and the weights were taken
+            // with all ten places of them.
             unsafe { place.kernels.depthwise(steps, self.stride, &row) }
             let width = steps * step;
             row.rows = row.rows.map(|at| at.wrapping_add(width));
@@ -219,8 +219,8 @@ impl Pass for DepthwisePass {
                         low: 0.0,
                         high: 0.0,
                     };
-                    // SAFETY: rows of the input and the row of zeros are as long as the map is wide, with pixels of whole
-                    // units. The row of the output is this part's, and overlaps no input.
+                    // SAFETY: rows of the input and the row of zeros are as long as the map is wide, with pixels of
+                    // whole units. The row of the output is this part's, and overlaps no input.
                     unsafe { taps.run(place, 0, output.channels.next_multiple_of(place.kernels.step()), call) }
                 }
                 DepthwiseMethod::Plain { weights, bias, lanes } => {

@@ -148,9 +148,9 @@ impl FusedPass {
             while done < (centre + 2).min(input.height) {
                 let rows = self.at_once.min(input.height - done);
                 let (pixel, pixels) = (done * input.width, rows * input.width);
-                // SAFETY: the inputs have these pixels. The ring, which is this part's scratch, has room for as many rows of
-                // the group, and the scratch behind it for the quarters of these rows. All channels are segments, as they
-                // were packed.
+                // SAFETY: the inputs have these pixels. The ring, which is this part's scratch, has room for as many
+                // rows of the group, and the scratch behind it for the quarters of these rows. All channels are
+                // segments, as they were packed.
                 unsafe {
                     let own = match whole {
                         Some(_) => None,
@@ -225,8 +225,8 @@ impl Pass for FusedPass {
         let segments = self.segments(place);
         let pixels = self.inputs[0].pixels();
         let (_, sums) = self.scratch(place);
-        // SAFETY: the inputs have all pixels, all of their channels are segments, as they were packed, and the scratch is this
-        // part's.
+        // SAFETY: the inputs have all pixels, all of their channels are segments, as they were packed, and the scratch
+        // is this part's.
         let whole = self.is_whole().then(|| unsafe { self.blocks.quarters(place, &segments, 0, pixels, sums) });
         let whole = whole.flatten();
         for group in self.blocks.groups(blocks, self.group_bytes()) {

@@ -112,9 +112,9 @@ impl Pass for GroupedPass {
         let convolutions = if by_pixels { 0..count } else { share(count, part, parts) };
         let (part, parts) = if by_pixels { (part, parts) } else { (0, 1) };
         for convolution in &self.convolutions[convolutions] {
-            // SAFETY: the place is that of this pass, to whose program the convolution belongs: its maps are channels of those
-            // that lie in memory. What it writes are its own units, which no part shares with another: a convolution is
-            // run by one part, or by all of them with the same `parts`.
+            // SAFETY: the place is that of this pass, to whose program the convolution belongs: its maps are channels
+            // of those that lie in memory. What it writes are its own units, which no part shares with another: a
+            // convolution is run by one part, or by all of them with the same `parts`.
             unsafe { convolution.run(place, part, parts) }
         }
     }

@@ -8,11 +8,11 @@
 //!
 //! For every pass, what its constructor has to check and its run has to keep:
 //!
-//! - Inputs and output lie in memory, up to the last value that is touched: whole units for passes that read units, whose
-//!   inputs have pixels of whole units; channels alone for products, whose inputs may have anything behind them.
+//! - Inputs and output lie in memory, up to the last value that is touched: whole units for passes that read units,
+//!   whose inputs have pixels of whole units; channels alone for products, whose inputs may have anything behind them.
 //! - The output has whole units, and overlaps no input but beside it. A transform counts with all of its planes.
-//! - Every window has a pixel of the map; neither the begin nor the end of one overflows, nor the distance of two, which
-//!   is bounded for maps of one pixel, too.
+//! - Every window has a pixel of the map; neither the begin nor the end of one overflows, nor the distance of two,
+//!   which is bounded for maps of one pixel, too.
 //! - Weights and biases have the length that channels and taps ask for: what is packed is packed from slices, whose
 //!   bounds are checked.
 //! - Blocks of output channels are whole steps, and together no wider than the padded channels.
@@ -20,7 +20,8 @@
 //!   pass of passes needs what the largest of them needs.
 //! - A part may have nothing to do: with more parts than pixels, rows or blocks its share is empty, and no count of it
 //!   divides anything.
-//! - Addresses that are only asked for ahead of their use may lie anywhere; they are computed with operations that wrap.
+//! - Addresses that are only asked for ahead of their use may lie anywhere; they are computed with operations that
+//!   wrap.
 
 mod blocks;
 mod clamp;

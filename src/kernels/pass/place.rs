@@ -23,8 +23,8 @@ impl Place<'_> {
     }
 }
 
-/// Memory that belongs to one part of a pass while it runs. Whoever takes an address of it says how many values are used
-/// from there on, and every build looks whether there are as many.
+/// Memory that belongs to one part of a pass while it runs. Whoever takes an address of it says how many values are
+/// used from there on, and every build looks whether there are as many.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::kernels) struct Scratch {
     start: *mut f32,

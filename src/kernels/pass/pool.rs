@@ -90,8 +90,8 @@ impl Pass for PoolPass {
                             lanes: output.channels.next_multiple_of(place.kernels.step()),
                             out,
                         };
-                        // SAFETY: the window has a pixel and lies in the map, whose pixels have whole units, and so whole
-                        // steps. The pixel of the output is this part's, and overlaps no input.
+                        // SAFETY: the window has a pixel and lies in the map, whose pixels have whole units, and so
+                        // whole steps. The pixel of the output is this part's, and overlaps no input.
                         unsafe { place.kernels.largest(&call) }
                         continue;
                     }

@@ -54,8 +54,8 @@ impl Product<'_> {
     /// - The segments are readable for the rows, and their channels lie within the contraction.
     /// - The weights are readable for `width` values for every number of the contraction.
     /// - The bias is readable for `width` values in every row.
-    /// - The output is writable for `width` values in every row, and overlaps nothing that is read but the bias, which it
-    ///   may be, row by row.
+    /// - The output is writable for `width` values in every row, and overlaps nothing that is read but the bias, which
+    ///   it may be, row by row.
     pub(super) unsafe fn run(&self, kernels: Kernels) {
         let Self { rows: Rows { segments, depth, first, length }, weights, width, clamp, .. } = *self;
         let ((bias, bias_stride), (out, out_stride), (ahead, fetched)) = (self.bias, self.out, self.ahead);

@@ -24,8 +24,8 @@ pub(in crate::kernels) trait Pass: Debug + Send + Sync {
     ///   writable for [`Needs::values`].
     /// - No other pass runs on these activations at the same time.
     /// - All parts of this one have the same `parts`, and a `part` below it of their own.
-    /// - Every part has scratch of its own, which is writable. It may have any length: less than [`Needs::scratch`] is a
-    ///   panic.
+    /// - Every part has scratch of its own, which is writable. It may have any length: less than [`Needs::scratch`] is
+    ///   a panic.
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize);
 }
 

@@ -214,9 +214,9 @@ impl Quarters {
         let product = |index: usize, rows: Rows<'_>, bias: Matrix<*const f32>, out: Matrix<*mut f32>, clamp: Clamp| {
             let weights = whole.weights.wrapping_add(index * length);
             let ahead = (whole.ahead.0.wrapping_add(index * fetched), fetched);
-            // SAFETY: what is read are quarters of the rows or sums of them, of which there are as many, with weights that
-            // were packed for them. What is written are quarters of the output, or matrices in scratch, which has room
-            // for three; a bias is the one that was packed, or one of these matrices.
+            // SAFETY: what is read are quarters of the rows or sums of them, of which there are as many, with weights
+            // that were packed for them. What is written are quarters of the output, or matrices in scratch, which has
+            // room for three; a bias is the one that was packed, or one of these matrices.
             unsafe { Product { rows, weights, width, bias, out, clamp, ahead }.run(kernels) }
         };
         let (first, more) = (whole.bias, (whole.bias.0.wrapping_add(width), 0));
@@ -237,8 +237,8 @@ impl Quarters {
             low: clamp.low,
             high: clamp.high,
         };
-        // SAFETY: the three are in scratch, apart from each other and without gaps between rows. The output is writable for
-        // the width of both blocks, of which this is the second.
+        // SAFETY: the three are in scratch, apart from each other and without gaps between rows. The output is writable
+        // for the width of both blocks, of which this is the second.
         unsafe { kernels.strassen_output(&call) }
         product(6, s4, kept(x), c12, clamp);
     }

@@ -2,10 +2,10 @@
 //!
 //! # Safety
 //!
-//! - A pass is put in only if its maps lie in the memory and it was made with the kernels and the weights of this program:
-//!   the builder makes every pass itself.
-//! - [`Program::run`] asserts, in every build, that there is memory for the maps and for the scratch of all parts. The scratch of a part
-//!   lies behind the maps and overlaps no other.
+//! - A pass is put in only if its maps lie in the memory and it was made with the kernels and the weights of this
+//!   program: the builder makes every pass itself.
+//! - [`Program::run`] asserts, in every build, that there is memory for the maps and for the scratch of all parts. The
+//!   scratch of a part lies behind the maps and overlaps no other.
 //! - Only a team runs a program: passes one after the other, all parts of one with the same number of parts.
 
 use std::fmt::Debug;
@@ -313,8 +313,8 @@ impl Program {
         let place = Place { kernels: self.kernels, weights: &self.weights, base, scratch };
         for pass in &self.passes {
             // SAFETY: the builder made the pass for these kernels, these weights and maps in `length` values, and the
-            // activations were asserted to hold these and the scratch of all parts, each behind the other. All parts have
-            // the same `parts` and a `part` of their own, and no part is in another pass before all have met.
+            // activations were asserted to hold these and the scratch of all parts, each behind the other. All parts
+            // have the same `parts` and a `part` of their own, and no part is in another pass before all have met.
             unsafe { pass.run(&place, part, parts) }
             meet()?;
         }

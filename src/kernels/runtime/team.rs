@@ -5,14 +5,14 @@
 //!
 //! # Safety
 //!
-//! - A part begins a pass only after all parts have ended the one before: each adds itself to the barrier with `AcqRel`, and
-//!   the last one opens it with `Release`, which the others read with `Acquire`.
-//! - What the caller writes before a run is published by the `Release` of the request; behind the last barrier, no other thread
-//!   touches the memory until the next request.
-//! - A part that panics never reaches the barrier. The team is broken then: the other parts leave, no run begins again, and
-//!   the threads are joined before the memory can be borrowed.
-//! - Stack: part 0 runs on the caller's, the others on `STACK_BYTES`. A pass needs less than 64 KiB of it. 32-bit ARM has no
-//!   stack probes, so a caller with a smaller stack than that would write below its guard page.
+//! - A part begins a pass only after all parts have ended the one before: each adds itself to the barrier with
+//!   `AcqRel`, and the last one opens it with `Release`, which the others read with `Acquire`.
+//! - What the caller writes before a run is published by the `Release` of the request; behind the last barrier, no
+//!   other thread touches the memory until the next request.
+//! - A part that panics never reaches the barrier. The team is broken then: the other parts leave, no run begins again,
+//!   and the threads are joined before the memory can be borrowed.
+//! - Stack: part 0 runs on the caller's, the others on `STACK_BYTES`. A pass needs less than 64 KiB of it. 32-bit ARM
+//!   has no stack probes, so a caller with a smaller stack than that would write below its guard page.
 
 use std::fmt;
 use std::hint::spin_loop;

@@ -23,7 +23,8 @@ impl Avx2 {
 
     /// The kernels.
     pub(super) fn kernels(self) -> Kernels {
-        // SAFETY: the processor has AVX2 and FMA, which this value proves; the functions of the table are compiled for these.
+        // SAFETY: the processor has AVX2 and FMA, which this value proves; the functions of the table are compiled for
+        // these.
         unsafe { Kernels::new(&table::TABLE) }
     }
 }

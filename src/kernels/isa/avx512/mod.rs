@@ -2,10 +2,11 @@
 //!
 //! # Safety
 //!
-//! - [`Avx512::detect`] asks for F and VL, and for AVX2 and FMA, with which the functions of the tables are compiled; the
-//!   instructions of [`vector`] need no more than F.
+//! - [`Avx512::detect`] asks for F and VL, and for AVX2 and FMA, with which the functions of the tables are compiled;
+//!   the instructions of [`vector`] need no more than F.
 //! - Loads and stores are the unaligned ones, of 16 values, and of 8 where a width has one step more: a loop takes 16
-//!   lanes as long as there are as many. Only Strassen's sums step back in the row instead, when a half has 16 at least.
+//!   lanes as long as there are as many. Only Strassen's sums step back in the row instead, when a half has 16 at
+//!   least.
 //! - A tile has at most [`MAX_ROWS`](super::generic::gemm::MAX_ROWS) rows, for which there are base addresses.
 //! - `gemm[steps - 1]` is a kernel for 8 channels for each of the steps, in both tables.
 

@@ -1,8 +1,8 @@
 //! The kernels with AVX-512: tiles of 14 × 8 to 8 × 48, within 32 registers.
 //!
-//! A processor with two multipliers of 512 bits can read no more than two values in the time that they take: a value that
-//! is spread over a register is used for up to three of them there. One that begins a single multiplication at a time
-//! reads each value as it goes, and gains from using a register of weights for many rows instead.
+//! A processor with two multipliers of 512 bits can read no more than two values in the time that they take: a value
+//! that is spread over a register is used for up to three of them there. One that begins a single multiplication at a
+//! time reads each value as it goes, and gains from using a register of weights for many rows instead.
 
 use super::super::avx2::vector::F32x8;
 use super::super::generic::depthwise::depthwise;

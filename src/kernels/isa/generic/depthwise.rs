@@ -27,8 +27,8 @@ pub(in crate::kernels::isa) unsafe fn depthwise<V: Vector, const STRIDE: usize>(
 #[inline(always)]
 unsafe fn along<V: Vector, const STRIDE: usize, const CLAMPS: bool>(row: &Depthwise) {
     // SAFETY: by the duties of `Depthwise`, the taps and the bias are readable, the rows at every column below
-    // `in_width`, and the output is writable at every pixel below `out_width`, which is as many as there are columns for
-    // stride 1, and half as many, rounded up, for stride 2. The processor has the instructions.
+    // `in_width`, and the output is writable at every pixel below `out_width`, which is as many as there are columns
+    // for stride 1, and half as many, rounded up, for stride 2. The processor has the instructions.
     unsafe {
         let Depthwise { rows, in_stride, in_width, out, out_stride, out_width, weights, .. } = *row;
         let mut taps = [V::splat(0.0); 9];

@@ -135,8 +135,8 @@ unsafe fn alone<V: Vector, W: Vector, const C: usize, const T: usize>(
     let turns = (ALONE / (C + T)).max(1);
     let whole = channels / turns * turns;
     let width = C * V::LANES + T * W::LANES;
-    // SAFETY: `whole` is at most the number of channels, for each of which there are a value and the weights of a row; an
-    // address ahead of them is only prefetched. The processor has the instructions.
+    // SAFETY: `whole` is at most the number of channels, for each of which there are a value and the weights of a row;
+    // an address ahead of them is only prefetched. The processor has the instructions.
     unsafe {
         let mut parts = [([V::splat(0.0); C], [W::splat(0.0); T]); ALONE];
         for first in (0..whole).step_by(turns) {

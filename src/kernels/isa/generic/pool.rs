@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! A loop over channels takes vectors `V` while they fit, then `W`, of which every width is a multiple: it neither reads nor
-//! writes beyond the width.
+//! A loop over channels takes vectors `V` while they fit, then `W`, of which every width is a multiple: it neither
+//! reads nor writes beyond the width.
 
 use super::vector::Vector;
 use crate::kernels::tile::Largest;
@@ -17,8 +17,8 @@ use crate::kernels::tile::Largest;
 pub(in crate::kernels::isa) unsafe fn largest<V: Vector, W: Vector>(call: &Largest) {
     debug_assert!(call.lanes.is_multiple_of(W::LANES), "{call:?}");
     let mut lane = 0;
-    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. All other duties are
-    // those of this function.
+    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. All other duties
+    // are those of this function.
     unsafe {
         while lane + V::LANES <= call.lanes {
             largest_of::<V>(call, lane);

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! The last vector of a row steps back to end with the row, which needs a vector's worth of channels in a half: with fewer, a
-//! narrower vector is taken, and at last single values.
+//! The last vector of a row steps back to end with the row, which needs a vector's worth of channels in a half: with
+//! fewer, a narrower vector is taken, and at last single values.
 
 use super::vector::{Vector, clamp};
 use crate::kernels::tile::{StrassenInput, StrassenOutput};
@@ -16,9 +16,9 @@ use crate::kernels::tile::{StrassenInput, StrassenOutput};
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn strassen_input<V: Vector, W: Vector>(call: &StrassenInput) {
     debug_assert!(call.out_stride >= call.channels && call.stride >= 2 * call.channels, "{call:?}");
-    // SAFETY: by the duties of `StrassenInput`, both halves are readable for both halves of the channels in every row, and
-    // the output is writable for half of them in every row of every plane. `sums` is called with as many channels as a
-    // vector has, and the processor has the instructions.
+    // SAFETY: by the duties of `StrassenInput`, both halves are readable for both halves of the channels in every row,
+    // and the output is writable for half of them in every row of every plane. `sums` is called with as many channels
+    // as a vector has, and the processor has the instructions.
     unsafe {
         if call.channels >= V::LANES {
             sums::<V>(call);
@@ -54,8 +54,8 @@ unsafe fn sums<V: Vector>(call: &StrassenInput) {
         let out = out.wrapping_add(row * out_stride);
         for channel in (0..channels).step_by(V::LANES) {
             let channel = channel.min(channels - V::LANES);
-            // SAFETY: the vector ends with the channels of a half at the latest, which are readable and writable in every
-            // row by the duties of `StrassenInput`. The processor has the instructions.
+            // SAFETY: the vector ends with the channels of a half at the latest, which are readable and writable in
+            // every row by the duties of `StrassenInput`. The processor has the instructions.
             unsafe {
                 let (a11, a12) = (V::load(upper.add(channel)), V::load(upper.add(channels + channel)));
                 let (a21, a22) = (V::load(lower.add(channel)), V::load(lower.add(channels + channel)));
@@ -105,8 +105,8 @@ pub(in crate::kernels::isa) unsafe fn strassen_output<V: Vector, W: Vector>(call
 #[inline(always)]
 unsafe fn join<V: Vector>(call: &StrassenOutput, row: usize, channel: usize) {
     let at = row * call.width + channel;
-    // SAFETY: by the duties of `StrassenOutput`, all four are there for these channels of the row. The processor has the
-    // instructions.
+    // SAFETY: by the duties of `StrassenOutput`, all four are there for these channels of the row. The processor has
+    // the instructions.
     unsafe {
         let product = V::load(call.product.add(at));
         let result = V::load(call.sum.add(at)).add(product);

@@ -8,7 +8,8 @@
 /// # Safety
 /// Whoever implements it promises that
 ///
-/// - `load` reads and `store` writes [`LANES`](Self::LANES) values, no more and no fewer: loops over channels count on it;
+/// - `load` reads and `store` writes [`LANES`](Self::LANES) values, no more and no fewer: loops over channels count on
+///   it;
 /// - a prefetch accesses nothing.
 ///
 /// Whoever calls one of its functions promises that

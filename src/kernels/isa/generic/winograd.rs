@@ -1,14 +1,15 @@
 //! The transforms of Winograd convolutions of 3 × 3, written over a vector of channels.
 //!
-//! In one dimension a tile of `m` outputs needs products in `m + 2` points: 0, 1 and ∞ for one output, −1
-//! besides for two, ±2 besides for four, ±½ besides for six. Weights are evaluated in a point `p` as `w₀ + p·w₁ + p²·w₂`, and in
-//! ∞ as `w₂`; all scales are in the transform of the input. So what weights are in a point does not depend on
-//! the size of the tile, and tiles of several sizes share them.
+//! In one dimension a tile of `m` outputs needs products in `m + 2` points: 0, 1 and ∞ for one output, −1 besides for
+//! two, ±2 besides for four, ±½ besides for six. Weights are evaluated in a point `p` as `w₀ + p·w₁ + p²·w₂`, and in ∞
+//! as `w₂`; all scales are in the transform of the input. So what weights are in a point does not depend on the size of
+//! the tile, and tiles of several sizes share them.
 //!
 //! # Safety
 //!
 //! - What is between the two dimensions is read only where it was written: all rows of it before any column.
-//! - A loop over channels takes vectors `V` while they fit, then `W`, of which every width is a multiple. A patch or a tile at the border reads and writes only the rows and columns it is told.
+//! - A loop over channels takes vectors `V` while they fit, then `W`, of which every width is a multiple. A patch or a
+//!   tile at the border reads and writes only the rows and columns it is told.
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -141,8 +142,8 @@ pub(in crate::kernels::isa) unsafe fn winograd_input<V: Vector, W: Vector, const
     debug_assert!(end.is_multiple_of(W::LANES) && call.bottom <= A && call.right <= B, "{call:?}");
     let is_whole = (call.top, call.bottom, call.left, call.right) == (0, A, 0, B);
     let mut lane = 0;
-    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. The patch is `WHOLE`
-    // if all of its pixels are readable. All other duties are those of this function.
+    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. The patch is
+    // `WHOLE` if all of its pixels are readable. All other duties are those of this function.
     unsafe {
         while lane + V::LANES <= end {
             if is_whole {
@@ -221,8 +222,8 @@ pub(in crate::kernels::isa) unsafe fn winograd_output<V: Vector, W: Vector, cons
     let end = call.lanes;
     debug_assert!(end.is_multiple_of(W::LANES) && call.width > 0 && call.height > 0, "{call:?}");
     let mut lane = 0;
-    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. All other duties are
-    // those of this function.
+    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. All other duties
+    // are those of this function.
     unsafe {
         while lane + V::LANES <= end {
             output_lanes::<V, A, B>(call, lane);
@@ -245,9 +246,9 @@ pub(in crate::kernels::isa) unsafe fn winograd_output<V: Vector, W: Vector, cons
 unsafe fn output_lanes<V: Vector, const A: usize, const B: usize>(call: &WinogradOutput, lane: usize) {
     let mut between = Between::<V>::uninit();
     let between = between.as_mut_ptr().cast::<V>();
-    // SAFETY: by the duties of `WinogradOutput`, the products and the bias are readable and the pixels within `height` and
-    // `width` are writable for these channels. What is read of the values between was written, row by row. The processor
-    // has the instructions.
+    // SAFETY: by the duties of `WinogradOutput`, the products and the bias are readable and the pixels within `height`
+    // and `width` are writable for these channels. What is read of the values between was written, row by row. The
+    // processor has the instructions.
     unsafe {
         let zero = V::splat(0.0);
         let products = call.products.wrapping_add(lane);
@@ -294,8 +295,8 @@ pub(in crate::kernels::isa) unsafe fn winograd_weights<V: Vector, W: Vector, con
     let width = call.lanes;
     debug_assert!(width.is_multiple_of(W::LANES) && call.row < P && call.plane >= call.depth * width, "{call:?}");
     let mut lane = 0;
-    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. All other duties are
-    // those of this function.
+    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. All other duties
+    // are those of this function.
     unsafe {
         while lane + V::LANES <= width {
             weight_lanes::<V, P>(call, lane);

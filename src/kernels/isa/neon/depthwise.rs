@@ -82,10 +82,10 @@ macro_rules! row {
         #[target_feature(enable = "neon")]
         pub(super) unsafe fn $name(row: &Depthwise) {
             let [a, b, c] = row.rows;
-            // SAFETY: by the duties of `Depthwise`, the taps and the bias are readable, the rows are at every column below
-            // `in_width`, and the output is writable at every pixel below `out_width`: as many columns are read and as many
-            // pixels written, in rounds and in what is left. All registers that are written are named here, and the
-            // processor has NEON.
+            // SAFETY: by the duties of `Depthwise`, the taps and the bias are readable, the rows are at every column
+            // below `in_width`, and the output is writable at every pixel below `out_width`: as many columns are read
+            // and as many pixels written, in rounds and in what is left. All registers that are written are named here,
+            // and the processor has NEON.
             unsafe {
                 asm!(
                     tap!(0 1), tap!(2 3), tap!(4 5), tap!(6 7), tap!(8 9), tap!(10 11), tap!(12 13), tap!(14 15),

@@ -29,8 +29,8 @@ pub(super) unsafe fn gemm<const C: usize>(tile: &Tile, rows: usize) {
     let mut ahead = tile.prefetch;
     // What is asked for moves on with every 16 channels, in every strip.
     let step = (tile.prefetch_step * 4 * LANES * size_of::<f32>() / rows.div_ceil(STRIP)).max(1);
-    // SAFETY: the strips are rows of the tile, for which the duties of `Tile` are kept, and the processor has NEON. Those in
-    // assembly have a row and a segment at least, and a step of one byte at least.
+    // SAFETY: the strips are rows of the tile, for which the duties of `Tile` are kept, and the processor has NEON.
+    // Those in assembly have a row and a segment at least, and a step of one byte at least.
     unsafe {
         match C {
             4 if whole > 0 && tile.count > 0 => four(tile, whole, &mut ahead, step),
@@ -155,8 +155,8 @@ unsafe fn quad<const R: usize, const C: usize>(
     values: [float32x4_t; R],
     weights: &mut *const f32,
 ) {
-    // SAFETY: four channels of `C` vectors are `C` times four vectors, of which each call takes four if there are as many.
-    // Written out: the compiler would leave a loop of this size, with the sums in memory.
+    // SAFETY: four channels of `C` vectors are `C` times four vectors, of which each call takes four if there are as
+    // many. Written out: the compiler would leave a loop of this size, with the sums in memory.
     unsafe {
         quarter::<0, R, C>(sums, &values, weights);
         quarter::<1, R, C>(sums, &values, weights);

@@ -334,7 +334,8 @@ macro_rules! strip {
         /// # Safety
         /// - Those of [`Tile`], for these rows and vectors.
         /// - There is at least one strip, and the tile has at least one segment.
-        /// - `step` is at least 1, and its product with the rounds of a segment stays below 2⁶⁴: rounds are counted in it.
+        /// - `step` is at least 1, and its product with the rounds of a segment stays below 2⁶⁴: rounds are counted in
+        ///   it.
         /// - The processor has NEON.
         #[inline(always)]
         pub(super) unsafe fn $name(tile: &Tile, strips: usize, ahead: &mut *const f32, step: usize) {

@@ -24,12 +24,12 @@ use crate::kernels::tile::{Segment, WinogradOutput};
 /// more on most x86 processors and half of that on small ARM ones.
 const PRODUCT_BYTES: usize = if cfg!(target_arch = "x86_64") { 768 << 10 } else { 256 << 10 };
 
-/// Bytes of weights, and of the products of a row of tiles, up to which a map is transformed strip by strip, and half of
-/// those of its transform from which on it is.
+/// Bytes of weights, and of the products of a row of tiles, up to which a map is transformed strip by strip, and half
+/// of those of its transform from which on it is.
 const STRIP_BYTES: usize = 512 << 10;
 
-/// Pixels from which on parts may share the rows of tiles; with fewer, they share the output channels, so that weights are
-/// read once.
+/// Pixels from which on parts may share the rows of tiles; with fewer, they share the output channels, so that weights
+/// are read once.
 const PIXELS_TO_SHARE: usize = 28 * 28;
 
 /// See the module.
@@ -336,8 +336,8 @@ impl WinogradPass {
         let Source::Map(map) = &self.source else { return };
         let (columns, rows) = (self.grid.sides[1].tiles(), &piece.rows);
         let tiles = rows.start * columns..rows.end * columns;
-        // SAFETY: the map lies in memory, with whole units, and the scratch, which is this part's, has room for the planes of
-        // the piece.
+        // SAFETY: the map lies in memory, with whole units, and the scratch, which is this part's, has room for the
+        // planes of the piece.
         unsafe { transform::transform(place, map, &self.grid, tiles, rows.start, piece.strip, piece.strip_plane) }
     }
 
@@ -359,8 +359,8 @@ impl WinogradPass {
     ) {
         let before = piece.blocks.first().map_or(0, |block| block.channel);
         let out = piece.products.wrapping_add(point * piece.plane + block.channel - before);
-        // SAFETY: the transforms have these tiles in this plane, and all of their channels are segments, as they were packed.
-        // The plane of the scratch has room for these tiles with all units of the blocks.
+        // SAFETY: the transforms have these tiles in this plane, and all of their channels are segments, as they were
+        // packed. The plane of the scratch has room for these tiles with all units of the blocks.
         unsafe { self.weights.product(place, block, factors, segments, count, out, piece.stride) }
     }
 
@@ -395,8 +395,8 @@ impl WinogradPass {
                 };
                 debug_assert!(y + call.height <= output.height && x + call.width <= output.width, "tile {tile:?}");
                 debug_assert!(channel + call.lanes <= output.stride, "tile {tile:?}");
-                // SAFETY: the products of the tile are in scratch in all points of these edges, the bias was taken for the
-                // channels of the piece, and the tile in the output is this part's in these channels.
+                // SAFETY: the products of the tile are in scratch in all points of these edges, the bias was taken for
+                // the channels of the piece, and the tile in the output is this part's in these channels.
                 unsafe { place.kernels.winograd_output(edges.map(Edge::kernel), &call) }
             }
         }
@@ -432,8 +432,8 @@ impl Pass for WinogradPass {
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
         for (blocks, rows) in self.pieces(part, parts) {
             let piece = self.piece(place, &blocks, &rows);
-            // SAFETY: the piece is this part's. What it reads is transformed before the products are made, and these before
-            // the output.
+            // SAFETY: the piece is this part's. What it reads is transformed before the products are made, and these
+            // before the output.
             unsafe {
                 self.transform(place, &piece);
                 self.products(place, &piece);

@@ -99,8 +99,8 @@ impl Pass for TransformPass {
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
         let Self { input, output, grid, plane } = self;
         let to = place.base.wrapping_add(output.offset);
-        // SAFETY: the map lies in memory, with whole units, and the planes have room for every tile, of which this part has
-        // its share.
+        // SAFETY: the map lies in memory, with whole units, and the planes have room for every tile, of which this part
+        // has its share.
         unsafe { transform(place, input, grid, share(grid.tiles(), part, parts), 0, to, *plane) }
     }
 }

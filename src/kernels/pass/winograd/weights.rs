@@ -178,8 +178,8 @@ impl Planes {
                 out: out.wrapping_add(index * self.scheme.points() * plane),
                 plane,
             };
-            // SAFETY: the taps of the block were packed so, the scratch has room for as many planes, and the row is one of the
-            // points.
+            // SAFETY: the taps of the block were packed so, the scratch has room for as many planes, and the row is one
+            // of the points.
             unsafe { place.kernels.winograd_weights(self.scheme.kernel(), &call) }
         }
         out.cast_const()
@@ -248,8 +248,8 @@ impl Planes {
     }
 }
 
-/// Writes the weights of a block, whose lanes are rows of `[depth][TAPS]`, in all points: `[plane][depth][width]`, planes
-/// `plane` values apart.
+/// Writes the weights of a block, whose lanes are rows of `[depth][TAPS]`, in all points: `[plane][depth][width]`,
+/// planes `plane` values apart.
 fn points(kernels: Kernels, scheme: Scheme, block: &Block, lanes: Lanes<'_>, to: &mut [f32], plane: usize) {
     let (width, depth) = (block.width, lanes.length / TAPS);
     debug_assert!(width.is_multiple_of(kernels.step()), "{block:?}");
@@ -266,8 +266,8 @@ fn points(kernels: Kernels, scheme: Scheme, block: &Block, lanes: Lanes<'_>, to:
             let end = start + (scheme.points() - 1) * plane + depth * width;
             let out = to[start..end].as_mut_ptr();
             let call = WinogradWeights { taps: taps.as_ptr(), depth, lanes: width, row, out, plane };
-            // SAFETY: the taps have room for the block, the slice reaches to the end of the last plane of the row, and the
-            // row is one of the points.
+            // SAFETY: the taps have room for the block, the slice reaches to the end of the last plane of the row, and
+            // the row is one of the points.
             unsafe { kernels.winograd_weights(scheme.kernel(), &call) }
         }
     }
