@@ -19,6 +19,7 @@ pub(super) fn runs(range: Range<usize>, most: usize) -> impl Iterator<Item = Ran
 
 /// The share of part number `part` of `parts` in `0..count`. Some shares are empty if `count` is less than `parts`.
 pub(super) fn share(count: usize, part: usize, parts: usize) -> Range<usize> {
+    debug_assert!(part < parts, "part {part} of {parts}");
     // `count * part / parts`, in numbers that are no larger than these.
     let (each, rest) = (count / parts, count % parts);
     let start = |part: usize| each * part + rest * part / parts;

@@ -135,6 +135,7 @@ impl FusedPass {
         from: usize,
         to: usize,
     ) {
+        debug_assert!(to <= self.output.height && (whole.is_none() || self.is_whole()), "rows {from} to {to}");
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return };
         let input = &self.inputs[0];
         let stride = last.end() - first.channel;
