@@ -15,7 +15,7 @@ use hardnetd::choice::BackendChoice;
 use hardnetd::frame::{ChromaSite, Color, Layout, Matrix, Picture, PixelFormat, Plane, Range};
 use hardnetd::hardnet;
 use hardnetd::inference::Engine;
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::model::{Model, ModelOptions};
 use hardnetd::preprocess::{Preprocessor, Transform};
 use hardnetd::tensor::Tensor;

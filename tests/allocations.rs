@@ -11,7 +11,7 @@ use hardnetd::capture::{self, Settings};
 use hardnetd::choice::BackendChoice;
 use hardnetd::config::{self, Flag, FlagValue, StreamFlag};
 use hardnetd::inference::Engine;
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::model::{Model, ModelOptions};
 use hardnetd::pipeline::{self, Parts};
 use hardnetd::publish::{self, Outgoing, Sink, Unsent};

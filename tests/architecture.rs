@@ -1,6 +1,7 @@
 //! The order of the layers, and where unsafe code and GStreamer may stand.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -184,4 +185,116 @@ fn every_module_says_what_it_is() {
         let name = file.file_name().unwrap().to_string_lossy();
         assert!(text.starts_with("//!") || name.ends_with("tests.rs"), "{}", file.display());
     }
+}
+
+/// The paths of a `use`, whose groups are taken apart.
+fn leaves(tree: &str) -> Vec<String> {
+    let Some((path, group)) = tree.split_once('{') else { return vec![tree.trim().to_owned()] };
+    let mut depth = 0;
+    let parts = group.rsplit_once('}').unwrap().0.split(|c| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        c == ',' && depth == 0
+    });
+    parts.filter(|part| !part.trim().is_empty()).flat_map(leaves).map(|leaf| format!("{}{leaf}", path.trim())).collect()
+}
+
+/// The paths that the `use` lines of a file name, without those of its tests.
+fn uses(text: &str) -> Vec<String> {
+    let code = text.split("\nmod tests {").next().unwrap();
+    let starts = |line: &&str| line.starts_with("use ") || line.starts_with("pub") && line.contains(" use ");
+    let mut rest = code;
+    let mut paths = Vec::new();
+    for line in code.lines().filter(starts) {
+        rest = &rest[rest.find(line).unwrap()..];
+        let (tree, behind) = rest.split_once(';').unwrap();
+        paths.extend(leaves(tree.split_once("use ").unwrap().1));
+        rest = behind;
+    }
+    paths
+}
+
+/// The file of the module of `room` in which `file` finds `path`. None if it is not in the room.
+fn module(room: &Path, file: &Path, path: &str) -> Option<PathBuf> {
+    let here = if file.ends_with("mod.rs") { file.parent().unwrap().to_owned() } else { file.with_extension("") };
+    let inside = format!("crate::{}::", room.file_name().unwrap().to_string_lossy());
+    let (mut folder, mut found, mut path) = match path.strip_prefix(&inside) {
+        Some(path) => (room.to_owned(), true, path),
+        None => (here, false, path),
+    };
+    while let Some(above) = path.strip_prefix("super::") {
+        (folder, found, path) = (folder.parent().unwrap().to_owned(), true, above);
+    }
+    for name in path.split("::") {
+        let deeper = folder.join(name);
+        if !deeper.join("mod.rs").exists() && !deeper.with_extension("rs").exists() {
+            break;
+        }
+        (folder, found) = (deeper, true);
+    }
+    let file = if folder.join("mod.rs").exists() { folder.join("mod.rs") } else { folder.with_extension("rs") };
+    (found && file.starts_with(room)).then_some(file)
+}
+
+/// What imports itself through others, and what lies between two such.
+fn circles(mut imports: BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    loop {
+        let names: BTreeSet<String> = imports.keys().cloned().collect();
+        let imported: BTreeSet<String> = imports.values().flatten().cloned().collect();
+        imports.retain(|name, others| {
+            others.retain(|other| names.contains(other));
+            !others.is_empty() && imported.contains(name)
+        });
+        if imports.len() == names.len() {
+            return imports.into_keys().collect();
+        }
+    }
+}
+
+#[test]
+fn circles_are_found_through_groups_and_folders() {
+    assert_eq!(leaves("a::{b, c::{D, e::F}, g}"), ["a::b", "a::c::D", "a::c::e::F", "a::g"]);
+    let text = "use std::fs;\npub(super) use a::{\n    B,\n    c::D,\n};\nfn f() {}\nmod tests {\n    use super::*;\n";
+    assert_eq!(uses(text), ["std::fs", "a::B", "a::c::D"]);
+    let room = root().join("kernels");
+    let of = |file: &str, path: &str| module(&room, &room.join(file), path).map(|file| name_in(&room, &file));
+    assert_eq!(of("pass/pool.rs", "super::map::Map").as_deref(), Some("pass/map.rs"));
+    assert_eq!(of("pass/pool.rs", "super::Map").as_deref(), Some("pass/mod.rs"));
+    assert_eq!(of("pass/pool.rs", "crate::kernels::UNIT").as_deref(), Some("mod.rs"));
+    assert_eq!(of("pass/mod.rs", "map::Map").as_deref(), Some("pass/map.rs"));
+    assert_eq!(of("pass/pool.rs", "std::fs"), None);
+    let imports = |edges: &[(&str, &[&str])]| {
+        let all = |to: &[&str]| to.iter().map(|name| (*name).to_owned()).collect();
+        circles(edges.iter().map(|(from, to)| ((*from).to_owned(), all(to))).collect())
+    };
+    assert_eq!(imports(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])]), Vec::<String>::new());
+    assert_eq!(imports(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[])]), ["b", "c"]);
+}
+
+/// The name of a file in a room.
+fn name_in(room: &Path, file: &Path) -> String {
+    file.strip_prefix(room).unwrap().to_string_lossy().into_owned()
+}
+
+#[test]
+fn files_and_folders_of_the_kernels_import_each_other_without_circles() {
+    let room = root().join("kernels");
+    let is_test = |name: &str| name.starts_with("tests/") || name.ends_with("/tests.rs");
+    let folder = |name: &str| name.split('/').next().unwrap().to_owned();
+    let (mut files, mut folders) = (BTreeMap::new(), BTreeMap::<_, BTreeSet<_>>::new());
+    for file in sources(&room) {
+        let name = name_in(&room, &file);
+        if is_test(&name) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let imported = uses(&text).into_iter().filter_map(|path| module(&room, &file, &path));
+        let imported: BTreeSet<String> = imported.map(|file| name_in(&room, &file)).collect();
+        let mut others: BTreeSet<String> = imported.iter().map(|name| folder(name)).collect();
+        others.remove(&folder(&name));
+        folders.entry(folder(&name)).or_default().append(&mut others);
+        files.insert(name, imported);
+    }
+    assert!(files.values().map(BTreeSet::len).sum::<usize>() > 200, "only these imports were found: {files:?}");
+    assert_eq!(circles(files), Vec::<String>::new(), "files import each other in a circle");
+    assert_eq!(circles(folders), Vec::<String>::new(), "folders import each other in a circle");
 }

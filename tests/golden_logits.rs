@@ -13,7 +13,7 @@ use hardnetd::hardnet::{self, ARCHITECTURES, Architecture};
 use hardnetd::inference::tract::TractPlan;
 use hardnetd::inference::{Backend, Engine, Error, Network};
 use hardnetd::kernels::Isa;
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::model::{Model, ModelOptions, Training};
 use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;

@@ -16,7 +16,7 @@ use hardnetd::engine::run::Runner;
 use hardnetd::hardnet::{self, ARCHITECTURES, Architecture, Block};
 use hardnetd::inference::{Network, native, tract};
 use hardnetd::kernels::Isa;
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 

@@ -12,7 +12,7 @@ use hardnetd::hardnet::{self, ARCHITECTURES};
 use hardnetd::inference::tract::TractPlan;
 use hardnetd::inference::{Network as _, native};
 use hardnetd::kernels::Isa;
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 use serde_json::Value;

@@ -23,7 +23,7 @@ use hardnetd::engine::plan::{Error, PlanOptions, Plan};
 use hardnetd::engine::run::Runner;
 use hardnetd::engine::{cost, import, onnx, reference};
 use hardnetd::kernels::Isa;
-use hardnetd::kernels::team::Threads;
+use hardnetd::kernels::runtime::Threads;
 use hardnetd::tensor::Tensor;
 use libfuzzer_sys::fuzz_target;
 use network::{Bytes, Network, Noise};

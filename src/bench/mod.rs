@@ -21,7 +21,7 @@ use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::exit::Exit;
 use crate::hardnet::ARCHITECTURES;
 use crate::kernels;
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::{inference, model};
 use engine::Runner;
 use sample::{Figures, Sample};

@@ -11,7 +11,7 @@ use super::{Error, choice, size};
 use crate::bench::{BenchOptions, Host, Report, Row, StageRow, StageTime, measure, serve, stages};
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::exit::chain;
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::printable::line;
 use crate::system::affinity;
 

@@ -12,7 +12,7 @@ use super::{Error, ModelChoice};
 use crate::capture::{Still, StillError};
 use crate::exit::{Exit, chain};
 use crate::inference::InferenceSession;
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::preprocess::{self, Preprocessor};
 use crate::printable::{escaped, line};
 use crate::record::{Scored, TopClasses};

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::plan::Plan;
-use crate::kernels::team::{Broken, Team, Threads};
+use crate::kernels::runtime::{Broken, Team, Threads};
 
 /// A plan with memory for one frame at a time and the threads that run it. A frame allocates nothing.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use crate::capture::{Still, StillError};
 use crate::exit::{Exit, chain};
 use crate::frame;
 use crate::inference::{self, InferenceSession};
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::model::Model;
 use crate::preprocess::{self, Reference};
 

@@ -10,7 +10,7 @@ use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
 use crate::engine::plan;
 use crate::kernels::Isa;
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 
 /// What runs a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use tract_onnx::prelude::TractError;
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::{graph, onnx, plan};
 use crate::exit::Exit;
-use crate::kernels::team;
+use crate::kernels::runtime::Broken;
 
 /// Why a network cannot be compiled or run.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// A thread has panicked.
     #[error(transparent)]
-    Broken(#[from] team::Broken),
+    Broken(#[from] Broken),
     /// The input has another shape than the network's.
     #[error("the model reads {expected:?} (height, width, channels) and is given {found:?}")]
     Input {

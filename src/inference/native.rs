@@ -7,7 +7,7 @@ use crate::engine::graph::Graph;
 use crate::engine::plan;
 use crate::engine::run::Runner;
 use crate::kernels::Isa;
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::tensor::TensorMut;
 
 /// A compiled network for one input size. Clones share the weights.

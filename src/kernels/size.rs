@@ -1,7 +1,13 @@
 //! Arithmetic with sizes, lengths and counts: an error if a result overflows. Everything that is known
 //! when a pass is made is computed here; addresses within what was checked then are plain sums.
 
-use super::pass::PassError;
+use super::error::PassError;
+
+/// Channels are padded to a multiple of this.
+pub const UNIT: usize = 8;
+
+/// Values of a cache line: what the beginning of everything is aligned to.
+pub const LINE: usize = 16;
 
 /// Most values of maps, of scratch and of weights, each together: what can be addressed, and room for a few sums of it.
 pub const MAX_VALUES: usize = isize::MAX as usize / 16;

@@ -2,9 +2,9 @@
 //!
 //! # Safety
 //!
-//! Whoever makes one of these structures promises that its addresses are readable and writable as the `# Safety` of the structure
-//! says; a kernel looks at nothing but the counts. Where a kernel counts in prefetches, `prefetch_step` is at least 1 and the
-//! product of the rounds and the step stays below 2⁶⁴ bytes.
+//! Whoever gives one of these structures to a kernel keeps the duties that the `# Safety` of the structure lists; a
+//! kernel looks at nothing but the counts. Every list holds for all kernels of a table, whose step is that of the
+//! table.
 
 /// Values that belong together in memory and in a contraction: some channels of some rows. Assembly reads it.
 #[derive(Debug, Clone, Copy)]
@@ -23,10 +23,15 @@ pub(super) struct Segment {
 /// One call of a product kernel: `out[row][channel] = clamp(bias[row] + Σ input[row][k] · weights[k][channel])`.
 ///
 /// # Safety
-/// For a kernel of `R` rows and `N` channels: every segment is readable for rows `row` to `row + R - 1`;
-/// the weights are readable for `N` values for every `k`, the bias for `N` values in each of `R` rows; `out` is
-/// writable for `N` values in each of `R` rows and overlaps nothing that is read but the bias, which it may be, row
-/// by row. `prefetch` may be any address.
+/// For a kernel of `R` rows and `N` channels:
+///
+/// - There are `count` segments, each of which is readable for its channels in rows `row` to `row + R - 1`.
+/// - The weights are readable for `N` values for every `k`, which is less than `first + channels` of some segment.
+/// - The bias is readable for `N` values in each of `R` rows.
+/// - `out` is writable for `N` values in each of `R` rows, and overlaps nothing that is read but the bias, which it may
+///   be, row by row.
+///
+/// `prefetch` may be any address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tile {
     /// The segments.
@@ -58,10 +63,12 @@ pub(super) struct Tile {
 /// One call of a depthwise kernel, 3 × 3 with padding 1: a row of the output.
 ///
 /// # Safety
-/// The three rows are readable for `N` values at each of `in_width` pixels (a row outside the map is a row
-/// of zeros), the weights for `N` values at each of ten places; `out` is writable for `N` values at each of
-/// `out_width` pixels and overlaps nothing that is read. `in_width` is at least 1, and
-/// `out_width = (in_width - 1) / stride + 1`.
+/// For a kernel of `N` channels:
+///
+/// - The three rows are readable for `N` values at each of `in_width` pixels. A row outside the map is a row of zeros.
+/// - The weights are readable for `N` values at each of ten places.
+/// - `out` is writable for `N` values at each of `out_width` pixels, and overlaps nothing that is read.
+/// - `in_width` is at least 1, and `out_width` is `(in_width - 1) / stride + 1`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Depthwise {
     /// The row above, the row itself, the row below.
@@ -93,10 +100,12 @@ pub(super) const MAX_POINTS: usize = 8;
 /// `B` points of columns.
 ///
 /// # Safety
-/// The pixels of rows `top..bottom` and columns `left..right` of the patch, which lie within `A` and `B`, are
-/// readable for `lanes` values; the other ones count as zeros. `out` is writable for as many values at the sum
-/// of each of the first `A` of `rows` and each of the first `B` of `columns`, and overlaps nothing that is
-/// read. `lanes` is a multiple of the step of the kernels.
+/// - `bottom` is at most `A`, and `right` at most `B`.
+/// - The pixels of rows `top..bottom` and columns `left..right` of the patch are readable for `lanes` values. The other
+///   ones count as zeros.
+/// - `out` is writable for as many values at the sum of each of the first `A` of `rows` and each of the first `B` of
+///   `columns`, and overlaps nothing that is read.
+/// - `lanes` is a multiple of the step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WinogradInput {
     /// Row 0, column 0 of the patch, which need not be in memory.
@@ -127,10 +136,12 @@ pub(super) struct WinogradInput {
 /// of rows by `B` points of columns: `A - 2` rows of `B - 2` pixels.
 ///
 /// # Safety
-/// The products are readable for `lanes` values at the sum of each of the first `A` of `rows` and each of the
-/// first `B` of `columns`, and so is the bias. `out` is writable for as many values at the pixels of the tile
-/// that lie within `height` and `width`, and overlaps nothing that is read. `lanes` is a multiple of the step of
-/// the kernels.
+/// - The products are readable for `lanes` values at the sum of each of the first `A` of `rows` and each of the first
+///   `B` of `columns`.
+/// - The bias is readable for `lanes` values.
+/// - `out` is writable for as many values at the pixels of the tile that lie within `height` and `width`, and overlaps
+///   nothing that is read.
+/// - `lanes` is a multiple of the step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WinogradOutput {
     /// The products.
@@ -162,9 +173,11 @@ pub(super) struct WinogradOutput {
 /// One call of a kernel that transforms the weights of a Winograd convolution in a row of its `P` by `P` points.
 ///
 /// # Safety
-/// The taps are readable for `lanes` values at each of nine places for every one of `depth`, and `row` is less than `P`.
-/// `out` is writable for as many values for every one of `depth` in each of `P` planes, and overlaps nothing that is
-/// read.
+/// - `row` is less than `P`.
+/// - The taps are readable for `lanes` values at each of nine places for every one of `depth`.
+/// - `out` is writable for as many values for every one of `depth` in each of `P` planes, and overlaps nothing that is
+///   read.
+/// - `lanes` is a multiple of the step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WinogradWeights {
     /// `[depth][9][lanes]`.
@@ -181,12 +194,13 @@ pub(super) struct WinogradWeights {
     pub(super) plane: usize,
 }
 
-/// One call of a kernel that makes what Strassen's products are of: sums of the quarters of a matrix, as `pass/strassen`
-/// names them.
+/// One call of a kernel that makes what Strassen's products are of: sums of the quarters of a matrix, as
+/// `pass/strassen` names them.
 ///
 /// # Safety
-/// In each of `rows` rows, `upper` and `lower` are readable for `2 * channels` values, and `out` is writable for `channels`
-/// values in each of four planes. It overlaps nothing that is read.
+/// - `upper` and `lower` are readable for `2 * channels` values in each of `rows` rows.
+/// - `out` is writable for `channels` values in each of `rows` rows of each of four planes, and overlaps nothing that
+///   is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StrassenInput {
     /// The first row of the upper half.
@@ -210,9 +224,11 @@ pub(super) struct StrassenInput {
 /// One call of a kernel that puts Strassen's products together: `out = clamp(product + sum)`, then `other += product`.
 ///
 /// # Safety
-/// In each of `rows` rows, `product`, `sum` and `other` are readable for `width` values, which is a multiple of the step
-/// of the kernels, without gaps between rows; so is `other` writable, and `out` at rows `out_stride` apart. What is
-/// written overlaps nothing else.
+/// - `product`, `sum` and `other` are readable for `width` values in each of `rows` rows, without gaps between rows.
+/// - `other` is writable for the same.
+/// - `out` is writable for `width` values in each of `rows` rows, `out_stride` apart.
+/// - What is written overlaps nothing else.
+/// - `width` is a multiple of the step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StrassenOutput {
     /// The product.
@@ -238,8 +254,9 @@ pub(super) struct StrassenOutput {
 /// One call of a kernel that takes the largest values of a window of a map, channel by channel.
 ///
 /// # Safety
-/// Every pixel of the window, of which there is one at least, is readable for `lanes` values, and `out` is writable for
-/// as many and overlaps nothing that is read. `lanes` is a multiple of the step of the kernels.
+/// - The window has one pixel at least, each of which is readable for `lanes` values.
+/// - `out` is writable for as many, and overlaps nothing that is read.
+/// - `lanes` is a multiple of the step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Largest {
     /// The first pixel.

@@ -22,7 +22,7 @@ pub use save::{ModelFormat, SaveError, save};
 pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 
 use crate::inference::{self, Backend, ClassHead, Engine, InferencePlan, InferenceSession, Network};
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::preprocess::Transform;
 
 /// A model that is ready to run.

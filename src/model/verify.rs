@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::inference::native::NativePlan;
 use crate::inference::tract::TractPlan;
 use crate::inference::{self, Network as _};
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::regular;
 use crate::tensor::Tensor;
 use crate::weights::seeded;

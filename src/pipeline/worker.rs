@@ -12,7 +12,7 @@ use super::{Error, Item};
 use crate::exit::chain;
 use crate::frame::{Frame, monotonic_ns};
 use crate::inference::InferenceSession;
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 use crate::model::Model;
 use crate::preprocess::Preprocessor;
 use crate::publish::Backlog;

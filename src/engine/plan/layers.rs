@@ -6,7 +6,7 @@ use super::super::graph::{Activation, Conv, Graph, Node, Op, Padding, Shape, Win
 use super::{Error, clamp, concatenate, convolution, fuses, grouped_weights, is_grouped};
 use crate::kernels::UNIT;
 use crate::kernels::pass::{MAX_SEGMENTS, Map};
-use crate::kernels::program::Builder;
+use crate::kernels::runtime::Builder;
 
 /// Values of weights that a convolution in groups may take: a pass packs more of them than the network has.
 const MAX_GROUPED: usize = 1 << 26;

@@ -18,13 +18,13 @@ use super::graph::{self, Activation, Conv, Graph, Node, Op, Shape};
 use crate::choice::MemoryMode;
 use crate::exit::Exit;
 use crate::kernels::pass::{Affine, Clamp, Convolution, Depthwise, Function, Kept, Map, PassError, Pool, Reduce};
-use crate::kernels::program::{Builder, Program, Summary};
+use crate::kernels::runtime::{Builder, Program, Summary};
 use crate::kernels::{Isa, Kernels};
 use layers::{Layer, Layers, Work};
 
 /// Values between maps that are placed apart.
 #[cfg(any(test, fuzzing))]
-const GAP: usize = 4 * crate::kernels::memory::LINE;
+const GAP: usize = 4 * crate::kernels::size::LINE;
 
 /// The largest maps for which little memory pays: beyond, weights are few.
 const LEAN_PIXELS: usize = 28 * 28;

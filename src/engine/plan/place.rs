@@ -3,9 +3,8 @@
 use super::super::graph::Shape;
 use super::Error;
 use super::layers::{Buffer, Layers};
-use crate::kernels::memory::LINE;
 use crate::kernels::pass::{Map, Scheme, Transform};
-use crate::kernels::size::MAX_VALUES;
+use crate::kernels::size::{LINE, MAX_VALUES};
 
 /// The maps of all buffers, and how many values they take together.
 ///

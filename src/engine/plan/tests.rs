@@ -8,7 +8,7 @@ use super::super::run::Runner;
 use super::{Plan, PlanOptions};
 use crate::choice::MemoryMode;
 use crate::kernels::Isa;
-use crate::kernels::team::Threads;
+use crate::kernels::runtime::Threads;
 
 /// What lies between maps.
 const GAP: f32 = 12345.0;

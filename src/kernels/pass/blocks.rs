@@ -2,13 +2,16 @@
 
 use std::ops::Range;
 
-use super::super::memory::{Packed, Weights};
-use super::super::size::product;
-use super::super::tile::{Segment, Tile};
-use super::super::{Kernels, even_parts};
-use super::conv::Segments;
+use super::clamp::Clamp;
+use super::place::{Place, Scratch};
+use super::product::{Product, Rows};
+use super::segments::Segments;
 use super::strassen::{self, Pairing, Quarters};
-use super::{Clamp, PassError, Place, Scratch};
+use crate::kernels::error::PassError;
+use crate::kernels::memory::{Packed, Weights};
+use crate::kernels::parts::Chunks;
+use crate::kernels::size::{self, product};
+use crate::kernels::table::Kernels;
 
 /// Rows that a block is used for before the next one is: several tiles of every instruction set, so that its weights
 /// are read from the first-level cache for all but one, and few enough to keep their inputs in the second. Whole tiles.
@@ -18,17 +21,17 @@ const RUN: usize = 32;
 
 /// Some output channels, and where their weights are.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Block {
+pub(super) struct Block {
     /// The first output channel.
-    pub(in super::super) channel: usize,
+    pub(super) channel: usize,
     /// Number of output channels of a product, with those that only fill the last step.
-    pub(in super::super) width: usize,
+    pub(super) width: usize,
     /// Whether it is two neighbours of that width whose products are Strassen's.
-    pub(in super::super) is_pair: bool,
+    pub(super) is_pair: bool,
     /// `[k][width]` weights, or what [`strassen::pack`] has packed.
-    pub(in super::super) weights: Packed,
+    pub(super) weights: Packed,
     /// `[width]` biases; those of a pair are followed by as many more.
-    pub(in super::super) bias: Packed,
+    pub(super) bias: Packed,
 }
 
 impl Block {
@@ -45,114 +48,12 @@ impl Block {
 
 /// The blocks of all output channels, in order.
 #[derive(Debug)]
-pub(in super::super) struct Blocks {
-    pub(in super::super) blocks: Vec<Block>,
+pub(super) struct Blocks {
+    pub(super) blocks: Vec<Block>,
     /// Length of the contraction.
-    pub(in super::super) depth: usize,
+    pub(super) depth: usize,
     /// Most rows of a tile.
     rows: usize,
-}
-
-/// Rows of segments, to be multiplied with weights.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rows {
-    /// The segments.
-    pub(super) segments: *const Segment,
-    /// How many there are.
-    pub(super) count: usize,
-    /// Number of channels of all of them.
-    pub(super) depth: usize,
-    /// Number of the first row.
-    pub(super) first: usize,
-    /// Number of rows.
-    pub(super) length: usize,
-}
-
-impl Rows {
-    /// Whether what the segments have is within the contraction: weights are read for no more.
-    ///
-    /// # Safety
-    /// There are `count` segments.
-    unsafe fn are_within(&self) -> bool {
-        // SAFETY: the caller promises it.
-        let segments = unsafe { std::slice::from_raw_parts(self.segments, self.count) };
-        segments.iter().all(|Segment { channels, first, .. }| first + channels <= self.depth)
-    }
-}
-
-/// A matrix in memory: its first value, and values from one row to the next.
-pub(super) type Matrix<T> = (T, usize);
-
-/// A product of rows with weights.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Product {
-    /// The rows.
-    pub(super) rows: Rows,
-    /// `[depth][width]`.
-    pub(super) weights: *const f32,
-    /// Number of output channels.
-    pub(super) width: usize,
-    /// What is added to every row.
-    pub(super) bias: Matrix<*const f32>,
-    /// Where the results go.
-    pub(super) out: Matrix<*mut f32>,
-    /// What they are clamped to.
-    pub(super) clamp: Clamp,
-    /// What is fetched meanwhile: where it begins, and how many values it has.
-    pub(super) ahead: (*const f32, usize),
-}
-
-impl Product {
-    /// Computes it, tile by tile.
-    ///
-    /// # Safety
-    /// What [`Tile`] asks for, for all rows.
-    pub(super) unsafe fn run(&self, kernels: &Kernels) {
-        let Self { rows: Rows { segments, count, depth, first, length }, weights, width, clamp, .. } = *self;
-        let ((bias, bias_stride), (out, out_stride), (ahead, fetched)) = (self.bias, self.out, self.ahead);
-        let kernels = kernels.products(width);
-        // SAFETY: the caller's segments are there.
-        debug_assert!(unsafe { self.rows.are_within() }, "{:?}", self.rows);
-        let mut done = 0;
-        for rows in even_parts(length, kernels.len()) {
-            let tile = Tile {
-                segments,
-                count,
-                row: first + done,
-                weights,
-                bias: bias.wrapping_add(done * bias_stride),
-                bias_stride,
-                out: out.wrapping_add(done * out_stride),
-                out_stride,
-                low: clamp.low,
-                high: clamp.high,
-                // A product beyond the numbers of a small processor asks for other lines.
-                prefetch: ahead.wrapping_add(fetched.wrapping_mul(done) / length),
-                prefetch_step: fetched.wrapping_mul(rows).div_ceil((length * depth).max(1)),
-            };
-            // SAFETY: the caller's: these are some of the rows.
-            unsafe { kernels[rows - 1](&tile) }
-            done += rows;
-        }
-    }
-}
-
-/// `count` in parts of `length`, of which the last one may be longer by half: what is left is not worth a turn of its
-/// own when it is little.
-pub(super) fn chunks(count: usize, length: usize) -> usize {
-    (count + length / 2).saturating_sub(1).checked_div(length).unwrap_or(0).max(1)
-}
-
-/// The longest of these parts.
-pub(super) fn longest(count: usize, length: usize) -> usize {
-    count.min(length + length / 2)
-}
-
-/// The rows of some of these chunks.
-pub(super) fn rows_of(some: Range<usize>, count: usize, length: usize) -> Range<usize> {
-    let last = chunks(count, length);
-    let [start, end] = [some.start, some.end].map(|chunk| if chunk == last { count } else { chunk * length });
-    start..end
 }
 
 impl Blocks {
@@ -161,8 +62,8 @@ impl Blocks {
     ///
     /// # Errors
     /// No memory has room for the weights.
-    pub(in super::super) fn pack(
-        kernels: &Kernels,
+    pub(super) fn pack(
+        kernels: Kernels,
         weights: &mut Weights,
         channels: usize,
         taps: usize,
@@ -196,13 +97,13 @@ impl Blocks {
     }
 
     /// Blocks with weights that are packed.
-    pub(super) fn of(kernels: &Kernels, blocks: Vec<Block>, depth: usize) -> Self {
-        let rows = blocks.iter().map(|block: &Block| kernels.products(block.width).len()).max().unwrap_or(1);
+    pub(super) fn of(kernels: Kernels, blocks: Vec<Block>, depth: usize) -> Self {
+        let rows = blocks.iter().map(|block: &Block| kernels.products(block.width).most_rows()).max().unwrap_or(1);
         Self { blocks, depth, rows }
     }
 
     /// Most rows of a tile.
-    pub(in super::super) fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
@@ -224,7 +125,9 @@ impl Blocks {
     /// is a pair.
     ///
     /// # Safety
-    /// Those of [`Quarters::of`]: the contraction of the segments is the one that was packed.
+    /// - The segments are readable for these rows.
+    /// - The contraction of the segments is the one that was packed.
+    /// - Nobody else has the scratch, which is writable.
     pub(super) unsafe fn quarters(
         &self,
         place: &Place<'_>,
@@ -233,7 +136,8 @@ impl Blocks {
         count: usize,
         scratch: Scratch,
     ) -> Option<Quarters> {
-        // SAFETY: the caller's.
+        // SAFETY: the segments are readable for these rows, and the scratch is nobody else's. Blocks are pairs only
+        // where a pairing has halved all of its segments, whose channels are `depth` together.
         self.have_pairs().then(|| unsafe { Quarters::of(place.kernels, segments, self.depth, from, count, scratch) })
     }
 
@@ -242,7 +146,7 @@ impl Blocks {
         let macs = |block: &Block| {
             let (rows, depth) =
                 if block.is_pair { (7 * count.div_ceil(2), self.depth / 2) } else { (count, self.depth) };
-            super::count(&[rows, depth, block.width])
+            size::count(&[rows, depth, block.width])
         };
         self.blocks.iter().map(macs).fold(0, u64::saturating_add)
     }
@@ -251,9 +155,9 @@ impl Blocks {
     /// `i`-th goes to `out + i * out_stride`, from the first channel of the group on.
     ///
     /// # Safety
-    /// The segments are readable for these rows, and `out` is writable for the widths of the group in as
-    /// many. The contraction of the segments is the one that was packed, and `quarters` are those of these rows.
-    /// Nothing written is read.
+    /// - The segments are readable for these rows, and their contraction is the one that was packed.
+    /// - `quarters` are those of these rows, and there are some if a block of the group is a pair.
+    /// - `out` is writable for the widths of the group in as many rows, and overlaps nothing that is read.
     #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
     pub(super) unsafe fn product(
         &self,
@@ -267,6 +171,7 @@ impl Blocks {
         out_stride: usize,
         clamp: Clamp,
     ) {
+        debug_assert!(quarters.is_some() || group.iter().all(|block| !block.is_pair), "a pair has no quarters");
         // There are more parts than rows.
         if count == 0 {
             return;
@@ -274,8 +179,8 @@ impl Blocks {
         let first = group.first().map_or(0, |block| block.channel);
         // Pairs have a look at all rows.
         let length = if quarters.is_some() { count } else { CHUNK };
-        for chunk in 0..chunks(count, length) {
-            let chunk = rows_of(chunk..chunk + 1, count, length);
+        let chunks = Chunks::of(count, length);
+        for chunk in (0..chunks.number()).map(|index| chunks.rows(index)) {
             for block in group {
                 // The block behind this one is fetched while this one is used, evenly over its rows.
                 let length = block.weights.length();
@@ -283,8 +188,7 @@ impl Blocks {
                 let biases = block.width * if block.is_pair { 2 } else { 1 };
                 let product = Product {
                     rows: Rows {
-                        segments: segments.first(),
-                        count: segments.count(),
+                        segments: segments.as_slice(),
                         depth: self.depth,
                         first: from + chunk.start,
                         length: chunk.len(),
@@ -297,11 +201,11 @@ impl Blocks {
                     ahead: (next, length.wrapping_mul(chunk.len()).div_ceil(count)),
                 };
                 match quarters {
-                    // SAFETY: the segments are readable for these rows, and their sums were made; the weights were
-                    // packed for this pair, and the caller's output has room for both widths.
+                    // SAFETY: the segments are readable for these rows, of which these are the quarters; the weights
+                    // and biases were packed for this pair, and the output is writable for both widths.
                     Some(quarters) if block.is_pair => unsafe { quarters.product(place.kernels, &product) },
-                    // SAFETY: the segments are readable for these rows, the weights were packed for this block, and
-                    // the caller's output has room for its width.
+                    // SAFETY: the segments are readable for these rows, the weights and biases were packed for this
+                    // block, and the output is writable for its width.
                     _ => unsafe { product.run(place.kernels) },
                 }
             }
@@ -309,12 +213,12 @@ impl Blocks {
     }
 
     /// Bytes of the weights of a block.
-    pub(in super::super) fn bytes(&self, block: &Block) -> usize {
+    pub(super) fn bytes(&self, block: &Block) -> usize {
         block.weights.length().saturating_mul(size_of::<f32>())
     }
 
     /// Runs of the blocks `range` whose weights take at most `bytes` together, or of one block.
-    pub(in super::super) fn groups(&self, range: Range<usize>, bytes: usize) -> impl Iterator<Item = &[Block]> {
+    pub(super) fn groups(&self, range: Range<usize>, bytes: usize) -> impl Iterator<Item = &[Block]> {
         let mut rest = &self.blocks[range];
         std::iter::from_fn(move || {
             let (first, others) = rest.split_first()?;

@@ -1,10 +1,15 @@
 //! Depthwise convolution: every channel is filtered on its own.
 
-use super::super::memory::{Packed, Weights};
-use super::super::size::round_up;
-use super::super::tile;
-use super::super::{Kernels, UNIT};
-use super::{Clamp, Map, Needs, Pass, PassError, Place, check, check_maps, check_windows, count, product, share};
+use super::clamp::Clamp;
+use super::map::{Map, check_maps, check_windows};
+use super::place::Place;
+use super::step::{Needs, Pass};
+use super::unit::{read, write};
+use crate::kernels::error::{PassError, check};
+use crate::kernels::memory::{Packed, Weights};
+use crate::kernels::parts::share;
+use crate::kernels::size::{UNIT, count, product, round_up};
+use crate::kernels::tile;
 
 /// A depthwise convolution with dilation 1.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +32,7 @@ pub struct Depthwise<'a> {
 
 impl Depthwise<'_> {
     /// Whether the kernels for rows can do it: 3 × 3, padding 1, stride 1 or 2 in both directions.
-    pub(in super::super) fn is_regular(&self, input: [usize; 2], output: [usize; 2]) -> bool {
+    pub(in crate::kernels) fn is_regular(&self, input: [usize; 2], output: [usize; 2]) -> bool {
         let [down, across] = self.stride;
         let size = |length: usize| length.div_ceil(down.max(1));
         self.kernel == [3, 3]
@@ -40,7 +45,7 @@ impl Depthwise<'_> {
 
 /// Weights for the kernels of rows: `[10][lanes]`, nine taps and the bias.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rows {
+pub(super) struct Taps {
     weights: Packed,
     /// Channels, padded to whole units.
     lanes: usize,
@@ -48,7 +53,7 @@ pub(super) struct Rows {
     clamp: Clamp,
 }
 
-impl Rows {
+impl Taps {
     /// Packs a regular depthwise convolution of `channels`.
     ///
     /// # Errors
@@ -67,19 +72,20 @@ impl Rows {
     /// three rows of the input and the output are at the first of these channels.
     ///
     /// # Safety
-    /// The rows are readable and the output is writable for these channels, as [`tile::Depthwise`] asks for,
-    /// and the channels are among those that were packed, padded to whole units.
+    /// - Those of [`tile::Depthwise`] for these channels, but for the weights.
+    /// - The channels are whole steps, and among those that were packed, padded to whole units.
     pub(super) unsafe fn run(&self, place: &Place<'_>, first: usize, count: usize, mut row: tile::Depthwise) {
-        let Kernels { step, depthwise, .. } = *place.kernels;
+        let step = place.kernels.step();
         debug_assert!(first + count <= self.lanes && count.is_multiple_of(step), "{count} channels from {first} on");
         row.weights = place.weights.at(self.weights, first, 9 * self.lanes + count);
         row.weight_stride = self.lanes;
         (row.low, row.high) = (self.clamp.low, self.clamp.high);
         let mut left = count / step;
         while left > 0 {
-            let steps = left.min(depthwise.len());
-            // SAFETY: the caller's rows and output hold these channels, and the weights were packed so.
-            unsafe { depthwise[steps - 1][self.stride - 1](&row) }
+            let steps = left.min(place.kernels.most_depthwise_steps());
+            // SAFETY: the rows are readable and the output is writable for these channels, and the weights were taken
+            // with all ten places of them.
+            unsafe { place.kernels.depthwise(steps, self.stride, &row) }
             let width = steps * step;
             row.rows = row.rows.map(|at| at.wrapping_add(width));
             row.out = row.out.wrapping_add(width);
@@ -91,7 +97,7 @@ impl Rows {
 
 /// See the module.
 #[derive(Debug)]
-pub(in super::super) struct DepthwisePass {
+pub(in crate::kernels) struct DepthwisePass {
     input: Map,
     output: Map,
     kernel: [usize; 2],
@@ -105,13 +111,13 @@ pub(in super::super) struct DepthwisePass {
 #[derive(Debug)]
 enum DepthwiseMethod {
     /// By the kernels for rows; and a row of zeros.
-    Regular(Rows, Packed),
+    Regular(Taps, Packed),
     /// Plainly; `[tap][lanes]` weights and `[lanes]` biases.
     Plain { weights: Packed, bias: Packed, lanes: usize },
 }
 
 impl DepthwisePass {
-    pub(in super::super) fn new(
+    pub(in crate::kernels) fn new(
         weights: &mut Weights,
         length: usize,
         input: Map,
@@ -128,7 +134,7 @@ impl DepthwisePass {
         check(layer.bias.len() == input.channels, "the bias has another length")?;
         let form = if layer.is_regular([input.height, input.width], [output.height, output.width]) {
             let zeros = weights.push(product(&[input.width, input.stride])?, |_| 0.0)?;
-            DepthwiseMethod::Regular(Rows::pack(weights, input.channels, layer)?, zeros)
+            DepthwiseMethod::Regular(Taps::pack(weights, input.channels, layer)?, zeros)
         } else {
             let lanes = round_up(input.channels, UNIT)?;
             let at = |channel: usize| Some(channel).filter(|channel| *channel < input.channels);
@@ -144,7 +150,8 @@ impl DepthwisePass {
     /// One row of the output by plain loops, with `[tap][lanes]` weights and `[lanes]` biases.
     ///
     /// # Safety
-    /// Those of [`Pass::run`]; there are as many weights and biases, and as many lanes as padded channels.
+    /// - Those of [`Pass::run`]; the row is this part's.
+    /// - There are as many weights and biases, and as many lanes as padded channels.
     unsafe fn plain_row(&self, place: &Place<'_>, y: usize, [weights, bias]: [*const f32; 2], lanes: usize) {
         let Self { input, output, .. } = self;
         for x in 0..output.width {
@@ -170,20 +177,11 @@ impl DepthwisePass {
                 }
                 let clamped = sum.map(|value| value.max(self.clamp.low).min(self.clamp.high));
                 let out = place.pixel(output, y * output.width + x).wrapping_add(lane);
-                // SAFETY: the unit lies in the pixel of the output.
-                unsafe { out.cast::<[f32; UNIT]>().write_unaligned(clamped) }
+                // SAFETY: the unit lies in the pixel of the output, which is this part's.
+                unsafe { write(out, clamped) }
             }
         }
     }
-}
-
-/// A unit of values.
-///
-/// # Safety
-/// The address is readable for a unit.
-pub(super) unsafe fn read(at: *const f32) -> [f32; UNIT] {
-    // SAFETY: the caller's.
-    unsafe { at.cast::<[f32; UNIT]>().read_unaligned() }
 }
 
 impl Pass for DepthwisePass {
@@ -203,7 +201,7 @@ impl Pass for DepthwisePass {
         let Self { input, output, .. } = self;
         for y in share(output.height, part, parts) {
             match self.form {
-                DepthwiseMethod::Regular(rows, zeros) => {
+                DepthwiseMethod::Regular(taps, zeros) => {
                     let row = |y: Option<usize>| match y.filter(|y| *y < input.height) {
                         Some(y) => place.pixel(input, y * input.width).cast_const(),
                         None => place.weights.at(zeros, 0, input.width * input.stride),
@@ -221,14 +219,14 @@ impl Pass for DepthwisePass {
                         low: 0.0,
                         high: 0.0,
                     };
-                    // SAFETY: rows of the input and the row of zeros are as long as the map is wide, and the
-                    // row of the output belongs to this part.
-                    unsafe { rows.run(place, 0, output.channels.next_multiple_of(place.kernels.step), call) }
+                    // SAFETY: rows of the input and the row of zeros are as long as the map is wide, with pixels of
+                    // whole units. The row of the output is this part's, and overlaps no input.
+                    unsafe { taps.run(place, 0, output.channels.next_multiple_of(place.kernels.step()), call) }
                 }
                 DepthwiseMethod::Plain { weights, bias, lanes } => {
                     let weights = place.weights.at(weights, 0, self.kernel[0] * self.kernel[1] * lanes);
                     let bias = place.weights.at(bias, 0, lanes);
-                    // SAFETY: the caller's; weights and biases have these lengths.
+                    // SAFETY: the row is this part's, and weights and biases were taken with these lengths.
                     unsafe { self.plain_row(place, y, [weights, bias], lanes) }
                 }
             }

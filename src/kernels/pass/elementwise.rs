@@ -1,9 +1,14 @@
 //! What is done value by value: sums, scales and shifts, functions, copies.
 
-use super::super::UNIT;
-use super::super::memory::{Packed, Weights};
-use super::depthwise::read;
-use super::{Clamp, Map, Needs, Pass, PassError, Place, channels, check, check_maps, share};
+use super::clamp::Clamp;
+use super::map::{Map, channels, check_maps};
+use super::place::Place;
+use super::step::{Needs, Pass};
+use super::unit::{read, write};
+use crate::kernels::error::{PassError, check};
+use crate::kernels::memory::{Packed, Weights};
+use crate::kernels::parts::share;
+use crate::kernels::size::UNIT;
 
 /// A function of every value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,9 +42,9 @@ impl Function {
 /// `function(scale · x + shift)`, per channel.
 #[derive(Debug, Clone, Copy)]
 pub struct Affine<'a> {
-    /// `[channels]`; nothing: 1.
+    /// `[channels]`. None: 1.
     pub scale: Option<&'a [f32]>,
-    /// `[channels]`; nothing: 0.
+    /// `[channels]`. None: 0.
     pub shift: Option<&'a [f32]>,
     /// What is applied then.
     pub function: Function,
@@ -47,7 +52,7 @@ pub struct Affine<'a> {
 
 /// See [`Affine`].
 #[derive(Debug)]
-pub(in super::super) struct AffinePass {
+pub(in crate::kernels) struct AffinePass {
     input: Map,
     output: Map,
     scale: Packed,
@@ -56,7 +61,7 @@ pub(in super::super) struct AffinePass {
 }
 
 impl AffinePass {
-    pub(in super::super) fn new(
+    pub(in crate::kernels) fn new(
         weights: &mut Weights,
         length: usize,
         input: Map,
@@ -112,7 +117,7 @@ impl Pass for AffinePass {
                 }
                 let out = place.pixel(&self.output, pixel).wrapping_add(lane);
                 // SAFETY: the unit lies in the pixel of the output, which is this part's.
-                unsafe { out.cast::<[f32; UNIT]>().write_unaligned(self.function.apply(values)) }
+                unsafe { write(out, self.function.apply(values)) }
             }
         }
     }
@@ -120,14 +125,19 @@ impl Pass for AffinePass {
 
 /// The sum of two maps.
 #[derive(Debug)]
-pub(in super::super) struct AddPass {
+pub(in crate::kernels) struct AddPass {
     inputs: [Map; 2],
     output: Map,
     clamp: Clamp,
 }
 
 impl AddPass {
-    pub(in super::super) fn new(length: usize, inputs: [Map; 2], clamp: Clamp, output: Map) -> Result<Self, PassError> {
+    pub(in crate::kernels) fn new(
+        length: usize,
+        inputs: [Map; 2],
+        clamp: Clamp,
+        output: Map,
+    ) -> Result<Self, PassError> {
         check_maps(&inputs, &output, length)?;
         inputs.iter().try_for_each(|input| check_same(input, &output))?;
         Ok(Self { inputs, output, clamp })
@@ -159,7 +169,7 @@ impl Pass for AddPass {
                 }
                 let out = place.pixel(&self.output, pixel).wrapping_add(lane);
                 // SAFETY: the unit lies in the pixel of the output, which is this part's.
-                unsafe { out.cast::<[f32; UNIT]>().write_unaligned(sum) }
+                unsafe { write(out, sum) }
             }
         }
     }
@@ -167,13 +177,13 @@ impl Pass for AddPass {
 
 /// Maps put beside each other, channel by channel.
 #[derive(Debug)]
-pub(in super::super) struct CopyPass {
+pub(in crate::kernels) struct CopyPass {
     inputs: Vec<Map>,
     output: Map,
 }
 
 impl CopyPass {
-    pub(in super::super) fn new(length: usize, inputs: &[Map], output: Map) -> Result<Self, PassError> {
+    pub(in crate::kernels) fn new(length: usize, inputs: &[Map], output: Map) -> Result<Self, PassError> {
         check_maps(inputs, &output, length)?;
         let size = [output.height, output.width];
         check(inputs.iter().all(|map| [map.height, map.width] == size), "the inputs have another size")?;

@@ -1,19 +1,21 @@
 //! A pointwise convolution and the depthwise one behind it, as one: the map between them is never whole in
 //! memory. Rows of it go through a ring, or, where they are short, through a small map in scratch.
 
-use super::super::Kernels;
-use super::super::memory::{LINE, Packed, Weights};
-use super::super::size::{round_up, sum};
-use super::super::tile;
-use super::super::tile::Segment;
-use super::blocks::Block;
-use super::conv::Segments;
-use super::depthwise::Rows;
+use super::blocks::{Block, Blocks};
+use super::clamp::Clamp;
+use super::convolution::Convolution;
+use super::depthwise::{Depthwise, Taps};
+use super::map::{Map, check_channels};
+use super::place::{Place, Scratch};
+use super::segments::Segments;
+use super::step::{Needs, Pass};
 use super::strassen::{Pairing, Quarters};
-use super::{
-    Blocks, Clamp, Convolution, Depthwise, Map, Needs, Pass, PassError, Place, Scratch, check, check_channels, count,
-    product, share,
-};
+use crate::kernels::error::{PassError, check};
+use crate::kernels::memory::{Packed, Weights};
+use crate::kernels::parts::share;
+use crate::kernels::size::{LINE, count, product, round_up, sum};
+use crate::kernels::table::Kernels;
+use crate::kernels::tile::{self, Segment};
 
 /// Rows of the ring: a depthwise row reads three.
 const RING: usize = 4;
@@ -40,13 +42,13 @@ fn rows_at_once(input: &Map, short: usize, least: usize) -> usize {
 
 /// See the module.
 #[derive(Debug)]
-pub(in super::super) struct FusedPass {
+pub(in crate::kernels) struct FusedPass {
     inputs: Vec<Map>,
     output: Map,
     stride: usize,
     clamp: Clamp,
     blocks: Blocks,
-    rows: Rows,
+    taps: Taps,
     /// A row of zeros.
     zeros: Packed,
     /// Rows of the map between that are computed at once.
@@ -61,8 +63,8 @@ pub(in super::super) struct FusedPass {
 
 impl FusedPass {
     /// The pointwise `first` on `inputs`, and the regular depthwise `second` on what it makes.
-    pub(in super::super) fn new(
-        kernels: &'static Kernels,
+    pub(in crate::kernels) fn new(
+        kernels: Kernels,
         weights: &mut Weights,
         length: usize,
         inputs: &[Map],
@@ -81,7 +83,7 @@ impl FusedPass {
         check(second.bias.len() == output.channels, "the bias has another length")?;
         let pairing = Pairing::of(inputs, output.channels, rows_at_once(&input, 2 * SHORT, PAIRED) * input.width);
         let blocks = first.pack(kernels, weights, output.channels, pairing.as_ref())?;
-        let rows = Rows::pack(weights, output.channels, second)?;
+        let taps = Taps::pack(weights, output.channels, second)?;
         let zeros = weights.push(product(&[input.width, output.padded_channels()])?, |_| 0.0)?;
         let (short, least) = if blocks.have_pairs() { (2 * SHORT, PAIRED) } else { (blocks.rows().max(SHORT), 1) };
         let at_once = rows_at_once(&input, short, least);
@@ -91,7 +93,7 @@ impl FusedPass {
         let (stride, clamp) = (second.stride[0], first.clamp);
         let sums = blocks.scratch(product(&[at_once, input.width])?)?;
         let mut pass =
-            Self { inputs: inputs.to_vec(), output, stride, clamp, blocks, rows, zeros, at_once, kept, ring: 0, sums };
+            Self { inputs: inputs.to_vec(), output, stride, clamp, blocks, taps, zeros, at_once, kept, ring: 0, sums };
         pass.ring = round_up(product(&[kept, input.width, pass.widest()])?, LINE)?;
         sum([pass.ring, sums])?;
         Ok(pass)
@@ -121,8 +123,9 @@ impl FusedPass {
     /// The channels of `group` for the output rows `from..to`.
     ///
     /// # Safety
-    /// Those of [`Pass::run`]; the rows belong to this part. Where there are quarters, they are of the whole map, which
-    /// is computed at once.
+    /// - Those of [`Pass::run`]; the rows or the channels are this part's.
+    /// - The segments are those of [`Self::segments`].
+    /// - `whole` are the quarters of the whole map, if that is computed at once and a block is a pair.
     unsafe fn group(
         &self,
         place: &Place<'_>,
@@ -132,6 +135,7 @@ impl FusedPass {
         from: usize,
         to: usize,
     ) {
+        debug_assert!(to <= self.output.height && (whole.is_none() || self.is_whole()), "rows {from} to {to}");
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return };
         let input = &self.inputs[0];
         let stride = last.end() - first.channel;
@@ -145,7 +149,9 @@ impl FusedPass {
             while done < (centre + 2).min(input.height) {
                 let rows = self.at_once.min(input.height - done);
                 let (pixel, pixels) = (done * input.width, rows * input.width);
-                // SAFETY: the inputs have these pixels, and the scratch holds as many rows.
+                // SAFETY: the inputs have these pixels. The ring, which is this part's scratch, has room for as many
+                // rows of the group, and the scratch behind it for the quarters of these rows. All channels are
+                // segments, as they were packed.
                 unsafe {
                     let own = match whole {
                         Some(_) => None,
@@ -172,8 +178,9 @@ impl FusedPass {
                 low: 0.0,
                 high: 0.0,
             };
-            // SAFETY: the rows hold all channels of the group, and the row of the output is this part's.
-            unsafe { self.rows.run(place, first.channel, stride, call) }
+            // SAFETY: the rows of the ring and the row of zeros are as long as the map is wide, for all channels of the
+            // group. The row of the output is this part's in these channels, and overlaps no scratch.
+            unsafe { self.taps.run(place, first.channel, stride, call) }
         }
     }
 
@@ -219,11 +226,12 @@ impl Pass for FusedPass {
         let segments = self.segments(place);
         let pixels = self.inputs[0].pixels();
         let (_, sums) = self.scratch(place);
-        // SAFETY: the inputs have all pixels, and the scratch is this part's.
+        // SAFETY: the inputs have all pixels, all of their channels are segments, as they were packed, and the scratch
+        // is this part's.
         let whole = self.is_whole().then(|| unsafe { self.blocks.quarters(place, &segments, 0, pixels, sums) });
         let whole = whole.flatten();
         for group in self.blocks.groups(blocks, self.group_bytes()) {
-            // SAFETY: the caller's; the rows or the channels are this part's own.
+            // SAFETY: the rows or the blocks are this part's share, and the quarters are those of all pixels.
             unsafe { self.group(place, &segments, whole.as_ref(), group, rows.start, rows.end) }
         }
     }

@@ -3,10 +3,15 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use super::super::memory::Weights;
-use super::super::{Kernels, UNIT};
-use super::conv::PIXELS_TO_SHARE;
-use super::{ConvPass, Convolution, Map, Needs, Pass, PassError, Place, check, check_channels, product, share};
+use super::convolution::{ConvPass, Convolution, PIXELS_TO_SHARE};
+use super::map::{Map, check_channels};
+use super::place::Place;
+use super::step::{Needs, Pass};
+use crate::kernels::error::{PassError, check};
+use crate::kernels::memory::Weights;
+use crate::kernels::parts::share;
+use crate::kernels::size::{UNIT, product};
+use crate::kernels::table::Kernels;
 
 /// How many groups a convolution takes at once, each with `out` output channels: so many that what they write are
 /// whole units. Between those that it takes, its weights are zeros.
@@ -18,7 +23,7 @@ fn together(out: usize) -> usize {
 
 /// See the module.
 #[derive(Debug)]
-pub(in super::super) struct GroupedPass {
+pub(in crate::kernels) struct GroupedPass {
     /// The convolutions, which write disjoint units and read nothing that another one writes.
     convolutions: Vec<ConvPass>,
     output: Map,
@@ -26,14 +31,14 @@ pub(in super::super) struct GroupedPass {
 
 impl GroupedPass {
     /// Values of weights of `convolution` in `groups`, and of what they are packed from: more where groups are taken
-    /// together. Nothing when that overflows.
-    pub(in super::super) fn weights(convolution: &Convolution<'_>, groups: usize) -> Option<usize> {
+    /// together. None if it overflows.
+    pub(in crate::kernels) fn weights(convolution: &Convolution<'_>, groups: usize) -> Option<usize> {
         let out = convolution.bias.len().checked_div(groups)?;
         convolution.weight.len().checked_mul(together(out).min(groups))
     }
 
-    pub(in super::super) fn new(
-        kernels: &'static Kernels,
+    pub(in crate::kernels) fn new(
+        kernels: Kernels,
         weights: &mut Weights,
         length: usize,
         input: Map,
@@ -107,8 +112,9 @@ impl Pass for GroupedPass {
         let convolutions = if by_pixels { 0..count } else { share(count, part, parts) };
         let (part, parts) = if by_pixels { (part, parts) } else { (0, 1) };
         for convolution in &self.convolutions[convolutions] {
-            // SAFETY: the maps of the convolution are channels of those that lie in memory. What it writes are its
-            // own units, of which each part writes others.
+            // SAFETY: the place is that of this pass, to whose program the convolution belongs: its maps are channels
+            // of those that lie in memory. What it writes are its own units, which no part shares with another: a
+            // convolution is run by one part, or by all of them with the same `parts`.
             unsafe { convolution.run(place, part, parts) }
         }
     }

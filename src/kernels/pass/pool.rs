@@ -1,9 +1,13 @@
 //! Pooling: windows of a map, and the whole of it.
 
-use super::super::UNIT;
-use super::super::tile::Largest;
-use super::depthwise::read;
-use super::{Map, Needs, Pass, PassError, Place, check, check_maps, check_windows, share};
+use super::map::{Map, check_maps, check_windows};
+use super::place::Place;
+use super::step::{Needs, Pass};
+use super::unit::{read, write};
+use crate::kernels::error::{PassError, check};
+use crate::kernels::parts::share;
+use crate::kernels::size::UNIT;
+use crate::kernels::tile::Largest;
 
 /// What becomes of the values of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +37,14 @@ pub struct Pool {
 
 /// See the module.
 #[derive(Debug)]
-pub(in super::super) struct PoolPass {
+pub(in crate::kernels) struct PoolPass {
     input: Map,
     output: Map,
     pool: Pool,
 }
 
 impl PoolPass {
-    pub(in super::super) fn new(length: usize, input: Map, pool: Pool, output: Map) -> Result<Self, PassError> {
+    pub(in crate::kernels) fn new(length: usize, input: Map, pool: Pool, output: Map) -> Result<Self, PassError> {
         check_maps(&[input], &output, length)?;
         check(input.channels == output.channels, "a pool keeps the channels")?;
         check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
@@ -83,12 +87,12 @@ impl Pass for PoolPass {
                             stride: input.stride,
                             height: rows.len(),
                             width: columns.len(),
-                            lanes: output.channels.next_multiple_of(place.kernels.step),
+                            lanes: output.channels.next_multiple_of(place.kernels.step()),
                             out,
                         };
-                        // SAFETY: the window lies in the map, which has whole units, and the pixel of the output is
-                        // this part's.
-                        unsafe { (place.kernels.largest)(&call) }
+                        // SAFETY: the window has a pixel and lies in the map, whose pixels have whole units, and so
+                        // whole steps. The pixel of the output is this part's, and overlaps no input.
+                        unsafe { place.kernels.largest(&call) }
                         continue;
                     }
                     Reduce::Mean => rows.len() * columns.len(),
@@ -101,9 +105,8 @@ impl Pass for PoolPass {
                         let value = unsafe { read(place.pixel(input, pixel).wrapping_add(lane)) };
                         sum.iter_mut().zip(value).for_each(|(sum, value)| *sum += value);
                     }
-                    let out = out.wrapping_add(lane).cast::<[f32; UNIT]>();
                     // SAFETY: the unit lies in the pixel of the output, which is this part's.
-                    unsafe { out.write_unaligned(sum.map(|sum| sum / count as f32)) }
+                    unsafe { write(out.wrapping_add(lane), sum.map(|sum| sum / count as f32)) }
                 }
             }
         }
@@ -112,13 +115,13 @@ impl Pass for PoolPass {
 
 /// The mean of all pixels.
 #[derive(Debug)]
-pub(in super::super) struct AveragePass {
+pub(in crate::kernels) struct AveragePass {
     input: Map,
     output: Map,
 }
 
 impl AveragePass {
-    pub(in super::super) fn new(length: usize, input: Map, output: Map) -> Result<Self, PassError> {
+    pub(in crate::kernels) fn new(length: usize, input: Map, output: Map) -> Result<Self, PassError> {
         check_maps(&[input], &output, length)?;
         check(input.channels == output.channels && output.pixels() == 1, "the mean is one pixel")?;
         check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
@@ -153,7 +156,7 @@ impl Pass for AveragePass {
             }
             let out = place.pixel(&self.output, 0).wrapping_add(lane);
             // SAFETY: the unit lies in the pixel of the output, and is this part's.
-            unsafe { out.cast::<[f32; UNIT]>().write_unaligned(sum.map(|sum| sum / count as f32)) }
+            unsafe { write(out, sum.map(|sum| sum / count as f32)) }
         }
     }
 }

@@ -18,13 +18,15 @@
 //! products where the product kernels begin, but for `P5`, which two outputs need. With an odd number of rows the one
 //! in the middle is in both halves, and computed twice.
 
-use super::super::Kernels;
-use super::super::memory::LINE;
-use super::super::size::{product, round_up, sum};
-use super::super::tile::{Segment, StrassenInput, StrassenOutput};
-use super::blocks::{Matrix, Product, Rows};
-use super::conv::Segments;
-use super::{Clamp, Map, PassError, Scratch};
+use super::clamp::Clamp;
+use super::map::{self, Map};
+use super::place::Scratch;
+use super::product::{Matrix, Product, Rows};
+use super::segments::Segments;
+use crate::kernels::error::PassError;
+use crate::kernels::size::{LINE, product, round_up, sum};
+use crate::kernels::table::Kernels;
+use crate::kernels::tile::{Segment, StrassenInput, StrassenOutput};
 
 /// Products of a pair, and matrices of weights.
 const PRODUCTS: usize = 7;
@@ -43,7 +45,7 @@ const SEGMENTS: usize = 16;
 
 /// How the channels of what is read are halved.
 #[derive(Debug)]
-pub(in super::super) struct Pairing {
+pub(super) struct Pairing {
     /// Number of channels of each segment, even.
     channels: Vec<usize>,
 }
@@ -52,7 +54,7 @@ impl Pairing {
     /// The pairing for a pointwise convolution of `inputs` to so many output channels, of which `rows` pixels are
     /// computed at one time; `None` if it does not pay.
     pub(super) fn of(inputs: &[Map], channels: usize, rows: usize) -> Option<Self> {
-        let depth = super::channels(inputs).ok()?;
+        let depth = map::channels(inputs).ok()?;
         let pixels = inputs.first().map_or(0, Map::pixels);
         let is_large = rows >= ROWS && pixels >= PIXELS && depth >= DEPTH && channels >= CHANNELS;
         let is_even = inputs.len() <= SEGMENTS && inputs.iter().all(|map| map.channels.is_multiple_of(2));
@@ -126,10 +128,11 @@ impl Quarters {
     /// The quarters of `count` rows of `segments` from row `from` on, with their sums in `scratch`.
     ///
     /// # Safety
-    /// The segments are readable for these rows, and their channels are `depth` together, an even number for each. Nobody
-    /// else has the scratch.
+    /// - The segments are readable for these rows.
+    /// - Their channels are `depth` together, an even number for each.
+    /// - Nobody else has the scratch, which is writable.
     pub(super) unsafe fn of(
-        kernels: &Kernels,
+        kernels: Kernels,
         segments: &Segments,
         depth: usize,
         from: usize,
@@ -139,6 +142,7 @@ impl Quarters {
         let (rows, out_stride) = (count.div_ceil(2), stride(depth));
         let plane = rows * out_stride;
         debug_assert_eq!(segments.as_slice().iter().map(|segment| segment.channels).sum::<usize>(), depth);
+        debug_assert!(segments.as_slice().iter().all(|segment| segment.channels.is_multiple_of(2)));
         let (sums, scratch) = scratch.split(SUMS * plane);
         let sums = sums.room(SUMS * plane);
         let (mut left, mut right) = (Segments::new(), Segments::new());
@@ -151,8 +155,9 @@ impl Quarters {
             let lower = upper.wrapping_add((count - rows) * stride);
             let out = sums.wrapping_add(first);
             let call = StrassenInput { upper, lower, stride, rows, channels, out, out_stride, plane };
-            // SAFETY: both halves of the rows are rows of the segment, and the sums have room for its channels.
-            unsafe { (kernels.strassen_input)(&call) }
+            // SAFETY: both halves of the rows are rows of the segment, which is readable for twice `channels`, and the
+            // scratch is as long as all sums, of which those of a segment are `channels` values from `first` on.
+            unsafe { kernels.strassen_input(&call) }
         }
         let sum = |index| Segment {
             input: sums.wrapping_add(index * plane).cast_const(),
@@ -174,27 +179,28 @@ impl Quarters {
         sum([sums, round_up(between(rows, width), LINE)?])
     }
 
+    /// The rows of a half of these segments, from number `first` on.
+    fn half<'a>(&self, segments: &'a [Segment], first: usize) -> Rows<'a> {
+        Rows { segments, depth: self.depth / 2, first, length: self.rows }
+    }
+
     /// The product of a pair of blocks: all that `whole` says, as if it were of one block, and with the weights of
     /// [`pack`] and the biases of [`bias`].
     ///
     /// # Safety
-    /// Those of [`Product::run`], for both blocks; the sums are those of its rows.
-    pub(super) unsafe fn product(&self, kernels: &Kernels, whole: &Product) {
+    /// - Those of [`Product::run`], for both blocks: as many biases and output channels more.
+    /// - The weights are what [`pack`] has packed, and the biases those of [`bias`].
+    /// - The rows are those that these quarters were made of.
+    pub(super) unsafe fn product(&self, kernels: Kernels, whole: &Product<'_>) {
         let Product { width, clamp, .. } = *whole;
         let (rows, depth) = (self.rows, self.depth / 2);
-        let from = |segments: &[Segment], first: usize| Rows {
-            segments: segments.as_ptr(),
-            count: segments.len(),
-            depth,
-            first,
-            length: rows,
-        };
-        let [s1, s2, s3, s4] = self.sums.each_ref().map(|sum| from(std::slice::from_ref(sum), 0));
+        debug_assert!(whole.rows.depth == self.depth && whole.rows.length.div_ceil(2) == rows, "{whole:?}");
+        let [s1, s2, s3, s4] = self.sums.each_ref().map(|sum| self.half(std::slice::from_ref(sum), 0));
         let upper = whole.rows.first;
         let lower = upper + whole.rows.length - rows;
         let [left, right] = [self.left.as_slice(), self.right.as_slice()];
-        let (a11, a12) = (from(left, upper), from(right, upper));
-        let a22 = from(right, lower);
+        let (a11, a12) = (self.half(left, upper), self.half(right, upper));
+        let a22 = self.half(right, lower);
         let (out, stride) = whole.out;
         let c11 = (out, stride);
         let c12 = (out.wrapping_add(width), stride);
@@ -205,11 +211,12 @@ impl Quarters {
         let [x, z, y] = [0, 1, 2].map(|index| (scratch.wrapping_add(index * rows * width), width));
         let kept = |(at, stride): Matrix<*mut f32>| (at.cast_const(), stride);
         let (length, fetched) = (depth * width, whole.ahead.1.div_ceil(PRODUCTS));
-        let product = |index: usize, rows: Rows, bias: Matrix<*const f32>, out: Matrix<*mut f32>, clamp: Clamp| {
+        let product = |index: usize, rows: Rows<'_>, bias: Matrix<*const f32>, out: Matrix<*mut f32>, clamp: Clamp| {
             let weights = whole.weights.wrapping_add(index * length);
             let ahead = (whole.ahead.0.wrapping_add(index * fetched), fetched);
-            // SAFETY: the caller's: quarters of its rows or sums of them, of which there are as many, with weights
-            // that were packed for them; quarters of its output, and scratch of that size.
+            // SAFETY: what is read are quarters of the rows or sums of them, of which there are as many, with weights
+            // that were packed for them. What is written are quarters of the output, or matrices in scratch, which has
+            // room for three; a bias is the one that was packed, or one of these matrices.
             unsafe { Product { rows, weights, width, bias, out, clamp, ahead }.run(kernels) }
         };
         let (first, more) = (whole.bias, (whole.bias.0.wrapping_add(width), 0));
@@ -230,8 +237,9 @@ impl Quarters {
             low: clamp.low,
             high: clamp.high,
         };
-        // SAFETY: the three are in scratch, apart from each other, and the quarter of the output is the caller's.
-        unsafe { (kernels.strassen_output)(&call) }
+        // SAFETY: the three are in scratch, apart from each other and without gaps between rows. The output is writable
+        // for the width of both blocks, of which this is the second.
+        unsafe { kernels.strassen_output(&call) }
         product(6, s4, kept(x), c12, clamp);
     }
 }

@@ -1,16 +1,16 @@
 //! Depthwise kernels and passes: rows of every length, plain geometry, and fused with the product in front of them.
 
-use super::super::memory::Weights;
-use super::super::pass::{Clamp, Convolution, Depthwise, DepthwisePass, FusedPass, Map};
-use super::super::tile;
-use super::super::{Kernels, UNIT};
 use super::guarded::Guarded;
 use super::{Memory, Noise, Plain, Sum, kernels, windows};
+use crate::kernels::memory::Weights;
+use crate::kernels::pass::{Clamp, Convolution, Depthwise, DepthwisePass, FusedPass, Map};
+use crate::kernels::tile;
+use crate::kernels::{Kernels, UNIT};
 
 /// A row by a kernel, in memory that ends, or begins, where the row does.
-fn row(kernels: &Kernels, steps: usize, stride: usize, width: usize, clamp: Clamp, at_end: bool) {
+fn row(kernels: Kernels, steps: usize, stride: usize, width: usize, clamp: Clamp, at_end: bool) {
     let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
-    let lanes = steps * kernels.step;
+    let lanes = steps * kernels.step();
     let mut noise = Noise((width * 10 + lanes) as u32);
     let (in_stride, out_stride, weight_stride) = (lanes + 8, lanes + 16, lanes + 4);
     let out_width = (width - 1) / stride + 1;
@@ -30,7 +30,7 @@ fn row(kernels: &Kernels, steps: usize, stride: usize, width: usize, clamp: Clam
         high: clamp.high,
     };
     // SAFETY: rows, weights and output are as long as the kernel asks for.
-    unsafe { kernels.depthwise[steps - 1][stride - 1](&call) }
+    unsafe { kernels.depthwise(steps, stride, &call) }
     for x in 0..out_width {
         for lane in 0..lanes {
             let mut sum = Sum::of(weights.values()[9 * weight_stride + lane]);
@@ -49,7 +49,7 @@ fn row(kernels: &Kernels, steps: usize, stride: usize, width: usize, clamp: Clam
 #[test]
 fn rows_of_any_length() {
     for kernels in kernels() {
-        for steps in 1..=kernels.depthwise.len() {
+        for steps in 1..=kernels.most_depthwise_steps() {
             for (stride, width) in (1..=17).flat_map(|width| [(1, width), (2, width)]) {
                 for (clamp, at_end) in [(Clamp::NONE, false), (Clamp::NONE, true), (Clamp::RELU6, true)] {
                     row(kernels, steps, stride, width, clamp, at_end);

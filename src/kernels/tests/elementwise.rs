@@ -1,9 +1,9 @@
 //! Sums, scales, functions and copies.
 
-use super::super::UNIT;
-use super::super::memory::Weights;
-use super::super::pass::{AddPass, Affine, AffinePass, Clamp, CopyPass, Function, Map};
 use super::{FUNCTION, Memory, Noise, Plain, kernels};
+use crate::kernels::UNIT;
+use crate::kernels::memory::Weights;
+use crate::kernels::pass::{AddPass, Affine, AffinePass, Clamp, CopyPass, Function, Map};
 
 /// The function in double precision.
 fn apply(function: Function, x: f64) -> f64 {

@@ -3,15 +3,14 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::super::memory::Weights;
-use super::super::pass::{
+use super::{kernels, rule};
+use crate::kernels::memory::Weights;
+use crate::kernels::pass::{
     AddPass, Affine, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass, Function,
     FusedPass, GroupedPass, Kept, Map, Pool, PoolPass, Reduce, Scheme, Transform, TransformPass, WinogradPass,
 };
-use super::super::program::Builder;
-use super::super::team::{Team, Threads};
-use super::super::{Isa, Kernels};
-use super::{kernels, rule};
+use crate::kernels::runtime::{Builder, Team, Threads};
+use crate::kernels::{Isa, Kernels};
 
 /// Values of the memory of these tests.
 const LENGTH: usize = 4096;
@@ -19,7 +18,7 @@ const LENGTH: usize = 4096;
 /// More than half of all numbers, and even.
 const HUGE: usize = usize::MAX / 2 + 1;
 
-fn scalar() -> &'static Kernels {
+fn scalar() -> Kernels {
     Kernels::of(Isa::Scalar).unwrap()
 }
 

@@ -1,9 +1,9 @@
 //! Convolutions: pointwise and direct, over one map and several.
 
-use super::super::UNIT;
-use super::super::memory::Weights;
-use super::super::pass::{Clamp, ConvPass, Convolution, GroupedPass, Map, Pass};
 use super::{Memory, Noise, Plain, Sum, kernels, windows};
+use crate::kernels::UNIT;
+use crate::kernels::memory::Weights;
+use crate::kernels::pass::{Clamp, ConvPass, Convolution, GroupedPass, Map, Pass};
 
 /// What is computed.
 #[derive(Debug, Clone, Copy)]

@@ -17,9 +17,9 @@ mod winograd;
 
 use std::array::from_fn;
 
-use super::memory::Weights;
-use super::pass::{Clamp, Map, Pass, PassError, Place, Scratch};
-use super::{Isa, Kernels, UNIT};
+use crate::kernels::memory::Weights;
+use crate::kernels::pass::{Clamp, Map, Pass, PassError, Place, Scratch};
+use crate::kernels::{Kernels, UNIT};
 use guarded::Guarded;
 
 /// What a sum may be off by, as a part of the sum of the magnitudes of its terms: every term is rounded twice at
@@ -30,10 +30,9 @@ const SUM: f64 = 100.0 / (1 << 24) as f64;
 /// What a function may be off by: a few roundings of a value of its size.
 const FUNCTION: f64 = 8.0 / (1 << 24) as f64;
 
-/// The kernels of every instruction set there is here, also those that other processors with it suit better.
-fn kernels() -> impl Iterator<Item = &'static Kernels> {
-    let others = Isa::ALL.into_iter().filter(|isa| *isa != Isa::Avx512).filter_map(Kernels::of);
-    others.chain(super::avx512::tables())
+/// The kernels of every instruction set there is here, also those that suit other processors better.
+fn kernels() -> impl Iterator<Item = Kernels> {
+    Kernels::all()
 }
 
 /// Numbers without order, from -1 to 1.
@@ -91,7 +90,7 @@ impl Plain {
         Self { height, width, channels, values: noise.values(height * width * channels) }
     }
 
-    /// The value there; nothing outside the map. Rows and columns are counted from the first window's begin.
+    /// The value there; None outside the map. Rows and columns are counted from the first window's begin.
     fn at(&self, y: usize, x: usize, [top, left]: [usize; 2], channel: usize) -> Option<f32> {
         let (y, x) = (y.checked_sub(top)?, x.checked_sub(left)?);
         let inside = y < self.height && x < self.width;
@@ -140,14 +139,7 @@ impl Memory {
 
     /// This memory after a pass in so many parts, which ends where pages begin that nobody may touch, or begins where
     /// they end.
-    fn after(
-        &self,
-        kernels: &'static Kernels,
-        weights: &Weights,
-        pass: &impl Pass,
-        parts: usize,
-        at_end: bool,
-    ) -> Self {
+    fn after(&self, kernels: Kernels, weights: &Weights, pass: &impl Pass, parts: usize, at_end: bool) -> Self {
         let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
         let values = guard(&self.values);
         // No part may need what another one writes: the last one first, too.
@@ -167,7 +159,7 @@ impl Memory {
     /// The maps, and the scratch of every part, take exactly the memory that they ask for, between pages that nobody
     /// may touch: they end where such a page begins, and then begin where one ends.
     #[track_caller]
-    fn run(&self, kernels: &'static Kernels, weights: &Weights, pass: &impl Pass, output: &Map) -> Plain {
+    fn run(&self, kernels: Kernels, weights: &Weights, pass: &impl Pass, output: &Map) -> Plain {
         self.run_in(&[2, 3, 5], 0.0, kernels, weights, pass, output)
     }
 
@@ -178,7 +170,7 @@ impl Memory {
         &self,
         several: &[usize],
         error: f32,
-        kernels: &'static Kernels,
+        kernels: Kernels,
         weights: &Weights,
         pass: &impl Pass,
         output: &Map,

@@ -1,11 +1,11 @@
 //! Pools: windows and whole maps.
 
-use super::super::UNIT;
-use super::super::memory::Weights;
-use super::super::pass::{AveragePass, Clamp, Pool, PoolPass, Reduce};
-use super::super::tile::Largest;
 use super::guarded::Guarded;
 use super::{Memory, Noise, Plain, Sum, kernels, windows};
+use crate::kernels::UNIT;
+use crate::kernels::memory::Weights;
+use crate::kernels::pass::{AveragePass, Clamp, Pool, PoolPass, Reduce};
+use crate::kernels::tile::Largest;
 
 fn check(
     size: [usize; 2],
@@ -62,7 +62,7 @@ fn windows_of_any_kind() {
 #[test]
 fn windows_end_where_they_end() {
     for kernels in kernels() {
-        for lanes in (1..=8).map(|steps| steps * kernels.step) {
+        for lanes in (1..=8).map(|steps| steps * kernels.step()) {
             for (height, width, at_end) in [(1, 1, false), (1, 1, true), (3, 2, false), (2, 3, true)] {
                 let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
                 let (stride, row_stride) = (lanes + 3, 4 * (lanes + 3) + 1);
@@ -72,7 +72,7 @@ fn windows_end_where_they_end() {
                 let (from, to) = (input.as_ptr().cast_const(), out.as_ptr());
                 let call = Largest { input: from, row_stride, stride, height, width, lanes, out: to };
                 // SAFETY: the window and the result are as long as the kernel asks for.
-                unsafe { (kernels.largest)(&call) }
+                unsafe { kernels.largest(&call) }
                 for (lane, value) in out.values().iter().enumerate() {
                     let pixels = (0..height).flat_map(|y| (0..width).map(move |x| y * row_stride + x * stride));
                     let expected = pixels.map(|pixel| input.values()[pixel + lane]).reduce(f32::max);

@@ -1,10 +1,10 @@
 //! Product kernels: every number of rows and width, at the edges of what they may touch.
 
-use super::super::Kernels;
-use super::super::pass::Clamp;
-use super::super::tile::{Segment, Tile};
 use super::guarded::Guarded;
 use super::{Noise, Sum, kernels};
+use crate::kernels::Kernels;
+use crate::kernels::pass::Clamp;
+use crate::kernels::tile::{Segment, Tile};
 
 /// What lies between the rows of the output: it must stay.
 const GAP: f32 = 12345.0;
@@ -24,9 +24,9 @@ enum Begin {
 }
 
 /// Computes a tile in memory that ends, or begins, where the tile does.
-fn tile(kernels: &Kernels, steps: usize, rows: usize, shape: Shape<'_>, clamp: Clamp, begin: Begin, at_end: bool) {
+fn tile(kernels: Kernels, steps: usize, rows: usize, shape: Shape<'_>, clamp: Clamp, begin: Begin, at_end: bool) {
     let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
-    let width = steps * kernels.step;
+    let width = steps * kernels.step();
     let mut noise = Noise((rows * 100 + width) as u32);
     let depth: usize = shape.iter().map(|(channels, _)| channels).sum();
     // The first row of the tile is not the first of the segments; what is in front of it is not touched either.
@@ -86,7 +86,7 @@ fn tile(kernels: &Kernels, steps: usize, rows: usize, shape: Shape<'_>, clamp: C
         prefetch_step: 4096,
     };
     // SAFETY: segments, weights, biases and output are as long as the kernel asks for.
-    unsafe { kernels.products(width)[rows - 1](&call) }
+    unsafe { kernels.products(width).run(rows, &call) }
     for (index, value) in out.values().iter().enumerate() {
         let (r, channel) = (index / out_stride, index % out_stride);
         if channel >= width {
@@ -109,11 +109,11 @@ fn tile(kernels: &Kernels, steps: usize, rows: usize, shape: Shape<'_>, clamp: C
 /// Every kernel of every instruction set with `shape`, at both ends of pages.
 fn all(shape: Shape<'_>, clamp: Clamp) {
     for kernels in kernels() {
-        for (index, products) in kernels.gemm.iter().enumerate() {
-            for rows in 1..=products.len() {
+        for steps in 1..=kernels.most_steps() {
+            for rows in 1..=kernels.products(steps * kernels.step()).most_rows() {
                 for at_end in [false, true] {
                     for begin in [Begin::Bias, Begin::Rows, Begin::Output] {
-                        tile(kernels, index + 1, rows, shape, clamp, begin, at_end);
+                        tile(kernels, steps, rows, shape, clamp, begin, at_end);
                     }
                 }
             }
@@ -148,8 +148,7 @@ fn products_are_clamped() {
 #[test]
 fn no_number_stays_no_number() {
     for kernels in kernels() {
-        for (index, products) in kernels.gemm.iter().enumerate() {
-            let width = (index + 1) * kernels.step;
+        for width in (1..=kernels.most_steps()).map(|steps| steps * kernels.step()) {
             let (input, weights, bias) = ([f32::NAN], vec![1.0; width], vec![0.0; width]);
             let mut out = vec![0.0; width];
             let segment = Segment { input: input.as_ptr(), stride: 1, channels: 1, first: 0 };
@@ -168,7 +167,7 @@ fn no_number_stays_no_number() {
                 prefetch_step: 0,
             };
             // SAFETY: one row of one channel, and a width of everything else.
-            unsafe { products[0](&call) }
+            unsafe { kernels.products(width).run(1, &call) }
             assert!(out.iter().all(|value| value.is_nan()), "{} hides that a result is none", kernels.isa());
         }
     }

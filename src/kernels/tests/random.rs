@@ -1,13 +1,13 @@
 //! Passes of random shapes, always the same ones: in exactly the memory that they ask for, on every instruction set, in
 //! one part and in several, and in more than there is to share.
 
-use super::super::memory::Weights;
-use super::super::pass::{
+use super::{Memory, Noise, Plain, kernels, windows};
+use crate::kernels::memory::Weights;
+use crate::kernels::pass::{
     Affine, AffinePass, AveragePass, Clamp, ConvPass, Convolution, CopyPass, Depthwise, DepthwisePass, Function,
     FusedPass, GroupedPass, Kept, Map, Pass, Pool, PoolPass, Reduce, Scheme, Transform, TransformPass, WinogradPass,
 };
-use super::super::{Kernels, UNIT};
-use super::{Memory, Noise, Plain, kernels, windows};
+use crate::kernels::{Kernels, UNIT};
 
 /// What instruction sets may differ by, in terms of the largest result: Winograd's transforms take away values that are
 /// some hundred times the result.
@@ -53,7 +53,7 @@ impl Random {
 }
 
 /// What a kind of pass makes: on the kernels of an instruction set, of the same numbers every time.
-fn agree(kind: &str, test: impl Fn(&'static Kernels, &mut Random) -> Plain) {
+fn agree(kind: &str, test: impl Fn(Kernels, &mut Random) -> Plain) {
     for seed in 0..SHAPES {
         let results = kernels().map(|kernels| (kernels.isa(), test(kernels, &mut Random(Noise(seed * 7919 + 1)))));
         let results: Vec<_> = results.collect();
@@ -269,7 +269,7 @@ fn everything_else() {
 #[test]
 #[should_panic(expected = "values of scratch")]
 fn less_scratch_than_a_pass_uses_is_a_panic() {
-    use super::super::pass::{Place, Scratch};
+    use crate::kernels::pass::{Place, Scratch};
     let (kernels, mut memory, mut weights) = (kernels().next().unwrap(), Memory::new(), Weights::new());
     let (input, output) = (memory.room(7, 7, 256, 0), memory.room(7, 7, 128, 0));
     let (weight, bias, clamp) = (vec![0.0; 256 * 128], [0.0; 128], Clamp::NONE);

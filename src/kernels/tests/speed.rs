@@ -5,9 +5,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use super::super::Kernels;
-use super::super::tile::{Depthwise, Segment, Tile};
 use super::kernels;
+use crate::kernels::Kernels;
+use crate::kernels::tile::{Depthwise, Segment, Tile};
 
 /// Times that everything is measured: the best counts, as others may run, too.
 const TRIES: usize = 30;
@@ -24,15 +24,15 @@ fn speed(macs: usize, mut work: impl FnMut()) -> f64 {
 }
 
 /// The peak of an instruction set, in 10^9 operations per second.
-fn peak(kernels: &Kernels) -> f64 {
+fn peak(kernels: Kernels) -> f64 {
     let macs = usize::try_from(kernels.burst() / 2).unwrap();
     speed(macs, || {
         black_box(kernels.burst());
     })
 }
 
-fn product(kernels: &Kernels, steps: usize, rows: usize, depth: usize) -> f64 {
-    let width = steps * kernels.step;
+fn product(kernels: Kernels, steps: usize, rows: usize, depth: usize) -> f64 {
+    let width = steps * kernels.step();
     let (input, weights) = (vec![0.5; rows * depth], vec![0.25; depth * width + 16]);
     let (bias, mut out) = (vec![0.0; width], vec![0.0; rows * width]);
     let segment = Segment { input: input.as_ptr(), stride: depth, channels: depth, first: 0 };
@@ -51,13 +51,13 @@ fn product(kernels: &Kernels, steps: usize, rows: usize, depth: usize) -> f64 {
         prefetch: weights.as_ptr(),
         prefetch_step: 1,
     };
-    let kernel = kernels.products(width)[rows - 1];
+    let products = kernels.products(width);
     // SAFETY: segments, weights, biases and output are as long as the kernel asks for.
-    speed(rows * width * depth, || unsafe { kernel(black_box(&tile)) })
+    speed(rows * width * depth, || unsafe { products.run(rows, black_box(&tile)) })
 }
 
-fn depthwise(kernels: &Kernels, steps: usize, stride: usize, width: usize) -> f64 {
-    let lanes = steps * kernels.step;
+fn depthwise(kernels: Kernels, steps: usize, stride: usize, width: usize) -> f64 {
+    let lanes = steps * kernels.step();
     let (out_width, rows) = (width.div_ceil(stride), [(); 3].map(|()| vec![0.5; width * lanes]));
     let (weights, mut out) = (vec![0.25; 10 * lanes], vec![0.0; out_width * lanes]);
     let row = Depthwise {
@@ -72,9 +72,8 @@ fn depthwise(kernels: &Kernels, steps: usize, stride: usize, width: usize) -> f6
         low: f32::NEG_INFINITY,
         high: f32::INFINITY,
     };
-    let kernel = kernels.depthwise[steps - 1][stride - 1];
     // SAFETY: rows, weights and output are as long as the kernel asks for.
-    speed(out_width * lanes * 9, || unsafe { kernel(black_box(&row)) })
+    speed(out_width * lanes * 9, || unsafe { kernels.depthwise(steps, stride, black_box(&row)) })
 }
 
 #[test]
@@ -82,7 +81,7 @@ fn a_burst_counts_what_it_computes() {
     for kernels in kernels() {
         let operations = kernels.burst();
         assert!(
-            operations > 0 && operations.is_multiple_of(2 * kernels.step as u64),
+            operations > 0 && operations.is_multiple_of(2 * kernels.step() as u64),
             "{}: {operations}",
             kernels.isa()
         );
@@ -97,18 +96,18 @@ fn speed_of_all_kernels() {
         let peak = peak(kernels);
         let part = |speed: f64| format!(" ({:.0} %)", speed / peak * 100.0);
         println!("{}: peak {peak:.1} GFLOP/s", kernels.isa());
-        for (index, products) in kernels.gemm.iter().enumerate() {
-            let width = (index + 1) * kernels.step;
-            for rows in 1..=products.len() {
-                let speeds = [64, 128, 256, 512].map(|depth| product(kernels, index + 1, rows, depth));
+        for steps in 1..=kernels.most_steps() {
+            let width = steps * kernels.step();
+            for rows in 1..=kernels.products(width).most_rows() {
+                let speeds = [64, 128, 256, 512].map(|depth| product(kernels, steps, rows, depth));
                 let all: Vec<String> = speeds.iter().map(|speed| format!("{speed:6.1}{}", part(*speed))).collect();
                 println!("  {rows:2} × {width:2}, depth 64 to 512: {}", all.join(" "));
             }
         }
-        for (steps, stride) in (1..=kernels.depthwise.len()).flat_map(|steps| [(steps, 1), (steps, 2)]) {
+        for (steps, stride) in (1..=kernels.most_depthwise_steps()).flat_map(|steps| [(steps, 1), (steps, 2)]) {
             let speeds = [7, 14, 28, 56].map(|width| depthwise(kernels, steps, stride, width));
             let all: Vec<String> = speeds.iter().map(|speed| format!("{speed:6.1}{}", part(*speed))).collect();
-            println!("  depthwise {}, stride {stride}, width 7 to 56: {}", steps * kernels.step, all.join(" "));
+            println!("  depthwise {}, stride {stride}, width 7 to 56: {}", steps * kernels.step(), all.join(" "));
         }
     }
 }

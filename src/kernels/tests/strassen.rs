@@ -1,17 +1,17 @@
 //! Strassen's sums, at the edges of what they may touch, and the passes that use them.
 
-use super::super::Kernels;
-use super::super::memory::Weights;
-use super::super::pass::{Clamp, ConvPass, Convolution, Map, Pass};
-use super::super::tile::{StrassenInput, StrassenOutput};
 use super::guarded::Guarded;
 use super::{Memory, Noise, Plain, Sum, kernels};
+use crate::kernels::Kernels;
+use crate::kernels::memory::Weights;
+use crate::kernels::pass::{Clamp, ConvPass, Convolution, Map, Pass};
+use crate::kernels::tile::{StrassenInput, StrassenOutput};
 
 /// What lies between the rows of an output: it must stay.
 const GAP: f32 = 12345.0;
 
 /// The sums for halves of `channels` channels and `rows` rows, in memory that ends, or begins, where they do.
-fn input(kernels: &Kernels, channels: usize, rows: usize, at_end: bool) {
+fn input(kernels: Kernels, channels: usize, rows: usize, at_end: bool) {
     let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
     let mut noise = Noise((rows * 100 + channels) as u32);
     let (stride, out_stride) = (2 * channels + 3, channels + 2);
@@ -30,7 +30,7 @@ fn input(kernels: &Kernels, channels: usize, rows: usize, at_end: bool) {
         plane,
     };
     // SAFETY: both halves and the sums are as long as the kernel asks for.
-    unsafe { (kernels.strassen_input)(&call) }
+    unsafe { kernels.strassen_input(&call) }
     let mut expected = vec![GAP; out.values().len()];
     for (row, channel) in (0..rows).flat_map(|row| (0..channels).map(move |channel| (row, channel))) {
         let at = |half: &Guarded, channel: usize| half.values()[row * stride + channel];
@@ -58,7 +58,7 @@ fn sums_of_any_number_of_channels() {
 }
 
 /// What products of `width` channels and `rows` rows become, in memory that ends, or begins, where they do.
-fn output(kernels: &Kernels, width: usize, rows: usize, clamp: Clamp, at_end: bool) {
+fn output(kernels: Kernels, width: usize, rows: usize, clamp: Clamp, at_end: bool) {
     let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
     let mut noise = Noise((rows * 100 + width) as u32);
     let [product, sum, other] = [(); 3].map(|()| noise.values(rows * width));
@@ -77,7 +77,7 @@ fn output(kernels: &Kernels, width: usize, rows: usize, clamp: Clamp, at_end: bo
         high: clamp.high,
     };
     // SAFETY: all are as long as the kernel asks for.
-    unsafe { (kernels.strassen_output)(&call) }
+    unsafe { kernels.strassen_output(&call) }
     for (index, value) in out.values().iter().enumerate() {
         let (row, channel) = (index / out_stride, index % out_stride);
         let at = row * width + channel;
@@ -92,11 +92,11 @@ fn output(kernels: &Kernels, width: usize, rows: usize, clamp: Clamp, at_end: bo
 #[test]
 fn products_of_any_width_are_put_together() {
     for kernels in kernels() {
-        for steps in 1..=kernels.gemm.len() {
+        for steps in 1..=kernels.most_steps() {
             for rows in [1, 2, 7] {
                 for clamp in [Clamp::NONE, Clamp::RELU6, Clamp { low: -0.25, high: 0.5 }] {
-                    output(kernels, steps * kernels.step, rows, clamp, false);
-                    output(kernels, steps * kernels.step, rows, clamp, true);
+                    output(kernels, steps * kernels.step(), rows, clamp, false);
+                    output(kernels, steps * kernels.step(), rows, clamp, true);
                 }
             }
         }

@@ -3,11 +3,11 @@
 use std::array::from_fn;
 use std::ops::Range;
 
-use super::super::pass::Clamp;
-use super::super::tile::{MAX_POINTS, WinogradInput, WinogradOutput};
-use super::super::{Kernels, UNIT};
 use super::guarded::Guarded;
 use super::{Noise, Sum, kernels};
+use crate::kernels::pass::Clamp;
+use crate::kernels::tile::{MAX_POINTS, WinogradInput, WinogradOutput};
+use crate::kernels::{Kernels, UNIT};
 
 /// What lies between the values of the output: it must stay.
 const GAP: f32 = 12345.0;
@@ -75,8 +75,8 @@ fn sum(start: f32, [rows, columns]: [&[f64]; 2], value: impl Fn(usize, usize) ->
 }
 
 /// Numbers of channels: of every combination of vectors.
-fn lanes(kernels: &Kernels) -> impl Iterator<Item = usize> {
-    (1..=5).map(|steps| steps * kernels.step).chain([3 * UNIT])
+fn lanes(kernels: Kernels) -> impl Iterator<Item = usize> {
+    (1..=5).map(move |steps| steps * kernels.step()).chain([3 * UNIT])
 }
 
 /// Calls `test` for memory at both ends of pages.
@@ -91,7 +91,7 @@ fn offsets(distance: usize) -> [usize; MAX_POINTS] {
 }
 
 /// Transforms a patch of which `rows` and `columns` are in memory.
-fn input(kernels: &Kernels, kinds: [usize; 2], [rows, columns]: [Range<usize>; 2], lanes: usize) {
+fn input(kernels: Kernels, kinds: [usize; 2], [rows, columns]: [Range<usize>; 2], lanes: usize) {
     let (stride, pitch, [a, b]) = (lanes + 5, lanes + 3, kinds.map(points));
     let row_stride = b * stride + 2;
     at_both_ends(|guard| {
@@ -112,7 +112,7 @@ fn input(kernels: &Kernels, kinds: [usize; 2], [rows, columns]: [Range<usize>; 2
             lanes,
         };
         // SAFETY: the patch and the output are as long as the kernel asks for.
-        unsafe { kernels.winograd_input[kinds[0]][kinds[1]](&call) }
+        unsafe { kernels.winograd_input(kinds, &call) }
         for (index, value) in out.values().iter().enumerate() {
             let (y, x, lane) = (index / pitch / b, index / pitch % b, index % pitch);
             if lane >= lanes {
@@ -130,7 +130,7 @@ fn input(kernels: &Kernels, kinds: [usize; 2], [rows, columns]: [Range<usize>; 2
 }
 
 /// Makes `height` rows of `width` pixels of a tile.
-fn output(kernels: &Kernels, kinds: [usize; 2], [height, width]: [usize; 2], lanes: usize, clamp: Clamp) {
+fn output(kernels: Kernels, kinds: [usize; 2], [height, width]: [usize; 2], lanes: usize, clamp: Clamp) {
     let (stride, pitch, [a, b]) = (lanes + 5, lanes + 3, kinds.map(points));
     let row_stride = width * stride + 2;
     at_both_ends(|guard| {
@@ -153,7 +153,7 @@ fn output(kernels: &Kernels, kinds: [usize; 2], [height, width]: [usize; 2], lan
             high: clamp.high,
         };
         // SAFETY: the products, the bias and the output are as long as the kernel asks for.
-        unsafe { kernels.winograd_output[kinds[0]][kinds[1]](&call) }
+        unsafe { kernels.winograd_output(kinds, &call) }
         for (index, value) in out.values().iter().enumerate() {
             let (y, x, lane) = (index / row_stride, index % row_stride / stride, index % row_stride % stride);
             if x >= width || lane >= lanes {
@@ -169,7 +169,7 @@ fn output(kernels: &Kernels, kinds: [usize; 2], [height, width]: [usize; 2], lan
 }
 
 /// Every kind of tile, on every instruction set.
-fn all(mut test: impl FnMut(&Kernels, [usize; 2], usize)) {
+fn all(mut test: impl FnMut(Kernels, [usize; 2], usize)) {
     for kernels in kernels() {
         for kinds in (0..16).map(|kind| [kind / 4, kind % 4]) {
             lanes(kernels).for_each(|lanes| test(kernels, kinds, lanes));

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::super::memory::{Activations, LINE, Weights};
-use super::super::super::program::Builder;
-use super::super::super::team::{Team, Threads};
-use super::super::super::{Isa, Kernels};
-use super::super::{Clamp, ConvPass, Convolution, Map, Pass, Place, Scratch};
-use super::tiles::Grid;
+use super::tiles::{Grid, TAPS};
 use super::{Kept, Scheme, Transform, TransformPass, WinogradPass};
+use crate::kernels::memory::{Activations, Weights};
+use crate::kernels::pass::{Clamp, ConvPass, Convolution, Map, Pass, Place, Scratch};
+use crate::kernels::runtime::{Builder, Team, Threads};
+use crate::kernels::size::LINE;
+use crate::kernels::{Isa, Kernels};
 
 /// Largest error, in terms of the largest output. Single precision has 6e-8; transforms in the points ±2
 /// and ±½ add and take away values that are some hundred times the result.
@@ -33,7 +33,7 @@ impl Random {
 }
 
 /// The kernels of this processor.
-fn all() -> impl Iterator<Item = &'static Kernels> {
+fn all() -> impl Iterator<Item = Kernels> {
     Isa::ALL.into_iter().filter_map(Kernels::of)
 }
 
@@ -69,7 +69,7 @@ impl Case {
         };
         let transforms = inputs.iter().map(transform).collect();
         let depth: usize = channels.iter().sum();
-        let weight = (0..out * depth * super::TAPS).map(|_| random.next()).collect();
+        let weight = (0..out * depth * TAPS).map(|_| random.next()).collect();
         let bias = (0..out).map(|_| random.next()).collect();
         Self { inputs, transforms, output, weight, bias, clamp: Clamp::NONE, length }
     }
@@ -106,13 +106,13 @@ impl Case {
         let mut k = 0;
         for map in &self.inputs {
             for input in 0..map.channels {
-                for tap in 0..super::TAPS {
+                for tap in 0..TAPS {
                     let (Some(y), Some(x)) = ((y + tap / 3).checked_sub(1), (x + tap % 3).checked_sub(1)) else {
                         continue;
                     };
                     if y < map.height && x < map.width {
                         let value = values[map.offset + (y * map.width + x) * map.stride + input];
-                        sum += f64::from(value) * f64::from(self.weight[(channel * depth + k) * super::TAPS + tap]);
+                        sum += f64::from(value) * f64::from(self.weight[(channel * depth + k) * TAPS + tap]);
                     }
                 }
                 k += 1;
@@ -122,7 +122,7 @@ impl Case {
     }
 
     /// The memory after the convolution, in so many parts.
-    fn run(&self, kernels: &'static Kernels, kept: Kept, parts: usize) -> Activations {
+    fn run(&self, kernels: Kernels, kept: Kept, parts: usize) -> Activations {
         let mut weights = Weights::new();
         let layer = self.layer();
         let pass =
@@ -164,13 +164,13 @@ impl Case {
     }
 
     /// The results of one part are right, and those of several parts are the same.
-    fn check(&self, kernels: &'static Kernels, name: &str) {
+    fn check(&self, kernels: Kernels, name: &str) {
         for kept in [Kept::Points, Kept::Taps] {
             self.check_kept(kernels, kept, name);
         }
     }
 
-    fn check_kept(&self, kernels: &'static Kernels, kept: Kept, name: &str) {
+    fn check_kept(&self, kernels: Kernels, kept: Kept, name: &str) {
         let mut one = self.run(kernels, kept, 1);
         let values = one.values();
         let (mut error, mut largest) = (0.0_f64, 0.0_f64);
@@ -362,7 +362,7 @@ fn measure() {
         let scheme = Scheme::of(side, side);
         let case = Case::new(scheme, [side, side], channels, out, &mut Random(1));
         let depth: usize = channels.iter().sum();
-        let flops = (2 * super::TAPS * depth * out * side * side) as f64;
+        let flops = (2 * TAPS * depth * out * side * side) as f64;
         for kernels in all() {
             let (mut plain, mut packed, layer) = (Weights::new(), Weights::new(), case.layer());
             let direct = ConvPass::new(kernels, &mut plain, case.length, &case.inputs, &layer, case.output).unwrap();

@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use super::super::super::memory::LINE;
-use super::super::super::size::product;
-use super::super::super::tile::MAX_POINTS;
-use super::super::PassError;
-use super::weights::Kept;
+use super::kept::Kept;
+use crate::kernels::error::PassError;
+use crate::kernels::size::{LINE, product};
+use crate::kernels::tile::MAX_POINTS;
 
 /// Taps of a kernel.
 pub(super) const TAPS: usize = 9;

@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 
-use super::super::super::UNIT;
-use super::super::super::size::{product, round_up};
-use super::super::super::tile::WinogradInput;
-use super::super::{Map, Needs, Pass, PassError, Place, check, check_maps, share};
-use super::tiles::{Grid, Scheme, plane_length};
+use super::tiles::{Edge, Grid, Scheme, plane_length};
+use crate::kernels::error::{PassError, check};
+use crate::kernels::parts::share;
+use crate::kernels::pass::map::{Map, check_maps};
+use crate::kernels::pass::place::Place;
+use crate::kernels::pass::step::{Needs, Pass};
+use crate::kernels::size::{UNIT, product, round_up};
+use crate::kernels::tile::WinogradInput;
 
 /// The transform of a map in memory, which any number of convolutions read: `[point][tile][channel]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +33,7 @@ impl Transform {
         Self { offset, height: map.height, width: map.width, channels: map.channels, scheme }
     }
 
-    /// Number of values that it takes in memory; nothing when that overflows.
+    /// Number of values that it takes in memory. None if it overflows.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
         product(&[self.plane().ok()?, self.scheme.planes()]).ok()
@@ -62,7 +65,7 @@ impl Transform {
 
 /// See the module.
 #[derive(Debug)]
-pub(in super::super::super) struct TransformPass {
+pub(in crate::kernels) struct TransformPass {
     input: Map,
     output: Transform,
     grid: Grid,
@@ -71,7 +74,7 @@ pub(in super::super::super) struct TransformPass {
 }
 
 impl TransformPass {
-    pub(in super::super::super) fn new(length: usize, input: Map, output: Transform) -> Result<Self, PassError> {
+    pub(in crate::kernels) fn new(length: usize, input: Map, output: Transform) -> Result<Self, PassError> {
         check_maps(&[input], &output.as_map()?, length)?;
         check(Transform::of(&input, output.scheme, output.offset) == output, "the transform is of another map")?;
         check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
@@ -96,7 +99,8 @@ impl Pass for TransformPass {
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
         let Self { input, output, grid, plane } = self;
         let to = place.base.wrapping_add(output.offset);
-        // SAFETY: the caller's; the map has whole units, and the planes have room for every tile.
+        // SAFETY: the map lies in memory, with whole units, and the planes have room for every tile, of which this part
+        // has its share.
         unsafe { transform(place, input, grid, share(grid.tiles(), part, parts), 0, to, *plane) }
     }
 }
@@ -105,7 +109,9 @@ impl Pass for TransformPass {
 /// `from`.
 ///
 /// # Safety
-/// The map lies in memory, with whole units, and the planes have room for these tiles.
+/// - The map lies in memory, with pixels of whole units.
+/// - The planes have room for these tiles, in whole units of the channels, and overlap no part of the map.
+/// - Nobody else writes these tiles or reads them.
 pub(super) unsafe fn transform(
     place: &Place<'_>,
     input: &Map,
@@ -134,12 +140,12 @@ pub(super) unsafe fn transform(
             out: to,
             rows: offsets[0],
             columns: offsets[1],
-            lanes: input.channels.next_multiple_of(place.kernels.step),
+            lanes: input.channels.next_multiple_of(place.kernels.step()),
         };
         debug_assert!(call.lanes <= input.stride && (tile[0] >= from), "tile {tile:?} of {input:?}");
         // SAFETY: what is read of the patch lies in the map, whole steps of a pixel in its stride, and the
-        // planes have room for every tile.
-        unsafe { place.kernels.winograd_input[edges[0].kernel()][edges[1].kernel()](&call) }
+        // planes have room for the tile in all points of its edges.
+        unsafe { place.kernels.winograd_input(edges.map(Edge::kernel), &call) }
     }
 }
 

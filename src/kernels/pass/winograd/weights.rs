@@ -2,29 +2,25 @@
 
 use std::ops::Range;
 
-use super::super::super::Kernels;
-use super::super::super::memory::Weights;
-use super::super::super::size::{product, sum};
-use super::super::super::tile::WinogradWeights;
-use super::super::blocks::{Block, Blocks, Product, Rows, interleave};
-use super::super::conv::Segments;
-use super::super::{Clamp, PassError, Place, Scratch};
+use super::kept::Kept;
 use super::tiles::{Scheme, TAPS, plane_length};
+use crate::kernels::error::PassError;
+use crate::kernels::memory::Weights;
+use crate::kernels::parts;
+use crate::kernels::pass::blocks::{Block, Blocks, interleave};
+use crate::kernels::pass::clamp::Clamp;
+use crate::kernels::pass::place::{Place, Scratch};
+use crate::kernels::pass::product::{Product, Rows};
+use crate::kernels::pass::segments::Segments;
+use crate::kernels::size::{product, sum};
+use crate::kernels::table::Kernels;
+use crate::kernels::tile::WinogradWeights;
 
 /// Length of the contraction whose taps are transformed at one time: they stay in the first-level cache.
 const RUN: usize = 32;
 
 /// Bytes of transformed weights that wait for their products: they stay in the second-level cache meanwhile.
 const TRANSFORMED_BYTES: usize = 384 << 10;
-
-/// The form in which the weights of a convolution are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// In the points of the transform, ready for use.
-    Points,
-    /// As the taps of the kernel, to be transformed whenever they are used: a quarter of the weights in 36 points.
-    Taps,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -65,7 +61,7 @@ impl Planes {
     /// # Errors
     /// No memory has room for the weights.
     pub(super) fn pack(
-        kernels: &Kernels,
+        kernels: Kernels,
         weights: &mut Weights,
         scheme: Scheme,
         channels: usize,
@@ -74,7 +70,7 @@ impl Planes {
     ) -> Result<Self, PassError> {
         let length = weight.len() / channels.max(1);
         let depth = length / TAPS;
-        let bias = weights.push(kernels.gemm.len() * kernels.step, |_| 0.0)?;
+        let bias = weights.push(kernels.most_steps() * kernels.step(), |_| 0.0)?;
         let mut channel = 0;
         let mut blocks: Vec<Block> = Vec::new();
         for width in kernels.widths(channels) {
@@ -155,13 +151,14 @@ impl Planes {
     pub(super) fn runs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let points = self.scheme.points();
         let most = if let PackedForm::Taps(rows) = self.form { rows } else { points };
-        super::runs(0..points, most)
+        parts::runs(0..points, most)
     }
 
     /// Transforms a block in the rows of planes `rows` into `scratch`, when weights are kept as taps: where they are.
     ///
     /// # Safety
-    /// The rows are a run of [`Self::runs`], and nobody else has the scratch.
+    /// - The rows are a run of [`Self::runs`].
+    /// - Nobody else has the scratch, which is writable.
     pub(super) unsafe fn transform(
         &self,
         place: &Place<'_>,
@@ -181,8 +178,9 @@ impl Planes {
                 out: out.wrapping_add(index * self.scheme.points() * plane),
                 plane,
             };
-            // SAFETY: the taps of the block were packed so, and the scratch has room for as many planes.
-            unsafe { place.kernels.winograd_weights[self.scheme.kernel()](&call) }
+            // SAFETY: the taps of the block were packed so, the scratch has room for as many planes, and the row is one
+            // of the points.
+            unsafe { place.kernels.winograd_weights(self.scheme.kernel(), &call) }
         }
         out.cast_const()
     }
@@ -221,9 +219,9 @@ impl Planes {
     /// goes to `out + i * out_stride`.
     ///
     /// # Safety
-    /// The segments are readable for these rows, and `out` is writable for the width of the block in as many. The
-    /// contraction of the segments is the one that was packed, and the factors are those of this block. Nothing
-    /// written is read.
+    /// - The segments are readable for these rows, and their contraction is the one that was packed.
+    /// - The factors are those of this block.
+    /// - `out` is writable for the width of the block in as many rows, and overlaps nothing that is read.
     #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
     pub(super) unsafe fn product(
         &self,
@@ -236,13 +234,7 @@ impl Planes {
         out_stride: usize,
     ) {
         let product = Product {
-            rows: Rows {
-                segments: segments.first(),
-                count: segments.count(),
-                depth: self.depth(),
-                first: 0,
-                length: count,
-            },
+            rows: Rows { segments: segments.as_slice(), depth: self.depth(), first: 0, length: count },
             weights: factors.weights,
             width: block.width,
             bias: (place.weights.at(block.bias, 0, block.width), 0),
@@ -250,16 +242,17 @@ impl Planes {
             clamp: Clamp::NONE,
             ahead: factors.ahead,
         };
-        // SAFETY: the caller's.
+        // SAFETY: the segments are readable and the output is writable for these rows, the factors are weights of the
+        // block for the whole contraction, and the bias was taken for its width.
         unsafe { product.run(place.kernels) }
     }
 }
 
-/// Writes the weights of a block, whose lanes are rows of `[depth][TAPS]`, in all points: `[plane][depth][width]`, planes
-/// `plane` values apart.
-fn points(kernels: &Kernels, scheme: Scheme, block: &Block, lanes: Lanes<'_>, to: &mut [f32], plane: usize) {
+/// Writes the weights of a block, whose lanes are rows of `[depth][TAPS]`, in all points: `[plane][depth][width]`,
+/// planes `plane` values apart.
+fn points(kernels: Kernels, scheme: Scheme, block: &Block, lanes: Lanes<'_>, to: &mut [f32], plane: usize) {
     let (width, depth) = (block.width, lanes.length / TAPS);
-    debug_assert!(width.is_multiple_of(kernels.step), "{block:?}");
+    debug_assert!(width.is_multiple_of(kernels.step()), "{block:?}");
     let mut taps = vec![0.0; RUN * TAPS * width];
     for first in (0..depth).step_by(RUN) {
         let depth = RUN.min(depth - first);
@@ -273,9 +266,9 @@ fn points(kernels: &Kernels, scheme: Scheme, block: &Block, lanes: Lanes<'_>, to
             let end = start + (scheme.points() - 1) * plane + depth * width;
             let out = to[start..end].as_mut_ptr();
             let call = WinogradWeights { taps: taps.as_ptr(), depth, lanes: width, row, out, plane };
-            // SAFETY: the taps have room for the block, and the slice reaches to the end of the last plane of the
-            // row.
-            unsafe { kernels.winograd_weights[scheme.kernel()](&call) }
+            // SAFETY: the taps have room for the block, the slice reaches to the end of the last plane of the row, and
+            // the row is one of the points.
+            unsafe { kernels.winograd_weights(scheme.kernel(), &call) }
         }
     }
 }

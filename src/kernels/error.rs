@@ -1,0 +1,11 @@
+//! Why a pass cannot be made.
+
+/// A pass cannot be made: its parts do not fit together. It is a fault of who asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a pass cannot be made: {0}")]
+pub struct PassError(pub(super) &'static str);
+
+/// An error unless `holds`.
+pub(super) fn check(holds: bool, rule: &'static str) -> Result<(), PassError> {
+    if holds { Ok(()) } else { Err(PassError(rule)) }
+}

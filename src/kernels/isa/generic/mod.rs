@@ -1,0 +1,12 @@
+//! Kernels that are written once, over the vectors of any instruction set.
+//!
+//! They are always inlined: each is compiled as part of a function that has the features of an instruction set. Most
+//! take two vectors: a wide one, and another one for the channels that are left.
+
+pub(super) mod depthwise;
+pub(super) mod gemm;
+pub(super) mod peak;
+pub(super) mod pool;
+pub(super) mod strassen;
+pub(super) mod vector;
+pub(super) mod winograd;

@@ -1,0 +1,163 @@
+//! Weights: packed while passes are made, and never written again.
+//!
+//! # Safety
+//!
+//! - While weights are packed, one owner writes them, through `&mut`. Afterwards they are shared and not written.
+//! - Every address of weights is taken with the number of values that are used, and compared with what was packed, in
+//!   every build. An address that is only prefetched is never read.
+
+use std::sync::Arc;
+
+use super::pages;
+use super::room::Room;
+use crate::kernels::error::PassError;
+use crate::kernels::size::{self, LINE};
+
+/// Where packed values are among all weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::kernels) struct Packed {
+    start: usize,
+    length: usize,
+}
+
+impl Packed {
+    /// Number of values.
+    pub(in crate::kernels) fn length(self) -> usize {
+        self.length
+    }
+
+    /// `length` of them from number `first` on. It panics where there are fewer.
+    pub(in crate::kernels) fn part(self, first: usize, length: usize) -> Self {
+        let fits = first <= self.length && length <= self.length - first;
+        assert!(fits, "{length} values from {first} on of {} are asked for", self.length);
+        Self { start: self.start + first, length }
+    }
+}
+
+/// Packed weights, put one after the other while passes are made.
+#[derive(Debug)]
+pub struct Weights {
+    /// Where they are; `None` if they are only counted.
+    room: Option<Arc<Room>>,
+    /// Number of values that are taken.
+    length: usize,
+}
+
+impl Weights {
+    /// No weights yet. They are moved when there is no room for more.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { room: Some(Arc::new(Room::get(0))), length: 0 }
+    }
+
+    /// No weights yet, and room for `length` values; `None` if there is no memory.
+    #[must_use]
+    pub fn with_room(length: usize) -> Option<Self> {
+        Some(Self { room: Some(Arc::new(Room::new(length)?)), length: 0 })
+    }
+
+    /// Weights that are counted and not kept.
+    #[must_use]
+    pub fn counted() -> Self {
+        Self { room: None, length: 0 }
+    }
+
+    /// These weights, of which no more will be; zeros where they were counted only.
+    #[must_use]
+    pub(in crate::kernels) fn kept(self) -> Self {
+        let Self { room, length } = self;
+        let room = room.unwrap_or_else(|| Arc::new(Room::get(length)));
+        pages::enlarge(Arc::clone(&room));
+        Self { room: Some(room), length }
+    }
+
+    /// Whether they lie in the pages in which they will stay.
+    #[must_use]
+    pub(in crate::kernels) fn are_settled(&self) -> bool {
+        self.room.as_ref().is_none_or(|room| Arc::strong_count(room) == 1)
+    }
+
+    /// Values that `length` of them take with the zeros behind them.
+    ///
+    /// # Errors
+    /// It overflows.
+    pub(in crate::kernels) fn taken(length: usize) -> Result<usize, PassError> {
+        size::sum([size::round_up(length, LINE)?, LINE])
+    }
+
+    /// Appends `length` values, zeros that `fill` overwrites: where they are. They are followed by zeros up to the
+    /// next cache line, and one more line of zeros.
+    ///
+    /// # Errors
+    /// No memory has room for them.
+    pub(in crate::kernels) fn fill(
+        &mut self,
+        length: usize,
+        fill: impl FnOnce(&mut [f32]),
+    ) -> Result<Packed, PassError> {
+        let start = self.length;
+        let end = size::addressable(size::sum([start, Self::taken(length)?])?)?;
+        // Nobody else has the room before the weights are kept.
+        if let Some(room) = self.room.as_mut().and_then(Arc::get_mut) {
+            if room.length() < end {
+                let larger = Room::new(end.max(2 * start));
+                let mut larger = larger.ok_or(PassError("there is no memory for the weights"))?;
+                larger.values()[..start].copy_from_slice(&room.values()[..start]);
+                *room = larger;
+            }
+            fill(&mut room.values()[start..][..length]);
+        }
+        self.length = end;
+        Ok(Packed { start, length })
+    }
+
+    /// Appends `length` values, `value(i)` the `i`-th: where they are. They are followed as those of
+    /// [`fill`](Self::fill).
+    ///
+    /// # Errors
+    /// Those of [`fill`](Self::fill).
+    pub(in crate::kernels) fn push(
+        &mut self,
+        length: usize,
+        value: impl FnMut(usize) -> f32,
+    ) -> Result<Packed, PassError> {
+        let mut values = (0..length).map(value);
+        self.fill(length, |to| to.iter_mut().zip(&mut values).for_each(|(to, value)| *to = value))
+    }
+
+    /// Number of values, with the zeros between them.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.length.saturating_mul(size_of::<f32>())
+    }
+
+    /// The address of value number `first` of `packed`, from which on `length` are read. Every build looks whether
+    /// these weights have as many: it panics where they have fewer.
+    pub(in crate::kernels) fn at(&self, packed: Packed, first: usize, length: usize) -> *const f32 {
+        let Packed { start, length } = packed.part(first, length);
+        let Some(room) = self.room.as_ref().filter(|room| start <= room.length() && length <= room.length() - start)
+        else {
+            panic!("there are no weights from {start} on");
+        };
+        room.base().cast_const().wrapping_add(start)
+    }
+
+    /// The address of the value that is `distance` behind the beginning of `packed`, to be asked for ahead of its use:
+    /// it may lie anywhere, and nobody reads it.
+    pub(in crate::kernels) fn ahead(&self, packed: Packed, distance: usize) -> *const f32 {
+        let base = self.room.as_ref().map_or(std::ptr::null(), |room| room.base().cast_const());
+        base.wrapping_add(packed.start).wrapping_add(distance)
+    }
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,21 @@
+//! Units of channels as plain values, for what has no kernels.
+
+use crate::kernels::size::UNIT;
+
+/// A unit of values.
+///
+/// # Safety
+/// - The address is readable for a unit.
+pub(super) unsafe fn read(at: *const f32) -> [f32; UNIT] {
+    // SAFETY: the address is readable for a unit, by the caller's promise; an array may be read unaligned.
+    unsafe { at.cast::<[f32; UNIT]>().read_unaligned() }
+}
+
+/// Writes a unit of values.
+///
+/// # Safety
+/// - The address is writable for a unit.
+pub(super) unsafe fn write(at: *mut f32, values: [f32; UNIT]) {
+    // SAFETY: the address is writable for a unit, by the caller's promise; an array may be written unaligned.
+    unsafe { at.cast::<[f32; UNIT]>().write_unaligned(values) }
+}

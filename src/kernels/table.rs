@@ -1,0 +1,285 @@
+//! Instruction sets and their kernels: a table of functions, and what may be done with it.
+//!
+//! A [`Table`] is functions and numbers, and says nothing of the processor. [`Kernels`] are a table on a processor that
+//! has been asked: passes have these, and so call functions without a thought of the instruction set.
+
+use std::fmt;
+
+use super::parts::even_parts;
+use super::tile::{
+    Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
+};
+
+/// An instruction set that there are kernels for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// Plain Rust; the compiler vectorises it as the target allows.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 F and VL.
+    Avx512,
+    /// 64-bit ARM.
+    Neon,
+}
+
+impl Isa {
+    /// All instruction sets, the plainest first.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Neon];
+
+    /// Name, as in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Neon => "neon",
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// A product kernel for a [`Tile`].
+pub(super) type Gemm = unsafe fn(&Tile);
+
+/// A kernel for a row of a [`Depthwise`] convolution.
+pub(super) type DepthwiseRow = unsafe fn(&Depthwise);
+
+/// A kernel for the transform of a patch: a [`WinogradInput`].
+pub(super) type InputTransform = unsafe fn(&WinogradInput);
+
+/// A kernel for the transform to a tile: a [`WinogradOutput`].
+pub(super) type OutputTransform = unsafe fn(&WinogradOutput);
+
+/// A kernel for the transform of weights: [`WinogradWeights`].
+pub(super) type WeightTransform = unsafe fn(&WinogradWeights);
+
+/// A kernel for the sums that Strassen's products are of: a [`StrassenInput`].
+pub(super) type StrassenSums = unsafe fn(&StrassenInput);
+
+/// A kernel that puts Strassen's products together: a [`StrassenOutput`].
+pub(super) type StrassenJoin = unsafe fn(&StrassenOutput);
+
+/// A kernel for the [`Largest`] values of a window.
+pub(super) type WindowMax = unsafe fn(&Largest);
+
+/// A burst of multiply-adds in registers, and how many operations it was.
+pub(super) type Burst = unsafe fn() -> u64;
+
+/// Kernels of one kind for tiles of all sizes: by the rows and by the columns of a tile, those of 1, 2, 4
+/// and 6.
+pub(super) type ByEdges<Kernel> = [[Kernel; 4]; 4];
+
+/// Functions for one instruction set.
+///
+/// # Safety
+/// Whoever calls one of the functions promises that
+///
+/// - the processor has the instruction set, and
+/// - the duties of the structure in `tile` that it is given are kept.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// The instruction set.
+    pub(super) isa: Isa,
+    /// Channels of the narrowest kernels, of which a unit is a multiple; all others compute several such steps.
+    pub(super) step: usize,
+    /// Steps of the blocks of a product that is wider than the widest kernel.
+    pub(super) usual: usize,
+    /// Product kernels: `gemm[steps - 1][rows - 1]`, for as many rows as a tile may have.
+    pub(super) gemm: &'static [&'static [Gemm]],
+    /// Depthwise kernels: `[steps - 1][stride - 1]`, for strides 1 and 2.
+    pub(super) depthwise: &'static [[DepthwiseRow; 2]],
+    /// Kernels for the input of a Winograd convolution.
+    pub(super) winograd_input: ByEdges<InputTransform>,
+    /// Kernels for its output.
+    pub(super) winograd_output: ByEdges<OutputTransform>,
+    /// Kernels for its weights, in 4 × 4, in 6 × 6 and in 8 × 8 points.
+    pub(super) winograd_weights: [WeightTransform; 3],
+    /// The kernel for the sums that Strassen's products are of.
+    pub(super) strassen_input: StrassenSums,
+    /// The kernel that puts them together.
+    pub(super) strassen_output: StrassenJoin,
+    /// The kernel for the largest values of a window.
+    pub(super) largest: WindowMax,
+    /// What shows the peak of the instruction set.
+    pub(super) burst: Burst,
+}
+
+/// The kernels of an instruction set that this processor has: the proof of it, too.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernels {
+    table: &'static Table,
+}
+
+impl Kernels {
+    /// The kernels of a table.
+    ///
+    /// # Safety
+    /// - The processor has the instruction set that the functions of the table are compiled for.
+    pub(super) unsafe fn new(table: &'static Table) -> Self {
+        Self { table }
+    }
+
+    /// The instruction set.
+    #[must_use]
+    pub fn isa(self) -> Isa {
+        self.table.isa
+    }
+
+    /// Does as many multiply-adds in a short time as the instruction set can: the number of operations, a
+    /// multiply-add being two.
+    #[must_use]
+    pub fn burst(self) -> u64 {
+        // SAFETY: the processor has the instruction set, which these kernels prove.
+        unsafe { (self.table.burst)() }
+    }
+
+    /// Channels of the narrowest kernels, of which a unit is a multiple.
+    #[inline]
+    pub(super) fn step(self) -> usize {
+        self.table.step
+    }
+
+    /// Steps of the widest product kernels.
+    pub(super) fn most_steps(self) -> usize {
+        self.table.gemm.len()
+    }
+
+    /// The widths of the blocks that `channels` output channels are computed in, in order: whole steps.
+    pub(super) fn widths(self, channels: usize) -> impl Iterator<Item = usize> {
+        let Table { step, usual, gemm, .. } = *self.table;
+        let steps = channels.div_ceil(step);
+        let most = if steps <= gemm.len() { steps } else { usual };
+        even_parts(steps, most).map(move |steps| steps * step)
+    }
+
+    /// The product kernels for tiles of `width` channels.
+    #[inline]
+    pub(super) fn products(self, width: usize) -> Products {
+        Products { kernels: self.table.gemm[width / self.table.step - 1], width }
+    }
+
+    /// Steps of the widest depthwise kernels.
+    #[inline]
+    pub(super) fn most_depthwise_steps(self) -> usize {
+        self.table.depthwise.len()
+    }
+
+    /// A row of a depthwise convolution with this stride, for `steps` steps of channels.
+    ///
+    /// # Safety
+    /// - Those of [`Depthwise`], with as many steps of channels.
+    #[inline]
+    pub(super) unsafe fn depthwise(self, steps: usize, stride: usize, row: &Depthwise) {
+        debug_assert!(row.in_width > 0 && row.out_width == (row.in_width - 1) / stride + 1, "{row:?}");
+        // SAFETY: the caller keeps the duties of `Depthwise`; the processor has the instruction set, which these
+        // kernels prove.
+        unsafe { self.table.depthwise[steps - 1][stride - 1](row) }
+    }
+
+    /// The transform of a patch by the kernel in this place of the table.
+    ///
+    /// # Safety
+    /// - Those of [`WinogradInput`], in the points of the kernel.
+    #[inline]
+    pub(super) unsafe fn winograd_input(self, [rows, columns]: [usize; 2], call: &WinogradInput) {
+        debug_assert!(call.lanes.is_multiple_of(self.step()), "{call:?}");
+        // SAFETY: the caller keeps the duties of `WinogradInput`; the processor has the instruction set, which these
+        // kernels prove.
+        unsafe { self.table.winograd_input[rows][columns](call) }
+    }
+
+    /// The transform to a tile by the kernel in this place of the table.
+    ///
+    /// # Safety
+    /// - Those of [`WinogradOutput`], in the points of the kernel.
+    #[inline]
+    pub(super) unsafe fn winograd_output(self, [rows, columns]: [usize; 2], call: &WinogradOutput) {
+        debug_assert!(call.lanes.is_multiple_of(self.step()), "{call:?}");
+        // SAFETY: the caller keeps the duties of `WinogradOutput`; the processor has the instruction set, which these
+        // kernels prove.
+        unsafe { self.table.winograd_output[rows][columns](call) }
+    }
+
+    /// The transform of weights by the kernel in this place of the table.
+    ///
+    /// # Safety
+    /// - Those of [`WinogradWeights`], in the points of the kernel.
+    #[inline]
+    pub(super) unsafe fn winograd_weights(self, points: usize, call: &WinogradWeights) {
+        debug_assert!(call.lanes.is_multiple_of(self.step()), "{call:?}");
+        // SAFETY: the caller keeps the duties of `WinogradWeights`; the processor has the instruction set, which these
+        // kernels prove.
+        unsafe { self.table.winograd_weights[points](call) }
+    }
+
+    /// The sums that Strassen's products are of.
+    ///
+    /// # Safety
+    /// - Those of [`StrassenInput`].
+    #[inline]
+    pub(super) unsafe fn strassen_input(self, call: &StrassenInput) {
+        debug_assert!(call.rows <= 1 || call.stride >= 2 * call.channels, "{call:?}");
+        // SAFETY: the caller keeps the duties of `StrassenInput`; the processor has the instruction set, which these
+        // kernels prove.
+        unsafe { (self.table.strassen_input)(call) }
+    }
+
+    /// Puts Strassen's products together.
+    ///
+    /// # Safety
+    /// - Those of [`StrassenOutput`].
+    #[inline]
+    pub(super) unsafe fn strassen_output(self, call: &StrassenOutput) {
+        debug_assert!(call.width.is_multiple_of(self.step()), "{call:?}");
+        // SAFETY: the caller keeps the duties of `StrassenOutput`; the processor has the instruction set, which these
+        // kernels prove.
+        unsafe { (self.table.strassen_output)(call) }
+    }
+
+    /// The largest values of a window.
+    ///
+    /// # Safety
+    /// - Those of [`Largest`].
+    #[inline]
+    pub(super) unsafe fn largest(self, call: &Largest) {
+        debug_assert!(call.lanes.is_multiple_of(self.step()) && call.height > 0 && call.width > 0, "{call:?}");
+        // SAFETY: the caller keeps the duties of `Largest`; the processor has the instruction set, which these kernels
+        // prove.
+        unsafe { (self.table.largest)(call) }
+    }
+}
+
+/// The product kernels of one width: one for every number of rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Products {
+    kernels: &'static [Gemm],
+    /// Number of channels.
+    width: usize,
+}
+
+impl Products {
+    /// Most rows of a tile.
+    #[inline]
+    pub(super) fn most_rows(self) -> usize {
+        self.kernels.len()
+    }
+
+    /// Computes a tile of `rows` rows.
+    ///
+    /// # Safety
+    /// - Those of [`Tile`], with as many rows and the channels of this width.
+    #[inline]
+    pub(super) unsafe fn run(self, rows: usize, tile: &Tile) {
+        debug_assert!(rows == 1 || tile.out_stride >= self.width, "{rows} rows of {}: {tile:?}", self.width);
+        // SAFETY: the caller keeps the duties of `Tile`; the processor has the instruction set, which the kernels prove
+        // that these come from.
+        unsafe { self.kernels[rows - 1](tile) }
+    }
+}
