@@ -16,7 +16,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::guard::{self, Guard};
-use super::source::Launch;
+use super::scheme::Launch;
 use super::{Deliver, Error, package, plug};
 use crate::telemetry::Ticket;
 use frames::{Activity, SampleReader, accepted_caps};
@@ -209,7 +209,7 @@ mod tests {
     use std::ops::ControlFlow;
     use std::time::Duration;
 
-    use super::super::source::PATTERNS;
+    use super::super::scheme::PATTERNS;
     use super::*;
     use crate::frame::Frame;
     use crate::telemetry::FrameNumbers;

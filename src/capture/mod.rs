@@ -1,6 +1,6 @@
 //! Frames from a test pattern, a file, a folder of pictures or a network camera.
 //!
-//! `source` says what a URI means, `gst` runs the GStreamer pipeline, `plug` and `guard` keep that from opening what a
+//! `scheme` says what a URI means, with a file for each kind of source; `gst` runs the GStreamer pipeline, `plug` and `guard` keep that from opening what a
 //! file or a camera names, `elements` tells what of GStreamer is installed, `still` decodes pictures, and `supervise` runs
 //! a source to its end. Nothing here knows who takes the frames.
 
@@ -10,7 +10,7 @@ mod gst;
 mod guard;
 pub mod package;
 mod plug;
-mod source;
+mod scheme;
 mod still;
 mod supervise;
 mod teardown;
@@ -26,7 +26,9 @@ use crate::exit::Exit;
 use crate::frame::Frame;
 
 pub use gst::{init, version};
-pub use source::{Endpoint, FORMATS, Launch, PATTERNS, Source, SourceError, TestPattern};
+pub use scheme::{
+    Carrier, End, Endpoint, FORMATS, Fault, Launch, Medium, PATTERNS, Scheme, Source, SourceError, TestError,
+};
 pub use still::{Still, StillError, list as pictures};
 pub use supervise::{check, run};
 

@@ -1,21 +1,15 @@
 //! Runs a source from its start to its end, opens a lost camera again, and tells a silent source from a slow consumer.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{select, tick};
 
 use super::gst::{Notice, PipelineSession};
-use super::source::Launch;
-use super::{Deliver, Error, Progress, Settings, Source, container, gst, still, teardown};
-use crate::exit::chain;
-use crate::frame::{Frame, Pixels as _, Timestamp};
-use crate::regular;
+use super::scheme::{Carrier, End, Medium, images};
+use super::{Deliver, Error, Progress, Settings, gst, teardown};
 use crate::shutdown::Stopped;
-use crate::telemetry::{FrameNumbers, Ticket};
+use crate::telemetry::FrameNumbers;
 
 /// First wait before a camera that failed is opened again; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -77,11 +71,7 @@ pub fn run(
 /// # Errors
 /// Those of [`run`] that come before the first frame.
 pub fn check(settings: &Settings) -> Result<(), Error> {
-    match &settings.source {
-        Source::Images(folder) => drop(still::list(folder)?),
-        Source::File(path) => drop(open(path)?),
-        Source::Test(_) | Source::Rtsp(_) => {}
-    }
+    settings.source.open()?;
     settings.launch.as_ref().map_or(Ok(()), gst::check)
 }
 
@@ -94,37 +84,28 @@ fn run_once(
     report: &dyn Fn(Progress<'_>),
 ) -> Result<(), Error> {
     let ticket = numbers.begin();
-    let pipeline = |launch: &Launch, file: Option<&File>| {
-        report(Progress::Watching);
-        let session = PipelineSession::start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
-        let outcome = watch(settings, &session, file, stopped, report);
-        // A frame that is decoded while the session is taken down belongs to no attempt.
-        ticket.end();
-        teardown::take_down(settings, session, stopped, report);
-        outcome
+    let end = match settings.source.open()? {
+        Medium::Pictures { folder, paths } => {
+            return images::play(&settings.stream, folder, paths, &ticket, stopped, deliver, report);
+        }
+        Medium::Pipeline(end) => end,
     };
-    match (&settings.source, &settings.launch) {
-        (Source::Images(folder), _) => images(&settings.stream, folder, &ticket, stopped, deliver, report),
-        (Source::File(path), Some(launch)) => pipeline(launch, Some(&open(path)?)),
-        (_, Some(launch)) => pipeline(launch, None),
-        (_, None) => Err(Error::Unusable { message: "the source has no pipeline".into() }),
-    }
-}
-
-/// A regular file that can be read: opening anything else, such as a pipe, could take for ever.
-fn open(path: &Path) -> Result<File, Error> {
-    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    match regular::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(Error::Folder { path: path.to_owned() }),
-        opened => opened.map_err(unreadable),
-    }
+    let launch = settings.launch.as_ref();
+    let launch = launch.ok_or_else(|| Error::Unusable { message: "the source has no pipeline".into() })?;
+    report(Progress::Watching);
+    let session = PipelineSession::start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
+    let outcome = watch(settings, &session, &end, stopped, report);
+    // A frame that is decoded while the session is taken down belongs to no attempt.
+    ticket.end();
+    teardown::take_down(settings, session, stopped, report);
+    outcome
 }
 
 /// Watches a running pipeline until it ends.
 fn watch(
     settings: &Settings,
     session: &PipelineSession,
-    file: Option<&File>,
+    end: &End<'_>,
     stopped: &Stopped,
     report: &dyn Fn(Progress<'_>),
 ) -> Result<(), Error> {
@@ -145,7 +126,7 @@ fn watch(
                     tracing::warn!(stream = %settings.stream, "{what} in it is left alone; the video goes on");
                 }
                 Ok(Notice::Failed(error)) => return Err(error),
-                Ok(Notice::End) | Err(_) => return ended(settings, file, session.activity.frames()),
+                Ok(Notice::End) | Err(_) => return end(session.activity.frames()),
                 Ok(Notice::Warning(message)) => {
                     warnings += 1_u64;
                     // A camera decides how many there are.
@@ -164,7 +145,7 @@ fn watch(
                 if session.activity.idle() > limit {
                     return Err(Error::Silent { seconds: limit.as_secs_f64(), frames });
                 }
-                let waits = frames == 0 && matches!(settings.source, Source::File(_)) && session.notices.is_empty();
+                let waits = frames == 0 && settings.source.carrier() == Carrier::File && session.notices.is_empty();
                 at_rest = if waits && session.is_at_rest() { at_rest + 1 } else { 0 };
                 if at_rest == 2 {
                     return Err(Error::Stopped);
@@ -172,66 +153,4 @@ fn watch(
             }
         }
     }
-}
-
-/// A camera does not end, and a file that is cut off looks to a demuxer like one that ends.
-fn ended(settings: &Settings, file: Option<&File>, frames: u64) -> Result<(), Error> {
-    let (path, file) = match (&settings.source, file) {
-        (Source::File(path), Some(file)) => (path, file),
-        (Source::Rtsp(_), _) => return Err(Error::Ended { frames }),
-        (Source::File(_) | Source::Test(_) | Source::Images(_), _) => return Ok(()),
-    };
-    if frames == 0 {
-        return Err(Error::NoVideo);
-    }
-    match container::missing_bytes(file) {
-        Ok(0) => Ok(()),
-        Ok(missing) => Err(Error::Truncated { missing, frames }),
-        Err(source) => Err(Error::Unreadable { path: path.clone(), source }),
-    }
-}
-
-/// Every picture of a folder, in order; the broken ones are reported and counted.
-fn images(
-    stream: &Arc<str>,
-    folder: &Path,
-    ticket: &Ticket,
-    stopped: &Stopped,
-    deliver: &Deliver,
-    report: &dyn Fn(Progress<'_>),
-) -> Result<(), Error> {
-    let paths = still::list(folder)?;
-    let total = paths.len();
-    let mut broken = 0;
-    for path in paths {
-        if stopped.is_set() {
-            return Ok(());
-        }
-        report(Progress::Watching);
-        let picture = match still::Still::open(&path) {
-            Ok(picture) => picture,
-            Err(error) => {
-                broken += 1;
-                tracing::error!(stream = %stream, "{}", chain(&error));
-                continue;
-            }
-        };
-        let now = Timestamp::now();
-        let layout = picture.layout();
-        let Some(seq) = ticket.number() else { return Ok(()) };
-        debug_assert!(!picture.plane(0).data.is_empty(), "a decoded picture has samples");
-        let frame = Frame {
-            stream: Arc::clone(stream),
-            file: Some(path.to_string_lossy().into()),
-            seq,
-            captured: now,
-            arrived_ns: now.monotonic_ns,
-            layout,
-            pixels: Box::new(picture),
-        };
-        if deliver(frame).is_break() {
-            return Ok(());
-        }
-    }
-    if broken > 0 { Err(Error::BrokenPictures { broken, total, folder: folder.to_owned() }) } else { Ok(()) }
 }
