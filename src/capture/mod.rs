@@ -2,13 +2,14 @@
 //!
 //! `scheme` says what a URI means, with a file for each kind of source; `gst` runs the GStreamer pipeline, `plug` and `guard` keep that from opening what a
 //! file or a camera names, `elements` tells what of GStreamer is installed, `still` decodes pictures, and `supervise` runs
-//! a source to its end. Nothing here knows who takes the frames.
+//! a source to its end, through the traits of `player`. Nothing here knows who takes the frames.
 
 mod container;
 pub mod elements;
 mod gst;
 mod guard;
 pub mod package;
+mod player;
 mod plug;
 mod scheme;
 mod still;
@@ -186,7 +187,7 @@ pub enum Error {
     #[error("the camera redirects more than {} times: expected video at one of its addresses", guard::MOST_REDIRECTS)]
     SentInCircles,
     /// A network camera sends, and no frame comes of it.
-    #[error("the camera has sent {} MB without a frame: expected one in fewer", gst::MOST_PER_FRAME >> 20)]
+    #[error("the camera has sent {} MB without a frame: expected one in fewer", player::MOST_PER_FRAME >> 20)]
     Flood,
     /// A network camera that has asked for a digest asks for the password itself.
     #[error(
