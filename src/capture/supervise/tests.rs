@@ -314,7 +314,7 @@ fn a_camera_that_cannot_come_back_is_not_opened_again() {
     let later = [Ok(vec![(5, Step::Frame), (6, Step::Say(missing())), (7, Step::Say(Notice::End))])];
     let world = World::new(&camera("codec"), later.into_iter().chain([Ok(vec![(5, Step::Say(missing()))])]));
     assert!(world.run().is_ok());
-    assert_eq!(world.waits(), [500, 500]);
+    assert_eq!(world.waits(), [500, 1000]);
 }
 
 #[test]
