@@ -16,14 +16,13 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::guard::{self, Guard};
-use super::source::Launch;
+use super::player::{Activity, Notice, Player, Session};
+use super::scheme::Launch;
 use super::{Deliver, Error, package, plug};
+use crate::frame::monotonic_ns;
 use crate::telemetry::Ticket;
-use frames::{Activity, SampleReader, accepted_caps};
+use frames::{SampleReader, accepted_caps};
 use notices::{NOTICES, forward};
-
-pub(super) use frames::MOST_PER_FRAME;
-pub(super) use notices::Notice;
 
 /// Loads GStreamer; the first call in the process does the work.
 ///
@@ -44,24 +43,35 @@ pub fn version() -> String {
     gst::version_string().to_string()
 }
 
+/// Plays pipelines with GStreamer.
+pub(super) struct Gstreamer;
+
+impl Player for Gstreamer {
+    fn start(
+        &self,
+        stream: &Arc<str>,
+        launch: &Launch,
+        ticket: Ticket,
+        deliver: Deliver,
+    ) -> Result<Box<dyn Session>, Error> {
+        Ok(Box::new(PipelineSession::start(stream, launch, ticket, deliver)?))
+    }
+}
+
 /// A running pipeline. Dropping it takes it down, for which GStreamer may wait for a camera that answers too slowly.
-pub(super) struct PipelineSession {
+struct PipelineSession {
     pipeline: gst::Pipeline,
-    pub(super) notices: Receiver<Notice>,
-    pub(super) activity: Arc<Activity>,
+    notices: Receiver<Notice>,
+    activity: Arc<Activity>,
 }
 
 impl PipelineSession {
-    /// Starts the pipeline. Every frame goes to `deliver`; when that breaks, the source is told so
-    /// and delivers no more.
-    ///
-    /// Frames get their numbers from `ticket`. When the attempt that it stands for has ended, none is delivered.
-    pub(super) fn start(stream: &Arc<str>, launch: &Launch, ticket: Ticket, deliver: Deliver) -> Result<Self, Error> {
+    fn start(stream: &Arc<str>, launch: &Launch, ticket: Ticket, deliver: Deliver) -> Result<Self, Error> {
         init()?;
         let (pipeline, guard) = build(launch)?;
         let sink = pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
         let sink = sink.ok_or_else(|| Error::Unusable { message: "the pipeline has no appsink".into() })?;
-        let activity = Activity::new();
+        let activity = Activity::new(monotonic_ns());
         let mut outlet = SampleReader::new(stream, launch.live, ticket, deliver, &activity);
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| outlet.take(sink)).build();
         sink.set_callbacks(callbacks);
@@ -89,12 +99,20 @@ impl PipelineSession {
         }
         Ok(session)
     }
+}
 
-    /// Whether no thread of the pipeline has work left, and none is being added.
-    ///
+impl Session for PipelineSession {
+    fn notices(&self) -> &Receiver<Notice> {
+        &self.notices
+    }
+
+    fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
     /// `decodebin` swallows the error that a demuxer posts while it is being plugged: such a pipeline neither fails nor
     /// ends. An element whose state is locked is one that `decodebin` has not finished with.
-    pub(super) fn is_at_rest(&self) -> bool {
+    fn is_at_rest(&self) -> bool {
         let works = |element: &gst::Element| {
             let pads = element.pads();
             element.is_locked_state() || pads.iter().any(|pad| pad.task_state() == gst::TaskState::Started)
@@ -209,7 +227,7 @@ mod tests {
     use std::ops::ControlFlow;
     use std::time::Duration;
 
-    use super::super::source::PATTERNS;
+    use super::super::scheme::PATTERNS;
     use super::*;
     use crate::frame::Frame;
     use crate::telemetry::FrameNumbers;

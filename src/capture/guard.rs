@@ -30,7 +30,7 @@ use gstreamer::prelude::*;
 use gstreamer_rtsp::ffi;
 use gstreamer_rtsp::gst_sdp::ffi as sdp;
 
-use super::source::Endpoint;
+use super::scheme::Endpoint;
 use crate::config::redact;
 
 /// Longest text of a camera that a message repeats, in characters.

@@ -1,16 +1,17 @@
 //! Frames from a test pattern, a file, a folder of pictures or a network camera.
 //!
-//! `source` says what a URI means, `gst` runs the GStreamer pipeline, `plug` and `guard` keep that from opening what a
+//! `scheme` says what a URI means, with a file for each kind of source; `gst` runs the GStreamer pipeline, `plug` and `guard` keep that from opening what a
 //! file or a camera names, `elements` tells what of GStreamer is installed, `still` decodes pictures, and `supervise` runs
-//! a source to its end. Nothing here knows who takes the frames.
+//! a source to its end, through the traits of `player`. Nothing here knows who takes the frames.
 
 mod container;
 pub mod elements;
 mod gst;
 mod guard;
 pub mod package;
+mod player;
 mod plug;
-mod source;
+mod scheme;
 mod still;
 mod supervise;
 mod teardown;
@@ -26,7 +27,9 @@ use crate::exit::Exit;
 use crate::frame::Frame;
 
 pub use gst::{init, version};
-pub use source::{Endpoint, FORMATS, Launch, PATTERNS, Source, SourceError, TestPattern};
+pub use scheme::{
+    Carrier, End, Endpoint, FORMATS, Fault, Launch, Medium, PATTERNS, Scheme, Source, SourceError, TestError,
+};
 pub use still::{Still, StillError, list as pictures};
 pub use supervise::{check, run};
 
@@ -184,7 +187,7 @@ pub enum Error {
     #[error("the camera redirects more than {} times: expected video at one of its addresses", guard::MOST_REDIRECTS)]
     SentInCircles,
     /// A network camera sends, and no frame comes of it.
-    #[error("the camera has sent {} MB without a frame: expected one in fewer", gst::MOST_PER_FRAME >> 20)]
+    #[error("the camera has sent {} MB without a frame: expected one in fewer", player::MOST_PER_FRAME >> 20)]
     Flood,
     /// A network camera that has asked for a digest asks for the password itself.
     #[error(

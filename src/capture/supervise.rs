@@ -1,21 +1,20 @@
 //! Runs a source from its start to its end, opens a lost camera again, and tells a silent source from a slow consumer.
+//!
+//! [`Attempt`] and [`Backoff`] decide, and know of time only what they are told; [`Supervisor`] waits and acts.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{select, tick};
+use crossbeam_channel::never;
 
-use super::gst::{Notice, PipelineSession};
-use super::source::Launch;
-use super::{Deliver, Error, Progress, Settings, Source, container, gst, still, teardown};
-use crate::exit::chain;
-use crate::frame::{Frame, Pixels as _, Timestamp};
-use crate::regular;
+use super::player::{Activity, Clock, Event, Notice, Player, Session, SystemClock};
+use super::scheme::{Carrier, Medium, images};
+use super::{Deliver, Error, Progress, Settings, gst, teardown};
 use crate::shutdown::Stopped;
-use crate::telemetry::{FrameNumbers, Ticket};
+use crate::telemetry::FrameNumbers;
 
 /// First wait before a camera that failed is opened again; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -35,40 +34,7 @@ pub fn run(
     deliver: &Deliver,
     report: &dyn Fn(Progress<'_>),
 ) -> Result<(), Error> {
-    let mut wait = FIRST_RETRY;
-    loop {
-        // One pipeline at a time, or a camera could gather them, over reloads too.
-        while teardown::lingers(settings) {
-            if stopped.wait(BEAT) {
-                return Ok(());
-            }
-            report(Progress::Watching);
-        }
-        let first = numbers.next();
-        let outcome = run_once(settings, numbers, stopped, deliver, report);
-        let Err(error) = outcome else { return Ok(()) };
-        if !settings.source.is_camera() || settings.retry_max.is_zero() || !error.is_retryable(numbers.next() > 0) {
-            return Err(error);
-        }
-        let next = numbers.next();
-        if next > first {
-            wait = FIRST_RETRY;
-        }
-        wait = wait.min(settings.retry_max);
-        report(Progress::Retrying { error: &error, wait, next });
-        let until = Instant::now() + wait;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            if stopped.wait(left.min(BEAT)) {
-                return Ok(());
-            }
-            report(Progress::Watching);
-        }
-        wait *= 2;
-    }
+    Supervisor { settings, numbers, stopped, deliver, report, player: &gst::Gstreamer, clock: &SystemClock }.run()
 }
 
 /// Whether a source can be opened, as far as this can be told without opening it: a file or a folder is there and can be
@@ -77,161 +43,211 @@ pub fn run(
 /// # Errors
 /// Those of [`run`] that come before the first frame.
 pub fn check(settings: &Settings) -> Result<(), Error> {
-    match &settings.source {
-        Source::Images(folder) => drop(still::list(folder)?),
-        Source::File(path) => drop(open(path)?),
-        Source::Test(_) | Source::Rtsp(_) => {}
-    }
+    settings.source.open()?;
     settings.launch.as_ref().map_or(Ok(()), gst::check)
 }
 
-/// One attempt. When it has ended, it gives out no more numbers.
-fn run_once(
-    settings: &Settings,
-    numbers: &Arc<FrameNumbers>,
-    stopped: &Stopped,
-    deliver: &Deliver,
-    report: &dyn Fn(Progress<'_>),
-) -> Result<(), Error> {
-    let ticket = numbers.begin();
-    let pipeline = |launch: &Launch, file: Option<&File>| {
-        report(Progress::Watching);
-        let session = PipelineSession::start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
-        let outcome = watch(settings, &session, file, stopped, report);
-        // A frame that is decoded while the session is taken down belongs to no attempt.
-        ticket.end();
-        teardown::take_down(settings, session, stopped, report);
-        outcome
-    };
-    match (&settings.source, &settings.launch) {
-        (Source::Images(folder), _) => images(&settings.stream, folder, &ticket, stopped, deliver, report),
-        (Source::File(path), Some(launch)) => pipeline(launch, Some(&open(path)?)),
-        (_, Some(launch)) => pipeline(launch, None),
-        (_, None) => Err(Error::Unusable { message: "the source has no pipeline".into() }),
-    }
+/// Waits and acts for one source.
+struct Supervisor<'a> {
+    settings: &'a Settings,
+    numbers: &'a Arc<FrameNumbers>,
+    stopped: &'a Stopped,
+    deliver: &'a Deliver,
+    report: &'a dyn Fn(Progress<'_>),
+    player: &'a dyn Player,
+    clock: &'a dyn Clock,
 }
 
-/// A regular file that can be read: opening anything else, such as a pipe, could take for ever.
-fn open(path: &Path) -> Result<File, Error> {
-    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    match regular::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(Error::Folder { path: path.to_owned() }),
-        opened => opened.map_err(unreadable),
-    }
-}
-
-/// Watches a running pipeline until it ends.
-fn watch(
-    settings: &Settings,
-    session: &PipelineSession,
-    file: Option<&File>,
-    stopped: &Stopped,
-    report: &dyn Fn(Progress<'_>),
-) -> Result<(), Error> {
-    let (start, stall) = (settings.start_timeout, settings.stall_timeout);
-    let watch = tick((start.min(stall) / 4).clamp(Duration::from_millis(10), BEAT));
-    let (mut at_rest, mut warnings) = (0, 0);
-    loop {
-        select! {
-            recv(stopped.receiver()) -> _ => return Ok(()),
-            recv(session.notices) -> notice => match notice {
-                Ok(Notice::Failed(_) | Notice::End) | Err(_) if stopped.is_set() || session.activity.is_refused() => {
+impl Supervisor<'_> {
+    fn run(&self) -> Result<(), Error> {
+        let mut backoff = Backoff::new(self.settings.retry_max);
+        loop {
+            // One pipeline at a time, or a camera could gather them, over reloads too.
+            while teardown::lingers(self.settings) {
+                if self.pause(BEAT) {
                     return Ok(());
                 }
-                Ok(Notice::Failed(Error::MissingDecoder { what, .. })) if session.activity.frames() > 0 => {
-                    tracing::warn!(stream = %settings.stream, "{what} is missing; the video goes on without it");
-                }
-                Ok(Notice::Failed(Error::Reference { what })) if session.activity.frames() > 0 => {
-                    tracing::warn!(stream = %settings.stream, "{what} in it is left alone; the video goes on");
-                }
-                Ok(Notice::Failed(error)) => return Err(error),
-                Ok(Notice::End) | Err(_) => return ended(settings, file, session.activity.frames()),
-                Ok(Notice::Warning(message)) => {
-                    warnings += 1_u64;
-                    // A camera decides how many there are.
-                    if warnings.is_power_of_two() {
-                        tracing::warn!(stream = %settings.stream, count = warnings, "{message}");
-                    }
-                }
-            },
-            recv(watch) -> _ => {
-                report(Progress::Watching);
-                if session.activity.is_flooded() {
-                    return Err(Error::Flood);
-                }
-                let frames = session.activity.frames();
-                let limit = if frames == 0 { start } else { stall };
-                if session.activity.idle() > limit {
-                    return Err(Error::Silent { seconds: limit.as_secs_f64(), frames });
-                }
-                let waits = frames == 0 && matches!(settings.source, Source::File(_)) && session.notices.is_empty();
-                at_rest = if waits && session.is_at_rest() { at_rest + 1 } else { 0 };
-                if at_rest == 2 {
-                    return Err(Error::Stopped);
-                }
+            }
+            let first = self.numbers.next();
+            let Err(error) = self.run_once() else { return Ok(()) };
+            let next = self.numbers.next();
+            if !is_opened_again(self.settings, &error, next > 0) {
+                return Err(error);
+            }
+            let wait = backoff.next(next > first);
+            (self.report)(Progress::Retrying { error: &error, wait, next });
+            if self.pause(wait) {
+                return Ok(());
             }
         }
     }
-}
 
-/// A camera does not end, and a file that is cut off looks to a demuxer like one that ends.
-fn ended(settings: &Settings, file: Option<&File>, frames: u64) -> Result<(), Error> {
-    let (path, file) = match (&settings.source, file) {
-        (Source::File(path), Some(file)) => (path, file),
-        (Source::Rtsp(_), _) => return Err(Error::Ended { frames }),
-        (Source::File(_) | Source::Test(_) | Source::Images(_), _) => return Ok(()),
-    };
-    if frames == 0 {
-        return Err(Error::NoVideo);
-    }
-    match container::missing_bytes(file) {
-        Ok(0) => Ok(()),
-        Ok(missing) => Err(Error::Truncated { missing, frames }),
-        Err(source) => Err(Error::Unreadable { path: path.clone(), source }),
-    }
-}
-
-/// Every picture of a folder, in order; the broken ones are reported and counted.
-fn images(
-    stream: &Arc<str>,
-    folder: &Path,
-    ticket: &Ticket,
-    stopped: &Stopped,
-    deliver: &Deliver,
-    report: &dyn Fn(Progress<'_>),
-) -> Result<(), Error> {
-    let paths = still::list(folder)?;
-    let total = paths.len();
-    let mut broken = 0;
-    for path in paths {
-        if stopped.is_set() {
-            return Ok(());
+    /// Waits; true if the stop has come meanwhile.
+    fn pause(&self, wait: Duration) -> bool {
+        let until = self.clock.now_ns().saturating_add(nanoseconds(wait));
+        loop {
+            let left = Duration::from_nanos(until.saturating_sub(self.clock.now_ns()));
+            if left.is_zero() {
+                return false;
+            }
+            if matches!(self.clock.wait(self.stopped, &never(), left.min(BEAT)), Event::Stop) {
+                return true;
+            }
+            (self.report)(Progress::Watching);
         }
+    }
+
+    /// One attempt. When it has ended, it gives out no more numbers.
+    fn run_once(&self) -> Result<(), Error> {
+        let Self { settings, stopped, deliver, report, .. } = *self;
+        let ticket = self.numbers.begin();
+        let end = match settings.source.open()? {
+            Medium::Pictures { folder, paths } => {
+                return images::play(&settings.stream, folder, paths, &ticket, stopped, deliver, report);
+            }
+            Medium::Pipeline(end) => end,
+        };
+        let launch = settings.launch.as_ref();
+        let launch = launch.ok_or_else(|| Error::Unusable { message: "the source has no pipeline".into() })?;
         report(Progress::Watching);
-        let picture = match still::Still::open(&path) {
-            Ok(picture) => picture,
-            Err(error) => {
-                broken += 1;
-                tracing::error!(stream = %stream, "{}", chain(&error));
-                continue;
+        let session = self.player.start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
+        let outcome = match self.watch(&*session) {
+            Decision::End => end(session.activity().frames()),
+            Decision::Fail(error) => Err(error),
+            Decision::Continue | Decision::Stop => Ok(()),
+        };
+        // A frame that is decoded while the session is taken down belongs to no attempt.
+        ticket.end();
+        teardown::take_down(settings, session, stopped, self.clock, report);
+        outcome
+    }
+
+    /// Watches a running pipeline until something is decided.
+    fn watch(&self, session: &dyn Session) -> Decision {
+        let mut attempt = Attempt::new(self.settings);
+        let period = nanoseconds(attempt.period());
+        let mut due = self.clock.now_ns().saturating_add(period);
+        loop {
+            // Notices, however many, do not keep a check from its time.
+            let now = self.clock.now_ns();
+            let event = match due.checked_sub(now) {
+                None | Some(0) => Event::Time,
+                Some(left) => self.clock.wait(self.stopped, session.notices(), Duration::from_nanos(left)),
+            };
+            let decision = match event {
+                Event::Stop => Decision::Stop,
+                Event::Notice(notice) => attempt.notice(notice, session.activity(), self.stopped.is_set()),
+                Event::Time => {
+                    let now = self.clock.now_ns();
+                    due = now.saturating_add(period);
+                    (self.report)(Progress::Watching);
+                    attempt.tick(now, session)
+                }
+            };
+            if !matches!(decision, Decision::Continue) {
+                return decision;
             }
-        };
-        let now = Timestamp::now();
-        let layout = picture.layout();
-        let Some(seq) = ticket.number() else { return Ok(()) };
-        debug_assert!(!picture.plane(0).data.is_empty(), "a decoded picture has samples");
-        let frame = Frame {
-            stream: Arc::clone(stream),
-            file: Some(path.to_string_lossy().into()),
-            seq,
-            captured: now,
-            arrived_ns: now.monotonic_ns,
-            layout,
-            pixels: Box::new(picture),
-        };
-        if deliver(frame).is_break() {
-            return Ok(());
         }
     }
-    if broken > 0 { Err(Error::BrokenPictures { broken, total, folder: folder.to_owned() }) } else { Ok(()) }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Whether a source that has failed is opened again: cameras, unless their settings or the failure forbid it.
+fn is_opened_again(settings: &Settings, error: &Error, had_frames: bool) -> bool {
+    settings.source.is_camera() && !settings.retry_max.is_zero() && error.is_retryable(had_frames)
+}
+
+/// How long a camera is left alone after a failure: twice as long each time, until it has frames again.
+#[derive(Debug)]
+struct Backoff {
+    wait: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    fn new(longest: Duration) -> Self {
+        Self { wait: FIRST_RETRY, longest }
+    }
+
+    /// The wait after an attempt, which may have had frames.
+    fn next(&mut self, had_frames: bool) -> Duration {
+        let wait = if had_frames { FIRST_RETRY } else { self.wait }.min(self.longest);
+        self.wait = wait * 2;
+        wait
+    }
+}
+
+/// What is decided of an attempt.
+#[derive(Debug)]
+enum Decision {
+    /// It goes on.
+    Continue,
+    /// Nobody wants more frames.
+    Stop,
+    /// The pipeline has come to its end, which the scheme judges.
+    End,
+    /// It has failed.
+    Fail(Error),
+}
+
+/// The rules for one attempt.
+#[derive(Debug)]
+struct Attempt<'a> {
+    settings: &'a Settings,
+    /// Checks in a row that found the pipeline at rest.
+    at_rest: u32,
+    warnings: u64,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(settings: &'a Settings) -> Self {
+        Self { settings, at_rest: 0, warnings: 0 }
+    }
+
+    /// Time between two checks.
+    fn period(&self) -> Duration {
+        (self.settings.start_timeout.min(self.settings.stall_timeout) / 4).clamp(Duration::from_millis(10), BEAT)
+    }
+
+    fn notice(&mut self, notice: Notice, activity: &Activity, stopped: bool) -> Decision {
+        let stream = &self.settings.stream;
+        match notice {
+            Notice::Failed(_) | Notice::End if stopped || activity.is_refused() => return Decision::Stop,
+            Notice::Failed(Error::MissingDecoder { what, .. }) if activity.frames() > 0 => {
+                tracing::warn!(%stream, "{what} is missing; the video goes on without it");
+            }
+            Notice::Failed(Error::Reference { what }) if activity.frames() > 0 => {
+                tracing::warn!(%stream, "{what} in it is left alone; the video goes on");
+            }
+            Notice::Failed(error) => return Decision::Fail(error),
+            Notice::End => return Decision::End,
+            Notice::Warning(message) => {
+                self.warnings += 1;
+                // A camera decides how many there are.
+                if self.warnings.is_power_of_two() {
+                    tracing::warn!(%stream, count = self.warnings, "{message}");
+                }
+            }
+        }
+        Decision::Continue
+    }
+
+    fn tick(&mut self, now_ns: u64, session: &dyn Session) -> Decision {
+        let activity = session.activity();
+        if activity.is_flooded() {
+            return Decision::Fail(Error::Flood);
+        }
+        let frames = activity.frames();
+        let limit = if frames == 0 { self.settings.start_timeout } else { self.settings.stall_timeout };
+        if activity.idle(now_ns) > limit {
+            return Decision::Fail(Error::Silent { seconds: limit.as_secs_f64(), frames });
+        }
+        let is_file = self.settings.source.carrier() == Carrier::File;
+        let waits = frames == 0 && is_file && session.notices().is_empty();
+        self.at_rest = if waits && session.is_at_rest() { self.at_rest + 1 } else { 0 };
+        if self.at_rest == 2 { Decision::Fail(Error::Stopped) } else { Decision::Continue }
+    }
 }

@@ -2,9 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crossbeam_channel::RecvTimeoutError;
-
-use super::gst::PipelineSession;
+use super::player::{Clock, Session};
 use super::supervise::BEAT;
 use super::{Progress, Settings};
 use crate::shutdown::{self, Stopped, Thread};
@@ -26,8 +24,9 @@ pub(super) fn lingers(settings: &Settings) -> bool {
 /// Takes a pipeline down. That of a camera, on a thread of its own, which is left to itself if it takes long.
 pub(super) fn take_down(
     settings: &Settings,
-    session: PipelineSession,
+    session: Box<dyn Session>,
     stopped: &Stopped,
+    clock: &dyn Clock,
     report: &dyn Fn(Progress<'_>),
 ) {
     let Some(address) = address(settings) else { return };
@@ -35,7 +34,7 @@ pub(super) fn take_down(
     let Ok(thread) = shutdown::spawn("teardown", move || drop(session)) else { return };
     for _ in 0..PATIENCE {
         report(Progress::Watching);
-        if !matches!(thread.done().recv_timeout(BEAT), Err(RecvTimeoutError::Timeout)) {
+        if clock.wait_for_end(thread.done(), BEAT) {
             return;
         }
     }

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::network::{self, Reach, reach};
 use super::{Context, Finding};
 use crate::config::Mqtt;
 use crate::exit::chain;
 use crate::publish::{ProbeError, probe};
+use crate::system::network::{self, Reach, reach};
 
 /// The port that brokers serve MQTT over TLS at (IANA, secure-mqtt).
 const TLS_PORT: u16 = 8883;

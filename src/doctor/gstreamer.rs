@@ -1,10 +1,8 @@
 //! GStreamer: its version, the elements that the configured streams need, and what decodes their video.
 
-use std::path::Path;
-
 use super::{Context, Finding};
 use crate::capture::elements::{self, Coding, Decoder};
-use crate::capture::{self, Source, package};
+use crate::capture::{self, Carrier, Source, package};
 use crate::config::Stream;
 use crate::exit::chain;
 
@@ -47,23 +45,9 @@ impl Need {
         let source = Source::parse(&stream.source).ok()?;
         let launch = source.launch(stream, None)?;
         let mut elements: Vec<String> = launch.elements().into_iter().map(str::to_owned).collect();
-        if let Source::File(path) = &source {
-            elements.extend(demuxer(path).map(str::to_owned));
-        }
-        Some(Self { elements, camera: source.is_camera(), file: matches!(source, Source::File(_)) })
-    }
-}
-
-/// The element that opens the container which a file's name promises.
-fn demuxer(path: &Path) -> Option<&'static str> {
-    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "mp4" | "m4v" | "mov" => Some("qtdemux"),
-        "mkv" | "webm" => Some("matroskademux"),
-        "avi" => Some("avidemux"),
-        "flv" => Some("flvdemux"),
-        "ts" | "mts" | "m2ts" => Some("tsdemux"),
-        "ogg" | "ogv" => Some("oggdemux"),
-        _ => None,
+        elements.extend(source.demuxer().map(str::to_owned));
+        let carrier = source.carrier();
+        Some(Self { elements, camera: carrier == Carrier::Rtp, file: carrier == Carrier::File })
     }
 }
 

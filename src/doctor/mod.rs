@@ -16,7 +16,6 @@ mod devices;
 mod gstreamer;
 mod model;
 mod named;
-mod network;
 mod program;
 mod sandbox;
 mod sensors;

@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::{Finding, State, cores, sandbox};
-use crate::capture::{self, Source};
+use crate::capture::Source;
 use crate::choice::IsaChoice;
 use crate::config::{self, Config, Loaded, Mqtt, Problem, Stream, Warning, read_pem, read_secret};
 use crate::exit::chain;
@@ -78,12 +78,8 @@ impl Look<'_> {
     }
 
     fn stream(&mut self, section: &str, stream: &Stream) {
-        let source = Source::parse(&stream.source);
-        let outcome = match &source {
-            Ok(Source::File(path)) => regular::open(path).map(drop).map_err(|error| error.to_string()),
-            Ok(Source::Images(path)) => capture::pictures(path).map(drop).map_err(|error| chain(&error)),
-            Ok(Source::Test(_) | Source::Rtsp(_)) | Err(_) => Ok(()),
-        };
+        // What is no source is no address of a file.
+        let outcome = Source::parse(&stream.source).map_or(Ok(()), |source| source.check_paths());
         if let Err(message) = outcome {
             self.problem(&format!("{section}.source"), &stream.source, &message);
         }

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -12,67 +11,11 @@ use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
 use crate::capture::Deliver;
+use crate::capture::player::Activity;
 use crate::frame::{
     ChromaSite, Color, Frame, Layout, Matrix, PixelFormat, Pixels, Plane, Range, Timestamp, monotonic_ns,
 };
 use crate::telemetry::Ticket;
-
-/// Most bytes that a network camera may send before a frame comes of them: ten seconds of 4K at 25 Mbit/s, for cameras that
-/// begin with a whole picture so seldom. Parsers take seconds for a picture of that size.
-pub(in crate::capture) const MOST_PER_FRAME: u64 = 32 << 20;
-
-/// When frames passed, for the one who watches.
-#[derive(Debug)]
-pub(in crate::capture) struct Activity {
-    frames: AtomicU64,
-    last_ns: AtomicU64,
-    delivering: AtomicBool,
-    refused: AtomicBool,
-    /// Bytes that a network camera has sent since the last frame.
-    since_frame: AtomicU64,
-}
-
-impl Activity {
-    /// Of a pipeline that starts now.
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            frames: AtomicU64::new(0),
-            last_ns: AtomicU64::new(monotonic_ns()),
-            delivering: AtomicBool::new(false),
-            refused: AtomicBool::new(false),
-            since_frame: AtomicU64::new(0),
-        })
-    }
-
-    /// A network camera has sent so many bytes; false if they are too many.
-    pub(super) fn receive(&self, bytes: usize) -> bool {
-        self.since_frame.fetch_add(bytes as u64, Ordering::Relaxed);
-        !self.is_flooded()
-    }
-
-    /// Whether a network camera has sent [`MOST_PER_FRAME`] without a frame.
-    pub(in crate::capture) fn is_flooded(&self) -> bool {
-        self.since_frame.load(Ordering::Relaxed) > MOST_PER_FRAME
-    }
-
-    /// Frames that have arrived.
-    pub(in crate::capture) fn frames(&self) -> u64 {
-        self.frames.load(Ordering::Relaxed)
-    }
-
-    /// Whether nobody takes frames any more.
-    pub(in crate::capture) fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Acquire)
-    }
-
-    /// Time without a frame for which the source is to blame: none while a frame is being taken.
-    pub(in crate::capture) fn idle(&self) -> Duration {
-        if self.delivering.load(Ordering::Acquire) {
-            return Duration::ZERO;
-        }
-        Duration::from_nanos(monotonic_ns().saturating_sub(self.last_ns.load(Ordering::Acquire)))
-    }
-}
 
 /// The raw formats that preprocessing reads; for any other, videoconvert finds the nearest of them.
 pub(super) fn accepted_caps() -> gst::Caps {
@@ -141,8 +84,7 @@ impl SampleReader {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let arrived = Timestamp::now();
         let Some(seq) = self.ticket.number() else { return Err(gst::FlowError::Flushing) };
-        self.activity.since_frame.store(0, Ordering::Relaxed);
-        self.activity.delivering.store(true, Ordering::Release);
+        self.activity.begin_frame();
         let flow = match self.frame(sink, &sample, arrived, seq) {
             Some(frame) => (self.deliver)(frame),
             None => {
@@ -154,12 +96,11 @@ impl SampleReader {
                 ControlFlow::Break(())
             }
         };
-        self.activity.last_ns.store(monotonic_ns(), Ordering::Release);
-        self.activity.delivering.store(false, Ordering::Release);
+        self.activity.end_frame(monotonic_ns());
         match flow {
             ControlFlow::Continue(()) => Ok(gst::FlowSuccess::Ok),
             ControlFlow::Break(()) => {
-                self.activity.refused.store(true, Ordering::Release);
+                self.activity.refuse();
                 Err(gst::FlowError::Eos)
             }
         }
@@ -181,7 +122,7 @@ impl SampleReader {
         let buffer = sample.buffer_owned()?;
         let age = if self.live { age(sink, sample, &buffer) } else { Duration::ZERO };
         let mapped = gst_video::VideoFrame::from_buffer_readable(buffer, info).ok()?;
-        self.activity.frames.fetch_add(1, Ordering::Relaxed);
+        self.activity.count_frame();
         Some(Frame {
             file: None,
             stream: Arc::clone(&self.stream),

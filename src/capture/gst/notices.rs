@@ -5,19 +5,9 @@ use gstreamer as gst;
 use gstreamer::glib;
 
 use crate::capture::guard::{Attempt, Guard};
+use crate::capture::player::Notice;
 use crate::capture::{Error, package, plug};
 use crate::exit::Exit;
-
-/// What a running pipeline has to say.
-#[derive(Debug)]
-pub(in crate::capture) enum Notice {
-    /// All frames have been delivered.
-    End,
-    /// The pipeline has failed.
-    Failed(Error),
-    /// Something odd that it goes on from.
-    Warning(String),
-}
 
 /// Notices that may wait for the supervisor.
 pub(super) const NOTICES: usize = 64;

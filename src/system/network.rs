@@ -11,7 +11,7 @@ const MOST: usize = 8;
 
 /// Why a host does not answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unreachable {
+pub(crate) enum Unreachable {
     #[error("the name {host} is not known ({source})")]
     Name { host: String, source: io::Error },
     #[error("the name {host} is not resolved within {} s", limit.as_secs_f64())]
@@ -28,7 +28,7 @@ pub(super) enum Unreachable {
 
 impl Unreachable {
     /// What to do; `what` is the kind of host, `key` the key of the configuration that names it.
-    pub(super) fn remedy(&self, what: &str, key: &str) -> String {
+    pub(crate) fn remedy(&self, what: &str, key: &str) -> String {
         match self {
             Self::Name { host, .. } if host.ends_with(".local") => {
                 format!("check {key}; names in .local need avahi-daemon and libnss-mdns here, or give an address")
@@ -71,7 +71,7 @@ fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, Un
 }
 
 /// A connection to `port` of `host`, by the first of its addresses that answers, within `limit`.
-pub(super) fn connect(host: &str, port: u16, limit: Duration) -> Result<(TcpStream, SocketAddr), Unreachable> {
+pub(crate) fn connect(host: &str, port: u16, limit: Duration) -> Result<(TcpStream, SocketAddr), Unreachable> {
     let end = Instant::now() + limit;
     let mut failure = None;
     for address in resolve(host, port, limit)? {
@@ -95,7 +95,7 @@ pub(super) fn connect(host: &str, port: u16, limit: Duration) -> Result<(TcpStre
 
 /// How far an address is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// This machine.
     Loopback,
     /// A private or link-local address (RFC 1918, 3927, 4193, 4291, 6598).
@@ -104,7 +104,8 @@ pub(super) enum Reach {
     Public,
 }
 
-pub(super) fn reach(address: IpAddr) -> Reach {
+/// How far `address` is away.
+pub(crate) fn reach(address: IpAddr) -> Reach {
     match address.to_canonical() {
         address if address.is_loopback() => Reach::Loopback,
         IpAddr::V4(v4) => {

@@ -1,0 +1,176 @@
+//! What the supervisor needs of whatever plays a source, and of time: GStreamer and the clock of the system, or fakes in
+//! tests.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
+
+use super::scheme::Launch;
+use super::{Deliver, Error};
+use crate::frame::monotonic_ns;
+use crate::shutdown::Stopped;
+use crate::telemetry::Ticket;
+
+/// Most bytes that a network camera may send before a frame comes of them: ten seconds of 4K at 25 Mbit/s, for cameras that
+/// begin with a whole picture so seldom. Parsers take seconds for a picture of that size.
+pub(super) const MOST_PER_FRAME: u64 = 32 << 20;
+
+/// Plays pipelines.
+pub(super) trait Player {
+    /// Starts one. Every frame goes to `deliver`; when that breaks, the source is told so and delivers no more.
+    ///
+    /// Frames get their numbers from `ticket`. When the attempt that it stands for has ended, none is delivered.
+    fn start(
+        &self,
+        stream: &Arc<str>,
+        launch: &Launch,
+        ticket: Ticket,
+        deliver: Deliver,
+    ) -> Result<Box<dyn Session>, Error>;
+}
+
+/// A running pipeline. Dropping it takes it down, which may take long.
+pub(super) trait Session: Send {
+    /// What it has to say.
+    fn notices(&self) -> &Receiver<Notice>;
+
+    /// When frames passed.
+    fn activity(&self) -> &Activity;
+
+    /// Whether none of its threads has work left, and none is being added.
+    fn is_at_rest(&self) -> bool;
+}
+
+/// What a running pipeline has to say.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// All frames have been delivered.
+    End,
+    /// The pipeline has failed.
+    Failed(Error),
+    /// Something odd that it goes on from.
+    Warning(String),
+}
+
+/// When frames passed, for the one who watches.
+#[derive(Debug)]
+pub(super) struct Activity {
+    frames: AtomicU64,
+    last_ns: AtomicU64,
+    delivering: AtomicBool,
+    refused: AtomicBool,
+    /// Bytes that a network camera has sent since the last frame.
+    since_frame: AtomicU64,
+}
+
+impl Activity {
+    /// Of a pipeline that starts now.
+    pub(super) fn new(now_ns: u64) -> Arc<Self> {
+        Arc::new(Self {
+            frames: AtomicU64::new(0),
+            last_ns: AtomicU64::new(now_ns),
+            delivering: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            since_frame: AtomicU64::new(0),
+        })
+    }
+
+    /// A network camera has sent so many bytes; false if they are too many.
+    pub(super) fn receive(&self, bytes: usize) -> bool {
+        self.since_frame.fetch_add(bytes as u64, Ordering::Relaxed);
+        !self.is_flooded()
+    }
+
+    /// A frame has arrived, and is delivered from now on.
+    pub(super) fn begin_frame(&self) {
+        self.since_frame.store(0, Ordering::Relaxed);
+        self.delivering.store(true, Ordering::Release);
+    }
+
+    /// It can be read.
+    pub(super) fn count_frame(&self) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has been delivered.
+    pub(super) fn end_frame(&self, now_ns: u64) {
+        self.last_ns.store(now_ns, Ordering::Release);
+        self.delivering.store(false, Ordering::Release);
+    }
+
+    /// Nobody takes frames any more.
+    pub(super) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
+    }
+
+    /// Whether a network camera has sent [`MOST_PER_FRAME`] without a frame.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.since_frame.load(Ordering::Relaxed) > MOST_PER_FRAME
+    }
+
+    /// Frames that have arrived.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody takes frames any more.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    /// Time without a frame for which the source is to blame: none while a frame is being taken.
+    pub(super) fn idle(&self, now_ns: u64) -> Duration {
+        if self.delivering.load(Ordering::Acquire) {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(now_ns.saturating_sub(self.last_ns.load(Ordering::Acquire)))
+    }
+}
+
+/// What a wait ends with.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The stop has been asked for.
+    Stop,
+    /// The pipeline says something.
+    Notice(Notice),
+    /// The limit has been reached.
+    Time,
+}
+
+/// Time that passes, and waits.
+pub(super) trait Clock {
+    /// Nanoseconds of a clock that never goes back.
+    fn now_ns(&self) -> u64;
+
+    /// Waits for the stop or a notice, `limit` at most.
+    fn wait(&self, stopped: &Stopped, notices: &Receiver<Notice>, limit: Duration) -> Event;
+
+    /// Waits for the end of a thread, which disconnects `done`; false if `limit` was not enough.
+    fn wait_for_end(&self, done: &Receiver<Infallible>, limit: Duration) -> bool;
+}
+
+/// The monotonic clock of the system.
+pub(super) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ns(&self) -> u64 {
+        monotonic_ns()
+    }
+
+    fn wait(&self, stopped: &Stopped, notices: &Receiver<Notice>, limit: Duration) -> Event {
+        select! {
+            recv(stopped.receiver()) -> _ => Event::Stop,
+            // A pipeline that can say nothing any more has ended.
+            recv(notices) -> notice => Event::Notice(notice.unwrap_or(Notice::End)),
+            default(limit) => Event::Time,
+        }
+    }
+
+    fn wait_for_end(&self, done: &Receiver<Infallible>, limit: Duration) -> bool {
+        !matches!(done.recv_timeout(limit), Err(RecvTimeoutError::Timeout))
+    }
+}

@@ -1,0 +1,141 @@
+//! `file:PATH`, or a path alone: a media file.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Carrier, Fault, Launch, Medium, PATH_REMEDY, Scheme, Source, SourceError, path};
+use crate::capture::{Error, container};
+use crate::config::{Stream, redact};
+use crate::regular;
+
+/// How the address is written.
+pub(super) const FORM: &str = "a file";
+
+/// A media file.
+#[derive(Debug)]
+struct MediaFile {
+    path: PathBuf,
+}
+
+pub(super) fn parse(rest: &str) -> Result<Source, SourceError> {
+    Ok(Source::new(MediaFile { path: path(rest, "a path after 'file:'")? }))
+}
+
+impl Scheme for MediaFile {
+    fn describe(&self) -> String {
+        redact(&self.path.display().to_string())
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    fn carrier(&self) -> Carrier {
+        Carrier::File
+    }
+
+    fn launch(&self, stream: &Stream, _password: Option<&str>) -> Option<Launch> {
+        let text = "filesrc name=source ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)";
+        let mut launch = Launch::of(text, stream);
+        // Files carry the orientation that the camera was held in.
+        launch.text += " ! videoflip video-direction=auto";
+        launch.properties.push(("source", "location", self.path.to_string_lossy().into_owned()));
+        Some(launch)
+    }
+
+    fn demuxer(&self) -> Option<&'static str> {
+        match self.path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "mp4" | "m4v" | "mov" => Some("qtdemux"),
+            "mkv" | "webm" => Some("matroskademux"),
+            "avi" => Some("avidemux"),
+            "flv" => Some("flvdemux"),
+            "ts" | "mts" | "m2ts" => Some("tsdemux"),
+            "ogg" | "ogv" => Some("oggdemux"),
+            _ => None,
+        }
+    }
+
+    fn open(&self) -> Result<Medium<'_>, Error> {
+        let file = open(&self.path)?;
+        Ok(Medium::Pipeline(Box::new(move |frames| end(&self.path, &file, frames))))
+    }
+
+    fn check_paths(&self) -> Result<(), String> {
+        regular::open(&self.path).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn examine(&self, _timeout: Duration) -> Result<String, Fault> {
+        let shown = self.path.display();
+        match regular::open(&self.path).and_then(|file| file.metadata()) {
+            Ok(metadata) if metadata.len() == 0 => {
+                Err(Fault::new(format!("{shown} is empty"), "record it again, or correct stream.source"))
+            }
+            Ok(metadata) => Ok(format!("{shown}, {:.1} MB", metadata.len() as f64 / 1e6)),
+            Err(error) => Err(Fault::new(format!("{shown}: {error}"), PATH_REMEDY)),
+        }
+    }
+}
+
+/// A regular file that can be read: opening anything else, such as a pipe, could take for ever.
+fn open(path: &Path) -> Result<File, Error> {
+    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+    match regular::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(Error::Folder { path: path.to_owned() }),
+        opened => opened.map_err(unreadable),
+    }
+}
+
+/// Judges the end of a file that was opened at the start: one that is cut off looks to a demuxer like one that ends.
+fn end(path: &Path, file: &File, frames: u64) -> Result<(), Error> {
+    if frames == 0 {
+        return Err(Error::NoVideo);
+    }
+    match container::missing_bytes(file) {
+        Ok(0) => Ok(()),
+        Ok(missing) => Err(Error::Truncated { missing, frames }),
+        Err(source) => Err(Error::Unreadable { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::super::tests::launch;
+    use super::*;
+
+    #[test]
+    fn a_path_never_becomes_launch_text() {
+        let launch = launch("/a ! fakesink \" name.mp4", &Stream::default());
+        assert!(!launch.text.contains("fakesink"));
+        assert_eq!(launch.properties, [("source", "location", "/a ! fakesink \" name.mp4".to_owned())]);
+        assert!(!launch.live);
+    }
+
+    #[test]
+    fn a_file_ends_well_if_it_had_frames_and_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clip.mp4");
+        let judge = |content: &[u8], frames| {
+            std::fs::write(&path, content).unwrap();
+            let source = parse(path.to_str().unwrap()).unwrap();
+            let Medium::Pipeline(end) = source.open().unwrap() else { panic!("a file is played") };
+            end(frames)
+        };
+        let whole = b"\0\0\0\x0cftypisom";
+        assert!(judge(whole, 3).is_ok());
+        assert!(matches!(judge(whole, 0), Err(Error::NoVideo)));
+        assert!(matches!(judge(&whole[..8], 3), Err(Error::Truncated { missing: 4, frames: 3 })));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |path: &Path| parse(path.to_str().unwrap()).unwrap().open().map(drop).unwrap_err();
+        assert!(matches!(open(folder.path()), Error::Folder { .. }));
+        assert!(matches!(open(&folder.path().join("nothing.mp4")), Error::Unreadable { .. }));
+        assert!(matches!(open(Path::new("/dev/null")), Error::Unreadable { .. }));
+    }
+}

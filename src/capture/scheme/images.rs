@@ -1,0 +1,104 @@
+//! `images:DIR`: the pictures of a folder, each of them once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Carrier, Fault, Launch, Medium, PATH_REMEDY, Scheme, Source, SourceError, path};
+use crate::capture::{Deliver, Error, Progress, still};
+use crate::config::{Stream, redact};
+use crate::exit::chain;
+use crate::frame::{Frame, Pixels as _, Timestamp};
+use crate::shutdown::Stopped;
+use crate::telemetry::Ticket;
+
+/// How the address is written.
+pub(super) const FORM: &str = "images:DIR";
+
+/// A folder of pictures.
+#[derive(Debug)]
+struct Images {
+    folder: PathBuf,
+}
+
+pub(super) fn parse(rest: &str) -> Result<Source, SourceError> {
+    Ok(Source::new(Images { folder: path(rest, "a folder after 'images:'")? }))
+}
+
+impl Scheme for Images {
+    fn describe(&self) -> String {
+        format!("images:{}", redact(&self.folder.display().to_string()))
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    fn carrier(&self) -> Carrier {
+        Carrier::Memory
+    }
+
+    fn launch(&self, _stream: &Stream, _password: Option<&str>) -> Option<Launch> {
+        None
+    }
+
+    fn open(&self) -> Result<Medium<'_>, Error> {
+        Ok(Medium::Pictures { folder: &self.folder, paths: still::list(&self.folder)? })
+    }
+
+    fn check_paths(&self) -> Result<(), String> {
+        still::list(&self.folder).map(drop).map_err(|error| chain(&error))
+    }
+
+    fn examine(&self, _timeout: Duration) -> Result<String, Fault> {
+        match still::list(&self.folder) {
+            Ok(pictures) => Ok(format!("{}, {} pictures", self.folder.display(), pictures.len())),
+            Err(error) => Err(Fault::new(chain(&error), PATH_REMEDY)),
+        }
+    }
+}
+
+/// Every picture of a folder, in order; the broken ones are reported and counted.
+pub(in crate::capture) fn play(
+    stream: &Arc<str>,
+    folder: &Path,
+    paths: Vec<PathBuf>,
+    ticket: &Ticket,
+    stopped: &Stopped,
+    deliver: &Deliver,
+    report: &dyn Fn(Progress<'_>),
+) -> Result<(), Error> {
+    let total = paths.len();
+    let mut broken = 0;
+    for path in paths {
+        if stopped.is_set() {
+            return Ok(());
+        }
+        report(Progress::Watching);
+        let picture = match still::Still::open(&path) {
+            Ok(picture) => picture,
+            Err(error) => {
+                broken += 1;
+                tracing::error!(stream = %stream, "{}", chain(&error));
+                continue;
+            }
+        };
+        let now = Timestamp::now();
+        let layout = picture.layout();
+        let Some(seq) = ticket.number() else { return Ok(()) };
+        debug_assert!(!picture.plane(0).data.is_empty(), "a decoded picture has samples");
+        let frame = Frame {
+            stream: Arc::clone(stream),
+            file: Some(path.to_string_lossy().into()),
+            seq,
+            captured: now,
+            arrived_ns: now.monotonic_ns,
+            layout,
+            pixels: Box::new(picture),
+        };
+        if deliver(frame).is_break() {
+            return Ok(());
+        }
+    }
+    if broken > 0 { Err(Error::BrokenPictures { broken, total, folder: folder.to_owned() }) } else { Ok(()) }
+}

@@ -1,0 +1,262 @@
+//! `rtsp://HOST:PORT/PATH`: a network camera.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use percent_encoding::percent_decode_str;
+
+use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
+use crate::capture::Error;
+use crate::choice::RtspTransport;
+use crate::config::{Stream, redact};
+use crate::system::network::{self, Reach, reach};
+
+/// How the address is written.
+pub(super) const FORM: &str = "rtsp://HOST/PATH";
+
+/// Port of an `rtsp://` address that names none (RFC 7826, 4.2).
+const RTSP_PORT: u16 = 554;
+
+/// Most bytes of a camera's first line.
+const LONGEST_LINE: u64 = 1024;
+
+/// A network camera, by its whole address.
+#[derive(Debug)]
+struct Camera {
+    address: String,
+}
+
+pub(super) fn parse(rest: &str) -> Result<Source, SourceError> {
+    match rest.strip_prefix("//") {
+        None | Some("") => Err(SourceError::Missing("rtsp://HOST:PORT/PATH")),
+        Some(_) => Ok(Source::new(Camera { address: format!("rtsp:{rest}") })),
+    }
+}
+
+impl Scheme for Camera {
+    fn describe(&self) -> String {
+        redact(&self.address)
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn is_camera(&self) -> bool {
+        true
+    }
+
+    fn carrier(&self) -> Carrier {
+        Carrier::Rtp
+    }
+
+    fn endpoint(&self) -> Option<Result<Endpoint, SourceError>> {
+        Some(Endpoint::of(&login(&self.address).0))
+    }
+
+    fn launch(&self, stream: &Stream, password: Option<&str>) -> Option<Launch> {
+        let protocols = match stream.rtsp_transport {
+            RtspTransport::Tcp => "tcp",
+            RtspTransport::Udp => "udp",
+            RtspTransport::Auto => "tcp+udp-mcast+udp",
+        };
+        let (location, user, in_address) = login(&self.address);
+        let timeout_us = stream.start_timeout().as_micros();
+        let text = format!(
+            "rtspsrc name=source latency={latency} protocols={protocols} drop-on-latency=true \
+             tcp-timeout={timeout_us} ! application/x-rtp,media=video \
+             ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)",
+            latency = stream.rtsp_latency_ms,
+        );
+        let endpoint = Endpoint::of(&location).ok();
+        let mut properties = vec![("source", "location", location)];
+        let user = if stream.username.is_empty() { user } else { Some(stream.username.clone()) };
+        properties.extend(user.map(|user| ("source", "user-id", user)));
+        properties.extend(password.map(str::to_owned).or(in_address).map(|password| ("source", "user-pw", password)));
+        Some(Launch { properties, live: true, endpoint, ..Launch::of(&text, stream) })
+    }
+
+    fn open(&self) -> Result<Medium<'_>, Error> {
+        Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
+    }
+
+    fn examine(&self, timeout: Duration) -> Result<String, Fault> {
+        let shown = self.describe();
+        let endpoint = Endpoint::of(&login(&self.address).0)
+            .map_err(|error| Fault::new(format!("{shown}: {error}"), "correct stream.source"))?;
+        examine(&shown, &endpoint, timeout)
+    }
+}
+
+/// Where a network camera is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Name or address of the host; an IPv6 address without its brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// What the camera is asked for: the address without the login.
+    pub address: String,
+}
+
+impl Endpoint {
+    pub(in crate::capture) fn of(address: &str) -> Result<Self, SourceError> {
+        let wrong = || SourceError::Missing("rtsp://HOST:PORT/PATH, the port from 1 to 65535");
+        let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').ok_or_else(wrong)?,
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?,
+            None if port.is_empty() => RTSP_PORT,
+            None => return Err(wrong()),
+        };
+        match host {
+            "" => Err(wrong()),
+            host => Ok(Self { host: host.to_owned(), port, address: address.to_owned() }),
+        }
+    }
+}
+
+/// An address without its login, and the user and password that it held (RFC 3986, 3.2.1).
+fn login(address: &str) -> (String, Option<String>, Option<String>) {
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let parts = || {
+        let (scheme, rest) = address.split_once("://")?;
+        let (login, host) = rest.rsplit_once('@')?;
+        Some((format!("{scheme}://{host}"), login))
+    };
+    match parts() {
+        None => (address.to_owned(), None, None),
+        Some((location, login)) => match login.split_once(':') {
+            Some((user, password)) => (location, Some(decode(user)), Some(decode(password))),
+            None => (location, Some(decode(login)), None),
+        },
+    }
+}
+
+/// Asks a camera what it can do, which needs no login (RFC 2326, 10.1): nothing is set up.
+fn examine(shown: &str, endpoint: &Endpoint, timeout: Duration) -> Result<String, Fault> {
+    let start = Instant::now();
+    let (connection, address) = network::connect(&endpoint.host, endpoint.port, timeout)
+        .map_err(|error| Fault::new(format!("{shown}: {error}"), error.remedy("camera", "stream.source")))?;
+    let took = start.elapsed().as_millis();
+    let remedy = "check the port: cameras serve RTSP at 554 or 8554 and HTTP at 80";
+    match ask(connection, &endpoint.address, timeout) {
+        Ok(line) if line.starts_with("RTSP/1.") => {
+            let far = match reach(address.ip()) {
+                Reach::Public => ", over a public network: pictures and login can be read on the way",
+                Reach::Loopback | Reach::Local => "",
+            };
+            Ok(format!("{shown}: {address} answers after {took} ms ({}){far}", line.trim_end()))
+        }
+        Ok(line) if line.is_empty() => {
+            Err(Fault::new(format!("{shown}: {address} hangs up instead of answering"), remedy))
+        }
+        Ok(_) => Err(Fault::new(format!("{shown}: what answers at {address} does not speak RTSP"), remedy)),
+        Err(error) => {
+            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, WouldBlock};
+            let what = match error.kind() {
+                WouldBlock | TimedOut => {
+                    format!("accepts the connection and does not answer within {} s", timeout.as_secs_f64())
+                }
+                // With a part of the request unread, a close arrives as a reset.
+                BrokenPipe | ConnectionAborted | ConnectionReset => "hangs up instead of answering".into(),
+                _ => format!("cannot be asked ({error})"),
+            };
+            Err(Fault::new(format!("{shown}: {address} {what}"), format!("{remedy}; restart a camera that hangs")))
+        }
+    }
+}
+
+/// The first line of the answer to OPTIONS; empty when the camera hangs up.
+fn ask(mut connection: TcpStream, address: &str, timeout: Duration) -> io::Result<String> {
+    let end = Instant::now() + timeout;
+    connection.set_write_timeout(Some(timeout))?;
+    let request = format!("OPTIONS {address} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: hardnetd\r\n\r\n");
+    connection.write_all(request.as_bytes())?;
+    let mut answer = BufReader::new(connection).take(LONGEST_LINE);
+    let mut line = Vec::new();
+    // Bytes may come one at a time: the limit is for the whole line.
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        answer.get_ref().get_ref().set_read_timeout(Some(left))?;
+        let bytes = answer.fill_buf()?;
+        let (length, whole) = match bytes.iter().position(|byte| *byte == b'\n') {
+            Some(at) => (at + 1, true),
+            None => (bytes.len(), bytes.is_empty()),
+        };
+        line.extend_from_slice(&bytes[..length]);
+        answer.consume(length);
+        if whole {
+            // What a stranger sends is shown on a terminal.
+            let text = String::from_utf8_lossy(&line);
+            return Ok(text.chars().filter(|c| !c.is_control()).collect());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::super::tests::launch;
+    use super::*;
+
+    #[test]
+    fn rtsp_takes_its_settings_and_hides_its_password() {
+        let stream = Stream {
+            rtsp_latency_ms: 50,
+            rtsp_transport: RtspTransport::Udp,
+            username: "me".into(),
+            ..Stream::default()
+        };
+        let launch = launch("rtsp://u:p@host/1", &stream);
+        assert!(launch.live);
+        assert!(launch.text.contains("latency=50 protocols=udp "), "{}", launch.text);
+        assert!(launch.properties.contains(&("source", "user-id", "me".to_owned())));
+        assert!(launch.properties.contains(&("source", "user-pw", "secret".to_owned())));
+        assert!(launch.properties.contains(&("source", "location", "rtsp://host/1".to_owned())));
+        assert_eq!(Source::parse("rtsp://u:p@host/1").unwrap().describe(), "rtsp://u:***@host/1");
+    }
+
+    #[test]
+    fn a_login_in_the_address_is_handed_over_beside_it() {
+        let properties =
+            |address: &str| Source::parse(address).unwrap().launch(&Stream::default(), None).unwrap().properties;
+        let of = |name, value: &str| ("source", name, value.to_owned());
+        assert_eq!(
+            properties("rtsp://me:p%40s:s@host:554/1"),
+            [of("location", "rtsp://host:554/1"), of("user-id", "me"), of("user-pw", "p@s:s")]
+        );
+        assert_eq!(properties("rtsp://me@host/1"), [of("location", "rtsp://host/1"), of("user-id", "me")]);
+        assert_eq!(properties("rtsp://host/1"), [of("location", "rtsp://host/1")]);
+    }
+
+    #[test]
+    fn a_camera_is_reached_at_its_host_and_port_without_its_login() {
+        let of = |uri: &str| Source::parse(uri).unwrap().endpoint();
+        for (uri, host, port, address) in [
+            ("rtsp://cam/1", "cam", 554, "rtsp://cam/1"),
+            ("rtsp://u:p@cam:8554/1?x=a:b", "cam", 8554, "rtsp://cam:8554/1?x=a:b"),
+            ("rtsp://u:p/@x@10.0.0.7", "10.0.0.7", 554, "rtsp://10.0.0.7"),
+            ("rtsp://[fe80::1]:554/1", "fe80::1", 554, "rtsp://[fe80::1]:554/1"),
+            ("rtsp://[::1]", "::1", 554, "rtsp://[::1]"),
+        ] {
+            let endpoint = Endpoint { host: host.into(), port, address: address.into() };
+            assert_eq!(of(uri), Some(Ok(endpoint)), "{uri}");
+        }
+        for uri in
+            ["rtsp://cam:0/1", "rtsp://cam:99999/1", "rtsp://cam:x/1", "rtsp:///1", "rtsp://[::1/1", "rtsp://[::1]x"]
+        {
+            assert!(of(uri).unwrap().is_err(), "{uri}");
+        }
+        assert_eq!(of("test:ball"), None);
+    }
+}

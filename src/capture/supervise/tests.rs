@@ -1,0 +1,412 @@
+//! A source that does what a script says, on a clock that moves only when somebody waits.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::*;
+use crate::capture::player::MOST_PER_FRAME;
+use crate::capture::scheme::Launch;
+use crate::config::Stream;
+use crate::shutdown::{self, Stop};
+use crate::telemetry::Ticket;
+
+const MS: u64 = 1_000_000;
+
+/// What a session does.
+enum Step {
+    Frame,
+    /// A frame whose consumer never comes back.
+    Block,
+    /// A frame that nobody wants.
+    Refuse,
+    Bytes(usize),
+    Say(Notice),
+    Rest,
+    Stop,
+}
+
+/// A session: what it does, by milliseconds from its start; or why it does not start.
+type Script = Result<Vec<(u64, Step)>, Error>;
+
+struct FakeSession {
+    notices: Receiver<Notice>,
+    activity: Arc<Activity>,
+    resting: Arc<AtomicBool>,
+    /// Taking it down lasts until this is disconnected.
+    held: Option<Receiver<Infallible>>,
+}
+
+impl Session for FakeSession {
+    fn notices(&self) -> &Receiver<Notice> {
+        &self.notices
+    }
+
+    fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.resting.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for FakeSession {
+    fn drop(&mut self) {
+        if let Some(held) = &self.held {
+            let _ = held.recv();
+        }
+    }
+}
+
+/// The running session, as the script sees it.
+struct Running {
+    start_ns: u64,
+    steps: VecDeque<(u64, Step)>,
+    say: Sender<Notice>,
+    activity: Arc<Activity>,
+    resting: Arc<AtomicBool>,
+    ticket: Ticket,
+}
+
+/// Player and clock in one.
+struct World {
+    settings: Settings,
+    now_ns: Cell<u64>,
+    scripts: RefCell<VecDeque<Script>>,
+    running: RefCell<Option<Running>>,
+    stop: RefCell<Option<Stop>>,
+    stopped: Stopped,
+    numbers: Arc<FrameNumbers>,
+    /// When sessions were started, in milliseconds.
+    starts: RefCell<Vec<u64>>,
+    /// Numbers of the frames, by session.
+    frames: RefCell<Vec<Vec<u64>>>,
+    /// Waits before the source was opened again, in milliseconds, and the next number.
+    retries: RefCell<Vec<(u64, u64)>>,
+    beats: RefCell<Vec<u64>>,
+    /// When the stop is asked for, in milliseconds.
+    stop_at: Cell<Option<u64>>,
+    /// Until when taking a session down takes, in milliseconds.
+    hold_until: Cell<Option<u64>>,
+    holds: RefCell<Option<Sender<Infallible>>>,
+}
+
+impl World {
+    fn new(stream: &Stream, scripts: impl IntoIterator<Item = Script>) -> Self {
+        let (stop, stopped) = shutdown::channel();
+        Self {
+            settings: Settings::new(stream).unwrap(),
+            now_ns: Cell::new(0),
+            scripts: RefCell::new(scripts.into_iter().collect()),
+            running: RefCell::default(),
+            stop: RefCell::new(Some(stop)),
+            stopped,
+            numbers: Arc::default(),
+            starts: RefCell::default(),
+            frames: RefCell::default(),
+            retries: RefCell::default(),
+            beats: RefCell::default(),
+            stop_at: Cell::default(),
+            hold_until: Cell::default(),
+            holds: RefCell::default(),
+        }
+    }
+
+    fn run(&self) -> Result<(), Error> {
+        let deliver: Deliver = Arc::new(|_| ControlFlow::Continue(()));
+        let report = |progress: Progress<'_>| match progress {
+            Progress::Watching => self.beats.borrow_mut().push(self.now_ms()),
+            Progress::Retrying { wait, next, .. } => {
+                self.retries.borrow_mut().push((u64::try_from(wait.as_millis()).unwrap(), next));
+            }
+        };
+        let supervisor = Supervisor {
+            settings: &self.settings,
+            numbers: &self.numbers,
+            stopped: &self.stopped,
+            deliver: &deliver,
+            report: &report,
+            player: self,
+            clock: self,
+        };
+        supervisor.run()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now_ns.get() / MS
+    }
+
+    fn waits(&self) -> Vec<u64> {
+        self.retries.borrow().iter().map(|(wait, _)| *wait).collect()
+    }
+
+    /// Moves to the next thing that happens, `end_ns` at most.
+    fn advance(&self, end_ns: u64) {
+        let mut running = self.running.borrow_mut();
+        let step = running.as_ref().and_then(|it| Some(it.start_ns + it.steps.front()?.0 * MS));
+        let at = [step, self.stop_at.get().map(|at| at * MS), self.hold_until.get().map(|at| at * MS)];
+        let next = at.into_iter().flatten().min().filter(|at| *at <= end_ns);
+        self.now_ns.set(self.now_ns.get().max(next.unwrap_or(end_ns)));
+        let now = self.now_ns.get();
+        if self.stop_at.get().is_some_and(|at| at * MS <= now) {
+            self.stop_at.set(None);
+            self.stop.borrow_mut().take();
+        }
+        if self.hold_until.get().is_some_and(|at| at * MS <= now) {
+            self.hold_until.set(None);
+            self.holds.borrow_mut().take();
+            while teardown::lingers(&self.settings) {
+                thread::yield_now();
+            }
+        }
+        let Some(it) = running.as_mut().filter(|_| step.is_some_and(|step| step <= now)) else { return };
+        let frame = |it: &Running| {
+            let Some(number) = it.ticket.number() else { return };
+            it.activity.begin_frame();
+            it.activity.count_frame();
+            self.frames.borrow_mut().last_mut().unwrap().push(number);
+        };
+        match it.steps.pop_front().unwrap().1 {
+            Step::Frame => {
+                frame(it);
+                it.activity.end_frame(now);
+            }
+            Step::Block => frame(it),
+            Step::Refuse => {
+                frame(it);
+                it.activity.end_frame(now);
+                it.activity.refuse();
+            }
+            Step::Bytes(bytes) => drop(it.activity.receive(bytes)),
+            Step::Say(notice) => it.say.send(notice).unwrap(),
+            Step::Rest => it.resting.store(true, Ordering::Release),
+            Step::Stop => drop(self.stop.borrow_mut().take()),
+        }
+    }
+}
+
+impl Player for World {
+    fn start(&self, _: &Arc<str>, _: &Launch, ticket: Ticket, _: Deliver) -> Result<Box<dyn Session>, Error> {
+        self.starts.borrow_mut().push(self.now_ms());
+        self.frames.borrow_mut().push(Vec::new());
+        let steps = self.scripts.borrow_mut().pop_front().unwrap_or_else(|| Ok(vec![(0, Step::Stop)]))?;
+        let (say, notices) = unbounded();
+        let (activity, resting) = (Activity::new(self.now_ns.get()), Arc::new(AtomicBool::new(false)));
+        let (holds, held) = crossbeam_channel::bounded(0);
+        let held = self.hold_until.get().map(|_| {
+            *self.holds.borrow_mut() = Some(holds);
+            held
+        });
+        let session = FakeSession { notices, activity: Arc::clone(&activity), resting: Arc::clone(&resting), held };
+        let start_ns = self.now_ns.get();
+        *self.running.borrow_mut() = Some(Running { start_ns, steps: steps.into(), say, activity, resting, ticket });
+        Ok(Box::new(session))
+    }
+}
+
+impl Clock for World {
+    fn now_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
+    fn wait(&self, stopped: &Stopped, notices: &Receiver<Notice>, limit: Duration) -> Event {
+        let end = self.now_ns.get() + nanoseconds(limit);
+        loop {
+            if stopped.is_set() {
+                return Event::Stop;
+            }
+            if let Ok(notice) = notices.try_recv() {
+                return Event::Notice(notice);
+            }
+            if self.now_ns.get() >= end {
+                return Event::Time;
+            }
+            self.advance(end);
+        }
+    }
+
+    fn wait_for_end(&self, done: &Receiver<Infallible>, limit: Duration) -> bool {
+        if self.holds.borrow().is_none() {
+            return done.recv().is_err();
+        }
+        self.now_ns.set(self.now_ns.get() + nanoseconds(limit));
+        false
+    }
+}
+
+/// A camera with a start limit of 2 s, a stall limit of 1 s and waits of 3 s at most.
+fn camera(host: &str) -> Stream {
+    Stream {
+        source: format!("rtsp://{host}/1"),
+        start_timeout_s: 2.0,
+        stall_timeout_s: 1.0,
+        retry_max_s: 3.0,
+        ..Stream::default()
+    }
+}
+
+fn once(host: &str) -> Stream {
+    Stream { retry_max_s: 0.0, ..camera(host) }
+}
+
+fn failed() -> Error {
+    Error::Failed { message: "lost".into(), advice: "look", exit: crate::exit::Exit::Unavailable }
+}
+
+fn fails_at(ms: u64) -> Script {
+    Ok(vec![(ms, Step::Say(Notice::Failed(failed())))])
+}
+
+#[test]
+fn a_source_without_a_first_frame_fails_after_the_start_limit() {
+    let world = World::new(&once("start"), [Ok(vec![])]);
+    assert!(matches!(world.run(), Err(Error::Silent { seconds: 2.0, frames: 0 })));
+    assert_eq!(world.now_ms(), 2250, "the first check after it");
+}
+
+#[test]
+fn a_source_that_stalls_fails_after_the_stall_limit() {
+    let world = World::new(&once("stall"), [Ok(vec![(1900, Step::Frame), (2700, Step::Frame)])]);
+    assert!(matches!(world.run(), Err(Error::Silent { seconds: 1.0, frames: 2 })));
+    assert_eq!(world.now_ms(), 3750);
+}
+
+#[test]
+fn a_slow_consumer_is_no_silence_of_the_source() {
+    let world = World::new(&once("slow"), [Ok(vec![(100, Step::Block), (60_000, Step::Stop)])]);
+    assert!(world.run().is_ok());
+    assert_eq!(world.now_ms(), 60_000);
+}
+
+#[test]
+fn waits_double_up_to_the_longest_and_begin_anew_after_frames() {
+    let frames = vec![(10, Step::Frame), (20, Step::Say(Notice::Failed(failed())))];
+    let scripts = [fails_at(0), fails_at(0), fails_at(0), Err(failed()), fails_at(0), Ok(frames), fails_at(0)];
+    let world = World::new(&camera("waits"), scripts);
+    assert!(world.run().is_ok());
+    assert_eq!(world.waits(), [500, 1000, 2000, 3000, 3000, 500, 1000]);
+    assert_eq!(*world.starts.borrow(), [0, 500, 1500, 3500, 6500, 9500, 10_020, 11_020]);
+}
+
+#[test]
+fn only_a_camera_is_opened_again_and_only_where_its_settings_say_so() {
+    let pattern = Stream { source: "test:ball".into(), ..camera("unused") };
+    for stream in [pattern, once("again")] {
+        let world = World::new(&stream, [fails_at(5)]);
+        assert!(matches!(world.run(), Err(Error::Failed { .. })));
+        assert_eq!((world.starts.borrow().len(), world.waits().len()), (1, 0));
+    }
+}
+
+#[test]
+fn a_camera_that_cannot_come_back_is_not_opened_again() {
+    let missing = || Notice::Failed(Error::MissingDecoder { what: "H.265".into(), package: "p" });
+    let world = World::new(&camera("codec"), [Ok(vec![(5, Step::Say(missing()))])]);
+    assert!(matches!(world.run(), Err(Error::MissingDecoder { .. })));
+    // With frames, it is something beside the video; with frames before, the camera may change back.
+    let later = [Ok(vec![(5, Step::Frame), (6, Step::Say(missing())), (7, Step::Say(Notice::End))])];
+    let world = World::new(&camera("codec"), later.into_iter().chain([Ok(vec![(5, Step::Say(missing()))])]));
+    assert!(world.run().is_ok());
+    assert_eq!(world.waits(), [500, 1000]);
+}
+
+#[test]
+fn the_first_failure_ends_a_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let stream = Stream { source: file.path().display().to_string(), ..camera("unused") };
+    let world = World::new(&stream, [Ok(vec![(1, Step::Frame), (2, Step::Say(Notice::Failed(failed())))])]);
+    assert!(matches!(world.run(), Err(Error::Failed { .. })));
+    assert_eq!((world.starts.borrow().len(), world.waits().len()), (1, 0));
+}
+
+#[test]
+fn a_file_is_given_up_once_its_pipeline_rests_before_the_first_frame_and_a_camera_is_not() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let stream = Stream { source: file.path().display().to_string(), ..once("unused") };
+    let world = World::new(&stream, [Ok(vec![(0, Step::Rest)])]);
+    assert!(matches!(world.run(), Err(Error::Stopped)));
+    assert_eq!(world.now_ms(), 500, "found twice");
+    let world = World::new(&once("rest"), [Ok(vec![(0, Step::Rest)])]);
+    assert!(matches!(world.run(), Err(Error::Silent { .. })));
+}
+
+#[test]
+fn an_end_is_judged_by_the_scheme() {
+    let end = || Ok(vec![(1, Step::Frame), (2, Step::Say(Notice::End))]);
+    assert!(matches!(World::new(&once("end"), [end()]).run(), Err(Error::Ended { frames: 1 })));
+    let pattern = Stream { source: "test:ball".into(), ..Stream::default() };
+    assert!(World::new(&pattern, [end()]).run().is_ok());
+}
+
+#[test]
+fn a_camera_that_sends_without_a_frame_floods() {
+    let most = usize::try_from(MOST_PER_FRAME).unwrap();
+    let steps = vec![(100, Step::Bytes(most)), (150, Step::Frame), (200, Step::Bytes(most)), (800, Step::Bytes(1))];
+    let world = World::new(&once("flood"), [Ok(steps)]);
+    assert!(matches!(world.run(), Err(Error::Flood)));
+    assert_eq!(world.now_ms(), 1000);
+}
+
+#[test]
+fn a_failure_after_frames_are_refused_or_after_the_stop_is_none() {
+    let world = World::new(&camera("refused"), [Ok(vec![(1, Step::Refuse), (2, Step::Say(Notice::Failed(failed())))])]);
+    assert!(world.run().is_ok());
+    assert!(world.waits().is_empty());
+    let settings = Settings::new(&camera("stopped")).unwrap();
+    let decision = Attempt::new(&settings).notice(Notice::Failed(failed()), &Activity::new(0), true);
+    assert!(matches!(decision, Decision::Stop));
+}
+
+#[test]
+fn a_stop_ends_a_wait_at_once() {
+    let world = World::new(&camera("stop"), [fails_at(0), fails_at(0)]);
+    world.stop_at.set(Some(777));
+    assert!(world.run().is_ok());
+    assert_eq!((world.now_ms(), world.starts.borrow().len()), (777, 2));
+}
+
+#[test]
+fn the_thread_reports_at_least_once_in_each_beat() {
+    let world = World::new(&camera("beats"), [Ok(vec![(300, Step::Frame), (310, Step::Say(Notice::End))]), Ok(vec![])]);
+    world.stop_at.set(Some(9000));
+    assert!(world.run().is_ok());
+    let beats = world.beats.borrow();
+    assert!(beats.windows(2).all(|pair| pair[1] - pair[0] <= 250), "{beats:?}");
+}
+
+#[test]
+fn a_hail_of_warnings_keeps_no_check_from_its_time() {
+    let warnings = (0..3000).map(|ms| (ms, Step::Say(Notice::Warning("odd".into()))));
+    let world = World::new(&once("hail"), [Ok(warnings.collect())]);
+    assert!(matches!(world.run(), Err(Error::Silent { frames: 0, .. })));
+    assert_eq!(world.now_ms(), 2250);
+}
+
+#[test]
+fn numbers_go_on_over_attempts_and_a_frame_after_an_attempt_gets_none() {
+    let attempt = || {
+        let end = Step::Say(Notice::End);
+        // The last frame comes while the camera is left alone.
+        Ok(vec![(1, Step::Frame), (2, Step::Frame), (3, end), (100, Step::Frame)])
+    };
+    let world = World::new(&camera("numbers"), [attempt(), attempt()]);
+    assert!(world.run().is_ok());
+    assert_eq!(world.frames.borrow()[..2], [vec![0, 1], vec![2, 3]]);
+    assert_eq!(*world.retries.borrow(), [(500, 2), (500, 4)]);
+}
+
+#[test]
+fn a_camera_whose_pipeline_is_still_taken_down_stays_closed() {
+    let world = World::new(&camera("lingers"), [fails_at(0)]);
+    world.hold_until.set(Some(5100));
+    assert!(world.run().is_ok());
+    let starts = world.starts.borrow();
+    assert_eq!(*starts, [0, 5250], "at the first beat after it");
+}
