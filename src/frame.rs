@@ -343,8 +343,8 @@ pub trait Pixels: Send {
     fn plane(&self, index: usize) -> Plane<'_>;
 }
 
-/// One picture of a stream.
-pub struct Frame {
+/// One picture of a stream, whose samples are in a `P`.
+pub struct Frame<P> {
     /// Name of the stream.
     pub stream: Arc<str>,
     /// The file that it is the only picture of, if it comes from a folder of pictures.
@@ -358,10 +358,10 @@ pub struct Frame {
     /// Format, size and colour.
     pub layout: Layout,
     /// The samples.
-    pub pixels: Box<dyn Pixels>,
+    pub pixels: P,
 }
 
-impl Frame {
+impl<P: Pixels> Frame<P> {
     /// The picture, its planes checked.
     ///
     /// # Errors
@@ -371,7 +371,7 @@ impl Frame {
     }
 }
 
-impl fmt::Debug for Frame {
+impl<P> fmt::Debug for Frame<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Frame")
             .field("stream", &self.stream)

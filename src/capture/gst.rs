@@ -21,6 +21,7 @@ use super::scheme::Launch;
 use super::{Deliver, Error, package, plug};
 use crate::frame::monotonic_ns;
 use crate::telemetry::Ticket;
+pub(super) use frames::Mapped;
 use frames::{SampleReader, accepted_caps};
 use notices::{NOTICES, forward};
 
@@ -229,7 +230,7 @@ mod tests {
 
     use super::super::scheme::PATTERNS;
     use super::*;
-    use crate::frame::Frame;
+    use crate::capture::Frame;
     use crate::telemetry::FrameNumbers;
 
     #[test]

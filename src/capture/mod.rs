@@ -1,8 +1,9 @@
 //! Frames from a test pattern, a file, a folder of pictures or a network camera.
 //!
-//! `scheme` says what a URI means, with a file for each kind of source; `gst` runs the GStreamer pipeline, `plug` and `guard` keep that from opening what a
-//! file or a camera names, `elements` tells what of GStreamer is installed, `still` decodes pictures, and `supervise` runs
-//! a source to its end, through the traits of `player`. Nothing here knows who takes the frames.
+//! `scheme` says what a URI means, with a file for each kind of source; `gst` runs the GStreamer pipeline, `plug` and
+//! `guard` keep that from opening what a file or a camera names, `elements` tells what of GStreamer is installed, `still`
+//! decodes pictures, and `supervise` runs a source to its end, through the traits of `player`. Nothing here knows who takes
+//! the frames.
 
 mod container;
 pub mod elements;
@@ -11,6 +12,7 @@ mod guard;
 pub mod package;
 mod player;
 mod plug;
+mod samples;
 mod scheme;
 mod still;
 mod supervise;
@@ -24,14 +26,18 @@ use std::time::Duration;
 
 use crate::config::{SecretError, Stream, read_secret, redact};
 use crate::exit::Exit;
-use crate::frame::Frame;
+use crate::frame;
 
 pub use gst::{init, version};
+pub use samples::Samples;
 pub use scheme::{
     Carrier, End, Endpoint, FORMATS, Fault, Launch, Medium, PATTERNS, Scheme, Source, SourceError, TestError,
 };
 pub use still::{Still, StillError, list as pictures};
 pub use supervise::{check, run};
+
+/// A frame of a source.
+pub type Frame = frame::Frame<Samples>;
 
 /// Takes a frame; breaks when it wants no more. It may block: that holds a file back.
 pub type Deliver = Arc<dyn Fn(Frame) -> ControlFlow<()> + Send + Sync>;

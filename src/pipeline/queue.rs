@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
-use crate::frame::Frame;
+use crate::capture::Frame;
 use crate::shutdown::Stopped;
 use crate::telemetry::StreamCounters;
 
@@ -110,21 +110,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::frame::{Color, Layout, PixelFormat, Pixels, Plane, Timestamp};
+    use crate::capture::Samples;
+    use crate::frame::{Color, Layout, PixelFormat, Timestamp};
     use crate::shutdown;
-
-    struct NoPixels;
-
-    impl Pixels for NoPixels {
-        fn plane(&self, _: usize) -> Plane<'_> {
-            Plane { data: &[], stride: 0 }
-        }
-    }
 
     fn frame(seq: u64) -> Frame {
         let layout = Layout { format: PixelFormat::Gray8, width: 1, height: 1, color: Color::RGB };
         let captured = Timestamp::now();
-        let pixels = Box::new(NoPixels);
+        let pixels = Samples::nothing();
         Frame { stream: "s".into(), file: None, seq, captured, arrived_ns: captured.monotonic_ns, layout, pixels }
     }
 

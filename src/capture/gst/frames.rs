@@ -10,11 +10,9 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use crate::capture::Deliver;
 use crate::capture::player::Activity;
-use crate::frame::{
-    ChromaSite, Color, Frame, Layout, Matrix, PixelFormat, Pixels, Plane, Range, Timestamp, monotonic_ns,
-};
+use crate::capture::{Deliver, Frame};
+use crate::frame::{ChromaSite, Color, Layout, Matrix, PixelFormat, Pixels, Plane, Range, Timestamp, monotonic_ns};
 use crate::telemetry::Ticket;
 
 /// The raw formats that preprocessing reads; for any other, videoconvert finds the nearest of them.
@@ -130,7 +128,7 @@ impl SampleReader {
             captured: arrived.before(age),
             arrived_ns: arrived.monotonic_ns,
             layout: *layout,
-            pixels: Box::new(Mapped(mapped)),
+            pixels: Mapped(mapped).into(),
         })
     }
 }
@@ -146,7 +144,7 @@ fn age(sink: &gst_app::AppSink, sample: &gst::Sample, buffer: &gst::BufferRef) -
 }
 
 /// A buffer that stays mapped, and out of the decoder's hands, as long as the frame lives.
-struct Mapped(gst_video::VideoFrame<gst_video::video_frame::Readable>);
+pub(in crate::capture) struct Mapped(gst_video::VideoFrame<gst_video::video_frame::Readable>);
 
 impl Pixels for Mapped {
     fn plane(&self, index: usize) -> Plane<'_> {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Carrier, Fault, Launch, Medium, PATH_REMEDY, Scheme, Source, SourceError, path};
+use crate::capture::Frame;
 use crate::capture::{Deliver, Error, Progress, still};
 use crate::config::{Stream, redact};
 use crate::exit::chain;
-use crate::frame::{Frame, Pixels as _, Timestamp};
+use crate::frame::{Pixels as _, Timestamp};
 use crate::shutdown::Stopped;
 use crate::telemetry::Ticket;
 
@@ -94,7 +95,7 @@ pub(in crate::capture) fn play(
             captured: now,
             arrived_ns: now.monotonic_ns,
             layout,
-            pixels: Box::new(picture),
+            pixels: picture.into(),
         };
         if deliver(frame).is_break() {
             return Ok(());
