@@ -1,7 +1,8 @@
 //! What is to be sent, what is on its way, and what becomes of it when a connection ends.
 //!
 //! [`Outbox`] is a state machine without input and output: the sink puts messages in, the connection's thread reports
-//! what the client library has written and the broker has acknowledged, and both take out what is to be sent next.
+//! what the client library has written and the broker has acknowledged, and both take out what is to be sent next. It is one
+//! file because every step reads and changes most of its state.
 //!
 //! The library keeps unacknowledged messages of its own, but it discards them when the broker comes back without the
 //! session, sends them again in the order of their identifiers, and stops for ever after a collision of identifiers. The
