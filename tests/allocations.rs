@@ -33,12 +33,12 @@ unsafe impl GlobalAlloc for Counting {
         if gettid() != getpid() {
             ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         }
-        // SAFETY: the caller's.
+        // SAFETY: the layout has a size, as the caller of `alloc` promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller promises that `alloc` gave this memory for this layout; it came from the system.
         unsafe { System.dealloc(memory, layout) }
     }
 }
