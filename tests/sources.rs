@@ -69,18 +69,61 @@ fn a_folder_of_pictures_gives_every_picture_in_the_order_of_names() {
     assert_eq!(files, [file("a.jpg"), file("b.JPG"), file("c.jpeg")]);
 }
 
-#[test]
-fn a_broken_picture_in_a_folder_is_named_and_the_others_are_classified() {
+/// A folder with the pictures a to d, of which b and d are broken, and its address.
+fn with_broken_pictures() -> (tempfile::TempDir, String) {
     let folder = folder();
-    std::fs::copy(data("photos/coffee.jpg"), folder.path().join("a.jpg")).unwrap();
-    std::fs::write(folder.path().join("b.jpg"), "not a picture").unwrap();
-    std::fs::copy(data("photos/coffee.jpg"), folder.path().join("c.jpg")).unwrap();
-    let outcome = run(["run", "--source", &format!("images:{}", folder.path().display())]);
+    for name in ["a.jpg", "c.jpg"] {
+        std::fs::copy(data("photos/coffee.jpg"), folder.path().join(name)).unwrap();
+    }
+    for name in ["b.jpg", "d.jpg"] {
+        std::fs::write(folder.path().join(name), "not a picture").unwrap();
+    }
+    let source = format!("images:{}", folder.path().display());
+    (folder, source)
+}
+
+#[test]
+fn a_broken_picture_in_a_folder_is_named_and_counted_and_the_others_are_classified() {
+    let (_folder, source) = with_broken_pictures();
+    let outcome = run(["run", "--source", &source]);
     assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
-    assert_eq!(seqs(&common::records(&outcome.stdout)), [0, 1]);
-    assert!(outcome.message().contains("b.jpg"), "{}", outcome.stderr);
-    assert!(outcome.message().contains("1 of 3 pictures"), "{}", outcome.stderr);
-    assert!(outcome.message().contains("the others were classified"), "{}", outcome.stderr);
+    let records = common::records(&outcome.stdout);
+    assert_eq!(seqs(&records), [0, 2]);
+    common::numbers_add_up(&records);
+    for name in ["b.jpg", "d.jpg"] {
+        assert_eq!(outcome.stderr.matches(name).count(), 1, "{}", outcome.stderr);
+    }
+    assert!(outcome.stderr.contains("captured=4 classified=2 dropped=0 failed=2"), "{}", outcome.stderr);
+    assert!(outcome.message().ends_with("2 of 4 frames cannot be classified"), "{}", outcome.stderr);
+}
+
+#[test]
+fn pictures_beyond_the_number_of_results_are_not_looked_at() {
+    let (_folder, source) = with_broken_pictures();
+    for (frames, numbers, counts) in [
+        ("1", &[0_u64][..], "captured=1 classified=1 dropped=0 failed=0"),
+        ("2", &[0, 2], "captured=3 classified=2 dropped=0 failed=1"),
+    ] {
+        let outcome = run(["run", "--source", &source, "--frames", frames]);
+        assert_eq!(seqs(&common::records(&outcome.stdout)), numbers, "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(counts), "{}", outcome.stderr);
+        let broken = numbers.len() == 2;
+        assert_eq!(outcome.code(), if broken { 65 } else { 0 }, "{}", outcome.stderr);
+        assert_eq!(outcome.stderr.matches("b.jpg").count(), usize::from(broken), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("d.jpg"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn each_of_several_streams_tells_its_failures_once() {
+    let (_folder, source) = with_broken_pictures();
+    let missing = "images:/nowhere";
+    let outcome = run(["run", "--source", &source, "--source", &source, "--source", missing, "--frames", "2"]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("b.jpg").count(), 2, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("1 of 3 frames cannot be classified").count(), 2, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("cannot read /nowhere").count(), 1, "{}", outcome.stderr);
+    assert!(outcome.message().ends_with("hardnetd: 3 of 3 streams failed"), "{}", outcome.stderr);
 }
 
 #[test]

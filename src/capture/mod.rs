@@ -47,6 +47,8 @@ pub type Deliver = Arc<dyn Fn(Frame) -> ControlFlow<()> + Send + Sync>;
 pub enum Progress<'a> {
     /// It goes on, and watches the source: at least once a second.
     Watching,
+    /// A picture of a folder cannot be read; the source goes on with the next one.
+    Unreadable(&'a StillError),
     /// The source has failed, and will be opened again.
     Retrying {
         /// Why it failed.
@@ -223,17 +225,6 @@ pub enum Error {
         /// Frames that came before.
         frames: u64,
     },
-    /// Some pictures of a folder could not be read.
-    #[error("{broken} of {total} pictures in {} cannot be read{}", folder.display(),
-            if broken < total { "; the others were classified" } else { "" })]
-    BrokenPictures {
-        /// Pictures that could not be read.
-        broken: usize,
-        /// Pictures in the folder.
-        total: usize,
-        /// The folder.
-        folder: PathBuf,
-    },
 }
 
 fn silent(seconds: f64, frames: u64) -> String {
@@ -282,11 +273,7 @@ impl Error {
             Self::AskedInClear => Exit::NoPermission,
             Self::Unusable { .. } => Exit::Internal,
             Self::Failed { exit, .. } => *exit,
-            Self::NoVideo
-            | Self::Stopped
-            | Self::Reference { .. }
-            | Self::Truncated { .. }
-            | Self::BrokenPictures { .. } => Exit::Data,
+            Self::NoVideo | Self::Stopped | Self::Reference { .. } | Self::Truncated { .. } => Exit::Data,
         }
     }
 }

@@ -102,8 +102,9 @@ impl Supervisor<'_> {
         let Self { settings, stopped, deliver, report, .. } = *self;
         let ticket = self.numbers.begin();
         let end = match settings.source.open()? {
-            Medium::Pictures { folder, paths } => {
-                return images::play(&settings.stream, folder, paths, &ticket, stopped, deliver, report);
+            Medium::Pictures(paths) => {
+                images::play(&settings.stream, paths, &ticket, stopped, deliver, report);
+                return Ok(());
             }
             Medium::Pipeline(end) => end,
         };

@@ -37,6 +37,16 @@ pub enum Error {
         /// Frames there were.
         captured: u64,
     },
+    /// Some of several streams failed; each has been reported.
+    #[error("{failed} of {total} streams failed")]
+    Streams {
+        /// Streams that failed.
+        failed: usize,
+        /// Streams there were.
+        total: usize,
+        /// The exit code of the first of them.
+        exit: Exit,
+    },
     /// The model cannot be run.
     #[error(transparent)]
     Inference(#[from] inference::Error),
@@ -78,10 +88,10 @@ impl Error {
         matches!(self, Self::Join(JoinError::TimedOut { .. }) | Self::Publish(publish::Error::Unsent(_)))
     }
 
-    /// Whether one stream has failed, which leaves the others alone.
+    /// Whether streams have failed, which leaves the others alone.
     #[must_use]
     pub fn is_of_stream(&self) -> bool {
-        matches!(self, Self::Stream { .. } | Self::Frames { .. })
+        matches!(self, Self::Stream { .. } | Self::Frames { .. } | Self::Streams { .. })
     }
 
     /// The exit code that the error stands for. What a camera sends is no data that stays as it is: a service that ends
@@ -89,6 +99,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Streams { exit, .. } => *exit,
             Self::Frames { is_camera: true, .. } => Exit::Unavailable,
             Self::Stream { source, is_camera, .. } => match source.exit() {
                 Exit::Data if *is_camera => Exit::Unavailable,

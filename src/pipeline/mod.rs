@@ -12,6 +12,7 @@ mod drain;
 mod error;
 mod publisher;
 mod queue;
+mod quota;
 mod states;
 mod worker;
 
@@ -35,6 +36,7 @@ use drain::Drain;
 pub use error::Error;
 pub use publisher::Sinks;
 use publisher::{Lost, Publisher};
+use quota::{Quota, quota};
 use states::States;
 use worker::{Lane, Worker, WorkerSettings};
 
@@ -145,6 +147,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         let live = settings.source.is_live();
         let (inlet, outlet) = queue::queue(live, Arc::clone(&counters), stopped.clone());
         let backlog = (!live).then(|| Backlog::new(FILE_BACKLOG));
+        let (quota, failures) = frames.filter(|_| !live).map(quota).unzip();
         let stream = Arc::clone(&settings.stream);
         let numbers = registry.numbers(&stream);
         let states = States::new(Arc::clone(&stream), Arc::clone(&counters), results.clone(), stopped.clone());
@@ -159,9 +162,10 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
             preprocessor,
             remaining: frames,
             backlog: backlog.clone(),
+            failures,
         });
         let (opened, stopped) = (opened.clone(), stopped.clone());
-        sources.push(Feed { settings, numbers, inlet, backlog, counters, states, opened, stopped });
+        sources.push(Feed { settings, numbers, inlet, backlog, quota, counters, states, opened, stopped });
     }
 
     let (failed, failures) = bounded(count);
@@ -213,6 +217,8 @@ struct Feed {
     inlet: queue::QueueSender,
     /// Only for sources that are not live.
     backlog: Option<Backlog>,
+    /// The same, if the stream ends after a number of results.
+    quota: Option<Quota>,
     counters: Arc<StreamCounters>,
     states: Arc<States>,
     /// Set when the pipeline goes.
@@ -237,7 +243,7 @@ impl Feed {
     }
 
     fn run(self, pulse: &Arc<Pulse>, alone: bool) -> Result<(), capture::Error> {
-        let Self { settings, numbers, counters, inlet, backlog, states, stopped, .. } = self;
+        let Self { settings, numbers, counters, inlet, backlog, quota, states, stopped, .. } = self;
         let (until, waiting) = (stopped.clone(), Arc::clone(pulse));
         let deliver: capture::Deliver = Arc::new(move |frame| {
             if let Some(backlog) = &backlog {
@@ -248,14 +254,29 @@ impl Feed {
                 }
                 waiting.beat();
             }
-            inlet.deliver(frame)
+            if inlet.deliver(frame).is_break() {
+                return ControlFlow::Break(());
+            }
+            let Some(quota) = &quota else { return ControlFlow::Continue(()) };
+            waiting.rest();
+            let flow = quota.wait_for_next(&until);
+            waiting.beat();
+            flow
         });
         let report = |progress: Progress<'_>| {
             pulse.beat();
-            if let Progress::Retrying { error, wait, next } = progress {
-                let (stream, wait_s) = (&settings.stream, wait.as_secs_f64());
-                tracing::warn!(%stream, wait_s, "the source has failed and is opened again: {}", chain(error));
-                states.retrying(next);
+            match progress {
+                Progress::Watching => {}
+                Progress::Unreadable(error) => {
+                    counters.count_captured();
+                    counters.count_failed();
+                    tracing::error!(stream = %settings.stream, "{}", chain(error));
+                }
+                Progress::Retrying { error, wait, next } => {
+                    let (stream, wait_s) = (&settings.stream, wait.as_secs_f64());
+                    tracing::warn!(%stream, wait_s, "the source has failed and is opened again: {}", chain(error));
+                    states.retrying(next);
+                }
             }
         };
         let outcome = capture::run(&settings, &numbers, &stopped, &deliver, &report);
@@ -263,7 +284,10 @@ impl Feed {
         counters.end();
         // The others go on, so this cannot wait for the end of the program.
         match &outcome {
-            Err(error) if !alone => tracing::error!(stream = %settings.stream, "{}", chain(error)),
+            Err(error) if !alone => {
+                let source = settings.source.describe();
+                tracing::error!(stream = %settings.stream, "the source has failed: {source}: {}", chain(error));
+            }
             Ok(()) if !alone && !stopped.is_set() => tracing::info!(stream = %settings.stream, "the source has ended"),
             _ => tracing::debug!(stream = %settings.stream, "the source has ended"),
         }
@@ -386,12 +410,16 @@ impl Running {
     /// ended.
     ///
     /// # Errors
-    /// The first of: that of the sinks, a failed inference thread, a failed stream. The others are logged.
+    /// The first of: that of the sinks, a failed inference thread, failed streams. The others are logged.
     pub fn finish(self, outcome: Result<(), Error>, deadline: Instant) -> Result<(), Error> {
+        let total = self.streams.len();
         let mut errors = vec![outcome.err()];
         errors.extend(self.workers.into_iter().map(|worker| joined(worker, Some(deadline)).err()));
         errors.extend(self.streams.into_iter().map(|stream| end_of(stream, deadline).err()));
-        let mut errors = errors.into_iter().flatten().filter(|error| !matches!(error, Error::PublisherGone));
+        let errors = errors.into_iter().flatten().filter(|error| !matches!(error, Error::PublisherGone));
+        let (streams, mut errors): (Vec<Error>, Vec<Error>) = errors.partition(Error::is_of_stream);
+        errors.extend(all_in_one(streams, total));
+        let mut errors = errors.into_iter();
         let first = errors.next();
         for error in errors {
             tracing::error!("{}", chain(&error));
@@ -402,6 +430,19 @@ impl Running {
 
 fn joined(thread: Thread<Result<(), Error>>, deadline: Option<Instant>) -> Result<(), Error> {
     thread.join(deadline)?
+}
+
+/// The error of the only stream, or that some of `total` have failed: each of several is reported once, as soon as its
+/// source fails, or here.
+fn all_in_one(mut failed: Vec<Error>, total: usize) -> Option<Error> {
+    let exit = failed.first()?.exit();
+    if total == 1 {
+        return failed.pop();
+    }
+    for error in failed.iter().filter(|error| matches!(error, Error::Frames { .. })) {
+        tracing::error!("{}", chain(error));
+    }
+    Some(Error::Streams { failed: failed.len(), total, exit })
 }
 
 fn end_of(stream: Stream, deadline: Instant) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Select, Sender};
 
 use super::drain::Drain;
 use super::queue::QueueReceiver;
+use super::quota::Failures;
 use super::states::States;
 use super::{Error, Item};
 use crate::capture::Frame;
@@ -34,6 +35,8 @@ pub(super) struct Lane {
     pub(super) remaining: Option<u64>,
     /// Where the source has reserved a place for each frame, if it is not live.
     pub(super) backlog: Option<Backlog>,
+    /// Who waits for results of its frames, if it is not live and the stream is to end.
+    pub(super) failures: Option<Failures>,
 }
 
 /// What an inference thread is started with.
@@ -122,6 +125,9 @@ impl Worker {
         let file = frame.file.clone();
         let Some((top, latency_us)) = self.classify(lane, frame)? else {
             lane.counters.count_failed();
+            if let Some(failures) = &lane.failures {
+                failures.tell();
+            }
             return Ok(true);
         };
         let record = ResultRecord {
@@ -167,9 +173,13 @@ impl Worker {
         let taken_ns = monotonic_ns();
         let start = Instant::now();
         if let Err(error) = self.prepare(lane, &frame) {
-            // The end of the stream tells how many there were.
-            if lane.counters.read().failed == 0 {
-                tracing::error!(stream = %lane.stream, seq = frame.seq, "a frame cannot be classified: {error}");
+            match &frame.file {
+                Some(file) => tracing::error!(stream = %lane.stream, "{file} cannot be classified: {error}"),
+                // The end of the stream tells how many there were.
+                None if lane.counters.read().failed == 0 => {
+                    tracing::error!(stream = %lane.stream, seq = frame.seq, "a frame cannot be classified: {error}");
+                }
+                None => {}
             }
             return Ok(None);
         }

@@ -1,6 +1,6 @@
 //! `images:DIR`: the pictures of a folder, each of them once.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl Scheme for Images {
     }
 
     fn open(&self) -> Result<Medium<'_>, Error> {
-        Ok(Medium::Pictures { folder: &self.folder, paths: still::list(&self.folder)? })
+        Ok(Medium::Pictures(still::list(&self.folder)?))
     }
 
     fn check_paths(&self) -> Result<(), String> {
@@ -59,34 +59,32 @@ impl Scheme for Images {
     }
 }
 
-/// Every picture of a folder, in order; the broken ones are reported and counted.
+/// Every picture of a folder, in order, until no more are wanted. One that cannot be read takes a number, as a frame that
+/// cannot be classified does.
 pub(in crate::capture) fn play(
     stream: &Arc<str>,
-    folder: &Path,
     paths: Vec<PathBuf>,
     ticket: &Ticket,
     stopped: &Stopped,
     deliver: &Deliver,
     report: &dyn Fn(Progress<'_>),
-) -> Result<(), Error> {
-    let total = paths.len();
-    let mut broken = 0;
+) {
     for path in paths {
         if stopped.is_set() {
-            return Ok(());
+            return;
         }
         report(Progress::Watching);
-        let picture = match still::Still::open(&path) {
+        let opened = still::Still::open(&path);
+        let now = Timestamp::now();
+        let Some(seq) = ticket.number() else { return };
+        let picture = match opened {
             Ok(picture) => picture,
             Err(error) => {
-                broken += 1;
-                tracing::error!(stream = %stream, "{}", chain(&error));
+                report(Progress::Unreadable(&error));
                 continue;
             }
         };
-        let now = Timestamp::now();
         let layout = picture.layout();
-        let Some(seq) = ticket.number() else { return Ok(()) };
         debug_assert!(!picture.plane(0).data.is_empty(), "a decoded picture has samples");
         let frame = Frame {
             stream: Arc::clone(stream),
@@ -98,8 +96,7 @@ pub(in crate::capture) fn play(
             pixels: picture.into(),
         };
         if deliver(frame).is_break() {
-            return Ok(());
+            return;
         }
     }
-    if broken > 0 { Err(Error::BrokenPictures { broken, total, folder: folder.to_owned() }) } else { Ok(()) }
 }

@@ -9,7 +9,7 @@ mod test;
 
 use std::fmt;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Error;
@@ -104,12 +104,7 @@ pub enum Medium<'a> {
     /// The pipeline plays it.
     Pipeline(End<'a>),
     /// These pictures are decoded in order.
-    Pictures {
-        /// The folder.
-        folder: &'a Path,
-        /// Its pictures.
-        paths: Vec<PathBuf>,
-    },
+    Pictures(Vec<PathBuf>),
 }
 
 /// Judges the end that a pipeline comes to after so many frames.

@@ -123,6 +123,7 @@ impl World {
         let deliver: Deliver = Arc::new(|_| ControlFlow::Continue(()));
         let report = |progress: Progress<'_>| match progress {
             Progress::Watching => self.beats.borrow_mut().push(self.now_ms()),
+            Progress::Unreadable(_) => {}
             Progress::Retrying { wait, next, .. } => {
                 self.retries.borrow_mut().push((u64::try_from(wait.as_millis()).unwrap(), next));
             }
