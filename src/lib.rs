@@ -20,6 +20,7 @@ pub mod inference;
 pub mod kernels;
 pub mod model;
 pub mod pipeline;
+pub mod plural;
 pub mod preprocess;
 pub mod printable;
 pub mod protobuf;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and their layers. A file imports from its own room and from lower layers only.
-const LAYERS: [(&str, u8); 34] = [
+const LAYERS: [(&str, u8); 35] = [
     ("main", 9),
     ("cli", 8),
     ("service", 7),
@@ -37,6 +37,7 @@ const LAYERS: [(&str, u8); 34] = [
     ("record", 0),
     ("shutdown", 0),
     ("choice", 0),
+    ("plural", 0),
     ("printable", 0),
     ("protobuf", 0),
     ("regular", 0),

@@ -119,7 +119,7 @@ fn a_broker_that_is_away_never_stops_classification() {
     assert_eq!(common::records(&outcome.stdout).len(), 20, "{}", outcome.stderr);
     assert_eq!(outcome.code(), 69, "what could not be sent is an error: {}", outcome.stderr);
     assert!(
-        outcome.stderr.contains("20 results did not reach the MQTT broker, which is unreachable"),
+        outcome.stderr.contains("20 results did not reach the MQTT broker: nothing listens at 127.0.0.1:"),
         "{}",
         outcome.stderr
     );
@@ -136,7 +136,19 @@ fn a_stop_while_the_broker_is_away_is_clean_and_ends_at_its_limit() {
     // The broker stays away: the limit of the stop is all that ends the wait for it.
     let outcome = running.finish();
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("did not reach the MQTT broker, which is unreachable"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("did not reach the MQTT broker: nothing listens at"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_broker_whose_name_is_not_known_is_told_from_one_that_is_away() {
+    let sink = "mqtt://nothing-of-that-name.invalid";
+    let mut command = hardnetd(["run", "--source", "test:ball?size=64x64", "--sink", sink]);
+    let running = Running::start(command.env("HARDNETD__PUBLISH__MQTT__CONNECT_TIMEOUT_S", "300"));
+    wait_for("the reason", || {
+        running.log().contains("the name nothing-of-that-name.invalid is not known").then_some(())
+    });
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().code(), 0);
 }
 
 #[test]

@@ -87,6 +87,8 @@ fn a_broker_that_is_not_believed_gets_nothing_unless_any_is() {
         "{}",
         outcome.stderr
     );
+    let reached = format!("did not reach the MQTT broker: 127.0.0.1:{} was reached, and TLS failed: ", broker.port);
+    assert!(outcome.stderr.contains(&reached), "{}", outcome.stderr);
     let log = fs::read_to_string(broker.folder.path().join("mosquitto.log")).unwrap();
     assert!(!log.contains("hardnetd-pi"), "{log}");
 

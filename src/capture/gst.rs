@@ -7,6 +7,7 @@ mod frames;
 mod notices;
 mod senders;
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -20,6 +21,8 @@ use super::player::{Activity, Notice, Player, Session};
 use super::scheme::Launch;
 use super::{Deliver, Error, package, plug};
 use crate::frame::monotonic_ns;
+use crate::shutdown::Thread;
+use crate::system::network;
 use crate::telemetry::Ticket;
 pub(super) use frames::Mapped;
 use frames::{SampleReader, accepted_caps};
@@ -56,6 +59,11 @@ impl Player for Gstreamer {
         deliver: Deliver,
     ) -> Result<Box<dyn Session>, Error> {
         Ok(Box::new(PipelineSession::start(stream, launch, ticket, deliver)?))
+    }
+
+    /// GStreamer reports a name that is not known as it does a host that does not answer.
+    fn look_up(&self, host: &str) -> Option<Thread<io::Result<()>>> {
+        network::look_up(host)
     }
 }
 

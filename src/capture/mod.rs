@@ -167,6 +167,14 @@ pub enum Error {
         /// What kind of failure it is.
         exit: Exit,
     },
+    /// The name of a network camera's host is not known.
+    #[error("the name {host} is not known (check the address and the name service)")]
+    UnknownHost {
+        /// The name.
+        host: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The media has no pictures.
     #[error("it holds no video that can be decoded")]
     NoVideo,
@@ -240,6 +248,7 @@ impl Error {
     pub fn is_retryable(&self, had_frames: bool) -> bool {
         match self {
             Self::Failed { .. }
+            | Self::UnknownHost { .. }
             | Self::Ended { .. }
             | Self::Silent { .. }
             | Self::NoVideo
@@ -265,6 +274,7 @@ impl Error {
             Self::Broken { .. }
             | Self::MissingElement { .. }
             | Self::MissingDecoder { .. }
+            | Self::UnknownHost { .. }
             | Self::Ended { .. }
             | Self::SentElsewhere { .. }
             | Self::SentInCircles

@@ -2,6 +2,7 @@
 //! tests.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 use super::scheme::Launch;
 use super::{Deliver, Error};
 use crate::frame::monotonic_ns;
-use crate::shutdown::Stopped;
+use crate::shutdown::{Stopped, Thread};
 use crate::telemetry::Ticket;
 
 /// Most bytes that a network camera may send before a frame comes of them: ten seconds of 4K at 25 Mbit/s, for cameras that
@@ -30,6 +31,13 @@ pub(super) trait Player {
         ticket: Ticket,
         deliver: Deliver,
     ) -> Result<Box<dyn Session>, Error>;
+
+    /// Looks up the name of a network camera's host, on a thread that nobody needs to wait for; `None` if that is not
+    /// possible, or `host` is no name.
+    fn look_up(&self, host: &str) -> Option<Thread<io::Result<()>>> {
+        let _ = host;
+        None
+    }
 }
 
 /// A running pipeline. Dropping it takes it down, which may take long.

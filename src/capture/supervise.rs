@@ -13,6 +13,7 @@ use crossbeam_channel::never;
 use super::player::{Activity, Clock, Event, Notice, Player, Session, SystemClock};
 use super::scheme::{Carrier, Medium, images};
 use super::{Deliver, Error, Progress, Settings, gst, teardown};
+use crate::exit::Exit;
 use crate::shutdown::Stopped;
 use crate::telemetry::FrameNumbers;
 
@@ -21,6 +22,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest time between two heartbeats of the thread: a quarter of the shortest limit that systemd can be given in whole
 /// seconds.
 pub(super) const BEAT: Duration = Duration::from_millis(250);
+/// Time that the name of a camera's host is looked up for after a failure, in [`BEAT`]s.
+const LOOKUP: u32 = 4;
 
 /// Frames of one source until it ends or `stopped` is set; each goes to `deliver`, with a number of `numbers`. A camera
 /// that fails is opened again and again where its settings say so; `report` is told of it.
@@ -71,6 +74,7 @@ impl Supervisor<'_> {
             let first = self.numbers.next();
             let Err(error) = self.run_once() else { return Ok(()) };
             let next = self.numbers.next();
+            let error = if next > first { error } else { self.explained(error) };
             if !is_opened_again(self.settings, &error, next > 0) {
                 return Err(error);
             }
@@ -80,6 +84,26 @@ impl Supervisor<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// The error of a network camera that could not be connected to: that its name is not known, if this is told soon.
+    fn explained(&self, error: Error) -> Error {
+        let endpoint = self.settings.launch.as_ref().and_then(|launch| launch.endpoint.as_ref());
+        let (Some(endpoint), Error::Failed { exit: Exit::Unavailable, .. }) = (endpoint, &error) else { return error };
+        let Some(lookup) = self.player.look_up(&endpoint.host) else { return error };
+        for _ in 0..LOOKUP {
+            (self.report)(Progress::Watching);
+            if self.stopped.is_set() {
+                break;
+            }
+            if self.clock.wait_for_end(lookup.done(), BEAT) {
+                return match lookup.join(None) {
+                    Ok(Err(source)) => Error::UnknownHost { host: endpoint.host.clone(), source },
+                    _ => error,
+                };
+            }
+        }
+        error
     }
 
     /// Waits; true if the stop has come meanwhile.

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use crate::config::SecretError;
 use crate::exit::Exit;
+use crate::plural::counted;
 use crate::record::{Record, StreamRecord, StreamState};
 use crate::shutdown::Stopped;
 
@@ -96,8 +97,8 @@ pub struct Unsent {
     /// Whether one more line is being written, and stays with its writer.
     is_cut: bool,
     messages: Vec<mqtt::Message>,
-    /// Whether there was no connection to send them on.
-    is_unreachable: bool,
+    /// Why there was no connection to send them on, if there was none.
+    unreachable: Option<String>,
     /// Results that were dropped before, for want of room in a queue, and have not been reported yet.
     dropped: u64,
 }
@@ -142,18 +143,16 @@ pub enum Error {
 fn not_taken(unsent: &Unsent) -> String {
     let who =
         if unsent.lines.is_empty() && !unsent.is_cut { "the MQTT broker" } else { "whoever reads standard output" };
-    let results = match unsent.len() {
-        1 => "1 result".to_owned(),
-        count => format!("{count} results"),
-    };
-    let text = || match unsent.is_unreachable {
-        true => format!("{results} did not reach {who}, which is unreachable"),
-        false => format!("{who} did not take {results} before the stop's deadline (device.stop_timeout_s)"),
+    let results = counted(unsent.len(), "result", "results");
+    let text = || match &unsent.unreachable {
+        Some(reason) => format!("{results} did not reach {who}: {reason}"),
+        None => format!("{who} did not take {results} before the stop's deadline (device.stop_timeout_s)"),
     };
     match unsent.dropped {
         0 => text(),
         dropped if unsent.is_empty() => {
-            format!("{dropped} results had been dropped, since publish.mqtt.queue was full")
+            let results = counted(dropped, "result", "results");
+            format!("{results} had been dropped, since publish.mqtt.queue was full")
         }
         dropped => format!("{}; {dropped} more had been dropped, since publish.mqtt.queue was full", text()),
     }

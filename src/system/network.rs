@@ -2,12 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::shutdown;
+use crate::shutdown::{self, Thread};
 
 /// Most addresses of a name that are tried.
 const MOST: usize = 8;
+
+/// Most names that are looked up beside each other: the system's resolver may take long.
+const MOST_LOOKUPS: usize = 4;
 
 /// Why a host does not answer.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,34 @@ fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, Un
         Ok(Err(source)) => Err(Unreachable::Name { host, source }),
         Err(_) => Err(Unreachable::NameTime { host, limit }),
     }
+}
+
+/// Whether `error` is that of the system's resolver, which has no kind of its own.
+pub(crate) fn is_unknown_name(error: &io::Error) -> bool {
+    error.to_string().contains("failed to lookup address information")
+}
+
+/// Looks up the name `host` on a thread, which nobody needs to wait for; `None` for an address, if too many names are
+/// looked up already, or if the system refuses the thread.
+pub(crate) fn look_up(host: &str) -> Option<Thread<io::Result<()>>> {
+    static RUNNING: AtomicUsize = AtomicUsize::new(0);
+    if host.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    if RUNNING.fetch_add(1, Ordering::Relaxed) >= MOST_LOOKUPS {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        return None;
+    }
+    let host = host.to_owned();
+    let thread = shutdown::spawn("resolve", move || {
+        let found = (host.as_str(), 0_u16).to_socket_addrs().map(drop);
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        found
+    });
+    if thread.is_err() {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
+    thread.ok()
 }
 
 /// A connection to `port` of `host`, by the first of its addresses that answers, within `limit`.
@@ -153,6 +185,16 @@ mod units {
         assert!(name.remedy("broker", "publish.mqtt.host").contains("publish.mqtt.host"));
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         assert!(matches!(connect("127.0.0.1", port, limit), Err(Unreachable::Refused { .. })));
+    }
+
+    #[test]
+    fn names_are_looked_up_and_addresses_are_not() {
+        let outcome = |host: &str| look_up(host).map(|lookup| lookup.join(None).unwrap());
+        assert!(outcome("127.0.0.1").is_none() && outcome("::1").is_none());
+        assert!(outcome("localhost").unwrap().is_ok());
+        let error = outcome("nothing-of-that-name.invalid").unwrap().unwrap_err();
+        assert!(is_unknown_name(&error), "{error}");
+        assert!(!is_unknown_name(&io::ErrorKind::ConnectionRefused.into()));
     }
 
     #[test]

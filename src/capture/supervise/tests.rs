@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,7 +15,7 @@ use super::*;
 use crate::capture::player::MOST_PER_FRAME;
 use crate::capture::scheme::Launch;
 use crate::config::Stream;
-use crate::shutdown::{self, Stop};
+use crate::shutdown::{self, Stop, Thread};
 use crate::telemetry::Ticket;
 
 const MS: u64 = 1_000_000;
@@ -93,6 +94,8 @@ struct World {
     beats: RefCell<Vec<u64>>,
     /// When the stop is asked for, in milliseconds.
     stop_at: Cell<Option<u64>>,
+    /// Whether names are not known; otherwise they are not looked up.
+    is_unknown: Cell<bool>,
     /// Until when taking a session down takes, in milliseconds.
     hold_until: Cell<Option<u64>>,
     holds: RefCell<Option<Sender<Infallible>>>,
@@ -114,6 +117,7 @@ impl World {
             retries: RefCell::default(),
             beats: RefCell::default(),
             stop_at: Cell::default(),
+            is_unknown: Cell::default(),
             hold_until: Cell::default(),
             holds: RefCell::default(),
         }
@@ -209,6 +213,11 @@ impl Player for World {
         let start_ns = self.now_ns.get();
         *self.running.borrow_mut() = Some(Running { start_ns, steps: steps.into(), say, activity, resting, ticket });
         Ok(Box::new(session))
+    }
+
+    fn look_up(&self, _: &str) -> Option<Thread<io::Result<()>>> {
+        let lookup = || Err(io::Error::other("no such name"));
+        self.is_unknown.get().then(|| shutdown::spawn("lookup", lookup).unwrap())
     }
 }
 
@@ -316,6 +325,18 @@ fn a_camera_that_cannot_come_back_is_not_opened_again() {
     let world = World::new(&camera("codec"), later.into_iter().chain([Ok(vec![(5, Step::Say(missing()))])]));
     assert!(world.run().is_ok());
     assert_eq!(world.waits(), [500, 1000]);
+}
+
+#[test]
+fn a_camera_whose_name_is_not_known_says_so_and_is_opened_again() {
+    let world = World::new(&once("nowhere"), [fails_at(5)]);
+    world.is_unknown.set(true);
+    assert!(matches!(world.run(), Err(Error::UnknownHost { host, .. }) if host == "nowhere"));
+    let frames = vec![(5, Step::Frame), (6, Step::Say(Notice::Failed(failed())))];
+    let world = World::new(&camera("nowhere"), [fails_at(5), Ok(frames)]);
+    world.is_unknown.set(true);
+    assert!(world.run().is_ok());
+    assert_eq!(world.waits(), [500, 500]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The client library writes packets, reads acknowledgements and pings. What is sent, and sent again, is the outbox's
 //! decision: after a lost connection the library's own lists are emptied.
 
+use std::io;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use super::health::{Health, STEADY, Say};
 use super::outbox::{Ending, Outbox, Owed};
 use crate::publish::HandshakeError;
 use crate::shutdown::Stopped;
+use crate::system::network::{Unreachable, is_unknown_name};
 
 /// How long a broker may take to hang up after DISCONNECT.
 const LINGER: Duration = Duration::from_secs(1);
@@ -99,6 +101,7 @@ impl Link {
         match event {
             Event::Incoming(Packet::ConnAck(answer)) => {
                 self.since = Some(Instant::now());
+                *shared.trouble() = None;
                 let lost = outbox.up(answer.session_present);
                 self.tell_up(lost);
             }
@@ -167,13 +170,14 @@ impl Link {
     /// The connection is gone, or did not come about. Returns how long to wait for the next attempt.
     fn lost(&mut self, library: &mut EventLoop, error: &ConnectionError) -> Duration {
         let shared = Arc::clone(&self.shared);
+        *shared.trouble() = Some(reason(&self.broker, error));
         let Some(since) = self.since else {
             let (wait, say) = self.health.failed();
             self.tell_lost(&say, error);
             return wait;
         };
         let ending = if hung_up(error) && since.elapsed() < STEADY { Ending::HungUpEarly } else { Ending::Other };
-        tracing::debug!(broker = %self.broker, "MQTT: the connection has ended: {}", reason(error));
+        tracing::debug!(broker = %self.broker, "MQTT: the connection has ended: {}", reason(&self.broker, error));
         self.end_because(library, shared.outbox(), ending, Some(error))
     }
 
@@ -217,7 +221,7 @@ impl Link {
     }
 
     fn tell_lost(&self, say: &Say, error: &ConnectionError) {
-        let reason = reason(error);
+        let reason = reason(&self.broker, error);
         match say {
             Say::First => tracing::warn!(broker = %self.broker, "MQTT: no connection, trying again: {reason}"),
             _ => tracing::debug!(broker = %self.broker, "MQTT: still no connection: {reason}"),
@@ -246,10 +250,9 @@ fn note(outbox: &mut Outbox, event: &Event) {
 
 /// Whether it was the broker that ended the connection.
 fn hung_up(error: &ConnectionError) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    let by_peer = |error: &std::io::Error| {
-        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
-    };
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let by_peer =
+        |error: &io::Error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
     match error {
         ConnectionError::MqttState(StateError::ConnectionAborted) => true,
         ConnectionError::MqttState(StateError::Io(error) | StateError::Deserialization(rumqttc::Error::Io(error)))
@@ -258,15 +261,64 @@ fn hung_up(error: &ConnectionError) -> bool {
     }
 }
 
-fn reason(error: &ConnectionError) -> String {
+/// Why there is no connection to `broker`, a host and a port.
+fn reason(broker: &str, error: &ConnectionError) -> String {
     if let Some(error) = HandshakeError::of(error) {
-        return format!("{error}; {}", error.remedy());
+        let remedy = error.remedy();
+        let what = match error {
+            HandshakeError::Other(what) => what,
+            error => error.to_string(),
+        };
+        return format!("{broker} was reached, and TLS failed: {what}; {remedy}");
     }
     match error {
+        ConnectionError::Tls(error) => format!(
+            "{broker} was reached, and TLS failed: {error}; check that publish.mqtt.port is that of MQTT over TLS \
+             (usually 8883)"
+        ),
+        ConnectionError::Io(error) if is_unknown_name(error) => {
+            let host = broker.rsplit_once(':').map_or(broker, |(host, _)| host).to_owned();
+            let error = Unreachable::Name { host, source: io::Error::other(error.to_string()) };
+            format!("{error}; {}", error.remedy("broker", "publish.mqtt.host"))
+        }
+        ConnectionError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            format!("nothing listens at {broker}; start the broker, or check publish.mqtt.host and port")
+        }
+        ConnectionError::NetworkTimeout => {
+            format!("no answer from {broker} within publish.mqtt.connect_timeout_s")
+        }
         ConnectionError::ConnectionRefused(code) => {
             format!("the broker refuses ({code:?}); check publish.mqtt.username, password_file and client_id")
         }
         error if hung_up(error) => "the broker has closed the connection".into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_a_closed_port_and_tls_are_told_apart() {
+        let failed = ConnectionError::Io;
+        let certificate = rustls::CertificateError::UnknownIssuer;
+        let handshake = io::Error::other(rustls::Error::InvalidCertificate(certificate));
+        for (error, start) in [
+            (
+                failed(io::Error::other("failed to lookup address information: Name or service not known")),
+                "the name broker.local is not known",
+            ),
+            (failed(io::ErrorKind::ConnectionRefused.into()), "nothing listens at broker.local:1883; "),
+            (
+                failed(handshake),
+                "broker.local:1883 was reached, and TLS failed: the broker's certificate is signed by nobody",
+            ),
+            (failed(io::ErrorKind::ConnectionReset.into()), "the broker has closed the connection"),
+            (ConnectionError::NetworkTimeout, "no answer from broker.local:1883 within publish.mqtt.connect_timeout_s"),
+        ] {
+            let text = reason("broker.local:1883", &error);
+            assert!(text.starts_with(start), "{text}");
+        }
     }
 }

@@ -45,11 +45,17 @@ struct Shared {
     /// Notified of what happens while the sink is closing.
     changed: Condvar,
     client: Client,
+    /// Why there is no connection, once an attempt has failed.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Shared {
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands to the client library whatever may be sent now. Never waits: the library's queue has room for it.
@@ -95,7 +101,8 @@ impl Mqtt {
         let (client, connection) = client(settings, id.clone(), &status)?;
         let streams = streams.into_iter().map(|stream| format!("{base}/{stream}/status").into()).collect();
         let outbox = Outbox::new(settings.queue as usize, settings.in_flight, status, streams);
-        let shared = Arc::new(Shared { outbox: outbox.into(), changed: Condvar::new(), client });
+        let (outbox, changed, trouble) = (outbox.into(), Condvar::new(), Mutex::default());
+        let shared = Arc::new(Shared { outbox, changed, client, trouble });
         let retry_max = Duration::from_secs_f64(settings.retry_max_s);
         let link = Link {
             broker: format!("{}:{}", settings.host, settings.port()),
@@ -278,7 +285,7 @@ impl Sink for Mqtt {
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
         self.wait_until_done(deadline - GOODBYE.min(left / 4));
-        let is_unreachable = !self.shared.outbox().is_connected();
+        let is_connected = self.shared.outbox().is_connected();
         if !self.shared.outbox().is_done() && self.shared.client.try_disconnect().is_err() {
             tracing::debug!("the MQTT thread has ended before");
         }
@@ -296,7 +303,10 @@ impl Sink for Mqtt {
         match (outbox.take_undelivered(), outbox.lost()) {
             (messages, 0) if messages.is_empty() => Ok(()),
             (messages, dropped) => {
-                Err(Error::Unsent(Unsent { messages, dropped, is_unreachable, ..Unsent::default() }))
+                let reason =
+                    || self.shared.trouble().clone().unwrap_or_else(|| "no connection has come about yet".into());
+                let unreachable = (!is_connected).then(reason);
+                Err(Error::Unsent(Unsent { messages, dropped, unreachable, ..Unsent::default() }))
             }
         }
     }
