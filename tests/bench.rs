@@ -90,6 +90,24 @@ fn the_table_names_the_machine_and_every_row() {
 }
 
 #[test]
+fn an_instruction_set_that_the_processor_lacks_is_left_out_with_a_warning() {
+    let lacking = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
+    let warning = format!("this processor does not have {lacking}");
+    for more in [&["--json"][..], &["--json", "--stages"]] {
+        let arguments = ["bench", "--model", "hardnet39ds", "--size", "64x64", "--seconds", "0.01"];
+        let outcome = run([&arguments[..], &["--isa", lacking, "--isa", "scalar"], more].concat());
+        assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+        let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let rows: Vec<&Value> = report["rows"].as_array().unwrap().iter().map(|row| &row["isa"]).collect();
+        assert_eq!(rows, ["scalar"]);
+        assert_eq!(outcome.stderr.matches(&warning).count(), 1, "{}", outcome.stderr);
+    }
+    let none = run([&SHORT[..], &["--isa", lacking]].concat());
+    assert_eq!((none.code(), none.stdout.as_str()), (69, ""), "{}", none.stderr);
+    assert!(none.message().ends_with(&warning), "{}", none.stderr);
+}
+
+#[test]
 fn stages_are_the_modules_and_their_arithmetic_adds_up() {
     let arguments = ["bench", "--model", "hardnet39ds", "--size", "64x64", "--seconds", "0.01", "--stages"];
     let outcome = run([&arguments[..], &["--json"]].concat());

@@ -241,6 +241,30 @@ fn a_closed_standard_output_is_an_error() {
 }
 
 #[test]
+fn a_reader_that_has_had_enough_of_a_report_is_no_error() {
+    for arguments in [
+        &["model", "info", "hardnet39ds"][..],
+        &["model", "list", "--json"],
+        &["config", "default"],
+        &["config", "show"],
+        &["completions", "bash"],
+        &["run", "--help"],
+    ] {
+        let (running, output) = Running::start_with_output(&mut hardnetd(arguments));
+        drop(output);
+        let outcome = running.finish();
+        assert_eq!((outcome.code(), outcome.stderr.as_str()), (0, ""), "{arguments:?}");
+    }
+    // What doctor found still counts.
+    let arguments = ["doctor", "--timeout", "1"];
+    let expected = run(arguments).code();
+    let (running, output) = Running::start_with_output(&mut hardnetd(arguments));
+    drop(output);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), expected, "{}", outcome.stderr);
+}
+
+#[test]
 fn a_full_disk_behind_standard_output_is_an_error() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = hardnetd(["run", "--source", "test:ball?live=false"]);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::run;
+use common::{data, folder, run};
 use serde_json::Value;
 
 fn json(arguments: &[&str]) -> Value {
@@ -35,6 +35,28 @@ fn the_list_has_the_published_figures_of_the_family() {
     );
     let table = run(["model", "list"]).stdout;
     assert!(table.contains("Parameters") && table.contains("36670212"), "{table}");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_hides_none_of_the_others() {
+    let good = data("onnx/view_11.onnx");
+    let good = good.to_str().unwrap();
+    let names = |stdout: &str| {
+        let list: Value = serde_json::from_str(stdout).unwrap();
+        list.as_array().unwrap().len()
+    };
+    let one = run(["model", "list", "--json", "/nowhere.onnx", good]);
+    assert_eq!((one.code(), names(&one.stdout)), (66, 5), "{}", one.stderr);
+    assert_eq!(one.stderr.matches("/nowhere.onnx").count(), 1, "{}", one.stderr);
+    let folder = folder();
+    let broken = folder.path().join("broken.onnx");
+    std::fs::write(&broken, "no network").unwrap();
+    let two = run(["model", "list", "--json", "/nowhere.onnx", good, broken.to_str().unwrap()]);
+    assert_eq!((two.code(), names(&two.stdout)), (66, 5), "{}", two.stderr);
+    for name in ["/nowhere.onnx", "broken.onnx"] {
+        assert_eq!(two.stderr.matches(name).count(), 1, "{}", two.stderr);
+    }
+    assert!(two.message().ends_with("2 of 7 models cannot be listed"), "{}", two.stderr);
 }
 
 #[test]

@@ -25,6 +25,11 @@ impl Combination {
         }
     }
 
+    /// Whether the processor has the instruction set that is asked for.
+    pub(super) fn is_possible(&self) -> bool {
+        self.backend() == BackendChoice::Tract || self.engine().options().isa.is_available()
+    }
+
     /// The back end that is meant.
     pub(super) fn backend(&self) -> BackendChoice {
         match self.backend {

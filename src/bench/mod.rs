@@ -160,6 +160,26 @@ impl BenchOptions {
     }
 }
 
+impl BenchOptions {
+    /// The rows that this processor can run, with a warning for each instruction set that it does not have; all of them if
+    /// it can run none.
+    ///
+    /// # Errors
+    /// A back end cannot do what is asked. It is refused before anything is loaded.
+    fn possible(&self) -> Result<Vec<Combination>, Error> {
+        let rows = self.rows();
+        rows.iter().try_for_each(Combination::check)?;
+        let (possible, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(Combination::is_possible);
+        if possible.is_empty() {
+            return Ok(others);
+        }
+        for isa in IsaChoice::ALL.iter().filter(|isa| others.iter().any(|row| row.isa == **isa)) {
+            tracing::warn!("this processor does not have {isa}, which is left out");
+        }
+        Ok(possible)
+    }
+}
+
 /// What was measured, and where.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report<R> {
@@ -216,14 +236,12 @@ pub struct Row {
 /// How far a measurement is: time spent measuring, and time it takes in all.
 pub type Progress<'a> = &'a mut dyn FnMut(Duration, Duration);
 
-/// Measures what `options` ask for.
+/// Measures what `options` ask for, without the instruction sets that the processor does not have.
 ///
 /// # Errors
 /// A model cannot be loaded or run, or a back end cannot do what is asked.
 pub fn measure(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<Row>, Error> {
-    let choices = options.rows();
-    // What costs nothing to refuse is refused before anything is loaded.
-    choices.iter().try_for_each(Combination::check)?;
+    let choices = options.possible()?;
     let mut runners = choices.iter().map(Runner::load).collect::<Result<Vec<_>, _>>()?;
     let isas: Vec<kernels::Isa> = runners.iter().map(|runner| runner.peak_isa).collect();
     let mut runs: Vec<&mut dyn FnMut() -> Result<(), Error>> = Vec::with_capacity(runners.len());

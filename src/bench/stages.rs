@@ -56,8 +56,7 @@ pub struct StageTime {
 /// # Errors
 /// A model cannot be loaded or run, its parts are not known, or a back end cannot do what is asked.
 pub fn stages(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<StageRow>, Error> {
-    let choices = options.rows();
-    choices.iter().try_for_each(Combination::check)?;
+    let choices = options.possible()?;
     let count = u32::try_from(choices.len()).unwrap_or(u32::MAX);
     let mut rows = Vec::with_capacity(choices.len());
     for (index, choice) in (0..count).zip(&choices) {

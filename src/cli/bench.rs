@@ -23,11 +23,13 @@ const MAX_SECONDS: f64 = 86_400.0;
 #[command(after_help = "\
 hardnetd times inference alone, on a reproducible input; preparing pictures is not included. Rows run in turns of a \
 quarter of a second each, so that other load on the machine slows all of them alike. --model, --backend, --isa and \
---memory can be repeated: every combination is measured.
+--memory can be repeated: every combination is measured. An instruction set that the processor does not have is left \
+out, with a warning.
 
 Load time includes computing the weights of models without a file. Timing starts when the weights have settled in \
 memory. `% of peak` compares with a tight loop of multiply-adds that runs between the rounds, with the row's \
-instruction set, or the best one of the machine if the back end chooses its own. Peak memory is that of the whole \
+instruction set, or the best one of the machine if the back end chooses its own. It counts the multiplications of \
+direct convolution; the algorithms of Winograd and Strassen need fewer, so it can be above 100. Peak memory is that of the whole \
 process: measure a row alone to get its own. Measuring memory bandwidth takes several times the size of the last \
 cache: it is measured with --stages, and if the models take as much.
 

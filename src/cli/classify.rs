@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Error, ModelChoice};
+use super::{Error, ModelChoice, printed};
 use crate::capture::{Still, StillError};
 use crate::exit::{Exit, chain};
 use crate::inference::InferenceSession;
@@ -100,7 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         tracing::warn!(model = model.name(), "{warning}");
     }
     let failures: Vec<&str> = outcomes.iter().filter_map(Outcome::error).collect();
-    print(&outcomes, arguments.json).map_err(Error::Output)?;
+    printed(print(&outcomes, arguments.json))?;
     match (first_failure, failures.as_slice()) {
         (None, _) => Ok(()),
         (Some(exit), [message]) if outcomes.len() == 1 => Err(Error::Picture { message: (*message).into(), exit }),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 use clap_complete::Shell;
 
-use super::Error;
+use super::{Error, printed};
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
@@ -18,5 +18,5 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut super::command(), "hardnetd", &mut script);
-    io::stdout().write_all(&script).map_err(Error::Output)
+    printed(io::stdout().write_all(&script))
 }

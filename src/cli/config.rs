@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 
-use super::{ConfigFile, Error, run as daemon};
+use super::{ConfigFile, Error, printed, run as daemon};
 use crate::config::{self, Loaded, redact};
 use crate::doctor::{Named, named};
 use crate::printable::{escaped, is_printable};
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             format!("{sources}{}", printable(&shown))
         }
     };
-    io::stdout().write_all(text.as_bytes()).map_err(Error::Output)
+    printed(io::stdout().write_all(text.as_bytes()))
 }
 
 /// `toml` without characters that a terminal obeys: those that TOML leaves as they are, such as U+009B, in its own

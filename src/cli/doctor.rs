@@ -7,7 +7,7 @@ use clap::Args;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
 use super::model::json;
-use super::{ConfigFile, Error, logging};
+use super::{ConfigFile, Error, logging, printed};
 use crate::doctor::{Check, Counts, Report, State, examine};
 use crate::printable::{block, line};
 
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     if arguments.json {
         json(&report)?;
     } else {
-        print(&report).map_err(Error::Output)?;
+        printed(print(&report))?;
     }
     match report.exit() {
         None => Ok(()),

@@ -10,7 +10,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Error, ModelChoice};
+use super::{Error, ModelChoice, printed};
 use crate::eval::{Confusion, EvalOptions, Report, evaluate, from_folders, from_list};
 use crate::printable::line;
 
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let report = report?;
     let rate = samples.len() as f64 / start.elapsed().as_secs_f64().max(f64::EPSILON);
     tracing::info!("{} pictures, {rate:.1} per second on {threads} threads", samples.len());
-    print(&report, arguments.json).map_err(Error::Output)
+    printed(print(&report, arguments.json))
 }
 
 /// A bar on standard error; hidden where that is no terminal.

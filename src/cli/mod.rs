@@ -234,6 +234,16 @@ pub enum Error {
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    /// Some models could not be listed; each has been reported.
+    #[error("{failed} of {total} models cannot be listed")]
+    Models {
+        /// Models that failed.
+        failed: usize,
+        /// Models there were.
+        total: usize,
+        /// The exit code of the first failure.
+        exit: Exit,
+    },
     /// The only picture could not be classified.
     #[error("{message}")]
     Picture {
@@ -275,7 +285,10 @@ impl Error {
             Self::Bench(error) => error.exit(),
             Self::Signals(_) => Exit::Internal,
             Self::Output(_) | Self::ManPages { .. } => Exit::Io,
-            Self::Picture { exit, .. } | Self::Pictures { exit, .. } | Self::ChecksFailed { exit, .. } => *exit,
+            Self::Picture { exit, .. }
+            | Self::Pictures { exit, .. }
+            | Self::Models { exit, .. }
+            | Self::ChecksFailed { exit, .. } => *exit,
         }
     }
 
@@ -312,6 +325,14 @@ impl Error {
     }
 }
 
+/// How printing went. A reader that has gone has had enough, as `head` has.
+fn printed(outcome: io::Result<()>) -> Result<(), Error> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.map_err(Error::Output),
+    }
+}
+
 /// The text with the arguments in it redacted one by one: a password may hold spaces and quotes.
 fn without_logins(text: String, arguments: &[OsString]) -> String {
     let arguments = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
@@ -341,7 +362,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Ok(cli) => cli,
         Err(error) => {
             if !error.use_stderr() {
-                return error.print().map_err(Error::Output);
+                return printed(error.print());
             }
             // The error quotes arguments, which a shell may have made of the names of files.
             let quotes = arguments.iter().map(|argument| printable::line(&argument.to_string_lossy()).into_owned());

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::super::{Error, size};
+use super::super::{Error, printed, size};
 use crate::model::{self, Definition, Import, ModelFormat, Training, save};
+use crate::plural::counted;
 use crate::printable::line;
 
 /// Arguments of `model import`.
@@ -114,13 +115,12 @@ pub(super) fn finish(definition: &Definition, output: &Path, force: bool) -> Res
         tracing::warn!("{}", Training::HeadUntrained.warning().unwrap_or_default());
     }
     let (height, width) = (definition.transform.height, definition.transform.width);
-    writeln!(
+    printed(writeln!(
         io::stdout(),
-        "{}: {}, {} classes, input {height}x{width}, {}",
+        "{}: {}, {}, input {height}x{width}, {}",
         line(&output.to_string_lossy()),
         line(definition.name()),
-        definition.classes,
+        counted(definition.classes, "class", "classes"),
         definition.training
-    )
-    .map_err(Error::Output)
+    ))
 }

@@ -11,11 +11,13 @@ use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::{Error, choice, size};
+use super::{Error, choice, printed, size};
 use crate::choice::MemoryMode;
 use crate::engine::plan::{self, Plan, Step};
+use crate::exit::chain;
 use crate::hardnet::ARCHITECTURES;
-use crate::model::{Definition, Description, Figures, ModelOptions, describe};
+use crate::model::{self, Definition, Description, Figures, ModelOptions, describe};
+use crate::plural::counted;
 use crate::printable::line;
 
 /// Arguments of `model`.
@@ -41,6 +43,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the models with their parameters, arithmetic and memory traffic.
+    ///
+    /// Files that cannot be used are named on standard error; the others are listed all the same.
     List {
         /// Model files to list too: of one's own, or other networks as ONNX files.
         #[arg(value_name = "FILE")]
@@ -86,9 +90,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     match &arguments.action {
         Action::List { files, form } => {
             let published = ARCHITECTURES.iter().map(|architecture| &*architecture.name);
-            let models = published.chain(files.iter().map(String::as_str)).map(|name| describe(name, form.size));
-            let models = models.collect::<Result<Vec<_>, _>>()?;
-            if form.json { json(&models) } else { print(&list(&models).to_string()) }
+            let (mut models, mut failures) = (Vec::new(), Vec::new());
+            for name in published.chain(files.iter().map(String::as_str)) {
+                match describe(name, form.size) {
+                    Ok(model) => models.push(model),
+                    Err(error) => failures.push(error),
+                }
+            }
+            match (models.is_empty(), form.json) {
+                (true, _) => {}
+                (false, true) => json(&models)?,
+                (false, false) => print(&list(&models).to_string())?,
+            }
+            report(failures, models.len())
         }
         Action::Info { model, form, plan: true, memory } => {
             let options = ModelOptions { size: form.size, ..ModelOptions::default() };
@@ -107,14 +121,28 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
 }
 
+/// The failure of one model; several are logged, and counted beside the models that are `listed`.
+fn report(mut failures: Vec<model::Error>, listed: usize) -> Result<(), Error> {
+    let Some(exit) = failures.first().map(model::Error::exit) else { return Ok(()) };
+    if failures.len() == 1
+        && let Some(error) = failures.pop()
+    {
+        return Err(error.into());
+    }
+    for error in &failures {
+        tracing::error!("{}", chain(error));
+    }
+    Err(Error::Models { failed: failures.len(), total: failures.len() + listed, exit })
+}
+
 pub(super) fn json(value: &impl Serialize) -> Result<(), Error> {
     let mut output = io::stdout().lock();
     let written = serde_json::to_writer_pretty(&mut output, value).map_err(io::Error::from);
-    written.and_then(|()| writeln!(output)).map_err(Error::Output)
+    printed(written.and_then(|()| writeln!(output)))
 }
 
 pub(super) fn print(text: &str) -> Result<(), Error> {
-    writeln!(io::stdout(), "{text}").map_err(Error::Output)
+    printed(writeln!(io::stdout(), "{text}"))
 }
 
 fn list(models: &[Description]) -> Table {
@@ -144,10 +172,11 @@ fn info(model: &Description) -> String {
     }
     let [parameters, gmac, cio] = figures(&model.total);
     table.add_row(["total".to_owned(), String::new(), parameters, gmac, cio]);
-    let ([height, width], classes, training) = (model.input, model.classes, model.training);
+    let ([height, width], training) = (model.input, model.training);
+    let classes = counted(model.classes, "class", "classes");
     let (weights, activations) = (megabytes(model.weights_bytes), megabytes(model.peak_activation_bytes));
     format!(
-        "{}: input {height}x{width}, {classes} classes, weights {weights} MB, activations {activations} MB; {training}\n\
+        "{}: input {height}x{width}, {classes}, weights {weights} MB, activations {activations} MB; {training}\n\
          {table}",
         line(&model.name)
     )
