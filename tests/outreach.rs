@@ -487,6 +487,41 @@ fn a_digest_of_an_earlier_connection_counts() {
 }
 
 #[test]
+fn a_camera_whose_packets_get_lost_over_udp_is_asked_again_over_tcp_with_its_login() {
+    let camera = Camera::start(|_, asked| match (asked.method(), asked.authorization()) {
+        ("OPTIONS", _) => plain(asked, SDP),
+        (_, None) => reply("401 Unauthorized", &[DIGEST]),
+        ("SETUP", _) if !asked.text.contains("RTP/AVP/TCP") => {
+            let ports = asked.text.split("client_port=").nth(1).unwrap().split(['\r', '\n', ';', ',']).next().unwrap();
+            let transport = format!("Transport: RTP/AVP;unicast;client_port={ports};server_port=9-10");
+            reply("200 OK", &["Session: 7", &transport])
+        }
+        _ => plain(asked, SDP),
+    });
+    let folder = folder();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let config = folder.path().join("hardnetd.toml");
+    let text = format!(
+        "[[stream]]\nname = \"door\"\nsource = \"{}\"\nusername = \"me\"\npassword_file = \"{}\"\n\
+         rtsp_transport = \"auto\"\nstart_timeout_s = 60.0\n",
+        camera.address(),
+        password.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    wait_for("the camera to be set up over TCP with its login", || {
+        let asked = camera.asked();
+        let over_tcp = |asked: &&Asked| asked.method() == "SETUP" && asked.text.contains("RTP/AVP/TCP");
+        asked.iter().filter(over_tcp).find_map(|asked| asked.authorization().map(str::to_owned))
+    });
+    running.signal(rustix::process::Signal::TERM);
+    let outcome = running.finish();
+    assert!(!camera.logins().iter().any(|login| in_clear(login)), "{:?}", camera.logins());
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+}
+
+#[test]
 fn both_challenges_at_once_are_answered_with_a_digest() {
     for both in [[BASIC, DIGEST], [DIGEST, BASIC]] {
         let camera = Camera::start(move |_, asked| match (asked.method(), asked.authorization()) {

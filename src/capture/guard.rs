@@ -20,6 +20,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
+use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +62,17 @@ pub(super) struct Guard {
     attached: AtomicBool,
     redirects: AtomicU32,
     source: glib::WeakRef<gst::Element>,
+    withheld: Mutex<Withheld>,
+}
+
+/// The password of a camera that plays, which `rtspsrc` does not have meanwhile.
+#[derive(Default)]
+struct Withheld(Option<String>);
+
+impl fmt::Debug for Withheld {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Withheld")
+    }
 }
 
 thread_local! {
@@ -77,6 +89,7 @@ impl Guard {
             attached: AtomicBool::new(false),
             redirects: AtomicU32::new(0),
             source: glib::WeakRef::new(),
+            withheld: Mutex::default(),
         })
     }
 
@@ -138,14 +151,30 @@ impl Guard {
     }
 
     /// The camera plays. Over UDP, `rtspsrc` answers a challenge to a keep-alive without showing it to anybody: where a
-    /// digest was asked for, it has no password left for that. Its connection keeps the digest that was accepted.
+    /// digest was asked for, it has no password for that. Its connection keeps the digest that was accepted.
     fn playing(&self) {
         let cameras = ASKED_FOR_DIGEST.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = cameras.contains(&(self.endpoint.host.to_ascii_lowercase(), self.endpoint.port));
         drop(cameras);
-        if let Some(source) = self.source.upgrade().filter(|_| digest) {
+        if let Some(source) = self.source.upgrade().filter(|_| digest)
+            && let Some(password) = source.property::<Option<String>>("user-pw")
+        {
             source.set_property("user-pw", None::<&str>);
+            self.withheld().0 = Some(password);
         }
+    }
+
+    /// A request is sent whose answer will be shown: `rtspsrc` gets the password back, which a new connection needs when no
+    /// packet came over UDP.
+    fn asking(&self) {
+        let password = self.withheld().0.take();
+        if let (Some(source), Some(password)) = (self.source.upgrade(), password) {
+            source.set_property("user-pw", password);
+        }
+    }
+
+    fn withheld(&self) -> std::sync::MutexGuard<'_, Withheld> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,11 +215,12 @@ glib::wrapper! {
     }
 }
 
-// SAFETY: the two functions have the signatures that the interface asks for, and they take `ext` for an instance of
+// SAFETY: the functions have the signatures that the interface asks for, and they take `ext` for an instance of
 // `imp::Sentry`, the only type that implements this.
 unsafe impl glib::subclass::types::IsImplementable<imp::Sentry> for Extension {
     fn interface_init(interface: &mut glib::Interface<Self>) {
         let interface = interface.as_mut();
+        interface.before_send = Some(before_send);
         interface.after_send = Some(after_send);
         interface.parse_sdp = Some(parse_sdp);
     }
@@ -260,6 +290,21 @@ unsafe fn guard<'a>(extension: *mut ffi::GstRTSPExtension) -> Option<&'a Arc<Gua
     let instance = extension.cast::<<imp::Sentry as ObjectSubclass>::Instance>();
     // SAFETY: by the contract above, it is an instance of that type, and alive.
     unsafe { &*instance }.imp().guard.get()
+}
+
+/// A request is about to be sent, other than a keep-alive.
+///
+/// # Safety
+/// GStreamer calls it with a sentry.
+unsafe extern "C" fn before_send(
+    extension: *mut ffi::GstRTSPExtension,
+    _: *mut ffi::GstRTSPMessage,
+) -> ffi::GstRTSPResult {
+    // SAFETY: `extension` is a sentry, which its caller owns.
+    if let Some(guard) = unsafe { guard(extension) } {
+        guard.asking();
+    }
+    ffi::GST_RTSP_OK
 }
 
 /// An answer has come to a request, and `rtspsrc` has not looked at it but for its code.
@@ -391,75 +436,4 @@ unsafe extern "C" fn parse_sdp(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn endpoint(host: &str, port: u16) -> Endpoint {
-        Endpoint { host: host.into(), port, address: String::new() }
-    }
-
-    #[test]
-    fn only_an_address_that_is_certainly_the_cameras_is_followed() {
-        let camera = endpoint("cam.local", 8554);
-        for address in ["rtsp://cam.local:8554/2", "rtsp://CAM.local:8554", "rtsp://cam.local:8554?x=1"] {
-            assert!(is_at(address, &camera), "{address}");
-        }
-        for address in [
-            "rtsp://cam.local/2",
-            "rtsp://cam.local:554/2",
-            "rtsp://cam.local:8554.evil/2",
-            "rtsp://evil:8554/2",
-            "rtsp://evil/@cam.local:8554/2",
-            "rtsp://evil#@cam.local:8554/2",
-            "rtsp://cam.local:8554@evil/2",
-            "rtsp://cam.local:8554\\@evil/2",
-            "rtsp://cam.local:8554#evil/2",
-            "rtsp://cam.local:8554 evil/2",
-            "rtsp://cam.local%2eevil:8554/2",
-            "rtsps://cam.local:8554/2",
-            "rtsph://cam.local:8554/2",
-            "http://cam.local:8554/2",
-            "rtsp-sdp://v=0",
-            "/2",
-            "",
-        ] {
-            assert!(!is_at(address, &camera), "{address}");
-        }
-        assert!(is_at("rtsp://cam/2", &endpoint("cam", 554)));
-        assert!(is_at("rtsp://[fe80::1]:554/2", &endpoint("fe80::1", 554)));
-    }
-
-    #[test]
-    fn a_password_in_clear_is_refused_after_a_digest_and_to_that_camera_only() {
-        let (basic, digest) =
-            (Offers { basic: true, digest: false, bare: false }, Offers { basic: false, digest: true, bare: false });
-        let guard = |port| Guard::new(endpoint("guard.test", port));
-        let first = guard(1);
-        assert!(first.may_log_in(basic) && first.may_log_in(Offers::default()));
-        assert!(first.may_log_in(digest));
-        assert!(!first.may_log_in(basic));
-        assert_eq!(first.attempt(), Some(Attempt::InClear));
-        let next_session = Guard::new(endpoint("GUARD.test", 1));
-        assert!(next_session.may_log_in(Offers { basic: true, digest: true, bare: false }));
-        assert!(!next_session.may_log_in(basic));
-        assert!(guard(2).may_log_in(basic));
-    }
-
-    #[test]
-    fn a_session_follows_so_many_redirects_and_no_more() {
-        let guard = Guard::new(endpoint("cam", 554));
-        for _ in 0..MOST_REDIRECTS {
-            assert!(guard.may_follow("rtsp://cam/1"));
-        }
-        assert_eq!(guard.attempt(), None);
-        assert!(!guard.may_follow("rtsp://cam/1"));
-        assert_eq!(guard.attempt(), Some(Attempt::InCircles));
-    }
-
-    #[test]
-    fn where_a_camera_sends_us_is_told_without_control_characters() {
-        let guard = Guard::new(endpoint("cam", 554));
-        assert!(!guard.may_follow("rtsp://x/\u{1b}[2J\n"));
-        assert_eq!(guard.attempt(), Some(Attempt::Elsewhere("rtsp://x/\\u{1b}[2J\\n".into())));
-    }
-}
+mod tests;

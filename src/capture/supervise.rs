@@ -64,6 +64,7 @@ struct Supervisor<'a> {
 impl Supervisor<'_> {
     fn run(&self) -> Result<(), Error> {
         let mut backoff = Backoff::new(self.settings.retry_max);
+        let begin = self.numbers.next();
         loop {
             // One pipeline at a time, or a camera could gather them, over reloads too.
             while teardown::lingers(self.settings) {
@@ -75,7 +76,7 @@ impl Supervisor<'_> {
             let Err(error) = self.run_once() else { return Ok(()) };
             let next = self.numbers.next();
             let error = if next > first { error } else { self.explained(error) };
-            if !is_opened_again(self.settings, &error, next > 0) {
+            if !is_opened_again(self.settings, &error, next > begin) {
                 return Err(error);
             }
             let wait = backoff.next(next > first);

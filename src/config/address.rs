@@ -119,15 +119,27 @@ pub(super) fn is_loopback(host: &str) -> bool {
     address || host == "localhost" || host.ends_with(".localhost")
 }
 
-/// Whether the address of a camera holds a password: something behind a colon before the last `@`.
+/// Whether the address of a camera holds a password: something behind a colon before the `@`.
 pub(super) fn holds_password(source: &str) -> bool {
-    let login = source.split_once("://").and_then(|(_, rest)| Some(rest.rsplit_once('@')?.0));
+    let login = source.split_once("://").and_then(|(_, rest)| rest.get(..login_end(rest)?));
     login.and_then(|login| login.split_once(':')).is_some_and(|(_, password)| !password.is_empty())
 }
 
 /// Whether the address of a camera names a user.
 pub(super) fn holds_user(source: &str) -> bool {
-    source.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
+    source.split_once("://").is_some_and(|(_, rest)| login_end(rest).is_some())
+}
+
+/// Where the login ends in `rest`, which is what follows `://`: at the last `@` before the path (RFC 3986, 3.2). If there is
+/// none, and what should be a port is no number, it is a login with a password that nobody has encoded: at the last `@` of
+/// all. Any other `@` is part of the path.
+#[must_use]
+pub fn login_end(rest: &str) -> Option<usize> {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    authority.rfind('@').or_else(|| {
+        let (_, port) = authority.split_once(':').filter(|_| !authority.starts_with('['))?;
+        rest.rfind('@').filter(|_| !port.chars().all(|c| c.is_ascii_digit()))
+    })
 }
 
 #[cfg(test)]
@@ -135,6 +147,25 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+
+    #[test]
+    fn a_login_ends_before_the_host_and_never_in_a_path() {
+        for (rest, login) in [
+            ("u:p@cam/1", Some("u:p")),
+            ("u:p@p@cam/1", Some("u:p@p")),
+            ("u:p@cam/stream@1", Some("u:p")),
+            ("me@cam", Some("me")),
+            ("u:p/@x@10.0.0.7", Some("u:p/@x")),
+            ("u:p?@cam/1", Some("u:p?")),
+            ("cam/stream@1", None),
+            ("cam:554/stream@1", None),
+            ("[::1]:554/stream@1", None),
+            ("cam?user=a@b", None),
+            ("cam", None),
+        ] {
+            assert_eq!(login_end(rest).map(|end| &rest[..end]), login, "{rest}");
+        }
+    }
 
     #[test]
     fn a_host_is_a_name_or_an_address_and_nothing_besides() {

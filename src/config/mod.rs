@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use ::config::{ConfigError, File, FileFormat, Source};
 
 use crate::exit::Exit;
-pub use address::Broker;
+pub use address::{Broker, login_end};
 pub use check::SourceCheck;
 use check::{Checker, Origin};
 pub use layers::{Flag, FlagValue, StreamFlag};

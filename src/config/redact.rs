@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use crate::printable::MAX_TEXT;
+
 /// What a secret is replaced with.
 const HIDDEN: &str = "***";
 
@@ -31,6 +33,10 @@ const USER_KEYS: [&str; 5] = ["user", "username", "usr", "login", "u"];
 
 /// How often the name of a key may be percent-encoded.
 const MOST_ENCODINGS: usize = 4;
+
+/// Most bytes of a word that is looked through, whose time grows with the square of its length. Of a longer one, which no
+/// address is, the rest is left out.
+const LONGEST_WORD: usize = 1024;
 
 /// Forms of addresses in messages.
 const FORMS: [&str; 3] =
@@ -60,16 +66,28 @@ pub fn redact_words(text: &str) -> Cow<'_, str> {
     if !text.contains(['@', '=', '%', ':']) {
         return Cow::Borrowed(text);
     }
+    let (text, left_out) = text.split_at(text.floor_char_boundary(MAX_TEXT));
     let is_quote = |c: char| matches!(c, '\'' | '"' | '`');
     let mut quoted = false;
     let breaks = |c: char| c.is_whitespace() || c.is_control() || is_quote(c);
     let words = text.split_inclusive(breaks).map(|word| {
         let (bare, end) = word.split_at(word.trim_end_matches(breaks).len());
-        let shown = redact_word(bare, quoted) + end;
+        let shown = if bare.len() > LONGEST_WORD { redact_long(bare, quoted) } else { redact_word(bare, quoted) } + end;
         quoted = word.ends_with(is_quote);
         shown
     });
-    Cow::Owned(words.collect())
+    let mut shown: String = words.collect();
+    if !left_out.is_empty() {
+        shown.push('…');
+    }
+    Cow::Owned(shown)
+}
+
+/// The beginning of a word that is too long, unless it may be a login.
+fn redact_long(word: &str, quoted: bool) -> String {
+    let (start, rest) = word.split_at(word.floor_char_boundary(LONGEST_WORD));
+    let shown = if rest.contains(['@', '%']) { HIDDEN.to_owned() } else { redact_word(start, quoted) };
+    format!("{shown}…(+{})", rest.chars().count())
 }
 
 /// One word of a text, behind a bracket or the name of a field.
@@ -85,18 +103,33 @@ fn redact_word(word: &str, quoted: bool) -> String {
     if is_form || is_instance { word.to_owned() } else { format!("{before}{}", redact(bare)) }
 }
 
-fn hide_login(address: &str) -> String {
-    let (scheme, rest) = split_scheme(address);
-    // An address behind the scheme of a file, or within a path.
+/// Where the address begins that is hidden behind the scheme of a file, or within a path; 0 if none is.
+fn inner_address(address: &str) -> usize {
     let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    let inner = rest.find("://").map(|at| rest[..at].trim_end_matches(is_scheme).len());
-    let inner = if split_scheme(rest).0.is_empty() { inner } else { Some(0) };
-    if !is_network(scheme)
-        && !scheme.is_empty() | is_path(scheme, rest)
-        && let Some(start) = inner
-    {
-        return format!("{scheme}{}{}", &rest[..start], hide_login(&rest[start..]));
+    let mut start = 0;
+    loop {
+        let (scheme, rest) = split_scheme(&address[start..]);
+        let inner = match split_scheme(rest).0 {
+            "" => rest.find("://").map(|at| rest[..at].trim_end_matches(is_scheme).len()),
+            _ => Some(0),
+        };
+        match inner {
+            Some(inner) if !is_network(scheme) && !scheme.is_empty() | is_path(scheme, rest) => {
+                start += scheme.len() + inner;
+            }
+            _ => return start,
+        }
     }
+}
+
+fn hide_login(address: &str) -> String {
+    let (before, address) = address.split_at(inner_address(address));
+    format!("{before}{}", hide_login_of(address))
+}
+
+/// The same for an address with no other inside.
+fn hide_login_of(address: &str) -> String {
+    let (scheme, rest) = split_scheme(address);
     if is_path(scheme, rest) {
         return address.to_owned();
     }
@@ -416,6 +449,22 @@ mod tests {
             }
         }
         assert!(count > 500, "{count}");
+    }
+
+    #[test]
+    fn a_word_without_end_takes_no_time_and_no_stack() {
+        let count = 1 << 18;
+        for part in ["file:", "images:", "u=", "u=&", "a:b/", "%25", "/x://", "p=@"] {
+            let shown = redact_words(&part.repeat(count)).into_owned();
+            assert!(shown.len() < 2 * LONGEST_WORD, "{part}: {} bytes", shown.len());
+            assert!(shown.contains("…(+"), "{part}");
+        }
+        let words = "u=".repeat(400) + " ";
+        assert!(redact_words(&words.repeat(count)).len() < 2 * MAX_TEXT);
+        let deep = "file:".repeat(count);
+        assert_eq!(redact(&format!("{deep}rtsp://u:p@h")), format!("{deep}rtsp://u:***@h"));
+        let long = format!("u:{}@h", "p".repeat(2 * LONGEST_WORD));
+        assert!(!redact_words(&long).contains("pp"), "what may be a password is not shown");
     }
 
     #[test]

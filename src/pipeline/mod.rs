@@ -410,7 +410,8 @@ impl Running {
     /// ended.
     ///
     /// # Errors
-    /// The first of: that of the sinks, a failed inference thread, failed streams. The others are logged.
+    /// The first of: that of the sinks, a failed inference thread, failed streams; work that was only abandoned comes after
+    /// what failed. The others are logged.
     pub fn finish(self, outcome: Result<(), Error>, deadline: Instant) -> Result<(), Error> {
         let total = self.streams.len();
         let mut errors = vec![outcome.err()];
@@ -418,6 +419,7 @@ impl Running {
         errors.extend(self.streams.into_iter().map(|stream| end_of(stream, deadline).err()));
         let errors = errors.into_iter().flatten().filter(|error| !matches!(error, Error::PublisherGone));
         let (streams, mut errors): (Vec<Error>, Vec<Error>) = errors.partition(Error::is_of_stream);
+        errors.sort_by_key(Error::is_abandoned_work);
         errors.extend(all_in_one(streams, total));
         let mut errors = errors.into_iter();
         let first = errors.next();

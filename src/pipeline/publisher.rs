@@ -82,6 +82,8 @@ impl Publisher {
         let Ok(mut sinks) = sinks.recv() else { return End { sinks: Sinks::new(), outcome: Ok(()) } };
         let mut outcome = self.hand_out(&mut sinks);
         if outcome.is_ok() && !self.stopped.is_set() {
+            // Whoever reads the results of a file may take as long as it likes.
+            self.pulse.rest();
             outcome = self.each(&mut sinks, |sink| sink.flush(&self.stopped));
             if let (Ok(()), Some((_, error))) = (&outcome, self.lost.lock().pop()) {
                 outcome = Err(error.into());

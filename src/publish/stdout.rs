@@ -42,7 +42,7 @@ struct Queue {
     is_cut: bool,
     /// Whether a thread writes.
     has_writer: bool,
-    /// Why there is no writer any more, until it has been told.
+    /// Why there is no writer any more.
     lost: Option<io::Error>,
 }
 
@@ -200,11 +200,13 @@ impl Stdout {
         Ok(Self { shared, most })
     }
 
-    fn take_lost(queue: &mut Queue) -> Result<(), Error> {
-        match queue.lost.take() {
-            Some(error) => Err(Error::Stdout(error)),
-            None => Ok(()),
-        }
+    /// Every sink of a lost output is told so: that of before a reload, and that of after it.
+    fn check(queue: &Queue) -> Result<(), Error> {
+        let again = |error: &io::Error| match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        };
+        queue.lost.as_ref().map_or(Ok(()), |error| Err(Error::Stdout(again(error))))
     }
 }
 
@@ -229,7 +231,7 @@ impl Sink for Stdout {
     fn take(&mut self, outgoing: &Outgoing) -> Result<(), Error> {
         let Record::Result(_) = outgoing.record else { return Ok(()) };
         let mut queue = self.shared.lock();
-        Self::take_lost(&mut queue)?;
+        Self::check(&queue)?;
         queue.push(Line { bytes: Arc::clone(&outgoing.line), permit: outgoing.permit.clone() });
         self.shared.changed.notify_all();
         Ok(())
@@ -240,7 +242,7 @@ impl Sink for Stdout {
         while !queue.is_idle() && queue.lost.is_none() && !stopped.is_set() {
             queue = self.shared.wait(queue, LOOK);
         }
-        Self::take_lost(&mut queue)
+        Self::check(&queue)
     }
 
     fn close(self: Box<Self>, deadline: Instant) -> Result<(), Error> {
@@ -251,7 +253,7 @@ impl Sink for Stdout {
                 _ => break,
             }
         }
-        Self::take_lost(&mut queue)?;
+        Self::check(&queue)?;
         let unsent = Unsent { lines: queue.clear(), is_cut: queue.is_writing, ..Unsent::default() };
         if unsent.is_empty() { Ok(()) } else { Err(Error::Unsent(unsent)) }
     }
@@ -301,5 +303,20 @@ mod tests {
         output.room = 100;
         end_line(&mut output, true).and_then(|()| write_all(&mut output, b"fourth\n")).unwrap();
         assert_eq!(output.taken, b"first\nthe se\nfourth\n");
+    }
+
+    #[test]
+    fn an_output_that_is_lost_while_a_reload_is_prepared_is_lost_to_the_sinks_of_both() {
+        let shared = Arc::<Shared>::default();
+        let full = || Small { taken: Vec::new(), room: 0, is_busy: false };
+        let mut old = Stdout::with(Arc::clone(&shared), 8, full()).unwrap();
+        let mut new = Stdout::with(Arc::clone(&shared), 8, full()).unwrap();
+        shared.lock().push(Line { bytes: Arc::new(b"a line\n".to_vec()), permit: None });
+        shared.changed.notify_all();
+        let (_stop, stopped) = shutdown::channel();
+        assert!(matches!(old.flush(&stopped), Err(Error::Stdout(_))));
+        assert!(matches!(new.flush(&stopped), Err(Error::Stdout(_))));
+        let mut third = Stdout::with(shared, 8, Small { room: 100, ..full() }).unwrap();
+        assert!(third.flush(&stopped).is_ok(), "there is a new writer");
     }
 }

@@ -166,6 +166,15 @@ impl Service<'_> {
         let status = tick(systemd::STATUS_PERIOD);
         let watchdog_limit = systemd::watchdog();
         let watchdog = watchdog_limit.map_or_else(never, |limit| tick(limit / BEATS));
+        let stop_timeout = self.setup.config.device.stop_timeout();
+        if let Some(limit) = watchdog_limit.filter(|limit| *limit <= stop_timeout) {
+            let (limit_s, stop_timeout_s) = (limit.as_secs_f64(), stop_timeout.as_secs_f64());
+            tracing::warn!(
+                limit_s,
+                stop_timeout_s,
+                "device.stop_timeout_s is not shorter than WatchdogSec=: a reload that takes that long is killed"
+            );
+        }
         let mut failures = running.failures().clone();
         let (mut aim, mut deadline, mut overdue) = (Aim::Serve, None, never());
         let mut before = Vec::new();

@@ -81,21 +81,29 @@ impl SampleReader {
     pub(super) fn take(&mut self, sink: &gst_app::AppSink) -> Result<gst::FlowSuccess, gst::FlowError> {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let arrived = Timestamp::now();
-        let Some(seq) = self.ticket.number() else { return Err(gst::FlowError::Flushing) };
         self.activity.begin_frame();
-        let flow = match self.frame(sink, &sample, arrived, seq) {
-            Some(frame) => (self.deliver)(frame),
-            None => {
-                gst::element_error!(
-                    sink,
-                    gst::StreamError::Format,
-                    ("a frame cannot be mapped as its caps describe it")
-                );
-                ControlFlow::Break(())
-            }
-        };
+        let flow = self.deliver(sink, &sample, arrived);
         self.activity.end_frame(monotonic_ns());
-        match flow {
+        flow
+    }
+
+    fn deliver(
+        &mut self,
+        sink: &gst_app::AppSink,
+        sample: &gst::Sample,
+        arrived: Timestamp,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let Some(frame) = self.frame(sink, sample, arrived) else {
+            gst::element_error!(
+                sink,
+                gst::StreamError::Format,
+                ("a frame cannot be mapped as its caps describe it")
+            );
+            return Err(gst::FlowError::Error);
+        };
+        let Some(seq) = self.ticket.number() else { return Err(gst::FlowError::Flushing) };
+        self.activity.count_frame();
+        match (self.deliver)(Frame { seq, ..frame }) {
             ControlFlow::Continue(()) => Ok(gst::FlowSuccess::Ok),
             ControlFlow::Break(()) => {
                 self.activity.refuse();
@@ -104,7 +112,8 @@ impl SampleReader {
         }
     }
 
-    fn frame(&mut self, sink: &gst_app::AppSink, sample: &gst::Sample, arrived: Timestamp, seq: u64) -> Option<Frame> {
+    /// The frame, whose number is still to come; `None` if the sample is not as its caps describe it.
+    fn frame(&mut self, sink: &gst_app::AppSink, sample: &gst::Sample, arrived: Timestamp) -> Option<Frame> {
         let caps = sample.caps()?;
         if self.format.as_ref().is_none_or(|(known, ..)| known.as_ref() != caps) {
             let info = gst_video::VideoInfo::from_caps(caps).ok()?;
@@ -120,11 +129,10 @@ impl SampleReader {
         let buffer = sample.buffer_owned()?;
         let age = if self.live { age(sink, sample, &buffer) } else { Duration::ZERO };
         let mapped = gst_video::VideoFrame::from_buffer_readable(buffer, info).ok()?;
-        self.activity.count_frame();
         Some(Frame {
             file: None,
             stream: Arc::clone(&self.stream),
-            seq,
+            seq: 0,
             captured: arrived.before(age),
             arrived_ns: arrived.monotonic_ns,
             layout: *layout,
@@ -186,6 +194,34 @@ mod tests {
 
     use super::super::init;
     use super::*;
+    use crate::telemetry::FrameNumbers;
+
+    #[test]
+    fn a_frame_that_is_shorter_than_its_caps_say_is_a_failure_and_no_end() {
+        init().unwrap();
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Nv12, 64, 48).build().unwrap();
+        let caps = info.to_caps().unwrap();
+        let pipeline = gst::Pipeline::new();
+        let source = gst_app::AppSrc::builder().caps(&caps).build();
+        let sink = gst_app::AppSink::builder().sync(false).build();
+        pipeline.add_many([source.upcast_ref::<gst::Element>(), sink.upcast_ref()]).unwrap();
+        source.link(&sink).unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let numbers = Arc::<FrameNumbers>::default();
+        let activity = Activity::new(0);
+        let deliver: Deliver = Arc::new(|_| ControlFlow::Continue(()));
+        let mut reader = SampleReader::new(&"s".into(), false, numbers.begin(), deliver, &activity);
+        source.push_buffer(gst::Buffer::with_size(10).unwrap()).unwrap();
+        assert_eq!(reader.take(&sink), Err(gst::FlowError::Error));
+        assert!(!activity.is_refused());
+        assert_eq!((activity.frames(), numbers.next()), (0, 0), "it is no frame");
+        let failed = pipeline.bus().unwrap().pop_filtered(&[gst::MessageType::Error]);
+        assert!(failed.is_some(), "the source is told of it");
+        source.push_buffer(gst::Buffer::with_size(info.size()).unwrap()).unwrap();
+        assert_eq!(reader.take(&sink), Ok(gst::FlowSuccess::Ok));
+        assert_eq!((activity.frames(), numbers.next()), (1, 1));
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
 
     #[test]
     fn every_accepted_format_has_the_planes_that_gstreamer_gives_it() {

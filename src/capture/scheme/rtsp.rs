@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
 use crate::capture::Error;
 use crate::choice::RtspTransport;
-use crate::config::{Stream, redact};
+use crate::config::{Stream, login_end, redact};
 use crate::system::network::{self, Reach, reach};
 
 /// How the address is written.
@@ -126,8 +126,8 @@ fn login(address: &str) -> (String, Option<String>, Option<String>) {
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let parts = || {
         let (scheme, rest) = address.split_once("://")?;
-        let (login, host) = rest.rsplit_once('@')?;
-        Some((format!("{scheme}://{host}"), login))
+        let (login, host) = rest.split_at_checked(login_end(rest)?)?;
+        Some((format!("{scheme}://{}", &host[1..]), login))
     };
     match parts() {
         None => (address.to_owned(), None, None),
@@ -237,6 +237,7 @@ mod tests {
         );
         assert_eq!(properties("rtsp://me@host/1"), [of("location", "rtsp://host/1"), of("user-id", "me")]);
         assert_eq!(properties("rtsp://host/1"), [of("location", "rtsp://host/1")]);
+        assert_eq!(properties("rtsp://host/cam@1"), [of("location", "rtsp://host/cam@1")]);
     }
 
     #[test]
