@@ -123,7 +123,7 @@ impl Worker {
         let permit = lane.backlog.as_ref().and_then(Backlog::permit);
         let Frame { seq, captured, .. } = frame;
         let file = frame.file.clone();
-        let Some((top, latency_us)) = self.classify(lane, frame)? else {
+        let Some((top, latency_us)) = self.classify(lane, frame).inspect_err(|_| lane.counters.count_dropped())? else {
             lane.counters.count_failed();
             if let Some(failures) = &lane.failures {
                 failures.tell();
