@@ -66,7 +66,7 @@ macro_rules! choice {
 }
 
 choice! {
-    /// The back end that is to run a network.
+    /// The backend that is to run a network.
     BackendChoice {
         /// The native engine, or tract for networks with parts that the native engine does not know.
         #[default]

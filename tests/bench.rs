@@ -83,7 +83,7 @@ fn the_table_names_the_machine_and_every_row() {
     let outcome = bench(&["--memory", "fast", "--memory", "lean"]);
     assert!(outcome.stdout.contains("  fast  ") && outcome.stdout.contains("  lean  "), "{}", outcome.stdout);
     let outcome = bench(&["--backend", "auto", "--backend", "tract"]);
-    assert!(outcome.stdout.contains(" cores, ") && outcome.stdout.contains("GFLOP/s"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains(" core") && outcome.stdout.contains("GFLOP/s"), "{}", outcome.stdout);
     assert_eq!(outcome.stdout.matches("hardnet39ds").count(), 2, "{}", outcome.stdout);
     assert!(outcome.stdout.contains("peak memory of the process"), "{}", outcome.stdout);
     assert_eq!(outcome.stderr, "", "no bar where no terminal shows it");
@@ -186,7 +186,7 @@ fn arithmetic_that_is_unknown_is_left_out() {
 #[test]
 fn what_cannot_be_measured_is_refused_with_its_own_code() {
     for (arguments, code, part) in [
-        (&["--model", "hardnet40"][..], 66, "`hardnet40` is no model"),
+        (&["--model", "hardnet40"][..], 66, "`hardnet40` is not the name of a model"),
         (&["--backend", "onnxruntime"], 64, "possible values: auto, native, tract"),
         (&["--isa", "sse9"], 64, "possible values: auto, scalar, avx2, avx512, neon"),
         (&["--backend", "tract", "--isa", "scalar"], 64, "scalar is for the native engine; leave --isa out"),

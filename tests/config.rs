@@ -141,8 +141,8 @@ fn values_that_do_not_fit_together_are_reported() {
     let file = folder.path().join("hardnetd.toml");
     for (text, part) in [
         ("[[stream]]\nname = \"a\"\n[[stream]]\nname = \"a\"\n", "used twice"),
-        ("[inference]\nworkers = 2\ncores = [0]\n", "1 cores for 2 workers"),
-        ("[inference]\nthreads = 2\ncores = [0]\n", "1 cores for 1 workers of 2 threads: expected at least 2"),
+        ("[inference]\nworkers = 2\ncores = [0]\n", "1 core for 2 workers"),
+        ("[inference]\nthreads = 2\ncores = [0]\n", "1 core for 1 worker of 2 threads: expected at least 2"),
         ("[inference]\nthreads = 2\nbackend = \"tract\"\n", "expected 1 with inference.backend = \"tract\""),
         ("[inference]\ncores = [0, 0]\n", "different whole numbers"),
         ("[publish.stdout]\nenabled = false\n", "publish.stdout.enabled = false: nothing enabled"),
@@ -236,7 +236,7 @@ fn problems_across_keys_name_the_files_that_set_them() {
         &[("a.toml", "[inference]\nworkers = 2\n"), ("b.toml", "[publish.mqtt]\npassword_file = \"x\"\n")],
     );
     let main =
-        format!("{file}, {}: inference.cores = 1 cores for 2 workers", folder.path().join("conf.d/a.toml").display());
+        format!("{file}, {}: inference.cores = 1 core for 2 workers", folder.path().join("conf.d/a.toml").display());
     let outcome = run(["config", "check", "-c", &file]);
     refuses(&outcome, &["2 problems", &main, "b.toml: publish.mqtt.username = \"\": MQTT sends a password"]);
     assert!(!outcome.stderr.contains("  configuration:"), "{}", outcome.stderr);
@@ -455,7 +455,9 @@ fn a_check_warns_of_what_this_machine_does_not_permit() {
     let folder = folder();
     let outcome = run(["config", "check", "-c", &write(&folder, "[inference]\ncores = [1023]\n", &[])]);
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("inference.cores = [1023]: inference.cores names 1023"), "{}", outcome.stderr);
+    let warning = "inference.cores = [1023]: inference.cores names 1023; the cores of this machine are 0";
+    assert!(outcome.stderr.contains(warning), "{}", outcome.stderr);
+    assert!(outcome.stdout.starts_with("ok, 1 warning: "), "{}", outcome.stdout);
 }
 
 #[test]

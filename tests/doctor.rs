@@ -104,7 +104,7 @@ fn this_machine_is_reported_as_it_is() {
     assert!(found("configuration", "files").ends_with("hardnetd.toml"));
     assert!(found("model", "hardnet39ds").starts_with("sha256:"), "{report:#}");
     assert!(found("model", "hardnet39ds").contains("1000 classes, input 224x224, 3.5 M parameters"), "{report:#}");
-    assert_eq!(found("model", "back end"), format!("native/{isa}"));
+    assert_eq!(found("model", "backend"), format!("native/{isa}"));
     assert_eq!(check(&report, "model", "training")["state"], "warning");
     assert_eq!(found("streams", "door"), "test:ball, a test pattern");
     assert_eq!(check(&report, "broker", "broker")["state"], "absent");
@@ -440,7 +440,7 @@ fn folders_of_a_service_are_looked_at() {
     let outcome = Running::start(&mut command).finish();
     assert_eq!(outcome.code(), 69);
     says(&outcome, "storage", "state", "ok", &[folder.path().to_str().unwrap(), "free"]);
-    says(&outcome, "storage", "cache", "error", &["/nowhere/cache is no folder"]);
+    says(&outcome, "storage", "cache", "error", &["/nowhere/cache is not a folder"]);
     says(&outcome, "sandbox", "supervision", "ok", &["watchdog 5 s"]);
 }
 

@@ -152,6 +152,21 @@ fn the_readme_can_be_read_in_one_sitting_and_links_every_page() {
 }
 
 #[test]
+fn options_of_all_commands_follow_those_of_the_command() {
+    let mut command = cli::command();
+    command.build();
+    for name in ["run", "eval", "bench"] {
+        let help = command.find_subcommand_mut(name).unwrap().render_help().to_string();
+        let at = |option: &str| help.find(option).unwrap_or_else(|| panic!("no {option} in {help}"));
+        let last = if name == "run" { "--sink" } else { "--json" };
+        assert!(
+            at(last) < at("--verbose") && at("--verbose") < at("--quiet") && at("--quiet") < at("--help"),
+            "{help}"
+        );
+    }
+}
+
+#[test]
 fn help_wraps_paragraphs_as_wide_as_the_terminal() {
     // A line that ends early before one that goes on in the same paragraph has been broken by hand.
     fn check(mut command: clap::Command) {

@@ -56,6 +56,40 @@ fn a_syntax_error_is_shown_with_its_line() {
 }
 
 #[test]
+fn a_key_that_is_there_twice_is_named_with_its_table() {
+    let folder = folder();
+    let path = config(folder.path(), "[inference]\nworkers = 1\n[model]\ntop = 1\ntop = 2\n");
+    fails(&run(["run", "-c", &path]), 78, &[&path, "line 5, column 1: duplicate key `top` in [model]"]);
+}
+
+#[test]
+fn errors_of_flags_show_the_flag_as_it_was_typed() {
+    for (arguments, part) in [
+        (&["--size", "224"][..], "hardnetd: --size 224: expected rows and columns from 32 to 8192, such as 224x224"),
+        (&["--source", "test:bal"], "hardnetd: --source test:bal: unknown test pattern 'bal'; expected one of smpte"),
+        (&["--source", ""], "hardnetd: --source \"\": expected a source"),
+        (&["--source", "test:ball", "--max-fps", "-1"], "'--max-fps <N>': expected a whole number from 0 to 1000"),
+        (&["--top", "-1"], "hardnetd: --top -1: expected a whole number from 1 to 1000"),
+        (&["--threads", "0"], "hardnetd: --threads 0: expected a whole number from 1 to 64"),
+        (&["--frames", "-1"], "'--frames <N>': expected a whole number, 1 or more"),
+        (&["--threads", "2", "--backend", "tract"], "hardnetd: --threads 2: tract runs on one thread"),
+        (&["--sink", "mqtt://host/a//b"], "hardnetd: --sink mqtt://host/a//b: expected topic levels"),
+        (&["--size", "224", "--top", "0"], "hardnetd: wrong usage, 2 problems:\n  --size 224: expected rows"),
+    ] {
+        let outcome = run(["run"].iter().chain(arguments));
+        assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+        assert!(outcome.message().contains(part), "{part:?} is not in: {}", outcome.stderr);
+        for key in ["model.", "inference.", "stream", "in quotes", "wrong configuration"] {
+            assert!(!outcome.stderr.contains(key), "{key:?} is in: {}", outcome.stderr);
+        }
+    }
+    let mut command = hardnetd(["config", "check"]);
+    command.env("HARDNETD__MODEL__SIZE", "224");
+    let parts = ["HARDNETD__MODEL__SIZE: model.size = \"224\": expected rows", "from 32 to 8192, such as 224x224"];
+    fails(&Running::start(&mut command).finish(), 78, &parts);
+}
+
+#[test]
 fn a_missing_or_unreadable_configuration_is_named() {
     fails(&run(["run", "-c", "/nowhere/hardnetd.toml"]), 78, &["/nowhere/hardnetd.toml", "No such file"]);
     let folder = folder();

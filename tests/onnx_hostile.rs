@@ -1,5 +1,5 @@
 //! ONNX files of a few bytes that ask for any amount of memory, through the whole program: one clear error,
-//! at once, whichever back end would have computed them.
+//! at once, whichever backend would have computed them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -322,7 +322,7 @@ fn the_watchdog_is_not_fed_when_a_worker_stands_still() {
     // From the first one about the worker on, for it never goes on.
     let complaints = || {
         let log = running.log();
-        let (_, after) = log.split_once("stands still, as debug.wedge_after asks").unwrap_or_default();
+        let (_, after) = log.split_once("freezes, as debug.wedge_after asks").unwrap_or_default();
         after.lines().filter(|line| line.contains("no progress") && line.contains("infer-0")).count()
     };
     systemd.until("the first missed sign of life", |_| complaints() >= 1);

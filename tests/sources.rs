@@ -191,7 +191,7 @@ fn a_rate_cap_leaves_frames_out_at_the_source() {
     assert!(records.iter().all(|record| record["top"].as_array().unwrap().len() == 2 && record["file"].is_null()));
     for (arguments, message) in [
         (&["--max-fps", "5"][..], "--source"),
-        (&["--source", source, "--top", "0"], "--top: model.top = 0: expected a whole number from 1 to 1000"),
+        (&["--source", source, "--top", "0"], "--top 0: expected a whole number from 1 to 1000"),
         (&["--source", source, "--max-fps", "2000"], "expected a whole number from 0 to 1000"),
     ] {
         let outcome = run(["run"].iter().chain(arguments));

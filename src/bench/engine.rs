@@ -1,4 +1,4 @@
-//! What runs a model under measurement: which back end, with which instructions.
+//! What runs a model under measurement: which backend, with which instructions.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::weights::seeded;
 const SETTLING: Duration = Duration::from_secs(10);
 
 impl Combination {
-    /// Whether the back end can do what is asked.
+    /// Whether the backend can do what is asked.
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.backend() {
             BackendChoice::Tract if self.isa != IsaChoice::Auto => Err(Error::FixedIsa { isa: self.isa }),
@@ -30,7 +30,7 @@ impl Combination {
         self.backend() == BackendChoice::Tract || self.engine().options().isa.is_available()
     }
 
-    /// The back end that is meant.
+    /// The backend that is meant.
     pub(super) fn backend(&self) -> BackendChoice {
         match self.backend {
             BackendChoice::Auto => BackendChoice::Native,
@@ -43,7 +43,7 @@ impl Combination {
         ModelOptions { size: self.size, engine: self.engine(), ..ModelOptions::default() }
     }
 
-    /// The back end and the instruction set as the loader knows them.
+    /// The backend and the instruction set as the loader knows them.
     pub(super) fn engine(&self) -> Engine {
         Engine { backend: self.backend, isa: self.isa, memory: self.memory }
     }
@@ -56,7 +56,7 @@ pub(super) struct Runner {
     pub(super) isa: IsaChoice,
     /// The instruction set whose peak the row is compared with.
     pub(super) peak_isa: Isa,
-    /// Trade-off between memory and speed; `None` on other back ends.
+    /// Trade-off between memory and speed; `None` on other backends.
     pub(super) memory: Option<MemoryMode>,
     pub(super) threads: usize,
     /// Rows and columns of the input.

@@ -45,26 +45,26 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// Why nothing can be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The back end cannot be told its instructions.
+    /// The backend cannot be told its instructions.
     #[error("tract chooses its instructions itself: {isa} is for the native engine")]
     FixedIsa {
         /// The instructions asked for.
         isa: IsaChoice,
     },
-    /// The back end has one thread.
+    /// The backend has one thread.
     #[error("tract runs on one thread: {threads} threads are for the native engine")]
     OneThread {
         /// The threads asked for.
         threads: usize,
     },
-    /// The back end has one way to use memory.
+    /// The backend has one way to use memory.
     #[error("tract uses memory in its own way: {memory} is for the native engine")]
     FixedMemory {
         /// What memory is to be for.
         memory: MemoryMode,
     },
     /// Slices are for one row.
-    #[error("slices measure one row, and there are {rows}: name one model, back end, instruction set and memory mode")]
+    #[error("slices measure one row, and there are {rows}: name one model, backend, instruction set and memory mode")]
     Rows {
         /// Rows that the options make.
         rows: usize,
@@ -102,12 +102,12 @@ impl Error {
     }
 }
 
-/// What to measure: every model on every back end with every set of instructions and every use of memory.
+/// What to measure: every model on every backend with every set of instructions and every use of memory.
 #[derive(Debug, Clone)]
 pub struct BenchOptions {
     /// Names of models, or model files; empty for the whole family.
     pub models: Vec<String>,
-    /// Back ends; empty for the default one.
+    /// Backends; empty for the default one.
     pub backends: Vec<BackendChoice>,
     /// Instruction sets; empty for the best one.
     pub isas: Vec<IsaChoice>,
@@ -165,7 +165,7 @@ impl BenchOptions {
     /// it can run none.
     ///
     /// # Errors
-    /// A back end cannot do what is asked. It is refused before anything is loaded.
+    /// A backend cannot do what is asked. It is refused before anything is loaded.
     fn possible(&self) -> Result<Vec<Combination>, Error> {
         let rows = self.rows();
         rows.iter().try_for_each(Combination::check)?;
@@ -187,7 +187,7 @@ pub struct Report<R> {
     pub schema: &'static str,
     /// The machine.
     pub host: Host,
-    /// One for each model, back end, set of instructions and use of memory.
+    /// One for each model, backend, set of instructions and use of memory.
     pub rows: Vec<R>,
 }
 
@@ -196,11 +196,11 @@ pub struct Report<R> {
 pub struct Row {
     /// Name of the model.
     pub model: String,
-    /// The back end that ran it.
+    /// The backend that ran it.
     pub backend: BackendChoice,
-    /// The instructions that it ran with; `auto` where the back end chooses and does not tell.
+    /// The instructions that it ran with; `auto` where the backend chooses and does not tell.
     pub isa: IsaChoice,
-    /// Trade-off between memory and speed; `None` on other back ends.
+    /// Trade-off between memory and speed; `None` on other backends.
     pub memory: Option<MemoryMode>,
     /// Threads that one inference ran on.
     pub threads: usize,
@@ -239,7 +239,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(Duration, Duration);
 /// Measures what `options` ask for, without the instruction sets that the processor does not have.
 ///
 /// # Errors
-/// A model cannot be loaded or run, or a back end cannot do what is asked.
+/// A model cannot be loaded or run, or a backend cannot do what is asked.
 pub fn measure(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<Row>, Error> {
     let choices = options.possible()?;
     let mut runners = choices.iter().map(Runner::load).collect::<Result<Vec<_>, _>>()?;

@@ -20,11 +20,11 @@ const MAX_LINE: u64 = 64;
 pub struct Ready<'a> {
     /// Name of the model.
     pub model: &'a str,
-    /// The back end that runs it.
+    /// The backend that runs it.
     pub backend: BackendChoice,
     /// The instructions that it runs with.
     pub isa: IsaChoice,
-    /// Trade-off between memory and speed; `None` on other back ends.
+    /// Trade-off between memory and speed; `None` on other backends.
     pub memory: Option<MemoryMode>,
     /// Threads that one inference runs on.
     pub threads: usize,

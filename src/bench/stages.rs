@@ -19,11 +19,11 @@ use crate::weights::seeded;
 pub struct StageRow {
     /// Name of the model.
     pub model: String,
-    /// The back end that ran it.
+    /// The backend that ran it.
     pub backend: BackendChoice,
     /// The instructions that it ran with.
     pub isa: IsaChoice,
-    /// Trade-off between memory and speed; `None` on other back ends.
+    /// Trade-off between memory and speed; `None` on other backends.
     pub memory: Option<MemoryMode>,
     /// Threads that one inference ran on.
     pub threads: usize,
@@ -54,7 +54,7 @@ pub struct StageTime {
 /// `options.time` is given to each of them.
 ///
 /// # Errors
-/// A model cannot be loaded or run, its parts are not known, or a back end cannot do what is asked.
+/// A model cannot be loaded or run, its parts are not known, or a backend cannot do what is asked.
 pub fn stages(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<StageRow>, Error> {
     let choices = options.possible()?;
     let count = u32::try_from(choices.len()).unwrap_or(u32::MAX);

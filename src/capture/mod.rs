@@ -27,6 +27,7 @@ use std::time::Duration;
 use crate::config::{SecretError, Stream, read_secret, redact};
 use crate::exit::Exit;
 use crate::frame;
+use crate::plural::counted;
 
 pub use gst::{init, version};
 pub use samples::Samples;
@@ -212,7 +213,10 @@ pub enum Error {
     )]
     AskedInClear,
     /// The media file ends before its container does.
-    #[error("the file is cut off: {missing} bytes are missing after the {frames} frames that could be decoded")]
+    #[error(
+        "the file is cut off: {} missing after {} that could be decoded",
+        counted(*missing, "byte is", "bytes are"), counted(*frames, "frame", "frames")
+    )]
     Truncated {
         /// Bytes that the container announces and the file does not have.
         missing: u64,
@@ -220,7 +224,7 @@ pub enum Error {
         frames: u64,
     },
     /// A network camera ended the stream.
-    #[error("the camera ended the stream after {frames} frames")]
+    #[error("the camera ended the stream after {}", counted(*frames, "frame", "frames"))]
     Ended {
         /// Frames that came before.
         frames: u64,
@@ -238,7 +242,10 @@ pub enum Error {
 fn silent(seconds: f64, frames: u64) -> String {
     match frames {
         0 => format!("no frame within {seconds} s of the start (limit: stream.start_timeout_s)"),
-        _ => format!("no frame for {seconds} s after {frames} frames (limit: stream.stall_timeout_s)"),
+        _ => {
+            let frames = counted(frames, "frame", "frames");
+            format!("no frame for {seconds} s after {frames} (limit: stream.stall_timeout_s)")
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::bench::{BenchOptions, Host, Report, Row, StageRow, StageTime, measure
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::exit::chain;
 use crate::kernels::runtime::Threads;
+use crate::plural::counted;
 use crate::printable::line;
 use crate::system::affinity;
 
@@ -28,14 +29,14 @@ out, with a warning.
 
 Load time includes computing the weights of models without a file. Timing starts when the weights have settled in \
 memory. `% of peak` compares with a tight loop of multiply-adds that runs between the rounds, with the row's \
-instruction set, or the best one of the machine if the back end chooses its own. It counts the multiplications of \
+instruction set, or the best one of the machine if the backend chooses its own. It counts the multiplications of \
 direct convolution; the algorithms of Winograd and Strassen need fewer, so it can be above 100. Peak memory is that of the whole \
 process: measure a row alone to get its own. Measuring memory bandwidth takes several times the size of the last \
 cache: it is measured with --stages, and if the models take as much.
 
 --stages compiles the network up to the end of each module, keeps all of them in memory, and runs them in turns, \
 each for --seconds. The time of a module is the DIFFERENCE of two medians: it contains the noise of both and can be \
-negative. Work that the back end fuses across the end of a module counts where it first appears.
+negative. Work that the backend fuses across the end of a module counts where it first appears.
 
 Examples:
   hardnetd bench
@@ -212,5 +213,6 @@ fn show_host(host: &Host) -> String {
         (Some(read), Some(copy)) => format!("; memory of one core: read {read:.1} GB/s, copy {copy:.1} GB/s"),
         _ => String::new(),
     };
-    format!("{}, {cores} cores, {}{memory}", line(cpu.as_deref().unwrap_or("unknown processor")), isa.join(" "))
+    let cores = counted(*cores, "core", "cores");
+    format!("{}, {cores}, {}{memory}", line(cpu.as_deref().unwrap_or("unknown processor")), isa.join(" "))
 }

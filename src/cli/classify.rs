@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Error, ModelChoice, printed};
+use super::{Error, ModelChoice, printed, progress_style};
 use crate::capture::{Still, StillError};
 use crate::exit::{Exit, chain};
 use crate::inference::InferenceSession;
@@ -140,8 +140,7 @@ fn progress(images: usize) -> ProgressBar {
     if images < 2 {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}");
-    ProgressBar::new(images as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(images as u64).with_style(progress_style("{bar:30} {pos}/{len} {rate} {msg}"))
 }
 
 fn print(outcomes: &[Outcome], json: bool) -> io::Result<()> {

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::{ConfigFile, Error, printed, run as daemon};
 use crate::config::{self, Loaded, redact};
 use crate::doctor::{Named, named};
+use crate::plural::counted;
 use crate::printable::{escaped, is_printable};
 
 /// Arguments of `config`.
@@ -72,7 +73,7 @@ fn printable(toml: &str) -> String {
 /// Opens what the configuration names; the warnings go to standard error.
 fn check(loaded: &Loaded) -> Result<String, Error> {
     let Named { problems, warnings, user } = named(loaded);
-    for warning in warnings {
+    for warning in &warnings {
         tracing::warn!("{warning}");
     }
     if !problems.is_empty() {
@@ -80,7 +81,11 @@ fn check(loaded: &Loaded) -> Result<String, Error> {
     }
     let files: Vec<String> = loaded.files.iter().map(|path| escaped(&path.to_string_lossy()).into_owned()).collect();
     let files = if files.is_empty() { "built-in default".to_owned() } else { files.join(", ") };
-    Ok(format!("ok: {files} (files opened as user {user})\n"))
+    let warned = match warnings.len() {
+        0 => String::new(),
+        count => format!(", {}", counted(count, "warning", "warnings")),
+    };
+    Ok(format!("ok{warned}: {files} (files opened as user {user})\n"))
 }
 
 /// Redacts every text of a tree.

@@ -9,6 +9,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use super::model::json;
 use super::{ConfigFile, Error, logging, printed};
 use crate::doctor::{Check, Counts, Report, State, examine};
+use crate::plural::counted;
 use crate::printable::{block, line};
 
 /// The longest time that a wait can be given, in seconds.
@@ -90,7 +91,8 @@ fn print(report: &Report) -> io::Result<()> {
     }
     writeln!(output, "{}", table(report, logging::colour()))?;
     let Counts { ok, warning, error, .. } = report.counts;
-    writeln!(output, "{ok} ok, {warning} warnings, {error} errors")
+    let (warnings, errors) = (counted(warning, "warning", "warnings"), counted(error, "error", "errors"));
+    writeln!(output, "{ok} ok, {warnings}, {errors}")
 }
 
 /// One row for each check: the area where it begins, and the remedy below what was found.

@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use clap::Args;
 use comfy_table::{Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
-use super::{Error, ModelChoice, printed};
+use super::{Error, ModelChoice, printed, progress_style};
 use crate::eval::{Confusion, EvalOptions, Report, evaluate, from_folders, from_list};
+use crate::plural::counted;
 use crate::printable::line;
 
 /// Arguments of `eval`.
@@ -67,14 +68,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     progress.finish_and_clear();
     let report = report?;
     let rate = samples.len() as f64 / start.elapsed().as_secs_f64().max(f64::EPSILON);
-    tracing::info!("{} pictures, {rate:.1} per second on {threads} threads", samples.len());
+    let (pictures, threads) = (counted(samples.len(), "picture", "pictures"), counted(threads, "thread", "threads"));
+    tracing::info!("{pictures}, {rate:.1} per second on {threads}");
     printed(print(&report, arguments.json))
 }
 
 /// A bar on standard error; hidden where that is no terminal.
 fn progress(samples: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {per_sec}, {eta} left");
-    ProgressBar::new(samples).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(samples).with_style(progress_style("{bar:30} {pos}/{len} pictures, {rate}, {eta} left"))
 }
 
 fn print(report: &Report, json: bool) -> io::Result<()> {
@@ -84,11 +85,11 @@ fn print(report: &Report, json: bool) -> io::Result<()> {
         return writeln!(output);
     }
     let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0));
-    writeln!(output, "{} on {} pictures", line(&report.model), report.images)?;
+    writeln!(output, "{} on {}", line(&report.model), counted(report.images, "picture", "pictures"))?;
     writeln!(output, "top-1  {}  ({} right)", percent(report.top1), report.top1_correct)?;
     writeln!(output, "top-5  {}  ({} right)", percent(report.top5), report.top5_correct)?;
     if !report.broken.is_empty() {
-        writeln!(output, "broken {} pictures, not counted", report.broken.len())?;
+        writeln!(output, "broken {}, not counted", counted(report.broken.len(), "picture", "pictures"))?;
     }
     if report.worst.is_empty() {
         return Ok(());

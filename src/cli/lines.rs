@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::plural::counted;
 use crate::shutdown;
 
 /// Lines that may wait.
@@ -76,7 +77,8 @@ fn write(items: &Receiver<Item>, dropped: &AtomicU64, mut output: impl Write) {
         }
         let count = dropped.swap(0, Ordering::Relaxed);
         if count > 0 {
-            drop(writeln!(output, "{count} lines of the log were dropped, since nobody read them"));
+            let lines = counted(count, "line of the log was", "lines of the log were");
+            drop(writeln!(output, "{lines} dropped, since nobody read the log"));
         }
     }
 }
@@ -127,9 +129,7 @@ mod tests {
         let accounted = || {
             let taken = slow.taken.lock().unwrap();
             let text = std::str::from_utf8(&taken).unwrap();
-            let dropped = text
-                .lines()
-                .filter_map(|line| line.split_once(" lines of the log were dropped")?.0.parse::<usize>().ok());
+            let dropped = text.lines().filter_map(|line| line.split_once(" line")?.0.parse::<usize>().ok());
             let (dropped, kept) = (dropped.sum::<usize>(), text.lines().filter(|line| line.parse::<usize>().is_ok()));
             (dropped, kept.count() + dropped)
         };

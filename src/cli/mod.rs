@@ -14,11 +14,13 @@ mod model;
 mod run;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use indicatif::{ProgressState, ProgressStyle};
 
 use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode};
 use crate::config::{SIDES, parse_size, redact, redact_words};
@@ -52,10 +54,11 @@ struct Cli {
 #[derive(Debug, Args)]
 struct Verbosity {
     /// Log more: -v for debug, -vv for everything. $HARDNETD_LOG overrides it (such as "warn,hardnetd=debug").
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    // Behind the options of each command.
+    #[arg(short, long, global = true, display_order = 900, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Log warnings and errors only.
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, display_order = 901, conflicts_with = "verbose")]
     quiet: bool,
 }
 
@@ -69,7 +72,7 @@ enum Command {
     Eval(eval::Arguments),
     /// Measure how fast models run on this machine.
     Bench(bench::Arguments),
-    /// List, import, export and check models.
+    /// List, describe, fetch, import, export and verify models.
     Model(model::Arguments),
     /// Print or check the configuration.
     Config(config::Arguments),
@@ -323,6 +326,15 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+/// The style of a progress bar: `template`, in which `{rate}` are the steps per second.
+fn progress_style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // A bar that cannot be shown is left out.
+        let _ = write!(out, "{:.1}/s", state.per_sec());
+    })
 }
 
 /// How printing went. A reader that has gone has had enough, as `head` has.

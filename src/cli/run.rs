@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{ConfigFile, Error, choice};
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
-use crate::config::{self, Broker, Flag, FlagValue, Loaded, StreamFlag};
+use crate::config::{self, Broker, Flag, FlagValue, Loaded, MAX_FPS, StreamFlag};
 use crate::service::{self, Order, Signals};
 
 /// Arguments of `run`.
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "URI")]
     source: Vec<String>,
     /// Frames per second to let through of each source, counted before any conversion; 0: all.
-    #[arg(long, value_name = "N", requires = "source")]
+    #[arg(long, value_name = "N", requires = "source", allow_negative_numbers = true, value_parser = frames_per_second)]
     max_fps: Option<u32>,
     /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M")]
@@ -56,13 +56,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MEM", value_parser = choice::<MemoryMode>())]
     memory: Option<MemoryMode>,
     /// Threads that one inference takes, for a shorter latency.
-    #[arg(long, value_name = "N")]
-    threads: Option<u32>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    threads: Option<i64>,
     /// How many classes each result lists, best first.
-    #[arg(short, long, value_name = "K")]
-    top: Option<u32>,
+    #[arg(short, long, value_name = "K", allow_negative_numbers = true)]
+    top: Option<i64>,
     /// End each stream after N results.
-    #[arg(short = 'n', long, value_name = "N", value_parser = at_least_one)]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one)]
     frames: Option<u64>,
     /// Where results go, instead of the configured sinks; can be repeated.
     #[arg(long, value_name = "SINK")]
@@ -71,6 +71,11 @@ pub(super) struct Arguments {
 
 fn at_least_one(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number, 1 or more".into())
+}
+
+fn frames_per_second(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number <= MAX_FPS);
+    number.ok_or_else(|| format!("expected a whole number from 0 to {MAX_FPS}"))
 }
 
 /// Loads the configuration, with the sources that this program knows.
@@ -116,10 +121,14 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
         }
     }
     if let Some(threads) = arguments.threads {
-        set("--threads", "inference.threads", FlagValue::Integer(threads.into()));
+        if threads > 1 && arguments.backend == Some(BackendChoice::Tract) {
+            let message = format!("--threads {threads}: tract runs on one thread; leave this or --backend tract out");
+            return Err(Error::Argument(message));
+        }
+        set("--threads", "inference.threads", FlagValue::Integer(threads));
     }
     if let Some(top) = arguments.top {
-        set("--top", "model.top", FlagValue::Integer(top.into()));
+        set("--top", "model.top", FlagValue::Integer(top));
     }
     if !arguments.sink.is_empty() {
         let (stdout, brokers): (Vec<_>, Vec<_>) = arguments.sink.iter().partition(|sink| *sink == "stdout");
@@ -145,9 +154,11 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
 fn broker_keys(sink: &str) -> Result<Vec<(&'static str, FlagValue)>, Error> {
     let Broker { tls, username, host, port, topic_prefix } = Broker::parse(sink).map_err(|what| {
         let sink = config::redact(sink);
-        Error::Argument(format!(
-            "--sink {sink}: {what}; expected stdout, mqtt://[USER@]HOST[:PORT][/PREFIX] or mqtts://…"
-        ))
+        let forms = match what.starts_with("expected") {
+            true => "",
+            false => "; expected stdout, mqtt://[USER@]HOST[:PORT][/PREFIX] or mqtts://…",
+        };
+        Error::Argument(format!("--sink {sink}: {what}{forms}"))
     })?;
     let text = |key, value: String| (key, FlagValue::Text(value));
     let mut keys = vec![

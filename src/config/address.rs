@@ -57,6 +57,7 @@ impl Broker {
             Some(_) => return Err("the port is no number from 1 to 65535".into()),
         };
         let topic_prefix = Some(prefix).filter(|prefix| !prefix.is_empty()).map(str::to_owned);
+        topic_prefix.as_deref().map_or(Ok(()), check_topic)?;
         Ok(Self { tls, username, host: host.to_owned(), port, topic_prefix })
     }
 }
@@ -93,6 +94,26 @@ pub(super) fn check_host(text: &str) -> Result<(), String> {
         return Err(format!("{EXPECTED}: port is a key of its own, and tls another"));
     }
     if text.contains(':') || is_name(text) { Ok(()) } else { Err(EXPECTED.to_owned()) }
+}
+
+/// What the first levels of a topic have to be.
+pub(super) const TOPIC: &str = "expected topic levels such as \"site/hardnetd\", without '+', '#', spaces around them \
+                                or empty levels, and no '$' in front";
+
+/// Whether `text` can be the first levels of a topic.
+///
+/// # Errors
+/// What is expected.
+pub(super) fn check_topic(text: &str) -> Result<(), String> {
+    let is_level = |level: &str| {
+        !level.is_empty()
+            && level.trim() == level
+            && !level.contains(['+', '#'])
+            && !level.chars().any(char::is_control)
+    };
+    // Topics that begin with '$' are the broker's own (MQTT 3.1.1, 4.7.2).
+    let is_topic = text.len() <= 256 && !text.starts_with('$') && text.split('/').all(is_level);
+    if is_topic { Ok(()) } else { Err(TOPIC.to_owned()) }
 }
 
 /// An address with or without the interface behind a percent sign (RFC 4007, 11).
@@ -221,6 +242,7 @@ mod tests {
             ("mqtt://h:0", "from 1 to 65535"),
             ("mqtt://h:x", "from 1 to 65535"),
             ("mqtt://h h", "expected the name"),
+            ("mqtt://h/a//b", "expected topic levels"),
         ] {
             let message = Broker::parse(address).unwrap_err();
             assert!(message.contains(part) && !message.contains("ret"), "{address}: {message}");

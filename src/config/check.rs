@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json};
 
-use super::address::check_host;
+use super::address::{TOPIC, check_host, check_topic};
 use super::problem::Problem;
 use super::redact::{is_secret, redact};
 use super::schema::{Allowed, Section};
 use super::size::{SIDES, parse_size};
+use crate::printable::line;
 
 /// Says whether a source URI is known; the error tells what is allowed.
 pub type SourceCheck<'a> = &'a dyn Fn(&str) -> Result<(), String>;
@@ -130,8 +131,16 @@ impl<'a> Checker<'a> {
         match convert(&typed, kind, self.source) {
             Ok(json) => Some(json),
             Err(expected) => {
-                // Somebody may have written the secret in place of the name of its file.
-                let shown = if is_secret(path.trim_end_matches("_file")) { "***".to_owned() } else { show(value) };
+                let shown = match self.origin {
+                    // Somebody may have written the secret in place of the name of its file.
+                    _ if is_secret(path.trim_end_matches("_file")) => "***".to_owned(),
+                    Origin::Flag(_) => as_typed(value),
+                    Origin::File(_) | Origin::Environment => show(value),
+                };
+                let expected = match self.origin {
+                    Origin::File(_) => expected,
+                    Origin::Flag(_) | Origin::Environment => without_quotes(expected),
+                };
                 self.problem(path, &format!("{shown}: {expected}"));
                 None
             }
@@ -141,7 +150,9 @@ impl<'a> Checker<'a> {
     fn problem(&mut self, key: &str, message: &str) {
         let origin = self.origin.of(key);
         self.wrong.insert(key.to_owned());
-        self.problems.push(Problem { origin, key: Some(key.to_owned()), message: message.to_owned() });
+        // Who types a flag need not know the key that it sets.
+        let key = if matches!(self.origin, Origin::Flag(_)) { None } else { Some(key.to_owned()) };
+        self.problems.push(Problem { origin, key, message: message.to_owned() });
     }
 }
 
@@ -204,12 +215,8 @@ fn convert(value: &Value, kind: Allowed, source: SourceCheck) -> Result<Json, St
         (Allowed::Name | Allowed::OptionalName, _) => {
             Err("expected 1 to 64 letters, digits, '-', '_' or '.' in quotes".into())
         }
-        (Allowed::Topic, ValueKind::String(text)) if is_topic(text) => Ok(text.as_str().into()),
-        (Allowed::Topic, _) => Err(
-            "expected topic levels such as \"site/hardnetd\", without '+', '#', spaces around them or empty levels, \
-                 and no '$' in front"
-                .into(),
-        ),
+        (Allowed::Topic, ValueKind::String(text)) => check_topic(text).map(|()| text.as_str().into()),
+        (Allowed::Topic, _) => Err(TOPIC.into()),
         (Allowed::OptionalSize, ValueKind::String(text)) if text.is_empty() || parse_size(text).is_some() => {
             Ok(text.as_str().into())
         }
@@ -242,17 +249,6 @@ fn integers_expected(min: i64, max: i64) -> String {
 fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     (1..=64).contains(&text.len()) && text.chars().all(allowed)
-}
-
-fn is_topic(text: &str) -> bool {
-    let is_level = |level: &str| {
-        !level.is_empty()
-            && level.trim() == level
-            && !level.contains(['+', '#'])
-            && !level.chars().any(char::is_control)
-    };
-    // Topics that begin with '$' are the broker's own (MQTT 3.1.1, 4.7.2).
-    text.len() <= 256 && !text.starts_with('$') && text.split('/').all(is_level)
 }
 
 /// What other programs call keys of this one.
@@ -300,17 +296,36 @@ fn quoted(words: &[&str]) -> String {
 
 /// A value as it would be written in a file, shortened, without secrets.
 fn show(value: &Value) -> String {
-    const LONGEST: usize = 80;
-    let text = match &value.kind {
+    shortened(match &value.kind {
         ValueKind::String(text) => format!("{:?}", redact(text)),
         // As a number that is none of the whole ones.
         ValueKind::Float(number) if number.fract() == 0.0 => format!("{number:.1}"),
         ValueKind::Array(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(", ")),
         ValueKind::Table(_) => "a section".to_owned(),
         kind => kind.to_string(),
-    };
+    })
+}
+
+/// A value of a flag as it was typed, shortened, without secrets.
+fn as_typed(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::String(text) if !text.is_empty() => shortened(line(&redact(text)).into_owned()),
+        _ => show(value),
+    }
+}
+
+fn shortened(text: String) -> String {
+    const LONGEST: usize = 80;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+/// What is expected, for those who write no quotes around a value.
+fn without_quotes(expected: String) -> String {
+    match expected.contains(" in quotes") {
+        true => expected.replace(" in quotes", "").replace('"', ""),
+        false => expected,
     }
 }

@@ -15,6 +15,7 @@ mod redact;
 mod schema;
 mod secret;
 mod size;
+mod syntax;
 mod together;
 mod warnings;
 
@@ -32,7 +33,7 @@ use merge::Merged;
 use problem::Places;
 pub use problem::{Problem, Warning};
 pub use redact::{redact, redact_words};
-pub use schema::{Config, Device, Inference, Model, Mqtt, Publish, Stdout, Stream};
+pub use schema::{Config, Device, Inference, MAX_FPS, Model, Mqtt, Publish, Stdout, Stream};
 pub use secret::{SecretError, is_missing_credential, read_pem, read_secret, secret_path};
 pub use size::{SIDES, parse_size};
 pub use warnings::warnings;
@@ -98,7 +99,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Invalid(problems) if problems.iter().all(|p| p.origin.starts_with("--")) => Exit::Usage,
+            Self::Invalid(problems) if problems.iter().all(Problem::is_of_flag) => Exit::Usage,
             _ => Exit::Config,
         }
     }
@@ -106,10 +107,12 @@ impl Error {
 
 fn list(problems: &[Problem]) -> String {
     match problems {
+        [problem] if problem.is_of_flag() => problem.to_string(),
         [problem] => format!("wrong configuration: {problem}"),
         _ => {
+            let what = if problems.iter().all(Problem::is_of_flag) { "usage" } else { "configuration" };
             let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
-            format!("wrong configuration, {} problems:\n{}", problems.len(), lines.join("\n"))
+            format!("wrong {what}, {} problems:\n{}", problems.len(), lines.join("\n"))
         }
     }
 }
@@ -129,7 +132,7 @@ pub fn load(file: Option<&Path>, flags: &[Flag], source_check: SourceCheck) -> R
     for path in &files {
         checker.origin = Origin::File(path.display().to_string());
         match read::text(path, LARGEST_FILE) {
-            Ok(text) => add(&mut merged, &mut checker, File::from_str(&text, FileFormat::Toml)),
+            Ok(text) => add(&mut merged, &mut checker, File::from_str(&text, FileFormat::Toml), &text),
             Err(source) if main == Some(path) => return Err(Error::Unreadable { path: path.clone(), source }),
             Err(source) => checker.problems.push(Problem {
                 origin: path.display().to_string(),
@@ -140,10 +143,10 @@ pub fn load(file: Option<&Path>, flags: &[Flag], source_check: SourceCheck) -> R
     }
     checker.origin = Origin::Environment;
     let environment = layers::environment(&mut checker.problems);
-    add(&mut merged, &mut checker, environment);
+    add(&mut merged, &mut checker, environment, "");
     for flag in flags {
         checker.origin = Origin::Flag(flag.name);
-        add(&mut merged, &mut checker, flag.clone());
+        add(&mut merged, &mut checker, flag.clone(), "");
     }
     let Checker { mut problems, wrong, .. } = checker;
     let (values, places) = merged.finish();
@@ -160,8 +163,9 @@ pub fn load(file: Option<&Path>, flags: &[Flag], source_check: SourceCheck) -> R
     Err(Error::Invalid(problems))
 }
 
-/// Checks one layer by itself, so that every problem has its origin, and lays what is right of it on the others.
-fn add(merged: &mut Merged, checker: &mut Checker, layer: impl Source + Send + Sync + 'static) {
+/// Checks one layer by itself, so that every problem has its origin, and lays what is right of it on the others. `text`
+/// is that of a file.
+fn add(merged: &mut Merged, checker: &mut Checker, layer: impl Source + Send + Sync + 'static, text: &str) {
     match ::config::Config::builder().add_source(layer).build() {
         Ok(tree) => {
             let values = checker.section("", &tree.cache, schema::ROOT);
@@ -173,17 +177,10 @@ fn add(merged: &mut Merged, checker: &mut Checker, layer: impl Source + Send + S
                 named => named.of(""),
             };
             let message = match error {
-                ConfigError::FileParse { cause, .. } => without_excerpt(&cause.to_string()),
+                ConfigError::FileParse { cause, .. } => syntax::message(&*cause, text),
                 other => other.to_string(),
             };
             checker.problems.push(Problem { origin, key: None, message });
         }
     }
-}
-
-/// The message of the TOML parser without the lines of the file that it shows, which may hold secrets.
-fn without_excerpt(message: &str) -> String {
-    let is_excerpt = |line: &&str| line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|');
-    let lines: Vec<&str> = message.lines().filter(|line| !is_excerpt(line) && !line.is_empty()).collect();
-    lines.join(": ")
 }

@@ -61,19 +61,28 @@ const BUILT_IN: &str = "built-in default";
 pub struct Problem {
     /// The file, environment variable or flag; several, if they do not fit together.
     pub origin: String,
-    /// The key, if it is about one.
+    /// The key, if it is about one that stands in a file or a variable.
     pub key: Option<String>,
     /// The value found and what is allowed.
     pub message: String,
 }
 
+impl Problem {
+    /// Whether a flag, or several, are to blame.
+    pub(super) fn is_of_flag(&self) -> bool {
+        self.origin.starts_with("--")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.origin)?;
-        match &self.key {
-            Some(key) if self.message.starts_with("unknown") => write!(f, "{key}: {}", self.message),
-            Some(key) => write!(f, "{key} = {}", self.message),
-            None => write!(f, "{}", self.message),
+        let Self { origin, key, message } = self;
+        match key {
+            Some(key) if message.starts_with("unknown") => write!(f, "{origin}: {key}: {message}"),
+            Some(key) => write!(f, "{origin}: {key} = {message}"),
+            // The message begins with the value: the flag as it was typed.
+            None if self.is_of_flag() => write!(f, "{origin} {message}"),
+            None => write!(f, "{origin}: {message}"),
         }
     }
 }

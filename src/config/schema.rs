@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode, RtspTransport};
 
+/// The largest limit of frames per second.
+pub const MAX_FPS: u32 = 1000;
+
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Allowed {
@@ -80,7 +83,7 @@ section! {
         /// Where the frames come from: `test:PATTERN`, a file, `images:DIR` or `rtsp://…`.
         source: String = "test:ball", Allowed::Source;
         /// Maximum frames per second; frames beyond it are left out before any conversion. 0: no limit.
-        max_fps: u32 = 0_u32, Allowed::Integer(0, 1000);
+        max_fps: u32 = 0_u32, Allowed::Integer(0, MAX_FPS as i64);
         /// Seconds from the start to the first frame; the stream then counts as failed.
         start_timeout_s: f64 = 20.0, Allowed::Number(0.1, 3600.0);
         /// Seconds without a frame from a running source; the stream then counts as failed.

@@ -6,6 +6,7 @@ use super::address::holds_user;
 use super::problem::{Places, Problem};
 use super::schema::{Config, Inference, Publish, Stream};
 use crate::choice::BackendChoice;
+use crate::plural::counted;
 
 /// Looks for values that do not fit together; those that are `wrong` by themselves are left out.
 pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, problems: &mut Vec<Problem>) {
@@ -39,7 +40,8 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
     let (needed, named) = (workers as usize * threads as usize, cores.len());
     if named > 0 && named < needed {
         let of = if threads > 1 { format!(" of {threads} threads") } else { String::new() };
-        let message = format!("{named} cores for {workers} workers{of}: expected at least {needed}, or []");
+        let (cores, workers) = (counted(named, "core", "cores"), counted(workers, "worker", "workers"));
+        let message = format!("{cores} for {workers}{of}: expected at least {needed}, or []");
         problem("inference.cores", &["inference.workers", "inference.threads"], message);
     }
     if threads > 1 && config.inference.backend == BackendChoice::Tract {

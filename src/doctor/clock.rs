@@ -46,7 +46,7 @@ fn time(now: Duration) -> Finding {
     let shown = jiff::Timestamp::try_from(SystemTime::UNIX_EPOCH + now);
     let shown = shown.map_or_else(|_| format!("{} s since 1970", now.as_secs()), |time| format!("{time:.0}"));
     if now.as_secs() < EARLIEST {
-        let found = format!("{shown} is before this program was made");
+        let found = format!("{shown} is earlier than this version of the program");
         return Finding::error("time", found, REMEDY);
     }
     Finding::ok("time", shown)
@@ -62,9 +62,9 @@ fn synchronised(host: &Host, state: Option<bool>) -> Finding {
             format!("not yet, though {name} runs"),
             "wait a minute; check that its servers can be reached",
         ),
-        (None, Some(name)) => Finding::info(NAME, format!("{name} runs, and does not tell whether it has succeeded")),
-        (Some(false), None) => Finding::warning(NAME, "no: nothing keeps the clock right", REMEDY),
-        (None, None) => Finding::warning(NAME, "no service that keeps time is to be seen", REMEDY),
+        (None, Some(name)) => Finding::info(NAME, format!("{name} runs; whether it has set the clock is not known")),
+        (Some(false), None) => Finding::warning(NAME, "no, and no time service runs", REMEDY),
+        (None, None) => Finding::warning(NAME, "no time service was found", REMEDY),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Context, Finding};
 use crate::config::Inference;
+use crate::plural::counted;
 use crate::system::host::{Host, cpu_list, ranges, value};
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
@@ -62,10 +63,10 @@ fn inference(settings: &Inference, cores: &Cores, service: bool) -> Finding {
     const NAME: &str = "inference";
     let threads = settings.workers as usize * settings.threads as usize;
     let Inference { workers, threads: each, cores: asked, .. } = settings;
-    let what = format!("{workers} workers of {each} threads");
+    let what = format!("{} of {}", counted(*workers, "worker", "workers"), counted(*each, "thread", "threads"));
     if asked.is_empty() {
         if threads > cores.allowed.len() {
-            let found = format!("{what} on {} cores", cores.allowed.len());
+            let found = format!("{what} on {}", counted(cores.allowed.len(), "core", "cores"));
             return Finding::warning(
                 NAME,
                 found,
@@ -77,13 +78,14 @@ fn inference(settings: &Inference, cores: &Cores, service: bool) -> Finding {
     let of = |list: &[u32]| asked.iter().copied().filter(|core| !list.contains(core)).collect::<Vec<u32>>();
     let missing = of(&cores.online);
     if !missing.is_empty() {
-        let found = format!("inference.cores names {}, and there are {}", ranges(&missing), ranges(&cores.online));
+        let (missing, online) = (ranges(&missing), ranges(&cores.online));
+        let found = format!("inference.cores names {missing}; the cores of this machine are {online}");
         return Finding::error(NAME, found, "choose inference.cores among those that are online");
     }
     let barred = of(&cores.allowed);
     if !barred.is_empty() {
         let found =
-            format!("inference.cores names {}, and this process may use {}", ranges(&barred), ranges(&cores.allowed));
+            format!("inference.cores names {}; this process may use {}", ranges(&barred), ranges(&cores.allowed));
         let remedy = format!(
             "CPUAffinity={} in the unit; by hand, taskset -c {} hardnetd …",
             ranges(&cores.online),

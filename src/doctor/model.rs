@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::exit::{Exit, chain};
 use crate::inference::Backend;
 use crate::model::{Error, Model, ModelOptions};
+use crate::plural::counted;
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     match &context.config {
@@ -25,9 +26,9 @@ fn of(config: &Config) -> Vec<Finding> {
     };
     let ((height, width), parameters) = (model.input(), model.parameters() as f64 / 1e6);
     let found = format!(
-        "{}, {} classes, input {height}x{width}, {parameters:.1} M parameters; loaded in {} ms",
+        "{}, {}, input {height}x{width}, {parameters:.1} M parameters; loaded in {} ms",
         short(model.digest()),
-        model.classes(),
+        counted(model.classes(), "class", "classes"),
         start.elapsed().as_millis()
     );
     let mut findings = vec![Finding::ok(settings.name.clone(), found)];
@@ -36,7 +37,7 @@ fn of(config: &Config) -> Vec<Finding> {
         Some(warning) => Finding::warning(
             "training",
             warning,
-            "model.name = \"FILE\" with weights of `hardnetd model fetch` or `hardnetd model import`",
+            "set model.name to a file of `hardnetd model fetch` or `hardnetd model import`",
         ),
     });
     let runs = model.backend();
@@ -44,12 +45,12 @@ fn of(config: &Config) -> Vec<Finding> {
         let remedy =
             format!("`hardnetd model info {}` names the part that the native engine does not know", settings.name);
         Finding::warning(
-            "back end",
+            "backend",
             "tract, which is slower: the native engine does not know all of the network",
             remedy,
         )
     } else {
-        Finding::ok("back end", runs.to_string())
+        Finding::ok("backend", runs.to_string())
     });
     findings
 }

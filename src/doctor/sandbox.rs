@@ -4,6 +4,7 @@ use std::fs;
 
 use super::{Context, Finding};
 use crate::config::Inference;
+use crate::plural::counted;
 use crate::system::host::{Host, value};
 use crate::system::identity::Identity;
 
@@ -68,7 +69,7 @@ fn system_calls(mode: &str, inside: bool) -> Finding {
         ("1", _) => Finding::ok(NAME, "strictly filtered"),
         ("0", true) => Finding::warning(NAME, "not filtered", "SystemCallFilter=@system-service in the unit"),
         ("0", false) => Finding::info(NAME, "not filtered"),
-        _ => Finding::info(NAME, "the kernel does not tell whether they are filtered"),
+        _ => Finding::info(NAME, "whether they are filtered is not known"),
     }
 }
 
@@ -99,8 +100,11 @@ fn devices(host: &Host) -> Finding {
     }
     match list.as_deref() {
         Some(list) if list.lines().any(|line| line.starts_with("a ")) => Finding::info(NAME, "every device is allowed"),
-        Some(list) => Finding::info(NAME, format!("a list of {} rules says which are allowed", list.lines().count())),
-        None => Finding::info(NAME, "no rule can be seen from inside; what is refused stands under devices"),
+        Some(list) => {
+            let rules = counted(list.lines().count(), "rule", "rules");
+            Finding::info(NAME, format!("allowed by a list of {rules}"))
+        }
+        None => Finding::info(NAME, "the rules are not visible from inside; what they refuse is listed under devices"),
     }
 }
 
@@ -159,8 +163,8 @@ fn supervision(host: &Host) -> Finding {
     const NAME: &str = "supervision";
     let watchdog = host.variable("WATCHDOG_USEC").and_then(|text| text.parse::<f64>().ok());
     match (host.variable("NOTIFY_SOCKET"), watchdog) {
-        (None, _) => Finding::absent(NAME, "no $NOTIFY_SOCKET: nobody waits for a sign of life"),
-        (Some(_), None) => Finding::info(NAME, "systemd is told the state, and there is no watchdog")
+        (None, _) => Finding::absent(NAME, "no $NOTIFY_SOCKET: no service manager supervises this process"),
+        (Some(_), None) => Finding::info(NAME, "systemd is told the state; there is no watchdog")
             .with("WatchdogSec=30 in the unit restarts a program that hangs"),
         (Some(_), Some(period)) => Finding::ok(NAME, format!("systemd is told the state; watchdog {} s", period / 1e6)),
     }
@@ -199,5 +203,5 @@ fn machine(host: &Host) -> Finding {
         let maker = vendor.map_or_else(String::new, |vendor| format!(" ({vendor})"));
         return Finding::info(NAME, format!("yes{maker}: times and power are not those of a device"));
     }
-    Finding::absent(NAME, "none to be seen")
+    Finding::absent(NAME, "no sign of one")
 }

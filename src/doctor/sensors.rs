@@ -1,6 +1,7 @@
 //! Sensors: temperature, throttling, and what measures power.
 
 use super::{Context, Finding};
+use crate::plural::counted;
 use crate::system::host::{Host, Refusal, some};
 use crate::system::identity::Identity;
 
@@ -57,13 +58,13 @@ fn throttling(host: &Host) -> Finding {
                 let low = host.number(&format!("{monitor}/in0_lcrit_alarm")) == Some(1);
                 return match low {
                     true => Finding::warning(NAME, THROTTLED[0].0, THROTTLED[0].1),
-                    false => Finding::ok(NAME, "the voltage is right; the firmware tells no more"),
+                    false => Finding::ok(NAME, "the voltage is right; the firmware reports nothing else"),
                 };
             }
             _ => {}
         }
     }
-    Finding::absent(NAME, "this machine does not tell")
+    Finding::absent(NAME, "this machine does not report it")
 }
 
 fn of_firmware(name: &str, text: &str) -> Finding {
@@ -89,7 +90,7 @@ fn of_jetson(name: &str, host: &Host, monitor: &str) -> Finding {
         0 => Finding::ok(name, "no over-current event since the start"),
         events => Finding::warning(
             name,
-            format!("{events} over-current events since the start"),
+            format!("{} since the start", counted(events, "over-current event", "over-current events")),
             "use a stronger power supply, or a lower power mode (nvpmodel)",
         ),
     }

@@ -33,7 +33,7 @@ fn disk(name: &str, host: &Host, folder: &str) -> Finding {
     if !path.is_dir() {
         return Finding::error(
             name,
-            format!("{folder} is no folder"),
+            format!("{folder} is not a folder"),
             "create it, or correct StateDirectory= and the like",
         );
     }
@@ -45,7 +45,7 @@ fn disk(name: &str, host: &Host, folder: &str) -> Finding {
         Some([free, all]) => {
             judge(name, &format!("of {} in {folder}", size(all)), free, DISK, "remove what is not needed")
         }
-        None => Finding::info(name, format!("{folder}: the file system does not tell how much is free")),
+        None => Finding::info(name, format!("{folder}: the file system does not report its free space")),
     }
 }
 
@@ -61,7 +61,7 @@ fn memory(host: &Host) -> Finding {
     let meminfo = host.read("/proc/meminfo").unwrap_or_default();
     let kilobytes = |key| value(&meminfo, key)?.strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024);
     let Some(available) = kilobytes("MemAvailable") else {
-        return Finding::info(NAME, "the system does not tell how much is free");
+        return Finding::info(NAME, "the system does not report its free memory");
     };
     let all = kilobytes("MemTotal").unwrap_or(available);
     let remedy = "stop other programs, choose a smaller model, or inference.memory = \"lean\"";

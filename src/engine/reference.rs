@@ -1,4 +1,4 @@
-//! A graph in 64-bit floating point, one plain loop per operator: what every back end is compared with.
+//! A graph in 64-bit floating point, one plain loop per operator: what every backend is compared with.
 //!
 //! It shares no code with any of them and is written to be read, not to be fast: about a second for every
 //! 10^9 multiply-accumulates.

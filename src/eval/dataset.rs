@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::exit::Exit;
+use crate::plural::counted;
 
 /// The longest list that is read, in bytes: that of ImageNet's training set is a fifth of it.
 const MAX_LIST: u64 = 1 << 28;
@@ -55,8 +56,8 @@ pub enum DatasetError {
     },
     /// The folders are not those of the model's classes.
     #[error(
-        "{} has {folders} folders, and the model has {classes} classes: expected one folder per class, or a list of the pictures",
-        path.display()
+        "{} has {}, and the model has {}: expected one folder per class, or a list of the pictures",
+        path.display(), counted(*folders, "folder", "folders"), counted(*classes, "class", "classes")
     )]
     Folders {
         /// The folder with the folders.

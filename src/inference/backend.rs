@@ -1,4 +1,4 @@
-//! Which back end runs a network, and what it made of it.
+//! Which backend runs a network, and what it made of it.
 
 use std::fmt;
 
@@ -55,7 +55,7 @@ fn chosen(isa: IsaChoice) -> Isa {
 /// What is to run a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Engine {
-    /// The back end.
+    /// The backend.
     pub backend: BackendChoice,
     /// The instruction set of the native engine.
     pub isa: IsaChoice,
@@ -84,7 +84,7 @@ impl InferencePlan {
     /// Compiles `graph` for inputs of `height × width` pixels. `name` is for the log.
     ///
     /// # Errors
-    /// The graph cannot have that size, or the back end asked for cannot run it.
+    /// The graph cannot have that size, or the backend asked for cannot run it.
     pub fn new(graph: Graph, [height, width]: [usize; 2], engine: Engine, name: &str) -> Result<Self, Error> {
         if engine.backend != BackendChoice::Tract {
             // The native engine takes the weights out of the graph, and tract needs them.

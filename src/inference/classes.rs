@@ -41,7 +41,7 @@ impl InferenceSession {
     /// A session. The network runs once, on zeros, so that the first picture finds everything in place.
     ///
     /// # Errors
-    /// The back end fails.
+    /// The backend fails.
     pub fn new(mut network: Box<dyn Network>, head: ClassHead) -> Result<Self, Error> {
         network.input().data_mut().fill(0.0);
         network.run()?;
@@ -56,7 +56,7 @@ impl InferenceSession {
     /// Runs the network on the input: the `top` best classes, best first.
     ///
     /// # Errors
-    /// The back end fails.
+    /// The backend fails.
     pub fn infer(&mut self, top: usize) -> Result<TopClasses, Error> {
         self.network.run()?;
         let logits = self.network.outputs().first().ok_or(Error::NoOutput)?;

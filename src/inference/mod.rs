@@ -41,7 +41,7 @@ pub trait Network: Send {
     /// Runs the network on the input. After an error the next run starts afresh.
     ///
     /// # Errors
-    /// The back end fails; what the outputs then hold is not specified.
+    /// The backend fails; what the outputs then hold is not specified.
     fn run(&mut self) -> Result<(), Error>;
 
     /// The outputs, always in the same order; at least one.

@@ -1,4 +1,4 @@
-//! The native back end: a plan of the engine, and what runs it.
+//! The native backend: a plan of the engine, and what runs it.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! The tract back end: graph to ONNX to an optimised plan.
+//! The tract backend: graph to ONNX to an optimised plan.
 //!
-//! It is the reference back end. Everything runs on the calling thread: tract is built without its thread
+//! It is the reference backend. Everything runs on the calling thread: tract is built without its thread
 //! pool, and the plan asks for a single thread besides.
 
 use std::cell::Cell;

@@ -316,7 +316,7 @@ impl Definition {
     /// The network made ready to run, and the multiply-accumulates of a run where they can be told.
     ///
     /// # Errors
-    /// Those of [`graph`](Self::graph), and those of the back end.
+    /// Those of [`graph`](Self::graph), and those of the backend.
     pub(super) fn compile(self, engine: Engine) -> Result<(InferencePlan, Option<u64>), Error> {
         let Transform { height, width, .. } = self.transform;
         let name = self.name().to_owned();

@@ -16,7 +16,7 @@ use crate::weights;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is neither a model nor a file of that name.
-    #[error("`{name}` is no model and no such file exists; the models are {}", names())]
+    #[error("`{name}` is not the name of a model, and there is no such file; the models are {}", names())]
     Unknown {
         /// The name asked for.
         name: String,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::exit::Exit;
+use crate::plural::counted;
 use crate::regular;
 
 /// The longest file of labels that is read, in bytes: what the metadata of a model file has room for.
@@ -42,7 +43,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// There are more or fewer labels than classes.
-    #[error("{} has {labels} labels, and the model has {classes} classes", path.display())]
+    #[error(
+        "{} has {}, and the model has {}",
+        path.display(), counted(*labels, "label", "labels"), counted(*classes, "class", "classes")
+    )]
     Count {
         /// The file.
         path: PathBuf,

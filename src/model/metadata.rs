@@ -49,8 +49,12 @@ impl Training {
     #[must_use]
     pub fn warning(self) -> Option<&'static str> {
         match self {
-            Self::Seeded => Some("the weights are a reproducible random set, untrained: labels mean nothing"),
-            Self::HeadUntrained => Some("the head of the model is untrained: labels mean nothing before fine-tuning"),
+            Self::Seeded => {
+                Some("the weights are untrained (reproducible random numbers): labels and scores mean nothing")
+            }
+            Self::HeadUntrained => {
+                Some("the head of the model is untrained: labels and scores mean nothing until it is trained")
+            }
             Self::Trained => None,
         }
     }

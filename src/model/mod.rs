@@ -50,7 +50,7 @@ impl Model {
     /// Makes a model ready to run.
     ///
     /// # Errors
-    /// The weights do not fit, or the back end refuses the network.
+    /// The weights do not fit, or the backend refuses the network.
     pub fn compile(definition: Definition, engine: Engine) -> Result<Self, Error> {
         let Definition { transform, training, .. } = definition;
         let (name, digest) = (definition.name().to_owned(), definition.digest());
@@ -126,7 +126,7 @@ impl Model {
     /// The network with the names of its classes; it has run once.
     ///
     /// # Errors
-    /// Those of [`InferencePlan::network`], or the back end fails.
+    /// Those of [`InferencePlan::network`], or the backend fails.
     pub fn session(&self, threads: &Threads) -> Result<InferenceSession, inference::Error> {
         InferenceSession::new(self.network(threads)?, ClassHead::new(Arc::clone(&self.labels)))
     }
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(error.exit(), Exit::NoInput);
         assert_eq!(
             error.to_string(),
-            "`hardnet40` is no model and no such file exists; \
+            "`hardnet40` is not the name of a model, and there is no such file; \
              the models are hardnet39ds, hardnet68ds, hardnet68, hardnet85"
         );
         assert!(matches!(Model::load("", &ModelOptions::default()), Err(Error::Unknown { .. })));

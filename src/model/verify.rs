@@ -1,4 +1,4 @@
-//! Does a model compute what it should? The back ends against 64-bit floating point, and against a file of
+//! Does a model compute what it should? The backends against 64-bit floating point, and against a file of
 //! reference values, on the seeded input, module by module.
 
 use std::io::{self, Read as _};

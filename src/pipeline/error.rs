@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::exit::Exit;
+use crate::plural::counted;
 use crate::shutdown::JoinError;
 use crate::system::affinity;
 use crate::{capture, frame, inference, preprocess, publish};
@@ -24,7 +25,9 @@ pub enum Error {
         source: Box<capture::Error>,
     },
     /// Frames of a stream could not be classified.
-    #[error("stream `{stream}` ({source_uri}): {failed} of {captured} frames cannot be classified")]
+    #[error(
+        "stream `{stream}` ({source_uri}): {failed} of {} cannot be classified", counted(*captured, "frame", "frames")
+    )]
     Frames {
         /// Name of the stream.
         stream: Arc<str>,

@@ -158,7 +158,7 @@ impl Worker {
         match self.settings.wedge_after {
             0 => {}
             1 => {
-                tracing::warn!("an inference thread stands still, as debug.wedge_after asks");
+                tracing::warn!("an inference thread freezes, as debug.wedge_after asks");
                 loop {
                     std::thread::park();
                 }

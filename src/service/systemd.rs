@@ -5,6 +5,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use crate::pipeline::Running;
+use crate::plural::counted;
 use crate::telemetry::{FrameCounts, Registry, StreamStatus};
 
 /// Time between two STATUS texts.
@@ -58,7 +59,8 @@ pub(super) fn status(running: &Running, registry: &Registry, before: &mut Vec<u6
         text += &format!("{stream}: {}; ", state(status, rate));
     }
     let sum = registry.sum();
-    text += &format!("{} results, {} frames dropped", sum.classified, sum.dropped);
+    let (results, frames) = (counted(sum.classified, "result", "results"), counted(sum.dropped, "frame", "frames"));
+    text += &format!("{results}, {frames} dropped");
     tracing::debug!("{text}");
     tell(&[NotifyState::Status(&text)]);
 }

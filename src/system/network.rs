@@ -24,7 +24,7 @@ pub(crate) enum Unreachable {
     Refused { address: SocketAddr },
     #[error("{address} does not answer within {} s", limit.as_secs_f64())]
     Silent { address: SocketAddr, limit: Duration },
-    #[error("no way to {address} ({source})")]
+    #[error("no route to {address} ({source})")]
     Network { address: SocketAddr, source: io::Error },
     #[error("no thread to look it up ({0})")]
     Thread(io::Error),

@@ -10,6 +10,7 @@ use crate::capture::{Deliver, Error, Progress, still};
 use crate::config::{Stream, redact};
 use crate::exit::chain;
 use crate::frame::{Pixels as _, Timestamp};
+use crate::plural::counted;
 use crate::shutdown::Stopped;
 use crate::telemetry::Ticket;
 
@@ -53,7 +54,10 @@ impl Scheme for Images {
 
     fn examine(&self, _timeout: Duration) -> Result<String, Fault> {
         match still::list(&self.folder) {
-            Ok(pictures) => Ok(format!("{}, {} pictures", self.folder.display(), pictures.len())),
+            Ok(pictures) => {
+                let pictures = counted(pictures.len(), "picture", "pictures");
+                Ok(format!("{}, {pictures}", self.folder.display()))
+            }
             Err(error) => Err(Fault::new(chain(&error), PATH_REMEDY)),
         }
     }

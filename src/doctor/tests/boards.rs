@@ -100,7 +100,7 @@ fn an_isolated_core_is_for_inference_alone() {
 #[test]
 fn cores_that_do_not_exist_or_are_too_few_are_told() {
     let at = |config: Config| cores::look(&pi4("0-3").context(Some(config)));
-    says(&at(on_cores(&[3, 9])), "inference", State::Error, &["names 9, and there are 0-3"]);
+    says(&at(on_cores(&[3, 9])), "inference", State::Error, &["names 9; the cores of this machine are 0-3"]);
     let mut many = Config::default();
     (many.inference.workers, many.inference.threads) = (3, 2);
     says(&at(many), "inference", State::Warning, &["3 workers of 2 threads on 4 cores"]);
@@ -230,7 +230,7 @@ fn devices_that_the_kernel_has_and_the_process_does_not_see_are_hidden() {
 #[test]
 fn a_clock_that_nobody_keeps_is_a_warning() {
     let board = Board::new("0");
-    says(&clock::look(&board.context(None)), "synchronised", State::Warning, &["no service", "set-ntp true"]);
+    says(&clock::look(&board.context(None)), "synchronised", State::Warning, &["no time service", "set-ntp true"]);
     board.folder("/run/chrony").file("/run/chrony/chronyd.pid", "700");
     says(&clock::look(&board.context(None)), "synchronised", State::Info, &["chrony runs"]);
     board.file("/run/systemd/timesync/synchronized", "");
@@ -240,7 +240,7 @@ fn a_clock_that_nobody_keeps_is_a_warning() {
 #[test]
 fn memory_is_what_the_unit_leaves_of_it() {
     let board = Board::new("0");
-    says(&storage::look(&board.context(None)), "memory", State::Info, &["does not tell"]);
+    says(&storage::look(&board.context(None)), "memory", State::Info, &["does not report"]);
     board.file("/proc/meminfo", "MemTotal:  948000 kB\nMemAvailable:  600000 kB\n");
     says(&storage::look(&board.context(None)), "memory", State::Ok, &["614 MB free of 971 MB"]);
     let group = "/sys/fs/cgroup/system.slice/hardnetd.service";
@@ -260,7 +260,7 @@ fn folders_of_the_service_must_be_there() {
     board.folder("/var/lib/hardnetd").folder("/tmp");
     let storage = storage::look(&board.context(None));
     says(&storage[..1], "state", State::Ok, &["in /var/lib/hardnetd"]);
-    says(&storage[1..], "state", State::Error, &["/var/lib/more is no folder"]);
+    says(&storage[1..], "state", State::Error, &["/var/lib/more is not a folder"]);
     says(&storage, "cache", State::Absent, &["$CACHE_DIRECTORY"]);
     says(&storage, "temporary files", State::Ok, &["/tmp"]);
 }

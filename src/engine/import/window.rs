@@ -11,7 +11,7 @@ const WINDOWED: [&str; 8] =
 /// Longest side of a kernel, and largest stride, dilation and padding: no image that is classified has longer sides.
 const MAX_EXTENT: i64 = 1 << 13;
 
-/// Most places of a kernel, which back ends list.
+/// Most places of a kernel, which backends list.
 const MAX_PLACES: u64 = 1 << 20;
 
 /// Whether the window of `operator`, of whatever kind it is, is one that an image can have.
