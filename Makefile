@@ -35,8 +35,9 @@ deps-run: ## Install the system packages that building and running need
 build: deps-run ## Build the program: target/release/hardnetd
 	$(CARGO) build --release --locked
 
-run: build ## Classify the built-in test stream: 100 results as JSON Lines
-	./target/release/hardnetd run --source test:ball --frames 100 --sink stdout
+run: deps-run ## Classify the built-in test stream: 100 results as JSON Lines. A quick build, without tract
+	$(CARGO) build --profile quick --no-default-features --locked
+	./target/quick/hardnetd run --source test:ball --frames 100 --sink stdout
 
 test: deps ## Run every test, and say at the end which failed
 	@CARGO="$(CARGO)" ./.ci/test
@@ -44,6 +45,7 @@ test: deps ## Run every test, and say at the end which failed
 check: deps ## Formatting, lints and documentation, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features --lib --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 audit: ## Licences, duplicates, sources and advisories of the libraries; builds cargo-deny where it is not installed

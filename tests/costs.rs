@@ -12,9 +12,8 @@ use hardnetd::engine::graph::Graph;
 use hardnetd::engine::{cost, import, onnx, plan};
 use hardnetd::model::Metadata;
 use hardnetd::weights;
+use hardnetd::protobuf::{DataType, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
 use rustix::time::{ClockId, clock_gettime};
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, NodeProto, StringStringEntryProto, TensorProto};
 
 const MB: usize = 1 << 20;
 

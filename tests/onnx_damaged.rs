@@ -11,9 +11,8 @@ use common::onnx::{info, int, ints, model, node, tensor};
 use hardnetd::engine::import::{self, File};
 use hardnetd::engine::onnx;
 use hardnetd::exit::Exit;
+use hardnetd::protobuf::{AttributeProto, DataType, GraphProto, ModelProto, StringStringEntryProto, TensorProto};
 use prost::Message as _;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, StringStringEntryProto, TensorProto};
 
 /// image 3 × 8 × 8 → conv 4 → pool → mean → flat → scores 5.
 fn sound() -> ModelProto {

@@ -10,8 +10,7 @@ use std::process::Stdio;
 use common::onnx::{info, int, integers, ints, model, tensor};
 use common::{Running, data, folder, run};
 use hardnetd::engine::onnx;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
+use hardnetd::protobuf::{DataType, GraphProto, NodeProto, TensorProto};
 
 /// A node named after its operator.
 fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use hardnetd::exit::Exit;
 use hardnetd::weights::{self, Array, Format, Loaded};
+use hardnetd::protobuf::{DataType, GraphProto, ModelProto, TensorProto};
 use prost::Message as _;
 use serde_json::Value;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(name)

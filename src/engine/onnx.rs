@@ -3,15 +3,13 @@
 use std::collections::HashSet;
 
 use prost::Message as _;
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, tensor_shape_proto, type_proto,
-};
 
 use super::graph::{self, Activation, Affine, Conv, Graph, Linear, Node, Op, Padding, Window};
 use crate::exit::Exit;
+use crate::protobuf::{
+    AttributeProto, AttributeType, DataType, Dimension, Extent, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, ValueType,
+};
 
 /// Name of the model's input.
 pub const INPUT: &str = "input";
@@ -323,15 +321,11 @@ fn signed(value: usize) -> Result<i64, Error> {
 }
 
 fn value_info(name: &str, shape: &[usize]) -> Result<ValueInfoProto, Error> {
-    let dimension = |&extent: &usize| {
-        let value = Some(tensor_shape_proto::dimension::Value::DimValue(signed(extent)?));
-        Ok(tensor_shape_proto::Dimension { value, ..Default::default() })
-    };
+    let dimension = |&extent: &usize| Ok(Dimension { value: Some(Extent::DimValue(signed(extent)?)) });
     let dim = shape.iter().map(dimension).collect::<Result<_, Error>>()?;
-    let tensor = type_proto::Tensor { elem_type: DataType::Float as i32, shape: Some(TensorShapeProto { dim }) };
-    let value = Some(type_proto::Value::TensorType(tensor));
-    let kind = TypeProto { value, ..Default::default() };
-    Ok(ValueInfoProto { name: name.to_owned(), r#type: Some(kind), ..Default::default() })
+    let tensor = TensorType { elem_type: DataType::Float as i32, shape: Some(TensorShapeProto { dim }) };
+    let kind = TypeProto { value: Some(ValueType::TensorType(tensor)) };
+    Ok(ValueInfoProto { name: name.to_owned(), r#type: Some(kind) })
 }
 
 #[cfg(test)]

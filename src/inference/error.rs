@@ -2,8 +2,6 @@
 
 use std::io;
 
-use tract_onnx::prelude::TractError;
-
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::{graph, onnx, plan};
 use crate::exit::Exit;
@@ -47,8 +45,11 @@ pub enum Error {
         action: &'static str,
         /// What it says.
         #[source]
-        source: TractError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The program was built without the feature `tract`.
+    #[error("this program was built without tract; `make build` builds it with tract")]
+    WithoutTract,
     /// The threads of an inference cannot be started.
     #[error("cannot start {threads} threads for an inference")]
     Threads {
@@ -82,7 +83,7 @@ impl Error {
             Self::Memory { .. } | Self::Nodes { .. } | Self::NoOutput => Exit::Data,
             Self::Onnx(error) => error.exit(),
             Self::Native(error) => error.exit(),
-            Self::Threads { .. } => Exit::Unavailable,
+            Self::Threads { .. } | Self::WithoutTract => Exit::Unavailable,
             // An operator of a file met numbers that it cannot take.
             Self::Tract { action: "run", .. } => Exit::Data,
             Self::Tract { .. } | Self::Broken(_) | Self::Input { .. } => Exit::Internal,

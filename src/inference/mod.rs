@@ -5,6 +5,7 @@ mod classes;
 mod error;
 pub mod native;
 mod top;
+#[cfg_attr(not(feature = "tract"), path = "without_tract.rs")]
 pub mod tract;
 
 pub use backend::{Backend, Engine, InferencePlan};

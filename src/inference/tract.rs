@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 
-use tract_onnx::pb::{ModelProto, NodeProto};
+use prost::Message as _;
+use tract_onnx::pb;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::{
     DatumExt, Framework, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractError, TractResult,
@@ -21,6 +22,7 @@ use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
 use crate::engine::import::{self, File};
 use crate::engine::onnx;
+use crate::protobuf::{ModelProto, NodeProto};
 use crate::tensor::{Tensor, TensorMut};
 
 /// Most nodes of a network that tract prepares, which takes it time that grows with the square of their number: up to two
@@ -57,6 +59,7 @@ impl TractPlan {
         check_nodes(&proto)?;
         let channels = graph.node(graph.input()).map_or(0, |node| node.channels);
         drop(graph);
+        let proto = translated(proto)?;
         caught("optimise", || {
             let parsed = tract_onnx::onnx().model_for_proto_model(&proto).map_err(failed("read"))?;
             drop(proto);
@@ -132,6 +135,7 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         let fact = f32::fact([1, file.channels(), height, width]).into();
         let proto = file.into_proto();
         check_nodes(&proto)?;
+        let proto = translated(proto)?;
         // What a file says of the shapes between its nodes is of any size of the input, and not of this one.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
         let mut parsed = onnx.model_for_proto_model(&proto).map_err(failed("read"))?;
@@ -145,6 +149,13 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         check_memory(&typed).map_err(failed("read"))?;
         Ok(typed)
     })
+}
+
+/// The same model in tract's own messages.
+fn translated(model: ModelProto) -> Result<pb::ModelProto, Error> {
+    let bytes = model.encode_to_vec();
+    drop(model);
+    pb::ModelProto::decode(bytes.as_slice()).map_err(|error| failed("read")(error.into()))
 }
 
 /// The product of the extents of a shape and `factor`.
@@ -354,7 +365,7 @@ fn zeros(shape: [usize; 4]) -> TractResult<Arc<TractTensor>> {
 }
 
 fn failed(action: &'static str) -> impl Fn(TractError) -> Error {
-    move |source| Error::Tract { action, source }
+    move |source| Error::Tract { action, source: source.into() }
 }
 
 #[cfg(test)]

@@ -4,8 +4,6 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tract_onnx::pb::StringStringEntryProto;
-
 use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Source, Training};
 use super::{Error, labels};
 use crate::choice::BackendChoice;
@@ -19,6 +17,7 @@ use crate::hardnet::{self, Architecture};
 use crate::inference::tract::{self, TractPlan};
 use crate::inference::{self, Engine, InferencePlan};
 use crate::preprocess::Transform;
+use crate::protobuf::StringStringEntryProto;
 use crate::regular;
 use crate::weights::{self, EntryRole, Loaded, StateDict, file::sha256};
 
@@ -215,6 +214,10 @@ impl Definition {
                 Ok(logits) => (Err(chain(&reason)), 0, logits),
                 Err(source @ inference::Error::Nodes { .. }) => {
                     return Err(Error::Neither { path: path.to_owned(), source: source.into() });
+                }
+                Err(inference::Error::WithoutTract) => {
+                    tracing::warn!("tract may know the network, but this program was built without it");
+                    return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() });
                 }
                 // Neither can run it, and this reason names the node.
                 Err(_) => return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() }),

@@ -9,14 +9,12 @@
 use std::io::{Read, Seek};
 
 use prost::Message as _;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{StringStringEntryProto, TensorProto};
 
 use super::Array;
 use super::input::{self, Input};
 use super::view::{self, Budget, Element, View};
 use crate::exit::Exit;
-use crate::protobuf;
+use crate::protobuf::{self, DataLocation, DataType, StringStringEntryProto, TensorProto};
 
 /// Where the graph is in a model.
 const GRAPH: u64 = 7;

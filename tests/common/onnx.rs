@@ -1,23 +1,15 @@
 //! Building ONNX files by hand.
 
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, type_proto,
+use hardnetd::protobuf::{
+    AttributeProto, AttributeType, DataType, Dimension, Extent, GraphProto, ModelProto, NodeProto,
+    OperatorSetIdProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, ValueType,
 };
 
 pub fn info(name: &str, dims: &[i64], data_type: DataType) -> ValueInfoProto {
-    let dim =
-        dims.iter().map(|&extent| Dimension { value: Some(dimension::Value::DimValue(extent)), ..Default::default() });
+    let dim = dims.iter().map(|&extent| Dimension { value: Some(Extent::DimValue(extent)) });
     let shape = Some(TensorShapeProto { dim: dim.collect() });
-    let value = Some(type_proto::Value::TensorType(type_proto::Tensor { elem_type: data_type as i32, shape }));
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(TypeProto { value, ..Default::default() }),
-        ..Default::default()
-    }
+    let value = Some(ValueType::TensorType(TensorType { elem_type: data_type as i32, shape }));
+    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { value }) }
 }
 
 pub fn tensor(name: &str, dims: &[i64]) -> TensorProto {

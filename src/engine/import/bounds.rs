@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 
-use tract_onnx::pb::TensorProto;
-
 use super::constant::{self, Constant};
 use super::operator::Operator;
 use super::{Error, File};
+use crate::protobuf::TensorProto;
 
 /// Most values of a constant that is computed: 64 MB of them.
 const MAX_VALUES: u64 = 1 << 24;

@@ -1,12 +1,11 @@
 //! Tensors of a file as constants.
 
 use half::{bf16, f16};
-use tract_onnx::pb::TensorProto;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 
 use super::Error;
 use super::integers::Integers;
 use crate::engine::op::Values;
+use crate::protobuf::{DataLocation, DataType, TensorProto};
 
 /// How many axes a tensor may have.
 pub(super) const MAX_AXES: usize = 64;

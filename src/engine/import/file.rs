@@ -3,14 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost::Message as _;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::dimension::Value as Extent;
-use tract_onnx::pb::type_proto::Value as Type;
-use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
 
 use super::operator::Operator;
 use super::{Error, Imported, MAX_LENGTH, constant, emit, window};
-use crate::protobuf;
+use crate::protobuf::{self, DataType, Extent, GraphProto, ModelProto, ValueInfoProto, ValueType as Type};
 
 /// How many channels an image may have.
 const MAX_CHANNELS: usize = 1 << 16;

@@ -4,14 +4,13 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use tract_onnx::pb::TensorProto;
-
 use super::constant::{Constant, Floats};
 use super::file::File;
 use super::integers::Integers;
 use super::operator::Operator;
 use super::{Error, constant};
 use crate::engine::op::{Op, Padding};
+use crate::protobuf::TensorProto;
 
 /// How many values a network may hold, whatever the size of its file.
 const FLOOR: u64 = 1 << 24;

@@ -1,9 +1,7 @@
 //! A node of the file with its attributes.
 
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, NodeProto};
-
 use super::Error;
+use crate::protobuf::{AttributeProto, AttributeType, NodeProto, TensorProto};
 
 /// A node of the file.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +102,7 @@ impl<'a> Operator<'a> {
     }
 
     /// A tensor.
-    pub(super) fn tensor(self, name: &str) -> Result<Option<&'a tract_onnx::pb::TensorProto>, Error> {
+    pub(super) fn tensor(self, name: &str) -> Result<Option<&'a TensorProto>, Error> {
         Ok(self.attribute(name, AttributeType::Tensor)?.and_then(|attribute| attribute.t.as_ref()))
     }
 }

@@ -1,12 +1,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto};
 
 use super::*;
 use crate::engine::graph::{Activation, Affine, Builder, Conv, Linear, Node, Op, Padding, Window};
 use crate::engine::onnx;
+use crate::protobuf::{
+    AttributeProto, AttributeType, DataType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    ValueInfoProto, ValueType,
+};
 
 /// A file whose nodes are made of `text`: in each line an output, an operator, and its inputs.
 struct Sketch {
@@ -180,9 +181,9 @@ fn paddings_are_resolved_where_they_can_be() {
 }
 
 /// The input with a height and a width that are not fixed.
-fn open_size(mut info: tract_onnx::pb::ValueInfoProto) -> tract_onnx::pb::ValueInfoProto {
+fn open_size(mut info: ValueInfoProto) -> ValueInfoProto {
     let kind = info.r#type.as_mut().and_then(|kind| kind.value.as_mut());
-    if let Some(tract_onnx::pb::type_proto::Value::TensorType(tensor)) = kind {
+    if let Some(ValueType::TensorType(tensor)) = kind {
         tensor.shape.as_mut().unwrap().dim[2..].iter_mut().for_each(|extent| extent.value = None);
     }
     info

@@ -1,11 +1,14 @@
-//! A look at the protobuf encoding of ONNX before it is decoded, so that a small file cannot fill the memory: a field
-//! of two bytes can take hundreds when it is decoded.
+//! The protobuf encoding of ONNX files: its messages, and a check before they are decoded, so that a small file cannot
+//! fill the memory: a field of two bytes can take hundreds when it is decoded.
 //!
 //! The numbers of the fields are those of `onnx.proto` (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>).
 
-use tract_onnx::pb::{
-    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorAnnotation, TensorProto,
-    TensorShapeProto, TrainingInfoProto, TypeProto, ValueInfoProto, type_proto,
+mod messages;
+
+pub use messages::{
+    AttributeProto, AttributeType, DataLocation, DataType, Dimension, Extent, GraphProto, ModelProto, NodeProto,
+    OperatorSetIdProto, Segment, SparseTensorProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorType,
+    TypeProto, ValueInfoProto, ValueType,
 };
 
 /// How deep messages may be nested. Those of a network without branches and loops reach 7.
@@ -68,12 +71,6 @@ pub enum MessageType {
     TensorType,
     /// `TensorShapeProto`.
     Shape,
-    /// `TensorAnnotation`.
-    Annotation,
-    /// `TrainingInfoProto`.
-    Training,
-    /// `FunctionProto`.
-    Function,
 }
 
 /// What stands in a field with a length.
@@ -91,20 +88,17 @@ impl MessageType {
     /// What stands in field `number`.
     fn field(self, number: u64) -> Content {
         Content::Message(match (self, number) {
-            (Self::Model, 7) | (Self::Attribute, 6 | 11) | (Self::Training, 1 | 2) => Self::Graph,
-            (Self::Model, 20) => Self::Training,
-            (Self::Model, 25) => Self::Function,
-            (Self::Graph, 1) | (Self::Function, 7) => Self::Node,
-            (Self::Node, 5) | (Self::Function, 11) => Self::Attribute,
-            (Self::Graph, 5) | (Self::Attribute, 5 | 10) | (Self::Sparse, 1 | 2) => Self::Tensor,
-            (Self::Graph, 15) | (Self::Attribute, 22 | 23) => Self::Sparse,
-            (Self::Graph, 11..=13) | (Self::Function, 12) => Self::Info,
-            (Self::Graph, 14) => Self::Annotation,
-            (Self::Info, 2) | (Self::Attribute, 14 | 15) => Self::Type,
+            (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
+            (Self::Graph, 1) => Self::Node,
+            (Self::Node, 5) => Self::Attribute,
+            (Self::Graph, 5) | (Self::Attribute, 5 | 10) | (Self::Sparse, 1) => Self::Tensor,
+            (Self::Graph, 15) => Self::Sparse,
+            (Self::Graph, 11..=13) => Self::Info,
+            (Self::Info, 2) => Self::Type,
             (Self::Type, 1) => Self::TensorType,
             (Self::TensorType, 2) => Self::Shape,
             (Self::Tensor, 5) => return Content::Varints(size_of::<i32>() as u64),
-            (Self::Tensor, 1 | 7 | 11) | (Self::Sparse, 3) | (Self::Attribute, 8) => return Content::Varints(NUMBER),
+            (Self::Tensor, 1 | 7 | 11) | (Self::Attribute, 8) => return Content::Varints(NUMBER),
             (Self::Tensor, 4 | 10) | (Self::Attribute, 7) => return Content::Numbers,
             _ => return Content::Other,
         })
@@ -121,11 +115,8 @@ impl MessageType {
             Self::Sparse => size_of::<SparseTensorProto>(),
             Self::Info => size_of::<ValueInfoProto>(),
             Self::Type => size_of::<TypeProto>(),
-            Self::TensorType => size_of::<type_proto::Tensor>(),
+            Self::TensorType => size_of::<TensorType>(),
             Self::Shape => size_of::<TensorShapeProto>(),
-            Self::Annotation => size_of::<TensorAnnotation>(),
-            Self::Training => size_of::<TrainingInfoProto>(),
-            Self::Function => size_of::<FunctionProto>(),
         }) as u64
     }
 }
