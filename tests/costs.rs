@@ -11,8 +11,8 @@ use common::onnx::{info, int, integers, ints, model, node, tensor};
 use hardnetd::engine::graph::Graph;
 use hardnetd::engine::{cost, import, onnx, plan};
 use hardnetd::model::Metadata;
-use hardnetd::weights;
 use hardnetd::protobuf::{DataType, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
+use hardnetd::weights;
 use rustix::time::{ClockId, clock_gettime};
 
 const MB: usize = 1 << 20;

@@ -14,8 +14,8 @@ use hardnetd::hardnet::{self, find};
 use hardnetd::model::{Metadata, Training};
 use hardnetd::preprocess::Transform;
 use hardnetd::printable::is_printable;
-use hardnetd::weights::safetensors::{Texts, write};
 use hardnetd::protobuf::{DataType, GraphProto, TensorProto};
+use hardnetd::weights::safetensors::{Texts, write};
 
 /// A title for the window, a line of its own, a colour in the eight-bit form, turned text.
 const EVIL: &str = "a\u{1b}]0;owned\u{7}\nhardnetd: forged\r\u{9b}31m\u{202e}\u{2028}\u{7f}z";

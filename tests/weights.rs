@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hardnetd::exit::Exit;
-use hardnetd::weights::{self, Array, Format, Loaded};
 use hardnetd::protobuf::{DataType, GraphProto, ModelProto, TensorProto};
+use hardnetd::weights::{self, Array, Format, Loaded};
 use prost::Message as _;
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! Building ONNX files by hand.
 
 use hardnetd::protobuf::{
-    AttributeProto, AttributeType, DataType, Dimension, Extent, GraphProto, ModelProto, NodeProto,
-    OperatorSetIdProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, ValueType,
+    AttributeProto, AttributeType, DataType, Dimension, Extent, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto, ValueType,
 };
 
 pub fn info(name: &str, dims: &[i64], data_type: DataType) -> ValueInfoProto {

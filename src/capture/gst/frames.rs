@@ -94,11 +94,7 @@ impl SampleReader {
         arrived: Timestamp,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let Some(frame) = self.frame(sink, sample, arrived) else {
-            gst::element_error!(
-                sink,
-                gst::StreamError::Format,
-                ("a frame cannot be mapped as its caps describe it")
-            );
+            gst::element_error!(sink, gst::StreamError::Format, ("a frame cannot be mapped as its caps describe it"));
             return Err(gst::FlowError::Error);
         };
         let Some(seq) = self.ticket.number() else { return Err(gst::FlowError::Flushing) };

@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-
 use super::*;
 use crate::engine::graph::{Activation, Affine, Builder, Conv, Linear, Node, Op, Padding, Window};
 use crate::engine::onnx;
