@@ -345,7 +345,7 @@ pub trait Pixels: Send {
 pub struct Frame<P> {
     /// Name of the stream.
     pub stream: Arc<str>,
-    /// The image file, if the source is a folder of images.
+    /// The picture's file, if the source is a folder of pictures.
     pub file: Option<Arc<str>>,
     /// Number of the frame in its stream: starts at 0 and is unique within a run.
     pub seq: u64,

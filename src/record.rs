@@ -66,7 +66,7 @@ pub struct ResultRecord {
     pub device: Arc<str>,
     /// Name of the stream.
     pub stream: Arc<str>,
-    /// The image file, if the source is a folder of images.
+    /// The picture's file, if the source is a folder of pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<Arc<str>>,
     /// The run of the program that made the record.

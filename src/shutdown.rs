@@ -69,7 +69,7 @@ pub struct Thread<T> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     /// It was still running at the deadline.
-    #[error("thread {name} did not end within its time")]
+    #[error("thread {name} did not end in time")]
     TimedOut {
         /// Name of the thread.
         name: String,

@@ -585,7 +585,7 @@ fn a_camera_with_ever_new_senders_takes_no_threads_for_them() {
     wait_for("many sessions", || {
         most = most.max(std::fs::read_dir(&tasks).map_or(0, Iterator::count));
         assert!(running.child.try_wait().unwrap().is_none(), "it has ended: {}", running.log());
-        (running.log().matches("is opened again").count() == 12).then_some(())
+        (running.log().matches("will be reopened").count() == 12).then_some(())
     });
     running.signal(rustix::process::Signal::TERM);
     let outcome = running.finish();

@@ -140,7 +140,7 @@ fn a_camera_that_ends_the_stream_is_opened_again_where_it_is_configured() {
     let records = outcome.records();
     assert_eq!(records.len(), 45);
     common::numbers_add_up(&records);
-    assert!(outcome.stderr.matches("is opened again").count() >= 2, "{}", outcome.stderr);
+    assert!(outcome.stderr.matches("will be reopened").count() >= 2, "{}", outcome.stderr);
 }
 
 #[test]

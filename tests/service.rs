@@ -322,7 +322,7 @@ fn the_watchdog_is_not_fed_when_a_worker_stands_still() {
     // From the first one about the worker on, for it never goes on.
     let complaints = || {
         let log = running.log();
-        let (_, after) = log.split_once("stands still, as debug.wedge_after asks").unwrap_or_default();
+        let (_, after) = log.split_once("hangs, as configured by debug.wedge_after").unwrap_or_default();
         after.lines().filter(|line| line.contains("no progress") && line.contains("infer-0")).count()
     };
     systemd.until("the first missed sign of life", |_| complaints() >= 1);
@@ -343,7 +343,7 @@ fn the_watchdog_is_fed_while_a_camera_is_away() {
     systemd.until("signs of life, and a state, while the camera is away", |messages| {
         signs_of_life(messages) >= 4
             && messages.iter().any(|message| message.contains("door: source down, retrying"))
-            && running.log().matches("is opened again").count() >= 3
+            && running.log().matches("will be reopened").count() >= 3
     });
     running.signal(Signal::TERM);
     let outcome = running.finish();

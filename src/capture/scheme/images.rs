@@ -1,4 +1,4 @@
-//! `images:DIR`: the pictures of a folder, each of them once.
+//! `images:DIR`: the pictures of a folder, each once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::frame::{Pixels as _, Timestamp};
 use crate::shutdown::Stopped;
 use crate::telemetry::Ticket;
 
-/// How the address is written.
+/// The form of the address.
 pub(super) const FORM: &str = "images:DIR";
 
 /// A folder of pictures.
@@ -59,7 +59,7 @@ impl Scheme for Images {
     }
 }
 
-/// Every picture of a folder, in order; the broken ones are reported and counted.
+/// Delivers every picture of a folder, in order; broken ones are reported and counted.
 pub(in crate::capture) fn play(
     stream: &Arc<str>,
     folder: &Path,
