@@ -121,7 +121,7 @@ fn a_wrong_number_of_labels_names_both_numbers() {
     ] {
         let outcome = run(&arguments);
         assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
-        assert!(outcome.message().contains("has 2 labels, and the model has 3 classes"), "{}", outcome.stderr);
+        assert!(outcome.message().contains("has 2 labels, but the model has 3 classes"), "{}", outcome.stderr);
     }
 }
 
@@ -131,7 +131,7 @@ fn a_new_head_is_untrained_and_says_so() {
     let file = weights(folder.path(), 1000);
     let refused = run(["model", "import", text(&file), "--classes", "12", "--output", "never.safetensors"]);
     assert_eq!(refused.code(), 64);
-    assert!(refused.message().contains("1000 classes, and 12 are asked for; --new-head"), "{}", refused.stderr);
+    assert!(refused.message().contains("1000 classes, but 12 are asked for; --new-head"), "{}", refused.stderr);
 
     let model = import(&file, &["--classes", "12", "--new-head"]);
     assert_eq!(metadata(&model)["training"], "head-untrained");

@@ -1,4 +1,4 @@
-//! The native back end: a plan of the engine, and what runs it.
+//! The native back end: an engine plan and its runner.
 
 use std::sync::Arc;
 
@@ -14,16 +14,15 @@ use crate::tensor::TensorMut;
 #[derive(Debug, Clone)]
 pub struct NativePlan {
     plan: Arc<plan::Plan>,
-    /// Name of the node that makes the output.
+    /// Name of the node that produces the output.
     output: Arc<str>,
 }
 
 impl NativePlan {
     /// Compiles `graph` for inputs of `height × width` pixels.
     ///
-    /// # Errors
-    /// [`plan::Error`]: the engine has no pass for a part of the graph, the graph cannot have that size, or
-    /// the processor does not have the instruction set.
+    /// # Errors [`plan::Error`] if the engine has no pass for a part of the graph, the graph does not support that
+    /// size, or the processor lacks the instruction set.
     pub fn compile(graph: Graph, height: usize, width: usize, options: plan::PlanOptions) -> Result<Self, plan::Error> {
         let output = graph.node(graph.output()).map_or("", |node| &*node.name).into();
         Ok(Self { plan: Arc::new(plan::Plan::new(graph, height, width, options)?), output })
@@ -41,10 +40,9 @@ impl NativePlan {
         &self.plan
     }
 
-    /// A network for one user at a time, each of whose runs takes `threads`.
+    /// A network for one user at a time; each run uses `threads`.
     ///
-    /// # Errors
-    /// [`Error::Threads`].
+    /// # Errors [`Error::Threads`].
     pub fn network(&self, threads: &Threads) -> Result<NativeNetwork, Error> {
         let runner = Runner::new(Arc::clone(&self.plan), threads);
         let failed = |source| Error::Threads { threads: threads.count(), source };
@@ -53,7 +51,7 @@ impl NativePlan {
     }
 }
 
-/// Runs a [`NativePlan`]. Nothing is allocated from frame to frame, and the input is written where the first pass reads it.
+/// Runs a [`NativePlan`]. Nothing is allocated per frame, and the input is written where the first pass reads it.
 #[derive(Debug)]
 pub struct NativeNetwork {
     runner: Runner,
