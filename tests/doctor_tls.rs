@@ -53,8 +53,8 @@ fn a_certificate_is_told_to_be_good_old_young_of_another_or_of_nobody() {
     for (name, parts) in [
         ("old", ["has expired (20", "renew it there"]),
         ("young", ["is not valid yet (20", "clock"]),
-        ("elsewhere", ["is for broker.example", "set publish.mqtt.host to such a name"]),
-        ("unknown", ["signed by nobody who is trusted here", "publish.mqtt.ca_file"]),
+        ("elsewhere", ["is for broker.example", "set publish.mqtt.host to that name"]),
+        ("unknown", ["not signed by a trusted authority", "publish.mqtt.ca_file"]),
     ] {
         let outcome = of(name);
         assert_eq!(outcome.code(), 69, "{}", outcome.stderr);

@@ -156,7 +156,7 @@ fn examine(shown: &str, endpoint: &Endpoint, timeout: Duration) -> Result<String
         Ok(line) if line.is_empty() => {
             Err(Fault::new(format!("{shown}: {address} hangs up instead of answering"), remedy))
         }
-        Ok(_) => Err(Fault::new(format!("{shown}: what answers at {address} does not speak RTSP"), remedy)),
+        Ok(_) => Err(Fault::new(format!("{shown}: the server at {address} does not speak RTSP"), remedy)),
         Err(error) => {
             use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, WouldBlock};
             let what = match error.kind() {
