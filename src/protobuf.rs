@@ -38,7 +38,7 @@ pub enum Error {
         at: usize,
     },
     /// Decoded, it would take more memory than its length justifies.
-    #[error("it takes more than {limit} bytes when it is decoded, which its length does not explain")]
+    #[error("it takes more than {limit} bytes when it is decoded, out of proportion to its length")]
     Memory {
         /// The limit in bytes.
         limit: u64,
@@ -153,7 +153,7 @@ pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
         let inside = bytes.get(..end).unwrap_or_default();
         let (key, next) = varint(inside, at).ok_or_else(|| damaged("a field without a number"))?;
         let after = |count: usize| next.checked_add(count).filter(|&after| after <= end);
-        let cut = || damaged("a field that is cut off");
+        let cut = || damaged("a truncated field");
         let number = GROWTH * NUMBER;
         at = match key & 7 {
             0 => {
@@ -198,7 +198,7 @@ pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
                     }
                 }
             }
-            _ => return Err(damaged("a field of no known type")),
+            _ => return Err(damaged("a field of unknown type")),
         };
     }
     Ok(())

@@ -239,7 +239,7 @@ fn constants_that_are_computed_are_counted() {
         };
         chain(count, "k", node)
     };
-    refused(&file(chained(40_000, "Identity"), vec![list()]), 150 * MB, "more than the size of the file explains");
+    refused(&file(chained(40_000, "Identity"), vec![list()]), 150 * MB, "out of proportion to the size of the file");
     let one = integers("k", &[1]);
     refused(&file(chained(300, "Unsqueeze"), vec![one]), 100 * MB, "not supported for these constants");
 }
@@ -263,7 +263,7 @@ fn weights_are_computed_anew_as_often_as_the_size_of_the_file_explains() {
     let large = NodeProto { attribute: vec![ints("pads", &[8; 4])], ..made("Conv", "v0", &["c0", "v"]) };
     let mut nodes = vec![made("Conv", "c0", &["image", "w"]), large.clone()];
     nodes.extend(chain(3000, "v0", |output, input| made("Mul", output, &[input, "f"])));
-    let cost = refused(&file(nodes, weights()), 100 * MB, "takes more steps than the size of the file explains");
+    let cost = refused(&file(nodes, weights()), 100 * MB, "takes too many steps for the size of the file");
     assert!(cost.all < 1000 * MB, "{cost:?}");
     // A network has some.
     let mut nodes = vec![made("Conv", "c0", &["image", "w"]), large];
@@ -279,7 +279,7 @@ fn weights_are_computed_anew_as_often_as_the_size_of_the_file_explains() {
     }
     nodes.push(made("Relu", "r", &["d3"]));
     nodes.extend(chain(300, "r", |output, input| made("Mul", output, &[input, "f"])));
-    let cost = refused(&file(nodes, vec![factor()]), 150 * MB, "takes more steps than the size of the file explains");
+    let cost = refused(&file(nodes, vec![factor()]), 150 * MB, "takes too many steps for the size of the file");
     assert!(cost.all < 2000 * MB, "{cost:?}");
 }
 
@@ -290,7 +290,7 @@ fn networks_of_any_number_of_layers_are_not_prepared() {
     refused(&file(nodes, vec![]), 100 * MB, "the network has more than 16384 layers");
     let mut nodes = vec![made("Conv", "c0", &["image", "w"])];
     nodes.extend(chain(70_000, "c0", |output, input| made("Identity", output, &[input])));
-    refused(&file(nodes, vec![]), 150 * MB, "the graph has 70001 nodes, and at most 65536 are read");
+    refused(&file(nodes, vec![]), 150 * MB, "the graph has 70001 nodes, but at most 65536 are read");
 }
 
 /// A field of protobuf with a length.
@@ -312,7 +312,7 @@ fn messages_that_are_larger_decoded_are_refused_before() {
         field(7, &field(5, &field(1, &[1]).repeat(8 << 20))),
         many(8, 2 << 20),
     ] {
-        refused(&graph, 2 * MB, "bytes, which its length does not explain");
+        refused(&graph, 2 * MB, "bytes, out of proportion to its length");
     }
     // The tensors that are read as weights.
     let mut entries = tensor("a", &[1]);

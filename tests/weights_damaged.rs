@@ -305,7 +305,7 @@ fn a_zip_bomb_is_refused() {
     };
     refused(&bomb("x/data.pkl", b'N'), &["`x/data.pkl`", "268435456 bytes", "8388608 are allowed"]);
     let storage = bomb("x/data/0", 0);
-    refused(&storage, &["the values of `a` cannot be read", "more than", " bytes, which its size does not explain"]);
+    refused(&storage, &["the values of `a` cannot be read", "more than", " bytes, out of proportion to its size"]);
 
     // With sizes that do not tell, the data is not followed beyond what they say.
     let lying = |mut bytes: Vec<u8>, size: usize, told: u32| {
@@ -368,8 +368,8 @@ fn a_small_storage_cannot_fill_the_memory() {
         pickle.extend([text(&name.to_string()), b"h\x00s".to_vec()].concat());
     }
     pickle.push(b'.');
-    refused(&stored(&pickle, &vec![0; 1 << 20]), &[" values, which its size does not explain"]);
-    refused(&legacy(&pickle, count, &vec![0; 1 << 20]), &[" values, which its size does not explain"]);
+    refused(&stored(&pickle, &vec![0; 1 << 20]), &[" values, out of proportion to its size"]);
+    refused(&legacy(&pickle, count, &vec![0; 1 << 20]), &[" values, out of proportion to its size"]);
 
     let mut pickle = [b"\x80\x02}".to_vec(), text("0"), array(&[count], b"B\0\0\x10\0")].concat();
     pickle.truncate(pickle.len() - 2);
@@ -379,7 +379,7 @@ fn a_small_storage_cannot_fill_the_memory() {
         pickle.extend([text(&name.to_string()), b"h\x00s".to_vec()].concat());
     }
     pickle.push(b'.');
-    refused(&pickle, &[" values, which its size does not explain"]);
+    refused(&pickle, &[" values, out of proportion to its size"]);
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub enum TableError {
 }
 
 impl TableError {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -92,7 +92,7 @@ impl TableError {
 /// The table in the TOML file at `path`.
 ///
 /// # Errors
-/// Any of [`TableError`].
+/// Any [`TableError`].
 pub fn read_table(path: &Path) -> Result<Architecture, TableError> {
     let unreadable = |source: io::Error| match source.kind() {
         io::ErrorKind::InvalidData => TableError::NotText { path: path.to_owned() },

@@ -71,7 +71,7 @@ pub enum SaveError {
 }
 
 impl SaveError {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

@@ -97,7 +97,7 @@ pub enum ReferenceError {
 }
 
 impl ReferenceError {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

@@ -166,7 +166,7 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 impl Error {
-    /// The exit code that the error stands for.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

@@ -76,7 +76,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code that the error stands for.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

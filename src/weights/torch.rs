@@ -109,7 +109,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let system = |source: &io::Error| if source.raw_os_error().is_some() { Exit::Io } else { Exit::Data };

@@ -30,7 +30,7 @@ pub enum Error {
         stored: usize,
     },
     /// The arrays are more or larger than a file of this size explains.
-    #[error("the file asks for more than {limit} {unit}, which its size does not explain")]
+    #[error("the file asks for more than {limit} {unit}, out of proportion to its size")]
     Budget {
         /// What is counted.
         unit: &'static str,
@@ -46,7 +46,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         Exit::Data

@@ -115,7 +115,7 @@ impl Weights {
     /// [`fill`](Self::fill).
     ///
     /// # Errors
-    /// Those of [`fill`](Self::fill).
+    /// The errors of [`fill`](Self::fill).
     pub(in crate::kernels) fn push(
         &mut self,
         length: usize,
