@@ -179,7 +179,7 @@ fn an_onnx_file_with_other_names_holds_them() {
 
     let message = |tensors: &[TensorProto]| weights::read_bytes(&bytes(tensors.to_vec())).unwrap_err().to_string();
     tensors[0].float_data.pop();
-    assert_eq!(message(&tensors), "`f32` has 2 values, and its shape [3] needs another number");
+    assert_eq!(message(&tensors), "`f32` has 2 values, which do not match its shape [3]");
     tensors[0].dims = vec![1 << 62, 4];
     assert_eq!(message(&tensors), "the values of `f32` cannot be read");
     tensors[0].data_location = Some(1);

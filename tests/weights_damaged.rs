@@ -228,7 +228,7 @@ fn a_storage_that_is_larger_than_the_file_is_refused() {
     refused(&stored(&dict(&tensor(-1, 0, &[4], &[1])), &[0; 16]), &["a storage is not described as one"]);
 
     refused(&dict(&array(&[1 << 40], b"C\x04abcd")), &["`a`", "values"]);
-    refused(&dict(&array(&[2], b"C\x04abcd")), &["`a` has 4 bytes of data, and its shape needs 8"]);
+    refused(&dict(&array(&[2], b"C\x04abcd")), &["`a` has 4 bytes of data, but its shape needs 8"]);
     refused(&dict(&array(&[1], b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7fabcd")), &["BINBYTES8", "the content ends"]);
     refused(&dict(&array(&[1], b"B\xff\xff\xff\xffabcd")), &["BINBYTES", "the content ends"]);
 
@@ -244,7 +244,7 @@ fn a_container_that_holds_itself_is_refused() {
         b"\x80\x02}q\x00X\x01\x00\x00\x00a(h\x00ts.",
     ] {
         for bytes in containers(pickle) {
-            refused(&bytes, &["a container that holds itself"]);
+            refused(&bytes, &["a container that contains itself"]);
         }
     }
 }
@@ -420,7 +420,7 @@ fn damaged_headers_of_safetensors_are_refused() {
 fn files_of_another_kind_are_told_what_is_missing() {
     refused(&dict(b"N"), &["holds no arrays"]);
     refused(b"\x80\x02N.", &["holds no state dict"]);
-    refused(&stored(b"\x80\x02N.", &[]), &["no state dict"]);
+    refused(&stored(b"\x80\x02N.", &[]), &["neither a state dict"]);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("word/document.xml", SimpleFileOptions::default().compression_method(CompressionMethod::Stored))
         .unwrap();
