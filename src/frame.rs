@@ -287,7 +287,8 @@ pub struct Picture<'a> {
 impl<'a> Picture<'a> {
     /// Checks the planes against the layout. Planes that the format does not have are ignored.
     ///
-    /// # Errors If the picture has no pixels or a plane is too short.
+    /// # Errors
+    /// If the picture has no pixels or a plane is too short.
     pub fn new(layout: Layout, planes: [Plane<'a>; 3]) -> Result<Self, Error> {
         let Layout { format, width, height, .. } = layout;
         if width == 0 || height == 0 {
@@ -362,7 +363,8 @@ pub struct Frame<P> {
 impl<P: Pixels> Frame<P> {
     /// The picture, with its planes checked.
     ///
-    /// # Errors If the samples do not match the layout.
+    /// # Errors
+    /// If the samples do not match the layout.
     pub fn picture(&self) -> Result<Picture<'_>, Error> {
         Picture::new(self.layout, [0, 1, 2].map(|plane| self.pixels.plane(plane)))
     }

@@ -86,7 +86,8 @@ impl<T: fmt::Display> fmt::Display for Line<T> {
 
 /// Writes `text` to `out` on one line, as [`line()`] formats it.
 ///
-/// # Errors Any error of `out`.
+/// # Errors
+/// Any error of `out`.
 pub fn write(out: &mut dyn fmt::Write, text: fmt::Arguments<'_>) -> fmt::Result {
     let mut escape = Escape { out, word: 0, all: 0 };
     escape.write_fmt(text)?;

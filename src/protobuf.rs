@@ -133,7 +133,8 @@ impl MessageType {
 /// Checks that `bytes` are a protobuf message, and that decoding it as a `kind` takes memory in proportion to its
 /// length: at most four times as much, or 64 MiB.
 ///
-/// # Errors Any [`Error`].
+/// # Errors
+/// Any [`Error`].
 pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
     let limit = (bytes.len() as u64).saturating_mul(FACTOR).max(FLOOR);
     let mut left = limit;

@@ -16,8 +16,9 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// Opens the regular file at `path`, following links. If another program has a lease on it, waits up to 5 s.
 ///
-/// # Errors Any error of the system; [`io::ErrorKind::IsADirectory`] for a folder; [`io::ErrorKind::InvalidInput`] for
-/// anything else that is not a regular file.
+/// # Errors
+/// Any error of the system; [`io::ErrorKind::IsADirectory`] for a folder; [`io::ErrorKind::InvalidInput`] for anything
+/// else that is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
     check(&fs::metadata(path)?)?;
     // The file may have been replaced since the check; with `NONBLOCK`, opening a pipe returns at once.

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 /// Replaces the file at `path` with what `write` writes, once that is on disk: readers see either the old file or the
 /// new one, whatever happens in between.
 ///
-/// # Errors Any error of `write` or of the system. The file at `path` is then unchanged.
+/// # Errors
+/// Any error of `write` or of the system. The file at `path` is then unchanged.
 pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<(), E>) -> Result<(), E> {
     let part = beside(path, &format!(".{}.part", std::process::id()));
     let mut file = create(&part)?;
@@ -31,7 +32,8 @@ pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) ->
 
 /// Creates an empty file at `path`, after removing any existing file or link.
 ///
-/// # Errors Any error of the system.
+/// # Errors
+/// Any error of the system.
 pub fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

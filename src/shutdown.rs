@@ -84,7 +84,8 @@ pub enum JoinError {
 
 /// Starts `body` on a thread called `name`, of which Linux shows the first 15 bytes.
 ///
-/// # Errors If the system cannot create another thread.
+/// # Errors
+/// If the system cannot create another thread.
 pub fn spawn<T, F>(name: impl Into<String>, body: F) -> io::Result<Thread<T>>
 where
     T: Send + 'static,
@@ -114,7 +115,8 @@ impl<T> Thread<T> {
 
     /// Waits for the thread to end, until `deadline` (forever if `None`), and returns its result.
     ///
-    /// # Errors If the thread is still running, in which case it is abandoned, or if it panicked.
+    /// # Errors
+    /// If the thread is still running, in which case it is abandoned, or if it panicked.
     pub fn join(self, deadline: Option<Instant>) -> Result<T, JoinError> {
         let ended = match deadline {
             Some(deadline) => matches!(self.done.recv_deadline(deadline), Err(RecvTimeoutError::Disconnected)),

@@ -267,7 +267,8 @@ unsafe fn guard<'a>(extension: *mut ffi::GstRTSPExtension) -> Option<&'a Arc<Gua
 
 /// Called when the answer to a request has arrived; `rtspsrc` has looked only at its status code.
 ///
-/// # Safety GStreamer calls it with a sentry and with two valid messages, which nothing else accesses meanwhile.
+/// # Safety
+/// GStreamer calls it with a sentry and with two valid messages, which nothing else accesses meanwhile.
 unsafe extern "C" fn after_send(
     extension: *mut ffi::GstRTSPExtension,
     request: *mut ffi::GstRTSPMessage,
@@ -359,7 +360,8 @@ const CLOCKS: [&CStr; 2] = [c"ts-refclk", c"x-gst-clock"];
 
 /// Called when a description has arrived.
 ///
-/// # Safety GStreamer calls it with a valid description, which nothing else accesses meanwhile.
+/// # Safety
+/// GStreamer calls it with a valid description, which nothing else accesses meanwhile.
 unsafe extern "C" fn parse_sdp(
     _: *mut ffi::GstRTSPExtension,
     description: *mut sdp::GstSDPMessage,

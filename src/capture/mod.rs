@@ -74,7 +74,8 @@ pub struct Settings {
 impl Settings {
     /// Reads a `[[stream]]` section.
     ///
-    /// # Errors If the source is not understood or the password file cannot be read.
+    /// # Errors
+    /// If the source is not understood or the password file cannot be read.
     pub fn new(stream: &Stream) -> Result<Self, Error> {
         let source = Source::parse(&stream.source)?;
         let password = match stream.password_file.as_str() {

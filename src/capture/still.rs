@@ -90,7 +90,8 @@ impl Still {
     /// Decodes a JPEG or PNG file (recognised by content, not by name) and rotates it upright according to its EXIF
     /// orientation. Transparency is dropped; greyscale becomes RGB.
     ///
-    /// # Errors If the file is unreadable, not such a picture, or truncated.
+    /// # Errors
+    /// If the file is unreadable, not such a picture, or truncated.
     pub fn open(path: &Path) -> Result<Self, StillError> {
         Self::read(path, Reading::Upright)
     }
@@ -102,9 +103,10 @@ impl Still {
     ///
     /// One difference from Pillow: 16-bit greyscale with a transparent colour counts as having alpha and is scaled.
     ///
-    /// # Errors As for [`Still::open`]. Like Pillow, and unlike many viewers, this refuses a JPEG file that lacks its
-    /// end marker. It also refuses PNG files about which Pillow is lenient: those with a wrong checksum, or with all
-    /// rows but not all of the last two chunks.
+    /// # Errors
+    /// As for [`Still::open`]. Like Pillow, and unlike many viewers, this refuses a JPEG file that lacks its end
+    /// marker. It also refuses PNG files about which Pillow is lenient: those with a wrong checksum, or with all rows
+    /// but not all of the last two chunks.
     pub fn open_stored(path: &Path) -> Result<Self, StillError> {
         Self::read(path, Reading::Stored)
     }
@@ -154,7 +156,8 @@ impl Still {
 
     /// The picture as a [`Picture`].
     ///
-    /// # Errors If it has no pixels.
+    /// # Errors
+    /// If it has no pixels.
     pub fn picture(&self) -> Result<Picture<'_>, frame::Error> {
         Picture::packed(self.layout(), &self.data)
     }
@@ -219,7 +222,8 @@ fn ends(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
 
 /// The pictures of a folder, selected by file extension, in byte order of their names.
 ///
-/// # Errors If the folder is unreadable or contains no pictures.
+/// # Errors
+/// If the folder is unreadable or contains no pictures.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>, StillError> {
     let unreadable = |source| StillError::Unreadable { path: folder.to_owned(), source };
     let mut paths = Vec::new();

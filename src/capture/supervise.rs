@@ -25,7 +25,8 @@ pub(super) const BEAT: Duration = Duration::from_millis(250);
 /// Runs a source until it ends or `stopped` is set. Each frame goes to `deliver`, with a number from `numbers`. A
 /// camera that fails is reopened repeatedly if its settings say so; `report` is informed.
 ///
-/// # Errors If the source cannot be opened, fails, or is silent beyond its limits, and is not reopened.
+/// # Errors
+/// If the source cannot be opened, fails, or is silent beyond its limits, and is not reopened.
 pub fn run(
     settings: &Settings,
     numbers: &Arc<FrameNumbers>,
@@ -39,7 +40,8 @@ pub fn run(
 /// Checks whether a source can be opened, as far as possible without opening it: whether the file or folder exists and
 /// is readable, and whether the elements of its pipeline are installed.
 ///
-/// # Errors The errors of [`run`] that occur before the first frame.
+/// # Errors
+/// The errors of [`run`] that occur before the first frame.
 pub fn check(settings: &Settings) -> Result<(), Error> {
     settings.source.open()?;
     settings.launch.as_ref().map_or(Ok(()), gst::check)

@@ -182,7 +182,8 @@ impl Graph {
 
     /// The front part of the network: the nodes up to `output`, whose value becomes the output.
     ///
-    /// # Errors [`Error::UnknownNode`] if `output` is not a node, [`Error::Inputs`] if it comes before the input.
+    /// # Errors
+    /// [`Error::UnknownNode`] if `output` is not a node, [`Error::Inputs`] if it comes before the input.
     pub fn up_to(&self, output: NodeId) -> Result<Self, Error> {
         if output.0 >= self.nodes.len() {
             return Err(Error::UnknownNode { name: "output".to_owned() });
@@ -196,8 +197,9 @@ impl Graph {
     /// The shape of every node's output, in the order of [`nodes`](Self::nodes), for an input of
     /// `height × width` pixels.
     ///
-    /// # Errors [`Error::Size`] if a window does not fit into its input, a linear layer would read more than 1 × 1,
-    /// concatenated maps differ in size, or a size overflows.
+    /// # Errors
+    /// [`Error::Size`] if a window does not fit into its input, a linear layer would read more than 1 × 1, concatenated
+    /// maps differ in size, or a size overflows.
     pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>, Error> {
         let mut shapes: Vec<Shape> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
@@ -243,7 +245,8 @@ impl Builder {
 
     /// The network's input: a map of `channels`.
     ///
-    /// # Errors [`Error::Duplicate`] if the name is taken, [`Error::Parameter`] if there are no channels.
+    /// # Errors
+    /// [`Error::Duplicate`] if the name is taken, [`Error::Parameter`] if there are no channels.
     pub fn input(&mut self, name: &str, channels: usize) -> Result<NodeId, Error> {
         rule(name, channels > 0, "an input has at least one channel")?;
         self.push(name, Op::Input { channels }, &[], channels, false)
@@ -374,7 +377,8 @@ impl Builder {
 
     /// The finished graph with the output `output`.
     ///
-    /// # Errors [`Error::UnknownNode`] if `output` is not a node, [`Error::Inputs`] if there is not exactly one input.
+    /// # Errors
+    /// [`Error::UnknownNode`] if `output` is not a node, [`Error::Inputs`] if there is not exactly one input.
     pub fn finish(self, output: NodeId) -> Result<Graph, Error> {
         if output.0 >= self.nodes.len() {
             return Err(Error::UnknownNode { name: "output".to_owned() });

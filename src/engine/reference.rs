@@ -27,8 +27,9 @@ impl Map {
 /// Computes every node of `graph` for `input` and passes each value to `visit`, in graph order. A value is kept until
 /// its last read.
 ///
-/// # Errors [`Error::Size`] if the network does not support the size of the input, [`Error::Channels`] if it expects
-/// another number of channels, and any error of `visit`.
+/// # Errors
+/// [`Error::Size`] if the network does not support the size of the input, [`Error::Channels`] if it expects another
+/// number of channels, and any error of `visit`.
 pub fn run<E: From<Error>>(
     graph: &Graph,
     input: &Tensor,

@@ -16,7 +16,8 @@ pub struct Runner {
 impl Runner {
     /// Starts the threads.
     ///
-    /// # Errors If the system cannot start more threads or has too little memory.
+    /// # Errors
+    /// If the system cannot start more threads or has too little memory.
     pub fn new(plan: Arc<Plan>, threads: &Threads) -> io::Result<Self> {
         let team = Team::new(Arc::clone(plan.program()), threads)?;
         Ok(Self { plan, team })
@@ -62,7 +63,8 @@ impl Runner {
     /// `[channels, height, width]`. If `output` is longer than the plan's output, the rest is untouched; if it is
     /// shorter, the remaining values are dropped.
     ///
-    /// # Errors If a thread has panicked; all further runs then fail as well.
+    /// # Errors
+    /// If a thread has panicked; all further runs then fail as well.
     pub fn forward(&mut self, output: &mut [f32]) -> Result<(), Broken> {
         self.team.run()?;
         let to = self.plan.output_map();

@@ -95,7 +95,8 @@ fn list(problems: &[Problem]) -> String {
 
 /// Seeded weights for a network with `classes` classes.
 ///
-/// # Errors [`Error::Seeded`] if memory for that many classes cannot be reserved.
+/// # Errors
+/// [`Error::Seeded`] if memory for that many classes cannot be reserved.
 pub fn seeded(architecture: &Architecture, classes: usize) -> Result<StateDict, Error> {
     let mut state = StateDict::new();
     for layout::Entry { key, shape, kind } in layout::entries(architecture, classes) {
@@ -108,7 +109,8 @@ pub fn seeded(architecture: &Architecture, classes: usize) -> Result<StateDict, 
 
 /// Gives `state` a head for `classes` classes with seeded weights, replacing any existing head.
 ///
-/// # Errors [`Error::Seeded`] if memory for that many classes cannot be reserved.
+/// # Errors
+/// [`Error::Seeded`] if memory for that many classes cannot be reserved.
 pub fn with_new_head(architecture: &Architecture, classes: usize, state: &mut StateDict) -> Result<(), Error> {
     for layout::Entry { key, shape, kind } in layout::entries(architecture, classes) {
         if matches!(kind, EntryRole::LinearWeight | EntryRole::LinearBias) {
@@ -122,7 +124,8 @@ pub fn with_new_head(architecture: &Architecture, classes: usize, state: &mut St
 
 /// The graph of a network with `classes` classes and zero weights, for its shapes and costs.
 ///
-/// # Errors [`Error::Seeded`] if memory for that many classes cannot be reserved.
+/// # Errors
+/// [`Error::Seeded`] if memory for that many classes cannot be reserved.
 pub fn skeleton(architecture: &Architecture, classes: usize) -> Result<Graph, Error> {
     let mut state = StateDict::new();
     for layout::Entry { key, shape, .. } in layout::entries(architecture, classes) {
@@ -138,14 +141,16 @@ pub fn skeleton(architecture: &Architecture, classes: usize) -> Result<Graph, Er
 ///
 /// Batch counts may be missing and are not read.
 ///
-/// # Errors [`Error::Weights`] with all problems of `state`.
+/// # Errors
+/// [`Error::Weights`] with all problems of `state`.
 pub fn build(architecture: &Architecture, classes: usize, state: &StateDict) -> Result<Graph, Error> {
     assemble(architecture, classes, Cow::Borrowed(state))
 }
 
 /// The same graph, with weights that reuse the memory of `state`.
 ///
-/// # Errors [`Error::Weights`] with all problems of `state`.
+/// # Errors
+/// [`Error::Weights`] with all problems of `state`.
 pub fn build_out_of(architecture: &Architecture, classes: usize, state: StateDict) -> Result<Graph, Error> {
     assemble(architecture, classes, Cow::Owned(state))
 }

@@ -13,7 +13,8 @@ use crate::weights::{Array, EntryRole, Error, StateDict};
 ///
 /// The batch norms of the result change nothing except for the bias of the folded convolution.
 ///
-/// # Errors If a second copy of the weights does not fit into memory.
+/// # Errors
+/// If a second copy of the weights does not fit into memory.
 pub fn weights_of(
     graph: &Graph,
     wanted: Option<&Architecture>,

@@ -83,7 +83,8 @@ pub enum InferencePlan {
 impl InferencePlan {
     /// Compiles `graph` for inputs of `height × width` pixels. `name` is used in the log.
     ///
-    /// # Errors If the graph does not support that size, or the requested back end cannot run it.
+    /// # Errors
+    /// If the graph does not support that size, or the requested back end cannot run it.
     pub fn new(graph: Graph, [height, width]: [usize; 2], engine: Engine, name: &str) -> Result<Self, Error> {
         if engine.backend != BackendChoice::Tract {
             // The native engine takes the weights out of the graph, and tract needs them.
@@ -121,7 +122,8 @@ impl InferencePlan {
 
     /// A network for one user at a time; each run uses `threads`, but tract uses one.
     ///
-    /// # Errors [`Error::Tract`] if tract fails, [`Error::Threads`] if threads cannot be started.
+    /// # Errors
+    /// [`Error::Tract`] if tract fails, [`Error::Threads`] if threads cannot be started.
     pub fn network(&self, threads: &Threads) -> Result<Box<dyn Network>, Error> {
         Ok(match self {
             Self::Native(plan) => Box::new(plan.network(threads)?),

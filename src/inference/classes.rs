@@ -40,7 +40,8 @@ pub struct InferenceSession {
 impl InferenceSession {
     /// Makes a session. The network runs once, on zeros, so that everything is in place for the first picture.
     ///
-    /// # Errors If the back end fails.
+    /// # Errors
+    /// If the back end fails.
     pub fn new(mut network: Box<dyn Network>, head: ClassHead) -> Result<Self, Error> {
         network.input().data_mut().fill(0.0);
         network.run()?;
@@ -54,7 +55,8 @@ impl InferenceSession {
 
     /// Runs the network on the input and returns the `top` best classes, best first.
     ///
-    /// # Errors If the back end fails.
+    /// # Errors
+    /// If the back end fails.
     pub fn infer(&mut self, top: usize) -> Result<TopClasses, Error> {
         self.network.run()?;
         let logits = self.network.outputs().first().ok_or(Error::NoOutput)?;

@@ -40,7 +40,8 @@ pub trait Network: Send {
 
     /// Runs the network on the input. After an error, the next run starts afresh.
     ///
-    /// # Errors If the back end fails; the outputs are then unspecified.
+    /// # Errors
+    /// If the back end fails; the outputs are then unspecified.
     fn run(&mut self) -> Result<(), Error>;
 
     /// The outputs, always in the same order; at least one.
@@ -48,7 +49,8 @@ pub trait Network: Send {
 
     /// Runs the network on a copy of `input` and returns the values of its first output.
     ///
-    /// # Errors [`Error::Input`] if the shape is wrong, and the errors of [`run`](Self::run).
+    /// # Errors
+    /// [`Error::Input`] if the shape is wrong, and the errors of [`run`](Self::run).
     fn infer(&mut self, input: &Tensor) -> Result<&[f32], Error> {
         let mut to = self.input();
         let (expected, found) = (to.shape(), input.shape());

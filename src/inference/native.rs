@@ -21,8 +21,9 @@ pub struct NativePlan {
 impl NativePlan {
     /// Compiles `graph` for inputs of `height × width` pixels.
     ///
-    /// # Errors [`plan::Error`] if the engine has no pass for a part of the graph, the graph does not support that
-    /// size, or the processor lacks the instruction set.
+    /// # Errors
+    /// [`plan::Error`] if the engine has no pass for a part of the graph, the graph does not support that size, or the
+    /// processor lacks the instruction set.
     pub fn compile(graph: Graph, height: usize, width: usize, options: plan::PlanOptions) -> Result<Self, plan::Error> {
         let output = graph.node(graph.output()).map_or("", |node| &*node.name).into();
         Ok(Self { plan: Arc::new(plan::Plan::new(graph, height, width, options)?), output })
@@ -42,7 +43,8 @@ impl NativePlan {
 
     /// A network for one user at a time; each run uses `threads`.
     ///
-    /// # Errors [`Error::Threads`].
+    /// # Errors
+    /// [`Error::Threads`].
     pub fn network(&self, threads: &Threads) -> Result<NativeNetwork, Error> {
         let runner = Runner::new(Arc::clone(&self.plan), threads);
         let failed = |source| Error::Threads { threads: threads.count(), source };

@@ -49,8 +49,9 @@ impl TractPlan {
     /// Compiles `graph` for inputs of `height × width` pixels. If the output is a map, its values are logits in the
     /// order `[channels, height, width]`.
     ///
-    /// # Errors [`Error::Onnx`] if the graph does not support that size, [`Error::Nodes`] if it has too many nodes for
-    /// tract, [`Error::Tract`] if tract rejects it or panics.
+    /// # Errors
+    /// [`Error::Onnx`] if the graph does not support that size, [`Error::Nodes`] if it has too many nodes for tract,
+    /// [`Error::Tract`] if tract rejects it or panics.
     pub fn compile(graph: Graph, height: usize, width: usize) -> Result<Self, Error> {
         let proto = onnx::model(&graph, height, width).map_err(Error::Onnx)?;
         check_nodes(&proto)?;
@@ -66,8 +67,9 @@ impl TractPlan {
     /// Compiles the network of an ONNX file as is, for inputs of `height × width` pixels: for networks that a graph
     /// cannot represent. Runs it once, on zeros.
     ///
-    /// # Errors [`Error::Nodes`] if the network has too many nodes for tract; [`Error::Tract`] if tract cannot read or
-    /// run it or panics, it does not support that size, or it needs more memory than is allowed.
+    /// # Errors
+    /// [`Error::Nodes`] if the network has too many nodes for tract; [`Error::Tract`] if tract cannot read or run it or
+    /// panics, it does not support that size, or it needs more memory than is allowed.
     pub fn from_onnx(file: File, height: usize, width: usize) -> Result<Self, Error> {
         let input = [height, width, file.channels()];
         let typed = typed(file, height, width)?;
@@ -99,7 +101,8 @@ impl TractPlan {
 
     /// A network for one thread.
     ///
-    /// # Errors [`Error::Tract`] if its memory cannot be allocated.
+    /// # Errors
+    /// [`Error::Tract`] if its memory cannot be allocated.
     pub fn network(&self) -> Result<TractNetwork, Error> {
         let state = self.runnable.spawn().map_err(failed("start"))?;
         let [height, width, channels] = self.input;
@@ -112,7 +115,8 @@ impl TractPlan {
 
 /// Number of output values of an ONNX file's network for inputs of `height × width` pixels.
 ///
-/// # Errors The errors of [`TractPlan::from_onnx`] that occur before preparation.
+/// # Errors
+/// The errors of [`TractPlan::from_onnx`] that occur before preparation.
 pub fn output_count(file: File, height: usize, width: usize) -> Result<usize, Error> {
     let typed = typed(file, height, width)?;
     let output = typed.output_fact(0).map_err(failed("read"))?;

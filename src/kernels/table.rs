@@ -174,11 +174,11 @@ impl Kernels {
     /// A row of a depthwise convolution with this stride, for `steps` steps of channels.
     ///
     /// # Safety
-    /// - Those of [`Depthwise`], with as many steps of channels.
+    /// - The duties of [`Depthwise`], with as many steps of channels.
     #[inline]
     pub(super) unsafe fn depthwise(self, steps: usize, stride: usize, row: &Depthwise) {
         debug_assert!(row.in_width > 0 && row.out_width == (row.in_width - 1) / stride + 1, "{row:?}");
-        // SAFETY: the caller keeps the duties of `Depthwise`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `Depthwise`; the processor has the instruction set, which these
         // kernels prove.
         unsafe { self.table.depthwise[steps - 1][stride - 1](row) }
     }
@@ -186,11 +186,11 @@ impl Kernels {
     /// The transform of a patch by the kernel in this place of the table.
     ///
     /// # Safety
-    /// - Those of [`WinogradInput`], in the points of the kernel.
+    /// - The duties of [`WinogradInput`], in the points of the kernel.
     #[inline]
     pub(super) unsafe fn winograd_input(self, [rows, columns]: [usize; 2], call: &WinogradInput) {
         debug_assert!(call.lanes.is_multiple_of(self.step()), "{call:?}");
-        // SAFETY: the caller keeps the duties of `WinogradInput`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `WinogradInput`; the processor has the instruction set, which these
         // kernels prove.
         unsafe { self.table.winograd_input[rows][columns](call) }
     }
@@ -198,11 +198,11 @@ impl Kernels {
     /// The transform to a tile by the kernel in this place of the table.
     ///
     /// # Safety
-    /// - Those of [`WinogradOutput`], in the points of the kernel.
+    /// - The duties of [`WinogradOutput`], in the points of the kernel.
     #[inline]
     pub(super) unsafe fn winograd_output(self, [rows, columns]: [usize; 2], call: &WinogradOutput) {
         debug_assert!(call.lanes.is_multiple_of(self.step()), "{call:?}");
-        // SAFETY: the caller keeps the duties of `WinogradOutput`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `WinogradOutput`; the processor has the instruction set, which these
         // kernels prove.
         unsafe { self.table.winograd_output[rows][columns](call) }
     }
@@ -210,11 +210,11 @@ impl Kernels {
     /// The transform of weights by the kernel in this place of the table.
     ///
     /// # Safety
-    /// - Those of [`WinogradWeights`], in the points of the kernel.
+    /// - The duties of [`WinogradWeights`], in the points of the kernel.
     #[inline]
     pub(super) unsafe fn winograd_weights(self, points: usize, call: &WinogradWeights) {
         debug_assert!(call.lanes.is_multiple_of(self.step()), "{call:?}");
-        // SAFETY: the caller keeps the duties of `WinogradWeights`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `WinogradWeights`; the processor has the instruction set, which these
         // kernels prove.
         unsafe { self.table.winograd_weights[points](call) }
     }
@@ -222,23 +222,23 @@ impl Kernels {
     /// The sums that Strassen's products are of.
     ///
     /// # Safety
-    /// - Those of [`StrassenInput`].
+    /// - The duties of [`StrassenInput`].
     #[inline]
     pub(super) unsafe fn strassen_input(self, call: &StrassenInput) {
         debug_assert!(call.rows <= 1 || call.stride >= 2 * call.channels, "{call:?}");
-        // SAFETY: the caller keeps the duties of `StrassenInput`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `StrassenInput`; the processor has the instruction set, which these
         // kernels prove.
         unsafe { (self.table.strassen_input)(call) }
     }
 
-    /// Puts Strassen's products together.
+    /// Combines Strassen's products.
     ///
     /// # Safety
-    /// - Those of [`StrassenOutput`].
+    /// - The duties of [`StrassenOutput`].
     #[inline]
     pub(super) unsafe fn strassen_output(self, call: &StrassenOutput) {
         debug_assert!(call.width.is_multiple_of(self.step()), "{call:?}");
-        // SAFETY: the caller keeps the duties of `StrassenOutput`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `StrassenOutput`; the processor has the instruction set, which these
         // kernels prove.
         unsafe { (self.table.strassen_output)(call) }
     }
@@ -246,11 +246,11 @@ impl Kernels {
     /// The largest values of a window.
     ///
     /// # Safety
-    /// - Those of [`Largest`].
+    /// - The duties of [`Largest`].
     #[inline]
     pub(super) unsafe fn largest(self, call: &Largest) {
         debug_assert!(call.lanes.is_multiple_of(self.step()) && call.height > 0 && call.width > 0, "{call:?}");
-        // SAFETY: the caller keeps the duties of `Largest`; the processor has the instruction set, which these kernels
+        // SAFETY: the caller upholds the duties of `Largest`; the processor has the instruction set, which these kernels
         // prove.
         unsafe { (self.table.largest)(call) }
     }
@@ -274,11 +274,11 @@ impl Products {
     /// Computes a tile of `rows` rows.
     ///
     /// # Safety
-    /// - Those of [`Tile`], with as many rows and the channels of this width.
+    /// - The duties of [`Tile`], with as many rows and the channels of this width.
     #[inline]
     pub(super) unsafe fn run(self, rows: usize, tile: &Tile) {
         debug_assert!(rows == 1 || tile.out_stride >= self.width, "{rows} rows of {}: {tile:?}", self.width);
-        // SAFETY: the caller keeps the duties of `Tile`; the processor has the instruction set, which the kernels prove
+        // SAFETY: the caller upholds the duties of `Tile`; the processor has the instruction set, which the kernels prove
         // that these come from.
         unsafe { self.kernels[rows - 1](tile) }
     }

@@ -130,7 +130,8 @@ fn ends_in(path: &Path, ending: &str) -> bool {
 
 /// The architecture called `name`, published or in a TOML file.
 ///
-/// # Errors [`Error::Unknown`] if `name` is neither, [`Error::Table`] if the file is not an architecture table.
+/// # Errors
+/// [`Error::Unknown`] if `name` is neither, [`Error::Table`] if the file is not an architecture table.
 pub fn architecture(name: &str) -> Result<Architecture, Error> {
     match find(name)? {
         Place::Architecture(architecture) => Ok(architecture),
@@ -143,7 +144,8 @@ impl Definition {
     /// weights from any framework; or a network in an `.onnx` file. If a file does not state its architecture and
     /// number of classes, they are inferred from the weights, which then count as trained.
     ///
-    /// # Errors If the name is unknown, the file is unusable, the labels do not fit, or the size is not supported.
+    /// # Errors
+    /// If the name is unknown, the file is unusable, the labels do not fit, or the size is not supported.
     pub fn open(name: &str, options: &ModelOptions) -> Result<Self, Error> {
         let definition = match find(name)? {
             Place::Architecture(architecture) => Self::seeded(architecture, CLASSES)?,
@@ -155,7 +157,8 @@ impl Definition {
 
     /// An untrained network with `classes` classes.
     ///
-    /// # Errors [`Error::Network`] if memory for that many classes cannot be reserved.
+    /// # Errors
+    /// [`Error::Network`] if memory for that many classes cannot be reserved.
     pub fn seeded(architecture: Architecture, classes: usize) -> Result<Self, Error> {
         let state = hardnet::seeded(&architecture, classes).map_err(Error::Network)?;
         let network = NetworkDefinition::Family { architecture, state };
@@ -242,7 +245,8 @@ impl Definition {
 
     /// The same model with the user's options applied.
     ///
-    /// # Errors [`Error::Labels`] if the labels do not fit, [`Error::InputSize`] if the size is not supported.
+    /// # Errors
+    /// [`Error::Labels`] if the labels do not fit, [`Error::InputSize`] if the size is not supported.
     pub fn with(mut self, options: &ModelOptions) -> Result<Self, Error> {
         if let Some(path) = &options.labels {
             self.labels = Some(labels::read(path, self.classes).map_err(Error::Labels)?);
@@ -283,8 +287,9 @@ impl Definition {
 
     /// The network with its weights.
     ///
-    /// # Errors [`Error::Network`] if the weights do not fit, [`Error::NoGraph`] if a graph cannot represent the
-    /// network, [`inference::Error::Memory`] if its maps would need too much memory.
+    /// # Errors
+    /// [`Error::Network`] if the weights do not fit, [`Error::NoGraph`] if a graph cannot represent the network,
+    /// [`inference::Error::Memory`] if its maps would need too much memory.
     pub fn graph(&self) -> Result<Graph, Error> {
         let graph = match &self.network {
             NetworkDefinition::Family { architecture, state } => {
@@ -301,8 +306,9 @@ impl Definition {
 
     /// The native engine's plan for inputs of the model's size.
     ///
-    /// # Errors The errors of [`graph`](Self::graph), and [`inference::Error::Native`] if the engine does not support
-    /// the whole network.
+    /// # Errors
+    /// The errors of [`graph`](Self::graph), and [`inference::Error::Native`] if the engine does not support the whole
+    /// network.
     pub fn plan(&self, options: plan::PlanOptions) -> Result<plan::Plan, Error> {
         let Transform { height, width, .. } = self.transform;
         Ok(plan::Plan::new(self.graph()?, height, width, options).map_err(inference::Error::Native)?)
@@ -310,7 +316,8 @@ impl Definition {
 
     /// The network made ready to run, and the multiply-accumulates per run if they are known.
     ///
-    /// # Errors The errors of [`graph`](Self::graph) and of the back end.
+    /// # Errors
+    /// The errors of [`graph`](Self::graph) and of the back end.
     pub(super) fn compile(self, engine: Engine) -> Result<(InferencePlan, Option<u64>), Error> {
         let Transform { height, width, .. } = self.transform;
         let name = self.name().to_owned();
@@ -342,7 +349,8 @@ impl Definition {
 
     /// The network as an ONNX file, for inputs of the model's size, including the metadata.
     ///
-    /// # Errors If the weights do not fit, or the network does not support that size.
+    /// # Errors
+    /// If the weights do not fit, or the network does not support that size.
     pub fn onnx(&self) -> Result<Vec<u8>, Error> {
         let Transform { height, width, .. } = self.transform;
         let mut proto = onnx::model(&self.graph()?, height, width).map_err(inference::Error::Onnx)?;

@@ -60,7 +60,8 @@ pub struct Figures {
 /// Describes the model called `name`, as [`Definition::open`] finds it, for inputs of `size` (rows, columns; `None`:
 /// the model's own).
 ///
-/// # Errors If the name is unknown, the file is unusable, or the network does not support the size.
+/// # Errors
+/// If the name is unknown, the file is unusable, or the network does not support the size.
 pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Error> {
     let options = ModelOptions { size, ..ModelOptions::default() };
     let (network, classes, transform, training) = match find(name)? {

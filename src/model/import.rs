@@ -36,8 +36,9 @@ pub struct Import {
 impl Import {
     /// Reads the file and checks that everything in it fits together.
     ///
-    /// # Errors If the file holds no weights or those of another network, entries are missing, unknown or misshapen
-    /// (all of them are listed), labels do not fit, or the preprocessing settings are not supported.
+    /// # Errors
+    /// If the file holds no weights or those of another network, entries are missing, unknown or misshapen (all of them
+    /// are listed), labels do not fit, or the preprocessing settings are not supported.
     pub fn run(&self) -> Result<Definition, Error> {
         let path = &self.file;
         let read = |error: weights::file::Error| Error::Weights(error.into());

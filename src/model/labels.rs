@@ -66,7 +66,8 @@ impl Error {
 
 /// The labels in the text file at `path`, one per line in the order of the classes, as many as there are classes.
 ///
-/// # Errors Any [`Error`].
+/// # Errors
+/// Any [`Error`].
 pub fn read(path: &Path, classes: usize) -> Result<Vec<Arc<str>>, Error> {
     let labels = read_all(path)?;
     if labels.len() == classes {
@@ -79,7 +80,8 @@ pub fn read(path: &Path, classes: usize) -> Result<Vec<Arc<str>>, Error> {
 /// The labels in the text file at `path`, one per line, at least one. Surrounding spaces and empty lines at the end are
 /// ignored.
 ///
-/// # Errors Any [`Error`] except `Count`.
+/// # Errors
+/// Any [`Error`] except `Count`.
 pub fn read_all(path: &Path) -> Result<Vec<Arc<str>>, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();

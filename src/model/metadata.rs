@@ -159,7 +159,8 @@ impl Error {
 impl Metadata {
     /// Parses the metadata in `text`.
     ///
-    /// # Errors Any [`Error`].
+    /// # Errors
+    /// Any [`Error`].
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.len() > MAX_LENGTH {
             return Err(Error::Long { length: text.len() });
@@ -196,7 +197,8 @@ impl Metadata {
 
     /// The metadata in the form that [`parse`](Self::parse) reads.
     ///
-    /// # Errors [`Error::Json`] if a number cannot be represented in JSON.
+    /// # Errors
+    /// [`Error::Json`] if a number cannot be represented in JSON.
     pub fn text(&self) -> Result<String, Error> {
         let Transform { resize, height, width, mean, std } = self.transform;
         Ok(serde_json::to_string(&Stored {

@@ -41,14 +41,16 @@ pub struct Model {
 impl Model {
     /// Loads the model called `name`; see [`Definition::open`].
     ///
-    /// # Errors The errors of [`Definition::open`] and [`Model::compile`].
+    /// # Errors
+    /// The errors of [`Definition::open`] and [`Model::compile`].
     pub fn load(name: &str, options: &ModelOptions) -> Result<Self, Error> {
         Self::compile(Definition::open(name, options)?, options.engine)
     }
 
     /// Makes a model ready to run.
     ///
-    /// # Errors If the weights do not fit, or the back end rejects the network.
+    /// # Errors
+    /// If the weights do not fit, or the back end rejects the network.
     pub fn compile(definition: Definition, engine: Engine) -> Result<Self, Error> {
         let Definition { transform, training, .. } = definition;
         let (name, digest) = (definition.name().to_owned(), definition.digest());
@@ -115,14 +117,16 @@ impl Model {
     /// The network for one user at a time; each run uses `threads`, but tract uses one. Its output has one logit per
     /// class.
     ///
-    /// # Errors The errors of [`InferencePlan::network`].
+    /// # Errors
+    /// The errors of [`InferencePlan::network`].
     pub fn network(&self, threads: &Threads) -> Result<Box<dyn Network>, inference::Error> {
         self.plan.network(threads)
     }
 
     /// The network with the names of its classes; it has run once.
     ///
-    /// # Errors The errors of [`InferencePlan::network`], or if the back end fails.
+    /// # Errors
+    /// The errors of [`InferencePlan::network`], or if the back end fails.
     pub fn session(&self, threads: &Threads) -> Result<InferenceSession, inference::Error> {
         InferenceSession::new(self.network(threads)?, ClassHead::new(Arc::clone(&self.labels)))
     }

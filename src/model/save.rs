@@ -21,7 +21,8 @@ pub enum ModelFormat {
 impl ModelFormat {
     /// The format for a file name.
     ///
-    /// # Errors [`SaveError::Ending`] if the name ends in neither `.safetensors` nor `.onnx`.
+    /// # Errors
+    /// [`SaveError::Ending`] if the name ends in neither `.safetensors` nor `.onnx`.
     pub fn of(path: &Path) -> Result<Self, SaveError> {
         match path.extension().map(|ending| ending.to_ascii_lowercase()) {
             Some(ending) if ending == "safetensors" => Ok(Self::Safetensors),
@@ -86,7 +87,8 @@ impl SaveError {
 /// Writes `definition` to `path`. An existing file is replaced only if `overwrite` is set, and atomically: readers see
 /// either the old file or the new one. If `path` is a link, the link itself is replaced.
 ///
-/// # Errors Any [`SaveError`]; the file at `path` is then unchanged.
+/// # Errors
+/// Any [`SaveError`]; the file at `path` is then unchanged.
 pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(), SaveError> {
     let form = ModelFormat::of(path)?;
     if !overwrite && path.exists() {

@@ -110,7 +110,8 @@ impl ReferenceError {
 impl Reference {
     /// Reads the JSON file at `path`.
     ///
-    /// # Errors [`ReferenceError::Unreadable`] and [`ReferenceError::Content`].
+    /// # Errors
+    /// [`ReferenceError::Unreadable`] and [`ReferenceError::Content`].
     pub fn read(path: &Path) -> Result<Self, ReferenceError> {
         let mut text = String::new();
         let read = regular::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
@@ -196,7 +197,8 @@ impl Verification {
 /// Runs the model on the seeded input and compares the outputs of its modules. `progress` receives the number of
 /// modules done and the total.
 ///
-/// # Errors If the model cannot be built or run, or the file has no values for its input size and classes.
+/// # Errors
+/// If the model cannot be built or run, or the file has no values for its input size and classes.
 pub fn verify(
     definition: &Definition,
     file: Option<&Reference>,

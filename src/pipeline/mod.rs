@@ -107,7 +107,8 @@ pub struct Prepared {
 /// Makes a pipeline: the publisher, the inference threads, pinned and ready for frames, and the source threads, which
 /// wait for [`Prepared::go`].
 ///
-/// # Errors If the model cannot be run, or a thread cannot be started or pinned. Errors of a source come later, from
+/// # Errors
+/// If the model cannot be run, or a thread cannot be started or pinned. Errors of a source come later, from
 /// [`Running::finish`].
 pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     let Parts { registry, device, streams, model, top, inference, frames, stop_timeout, wedge_after } = parts;
@@ -363,7 +364,8 @@ impl Running {
     /// Waits for the publisher, until `deadline` if there is one, and returns the remaining sinks, still open. After
     /// that, results go nowhere.
     ///
-    /// # Errors If the last sink is lost.
+    /// # Errors
+    /// If the last sink is lost.
     pub fn take_sinks(&mut self, deadline: Option<Instant>) -> (Sinks, Result<(), Error>) {
         let ended = self.publisher.take().map(|publisher| publisher.join(deadline));
         self.stop = None;
@@ -384,7 +386,8 @@ impl Running {
     /// Waits for the other threads until `deadline`, after [`take_sinks`](Self::take_sinks); `outcome` is the result of
     /// the sinks.
     ///
-    /// # Errors The first of: the error of the sinks, of an inference thread, of a stream. The others are logged.
+    /// # Errors
+    /// The first of: the error of the sinks, of an inference thread, of a stream. The others are logged.
     pub fn finish(self, outcome: Result<(), Error>, deadline: Instant) -> Result<(), Error> {
         let mut errors = vec![outcome.err()];
         errors.extend(self.workers.into_iter().map(|worker| joined(worker, Some(deadline)).err()));

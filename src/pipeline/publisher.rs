@@ -134,7 +134,8 @@ impl Publisher {
 
     /// Applies an operation to each sink. A sink that fails is lost, without effect on the others.
     ///
-    /// # Errors The error of the last sink.
+    /// # Errors
+    /// The error of the last sink.
     fn each(
         &self,
         sinks: &mut Sinks,

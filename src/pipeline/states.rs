@@ -40,7 +40,8 @@ impl States {
     /// Reports a result for frame `seq`: the stream is online if the frame was captured since the source was last
     /// opened.
     ///
-    /// # Errors If the publisher has ended.
+    /// # Errors
+    /// If the publisher has ended.
     pub(super) fn result(&self, seq: u64) -> Result<(), Error> {
         if self.counters.is_online() {
             return Ok(());
@@ -71,7 +72,8 @@ impl States {
 
     /// Reports that the last result has been sent.
     ///
-    /// # Errors If the publisher has ended.
+    /// # Errors
+    /// If the publisher has ended.
     pub(super) fn offline(&self) -> Result<(), Error> {
         let mut ended = self.lock();
         *ended = true;

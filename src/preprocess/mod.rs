@@ -175,8 +175,9 @@ pub struct Preprocessor {
 impl Preprocessor {
     /// A preprocessor without tables.
     ///
-    /// # Errors If the crop has no pixels or exceeds the resized picture, [`MAX_RESIZE`] is exceeded, or a mean or
-    /// deviation is unusable.
+    /// # Errors
+    /// If the crop has no pixels or exceeds the resized picture, [`MAX_RESIZE`] is exceeded, or a mean or deviation is
+    /// unusable.
     pub fn new(transform: Transform) -> Result<Self, Error> {
         transform.check()?;
         Ok(Self { transform, plan: None })
@@ -197,8 +198,9 @@ impl Preprocessor {
     /// Writes the normalised crop of `picture` into `out`: NHWC, channels R, G, B, each `(colour - mean) / std` with
     /// the colour in 0 to 1. Greyscale gives three equal colours.
     ///
-    /// # Errors If the picture's shorter side is below [`MIN_SIDE`], or `out` does not have the [`shape`](Self::shape)
-    /// of the crop; `out` is then unchanged.
+    /// # Errors
+    /// If the picture's shorter side is below [`MIN_SIDE`], or `out` does not have the [`shape`](Self::shape) of the
+    /// crop; `out` is then unchanged.
     pub fn run<'a>(&mut self, picture: &Picture<'_>, out: impl Into<TensorMut<'a>>) -> Result<(), Error> {
         let (layout, mut out) = (*picture.layout(), out.into());
         Transform::check_picture(&layout)?;

@@ -45,7 +45,8 @@ pub struct Reference {
 impl Reference {
     /// A preprocessor without tables.
     ///
-    /// # Errors If the crop has no pixels or exceeds the resized picture (torchvision would pad it with zeros),
+    /// # Errors
+    /// If the crop has no pixels or exceeds the resized picture (torchvision would pad it with zeros),
     /// [`MAX_RESIZE`](super::MAX_RESIZE) is exceeded, or a mean or deviation is unusable.
     pub fn new(transform: Transform) -> Result<Self, Error> {
         transform.check()?;
@@ -69,8 +70,9 @@ impl Reference {
     /// Writes the normalised crop of `picture`, which must be [`PixelFormat::Rgb`], into `out`: NHWC, channels R, G, B,
     /// each `(sample / 255 - mean) / std`. Ignores the picture's [`Color`](crate::frame::Color).
     ///
-    /// # Errors As for [`Reference::crop`], or if `out` does not have the [`shape`](Self::shape) of the crop; `out` is
-    /// then unchanged.
+    /// # Errors
+    /// As for [`Reference::crop`], or if `out` does not have the [`shape`](Self::shape) of the crop; `out` is then
+    /// unchanged.
     pub fn run<'a>(&mut self, picture: &Picture<'_>, out: impl Into<TensorMut<'a>>) -> Result<(), Error> {
         let mut out = out.into();
         self.transform.check_tensor(&out)?;
@@ -87,7 +89,8 @@ impl Reference {
     /// The crop of `picture`, which must be [`PixelFormat::Rgb`], before normalisation: packed rows of R, G, B, 8 bits
     /// each.
     ///
-    /// # Errors If the picture has another format, or its shorter side is below [`MIN_SIDE`](super::MIN_SIDE).
+    /// # Errors
+    /// If the picture has another format, or its shorter side is below [`MIN_SIDE`](super::MIN_SIDE).
     pub fn crop(&mut self, picture: &Picture<'_>) -> Result<&[u8], Error> {
         let plan = Tables::prepare(&mut self.plan, &self.transform, picture)?;
         plan.run(picture);

@@ -69,13 +69,15 @@ pub trait Sink: Send {
 
     /// Takes a record without waiting. A sink ignores kinds of records that it does not publish.
     ///
-    /// # Errors If the sink is lost for good. A sink that can recover keeps what it can and returns no error.
+    /// # Errors
+    /// If the sink is lost for good. A sink that can recover keeps what it can and returns no error.
     fn take(&mut self, outgoing: &Outgoing) -> Result<(), Error>;
 
     /// Called after the last record of a run that was not stopped: waits, until `stopped`, for readers that must get
     /// every result.
     ///
-    /// # Errors As for [`Sink::take`].
+    /// # Errors
+    /// As for [`Sink::take`].
     fn flush(&mut self, stopped: &Stopped) -> Result<(), Error> {
         let _ = stopped;
         Ok(())
@@ -83,7 +85,8 @@ pub trait Sink: Send {
 
     /// Hands out what is left, until `deadline`.
     ///
-    /// # Errors [`Error::Unsent`] if something could not be handed out; also if the sink was lost.
+    /// # Errors
+    /// [`Error::Unsent`] if something could not be handed out; also if the sink was lost.
     fn close(self: Box<Self>, deadline: Instant) -> Result<(), Error>;
 }
 

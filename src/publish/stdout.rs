@@ -137,7 +137,8 @@ impl Shared {
 /// Writes all of `bytes`, waiting while the output cannot take them: another process that shares the pipe may have made
 /// it non-blocking.
 ///
-/// # Errors If the output is lost. The flag says whether it has received part of the line.
+/// # Errors
+/// If the output is lost. The flag says whether it has received part of the line.
 fn write_all(output: &mut impl Write, bytes: &[u8]) -> Result<(), (io::Error, bool)> {
     let mut rest = bytes;
     loop {
@@ -168,7 +169,8 @@ pub struct Stdout {
 impl Stdout {
     /// The process's standard output. At most `most` results of live streams may wait.
     ///
-    /// # Errors If the writer thread cannot be started.
+    /// # Errors
+    /// If the writer thread cannot be started.
     pub fn new(most: usize) -> Result<Self, Error> {
         static PROCESS: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
         let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +179,8 @@ impl Stdout {
 
     /// Any other output.
     ///
-    /// # Errors If the writer thread cannot be started.
+    /// # Errors
+    /// If the writer thread cannot be started.
     pub fn to(output: impl Write + Send + 'static, most: usize) -> Result<Self, Error> {
         Self::with(Arc::default(), most, output)
     }

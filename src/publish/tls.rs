@@ -58,7 +58,8 @@ pub enum TlsError {
 /// The transport to the broker of `settings`: TCP, or TLS with the verifier that checks its certificate and records its
 /// expiry.
 ///
-/// # Errors If a file of the settings cannot be read or has the wrong content.
+/// # Errors
+/// If a file of the settings cannot be read or has the wrong content.
 pub(super) fn transport(settings: &config::Mqtt) -> Result<(Transport, Option<Arc<Verifier>>), TlsError> {
     if !settings.tls {
         return Ok((Transport::Tcp, None));

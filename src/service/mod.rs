@@ -99,7 +99,8 @@ impl Error {
 
 /// Runs `order` until its sources end, a part of it fails, or a signal stops it.
 ///
-/// # Errors If the start fails, or an indispensable part fails. Work abandoned by a stop is only a warning.
+/// # Errors
+/// If the start fails, or an indispensable part fails. Work abandoned by a stop is only a warning.
 pub fn run(signals: &Signals, order: Order) -> Result<(), Error> {
     let (order, registry) = (Arc::new(order), Arc::new(Registry::new()));
     let Some((mut ready, is_reload_due)) = start(signals, &order, &registry)? else { return Ok(()) };

@@ -23,7 +23,8 @@ pub(super) struct Preparation {
 impl Preparation {
     /// Starts preparing `order`, as a change of `current` if something is running.
     ///
-    /// # Errors If the thread cannot be started.
+    /// # Errors
+    /// If the thread cannot be started.
     pub(super) fn start(order: &Arc<Order>, registry: &Arc<Registry>, current: Option<Current>) -> Result<Self, Error> {
         let (order, registry) = (Arc::clone(order), Arc::clone(registry));
         let (cancel, cancelled) = shutdown::channel();

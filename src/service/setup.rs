@@ -31,7 +31,8 @@ pub struct Order {
 impl Order {
     /// Loads the configuration, with the sources that this program supports.
     ///
-    /// # Errors The errors of [`config::load`].
+    /// # Errors
+    /// The errors of [`config::load`].
     pub fn load(&self) -> Result<Loaded, config::Error> {
         config::load(self.file.as_deref(), &self.flags, &Source::check)
     }
@@ -89,7 +90,8 @@ pub(super) struct Ready {
 
 /// Loads the configuration and prepares it; `None` if it is already running.
 ///
-/// # Errors Whatever is wrong with the configuration, or [`Error::Cancelled`].
+/// # Errors
+/// Whatever is wrong with the configuration, or [`Error::Cancelled`].
 pub(super) fn prepare(
     order: &Order,
     registry: &Arc<Registry>,

@@ -38,7 +38,8 @@ impl Signals {
     /// Takes over SIGTERM, SIGINT and SIGHUP: they are delivered here, but a second SIGTERM or SIGINT ends the process.
     /// Two in quick succession count as one: `timeout` signals its child, and then the child's whole group.
     ///
-    /// # Errors If the system refuses the handlers or the thread.
+    /// # Errors
+    /// If the system refuses the handlers or the thread.
     pub fn install() -> io::Result<Self> {
         let armed = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {

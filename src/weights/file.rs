@@ -154,8 +154,9 @@ pub struct Loaded {
 ///
 /// Memory is allocated for the values and for one storage at a time, in proportion to the size of the file.
 ///
-/// # Errors [`Error::Open`] and [`Error::NotAFile`] if there is no file to read, [`Error::Content`] if it holds no
-/// usable weights.
+/// # Errors
+/// [`Error::Open`] and [`Error::NotAFile`] if there is no file to read, [`Error::Content`] if it holds no usable
+/// weights.
 pub fn read(path: &Path) -> Result<Loaded, Error> {
     let open = |source| Error::Open { path: path.to_owned(), source };
     // Opening a pipe or a device could block the program.
@@ -168,7 +169,8 @@ pub fn read(path: &Path) -> Result<Loaded, Error> {
 
 /// SHA-256 of the file at `path`: 64 lower-case hexadecimal digits.
 ///
-/// # Errors [`Error::Open`] if the file cannot be opened or read.
+/// # Errors
+/// [`Error::Open`] if the file cannot be opened or read.
 pub fn sha256(path: &Path) -> Result<String, Error> {
     const CHUNK: usize = 1 << 16;
     let failed = |source| Error::Open { path: path.to_owned(), source };
@@ -186,14 +188,16 @@ pub fn sha256(path: &Path) -> Result<String, Error> {
 
 /// Reads the weights in `bytes`.
 ///
-/// # Errors [`Problem`] if they hold no usable weights.
+/// # Errors
+/// [`Problem`] if they hold no usable weights.
 pub fn read_bytes(bytes: &[u8]) -> Result<Loaded, Problem> {
     read_from(Cursor::new(bytes))
 }
 
 /// Reads the weights from the whole of `reader`.
 ///
-/// # Errors [`Problem`] if it holds no usable weights.
+/// # Errors
+/// [`Problem`] if it holds no usable weights.
 pub fn read_from<R: Read + Seek>(reader: R) -> Result<Loaded, Problem> {
     let mut input = Input::new(reader)?;
     let length = input.length();

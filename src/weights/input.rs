@@ -66,7 +66,8 @@ pub struct Input<R> {
 impl<R: Read + Seek> Input<R> {
     /// Wraps all of `reader`, from its first byte.
     ///
-    /// # Errors [`Error::Io`] if the reader cannot seek.
+    /// # Errors
+    /// [`Error::Io`] if the reader cannot seek.
     pub fn new(mut reader: R) -> Result<Self, Error> {
         let length = reader.seek(SeekFrom::End(0)).map_err(failed)?;
         reader.seek(SeekFrom::Start(0)).map_err(failed)?;
@@ -87,14 +88,16 @@ impl<R: Read + Seek> Input<R> {
 
     /// The next byte.
     ///
-    /// # Errors [`Error::End`] at the end, [`Error::Io`] if reading fails.
+    /// # Errors
+    /// [`Error::End`] at the end, [`Error::Io`] if reading fails.
     pub fn byte(&mut self) -> Result<u8, Error> {
         self.array().map(|[byte]| byte)
     }
 
     /// The next `N` bytes.
     ///
-    /// # Errors [`Error::End`] if there are fewer, [`Error::Io`] if reading fails.
+    /// # Errors
+    /// [`Error::End`] if there are fewer, [`Error::Io`] if reading fails.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         self.check(N as u64)?;
         let mut bytes = [0; N];
@@ -104,8 +107,8 @@ impl<R: Read + Seek> Input<R> {
 
     /// The next `length` bytes.
     ///
-    /// # Errors [`Error::End`] if there are fewer, [`Error::Memory`] if memory is insufficient, [`Error::Io`] if
-    /// reading fails.
+    /// # Errors
+    /// [`Error::End`] if there are fewer, [`Error::Memory`] if memory is insufficient, [`Error::Io`] if reading fails.
     pub fn bytes(&mut self, length: u64) -> Result<Vec<u8>, Error> {
         self.check(length)?;
         let mut bytes = zeros(length)?;
@@ -115,8 +118,9 @@ impl<R: Read + Seek> Input<R> {
 
     /// The bytes up to the next line feed, which is skipped.
     ///
-    /// # Errors [`Error::Line`] if there are more than `limit`, [`Error::End`] without a line feed, [`Error::Io`] if
-    /// reading fails.
+    /// # Errors
+    /// [`Error::Line`] if there are more than `limit`, [`Error::End`] without a line feed, [`Error::Io`] if reading
+    /// fails.
     pub fn line(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
         let at = self.position;
         let mut line = Vec::new();
@@ -132,7 +136,8 @@ impl<R: Read + Seek> Input<R> {
 
     /// Skips `length` bytes.
     ///
-    /// # Errors [`Error::End`] if there are fewer, [`Error::Io`] if seeking fails.
+    /// # Errors
+    /// [`Error::End`] if there are fewer, [`Error::Io`] if seeking fails.
     pub fn skip(&mut self, length: u64) -> Result<(), Error> {
         self.check(length)?;
         self.seek(self.position + length)
@@ -140,7 +145,8 @@ impl<R: Read + Seek> Input<R> {
 
     /// Moves to `position`.
     ///
-    /// # Errors [`Error::End`] if `position` lies beyond the end, [`Error::Io`] if seeking fails.
+    /// # Errors
+    /// [`Error::End`] if `position` lies beyond the end, [`Error::Io`] if seeking fails.
     pub fn seek(&mut self, position: u64) -> Result<(), Error> {
         if position > self.length {
             return Err(Error::End { at: position, needed: 0, length: self.length });
@@ -180,7 +186,8 @@ impl<R: Read + Seek> Input<R> {
 
 /// A buffer of `length` zeros.
 ///
-/// # Errors [`Error::Memory`] if memory is insufficient.
+/// # Errors
+/// [`Error::Memory`] if memory is insufficient.
 pub fn zeros(length: u64) -> Result<Vec<u8>, Error> {
     let memory = || Error::Memory { needed: length };
     let count = usize::try_from(length).map_err(|_| memory())?;

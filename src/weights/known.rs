@@ -66,7 +66,8 @@ pub struct Known {
 impl Known {
     /// The record in the file at `path`; an empty one if there is no file.
     ///
-    /// # Errors Any [`Error`].
+    /// # Errors
+    /// Any [`Error`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
         let mut text = String::new();

@@ -112,7 +112,8 @@ pub struct Array {
 impl Array {
     /// An array of the values in `data`.
     ///
-    /// # Errors [`Error::Length`] if the number of values does not match `shape`.
+    /// # Errors
+    /// [`Error::Length`] if the number of values does not match `shape`.
     pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Result<Self, Error> {
         if elements(&shape) == Some(data.len()) {
             Ok(Self { shape, data })
@@ -123,7 +124,8 @@ impl Array {
 
     /// An array whose row-major element `i` is `value(i)`.
     ///
-    /// # Errors [`Error::TooLarge`] if memory for the shape cannot be reserved.
+    /// # Errors
+    /// [`Error::TooLarge`] if memory for the shape cannot be reserved.
     pub fn from_fn(shape: &[usize], value: impl FnMut(usize) -> f32) -> Result<Self, Error> {
         let too_large = || Error::TooLarge { shape: shape.to_vec() };
         let count = elements(shape).ok_or_else(too_large)?;
@@ -176,7 +178,8 @@ impl StateDict {
 
     /// Appends an entry.
     ///
-    /// # Errors [`Error::Duplicate`] if the key exists; the state dict is then unchanged.
+    /// # Errors
+    /// [`Error::Duplicate`] if the key exists; the state dict is then unchanged.
     pub fn insert(&mut self, key: impl Into<String>, array: Array) -> Result<(), Error> {
         let key = key.into();
         if self.positions.contains_key(&key) {
@@ -214,7 +217,8 @@ impl StateDict {
 
     /// The values under `key`, which must have exactly the shape `expected`.
     ///
-    /// # Errors [`Error::Missing`] if the key is missing, [`Error::Shape`] if the shape differs.
+    /// # Errors
+    /// [`Error::Missing`] if the key is missing, [`Error::Shape`] if the shape differs.
     pub fn values(&self, key: &str, expected: &[usize]) -> Result<&[f32], Error> {
         let array = self.get(key).ok_or_else(|| Error::Missing { key: key.to_owned() })?;
         if array.shape() == expected {

@@ -98,7 +98,8 @@ impl Error {
 
 /// The floats of an ONNX file that begins at the position of `input`: its state dict, or all of them.
 ///
-/// # Errors If the file is unusable; see [`Error`].
+/// # Errors
+/// If the file is unusable; see [`Error`].
 pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
     let mut entries = Vec::new();
     let mut arrays = Budget::arrays();

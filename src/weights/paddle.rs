@@ -65,7 +65,8 @@ impl Error {
 /// The arrays of the state dict in `pickle`, which was read from `input`, in order. Entries that are not arrays are
 /// skipped.
 ///
-/// # Errors If the state dict is unusable; see [`Error`].
+/// # Errors
+/// If the state dict is unusable; see [`Error`].
 pub fn read<R: Read + Seek>(pickle: &Pickle, input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
     let (mut arrays, mut values) = (Budget::arrays(), Budget::values(input.length()));
     let mut entries = Vec::new();

@@ -87,7 +87,8 @@ impl Error {
 
 /// The arrays of a safetensors file that begins at the position of `input`, and its metadata.
 ///
-/// # Errors If the file is unusable; see [`Error`].
+/// # Errors
+/// If the file is unusable; see [`Error`].
 pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<(Vec<(String, Array)>, Texts), Error> {
     let length = u64::from_le_bytes(input.array()?);
     if length > MAX_HEADER {
@@ -126,7 +127,8 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<(Vec<(String, Array)
 /// Replaces the file at `path` with a safetensors file of `state` and `texts`. Batch counts are 64-bit integers, as in
 /// PyTorch; everything else is `f32`.
 ///
-/// # Errors If the file cannot be written. The file at `path` is then unchanged.
+/// # Errors
+/// If the file cannot be written. The file at `path` is then unchanged.
 pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
     let mut arrays: Vec<Stored> =
         state.iter().map(|(key, array)| Stored { key, array, count: key.ends_with(BATCH_COUNT) }).collect();

@@ -84,7 +84,8 @@ pub fn value(kind: EntryRole, fan_in: usize, u: f64) -> f32 {
 
 /// The array of the entry `key`.
 ///
-/// # Errors [`Error::TooLarge`] if memory for the shape cannot be reserved.
+/// # Errors
+/// [`Error::TooLarge`] if memory for the shape cannot be reserved.
 pub fn array(key: &str, shape: &[usize], kind: EntryRole) -> Result<Array, Error> {
     let uniform = Uniform::new(key);
     let fan_in = shape.iter().skip(1).fold(1_usize, |product, &extent| product.saturating_mul(extent));

@@ -130,7 +130,8 @@ pub fn is_magic(pickle: &Pickle) -> bool {
 
 /// The tensors of a zip archive of `length` bytes, in the order of the state dict.
 ///
-/// # Errors If the archive is unusable; see [`Error`].
+/// # Errors
+/// If the archive is unusable; see [`Error`].
 pub fn read_zip<R: Read + Seek>(reader: R, length: u64) -> Result<Vec<(String, Array)>, Error> {
     let mut reader = reader;
     check_end(&mut reader)?;
@@ -242,7 +243,8 @@ fn extract<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, allowed: u64
 /// The tensors of a legacy file, in the order of the state dict. `input` must be positioned after the pickle with the
 /// magic number.
 ///
-/// # Errors If the file is unusable; see [`Error`].
+/// # Errors
+/// If the file is unusable; see [`Error`].
 pub fn read_legacy<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
     if *Pickle::read(input)?.root() != Value::Int(VERSION) {
         return Err(Error::Layout { what: "its version is not 1001" });

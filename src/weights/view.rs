@@ -90,7 +90,8 @@ impl Budget {
 
     /// Takes `count` off the rest.
     ///
-    /// # Errors [`Error::Budget`] if less is left.
+    /// # Errors
+    /// [`Error::Budget`] if less is left.
     pub fn take(&mut self, count: u64) -> Result<(), Error> {
         self.left = self.left.checked_sub(count).ok_or(Error::Budget { unit: self.unit, limit: self.limit })?;
         Ok(())
@@ -157,7 +158,8 @@ impl View {
     /// The array of `shape` whose element at index `i` is element `offset + Σ i[a] * strides[a]` of the
     /// storage.
     ///
-    /// # Errors [`Error::Layout`] if `shape` and `strides` differ in length, or a product or sum overflows.
+    /// # Errors
+    /// [`Error::Layout`] if `shape` and `strides` differ in length, or a product or sum overflows.
     pub fn new(shape: Vec<usize>, mut strides: Vec<usize>, offset: usize) -> Result<Self, Error> {
         match extent(&shape, &mut strides, offset) {
             Some((count, last)) => Ok(Self { shape, strides, offset, count, last }),
@@ -167,7 +169,8 @@ impl View {
 
     /// The array of `shape` that fills its storage row by row: the last axis is the innermost.
     ///
-    /// # Errors [`Error::Layout`] if the number of elements overflows.
+    /// # Errors
+    /// [`Error::Layout`] if the number of elements overflows.
     pub fn rows(shape: Vec<usize>) -> Result<Self, Error> {
         let strides = packed(shape.iter().rev()).map(|strides| strides.into_iter().rev().collect());
         Self::packed(shape, strides)
@@ -175,7 +178,8 @@ impl View {
 
     /// The array of `shape` that fills its storage column by column: the first axis is the innermost.
     ///
-    /// # Errors [`Error::Layout`] if the number of elements overflows.
+    /// # Errors
+    /// [`Error::Layout`] if the number of elements overflows.
     pub fn columns(shape: Vec<usize>) -> Result<Self, Error> {
         let strides = packed(shape.iter());
         Self::packed(shape, strides)
@@ -206,7 +210,8 @@ impl View {
 
     /// Checks that a storage of `stored` elements contains the whole array.
     ///
-    /// # Errors [`Error::Outside`] if it does not.
+    /// # Errors
+    /// [`Error::Outside`] if it does not.
     pub fn check(&self, stored: usize) -> Result<(), Error> {
         match self.last {
             Some(last) if last >= stored => Err(Error::Outside { last, stored }),
@@ -216,8 +221,8 @@ impl View {
 
     /// The array, with its values extracted from the storage `bytes`.
     ///
-    /// # Errors [`Error::Outside`] if the array reaches beyond the storage, [`Error::Memory`] if memory is
-    /// insufficient.
+    /// # Errors
+    /// [`Error::Outside`] if the array reaches beyond the storage, [`Error::Memory`] if memory is insufficient.
     pub fn read(&self, element: Element, bytes: &[u8]) -> Result<Array, Error> {
         self.check(bytes.len() / element.size() as usize)?;
         let mut values = Vec::new();

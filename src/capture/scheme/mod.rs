@@ -49,7 +49,8 @@ pub trait Scheme: fmt::Debug + Send + Sync {
 
     /// Host and port of a network camera, and its address without the login; `None` for any other source.
     ///
-    /// # Errors If the address names no host or its port is invalid.
+    /// # Errors
+    /// If the address names no host or its port is invalid.
     fn endpoint(&self) -> Option<Result<Endpoint, SourceError>> {
         None
     }
@@ -66,12 +67,14 @@ pub trait Scheme: fmt::Debug + Send + Sync {
 
     /// Opens whatever is read without GStreamer, before each attempt; returns how the attempt is run.
     ///
-    /// # Errors If something is missing or unreadable.
+    /// # Errors
+    /// If something is missing or unreadable.
     fn open(&self) -> Result<Medium<'_>, Error>;
 
     /// Checks that the paths in the address can be read.
     ///
-    /// # Errors What is wrong, as text to follow the address.
+    /// # Errors
+    /// What is wrong, as text to follow the address.
     fn check_paths(&self) -> Result<(), String> {
         Ok(())
     }
@@ -79,7 +82,8 @@ pub trait Scheme: fmt::Debug + Send + Sync {
     /// Checks whether the source is available, as far as possible without playing it; `timeout` limits each name
     /// lookup, connection and answer.
     ///
-    /// # Errors What is wrong and what to do about it.
+    /// # Errors
+    /// What is wrong and what to do about it.
     fn examine(&self, timeout: Duration) -> Result<String, Fault>;
 }
 
@@ -153,7 +157,8 @@ impl Source {
 
     /// Parses a source URI; text without a scheme is a path.
     ///
-    /// # Errors If the scheme, pattern or an option is unknown.
+    /// # Errors
+    /// If the scheme, pattern or an option is unknown.
     pub fn parse(uri: &str) -> Result<Self, SourceError> {
         let is_path = uri.starts_with(['/', '.', '~']) && !uri.starts_with("//");
         let (scheme, rest) = match uri.split_once(':') {
@@ -172,7 +177,8 @@ impl Source {
 
     /// Checks whether `uri` is a source, with a valid host and port if it has an address.
     ///
-    /// # Errors What is expected, without secrets.
+    /// # Errors
+    /// What is expected, without secrets.
     pub fn check(uri: &str) -> Result<(), String> {
         let check = |uri| Self::parse(uri)?.endpoint().transpose();
         check(uri).map(drop).map_err(|error| error.to_string())

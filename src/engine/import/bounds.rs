@@ -22,7 +22,8 @@ impl File {
     /// Checks that constants computed from constants stay small: allows only operators that make at most as many values
     /// as they read, or a bounded number of them.
     ///
-    /// # Errors [`Error::Node`] names the first node that violates this.
+    /// # Errors
+    /// [`Error::Node`] names the first node that violates this.
     pub fn check_constants(&self) -> Result<(), Error> {
         let graph = self.graph();
         let count =

@@ -13,7 +13,8 @@ const EPSILON: f32 = 1e-5;
 impl<'a> Network<'a> {
     /// Reads the node `operator`.
     ///
-    /// # Errors [`Error::Node`] if the node is not supported; [`Error::Tensor`].
+    /// # Errors
+    /// [`Error::Node`] if the node is not supported; [`Error::Tensor`].
     pub(super) fn node(&mut self, operator: Operator<'a>) -> Result<(), Error> {
         if !operator.is_standard() {
             return Err(operator.fail("this operator is not supported"));

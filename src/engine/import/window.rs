@@ -16,7 +16,8 @@ const MAX_PLACES: u64 = 1 << 20;
 
 /// Checks that the window of `operator`, of whatever kind, is possible for an image.
 ///
-/// # Errors [`Error::Node`].
+/// # Errors
+/// [`Error::Node`].
 pub(super) fn check(operator: Operator<'_>) -> Result<(), Error> {
     if !WINDOWED.contains(&operator.kind()) {
         return Ok(());
@@ -38,8 +39,8 @@ pub(super) fn check(operator: Operator<'_>) -> Result<(), Error> {
 /// The window of a convolution or pool, with the given kernel or that of its attributes, on a map of `size` if known.
 /// `before` is padding that the map already has.
 ///
-/// # Errors [`Error::Node`] if the window is not two-dimensional, is dilated, or has a padding that depends on an
-/// unknown size.
+/// # Errors
+/// [`Error::Node`] if the window is not two-dimensional, is dilated, or has a padding that depends on an unknown size.
 pub(super) fn read(
     operator: Operator<'_>,
     kernel: Option<[usize; 2]>,

@@ -10,7 +10,7 @@ use super::scalar::Scalar;
 use crate::kernels::table::{Isa, Kernels};
 
 impl Kernels {
-    /// The kernels for `isa`. None if the processor does not have it.
+    /// The kernels for `isa`. `None` if the processor does not have it.
     #[must_use]
     pub fn of(isa: Isa) -> Option<Self> {
         match isa {

@@ -80,7 +80,7 @@ impl Weights {
     /// Values that `length` of them take with the zeros behind them.
     ///
     /// # Errors
-    /// It overflows.
+    /// If it overflows.
     pub(in crate::kernels) fn taken(length: usize) -> Result<usize, PassError> {
         size::sum([size::round_up(length, LINE)?, LINE])
     }
@@ -89,7 +89,7 @@ impl Weights {
     /// next cache line, and one more line of zeros.
     ///
     /// # Errors
-    /// No memory has room for them.
+    /// If they do not fit into memory.
     pub(in crate::kernels) fn fill(
         &mut self,
         length: usize,

@@ -61,7 +61,7 @@ impl Blocks {
     /// runs over taps, then over what is read. Neighbours become pairs where there is a `pairing`.
     ///
     /// # Errors
-    /// No memory has room for the weights.
+    /// If the weights do not fit into memory.
     pub(super) fn pack(
         kernels: Kernels,
         weights: &mut Weights,
@@ -115,7 +115,7 @@ impl Blocks {
     /// Values of scratch for the quarters of as many rows: whole cache lines.
     ///
     /// # Errors
-    /// It overflows.
+    /// If it overflows.
     pub(super) fn scratch(&self, rows: usize) -> Result<usize, PassError> {
         let mut pairs = self.blocks.iter().filter(|block| block.is_pair);
         pairs.try_fold(0, |most, block| Ok(Quarters::scratch(rows, self.depth, block.width)?.max(most)))
@@ -127,7 +127,7 @@ impl Blocks {
     /// # Safety
     /// - The segments are readable for these rows.
     /// - The contraction of the segments is the one that was packed.
-    /// - Nobody else has the scratch, which is writable.
+    /// - The scratch is writable, and nothing else uses it.
     pub(super) unsafe fn quarters(
         &self,
         place: &Place<'_>,

@@ -69,7 +69,7 @@ impl Convolution<'_> {
     /// pairing.
     ///
     /// # Errors
-    /// No memory has room for the weights.
+    /// If the weights do not fit into memory.
     pub(super) fn pack(
         &self,
         kernels: Kernels,
@@ -122,7 +122,7 @@ impl ConvPass {
     /// Computes `count` pixels of the output, from number `first` on, for the output channels of `group`.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the pixels and the channels are this part's.
+    /// - The duties of [`Pass::run`]; the pixels and the channels are this part's.
     /// - The segments are readable for as many rows, and are those of these pixels.
     /// - No block of the group is a pair.
     unsafe fn product(&self, place: &Place<'_>, segments: &Segments, first: usize, count: usize, group: &[Block]) {
@@ -137,7 +137,7 @@ impl ConvPass {
     /// The pixels of `strip` and the output channels of `blocks`, where windows are pixels.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the pixels or the channels are this part's.
+    /// - The duties of [`Pass::run`]; the pixels or the channels are this part's.
     unsafe fn strip(&self, place: &Place<'_>, segments: &mut Segments, strip: Range<usize>, blocks: Range<usize>) {
         // There are more parts than pixels.
         if strip.is_empty() {
@@ -203,7 +203,7 @@ impl ConvPass {
     /// One row of the output.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the row or the channels are this part's.
+    /// - The duties of [`Pass::run`]; the row or the channels are this part's.
     /// - No block is a pair.
     unsafe fn row(&self, place: &Place<'_>, segments: &mut Segments, y: usize, blocks: &[Block]) {
         let (width, out) = (self.inputs[0].width, self.output.width);

@@ -57,7 +57,7 @@ impl Taps {
     /// Packs a regular depthwise convolution of `channels`.
     ///
     /// # Errors
-    /// No memory has room for the weights.
+    /// If the weights do not fit into memory.
     pub(super) fn pack(weights: &mut Weights, channels: usize, layer: &Depthwise<'_>) -> Result<Self, PassError> {
         let lanes = round_up(channels, UNIT)?;
         let packed = weights.push(product(&[lanes, 10])?, |index| match (index % lanes, index / lanes) {
@@ -72,7 +72,7 @@ impl Taps {
     /// three rows of the input and the output are at the first of these channels.
     ///
     /// # Safety
-    /// - Those of [`tile::Depthwise`] for these channels, but for the weights.
+    /// - The duties of [`tile::Depthwise`] for these channels, but for the weights.
     /// - The channels are whole steps, and among those that were packed, padded to whole units.
     pub(super) unsafe fn run(&self, place: &Place<'_>, first: usize, count: usize, mut row: tile::Depthwise) {
         let step = place.kernels.step();
@@ -150,7 +150,7 @@ impl DepthwisePass {
     /// One row of the output by plain loops, with `[tap][lanes]` weights and `[lanes]` biases.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the row is this part's.
+    /// - The duties of [`Pass::run`]; the row is this part's.
     /// - There are as many weights and biases, and as many lanes as padded channels.
     unsafe fn plain_row(&self, place: &Place<'_>, y: usize, [weights, bias]: [*const f32; 2], lanes: usize) {
         let Self { input, output, .. } = self;

@@ -123,7 +123,7 @@ impl FusedPass {
     /// The channels of `group` for the output rows `from..to`.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the rows or the channels are this part's.
+    /// - The duties of [`Pass::run`]; the rows or the channels are this part's.
     /// - The segments are those of [`Self::segments`].
     /// - `whole` are the quarters of the whole map, if that is computed at once and a block is a pair.
     unsafe fn group(

@@ -31,7 +31,7 @@ pub(in crate::kernels) struct GroupedPass {
 
 impl GroupedPass {
     /// Values of weights of `convolution` in `groups`, and of what they are packed from: more where groups are taken
-    /// together. None if it overflows.
+    /// together. `None` if it overflows.
     pub(in crate::kernels) fn weights(convolution: &Convolution<'_>, groups: usize) -> Option<usize> {
         let out = convolution.bias.len().checked_div(groups)?;
         convolution.weight.len().checked_mul(together(out).min(groups))

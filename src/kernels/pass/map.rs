@@ -36,7 +36,7 @@ impl Map {
         self.height.saturating_mul(self.width)
     }
 
-    /// Number of values that it takes in memory; None if it overflows.
+    /// Number of values that it takes in memory; `None` if it overflows.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
         product(&[self.height, self.width, self.stride]).ok()

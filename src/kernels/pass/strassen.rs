@@ -130,7 +130,7 @@ impl Quarters {
     /// # Safety
     /// - The segments are readable for these rows.
     /// - Their channels are `depth` together, an even number for each.
-    /// - Nobody else has the scratch, which is writable.
+    /// - The scratch is writable, and nothing else uses it.
     pub(super) unsafe fn of(
         kernels: Kernels,
         segments: &Segments,
@@ -171,7 +171,7 @@ impl Quarters {
     /// Values of scratch for as many rows, and for what is between the products of a pair: whole cache lines.
     ///
     /// # Errors
-    /// It overflows.
+    /// If it overflows.
     pub(super) fn scratch(rows: usize, depth: usize, width: usize) -> Result<usize, PassError> {
         let rows = rows.div_ceil(2);
         let sums = product(&[SUMS, round_up(depth / 2, LINE)?, rows])?;
@@ -188,7 +188,7 @@ impl Quarters {
     /// [`pack`] and the biases of [`bias`].
     ///
     /// # Safety
-    /// - Those of [`Product::run`], for both blocks: as many biases and output channels more.
+    /// - The duties of [`Product::run`], for both blocks: as many biases and output channels more.
     /// - The weights are what [`pack`] has packed, and the biases those of [`bias`].
     /// - The rows are those that these quarters were made of.
     pub(super) unsafe fn product(&self, kernels: Kernels, whole: &Product<'_>) {

@@ -63,13 +63,13 @@ impl Builder {
     /// A convolution of the channels of all `inputs`, in their order.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn convolution(&mut self, inputs: &[Map], layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
         let pass = ConvPass::new(self.kernels, &mut self.weights, self.length, inputs, layer, output)?;
         self.push(pass)
     }
 
-    /// Values of weights of a convolution in `groups`, as [`Self::grouped`] packs them; None if it overflows.
+    /// Values of weights of a convolution in `groups`, as [`Self::grouped`] packs them; `None` if it overflows.
     #[must_use]
     pub fn grouped_weights(layer: &Convolution<'_>, groups: usize) -> Option<usize> {
         GroupedPass::weights(layer, groups)
@@ -78,7 +78,7 @@ impl Builder {
     /// A convolution in `groups`; its weight is `[out, in / groups, kernel rows, kernel columns]`.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn grouped(
         &mut self,
         input: Map,
@@ -96,7 +96,7 @@ impl Builder {
         WinogradPass::fits(layer)
     }
 
-    /// Values of memory for the transform of a map; None if it overflows.
+    /// Values of memory for the transform of a map; `None` if it overflows.
     #[must_use]
     pub fn transform_length(map: &Map, scheme: Scheme) -> Option<usize> {
         Transform::of(map, scheme, 0).length()
@@ -105,7 +105,7 @@ impl Builder {
     /// The transform of a map, for all Winograd convolutions that read it.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn transform(&mut self, input: Map, to: Transform) -> Result<(), PassError> {
         let pass = TransformPass::new(self.length, input, to)?;
         self.push(pass)
@@ -114,7 +114,7 @@ impl Builder {
     /// A convolution of the channels of all maps whose transforms are `inputs`, in their order, with weights `kept` so.
     ///
     /// # Errors
-    /// The parts do not fit together, or [`Self::is_winograd`] does not hold.
+    /// If the parts do not fit together, or [`Self::is_winograd`] is false.
     pub fn winograd(
         &mut self,
         inputs: &[Transform],
@@ -136,7 +136,7 @@ impl Builder {
     /// A convolution of the channels of a map, whose transform is made strip by strip.
     ///
     /// # Errors
-    /// The parts do not fit together, or [`Self::is_winograd`] does not hold.
+    /// If the parts do not fit together, or [`Self::is_winograd`] is false.
     pub fn winograd_in_strips(&mut self, input: Map, layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
         let pass = WinogradPass::in_strips(self.kernels, &mut self.weights, self.length, input, layer, output)?;
         self.push(pass)
@@ -145,7 +145,7 @@ impl Builder {
     /// A depthwise convolution.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn depthwise(&mut self, input: Map, layer: &Depthwise<'_>, output: Map) -> Result<(), PassError> {
         let pass = DepthwisePass::new(&mut self.weights, self.length, input, layer, output)?;
         self.push(pass)
@@ -160,7 +160,7 @@ impl Builder {
     /// A pointwise convolution and the depthwise one behind it.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn fused(
         &mut self,
         inputs: &[Map],
@@ -175,7 +175,7 @@ impl Builder {
     /// A pool.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn pool(&mut self, input: Map, pool: Pool, output: Map) -> Result<(), PassError> {
         let pass = PoolPass::new(self.length, input, pool, output)?;
         self.push(pass)
@@ -184,7 +184,7 @@ impl Builder {
     /// The mean of all pixels.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn average(&mut self, input: Map, output: Map) -> Result<(), PassError> {
         let pass = AveragePass::new(self.length, input, output)?;
         self.push(pass)
@@ -193,7 +193,7 @@ impl Builder {
     /// Scales, shifts and a function.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn affine(&mut self, input: Map, affine: &Affine<'_>, output: Map) -> Result<(), PassError> {
         let pass = AffinePass::new(&mut self.weights, self.length, input, affine, output)?;
         self.push(pass)
@@ -202,7 +202,7 @@ impl Builder {
     /// The sum of two maps.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn add(&mut self, inputs: [Map; 2], clamp: Clamp, output: Map) -> Result<(), PassError> {
         let pass = AddPass::new(self.length, inputs, clamp, output)?;
         self.push(pass)
@@ -211,7 +211,7 @@ impl Builder {
     /// Maps beside each other.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn copy(&mut self, inputs: &[Map], output: Map) -> Result<(), PassError> {
         let pass = CopyPass::new(self.length, inputs, output)?;
         self.push(pass)

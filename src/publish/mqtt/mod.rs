@@ -79,7 +79,8 @@ impl Mqtt {
     /// Prepares the connection; [`Sink::begin`] starts it and returns at once. If the broker is unreachable, hardnetd
     /// retries. The states of `streams` are `offline` until set.
     ///
-    /// # Errors If the login or a certificate is unavailable (see [`check`]), or no thread can be started.
+    /// # Errors
+    /// If the login or a certificate is unavailable (see [`check`]), or no thread can be started.
     pub fn new<'a>(
         settings: &config::Mqtt,
         device: &str,
@@ -196,7 +197,8 @@ impl Mqtt {
 
 /// Checks that the login and the certificates of `settings` are available.
 ///
-/// # Errors If one of their files cannot be read or has the wrong content.
+/// # Errors
+/// If one of their files cannot be read or has the wrong content.
 pub fn check(settings: &config::Mqtt) -> Result<(), Error> {
     options(settings, String::new(), tls::transport(settings)?.0)?;
     Ok(())

@@ -133,7 +133,8 @@ impl Download<'_> {
     /// again, once, with the same number of attempts. `progress` is called with every piece of up to 64 KiB. After
     /// `stopped`, this returns as soon as no lookup or connection is in progress, which `limits.connect` bounds.
     ///
-    /// # Errors Any [`Error`]. The destination is then unchanged.
+    /// # Errors
+    /// Any [`Error`]. The destination is then unchanged.
     pub fn run(&self, progress: &mut dyn FnMut(Progress), stopped: &Stopped) -> Result<Downloaded, Error> {
         let address = Address::new(self.url)?;
         if let Some(prefix) = self.digest_prefix {

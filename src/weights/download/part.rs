@@ -49,7 +49,8 @@ impl Part {
     /// The bytes left are reused if there are no more than `longest`, and if a digest will verify them (`verified`) or
     /// they come from `address` and the server can tell whether the file is still the same.
     ///
-    /// # Errors [`Error::Busy`] if another process writes to it, [`Error::File`] if it cannot be opened or read,
+    /// # Errors
+    /// [`Error::Busy`] if another process writes to it, [`Error::File`] if it cannot be opened or read,
     /// [`Error::Stopped`].
     pub(super) fn open(to: &Path, address: &str, verified: bool, longest: u64, stop: &Stopped) -> Result<Self, Error> {
         let path = beside(to, ".part");
@@ -154,7 +155,8 @@ impl Part {
 
 /// SHA-256 of the file at `path`, as 64 lower-case hexadecimal digits, and its length in bytes.
 ///
-/// # Errors [`Error::File`] if it cannot be read, [`Error::Stopped`].
+/// # Errors
+/// [`Error::File`] if it cannot be read, [`Error::Stopped`].
 pub(super) fn digest_of(path: &Path, stop: &Stopped) -> Result<(String, u64), Error> {
     let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
     let mut hash = Sha256::new();

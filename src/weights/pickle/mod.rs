@@ -195,7 +195,8 @@ pub struct Pickle {
 impl Pickle {
     /// Reads one pickle, from the position of `input` up to its STOP.
     ///
-    /// # Errors If the pickle is damaged, or uses more than tensors need; see [`Error`].
+    /// # Errors
+    /// If the pickle is damaged, or uses more than tensors need; see [`Error`].
     pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Self, Error> {
         let pickle = machine::run(input)?;
         tree::check(&pickle)?;

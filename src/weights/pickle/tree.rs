@@ -34,7 +34,8 @@ pub struct Data {
 impl Data {
     /// Reads the bytes.
     ///
-    /// # Errors [`Error::Data`] if they cannot be read, [`Error::Latin1`] if they are wrongly encoded.
+    /// # Errors
+    /// [`Error::Data`] if they cannot be read, [`Error::Latin1`] if they are wrongly encoded.
     pub fn read<R: Read + Seek>(&self, input: &mut Input<R>) -> Result<Vec<u8>, Error> {
         let failed = |source| Error::Data { at: self.offset, source };
         input.seek(self.offset).map_err(failed)?;

@@ -16,7 +16,7 @@ use crate::kernels::table::Kernels;
 pub(super) struct Avx2(());
 
 impl Avx2 {
-    /// The proof. None if the processor lacks one of the two.
+    /// The proof. `None` if the processor lacks one of the two.
     pub(super) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
     }

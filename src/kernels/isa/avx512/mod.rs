@@ -21,7 +21,7 @@ use crate::kernels::table::Kernels;
 pub(super) struct Avx512(Avx2);
 
 impl Avx512 {
-    /// The proof. None if the processor lacks one of the four.
+    /// The proof. `None` if the processor lacks one of the four.
     pub(super) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
         Avx2::detect().filter(|_| has).map(Self)

@@ -6,7 +6,7 @@ use crate::kernels::tile::Depthwise;
 /// One row of a depthwise 3 × 3 convolution with padding 1, for one vector of channels: see [`Depthwise`].
 ///
 /// # Safety
-/// - Those of [`Depthwise`], for `V::LANES` channels and this stride.
+/// - The duties of [`Depthwise`], for `V::LANES` channels and this stride.
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn depthwise<V: Vector, const STRIDE: usize>(row: &Depthwise) {
@@ -23,7 +23,7 @@ pub(in crate::kernels::isa) unsafe fn depthwise<V: Vector, const STRIDE: usize>(
 /// See [`depthwise`]; results are clamped if `CLAMPS`.
 ///
 /// # Safety
-/// - Those of [`depthwise`].
+/// - The duties of [`depthwise`].
 #[inline(always)]
 unsafe fn along<V: Vector, const STRIDE: usize, const CLAMPS: bool>(row: &Depthwise) {
     // SAFETY: by the duties of `Depthwise`, the taps and the bias are readable, the rows at every column below

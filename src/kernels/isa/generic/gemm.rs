@@ -23,7 +23,7 @@ const PER_BASE: usize = 3;
 /// A tile of `R` rows (pixels) by `C` vectors `V` and `T` vectors `W` behind them (output channels): see [`Tile`].
 ///
 /// # Safety
-/// - Those of [`Tile`], for `R` rows and `C * V::LANES + T * W::LANES` channels.
+/// - The duties of [`Tile`], for `R` rows and `C * V::LANES + T * W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn gemm<V: Vector, W: Vector, const R: usize, const C: usize, const T: usize>(
@@ -107,7 +107,7 @@ unsafe fn add<V: Vector, W: Vector, const C: usize, const T: usize>(
     value: f32,
     factors: &([V; C], [W; T]),
 ) {
-    // SAFETY: the processor has the instructions, by the caller's promise.
+    // SAFETY: the processor has the instructions, as the caller guarantees.
     unsafe {
         for (sum, factor) in row.0.iter_mut().zip(factors.0) {
             *sum = V::splat(value).mul_add(factor, *sum);

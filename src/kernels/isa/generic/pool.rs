@@ -11,7 +11,7 @@ use crate::kernels::tile::Largest;
 /// The largest values of a window: see [`Largest`]. `W` has a step of channels.
 ///
 /// # Safety
-/// - Those of [`Largest`], for a step of `W::LANES` channels.
+/// - The duties of [`Largest`], for a step of `W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn largest<V: Vector, W: Vector>(call: &Largest) {
@@ -34,7 +34,7 @@ pub(in crate::kernels::isa) unsafe fn largest<V: Vector, W: Vector>(call: &Large
 /// One vector of channels, from channel `lane` on.
 ///
 /// # Safety
-/// - Those of [`largest`].
+/// - The duties of [`largest`].
 /// - The channels from `lane` on are at least `V::LANES`.
 #[inline(always)]
 unsafe fn largest_of<V: Vector>(call: &Largest, lane: usize) {

@@ -11,7 +11,7 @@ use crate::kernels::tile::{StrassenInput, StrassenOutput};
 /// The sums of the quarters of a matrix: see [`StrassenInput`]. `W` is no wider than `V`.
 ///
 /// # Safety
-/// - Those of [`StrassenInput`].
+/// - The duties of [`StrassenInput`].
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn strassen_input<V: Vector, W: Vector>(call: &StrassenInput) {
@@ -43,7 +43,7 @@ pub(in crate::kernels::isa) unsafe fn strassen_input<V: Vector, W: Vector>(call:
 /// The sums with at least one vector of channels; the last one of a row is as far back as it has to be.
 ///
 /// # Safety
-/// - Those of [`StrassenInput`].
+/// - The duties of [`StrassenInput`].
 /// - There are `V::LANES` channels at least.
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
@@ -74,7 +74,7 @@ unsafe fn sums<V: Vector>(call: &StrassenInput) {
 /// Puts products together: see [`StrassenOutput`]. `W` has a step of channels.
 ///
 /// # Safety
-/// - Those of [`StrassenOutput`], for a step of `W::LANES` channels.
+/// - The duties of [`StrassenOutput`], for a step of `W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn strassen_output<V: Vector, W: Vector>(call: &StrassenOutput) {
@@ -100,7 +100,7 @@ pub(in crate::kernels::isa) unsafe fn strassen_output<V: Vector, W: Vector>(call
 /// One vector of a row.
 ///
 /// # Safety
-/// - Those of [`strassen_output`].
+/// - The duties of [`strassen_output`].
 /// - The row has `V::LANES` channels from `channel` on.
 #[inline(always)]
 unsafe fn join<V: Vector>(call: &StrassenOutput, row: usize, channel: usize) {

@@ -51,6 +51,6 @@ pub(in crate::kernels::isa) unsafe trait Vector: Copy {
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn clamp<V: Vector>(value: V, low: V, high: V) -> V {
-    // SAFETY: the processor has the instruction set, by the caller's promise.
+    // SAFETY: the processor has the instruction set, as the caller guarantees.
     unsafe { high.min(low.max(value)) }
 }

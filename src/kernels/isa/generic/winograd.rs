@@ -132,7 +132,7 @@ unsafe fn from_points<V: Vector, const P: usize>(m: [V; MAX_POINTS]) -> [V; MAX_
 /// The transform of a patch, with vectors `V`, and `W` for what is left: see [`WinogradInput`].
 ///
 /// # Safety
-/// - Those of [`WinogradInput`], for a step of `W::LANES` channels.
+/// - The duties of [`WinogradInput`], for a step of `W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn winograd_input<V: Vector, W: Vector, const A: usize, const B: usize>(
@@ -168,7 +168,7 @@ pub(in crate::kernels::isa) unsafe fn winograd_input<V: Vector, W: Vector, const
 /// lies in the map.
 ///
 /// # Safety
-/// - Those of [`WinogradInput`].
+/// - The duties of [`WinogradInput`].
 /// - The channels from `lane` on are at least `V::LANES`.
 /// - All pixels of the patch are readable if it is `WHOLE`.
 /// - The processor has the instruction set of `V`.
@@ -213,7 +213,7 @@ unsafe fn input_lanes<V: Vector, const A: usize, const B: usize, const WHOLE: bo
 /// The transform to a tile, with vectors `V`, and `W` for what is left: see [`WinogradOutput`].
 ///
 /// # Safety
-/// - Those of [`WinogradOutput`], for a step of `W::LANES` channels.
+/// - The duties of [`WinogradOutput`], for a step of `W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn winograd_output<V: Vector, W: Vector, const A: usize, const B: usize>(
@@ -239,7 +239,7 @@ pub(in crate::kernels::isa) unsafe fn winograd_output<V: Vector, W: Vector, cons
 /// The transform to a tile in the channels from `lane` on.
 ///
 /// # Safety
-/// - Those of [`WinogradOutput`].
+/// - The duties of [`WinogradOutput`].
 /// - The channels from `lane` on are at least `V::LANES`.
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
@@ -288,7 +288,7 @@ fn powers<const P: usize>(row: usize) -> [f32; 3] {
 /// The transform of weights, with vectors `V`, and `W` for what is left: see [`WinogradWeights`].
 ///
 /// # Safety
-/// - Those of [`WinogradWeights`], for a step of `W::LANES` channels.
+/// - The duties of [`WinogradWeights`], for a step of `W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn winograd_weights<V: Vector, W: Vector, const P: usize>(call: &WinogradWeights) {
@@ -312,7 +312,7 @@ pub(in crate::kernels::isa) unsafe fn winograd_weights<V: Vector, W: Vector, con
 /// The transform of weights for the output channels from `lane` on.
 ///
 /// # Safety
-/// - Those of [`WinogradWeights`].
+/// - The duties of [`WinogradWeights`].
 /// - The channels from `lane` on are at least `V::LANES`.
 /// - The processor has the instruction set of `V`.
 #[inline(always)]

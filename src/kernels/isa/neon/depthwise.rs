@@ -77,7 +77,7 @@ macro_rules! row {
         /// A row of eight channels: see [`Depthwise`].
         ///
         /// # Safety
-        /// - Those of [`Depthwise`], for 8 channels and the stride of the name.
+        /// - The duties of [`Depthwise`], for 8 channels and the stride of the name.
         /// - The processor has NEON.
         #[target_feature(enable = "neon")]
         pub(super) unsafe fn $name(row: &Depthwise) {
@@ -171,7 +171,7 @@ halving!(halving_clamped, clamped);
 /// A row of eight channels: see [`Depthwise`].
 ///
 /// # Safety
-/// - Those of [`Depthwise`], for 8 channels and this stride.
+/// - The duties of [`Depthwise`], for 8 channels and this stride.
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn pair<const STRIDE: usize>(row: &Depthwise) {

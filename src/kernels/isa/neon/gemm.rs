@@ -21,7 +21,7 @@ const LANES: usize = 4;
 /// A tile of `rows` rows (pixels) by `C` vectors (output channels), in strips: see [`Tile`].
 ///
 /// # Safety
-/// - Those of [`Tile`], for `rows` rows and `4 * C` channels.
+/// - The duties of [`Tile`], for `rows` rows and `4 * C` channels.
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn gemm<const C: usize>(tile: &Tile, rows: usize) {
@@ -29,7 +29,7 @@ pub(super) unsafe fn gemm<const C: usize>(tile: &Tile, rows: usize) {
     let mut ahead = tile.prefetch;
     // What is asked for moves on with every 16 channels, in every strip.
     let step = (tile.prefetch_step * 4 * LANES * size_of::<f32>() / rows.div_ceil(STRIP)).max(1);
-    // SAFETY: the strips are rows of the tile, for which the duties of `Tile` are kept, and the processor has NEON.
+    // SAFETY: the strips are rows of the tile, for which the duties of `Tile` are upheld, and the processor has NEON.
     // Those in assembly have a row and a segment at least, and a step of one byte at least.
     unsafe {
         match C {
@@ -51,7 +51,7 @@ pub(super) unsafe fn gemm<const C: usize>(tile: &Tile, rows: usize) {
 /// `R` rows from row `row` of the tile on. `ahead` is prefetched, and moves by `step` bytes for every 16 channels.
 ///
 /// # Safety
-/// - Those of [`Tile`], for these rows and `4 * C` channels.
+/// - The duties of [`Tile`], for these rows and `4 * C` channels.
 /// - The processor has NEON.
 #[inline(always)]
 unsafe fn strip<const R: usize, const C: usize>(tile: &Tile, row: usize, ahead: &mut *const f32, step: usize) {
@@ -138,7 +138,7 @@ unsafe fn column<const LANE: i32, const R: usize, const C: usize>(
         // SAFETY: vector `c` is one of the `C` that are readable, and the processor has NEON.
         let factor = unsafe { vld1q_f32(weights.add(c * LANES)) };
         for (sums, value) in sums.iter_mut().zip(values) {
-            // SAFETY: the processor has NEON, by the caller's promise.
+            // SAFETY: the processor has NEON, as the caller guarantees.
             sums[c] = unsafe { vfmaq_laneq_f32::<LANE>(sums[c], factor, *value) };
         }
     }
@@ -186,7 +186,7 @@ unsafe fn quarter<const G: usize, const R: usize, const C: usize>(
     for (index, factor) in factors.into_iter().enumerate() {
         let (k, c) = ((4 * G + index) / C, (4 * G + index) % C);
         for (sums, value) in sums.iter_mut().zip(values) {
-            // SAFETY: the processor has NEON, by the caller's promise.
+            // SAFETY: the processor has NEON, as the caller guarantees.
             sums[c] = unsafe {
                 match k {
                     0 => vfmaq_laneq_f32::<0>(sums[c], factor, *value),

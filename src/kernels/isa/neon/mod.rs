@@ -29,7 +29,7 @@ use crate::kernels::table::Kernels;
 pub(super) struct Neon(());
 
 impl Neon {
-    /// The proof. None if the processor has none.
+    /// The proof. `None` if the processor has none.
     pub(super) fn detect() -> Option<Self> {
         std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
     }

@@ -332,7 +332,7 @@ macro_rules! strip {
         /// prefetched, and moves by `step` bytes for every 16 channels.
         ///
         /// # Safety
-        /// - Those of [`Tile`], for these rows and vectors.
+        /// - The duties of [`Tile`], for these rows and vectors.
         /// - There is at least one strip, and the tile has at least one segment.
         /// - `step` is at least 1, and its product with the rounds of a segment stays below 2⁶⁴: rounds are counted in
         ///   it.
@@ -343,7 +343,7 @@ macro_rules! strip {
             let pitch = |stride: usize| (stride * size_of::<f32>()).wrapping_sub(64 * usize::from($vectors > 4));
             debug_assert!(strips > 0 && tile.count > 0 && step > 0, "{strips} strips of {tile:?}");
             // SAFETY: the instructions read the segments, the weights and the bias and write the output for the rows of
-            // the strips, for which the duties of `Tile` are kept; loops that test at their end are entered with one
+            // the strips, for which the duties of `Tile` are upheld; loops that test at their end are entered with one
             // round at least. All registers that are written are named here, and the processor has NEON.
             unsafe {
                 asm!(

@@ -19,13 +19,13 @@ unsafe impl<const LANES: usize> Vector for Plain<LANES> {
 
     #[inline(always)]
     unsafe fn load(at: *const f32) -> Self {
-        // SAFETY: the address is readable for a vector, by the caller's promise; an array may be read unaligned.
+        // SAFETY: the address is readable for a vector, as the caller guarantees; an array may be read unaligned.
         Self(unsafe { at.cast::<[f32; LANES]>().read_unaligned() })
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
-        // SAFETY: the address is writable for a vector, by the caller's promise; an array may be written unaligned.
+        // SAFETY: the address is writable for a vector, as the caller guarantees; an array may be written unaligned.
         unsafe { at.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
 

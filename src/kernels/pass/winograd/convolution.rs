@@ -272,7 +272,7 @@ impl WinogradPass {
     /// The products of a piece, in scratch.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
+    /// - The duties of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
     /// - What the piece reads is transformed.
     pub(super) unsafe fn products(&self, place: &Place<'_>, piece: &Piece<'_>) {
         let blocks = piece.blocks;
@@ -331,7 +331,7 @@ impl WinogradPass {
     /// Transforms what a piece reads, where it is not transformed yet.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
+    /// - The duties of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
     unsafe fn transform(&self, place: &Place<'_>, piece: &Piece<'_>) {
         let Source::Map(map) = &self.source else { return };
         let (columns, rows) = (self.grid.sides[1].tiles(), &piece.rows);
@@ -344,7 +344,7 @@ impl WinogradPass {
     /// The products of a piece in a plane and a block.
     ///
     /// # Safety
-    /// - Those of [`Self::products`].
+    /// - The duties of [`Self::products`].
     /// - Segments, their number of tiles and factors are those of the plane and the block.
     #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
     unsafe fn product(
@@ -367,7 +367,7 @@ impl WinogradPass {
     /// The output of a piece out of its products.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
+    /// - The duties of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
     /// - The products of the piece were made.
     pub(super) unsafe fn outputs(&self, place: &Place<'_>, piece: &Piece<'_>) {
         let Self { output, grid, .. } = self;
@@ -443,7 +443,7 @@ impl Pass for WinogradPass {
     }
 }
 
-/// Bytes of the products of one row of tiles. None if it overflows.
+/// Bytes of the products of one row of tiles. `None` if it overflows.
 fn strip_row(grid: &Grid, channels: usize) -> Option<usize> {
     let padded = round_up(channels, UNIT).ok()?;
     product(&[grid.sides[1].tiles(), padded, grid.scheme.planes(), size_of::<f32>()]).ok()

@@ -33,7 +33,7 @@ impl Transform {
         Self { offset, height: map.height, width: map.width, channels: map.channels, scheme }
     }
 
-    /// Number of values that it takes in memory. None if it overflows.
+    /// Number of values that it takes in memory. `None` if it overflows.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
         product(&[self.plane().ok()?, self.scheme.planes()]).ok()

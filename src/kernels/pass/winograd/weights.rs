@@ -59,7 +59,7 @@ impl Planes {
     /// Packs `weight`, `[channels][depth][TAPS]`.
     ///
     /// # Errors
-    /// No memory has room for the weights.
+    /// If the weights do not fit into memory.
     pub(super) fn pack(
         kernels: Kernels,
         weights: &mut Weights,
@@ -134,7 +134,7 @@ impl Planes {
     /// Values of scratch for transformed weights.
     ///
     /// # Errors
-    /// It overflows.
+    /// If it overflows.
     pub(super) fn scratch(&self) -> Result<usize, PassError> {
         let PackedForm::Taps(rows) = self.form else { return Ok(0) };
         let widest = self.blocks().iter().map(|block| block.width).max().unwrap_or(0);
@@ -158,7 +158,7 @@ impl Planes {
     ///
     /// # Safety
     /// - The rows are a run of [`Self::runs`].
-    /// - Nobody else has the scratch, which is writable.
+    /// - The scratch is writable, and nothing else uses it.
     pub(super) unsafe fn transform(
         &self,
         place: &Place<'_>,
