@@ -1,8 +1,8 @@
-//! Units of channels as plain values, for what has no kernels.
+//! Units of channels as plain values, for operations without kernels.
 
 use crate::kernels::size::UNIT;
 
-/// A unit of values.
+/// Reads a unit of values.
 ///
 /// # Safety
 /// - The address is readable for a unit.

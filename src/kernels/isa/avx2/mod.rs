@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! - [`Avx2::detect`] asks for both features, and detection includes that the system keeps the registers.
-//! - Loads and stores are the unaligned ones, of 8 values: whole steps, no masks, nothing beyond a width.
+//! - [`Avx2::detect`] checks for both features, and detection includes that the system saves the registers.
+//! - Loads and stores are unaligned ones of 8 values: whole steps, no masks, nothing beyond a width.
 //! - Prefetches access nothing, whatever their address.
 
 mod table;
@@ -23,7 +23,7 @@ impl Avx2 {
 
     /// The kernels.
     pub(super) fn kernels(self) -> Kernels {
-        // SAFETY: the processor has AVX2 and FMA, which this value proves; the functions of the table are compiled for
+        // SAFETY: the processor has AVX2 and FMA, as this value proves; the functions of the table are compiled for
         // these.
         unsafe { Kernels::new(&table::TABLE) }
     }

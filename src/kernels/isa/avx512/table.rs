@@ -1,8 +1,8 @@
 //! The kernels with AVX-512: tiles of 14 × 8 to 8 × 48, within 32 registers.
 //!
-//! A processor with two multipliers of 512 bits can read no more than two values in the time that they take: a value
-//! that is spread over a register is used for up to three of them there. One that begins a single multiplication at a
-//! time reads each value as it goes, and gains from using a register of weights for many rows instead.
+//! A processor with two 512-bit multipliers can read at most two values in the time that one multiplication step of
+//! both takes, so a value that is broadcast to a register is used up to three times. A processor that starts a single
+//! multiplication at a time keeps up with reading, and gains from using a register of weights for many rows instead.
 
 use super::super::avx2::vector::F32x8;
 use super::super::generic::depthwise::depthwise;
@@ -118,14 +118,14 @@ unsafe fn burst() -> u64 {
     unsafe { peak::burst::<F32x16, { peak::SUMS }, true>() }
 }
 
-/// Tiles of so many rows, by `C` registers of 512 and `T` of 256 bits.
+/// Tiles of 1 to the given number of rows, by `C` 512-bit and `T` 256-bit registers.
 macro_rules! rows {
     ($c:literal, $t:literal: $($rows:literal)*) => {
         &[$(product::<$rows, $c, $t>),*]
     };
 }
 
-/// What both tables have.
+/// Common to both tables.
 const COMMON: Table = Table {
     isa: Isa::Avx512,
     usual: 2,
@@ -144,7 +144,7 @@ const COMMON: Table = Table {
 /// Tiles of many rows.
 pub(super) static TALL: Table = COMMON;
 
-/// Tiles of many channels, too.
+/// With tiles of many channels, too.
 pub(super) static WIDE: Table = Table {
     usual: 4,
     gemm: &[

@@ -113,7 +113,7 @@ unsafe fn burst() -> u64 {
     unsafe { peak::burst::<F32x4, { peak::SUMS }, true>() }
 }
 
-/// Tiles of 1 to 28 rows by some vectors.
+/// Tiles of 1 to 28 rows by a number of vectors.
 macro_rules! rows {
     ($vectors:literal) => {
         &[

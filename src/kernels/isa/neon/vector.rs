@@ -1,4 +1,4 @@
-//! A vector of 4 numbers in a register of 128 bits, and one of 8 in two of them.
+//! A vector of 4 numbers in a 128-bit register, and one of 8 in two of them.
 
 use std::arch::aarch64::{
     float32x4_t, vaddq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vmaxq_f32, vminq_f32, vmulq_f32, vst1q_f32, vsubq_f32,
@@ -82,12 +82,12 @@ unsafe impl Vector for F32x4 {
     }
 }
 
-/// 8 lanes: neighbours are loaded and stored by one instruction, and addresses are computed for twice as many.
+/// 8 lanes: neighbours are loaded and stored by one instruction, and an address is computed for twice as many values.
 #[derive(Clone, Copy)]
 pub(super) struct Pair([F32x4; 2]);
 
 impl Pair {
-    /// What becomes of both halves of two pairs.
+    /// Applies `function` to both halves of two pairs.
     #[inline(always)]
     fn both(self, other: Self, function: impl Fn(F32x4, F32x4) -> F32x4) -> Self {
         Self([function(self.0[0], other.0[0]), function(self.0[1], other.0[1])])

@@ -90,12 +90,12 @@ unsafe fn window<const STEP: usize>(call: &Largest) {
 /// # Safety
 /// - None: plain Rust needs no instruction set.
 unsafe fn burst<const STEP: usize>() -> u64 {
-    // The compiler's vectors are half as long as these, or shorter.
+    // The compiler's vectors are at most half as long as these.
     // SAFETY: plain Rust needs no instruction set.
     unsafe { peak::burst::<Plain<STEP>, { peak::SUMS / 2 }, false>() }
 }
 
-/// What tables begin as whose instruction set has this step: kernels that every processor can run.
+/// Default tables for instruction sets with this step: kernels that every processor can run.
 pub(in crate::kernels::isa) struct Defaults<const STEP: usize>;
 
 impl<const STEP: usize> Defaults<STEP> {
@@ -119,6 +119,6 @@ impl<const STEP: usize> Defaults<STEP> {
 /// The table.
 pub(super) static TABLE: Table = Defaults::<UNIT>::TABLE;
 
-/// The same for the least step: what a table falls back on that has this one.
+/// The same for the smallest step: the fallback of tables with that step.
 #[cfg(test)]
 pub(super) static NARROW: Table = Defaults::<4>::TABLE;

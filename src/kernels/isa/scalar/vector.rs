@@ -4,11 +4,11 @@ use std::array::from_fn;
 
 use super::super::generic::vector::Vector;
 
-/// As many lanes, for the compiler to vectorise.
+/// An array of lanes, for the compiler to vectorise.
 #[derive(Clone, Copy)]
 pub(super) struct Plain<const LANES: usize>([f32; LANES]);
 
-// SAFETY: loads and stores are of an array of as many values as there are lanes, and there are no prefetches.
+// SAFETY: loads and stores are of an array with one value per lane, and there are no prefetches.
 unsafe impl<const LANES: usize> Vector for Plain<LANES> {
     const LANES: usize = LANES;
 
@@ -31,7 +31,7 @@ unsafe impl<const LANES: usize> Vector for Plain<LANES> {
 
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
-        // Rounded twice: a fused operation is a function call where the target has none.
+        // Rounded twice: a fused operation is a function call if the target has no instruction for it.
         Self(from_fn(|lane| self.0[lane] * factor.0[lane] + addend.0[lane]))
     }
 
