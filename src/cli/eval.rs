@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     print(&report, arguments.json).map_err(Error::Output)
 }
 
-/// A bar on standard error; hidden where that is no terminal.
+/// A progress bar on standard error; hidden unless it is a terminal.
 fn progress(samples: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {per_sec}, {eta} left");
     ProgressBar::new(samples).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))

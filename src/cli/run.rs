@@ -73,14 +73,14 @@ fn at_least_one(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number, 1 or more".into())
 }
 
-/// Loads the configuration, with the sources that this program knows.
+/// Loads the configuration, with the sources that this program supports.
 pub(super) fn load(file: Option<&Path>, flags: &[Flag]) -> Result<Loaded, Error> {
     let order = Order { file: file.map(Path::to_owned), flags: flags.to_vec(), frames: None };
     Ok(order.load()?)
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
-    // First of all: a signal that comes before would end the process.
+    // First of all, because an earlier signal would end the process.
     let signals = Signals::install().map_err(Error::Signals)?;
     let flags = flags(&arguments)?;
     let Arguments { file: ConfigFile { config: file }, frames, .. } = arguments;
@@ -141,7 +141,7 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
     Ok(flags)
 }
 
-/// The keys that `mqtt://[USER@]HOST[:PORT][/PREFIX]` and `mqtts://…` set.
+/// The keys set by `mqtt://[USER@]HOST[:PORT][/PREFIX]` and `mqtts://…`.
 fn broker_keys(sink: &str) -> Result<Vec<(&'static str, FlagValue)>, Error> {
     let Broker { tls, username, host, port, topic_prefix } = Broker::parse(sink).map_err(|what| {
         let sink = config::redact(sink);
