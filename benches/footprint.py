@@ -18,10 +18,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Seconds to wait for a line, and for the end of the program.
+# Time limit in seconds for a line, and for the end of the program.
 LIMIT_S = 60
 
-# Starts that no figure counts: the first makes GStreamer's list of plugins.
+# Starts that are not measured: the first creates GStreamer's list of plugins.
 WARM_UP_STARTS = 2
 
 
@@ -29,7 +29,7 @@ class Program:
     """The program with one stream, its results read line by line."""
 
     def __init__(self, program, model, source, *arguments):
-        # A configuration of this machine would be measured with it.
+        # Otherwise this machine's configuration would be measured.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HARDNETD_")}
         environment["HARDNETD_LOG"] = "error"
         with tempfile.NamedTemporaryFile(suffix=".toml") as empty:
@@ -37,7 +37,7 @@ class Program:
             command = [program, "run", "--config", empty.name, "--model", model, "--source", source]
             self.process = subprocess.Popen([*command, "--sink", "stdout", *arguments], stdout=subprocess.PIPE,
                                             env=environment)
-            # The program has read it before it has a result.
+            # The program has read its configuration once there is a result.
             self.line()
             self.first_ms = (time.monotonic() - self.begun) * 1e3
 

@@ -22,10 +22,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Most bytes of a NAL unit in one packet.
+# Maximum bytes of a NAL unit per packet.
 PACKET = 1400
 
-# Seconds without a reconnect after which a run is given up.
+# Seconds without a reconnect after which a run is aborted.
 LIMIT_S = 60
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
-# Seconds for one package.
+# Time limit for one package in seconds.
 LIMIT_S = 600
 
-# What the comparison itself needs.
+# Needed by the comparison itself.
 NEEDED = "numpy"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Seconds for one conversion.
+# Time limit for one conversion in seconds.
 LIMIT_S = 600
 
 
@@ -64,10 +64,10 @@ def convert(engine, name, size, folder):
 
 
 def to_ncnn(name, size, folder):
-    # The package's Python side needs PyTorch; the program in it does not.
+    # The package's Python part needs PyTorch; the program in it does not.
     program = Path(importlib.util.find_spec("pnnx").submodule_search_locations[0]) / "pnnx"
     (folder / f"{name}.ncnn.bin").unlink(missing_ok=True)
-    # fp16=0 keeps the weights as they are.
+    # fp16=0 keeps the weights unchanged.
     call([str(program), f"{name}.onnx", f"inputshape=[1,3,{size[0]},{size[1]}]", "fp16=0",
           f"ncnnparam={name}.ncnn.param", f"ncnnbin={name}.ncnn.bin"], folder)
 

@@ -103,7 +103,7 @@ pub struct StreamFlag {
     pub name: String,
     /// Its source.
     pub source: String,
-    /// Its `max_fps`, unless it has the default.
+    /// Its `max_fps`; `None`: the default.
     pub max_fps: Option<u32>,
 }
 
