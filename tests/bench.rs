@@ -37,7 +37,7 @@ fn a_row_has_all_figures_and_they_fit_together() {
     assert_eq!(report["schema"], "hardnetd.bench.v1");
     assert!(report["host"]["cores"].as_u64().unwrap() >= 1);
     assert!(report["host"]["isa"].as_array().unwrap().contains(&"scalar".into()));
-    // Where it would take more memory than the models did, it is not measured.
+    // Not measured if it would take more memory than the models did.
     let rates = ["memory_read_gb_s", "memory_copy_gb_s"].map(|rate| &report["host"][rate]);
     assert!(rates.iter().all(|rate| rate.is_null() || rate.as_f64().is_some_and(|rate| rate > 0.0)), "{rates:?}");
     let rows = report["rows"].as_array().unwrap();
@@ -114,7 +114,7 @@ fn stages_are_the_modules_and_their_arithmetic_adds_up() {
     assert!(table.contains("base.0") && table.contains("Difference"), "{table}");
 }
 
-/// What `bench --slices` leaves after `requests`.
+/// The outcome of `bench --slices` with `requests`.
 fn slices(requests: &str) -> Outcome {
     let mut command = program(["bench", "--model", "hardnet39ds", "--size", "64x64", "--slices"]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();

@@ -1,4 +1,4 @@
-//! What `hardnetd doctor` says of a broker's certificate, on a real Mosquitto.
+//! The findings of `hardnetd doctor` about a broker's certificate, with a real Mosquitto.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -17,7 +17,7 @@ fn doctor(folder: &Path, port: u16, extra: &str) -> Outcome {
     Running::start(&mut hardnetd(["doctor", "--timeout", "60", "-c", path.to_str().unwrap()])).finish()
 }
 
-/// The line about `name` of the broker is in `state` and holds all of `parts`.
+/// Asserts that the line about `name` of the broker is in `state` and contains all of `parts`.
 #[track_caller]
 fn says(outcome: &Outcome, name: &str, state: &str, parts: &[&str]) {
     let start = format!("{state}\tbroker\t{name}\t");

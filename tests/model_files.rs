@@ -1,4 +1,4 @@
-//! Models out of files with weights, through the whole program.
+//! Models from weight files, through the whole program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! `hardnetd model import` and `export`: files with weights to model files, and those through the program.
+//! `hardnetd model import` and `export`: weight files to model files, and those through the program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -11,7 +11,7 @@ use hardnetd::weights::StateDict;
 use hardnetd::weights::safetensors::{Texts, write};
 use serde_json::Value;
 
-/// A file with seeded weights of hardnet39ds and nothing but them.
+/// A file with only seeded weights of hardnet39ds.
 fn weights(folder: &Path, classes: usize) -> PathBuf {
     let path = folder.join(format!("weights-{classes}"));
     save(&hardnet::seeded(find("hardnet39ds").unwrap(), classes).unwrap(), &path);
@@ -31,7 +31,7 @@ fn ok(outcome: Outcome) -> Outcome {
     outcome
 }
 
-/// `model import FILE --output MODEL` and further arguments; the model file.
+/// Runs `model import FILE --output MODEL` with further arguments; returns the model file.
 fn import(file: &Path, arguments: &[&str]) -> PathBuf {
     let output = file.with_extension("safetensors");
     let outcome = run([&["model", "import", text(file), "--force", "--output", text(&output)], arguments].concat());
@@ -167,7 +167,7 @@ fn every_entry_that_does_not_fit_is_listed() {
     let message = outcome.message();
     assert!(message.contains("`base.0.conv.weight` is missing"), "{message}");
     assert!(message.contains("`base.0.weight` with shape [24, 3, 3, 3] is not expected"), "{message}");
-    // Another network than the weights are of: everything differs, and everything is named.
+    // Another network than that of the weights: everything differs, and everything is listed.
     let outcome = run(["model", "import", text(&file), "--arch", "hardnet85", "--classes", "3"]);
     assert_eq!(outcome.code(), 65);
     assert!(outcome.message().contains("has shape [24], expected [48]"), "{}", outcome.stderr);

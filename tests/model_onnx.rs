@@ -1,4 +1,4 @@
-//! ONNX files through the whole program: exported models, and networks of others.
+//! ONNX files through the whole program: exported models, and third-party networks.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -35,7 +35,7 @@ fn sound() -> ModelProto {
     })
 }
 
-/// The message of the error with its causes.
+/// The error message with its causes.
 fn message(bytes: &[u8]) -> String {
     let error = import::read(bytes).expect_err("the file is refused");
     assert_eq!(error.exit(), Exit::Data);
@@ -48,7 +48,7 @@ fn message(bytes: &[u8]) -> String {
     message
 }
 
-/// The message for the sound model after a change to its graph.
+/// The message for the valid model after a change to its graph.
 fn changed(change: impl FnOnce(&mut GraphProto)) -> String {
     let mut model = sound();
     change(model.graph.as_mut().unwrap());
@@ -77,7 +77,7 @@ fn every_truncation_is_an_error_and_no_flipped_bit_a_panic() {
     for name in ["vgg", "composed", "view_11", "densenet_norms", "mobilenet_v3_14"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/onnx/{name}.onnx"));
         let mut bytes = fs::read(path).unwrap();
-        // The operator set comes last, in a field of four bytes; without it, the file is whole.
+        // The operator set comes last, in a field of four bytes; without it, the file is complete.
         for length in 0..bytes.len() - 4 {
             message(&bytes[..length]);
         }

@@ -16,7 +16,7 @@ fn serve(launch: &str) -> String {
     serve_to(launch, None)
 }
 
-/// As `serve`, to those with a login only.
+/// Like `serve`, but requires a login.
 fn serve_to(launch: &str, login: Option<(&'static str, &'static str)>) -> String {
     gst::init().unwrap();
     let (sender, port) = std::sync::mpsc::channel();

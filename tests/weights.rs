@@ -1,4 +1,4 @@
-//! Weights as the frameworks write them, value by value.
+//! Weights as written by the frameworks, value by value.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(name)
 }
 
-/// Names, arrays as they are described in a `.json`, in its order of names.
+/// Names and arrays described in a `.json`, in order of names.
 fn expected(name: &str) -> Vec<(String, Array)> {
     let json: Value = serde_json::from_slice(&fs::read(path(name)).unwrap()).unwrap();
     let array = |entry: &Value| {
@@ -190,7 +190,7 @@ fn an_onnx_file_with_other_names_holds_them() {
 #[test]
 fn a_damaged_onnx_file_is_an_error_or_holds_less() {
     let mut bytes = onnx("mean_squeeze.onnx");
-    // The graph is whole once all but the operator set, the last four bytes, are there.
+    // The graph is complete once all but the operator set, the last four bytes, are there.
     for length in 0..bytes.len() - 4 {
         assert!(weights::read_bytes(&bytes[..length]).is_err(), "{length}");
     }
