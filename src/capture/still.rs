@@ -154,7 +154,7 @@ impl Still {
         Layout { format: PixelFormat::Rgb, width: self.width, height: self.height, color: Color::RGB }
     }
 
-    /// The picture as a [`Picture`].
+    /// The decoded picture.
     ///
     /// # Errors
     /// If it has no pixels.

@@ -53,8 +53,8 @@ pub const MIN_SIDE: usize = 8;
 /// Maximum [`Transform::resize`], in pixels.
 pub const MAX_RESIZE: usize = 65_535;
 
-/// Prepares a picture for a network like torchvision's `Resize(resize)` (bilinear, antialiased), `CenterCrop((height,
-/// width))`, `ToTensor` and `Normalize(mean, std)`.
+/// Prepares a picture for a network like torchvision's `Resize(resize)` (bilinear, antialiased),
+/// `CenterCrop((height, width))`, `ToTensor` and `Normalize(mean, std)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Transform {
     /// Length that the shorter side is resized to, in pixels; the other side keeps the aspect ratio.

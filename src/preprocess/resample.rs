@@ -39,8 +39,8 @@ impl Side {
 
     /// The weights for samples that are subsampled by `1 << shift` along this side.
     ///
-    /// Positions are in pixels of the full picture, where sample `j` of `f = 1 << shift` pixels has its centre at `f j
-    /// + f / 2` (between the pixels) or at `f j + 1/2` (`cosited` with the first).
+    /// Positions are in pixels of the full picture, where sample `j` of `f = 1 << shift` pixels has its centre at
+    /// `f j + f / 2` (between the pixels) or at `f j + 1/2` (`cosited` with the first).
     pub(super) fn taps(&self, shift: u32, cosited: bool) -> Taps {
         Taps::new(&self.windows(shift, cosited), self.samples(shift), |weight| weight as f32)
     }

@@ -46,7 +46,7 @@ pub enum Error {
     Unsupported {
         /// Name of the node.
         node: String,
-        /// What it needs.
+        /// The unsupported operation.
         what: &'static str,
     },
     /// The packed weights do not fit into memory.
