@@ -95,7 +95,7 @@ fn a_broker_that_wants_a_certificate_is_told_from_one_that_does_not() {
     let broker = Broker::start(&format!("{}\nrequire_certificate true", listener(folder, "broker")));
     let known = format!("tls = true\nca_file = \"{}\"", folder.join("authority.pem").display());
     let outcome = doctor(folder, broker.port, &known);
-    says(&outcome, "certificate", "error", &["does not accept this device's certificate", "publish.mqtt.cert_file"]);
+    says(&outcome, "certificate", "error", &["rejects this device's certificate", "publish.mqtt.cert_file"]);
     let path = |name: &str| folder.join(name).display().to_string();
     let own = format!("{known}\ncert_file = \"{}\"\nkey_file = \"{}\"", path("device.pem"), path("device.key"));
     says(&doctor(folder, broker.port, &own), "login", "ok", &["accepted"]);

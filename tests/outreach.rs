@@ -550,7 +550,7 @@ fn a_camera_that_redirects_in_circles_is_given_up() {
     });
     let outcome = run_camera(&camera, "");
     assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
-    assert!(outcome.message().contains("redirects more than 8 times"), "{}", outcome.stderr);
+    assert!(outcome.message().contains("redirected more than 8 times"), "{}", outcome.stderr);
     assert_eq!(camera.asked().iter().filter(|asked| asked.method() == "DESCRIBE").count(), 9);
 }
 
