@@ -86,9 +86,7 @@ fn weights_that_do_not_fit_are_listed_with_both_shapes() {
     write(&changed, &path);
     let outcome = run(["run", "--model", path.to_str().unwrap()]);
     assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
-    for part in
-        ["hardnet39ds", "`base.0.norm.bias` is missing", "`base.1.norm.weight` has shape [24], expected [48]"]
-    {
+    for part in ["hardnet39ds", "`base.0.norm.bias` is missing", "`base.1.norm.weight` has shape [24], expected [48]"] {
         assert!(outcome.message().contains(part), "{part:?} is not in: {}", outcome.stderr);
     }
 }

@@ -64,8 +64,7 @@ impl File {
                 all = all.saturating_add(values);
             }
             if all > MAX_ALL {
-                let problem =
-                    format!("with it, the computed constants have {all} values, but {MAX_ALL} are allowed");
+                let problem = format!("with it, the computed constants have {all} values, but {MAX_ALL} are allowed");
                 return Err(operator.fail(problem));
             }
             constants.extend(node.output.iter().map(|name| (name.as_str(), values)));
