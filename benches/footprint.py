@@ -1,7 +1,7 @@
-"""What hardnetd takes on this machine: `make footprint`.
+"""Measures the footprint of hardnetd on this machine: `make footprint`.
 
-The size of the program, the time from its start to the first result, and memory and processor time with one live
-stream, classified for a while.
+Reports the size of the program, the time from its start to the first result, and the memory and CPU time with one live
+stream that is classified for a while.
 """
 
 import argparse
@@ -26,7 +26,7 @@ WARM_UP_STARTS = 2
 
 
 class Program:
-    """The program with one stream, its results read line by line."""
+    """The program with one stream; results are read line by line."""
 
     def __init__(self, program, model, source, *arguments):
         # Otherwise this machine's configuration would be measured.
@@ -103,8 +103,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", type=Path, default=ROOT / "target/release/hardnetd")
     parser.add_argument("--model", default="hardnet39ds")
-    parser.add_argument("--starts", type=int, default=15, help="starts to measure [15]")
-    parser.add_argument("--seconds", type=float, default=20, help="how long the live stream is classified [20]")
+    parser.add_argument("--starts", type=int, default=15, help="number of starts to measure [15]")
+    parser.add_argument("--seconds", type=float, default=20, help="duration of the live stream [20]")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if not arguments.program.is_file():

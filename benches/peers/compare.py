@@ -1,7 +1,7 @@
-"""Sets hardnetd against other engines on this machine: `make bench-peers`; see README.md beside this file.
+"""Compares hardnetd with other engines on this machine: `make bench-peers`; see README.md next to this file.
 
-Every engine is a process of its own, pinned to the same cores and stopped between its turns. A round gives each of them
-a slice of time, in another order every round.
+Every engine is a separate process, pinned to the same cores and stopped between its turns. In each round every engine
+gets a slice of time, in a different order every round.
 """
 
 import argparse
@@ -198,14 +198,14 @@ def cpu_model():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description="Sets hardnetd against other engines on this machine.")
+    parser = argparse.ArgumentParser(description="Compares hardnetd with other engines on this machine.")
     parser.add_argument("--program", default=str(ROOT / "target" / "release" / "hardnetd"))
     parser.add_argument("--output", type=Path, default=ROOT / "target" / "peers")
     parser.add_argument("--models", default=" ".join(FAMILY), help="names, separated by spaces or commas")
     parser.add_argument("--size", default="224x224", help="rows and columns of the input")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--slice", type=float, default=0.5, help="seconds that an engine runs in a round")
+    parser.add_argument("--slice", type=float, default=0.5, help="seconds per engine and round")
     parser.add_argument("--core", type=int, help="the first core; --threads of them are used [default: the last ones]")
     options = parser.parse_args()
     options.models = options.models.replace(",", " ").split()

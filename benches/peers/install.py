@@ -1,7 +1,7 @@
-"""Makes the scratch environment of the comparison: install.py FOLDER.
+"""Makes the Python environment of the comparison: install.py FOLDER.
 
-Every package of requirements.txt is installed by itself. One that cannot be had for this Python and this machine is
-named with the reason, and the comparison goes on without it; only numpy must be there.
+Every package of requirements.txt is installed separately. A package that is not available for this Python and this
+machine is reported with the reason, and the comparison continues without it; only numpy is required.
 """
 
 import subprocess

@@ -1,9 +1,9 @@
-"""One engine with one network in a process of its own: worker.py ENGINE FOLDER NAME INPUT HEIGHT WIDTH THREADS.
+"""Runs one engine with one network: worker.py ENGINE FOLDER NAME INPUT HEIGHT WIDTH THREADS.
 
 FOLDER has the network as NAME.onnx, NAME.ncnn.param, NAME.ncnn.bin and NAME.mnn; INPUT holds 32-bit floats in the order
-[1, 3, HEIGHT, WIDTH]. It speaks as `hardnetd bench --slices` does: a first line of JSON says what is loaded, and every
-line `run N` is answered with {"ms": [...]}. Everything runs in 32-bit floating point. A run is timed from the input,
-which is an array in memory, to the logits, which are one too.
+[1, 3, HEIGHT, WIDTH]. The protocol is that of `hardnetd bench --slices`: a first line of JSON says what is loaded, and
+every line `run N` is answered with {"ms": [...]}. Everything runs in 32-bit floating point. A run is timed from the
+input, an array in memory, to the logits, also an array in memory.
 """
 
 import json

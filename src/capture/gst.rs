@@ -172,7 +172,7 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
     if let (Some(guard), Some(source)) = (&guard, pipeline.by_name("source"))
         && !guard.attach(&source)
     {
-        return Err(Error::Broken { message: "its rtspsrc shows nobody what a camera answers".into() });
+        return Err(Error::Broken { message: "its rtspsrc does not show a camera's answers to its extensions".into() });
     }
     for (name, property, value) in &launch.properties {
         if let Some(element) = pipeline.by_name(name) {

@@ -223,7 +223,7 @@ fn check_node(model: &TypedModel, node: &TypedNode, listed: &mut u64) -> TractRe
     *listed = listed.saturating_add(cuts.fold(product(&spec.kernel_shape, 1), u64::saturating_mul));
     if *listed > MAX_LISTED {
         let places = "places of windows up to here, with those at the edges";
-        return fail(format!("has a large window: {listed} {places}, and {MAX_LISTED} are allowed"));
+        return fail(format!("has a large window: {listed} {places}, but {MAX_LISTED} are allowed"));
     }
     Ok(())
 }

@@ -154,9 +154,9 @@ fn not_taken(unsent: &Unsent) -> String {
     match unsent.dropped {
         0 => text(),
         dropped if unsent.is_empty() => {
-            format!("{dropped} results had been dropped, since publish.mqtt.queue was full")
+            format!("{dropped} results had been dropped because publish.mqtt.queue was full")
         }
-        dropped => format!("{}; {dropped} more had been dropped, since publish.mqtt.queue was full", text()),
+        dropped => format!("{}; {dropped} more had been dropped because publish.mqtt.queue was full", text()),
     }
 }
 

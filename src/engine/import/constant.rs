@@ -68,7 +68,7 @@ fn layout(tensor: &TensorProto) -> Result<(DataType, Vec<usize>, Data<'_>), Erro
     let data_type = DataType::try_from(tensor.data_type).map_err(|_| unsupported(&tensor.data_type.to_string()))?;
     let size = size(data_type).ok_or_else(|| unsupported(data_type.as_str_name()))?;
     if tensor.dims.len() > MAX_AXES {
-        return Err(fail(tensor, format!("has {} axes, and at most {MAX_AXES} are read", tensor.dims.len())));
+        return Err(fail(tensor, format!("has {} axes, but at most {MAX_AXES} are read", tensor.dims.len())));
     }
     let dims: Option<Vec<usize>> = tensor.dims.iter().map(|&extent| usize::try_from(extent).ok()).collect();
     let dims = dims.ok_or_else(|| fail(tensor, format!("has the shape {:?}", tensor.dims)))?;

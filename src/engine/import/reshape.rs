@@ -124,7 +124,7 @@ impl<'a> Network<'a> {
         let rank = match (handle.rank, &self.axes(operator, 4)?[..]) {
             (2, [2, 3]) | (3, [2] | [3]) if is_pixel => 4,
             (2, [2]) if is_pixel => 3,
-            _ => return Err(operator.fail("only height and width of one pixel can be put back")),
+            _ => return Err(operator.fail("only height and width of one pixel can be restored")),
         };
         let handle = self.pass(operator, handle)?;
         Ok(Handle { rank, ..handle })

@@ -31,7 +31,7 @@ pub(super) fn check(operator: Operator<'_>) -> Result<(), Error> {
     let kernel = operator.ints("kernel_shape")?.unwrap_or_default();
     let places = kernel.iter().fold(1, |places: u64, side| places.saturating_mul(side.unsigned_abs()));
     if places > MAX_PLACES {
-        return Err(operator.fail(format!("its kernel has {places} places, and at most {MAX_PLACES} are supported")));
+        return Err(operator.fail(format!("its kernel has {places} places, but at most {MAX_PLACES} are supported")));
     }
     Ok(())
 }
