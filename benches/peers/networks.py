@@ -21,7 +21,7 @@ class Unavailable(Exception):
 
 
 def call(command, folder):
-    """Runs a program in `folder`, and raises Unavailable with the end of its output if it fails."""
+    """Runs a program in `folder`, and raises Unavailable with the last line of its output if it fails."""
     try:
         outcome = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, text=True, errors="replace", timeout=LIMIT_S)
@@ -40,7 +40,7 @@ def package(name):
 
 
 def export(program, model, size, folder):
-    """Writes the model as ONNX; the base name of its files."""
+    """Writes the model as ONNX; returns the base name of its files."""
     name = f"{Path(model).stem}-{size[0]}x{size[1]}"
     call([program, "model", "export", model, "--force", "--size", f"{size[0]}x{size[1]}", "--output",
           str(folder / f"{name}.onnx")], ROOT)

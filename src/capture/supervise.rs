@@ -183,9 +183,9 @@ impl Backoff {
 /// The decision about an attempt.
 #[derive(Debug)]
 enum Decision {
-    /// It goes on.
+    /// Keep watching.
     Continue,
-    /// Nobody wants more frames.
+    /// The consumer wants no more frames.
     Stop,
     /// The pipeline has ended; the scheme judges whether that is right.
     End,

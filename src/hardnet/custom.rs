@@ -12,7 +12,7 @@
 //! [[block]]
 //! growth = 12            # channels of a layer with one link
 //! layers = 4
-//! transition = 64        # channels after the 1 x 1 convolution behind the block
+//! transition = 64        # output channels of the 1 x 1 convolution after the block
 //! downsample = true      # whether the map is halved then
 //! ```
 

@@ -2,7 +2,7 @@
 //!
 //! rtpbin gives every sender (SSRC; RFC 3550, 3) two threads and a pad, and rtspsrc crashes when two of these threads
 //! add their pads at the same time (GStreamer 1.22). So all packets of a session get the SSRC of the first one: some
-//! cameras change theirs at every key frame, and another sender in the session cannot be told from the camera anyway.
+//! cameras change theirs at every key frame, and another sender in the session cannot be distinguished from the camera.
 //! Packets on an RTP pad that are not RTP are dropped: rtpbin would take them for RTCP, which has its SSRC elsewhere.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -14,8 +14,8 @@ use crate::kernels::size::{self, product};
 use crate::kernels::table::Kernels;
 
 /// Rows for which a block is used before the next one: several tiles of every instruction set, so that all but the
-/// first read its weights from the first-level cache, and few enough to keep their inputs in the second. A multiple of
-/// all tile heights.
+/// first read its weights from the first-level cache, and few enough to keep their inputs in the second. Whole tiles of
+/// 4, 8, 14 and 28 rows.
 const CHUNK: usize = 56;
 /// Values of a row that are written at a time, so that the destination stays in the first-level cache.
 const RUN: usize = 32;

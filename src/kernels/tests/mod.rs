@@ -203,7 +203,7 @@ fn rule<T>(result: Result<T, PassError>) -> &'static str {
     result.err().expect("the pass could be made").0
 }
 
-/// Sizes of the output for windows over `size`, with `after` more rows or columns of padding behind the map.
+/// Sizes of the output for windows over `size`, with `after` more rows or columns of padding after the map.
 fn windows(
     size: [usize; 2],
     kernel: [usize; 2],
