@@ -3,22 +3,22 @@
 CARGO ?= cargo
 PYTHON ?= python3
 PREFIX ?= /usr/local
-# The target of packages that this machine can run.
+# The target of packages that run on this machine.
 HOST = x86_64-unknown-linux-gnu
 UNITS = systemd/hardnetd.service systemd/hardnetd@.service
 
-# To build and run; then what the tests need besides: encoders, an RTSP server, a broker, systemd-analyze.
+# For building and running; then what the tests also need: encoders, an RTSP server, a broker, systemd-analyze.
 RUN_PACKAGES = gcc libc6-dev make pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav
 TEST_PACKAGES = gstreamer1.0-tools gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev \
 	mosquitto mosquitto-clients systemd
-# To build for ARM, and to run that here.
+# For building for ARM, and for running the result here.
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross mmdebstrap \
 	qemu-user
-# What makes packages; what tries them in a virtual machine.
+# For making packages, and for testing them in a virtual machine.
 PACKAGE_PACKAGES = debhelper lintian qemu-user
 VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
-# What makes the scratch environment of `make bench-peers`.
+# For the Python environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
 .PHONY: help deps deps-run build run test check audit fmt figures bench bench-peers footprint cross test-arm deb test-vm fuzz install uninstall clean

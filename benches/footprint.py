@@ -1,7 +1,7 @@
-"""What hardnetd takes on this machine: `make footprint`.
+"""Measures the footprint of hardnetd on this machine: `make footprint`.
 
-The size of the program, the time from its start to the first result, and memory and processor time with one live
-stream, classified for a while.
+Reports the size of the program, the time from its start to the first result, and the memory and CPU time with one live
+stream that is classified for a while.
 """
 
 import argparse
@@ -18,18 +18,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Seconds to wait for a line, and for the end of the program.
+# Time limit in seconds for a line, and for the end of the program.
 LIMIT_S = 60
 
-# Starts that no figure counts: the first makes GStreamer's list of plugins.
+# Starts that are not measured: the first creates GStreamer's list of plugins.
 WARM_UP_STARTS = 2
 
 
 class Program:
-    """The program with one stream, its results read line by line."""
+    """The program with one stream; results are read line by line."""
 
     def __init__(self, program, model, source, *arguments):
-        # A configuration of this machine would be measured with it.
+        # Otherwise this machine's configuration would be measured.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HARDNETD_")}
         environment["HARDNETD_LOG"] = "error"
         with tempfile.NamedTemporaryFile(suffix=".toml") as empty:
@@ -37,7 +37,7 @@ class Program:
             command = [program, "run", "--config", empty.name, "--model", model, "--source", source]
             self.process = subprocess.Popen([*command, "--sink", "stdout", *arguments], stdout=subprocess.PIPE,
                                             env=environment)
-            # The program has read it before it has a result.
+            # The program has read its configuration once there is a result.
             self.line()
             self.first_ms = (time.monotonic() - self.begun) * 1e3
 
@@ -103,8 +103,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", type=Path, default=ROOT / "target/release/hardnetd")
     parser.add_argument("--model", default="hardnet39ds")
-    parser.add_argument("--starts", type=int, default=15, help="starts to measure [15]")
-    parser.add_argument("--seconds", type=float, default=20, help="how long the live stream is classified [20]")
+    parser.add_argument("--starts", type=int, default=15, help="number of starts to measure [15]")
+    parser.add_argument("--seconds", type=float, default=20, help="duration of the live stream [20]")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if not arguments.program.is_file():

@@ -1,9 +1,9 @@
 """Memory over many reconnects of a camera: `python3 benches/reconnects.py`.
 
-A small RTSP server of its own sends a few pictures and hangs up; the program opens it again and again. Printed is the
-resident memory after the first reconnects and after the last ones, for each set of environment variables that
-`--with` names (glibc takes its settings from there, see mallopt(3) and "Memory Allocation Tunables"). The sets take
-turns, so that whatever else the machine does falls on all of them.
+A small built-in RTSP server sends a few pictures and hangs up, and the program reopens it repeatedly. Prints the resident
+memory after the first reconnects and after the last ones, for each set of environment variables given by `--with` (which
+can hold glibc's settings, see mallopt(3) and "Memory Allocation Tunables"). The sets take turns, so that other activity
+on the machine affects all of them.
 """
 
 import argparse
@@ -22,10 +22,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Most bytes of a NAL unit in one packet.
+# Maximum bytes of a NAL unit per packet.
 PACKET = 1400
 
-# Seconds without a reconnect after which a run is given up.
+# Seconds without a reconnect after which a run is aborted.
 LIMIT_S = 60
 
 
@@ -64,7 +64,7 @@ def packets(nal):
 
 
 class Camera:
-    """Counts the clients that have got their pictures."""
+    """Counts the clients that have received their pictures."""
 
     def __init__(self, pictures):
         self.pictures = pictures
@@ -133,7 +133,7 @@ def resident_kb(pid):
 
 
 def reach(camera, process, target):
-    """Waits until so many clients have been served."""
+    """Waits until that many clients have been served."""
     seen, at = camera.served, time.monotonic()
     while camera.served < target:
         if process.poll() is not None:
@@ -178,7 +178,7 @@ def main():
     parser.add_argument("--first", type=int, default=20, help="connections before the first figure")
     parser.add_argument("--last", type=int, default=300, help="connections before the last figure")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--streams", type=int, default=1, help="cameras that are opened again and again")
+    parser.add_argument("--streams", type=int, default=1, help="number of cameras that are reopened repeatedly")
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--frames", type=int, default=6, help="pictures before the camera hangs up")
     options = parser.parse_args()

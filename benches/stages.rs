@@ -1,9 +1,8 @@
 //! Medians of the stages on this machine: `make bench`.
 //!
-//! Preprocessing is set against its peer, GStreamer's video converter doing the same steps (crop,
-//! bilinear scaling, colour conversion) on one thread, in turns within one run; beside it stands its
-//! floor, the bytes to be read at the memory bandwidth measured at the start. Beside inference stands
-//! the rate of multiply-accumulates that it reached.
+//! Preprocessing is compared with GStreamer's video converter, which performs the same steps (crop, bilinear scaling,
+//! colour conversion) on one thread; the two run in turns. Next to it is its lower bound, the bytes to be read at the
+//! memory bandwidth measured at the start. For inference, the rate of multiply-accumulates is shown.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a program for developers")]
 
 use std::hint::black_box;
@@ -24,7 +23,7 @@ use hardnetd::tensor::Tensor;
 const ROW: Duration = Duration::from_secs(3);
 
 fn main() {
-    // `cargo test --benches` only asks whether it runs.
+    // `cargo test --benches` only checks that it runs.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
@@ -170,7 +169,7 @@ fn infer(name: &str, backend: BackendChoice) {
     row(&format!("infer {name} ({backend})"), times, &notes);
 }
 
-/// Bytes read per nanosecond from a buffer that no cache holds.
+/// Bytes read per nanosecond from a buffer larger than any cache.
 fn bandwidth_gb_s() -> f64 {
     let buffer = vec![1_u64; 32 << 20];
     let times = measure([&mut || {

@@ -1,35 +1,36 @@
-//! How much memory reading an input may take: a bound in proportion to its length, and a fixed one for short inputs.
+//! Limits the memory that reading an input may take: in proportion to its length, with a fixed minimum for short
+//! inputs.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts what is allocated.
+/// Counts allocated memory.
 struct Counting;
 
-/// Bytes that are allocated.
+/// Allocated bytes.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
-/// The most that may be.
+/// Maximum allowed.
 static MOST: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-// SAFETY: every call goes to the system's allocator as it comes.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed).saturating_add(layout.size());
         let most = MOST.load(Ordering::Relaxed);
         if live > most {
-            // What follows allocates as well.
+            // Writing the message allocates as well.
             MOST.store(usize::MAX, Ordering::Relaxed);
             let _ = writeln!(std::io::stderr(), "{live} bytes are allocated, and {most} may be");
             std::process::abort();
         }
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.dealloc(memory, layout) }
     }
 }

@@ -1,18 +1,17 @@
-//! How much of the memory that is freed the C library keeps.
+//! How much freed memory the C library keeps.
 //!
-//! Every camera that is opened starts and ends threads of GStreamer, and glibc gives threads arenas of their own, up to
-//! eight for each core. What one of them has freed the others cannot use. `benches/reconnects.py` measures what comes of
-//! it.
+//! Every camera that is opened starts and ends GStreamer threads, and glibc creates arenas for threads, up to eight per
+//! core. Memory freed in one arena is not available to the others. `benches/reconnects.py` measures the effect.
 //!
 //! # Safety
 //!
-//! `mallopt` is called while the process has one thread, with a parameter and a value that glibc documents.
+//! `mallopt` is called while the process has a single thread, with a parameter and a value that glibc documents.
 
-/// Arenas of the C library: the fewest that several threads do not wait for each other in.
+/// Arenas of the C library: the fewest with which several threads do not wait for each other.
 const ARENAS: i32 = 2;
 
-/// Has the threads that are started later share a few arenas, unless the environment says how many (mallopt(3)). Does
-/// nothing if there are other threads already, or if the C library is not glibc.
+/// Makes threads started later share a few arenas, unless the environment sets their number (mallopt(3)). Does nothing
+/// if other threads exist or the C library is not glibc.
 pub fn share_arenas() {
     let chosen = ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"].into_iter().any(|name| std::env::var_os(name).is_some());
     if !chosen && is_only_thread() {
@@ -20,15 +19,15 @@ pub fn share_arenas() {
     }
 }
 
-/// Whether the process has no other thread.
+/// Whether the process has only this thread.
 fn is_only_thread() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }
 
 #[cfg(target_env = "gnu")]
 fn limit(arenas: i32) {
-    // SAFETY: mallopt takes two numbers, and returns 0 for a parameter that it does not know. What it writes is read by
-    // all threads without a lock: there is this one only, and the caller has looked.
+    // SAFETY: mallopt takes two numbers and returns 0 for an unknown parameter. What it writes is read by all threads
+    // without a lock: the caller has checked that this thread is the only one.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
 }
 

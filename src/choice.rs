@@ -1,23 +1,23 @@
-//! Choices between a few words. The configuration, the flags, the help, the messages and the reports share them.
+//! Choices from a fixed set of words, shared by the configuration, flags, help, messages and reports.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A choice between a few words.
+/// A choice from a fixed set of words.
 pub trait Choice: FromStr<Err = UnknownWord> + Clone + Send + Sync + 'static {
-    /// The words, in the order in which messages and help list them.
+    /// The words, in the order of messages and help.
     const WORDS: &'static [&'static str];
 }
 
-/// A word that a choice does not have.
+/// A word that is not among those of a choice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}`: expected one of {}", words.join(", "))]
 pub struct UnknownWord {
     /// The word.
     pub word: String,
-    /// The words that the choice has.
+    /// The allowed words.
     pub words: &'static [&'static str],
 }
 
@@ -30,7 +30,7 @@ macro_rules! choice {
         }
 
         impl $choice {
-            /// All of them, in the order in which messages and help list them.
+            /// All variants, in the order of messages and help.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The word.
@@ -66,12 +66,12 @@ macro_rules! choice {
 }
 
 choice! {
-    /// The backend that is to run a network.
+    /// The backend that runs a network.
     BackendChoice {
-        /// The native engine, or tract for networks with parts that the native engine does not know.
+        /// The native engine, or tract for networks that the native engine does not support.
         #[default]
         Auto = "auto",
-        /// The engine of this program.
+        /// The program's own engine.
         Native = "native",
         /// tract.
         Tract = "tract",
@@ -79,9 +79,9 @@ choice! {
 }
 
 choice! {
-    /// The instruction set that the native engine is to use.
+    /// The instruction set of the native engine.
     IsaChoice {
-        /// The best one that the processor has.
+        /// The best one that the processor supports.
         #[default]
         Auto = "auto",
         /// Plain Rust; the compiler vectorises it as the target allows.
@@ -98,21 +98,22 @@ choice! {
 choice! {
     /// How the native engine trades memory for speed.
     MemoryMode {
-        /// Fast: weights are kept in the form in which they are used.
+        /// Fast: weights are stored in the form in which they are used.
         #[default]
         Fast = "fast",
-        /// Less memory, slower: weights of Winograd convolutions are kept as they are, and transformed at each use.
+        /// Less memory, slower: the weights of Winograd convolutions are stored untransformed and transformed at each
+        /// use.
         Lean = "lean",
     }
 }
 
 choice! {
-    /// How the packets of an RTSP camera travel.
+    /// Transport of an RTSP camera's packets.
     RtspTransport {
-        /// Over TCP, in the connection of the session.
+        /// TCP, within the session's connection.
         #[default]
         Tcp = "tcp",
-        /// Over UDP.
+        /// UDP.
         Udp = "udp",
         /// UDP first, then multicast, then TCP.
         Auto = "auto",

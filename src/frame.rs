@@ -1,7 +1,7 @@
-//! A frame: one picture of a stream, with its times, as it came from the source.
+//! A frame: one picture of a stream, with its timestamps, as it came from the source.
 //!
-//! The pixels stay where the decoder wrote them. A [`Frame`] owns them through [`Pixels`], and a
-//! [`Picture`] borrows them, plane by plane, with lengths that have been checked.
+//! The pixels stay where the decoder wrote them. A [`Frame`] owns them through [`Pixels`]; a [`Picture`] borrows them
+//! plane by plane, with their lengths checked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A point in time on both clocks.
+/// A point in time on two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp {
     /// Nanoseconds of `CLOCK_MONOTONIC`, for differences.
     pub monotonic_ns: u64,
-    /// Wall-clock time, for people and for other machines.
+    /// Wall-clock time, for people and other machines.
     pub utc: SystemTime,
 }
 
@@ -36,7 +36,7 @@ impl Timestamp {
     }
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`, the clock that live GStreamer pipelines run on.
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock of live GStreamer pipelines.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
@@ -45,7 +45,7 @@ pub fn monotonic_ns() -> u64 {
     seconds * 1_000_000_000 + nanoseconds
 }
 
-/// How 8-bit samples lie in memory. The names are GStreamer's.
+/// Memory layout of 8-bit samples. The names are GStreamer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names are the field's; `components` holds the facts")]
 pub enum PixelFormat {
@@ -68,7 +68,7 @@ pub enum PixelFormat {
     Uyvy,
 }
 
-/// Where the samples of one component (Y, U, V or R, G, B) are.
+/// Where the samples of one component (Y, U, V or R, G, B) lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Component {
     /// Index of the plane that holds it.
@@ -104,7 +104,7 @@ const fn semi_planar(u: usize, v: usize, shift_y: u32) -> [Component; 3] {
 }
 
 impl PixelFormat {
-    /// The components in the order Y, U, V or R, G, B; one for greyscale.
+    /// The components in the order Y, U, V or R, G, B; a single one for greyscale.
     #[must_use]
     pub fn components(self) -> &'static [Component] {
         const GRAY8: [Component; 1] = [component(0, 0, 1, 0, 0)];
@@ -158,7 +158,7 @@ impl PixelFormat {
         (height + (1 << shift) - 1) >> shift
     }
 
-    /// Bytes of a row of `plane` that carry samples in a picture of `width` columns.
+    /// Bytes of a row of `plane` that hold samples in a picture of `width` columns.
     #[must_use]
     pub fn row_bytes(self, plane: usize, width: usize) -> usize {
         let of =
@@ -167,10 +167,10 @@ impl PixelFormat {
     }
 }
 
-/// Which weights turn Y'CbCr into R'G'B' (ITU-T H.273, MatrixCoefficients).
+/// Coefficients that convert Y'CbCr to R'G'B' (ITU-T H.273, MatrixCoefficients).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Matrix {
-    /// The samples are R'G'B' already (H.273 value 0).
+    /// The samples are already R'G'B' (H.273 value 0).
     Rgb,
     /// FCC 73.682 (value 4).
     Fcc,
@@ -184,7 +184,7 @@ pub enum Matrix {
     Bt2020,
 }
 
-/// Which codes stand for black and white.
+/// Which codes mean black and white.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Range {
     /// 0 to 255.
@@ -193,28 +193,28 @@ pub enum Range {
     Limited,
 }
 
-/// Where a subsampled chroma sample lies among the luma samples that it serves.
+/// Position of a subsampled chroma sample relative to its luma samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChromaSite {
-    /// On the left luma sample (true) or between the two (false).
+    /// At the left luma sample (true) or halfway between the two (false).
     pub cosited_x: bool,
-    /// On the upper luma sample (true) or between the two (false).
+    /// At the upper luma sample (true) or halfway between the two (false).
     pub cosited_y: bool,
 }
 
-/// How samples become colours.
+/// How samples map to colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Color {
     /// Y'CbCr weights.
     pub matrix: Matrix,
     /// Black and white levels.
     pub range: Range,
-    /// Chroma position; of no effect where chroma is not subsampled.
+    /// Chroma position; ignored if chroma is not subsampled.
     pub chroma_site: ChromaSite,
 }
 
 impl Color {
-    /// Full-range R'G'B', as image files have it.
+    /// Full-range R'G'B', as in image files.
     pub const RGB: Self = Self {
         matrix: Matrix::Rgb,
         range: Range::Full,
@@ -222,7 +222,7 @@ impl Color {
     };
 }
 
-/// Everything about a picture but its samples.
+/// Everything about a picture except its samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Layout {
     /// Memory layout of the samples.
@@ -235,7 +235,7 @@ pub struct Layout {
     pub color: Color,
 }
 
-/// One plane: `stride` bytes from a row to the next.
+/// One plane of samples.
 #[derive(Debug, Clone, Copy)]
 pub struct Plane<'a> {
     /// The bytes, from the first sample of the first row.
@@ -244,10 +244,10 @@ pub struct Plane<'a> {
     pub stride: usize,
 }
 
-/// The samples of a picture do not fit its layout.
+/// The samples of a picture do not match its layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A picture has no pixels.
+    /// The picture has no pixels.
     #[error("the picture is {width}×{height} pixels: both sides must be at least 1")]
     Empty {
         /// Columns.
@@ -255,7 +255,7 @@ pub enum Error {
         /// Rows.
         height: usize,
     },
-    /// A plane is shorter than its rows need.
+    /// A plane is too short for its rows.
     #[error(
         "plane {plane} of a {width}×{height} {format:?} picture has {found} bytes, needs {needed} (stride {stride})"
     )]
@@ -270,15 +270,14 @@ pub enum Error {
         height: usize,
         /// Bytes from row to row.
         stride: usize,
-        /// Bytes there are.
+        /// Bytes found.
         found: usize,
-        /// Bytes there must be.
+        /// Bytes needed.
         needed: usize,
     },
 }
 
-/// A picture whose planes are long enough for its layout: reading inside `width` × `height` cannot
-/// leave them.
+/// A picture whose planes are long enough for its layout: reads within `width` × `height` stay inside them.
 #[derive(Debug, Clone, Copy)]
 pub struct Picture<'a> {
     layout: Layout,
@@ -289,7 +288,7 @@ impl<'a> Picture<'a> {
     /// Checks the planes against the layout. Planes that the format does not have are ignored.
     ///
     /// # Errors
-    /// A picture without pixels, or a plane that is too short.
+    /// If the picture has no pixels or a plane is too short.
     pub fn new(layout: Layout, planes: [Plane<'a>; 3]) -> Result<Self, Error> {
         let Layout { format, width, height, .. } = layout;
         if width == 0 || height == 0 {
@@ -307,8 +306,8 @@ impl<'a> Picture<'a> {
         Ok(Self { layout, planes })
     }
 
-    /// A picture whose single plane holds `format`'s rows without gaps: a row is a whole number of pixels
-    /// (of pixel pairs where they share chroma), with the unused byte of the four-byte formats.
+    /// A picture with a single plane that holds `format`'s rows without gaps: each row is a whole number of pixels (or
+    /// of pixel pairs that share chroma), including the unused byte of the four-byte formats.
     ///
     /// # Errors
     /// As [`Picture::new`].
@@ -325,7 +324,7 @@ impl<'a> Picture<'a> {
         &self.layout
     }
 
-    /// The bytes of one row of a plane, without the padding behind it.
+    /// The bytes of one row of a plane, without padding.
     ///
     /// # Panics
     /// If the plane or the row does not exist.
@@ -337,23 +336,23 @@ impl<'a> Picture<'a> {
     }
 }
 
-/// Owner of a picture's samples: a mapped GStreamer buffer, or memory of our own.
+/// Owner of a picture's samples: a mapped GStreamer buffer, or our own memory.
 pub trait Pixels: Send {
-    /// Plane `index`; an empty one where the format has no such plane.
+    /// Plane `index`; empty if the format has no such plane.
     fn plane(&self, index: usize) -> Plane<'_>;
 }
 
-/// One picture of a stream, whose samples are in a `P`.
+/// One picture of a stream, with its samples in a `P`.
 pub struct Frame<P> {
     /// Name of the stream.
     pub stream: Arc<str>,
-    /// The file that it is the only picture of, if it comes from a folder of pictures.
+    /// The picture's file, if the source is a folder of pictures.
     pub file: Option<Arc<str>>,
-    /// Number of the frame in its stream, from 0; none comes twice while the program runs.
+    /// Number of the frame in its stream: starts at 0 and is unique within a run.
     pub seq: u64,
-    /// When the picture was taken, as far as the source tells.
+    /// When the picture was taken, as reported by the source.
     pub captured: Timestamp,
-    /// When it reached the program, in nanoseconds of the monotonic clock.
+    /// When it arrived in the program, in nanoseconds of the monotonic clock.
     pub arrived_ns: u64,
     /// Format, size and colour.
     pub layout: Layout,
@@ -362,10 +361,10 @@ pub struct Frame<P> {
 }
 
 impl<P: Pixels> Frame<P> {
-    /// The picture, its planes checked.
+    /// The picture, with its planes checked.
     ///
     /// # Errors
-    /// The samples do not fit the layout.
+    /// If the samples do not match the layout.
     pub fn picture(&self) -> Result<Picture<'_>, Error> {
         Picture::new(self.layout, [0, 1, 2].map(|plane| self.pixels.plane(plane)))
     }

@@ -1,8 +1,8 @@
 //! hardnetd turns a camera on a small computer into a stream of classifications.
 //!
-//! Frames come from GStreamer (`capture`), cross a queue one frame deep (`pipeline`), become a
-//! tensor (`preprocess`), go through HarDNet (`hardnet`, `model`, `inference`), and leave as records
-//! (`record`, `publish`). The layers import downwards only; `tests/architecture.rs` holds the order.
+//! Frames come from GStreamer (`capture`), cross a queue one frame deep (`pipeline`), become a tensor (`preprocess`),
+//! go through HarDNet (`hardnet`, `model`, `inference`) and leave as records (`record`, `publish`). The layers import
+//! downwards only; `tests/architecture.rs` checks the order.
 
 pub mod allocator;
 pub mod bench;

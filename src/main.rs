@@ -1,4 +1,4 @@
-//! The `hardnetd` program: parses, runs, prints the error chain once, and exits.
+//! The `hardnetd` program: parses the command line, runs the command, prints the error chain once, and exits.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Most time that the last message may take: standard error may be a pipe that nobody reads.
+/// Time limit for the last message: standard error may be a pipe that nobody reads.
 const LAST_MESSAGE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {

@@ -1,20 +1,20 @@
-//! Text from files, folders, networks and the environment, made safe for a terminal, a log or a table.
+//! Makes text from files, folders, networks and the environment safe for a terminal, a log or a table.
 //!
-//! A name in a file can hold escape sequences that a terminal obeys, line feeds that forge a line of a log, and
-//! characters that turn the direction of what follows. Whatever prints text that the program has not written itself
-//! passes it through this module. JSON has an escape syntax of its own and does not need it.
+//! A name in a file can contain escape sequences that a terminal obeys, line feeds that forge log lines, and characters
+//! that reverse the direction of the text after them. All text from outside the program passes through this module
+//! before it is printed. JSON has its own escape syntax and does not need it.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-/// Most characters of one word: of text without white space. What follows is counted and left out.
+/// Maximum characters of one word, that is, of text without white space. The rest is counted and left out.
 pub const MAX_WORD: usize = 512;
 
-/// Most characters of one text.
+/// Maximum characters of one text.
 pub const MAX_TEXT: usize = 1 << 16;
 
-/// Whether a terminal shows `c` and does nothing else: it is no control character (C0, DEL, C1), does not end a line
-/// (U+2028, U+2029) and does not change the direction of text (marks, embeddings, overrides, isolates).
+/// Whether `c` is safe to show on a terminal: it is not a control character (C0, DEL, C1), does not end a line (U+2028,
+/// U+2029) and does not change the direction of text (marks, embeddings, overrides, isolates).
 ///
 /// ```
 /// use hardnetd::printable::is_printable;
@@ -29,7 +29,7 @@ pub const fn is_printable(c: char) -> bool {
         | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// `text` with every character that is not printable escaped, as in `\n` and `\u{1b}`, and nothing left out.
+/// `text` with every unprintable character escaped, as in `\n` and `\u{1b}`, and nothing left out.
 #[must_use]
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_printable) {
@@ -40,7 +40,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `text` in one line: [`escaped`], with words cut to [`MAX_WORD`] characters and the whole to [`MAX_TEXT`].
+/// `text` on one line: [`escaped`], with words cut to [`MAX_WORD`] characters and the whole to [`MAX_TEXT`].
 ///
 /// ```
 /// use hardnetd::printable::line;
@@ -50,15 +50,15 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 /// ```
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
-    // No text of so few bytes has a word that is too long.
+    // A text this short cannot contain a word that is too long.
     if text.len() <= MAX_WORD {
         return escaped(text);
     }
     Cow::Owned(Line(text).to_string())
 }
 
-/// `text` of several lines, each as [`line()`] makes it. Lines after the first are indented, so that none of them looks
-/// like a message of its own.
+/// `text` of several lines, each formatted as by [`line()`]. Lines after the first are indented, so that none of them
+/// looks like a separate message.
 #[must_use]
 pub fn block(text: &str) -> String {
     let mut lines = text.lines();
@@ -74,7 +74,7 @@ pub fn block(text: &str) -> String {
     out
 }
 
-/// Shows what it holds in one line, as [`line()`] does, without a copy of it.
+/// Displays its content on one line, as [`line()`] does, without copying it.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<T>(pub T);
 
@@ -84,27 +84,27 @@ impl<T: fmt::Display> fmt::Display for Line<T> {
     }
 }
 
-/// Writes `text` to `out` in one line, as [`line()`] makes it.
+/// Writes `text` to `out` on one line, as [`line()`] formats it.
 ///
 /// # Errors
-/// Those of `out`.
+/// Any error of `out`.
 pub fn write(out: &mut dyn fmt::Write, text: fmt::Arguments<'_>) -> fmt::Result {
     let mut escape = Escape { out, word: 0, all: 0 };
     escape.write_fmt(text)?;
     escape.end()
 }
 
-/// Escapes what is written to it.
+/// Escapes the text written to it.
 struct Escape<'a> {
     out: &'a mut dyn fmt::Write,
-    /// Characters of the word so far.
+    /// Characters of the current word.
     word: usize,
-    /// Characters so far, those that are left out of words apart.
+    /// Characters so far, without those left out of words.
     all: usize,
 }
 
 impl Escape<'_> {
-    /// Says how much of the word was left out.
+    /// Writes how much of the word was left out.
     fn end_word(&mut self) -> fmt::Result {
         let word = std::mem::take(&mut self.word);
         match word.checked_sub(MAX_WORD) {
@@ -144,14 +144,14 @@ impl fmt::Write for Escape<'_> {
 }
 
 fn push(out: &mut String, c: char) {
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = escape(c, |c| {
         out.push(c);
         Ok(())
     });
 }
 
-/// Gives `write` the characters that stand for `c`.
+/// Passes the characters that represent `c` to `write`.
 fn escape(c: char, mut write: impl FnMut(char) -> fmt::Result) -> fmt::Result {
     match c {
         c if is_printable(c) => write(c),

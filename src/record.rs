@@ -1,4 +1,4 @@
-//! What leaves the program: records as JSON objects, one per line.
+//! The program's output: records as JSON objects, one per line.
 //!
 //! Within a schema version a field name never changes its meaning. The JSON Schema of the result
 //! record is `assets/hardnetd.result.v1.schema.json`.
@@ -12,10 +12,10 @@ use smallvec::SmallVec;
 
 use crate::frame::Timestamp;
 
-/// Name and version of the result record.
+/// Name and version of the result record's schema.
 pub const RESULT_SCHEMA: &str = "hardnetd.result.v1";
 
-/// What leaves the program.
+/// A record of the program's output.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant, reason = "nearly all are results, and a box would be an allocation for each frame")]
 pub enum Record {
@@ -34,14 +34,14 @@ pub struct StreamRecord {
     pub state: StreamState,
 }
 
-/// Whether a stream delivers.
+/// Whether a stream delivers frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamState {
-    /// It does.
+    /// It delivers.
     Online,
-    /// Its source has failed and is opened again.
+    /// Its source has failed and is being reopened.
     Retrying,
-    /// It does no longer.
+    /// It no longer delivers.
     Offline,
 }
 
@@ -66,15 +66,14 @@ pub struct ResultRecord {
     pub device: Arc<str>,
     /// Name of the stream.
     pub stream: Arc<str>,
-    /// The picture's file, if the stream is a folder of pictures.
+    /// The picture's file, if the source is a folder of pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<Arc<str>>,
-    /// Which run of the program made it.
+    /// The run of the program that made the record.
     pub run: RunId,
-    /// Number of the frame in its stream, from 0, rising; none comes twice in one run.
+    /// Number of the frame in its stream: starts at 0, increases, and is unique within a run.
     pub seq: u64,
-    /// When the picture was taken: RFC 3339, UTC, microseconds, and beside it
-    /// `captured_monotonic_ns`.
+    /// When the picture was taken: RFC 3339, UTC, microseconds; followed by `captured_monotonic_ns`.
     #[serde(flatten, serialize_with = "serialize_captured")]
     pub captured: Timestamp,
     /// The model that classified it.
@@ -83,22 +82,22 @@ pub struct ResultRecord {
     pub top: TopClasses,
     /// Where the time went.
     pub latency_us: Latency,
-    /// Frames of this stream that were captured and not classified since the result before, so that `seq` is that of
-    /// the result before, plus 1, plus `dropped`; also across reconnects and reloads. What a source that was away did
-    /// not deliver does not count.
+    /// Frames of this stream that were captured but not classified since the previous result, also across reconnects
+    /// and reloads: `seq` is that of the previous result, plus 1, plus `dropped`. Frames that the source did not
+    /// deliver during an outage are not counted.
     pub dropped: u64,
 }
 
-/// Tells one run of the program from another: 64 random bits, since clocks and process numbers can be the same at every
-/// start of a small computer. In records, 16 lowercase hexadecimal digits.
+/// Distinguishes one run of the program from another: 64 random bits, because clocks and process IDs can repeat after
+/// every boot of a small computer. Written in records as 16 lowercase hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RunId(u64);
 
 impl RunId {
-    /// A new one, from the random numbers of the operating system.
+    /// A new ID from the operating system's random number generator.
     #[must_use]
     pub fn random() -> Self {
-        // The keys of the standard library's hashes are the system's random numbers.
+        // The standard library seeds its hash keys from the system's random number generator.
         Self(RandomState::new().hash_one(std::process::id()))
     }
 }
@@ -115,14 +114,14 @@ impl Serialize for RunId {
     }
 }
 
-/// Which model made a result.
+/// The model that made a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModelTag {
     /// Name of the architecture or of the file.
     pub name: String,
     /// Digest of the weights.
     pub digest: String,
-    /// False while the weights are not the outcome of training: the labels then mean nothing.
+    /// False if the weights have not been trained; the labels are then meaningless.
     pub trained: bool,
 }
 
@@ -137,21 +136,21 @@ pub struct Scored {
     pub score: f32,
 }
 
-/// The classes of a result: up to five of them take no memory of their own.
+/// The classes of a result; up to five need no allocation.
 pub type TopClasses = SmallVec<[Scored; 5]>;
 
 /// Durations of the stages of one frame, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Latency {
-    /// From the picture being taken to its arrival in the program.
+    /// From the exposure of the picture to its arrival in the program.
     pub capture: u64,
     /// Waiting for an inference thread.
     pub queue: u64,
-    /// From samples to the network's input.
+    /// From samples to network input.
     pub preprocess: u64,
-    /// The network and the choice of the best classes.
+    /// The network and the selection of the best classes.
     pub infer: u64,
-    /// From the picture being taken to the end of inference.
+    /// From the exposure of the picture to the end of inference.
     pub total: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Files that can be read without waiting. Opening a pipe on which nobody writes, or reading a device, may never end.
+//! Opens regular files without blocking. Opening a pipe without a writer, or reading a device, may block forever.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,24 +9,25 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-/// Longest time that another program may take to give up its lease on a file.
+/// Maximum time to wait until another program gives up its lease on a file.
 const LEASE_BREAK: Duration = Duration::from_secs(5);
-/// Time between two tries meanwhile.
+/// Time between attempts while waiting.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Opens the regular file at `path`, through links. It waits while another program has a lease on it, up to 5 s.
+/// Opens the regular file at `path`, following links. If another program has a lease on it, waits up to 5 s.
 ///
 /// # Errors
-/// What the system says, [`io::ErrorKind::IsADirectory`], or [`io::ErrorKind::InvalidInput`] for anything else that is no
-/// regular file.
+/// Any error of the system; [`io::ErrorKind::IsADirectory`] for a folder; [`io::ErrorKind::InvalidInput`] for anything
+/// else that is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
     check(&fs::metadata(path)?)?;
-    // The file may have been replaced since; without waiting, a pipe can be opened and found out.
+    // The file may have been replaced since the check; with `NONBLOCK`, opening a pipe returns at once.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let until = Instant::now() + LEASE_BREAK;
     loop {
         match File::options().read(true).custom_flags(flags).open(path) {
-            // Another program, such as a file server, has a lease on it, and has just been asked for it (fcntl(2)).
+            // Another program, such as a file server, has a lease on it and has just been asked to give it up
+            // (fcntl(2)).
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => thread::sleep(RETRY),
             Err(error) => return Err(error),
             Ok(file) => {

@@ -1,7 +1,7 @@
-//! Files of the program, written whole: a file is complete under its name, or it is as it was before.
+//! Atomic file replacement: a file is either complete under its name or unchanged.
 //!
-//! Nothing is written through a link that somebody has put where the program writes: new files are made with `O_EXCL`,
-//! and a rename replaces a link, not what it points to.
+//! Never writes through a link that somebody has planted: new files are created with `O_EXCL`, and a rename replaces a
+//! link rather than its target.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -9,11 +9,11 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Puts what `write` writes in the place of the file at `path`, once it is on the disk: readers see the old file or the
+/// Replaces the file at `path` with what `write` writes, once that is on disk: readers see either the old file or the
 /// new one, whatever happens in between.
 ///
 /// # Errors
-/// Those of `write`, and of the system. The file at `path` is then as it was.
+/// Any error of `write` or of the system. The file at `path` is then unchanged.
 pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<(), E>) -> Result<(), E> {
     let part = beside(path, &format!(".{}.part", std::process::id()));
     let mut file = create(&part)?;
@@ -22,7 +22,7 @@ pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) ->
         Ok(fs::rename(&part, path)?)
     });
     if written.is_err() {
-        // There may be nothing to remove, and the error tells what is wrong.
+        // There may be nothing to remove, and the original error matters more.
         let _ = fs::remove_file(&part);
         return written;
     }
@@ -30,10 +30,10 @@ pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) ->
     written
 }
 
-/// A new and empty file at `path`. A file that is there, or a link, is removed first.
+/// Creates an empty file at `path`, after removing any existing file or link.
 ///
 /// # Errors
-/// Those of the system.
+/// Any error of the system.
 pub fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -42,12 +42,12 @@ pub fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }
 
-/// `options` that open no link, and do not wait for the other end of a pipe.
+/// Sets `options` to follow no links and not to wait for the other end of a pipe.
 pub fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
 }
 
-/// `path` with `ending` behind its name.
+/// `path` with `ending` appended to its name.
 #[must_use]
 pub fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
@@ -55,8 +55,8 @@ pub fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Puts the names of the folder of `path` on the disk. Not every file system can do this, and the content of files is
-/// safe without it.
+/// Syncs the folder of `path` to disk. Some file systems do not support this, and the content of files is safe without
+/// it.
 pub fn sync_folder(path: &Path) {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {

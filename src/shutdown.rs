@@ -1,7 +1,7 @@
 //! The stop signal, and threads that are joined with a deadline.
 //!
-//! Stopping is dropping a sender. One [`Stop`] is owned by whoever decides; every thread holds a clone of its [`Stopped`], which
-//! becomes ready, for all of them at once and for good, when the `Stop` is dropped.
+//! Stopping means dropping a sender. The owner holds the [`Stop`]; every thread holds a clone of its [`Stopped`]. When
+//! the `Stop` is dropped, all clones become ready at once and stay so.
 //!
 //! ```
 //! let (stop, stopped) = hardnetd::shutdown::channel();
@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
-/// Held by the owner; dropping it stops everybody who holds the [`Stopped`].
+/// Held by the owner; dropping it signals every [`Stopped`].
 #[derive(Debug)]
 pub struct Stop {
     _sender: Sender<Infallible>,
 }
 
-/// The receiving side, cheap to clone.
+/// The receiving side; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Stopped {
     receiver: Receiver<Infallible>,
@@ -32,19 +32,19 @@ pub struct Stopped {
 /// Makes a connected pair.
 #[must_use]
 pub fn channel() -> (Stop, Stopped) {
-    // Nothing is sent; waiting for a channel without room takes memory at every wait.
+    // Nothing is ever sent. Waiting on a zero-capacity channel would allocate each time.
     let (sender, receiver) = bounded(1);
     (Stop { _sender: sender }, Stopped { receiver })
 }
 
 impl Stopped {
-    /// Whether the stop has been asked for.
+    /// Whether a stop has been requested.
     #[must_use]
     pub fn is_set(&self) -> bool {
         matches!(self.receiver.try_recv(), Err(TryRecvError::Disconnected))
     }
 
-    /// Waits for the stop, `limit` at most; true when it has been asked for.
+    /// Waits for the stop, at most `limit`; true if it has been requested.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> bool {
         matches!(self.receiver.recv_timeout(limit), Err(RecvTimeoutError::Disconnected))
@@ -65,11 +65,11 @@ pub struct Thread<T> {
     handle: JoinHandle<T>,
 }
 
-/// Why a thread did not hand back its outcome.
+/// Why a thread did not return its result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     /// It was still running at the deadline.
-    #[error("thread {name} did not end within its time")]
+    #[error("thread {name} did not end in time")]
     TimedOut {
         /// Name of the thread.
         name: String,
@@ -82,10 +82,10 @@ pub enum JoinError {
     },
 }
 
-/// Starts `body` on a thread called `name`; Linux shows the first 15 bytes of it.
+/// Starts `body` on a thread called `name`, of which Linux shows the first 15 bytes.
 ///
 /// # Errors
-/// The system refuses another thread.
+/// If the system cannot create another thread.
 pub fn spawn<T, F>(name: impl Into<String>, body: F) -> io::Result<Thread<T>>
 where
     T: Send + 'static,
@@ -113,10 +113,10 @@ impl<T> Thread<T> {
         matches!(self.done.try_recv(), Err(TryRecvError::Disconnected))
     }
 
-    /// Waits for the end until `deadline` (for ever where there is none) and takes the outcome.
+    /// Waits for the thread to end, until `deadline` (forever if `None`), and returns its result.
     ///
     /// # Errors
-    /// The thread is still running, and is abandoned; or it panicked.
+    /// If the thread is still running, in which case it is abandoned, or if it panicked.
     pub fn join(self, deadline: Option<Instant>) -> Result<T, JoinError> {
         let ended = match deadline {
             Some(deadline) => matches!(self.done.recv_deadline(deadline), Err(RecvTimeoutError::Disconnected)),

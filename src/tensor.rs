@@ -1,10 +1,10 @@
-//! An aligned buffer of `f32` in the one layout that the program uses: NHWC with batch 1.
+//! An aligned buffer of `f32` in the program's only layout: NHWC with batch 1.
 
 /// Alignment of the first element in bytes: a cache line, and the widest vector register.
 pub const ALIGNMENT: usize = 64;
 
-/// `f32` values of shape `[1, height, width, channels]`, row-major, the channels of one pixel beside
-/// each other, aligned to [`ALIGNMENT`].
+/// `f32` values of shape `[1, height, width, channels]`, row-major, with the channels of a pixel contiguous, aligned to
+/// [`ALIGNMENT`].
 #[derive(Debug)]
 pub struct Tensor {
     height: usize,
@@ -60,7 +60,7 @@ impl Tensor {
     }
 }
 
-/// Values of a tensor that lie elsewhere, to be written: `[height, width, channels]`, row-major.
+/// A mutable view of tensor values stored elsewhere: `[height, width, channels]`, row-major.
 #[derive(Debug)]
 pub struct TensorMut<'a> {
     shape: [usize; 3],
@@ -68,7 +68,7 @@ pub struct TensorMut<'a> {
 }
 
 impl<'a> TensorMut<'a> {
-    /// The values of `data`, of which there are as many as `shape` (height, width, channels) says.
+    /// Wraps `data`, whose length matches `shape` (height, width, channels).
     #[must_use]
     pub fn new(shape: [usize; 3], data: &'a mut [f32]) -> Self {
         debug_assert_eq!(data.len(), shape.iter().product::<usize>(), "{shape:?}");

@@ -1,5 +1,5 @@
-//! Inference takes no memory, and the way of a frame from the decoder to its record takes little: what they need is there
-//! before the first frame.
+//! Inference allocates nothing, and a frame on its way from the decoder to its record allocates little: what they need
+//! exists before the first frame.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -21,24 +21,24 @@ use hardnetd::weights::seeded;
 use rustix::process::getpid;
 use rustix::thread::gettid;
 
-/// The system's allocator, which counts. The main thread is left out: it belongs to the test harness, which writes a line
-/// about each test that takes over a minute.
+/// The system's allocator, with a counter. The main thread is not counted: it belongs to the test harness, which prints
+/// a line about each test that takes over a minute.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is passed on to the system's allocator as it comes.
+// SAFETY: everything is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if gettid() != getpid() {
             ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         }
-        // SAFETY: the layout has a size, as the caller of `alloc` promises.
+        // SAFETY: the layout has a non-zero size, as the caller of `alloc` guarantees.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller promises that `alloc` gave this memory for this layout; it came from the system.
+        // SAFETY: the caller guarantees that `alloc` returned this memory for this layout; it came from the system.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -46,10 +46,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// What one test counts is no business of the other.
+/// Keeps the tests from counting each other's allocations.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Notes how many allocations there have been when a result arrives.
+/// Records the number of allocations when a result arrives.
 struct Noting(Arc<Mutex<Vec<usize>>>);
 
 impl Sink for Noting {

@@ -1,11 +1,11 @@
-//! The order of the layers, and where unsafe code and GStreamer may stand.
+//! The order of the layers, and the places where unsafe code and GStreamer are allowed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms and their layers. A file imports from its own room and from lower layers only.
+/// Modules and their layers. A file imports only from its own module and from lower layers.
 const LAYERS: [(&str, u8); 35] = [
     ("main", 9),
     ("cli", 8),
@@ -76,7 +76,7 @@ fn room(file: &Path) -> String {
     first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
 }
 
-/// The rooms that a file's code names with `crate::`, or `hardnetd::` in the program.
+/// The modules that a file's code names with `crate::`, or `hardnetd::` in the program.
 fn imports(text: &str) -> Vec<String> {
     let code: String =
         text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|l| format!("{l}\n")).collect();
@@ -188,7 +188,7 @@ fn every_module_says_what_it_is() {
     }
 }
 
-/// The paths of a `use`, whose groups are taken apart.
+/// The paths of a `use`, with groups expanded.
 fn leaves(tree: &str) -> Vec<String> {
     let Some((path, group)) = tree.split_once('{') else { return vec![tree.trim().to_owned()] };
     let mut depth = 0;
@@ -214,7 +214,7 @@ fn uses(text: &str) -> Vec<String> {
     paths
 }
 
-/// The file of the module of `room` in which `file` finds `path`. None if it is not in the room.
+/// The file of the module of `room` in which `file` finds `path`; `None` if it is not in the module.
 fn module(room: &Path, file: &Path, path: &str) -> Option<PathBuf> {
     let here = if file.ends_with("mod.rs") { file.parent().unwrap().to_owned() } else { file.with_extension("") };
     let inside = format!("crate::{}::", room.file_name().unwrap().to_string_lossy());
@@ -236,7 +236,7 @@ fn module(room: &Path, file: &Path, path: &str) -> Option<PathBuf> {
     (found && file.starts_with(room)).then_some(file)
 }
 
-/// What imports itself through others, and what lies between two such.
+/// Names that import themselves through others, and names that lie between two such.
 fn circles(mut imports: BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     loop {
         let names: BTreeSet<String> = imports.keys().cloned().collect();
@@ -271,7 +271,7 @@ fn circles_are_found_through_groups_and_folders() {
     assert_eq!(imports(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[])]), ["b", "c"]);
 }
 
-/// The name of a file in a room.
+/// The name of a file in a module.
 fn name_in(room: &Path, file: &Path) -> String {
     file.strip_prefix(room).unwrap().to_string_lossy().into_owned()
 }

@@ -30,7 +30,7 @@ fn json_is_an_array_with_an_object_for_each_picture() {
     }
 }
 
-/// A JPEG with an EXIF block that says only the orientation (Exif 2.3, tag 0x0112).
+/// A JPEG with an EXIF block that contains only the orientation (Exif 2.3, tag 0x0112).
 fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     let tiff =
         [b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".as_slice(), &[orientation, 0, 0, 0, 0, 0, 0, 0]]
@@ -42,7 +42,7 @@ fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
 #[test]
 fn the_exif_orientation_is_honoured() {
     let folder = folder();
-    // Turned by a quarter without loss, so that only the orientation tag tells the two apart.
+    // Rotated by a quarter turn without loss, so that only the orientation tag distinguishes the two.
     let upright = image::open(data("photos/coffee.jpg")).unwrap().into_rgb8();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let encode = |image: &image::RgbImage| {

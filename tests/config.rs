@@ -1,4 +1,4 @@
-//! The configuration, through the whole program: layers, checks, and the files that are shipped.
+//! The configuration through the whole program: layers, checks, and the shipped files.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -15,7 +15,7 @@ fn known(source: &str) -> Result<(), String> {
     hardnetd::capture::Source::check(source)
 }
 
-/// Writes `hardnetd.toml`, and the others into `conf.d` beside it.
+/// Writes `hardnetd.toml`, and the others into `conf.d` next to it.
 fn write(folder: &TempDir, main: &str, drop_ins: &[(&str, &str)]) -> String {
     let file = folder.path().join("hardnetd.toml");
     fs::write(&file, main).unwrap();
@@ -30,7 +30,7 @@ fn write(folder: &TempDir, main: &str, drop_ins: &[(&str, &str)]) -> String {
     file.to_str().unwrap().to_owned()
 }
 
-/// `config check` finds it wrong, and says all of `parts`.
+/// Asserts that `config check` rejects it with all of `parts`.
 #[track_caller]
 fn refuses(outcome: &Outcome, parts: &[&str]) {
     assert_eq!(outcome.code(), 78, "{}{}", outcome.stdout, outcome.stderr);
@@ -354,7 +354,7 @@ fn the_environment_takes_lists_with_and_without_brackets_and_says_how_it_is_writ
     }
 }
 
-/// An instruction set that no processor has beside the one of this machine.
+/// An instruction set that the processor of this machine lacks.
 fn foreign() -> &'static str {
     if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" }
 }
@@ -407,7 +407,7 @@ fn a_check_opens_the_files_that_are_named() {
         let outcome = run(["config", "check", "-c", &file]);
         refuses(&outcome, &[&format!("{file}: "), parts[0], parts[1]]);
     }
-    // What only shows when the model is loaded.
+    // Errors that appear only when the model is loaded.
     let model = data("formats/tiny.safetensors");
     let cut = place("cut.safetensors", "");
     let bytes = fs::read(&model).unwrap();
@@ -422,7 +422,7 @@ fn a_check_opens_the_files_that_are_named() {
         let file = write(&folder, &config, &[]);
         refuses(&run(["config", "check", "-c", &file]), &[&format!("{file}: "), parts[0], parts[1]]);
     }
-    // All of them at once, and what is right passes.
+    // All of them at once; valid parts pass.
     let file = write(&folder, "[model]\nname = \"/a.onnx\"\nlabels = \"/a.txt\"\n", &[]);
     refuses(&run(["config", "check", "-c", &file]), &["2 problems", "model.name", "model.labels"]);
     let labels = place("labels", &"class\n".repeat(1000));
@@ -553,10 +553,10 @@ fn no_command_prints_a_secret() {
             "[publish.mqtt]\nenabled = true\nhost = {source:?}\nclient_id = {source:?}\n[model]\nname = {source:?}\n"
         );
         see(&["config", "check", "-c", &write(&folder, &host, &[])], source);
-        // Without quotes it is no TOML.
+        // Without quotes it is not valid TOML.
         see(&["config", "check", "-c", &write(&folder, &section.replace(&format!("{source:?}"), source), &[])], source);
     }
-    // What passes, all at once: each camera is opened, and refused.
+    // The sources that pass, all at once: each camera is opened, and refused.
     let file = write(&folder, &right, &[]);
     assert_eq!(see(&["doctor", "--timeout", "1", "-c", &file], "all"), Some(69));
     see(&["run", "-c", &file], "all");

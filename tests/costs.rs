@@ -1,5 +1,5 @@
 //! Files whose decoding or computing would take memory or time out of all proportion to their size: each is read, or
-//! refused, at a cost that is counted.
+//! rejected, at a measured cost.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -21,10 +21,10 @@ const MB: usize = 1 << 20;
 struct Counting;
 
 thread_local! {
-    /// Bytes that are allocated, and the most that were.
+    /// Bytes allocated now, and their peak.
     static LIVE: Cell<usize> = const { Cell::new(0) };
     static PEAK: Cell<usize> = const { Cell::new(0) };
-    /// Bytes and allocations until now.
+    /// Bytes and allocations so far.
     static ALL: Cell<usize> = const { Cell::new(0) };
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
@@ -32,7 +32,7 @@ thread_local! {
 fn taken(bytes: usize) {
     let live = LIVE.get().wrapping_add(bytes);
     LIVE.set(live);
-    // What another thread has allocated may be freed by this one.
+    // Memory allocated by another thread may be freed by this one.
     if live < usize::MAX / 2 {
         PEAK.set(PEAK.get().max(live));
     }
@@ -40,17 +40,17 @@ fn taken(bytes: usize) {
     COUNT.set(COUNT.get() + 1);
 }
 
-// SAFETY: every call goes to the system's allocator as it comes.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         taken(layout.size());
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         LIVE.set(LIVE.get().wrapping_sub(layout.size()));
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -67,7 +67,7 @@ struct Cost {
     all: usize,
     /// Number of allocations.
     count: usize,
-    /// Processor time of the thread in milliseconds.
+    /// CPU time of the thread in milliseconds.
     milliseconds: i64,
 }
 
@@ -94,7 +94,7 @@ fn file(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>) -> Vec<u8> {
     }))
 }
 
-/// A node called as its output.
+/// A node named after its output.
 fn made(operator: &str, output: &str, inputs: &[&str]) -> NodeProto {
     node(operator, output, inputs)
 }
@@ -113,14 +113,14 @@ fn doubled(count: usize) -> Vec<NodeProto> {
     nodes
 }
 
-/// `count` nodes behind one another, the first of which reads `first` and the last of which makes `out`.
+/// `count` nodes in sequence; the first reads `first` and the last makes `out`.
 fn chain(count: usize, first: &str, node: impl Fn(&str, &str) -> NodeProto) -> Vec<NodeProto> {
     let name = |index: usize| if index == count { "out".to_owned() } else { format!("{first}_{index}") };
     let before = |index: usize| if index == 0 { first.to_owned() } else { name(index) };
     (0..count).map(|index| node(&name(index + 1), &before(index))).collect()
 }
 
-/// `count` nodes, each of which makes what it is told, and their sum, which is `out`.
+/// `count` nodes with the given outputs, and their sum `out`.
 fn summed(count: usize, node: impl Fn(&str) -> NodeProto) -> Vec<NodeProto> {
     let mut nodes: Vec<NodeProto> = (0..count).map(|index| node(&format!("d{index}"))).collect();
     let name = |index: usize| if index == count { "out".to_owned() } else { format!("s{index}") };
@@ -131,7 +131,7 @@ fn summed(count: usize, node: impl Fn(&str) -> NodeProto) -> Vec<NodeProto> {
     nodes
 }
 
-/// Reads the network, and prepares what would run it.
+/// Reads the network, and prepares it for running.
 fn read(bytes: &[u8]) -> Result<Graph, String> {
     let graph = import::read(bytes).map_err(|error| error.to_string())?.graph;
     plan::check(&graph, 8, 8).map_err(|error| error.to_string())?;
@@ -139,7 +139,7 @@ fn read(bytes: &[u8]) -> Result<Graph, String> {
     Ok(graph)
 }
 
-/// The file is refused with a message that has `part` in it, with at most `peak` bytes at one time.
+/// Asserts that the file is rejected with a message that contains `part`, with a peak of at most `peak` bytes.
 fn refused(bytes: &[u8], peak: usize, part: &str) -> Cost {
     let (outcome, cost) = cost_of(|| read(bytes).map(drop));
     assert!(cost.peak < peak, "{cost:?} for {} bytes: {outcome:?}", bytes.len());
@@ -156,7 +156,7 @@ fn nested_concatenations_are_not_listed_flat_without_bound() {
     assert!(bytes.len() < 20_000, "{}", bytes.len());
     refused(&bytes, 100 * MB, "the nodes up to it read more than 1048576 maps");
 
-    // Many readers of one.
+    // Many readers of one map.
     let mut nodes = doubled(14);
     nodes.extend(summed(100, |output| made("Relu", output, &["c14"])));
     refused(&file(nodes, vec![]), 100 * MB, "the nodes up to it read more than 1048576 maps");
@@ -220,7 +220,7 @@ fn constants_that_are_read_many_times_are_held_once() {
     refused(&file(vec![joined], vec![list]), 50 * MB, "this operator is not supported for these constants");
     let joined = made("Concat", "out", &["k"; 2000]);
     refused(&file(vec![joined], vec![tensor("k", &[25_000])]), 20 * MB, "this operator is not supported");
-    // Nor are they decoded again for every node.
+    // Nor are they decoded again for each node.
     let mut nodes = vec![made("Conv", "c0", &["image", "w"])];
     nodes.extend(chain(2000, "c0", |output, input| made("CastLike", output, &[input, "k"])));
     let bytes = file(nodes, vec![tensor("k", &[250_000])]);
@@ -238,7 +238,7 @@ fn constants_that_are_computed_are_counted() {
         };
         chain(count, "k", node)
     };
-    refused(&file(chained(40_000, "Identity"), vec![list()]), 150 * MB, "more than the size of the file explains");
+    refused(&file(chained(40_000, "Identity"), vec![list()]), 150 * MB, "out of proportion to the size of the file");
     let one = integers("k", &[1]);
     refused(&file(chained(300, "Unsqueeze"), vec![one]), 100 * MB, "not supported for these constants");
 }
@@ -256,20 +256,20 @@ fn arrays_without_values_are_not_walked_over() {
 
 #[test]
 fn weights_are_computed_anew_as_often_as_the_size_of_the_file_explains() {
-    // Every factor would go into all weights before it.
+    // Every factor would be multiplied into all weights before it.
     let factor = || TensorProto { dims: vec![], ..tensor("f", &[1]) };
     let weights = || vec![factor(), tensor("v", &[1024, 4, 16, 16])];
     let large = NodeProto { attribute: vec![ints("pads", &[8; 4])], ..made("Conv", "v0", &["c0", "v"]) };
     let mut nodes = vec![made("Conv", "c0", &["image", "w"]), large.clone()];
     nodes.extend(chain(3000, "v0", |output, input| made("Mul", output, &[input, "f"])));
-    let cost = refused(&file(nodes, weights()), 100 * MB, "takes more steps than the size of the file explains");
+    let cost = refused(&file(nodes, weights()), 100 * MB, "takes too many steps for the size of the file");
     assert!(cost.all < 1000 * MB, "{cost:?}");
     // A network has some.
     let mut nodes = vec![made("Conv", "c0", &["image", "w"]), large];
     nodes.extend(chain(10, "v0", |output, input| made("Mul", output, &[input, "f"])));
     read(&file(nodes, weights())).unwrap();
 
-    // The weights of an operator that has none in the file, for each of its channels.
+    // The weights of an operator without weights in the file, for each of its channels.
     let mut nodes = doubled(15);
     nodes.push(made("GlobalAveragePool", "c", &["c15"]));
     for index in 0..3 {
@@ -278,7 +278,7 @@ fn weights_are_computed_anew_as_often_as_the_size_of_the_file_explains() {
     }
     nodes.push(made("Relu", "r", &["d3"]));
     nodes.extend(chain(300, "r", |output, input| made("Mul", output, &[input, "f"])));
-    let cost = refused(&file(nodes, vec![factor()]), 150 * MB, "takes more steps than the size of the file explains");
+    let cost = refused(&file(nodes, vec![factor()]), 150 * MB, "takes too many steps for the size of the file");
     assert!(cost.all < 2000 * MB, "{cost:?}");
 }
 
@@ -289,7 +289,7 @@ fn networks_of_any_number_of_layers_are_not_prepared() {
     refused(&file(nodes, vec![]), 100 * MB, "the network has more than 16384 layers");
     let mut nodes = vec![made("Conv", "c0", &["image", "w"])];
     nodes.extend(chain(70_000, "c0", |output, input| made("Identity", output, &[input])));
-    refused(&file(nodes, vec![]), 150 * MB, "the graph has 70001 nodes, and at most 65536 are read");
+    refused(&file(nodes, vec![]), 150 * MB, "the graph has 70001 nodes, but at most 65536 are read");
 }
 
 /// A field of protobuf with a length.
@@ -311,7 +311,7 @@ fn messages_that_are_larger_decoded_are_refused_before() {
         field(7, &field(5, &field(1, &[1]).repeat(8 << 20))),
         many(8, 2 << 20),
     ] {
-        refused(&graph, 2 * MB, "bytes, which its length does not explain");
+        refused(&graph, 2 * MB, "bytes, out of proportion to its length");
     }
     // The tensors that are read as weights.
     let mut entries = tensor("a", &[1]);
@@ -339,7 +339,7 @@ fn axes_of_one_element_are_not_walked_over_for_every_value() {
 
 #[test]
 fn a_zip_archive_says_no_number_of_entries_that_it_has_no_room_for() {
-    // As many entries as the bytes behind the beginning of the directory could hold.
+    // As many entries as would fit into the bytes after the beginning of the directory.
     let (length, start) = (40 * MB as u64, MB as u64);
     let count = (length - start) / 46;
     let mut bytes = b"PK\x03\x04".to_vec();

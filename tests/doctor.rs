@@ -1,4 +1,4 @@
-//! `hardnetd doctor` on the machine at hand, and with everything wrong that can be made wrong there.
+//! `hardnetd doctor` on this machine, and with everything wrong that a test can make wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -15,7 +15,7 @@ use common::{Outcome, Running, folder, free_port, hardnetd, run, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What the program says with `config`, besides `extra` arguments.
+/// The program's output for `config`, with `extra` arguments.
 fn doctor(folder: &TempDir, config: &str, extra: &[&str]) -> Outcome {
     Running::start(&mut command(folder, config, extra)).finish()
 }
@@ -46,7 +46,7 @@ fn check<'a>(report: &'a Value, area: &str, name: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("no {name} in {report:#}"))
 }
 
-/// The only line of `area` and `name` is in `state` and holds all of `parts`.
+/// Asserts that the only line of `area` and `name` is in `state` and contains all of `parts`.
 #[track_caller]
 fn says(outcome: &Outcome, area: &str, name: &str, state: &str, parts: &[&str]) {
     assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
@@ -176,7 +176,7 @@ fn a_model_that_is_missing_or_damaged_is_named() {
     let folder = folder();
     let outcome = doctor(&folder, "[model]\nname = \"nowhere.safetensors\"\n", &[]);
     assert_eq!(outcome.code(), 69);
-    says(&outcome, "model", "nowhere.safetensors", "error", &["no such file", "check model.name"]);
+    says(&outcome, "model", "nowhere.safetensors", "error", &["nor an existing file", "check model.name"]);
     let damaged = folder.path().join("damaged.safetensors");
     fs::write(&damaged, "this is no model").unwrap();
     let name = damaged.to_str().unwrap();
@@ -209,7 +209,7 @@ fn a_broker_that_refuses_the_login_is_told_from_one_that_is_away() {
     let made = Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&users).args(["me", "right"]).status().unwrap();
     assert!(made.success());
     fs::set_permissions(&users, fs::Permissions::from_mode(0o644)).unwrap();
-    // Mosquitto drops to a user of its own, who must get at the file.
+    // Mosquitto drops to its own user, which must be able to read the file.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut broker = Broker::start(&format!("allow_anonymous false\npassword_file {}\nuser root", users.display()));
     let password = folder.path().join("password");
@@ -258,7 +258,7 @@ fn what_listens_and_is_no_broker_is_given_up_in_time() {
                 match answer {
                     None => silent.push(connection),
                     Some(answer) => {
-                        // What is left unread turns the close into a reset, which may overtake an answer.
+                        // Unread data turns the close into a reset, which may overtake an answer.
                         let length = if answer.is_empty() { 8 } else { 4096 };
                         let _ = connection.read(&mut vec![0; length]);
                         let _ = connection.write_all(answer);
@@ -318,7 +318,7 @@ fn a_core_that_does_not_exist_is_an_error() {
 
 #[test]
 fn a_gstreamer_that_does_not_start_is_told() {
-    // No setting keeps a sound library from starting, so a broken one takes its place.
+    // No setting prevents an intact library from starting, so a broken one takes its place.
     let broken = r#"
         void *g_error_new_literal(unsigned domain, int code, const char *message);
         int gst_init_check(int *argc, char ***argv, void **error) {
@@ -331,7 +331,7 @@ fn a_gstreamer_that_does_not_start_is_told() {
     assert_eq!(outcome.code(), 69, "{}{}", outcome.stdout, outcome.stderr);
     let parts = ["GStreamer does not start: the core does not load", "apt install --reinstall libgstreamer1.0-0"];
     says(&outcome, "gstreamer", "version", "error", &parts);
-    // What does not depend on it is looked at all the same.
+    // Checks that do not depend on it are still performed.
     says(&outcome, "streams", "door", "ok", &["test:ball"]);
 
     let outcome = Running::start(hardnetd(["run", "--source", "test:ball"]).env("LD_PRELOAD", &library)).finish();
@@ -368,11 +368,11 @@ fn a_system_that_refuses_threads_is_told_whichever_thread_it_is() {
         assert!(told.is_empty() || outcome.code() == code, "{most} threads: {}", outcome.stdout);
         refused.extend(told);
     }
-    // Those of the areas, and that of a stream.
+    // Threads of the areas, and of a stream.
     assert!(refused.iter().any(|name| name == "thread") && refused.iter().any(|name| name == "door"), "{refused:?}");
 }
 
-/// A library to be loaded before all others, made of `source`, which is C.
+/// A library compiled from the C code `source`, to be loaded before all others.
 fn library(folder: &TempDir, source: &str) -> PathBuf {
     let (text, library) = (folder.path().join("library.c"), folder.path().join("library.so"));
     fs::write(&text, source).unwrap();
@@ -411,7 +411,7 @@ fn what_only_privileges_give_is_missed_without_them() {
     let plain = hardnetd(["doctor", "-c", path.to_str().unwrap()]);
     let mut command = Command::new("setpriv");
     command.arg("--no-new-privs");
-    // Root without capabilities is bound by modes and limits as anybody else is.
+    // Without capabilities, root is bound by modes and limits like everybody else.
     if rustix::process::geteuid().is_root() {
         command.args(["--bounding-set", "-all"]);
     }

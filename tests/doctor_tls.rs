@@ -1,4 +1,4 @@
-//! What `hardnetd doctor` says of a broker's certificate, on a real Mosquitto.
+//! The findings of `hardnetd doctor` about a broker's certificate, with a real Mosquitto.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -17,7 +17,7 @@ fn doctor(folder: &Path, port: u16, extra: &str) -> Outcome {
     Running::start(&mut hardnetd(["doctor", "--timeout", "60", "-c", path.to_str().unwrap()])).finish()
 }
 
-/// The line about `name` of the broker is in `state` and holds all of `parts`.
+/// Asserts that the line about `name` of the broker is in `state` and contains all of `parts`.
 #[track_caller]
 fn says(outcome: &Outcome, name: &str, state: &str, parts: &[&str]) {
     let start = format!("{state}\tbroker\t{name}\t");
@@ -53,8 +53,8 @@ fn a_certificate_is_told_to_be_good_old_young_of_another_or_of_nobody() {
     for (name, parts) in [
         ("old", ["has expired (20", "renew it there"]),
         ("young", ["is not valid yet (20", "clock"]),
-        ("elsewhere", ["is for broker.example", "set publish.mqtt.host to such a name"]),
-        ("unknown", ["signed by nobody who is trusted here", "publish.mqtt.ca_file"]),
+        ("elsewhere", ["is for broker.example", "set publish.mqtt.host to that name"]),
+        ("unknown", ["not signed by a trusted authority", "publish.mqtt.ca_file"]),
     ] {
         let outcome = of(name);
         assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
@@ -95,7 +95,7 @@ fn a_broker_that_wants_a_certificate_is_told_from_one_that_does_not() {
     let broker = Broker::start(&format!("{}\nrequire_certificate true", listener(folder, "broker")));
     let known = format!("tls = true\nca_file = \"{}\"", folder.join("authority.pem").display());
     let outcome = doctor(folder, broker.port, &known);
-    says(&outcome, "certificate", "error", &["does not accept this device's certificate", "publish.mqtt.cert_file"]);
+    says(&outcome, "certificate", "error", &["rejects this device's certificate", "publish.mqtt.cert_file"]);
     let path = |name: &str| folder.join(name).display().to_string();
     let own = format!("{known}\ncert_file = \"{}\"\nkey_file = \"{}\"", path("device.pem"), path("device.key"));
     says(&doctor(folder, broker.port, &own), "login", "ok", &["accepted"]);

@@ -1,4 +1,4 @@
-//! README and `docs/`: every command in them is one, and every link leads somewhere.
+//! README and `docs/`: every command is valid, and every link has a target.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// README, the changelog and the pages below `docs`, with their texts.
+/// README, the changelog and the pages in `docs`, with their texts.
 fn pages() -> Vec<(PathBuf, String)> {
     let mut paths = vec![root().join("README.md"), root().join("CHANGELOG.md")];
     let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
@@ -20,7 +20,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The lines of a page that are code: in fences or indented by four spaces behind an empty line.
+/// The code lines of a page: in fences, or indented by four spaces after an empty line.
 fn code(text: &str) -> Vec<&str> {
     let (mut fenced, mut before_is_code, mut before_is_empty) = (false, false, true);
     let mut lines = Vec::new();
@@ -38,13 +38,13 @@ fn code(text: &str) -> Vec<&str> {
     lines
 }
 
-/// What stands between backticks in a page, outside code.
+/// The text between backticks in a page, outside code.
 fn inline(text: &str) -> Vec<&str> {
     let prose = text.lines().filter(|line| !line.starts_with("    ") && !line.starts_with("```"));
     prose.flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
-/// The words of the calls of `program` in a line of the shell, without comments, pipes and redirections.
+/// The words of the calls of `program` in a shell line, without comments, pipes and redirections.
 fn calls<'a>(line: &'a str, program: &str) -> Vec<Vec<&'a str>> {
     let line = line.split(" #").next().unwrap_or_default();
     let commands = line.split(['|', '&', ';']).map(|command| command.split(['>', '<']).next().unwrap_or_default());
@@ -53,7 +53,8 @@ fn calls<'a>(line: &'a str, program: &str) -> Vec<Vec<&'a str>> {
         let start = words.iter().position(|word| *word == program || word.ends_with(&format!("release/{program}")));
         let is_command = |start: usize| {
             let before = words[..start].iter();
-            // `sudo`, `systemd-run` with its options, and variables may stand before it; other programs take it as a word.
+            // `sudo`, `systemd-run` with its options, and variables may precede it; to other programs it is an
+            // argument.
             words.first().is_some_and(|first| ["sudo", "systemd-run"].contains(first))
                 || before.clone().all(|word| word.contains('='))
         };
@@ -101,7 +102,7 @@ fn every_target_of_make_is_there() {
     assert!(checked > 20, "only {checked} targets were found");
 }
 
-/// The name under which a heading is linked to, as code hosts make it.
+/// The anchor of a heading, as code hosts generate it.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -168,7 +169,7 @@ fn options_of_all_commands_follow_those_of_the_command() {
 
 #[test]
 fn help_wraps_paragraphs_as_wide_as_the_terminal() {
-    // A line that ends early before one that goes on in the same paragraph has been broken by hand.
+    // A line that ends early before another of the same paragraph has been broken by hand.
     fn check(mut command: clap::Command) {
         let help = command.render_long_help().to_string();
         let name = command.get_name().to_owned();

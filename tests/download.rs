@@ -1,4 +1,4 @@
-//! Files with weights out of the net: a real server in this process, honest and otherwise.
+//! Downloads of weight files: a real server in this process, honest and otherwise.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 const TAG: Option<&str> = Some("\"v1\"");
 
-/// Limits that no honest server of a test reaches, however busy the machine is.
+/// Limits that no honest test server reaches, however busy the machine is.
 const LIMITS: Limits = Limits {
     connect: Duration::from_secs(60),
     idle: Duration::from_secs(60),
@@ -41,7 +41,7 @@ fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A place for a file.
+/// A destination for a file.
 struct Place {
     folder: TempDir,
     limits: Limits,
@@ -61,7 +61,7 @@ impl Place {
         self.folder.path().join("weights.pth.part")
     }
 
-    /// The files that are there.
+    /// The files that exist.
     fn names(&self) -> Vec<String> {
         let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
         let mut names: Vec<String> = fs::read_dir(self.folder.path()).unwrap().map(name).collect();
@@ -82,7 +82,7 @@ impl Place {
         fetch_to(&self.to(), url, digest_prefix, &self.limits, self.proxy, progress)
     }
 
-    /// Fetches from a server that breaks off.
+    /// Downloads from a server that breaks off.
     fn begin(&self, server: &Server, digest_prefix: Option<&str>) -> Error {
         let once = Limits { attempts: 1, ..LIMITS };
         let error =
@@ -110,7 +110,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Serves `file`, breaking off the first answer after `sent` bytes.
+/// Serves `file`, but breaks off the first answer after `sent` bytes.
 fn breaking(file: &[u8], tag: Option<&'static str>, sent: usize) -> Server {
     let file = file.to_vec();
     Server::start(move |number, request| {
@@ -200,7 +200,7 @@ fn another_run_goes_on_where_the_one_before_was() {
 #[test]
 fn what_nothing_could_verify_is_not_taken_up() {
     let file = content(0);
-    // Neither a digest, nor what the server calls the version: the whole file again, in a run and in the next.
+    // Neither a digest nor a version from the server: the whole file again, in this run and in the next.
     let server = breaking(&file, None, 70_000);
     let place = Place::new();
     place.fetch(&server.url("/a"), None).unwrap();
@@ -217,7 +217,7 @@ fn what_nothing_could_verify_is_not_taken_up() {
     place.fetch(&server.url("/b"), None).unwrap();
     assert_eq!(server.starts(), [None, None]);
 
-    // A note that is none.
+    // An invalid note.
     let server = breaking(&file, TAG, 70_000);
     place.begin(&server, None);
     fs::write(place.folder.path().join("weights.pth.part.info"), "{\"source\": 1}").unwrap();
@@ -237,7 +237,7 @@ fn another_address_goes_on_where_the_one_before_was_when_the_digest_will_tell() 
     assert_eq!(mirror.requests()[0].header("if-range"), None);
     assert_eq!(fs::read(place.part()).unwrap(), file[..120_000]);
 
-    // Bytes of two addresses are of no version that a server could know.
+    // Bytes of two addresses belong to no version that a server could know.
     assert_eq!(place.names(), ["weights.pth.part"]);
     place.fetch(&mirror.url("/a"), Some(&sha256)).unwrap();
     assert_eq!(mirror.starts(), [Some(70_000), Some(120_000)]);
@@ -257,7 +257,7 @@ fn a_file_that_has_changed_meanwhile_is_fetched_from_the_beginning() {
     assert_eq!(place.fetch(&server.url("/a"), None).unwrap().sha256, digest(&new));
     assert_eq!(server.starts(), [None, Some(70_000)]);
 
-    // A server that does not look at `If-Range` names the new version.
+    // A server that ignores `If-Range` names the new version.
     let server = Server::start(move |number, request| match (number, request.start()) {
         (1, Some(start)) => Answer::new(206, &content(2)[start..])
             .with(format!("Content-Range: bytes {start}-199999/200000"))
@@ -274,7 +274,7 @@ fn pieces_that_do_not_belong_together_are_thrown_away_once() {
     let file = content(0);
     let server = Server::of(&file, TAG);
     let place = Place::new();
-    // There is no note: the digest alone decides.
+    // There is no note: only the digest decides.
     fs::write(place.part(), &content(1)[..70_000]).unwrap();
     place.fetch(&server.url("/a"), Some(&digest(&file))).unwrap();
     assert_eq!(fs::read(place.to()).unwrap(), file);
@@ -393,7 +393,7 @@ fn a_server_that_falls_silent_is_left_and_asked_again() {
 
 #[test]
 fn a_server_that_stays_silent_is_an_error_that_names_the_limit() {
-    // The connection is made by the system, and nobody answers.
+    // The system makes the connection, but nothing answers.
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/a", listener.local_addr().unwrap());
     let mut place = Place::new();
@@ -444,7 +444,7 @@ fn more_than_was_promised_or_is_accepted_is_an_error() {
     let file = content(0);
     let mut place = Place::new();
 
-    // The length that is promised ends the file, and the digest tells that it is another one.
+    // The announced length ends the file, and the digest shows that it is a different one.
     let served = file.clone();
     let server = Server::start(move |_, _| Answer::new(200, &served).promising(100));
     let error = place.fetch(&server.url("/a"), Some(&digest(&file))).unwrap_err();
@@ -555,7 +555,7 @@ fn a_proxy_is_used_and_may_want_a_login() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// Runs the test called `name` of this program in a process of its own, which `script` starts as `"$@"`.
+/// Runs the test called `name` of this program in a separate process, which `script` starts as `"$@"`.
 fn apart(name: &str, script: &str) {
     let program = std::env::current_exe().unwrap();
     let output = Command::new("sh")
@@ -600,7 +600,7 @@ fn fetches_with_the_environment() {
 
 #[test]
 fn a_full_disk_is_an_error_that_names_the_file_and_keeps_what_came() {
-    // A limit on the size of files, 40 000 bytes at most, stands for the size of the disk.
+    // A limit on the size of files, 40 000 bytes at most, simulates a full disk.
     apart("fetches_to_a_full_disk", "trap '' XFSZ; ulimit -f 39; export FULL=1; exec \"$@\"");
 }
 
@@ -613,7 +613,7 @@ fn fetches_to_a_full_disk() {
     let file = content(0);
     let server = Server::of(&file, TAG);
     let place = Place::new();
-    // The tail of a first piece that fits.
+    // The tail of a matching first piece.
     fs::write(place.part(), &file[..10_000]).unwrap();
     let error = place.fetch(&server.url("/a"), Some(&digest(&file))).unwrap_err();
     assert!(matches!(error, Error::File { action: "write", .. }), "{error}");
@@ -674,18 +674,18 @@ fn the_stop_ends_a_download_at_once_and_keeps_what_came() {
         if now.bytes == 70_000 {
             let stop = stop.take();
             std::thread::spawn(move || {
-                // The download waits for more by then.
+                // By then, the download is waiting for more.
                 std::thread::sleep(Duration::from_millis(100));
                 drop(stop);
             });
         }
     };
     let error = download.run(&mut stop_later, &stopped).unwrap_err();
-    // At a limit, the error would be another.
+    // At a limit, the error would be a different one.
     assert!(matches!(error, Error::Stopped), "{error}");
     assert_eq!(fs::read(place.part()).unwrap(), file[..70_000]);
 
-    // Before the beginning, and with a file whose end only the connection tells.
+    // Before the start, and with a file whose end is indicated only by the end of the connection.
     assert!(matches!(download.run(&mut |_| {}, &stopped), Err(Error::Stopped)));
     let server = Server::start(move |_, _| Answer::new(200, &content(0)).until_close().stall(70_000));
     let (stop, stopped) = shutdown::channel();

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::{Outcome, Running, data, encode, folder, free_port, hardnetd, run};
 
-/// The program fails with `code`, says all of `parts`, and prints no result.
+/// Asserts that the program fails with `code`, reports all of `parts`, and prints no result.
 fn fails(outcome: &Outcome, code: i32, parts: &[&str]) {
     assert_eq!(outcome.code(), code, "{}", outcome.stderr);
     for part in parts {
@@ -144,11 +144,11 @@ fn a_truncated_mp4_is_unusable_data() {
     let source = "videotestsrc num-buffers=60 ! video/x-raw,width=640,height=480,framerate=30/1 ! x264enc";
     encode(&format!("{source} ! h264parse ! mp4mux"), &path);
     let bytes = fs::read(&path).unwrap();
-    // The index stands at the end of such a file: half of it cannot be played at all.
+    // The index is at the end of such a file: half of it cannot be played at all.
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     fails(&run(["run", "--source", path.to_str().unwrap()]), 65, &["clip.mp4"]);
 
-    // With the index in front, what is there is classified before the end is reported.
+    // With the index at the front, the available part is classified before the end is reported.
     encode(&format!("{source} ! h264parse ! mp4mux faststart=true"), &path);
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() * 2 / 3]).unwrap();
@@ -174,7 +174,7 @@ fn a_number_of_frames_below_one_is_a_usage_error() {
     assert_eq!(run(Vec::<&str>::new()).code(), 64);
 }
 
-/// A plugin folder that holds only the plugins named.
+/// A plugin folder that contains only the named plugins.
 fn plugins(folder: &Path, names: &[&str]) {
     let installed = std::process::Command::new("pkg-config")
         .args(["--variable=pluginsdir", "gstreamer-1.0"])

@@ -1,4 +1,4 @@
-//! `hardnetd eval` with a network whose answers are known by hand: it tells colours.
+//! `hardnetd eval` with a network whose answers are known: it recognises colours.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// Bit 2 of a class is red, bit 1 green, bit 0 blue.
 const LABELS: [&str; 8] = ["black", "blue", "green", "cyan", "red", "magenta", "yellow", "white"];
 
-/// The table of a network that hands three channels through.
+/// The table of a network that passes three channels through.
 const TABLE: &str = "name = \"colours\"\nstem = [4, 4]\nsecond_kernel = 1\nmultiplier = 1.6\ndepthwise = false\n\
                      [[block]]\ngrowth = 4\nlayers = 1\ntransition = 4\ndownsample = false\n";
 
@@ -60,7 +60,7 @@ fn ok(outcome: Outcome) -> Outcome {
     outcome
 }
 
-/// A picture of one colour with a darker or lighter frame, so that it is not the same twice.
+/// A picture of one colour with a darker or lighter frame, so that no two are the same.
 fn picture(path: &Path, class: usize, index: usize) {
     let colour = |shade: u8| {
         let channel = |bit: usize| if class >> bit & 1 == 1 { 255 - shade } else { shade };
@@ -72,8 +72,8 @@ fn picture(path: &Path, class: usize, index: usize) {
     picture.save_with_format(path, image::ImageFormat::Jpeg).unwrap();
 }
 
-/// 500 pictures and their list. Of ten, seven are labelled with what they are, two with a class that
-/// differs in one colour (among the best four), and one with the complement (the last of eight).
+/// 500 pictures and their list. Of every ten, seven are labelled correctly, two with a class that differs in one colour
+/// (among the best four), and one with the complement (the last of eight).
 fn set(folder: &Path) -> PathBuf {
     let mut list = String::new();
     for index in 0..500 {
@@ -195,7 +195,7 @@ fn what_is_no_labelled_set_is_refused() {
     picture(&images.join("cat/1.jpg"), 0, 0);
     let outcome = case.eval(&[]);
     assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
-    assert!(outcome.message().contains("1 folder, and the model has 8 classes"), "{}", outcome.stderr);
+    assert!(outcome.message().contains("1 folder, but the model has 8 classes"), "{}", outcome.stderr);
     let list = case.folder.path().join("list");
     fs::write(&list, "cat/1.jpg 8\n").unwrap();
     let outcome = case.eval(&["--list", list.to_str().unwrap()]);

@@ -1,4 +1,4 @@
-//! The networks against reference values that were computed independently, in 64-bit floating point.
+//! The networks compared with independently computed reference values, in 64-bit floating point.
 //!
 //! Each file in `tests/data/golden` holds the state dict's keys and shapes, the number of parameters, and
 //! for input sizes the multiply-accumulates and the logits, all for seeded weights and the seeded input.
@@ -19,8 +19,8 @@ use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 use serde_json::Value;
 
-/// Largest absolute difference of a logit: a correct 32-bit implementation stays below it, the logits
-/// having a standard deviation of about 3.
+/// Maximum absolute difference of a logit: a correct 32-bit implementation stays below it; the logits have a standard
+/// deviation of about 3.
 const TOLERANCE: f64 = 1e-4;
 
 fn golden(name: &str) -> Value {
@@ -41,7 +41,7 @@ fn case(golden: &Value, height: usize, width: usize) -> &Value {
     golden["cases"].as_array().unwrap().iter().find(fits).unwrap()
 }
 
-/// The seeded input, which is numbered `[1, 3, height, width]`.
+/// The seeded input, which is numbered as `[1, 3, height, width]`.
 fn input(height: usize, width: usize) -> Tensor {
     let mut tensor = Tensor::zeros(height, width, 3);
     for (index, value) in tensor.data_mut().iter_mut().enumerate() {
@@ -57,7 +57,7 @@ fn graph(architecture: &Architecture) -> Graph {
     hardnet::build(architecture, classes, &state).unwrap()
 }
 
-/// Runs the network twice, so that buffers used again are tested too, and compares with the reference.
+/// Runs the network twice, to also test reused buffers, and compares with the reference.
 fn check_logits(name: &str, network: &mut dyn Network, height: usize, width: usize, golden: &Value) {
     let input = input(height, width);
     let first = network.infer(&input).unwrap().to_vec();
@@ -147,8 +147,8 @@ fn every_network_has_the_reference_keys_shapes_and_counts() {
     }
 }
 
-/// The output of every top-level module: shape, mean, standard deviation and first four values, so that a
-/// fault shows where it begins.
+/// The output of every top-level module: shape, mean, standard deviation and first four values, which shows where a
+/// fault begins.
 #[test]
 fn every_module_of_hardnet39ds_has_the_reference_output() {
     let (height, width) = (224, 224);

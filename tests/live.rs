@@ -1,4 +1,4 @@
-//! A live source with a model too slow for it. Alone in its file, so that nothing else competes.
+//! A live source with a model too slow for it. In a file of its own, so that nothing else competes.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -16,13 +16,13 @@ fn results_and_drops_add_up_and_results_stay_young() {
     assert_eq!(records.len() as u64 + dropped, FRAMES);
     assert_eq!(seqs(&records).last(), Some(&(FRAMES - 1)), "the newest frame is never dropped");
 
-    // Only the newest frame waits: one that is classified has come after the frame before it was taken, and not before,
-    // as it would have if several could wait. Microseconds; the records' own are rounded down.
+    // Only the newest frame waits: a classified frame arrived after the previous one was taken, which would not hold if
+    // several could wait. Microseconds; the records' own are rounded down.
     let arrived = |record: &serde_json::Value| {
         record["captured_monotonic_ns"].as_u64().unwrap() / 1000 + record["latency_us"]["capture"].as_u64().unwrap()
     };
     let taken = |record: &serde_json::Value| arrived(record) + record["latency_us"]["queue"].as_u64().unwrap();
     let old = records.windows(2).filter(|pair| arrived(&pair[1]) + 2 < taken(&pair[0])).count();
-    // A thread may be held up between taking the time and the frame.
+    // A thread may be delayed between taking the time and the frame.
     assert!(old * 10 <= records.len(), "{old} of {} results are too old", records.len());
 }

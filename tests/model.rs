@@ -1,4 +1,4 @@
-//! `hardnetd model`: what models there are and what they cost.
+//! `hardnetd model`: the list of models and their costs.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

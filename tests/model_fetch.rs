@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 const TAG: Option<&str> = Some("\"v1\"");
 
-/// A file with weights of hardnet39ds, and room for what is fetched.
+/// A weight file of hardnet39ds, and a folder for what is downloaded.
 struct Case {
     folder: TempDir,
     state: TempDir,
@@ -58,12 +58,12 @@ impl Case {
         Running::start(&mut command).finish()
     }
 
-    /// The file with the digests of what was fetched before.
+    /// The file with the digests of earlier downloads.
     fn record(&self) -> PathBuf {
         self.state.path().join("hardnetd/digests")
     }
 
-    /// The files beside the weights.
+    /// The files next to the weights.
     fn left(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).unwrap();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -198,7 +198,7 @@ fn servers_that_are_not_there_and_names_that_are_none_have_their_exit_codes() {
     assert!(!Path::new("resnet50.safetensors").exists());
 }
 
-/// A server for `https://localhost` that sends everybody to `location`; its port.
+/// A server for `https://localhost` that redirects everybody to `location`; returns its port.
 fn https(folder: &Path, location: String) -> u16 {
     let authority = Authority::new(folder, "authority");
     authority.sign("server", &["localhost"], -1..30);
@@ -220,7 +220,7 @@ fn https(folder: &Path, location: String) -> u16 {
             let mut stream = BufReader::new(StreamOwned::new(connection, stream));
             let head = stream.by_ref_lines();
             let answer = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
-            // A client that does not trust the certificate is gone already.
+            // A client that does not trust the certificate has already gone.
             if head && stream.get_mut().write_all(answer.as_bytes()).is_ok() {
                 let _ = stream.get_mut().flush();
             }
@@ -230,7 +230,7 @@ fn https(folder: &Path, location: String) -> u16 {
 }
 
 trait Head {
-    /// Reads up to the empty line, and says whether it came.
+    /// Reads up to the empty line, and returns whether it arrived.
     fn by_ref_lines(&mut self) -> bool;
 }
 
@@ -281,7 +281,7 @@ fn the_whole_digest_of_the_first_good_file_is_kept_and_another_one_is_refused() 
     assert!(!again.stderr.contains("not encrypted"), "the whole digest is known: {}", again.stderr);
     fs::remove_file(case.output()).unwrap();
 
-    // What was fetched before began with the same digits.
+    // The earlier file's digest began with the same digits.
     let before = format!("{}{}", &case.sha256[..8], "0".repeat(56));
     fs::write(case.record(), entry(&before)).unwrap();
     for from in [url.as_str(), case.file.to_str().unwrap()] {

@@ -1,4 +1,4 @@
-//! Models out of files with weights, through the whole program.
+//! Models from weight files, through the whole program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -86,9 +86,7 @@ fn weights_that_do_not_fit_are_listed_with_both_shapes() {
     write(&changed, &path);
     let outcome = run(["run", "--model", path.to_str().unwrap()]);
     assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
-    for part in
-        ["hardnet39ds", "`base.0.norm.bias` is missing", "`base.1.norm.weight` has shape [24] and [48] is needed"]
-    {
+    for part in ["hardnet39ds", "`base.0.norm.bias` is missing", "`base.1.norm.weight` has shape [24], expected [48]"] {
         assert!(outcome.message().contains(part), "{part:?} is not in: {}", outcome.stderr);
     }
 }

@@ -1,4 +1,4 @@
-//! `hardnetd model import` and `export`: files with weights to model files, and those through the program.
+//! `hardnetd model import` and `export`: weight files to model files, and those through the program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -11,7 +11,7 @@ use hardnetd::weights::StateDict;
 use hardnetd::weights::safetensors::{Texts, write};
 use serde_json::Value;
 
-/// A file with seeded weights of hardnet39ds and nothing but them.
+/// A file with only seeded weights of hardnet39ds.
 fn weights(folder: &Path, classes: usize) -> PathBuf {
     let path = folder.join(format!("weights-{classes}"));
     save(&hardnet::seeded(find("hardnet39ds").unwrap(), classes).unwrap(), &path);
@@ -31,7 +31,7 @@ fn ok(outcome: Outcome) -> Outcome {
     outcome
 }
 
-/// `model import FILE --output MODEL` and further arguments; the model file.
+/// Runs `model import FILE --output MODEL` with further arguments; returns the model file.
 fn import(file: &Path, arguments: &[&str]) -> PathBuf {
     let output = file.with_extension("safetensors");
     let outcome = run([&["model", "import", text(file), "--force", "--output", text(&output)], arguments].concat());
@@ -121,7 +121,7 @@ fn a_wrong_number_of_labels_names_both_numbers() {
     ] {
         let outcome = run(&arguments);
         assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
-        assert!(outcome.message().contains("has 2 labels, and the model has 3 classes"), "{}", outcome.stderr);
+        assert!(outcome.message().contains("has 2 labels, but the model has 3 classes"), "{}", outcome.stderr);
     }
 }
 
@@ -131,7 +131,7 @@ fn a_new_head_is_untrained_and_says_so() {
     let file = weights(folder.path(), 1000);
     let refused = run(["model", "import", text(&file), "--classes", "12", "--output", "never.safetensors"]);
     assert_eq!(refused.code(), 64);
-    assert!(refused.message().contains("1000 classes, and 12 are asked for; --new-head"), "{}", refused.stderr);
+    assert!(refused.message().contains("1000 classes, but 12 are asked for; --new-head"), "{}", refused.stderr);
 
     let model = import(&file, &["--classes", "12", "--new-head"]);
     assert_eq!(metadata(&model)["training"], "head-untrained");
@@ -167,10 +167,10 @@ fn every_entry_that_does_not_fit_is_listed() {
     let message = outcome.message();
     assert!(message.contains("`base.0.conv.weight` is missing"), "{message}");
     assert!(message.contains("`base.0.weight` with shape [24, 3, 3, 3] is not expected"), "{message}");
-    // Another network than the weights are of: everything differs, and everything is named.
+    // Another network than that of the weights: everything differs, and everything is listed.
     let outcome = run(["model", "import", text(&file), "--arch", "hardnet85", "--classes", "3"]);
     assert_eq!(outcome.code(), 65);
-    assert!(outcome.message().contains("has shape [24] and [48] is needed"), "{}", outcome.stderr);
+    assert!(outcome.message().contains("has shape [24], expected [48]"), "{}", outcome.stderr);
     assert!(outcome.message().matches("is missing").count() > 100);
 }
 

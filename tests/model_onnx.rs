@@ -1,4 +1,4 @@
-//! ONNX files through the whole program: exported models, and networks of others.
+//! ONNX files through the whole program: exported models, and third-party networks.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -91,7 +91,7 @@ fn a_network_for_one_size_says_so() {
     assert_eq!(json(&["model", "info", "--json", text(&file)])["input"], serde_json::json!([64, 96]));
     let outcome = run(["model", "info", text(&file), "--size", "224x224"]);
     assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
-    assert!(outcome.message().contains("is for inputs of 64x96 alone"), "{}", outcome.stderr);
+    assert!(outcome.message().contains("is only for inputs of 64x96"), "{}", outcome.stderr);
     let refused = run(["model", "export", text(&file), "--output", text(&folder.path().join("x.safetensors"))]);
     assert_eq!(refused.code(), 65, "{}", refused.stderr);
     assert!(refused.message().contains("export it as .onnx"), "{}", refused.stderr);

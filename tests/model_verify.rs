@@ -1,4 +1,4 @@
-//! `hardnetd model verify`: what agrees, and what does not and where.
+//! `hardnetd model verify`: agreement, and differences with their place.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -12,7 +12,7 @@ use common::{LONG_STOP, Running, folder, free_port, hardnetd, wait_for};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// The daemon on a live source, with small pictures, a short way back to the broker, and time to stop.
+/// The daemon on a live source, with small pictures, short reconnection waits, and time to stop.
 fn daemon(folder: &TempDir, port: u16, extra: &str) -> Running {
     Running::start(&mut command(folder, port, extra))
 }
@@ -28,14 +28,14 @@ fn command(folder: &TempDir, port: u16, extra: &str) -> Command {
     hardnetd(["run", "-c", path.to_str().unwrap()])
 }
 
-/// Waits until the daemon has printed `count` results more.
+/// Waits until the daemon has printed `count` more results.
 fn results(running: &Running, count: usize) {
     let printed = || running.output().lines().count();
     let before = printed();
     wait_for("results", || (printed() >= before + count).then_some(()));
 }
 
-/// The messages of `topic` that a new subscriber gets: what is retained.
+/// The messages of `topic` that a new subscriber gets: the retained ones.
 fn retained(port: u16, topic: &str) -> String {
     let output = Command::new("mosquitto_sub")
         .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", topic, "-C", "1", "-W", "60", "-F", "%r %p"])
@@ -133,7 +133,7 @@ fn a_stop_while_the_broker_is_away_is_clean_and_ends_at_its_limit() {
     let running = Running::start(&mut command);
     results(&running, 10);
     running.signal(Signal::TERM);
-    // The broker stays away: the limit of the stop is all that ends the wait for it.
+    // The broker stays away: only the time limit of the stop ends the wait for it.
     let outcome = running.finish();
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("did not reach the MQTT broker: nothing listens at"), "{}", outcome.stderr);
@@ -182,7 +182,7 @@ fn a_login_comes_from_the_password_file_and_a_refusal_is_told() {
 fn many_results_are_all_delivered_before_the_end() {
     let broker = Broker::start("allow_anonymous true\nmax_queued_messages 0");
     let subscriber = Subscriber::start(broker.port, &[]);
-    // What is retained comes when the broker has taken the subscription.
+    // The retained messages come when the broker has accepted the subscription.
     let mut publish = Command::new("mosquitto_pub");
     publish.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-r", "-t", "subscribed", "-m", "yes"]);
     assert!(publish.status().unwrap().success());
@@ -195,7 +195,7 @@ fn many_results_are_all_delivered_before_the_end() {
     wait_for("the clean end", || subscriber.lines().iter().any(stopped).then_some(()));
 }
 
-/// Seconds that one inference takes on this machine as busy as it is, with small pictures and `model`.
+/// Seconds per inference on this machine under its current load, with small pictures and `model`.
 fn inference_s(model: &str) -> f64 {
     let source = "test:ball?size=64x64&live=false";
     let records = common::run(["run", "--source", source, "--model", model, "--frames", "5"]).records();
@@ -209,8 +209,8 @@ fn a_stop_with_more_work_in_flight_than_time_still_ends_in_order() {
     let broker = Broker::start("allow_anonymous true");
     let folder = folder();
     let path = folder.path().join("hardnetd.toml");
-    // The frames in the queues take longer than the whole stop. A third of it is for the sinks, ten times as long as the
-    // inference at hand, in case the machine gets busier.
+    // The frames in the queues take longer than the whole stop. A third of the stop is for the sinks: ten times as long
+    // as the inference in progress, in case the load increases.
     let stop_s = (f64::from(STREAMS - 3) * inference_s("hardnet68")).clamp(2.0, 60.0);
     let mut text = format!(
         "[device]\nname = \"pi\"\nstop_timeout_s = {stop_s}\n[model]\nname = \"hardnet68\"\n\

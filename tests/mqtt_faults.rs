@@ -1,5 +1,5 @@
-//! Results to brokers that lose connections and sessions, refuse, overlook and hang up: Mosquitto where it can be made to,
-//! else a broker of the test's own.
+//! Results to brokers that lose connections and sessions, refuse, overlook and hang up: Mosquitto where possible,
+//! otherwise a scriptable broker.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The daemon on a live source; `source` are options of the test source, `extra` keys of `[publish.mqtt]`.
+/// The daemon on a live source; `source` are options of the test source, `extra` are keys of `[publish.mqtt]`.
 fn command(folder: &TempDir, port: u16, source: &str, extra: &str) -> Command {
     let path = folder.path().join("hardnetd.toml");
     let text = format!(
@@ -42,7 +42,7 @@ fn stop(running: Running) -> Outcome {
     outcome
 }
 
-/// The messages of `topic` that a new subscriber gets: what is retained.
+/// The messages of `topic` that a new subscriber gets: the retained ones.
 fn retained(port: u16, topic: &str) -> String {
     let output = Command::new("mosquitto_sub")
         .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", topic, "-C", "1", "-W", "10", "-F", "%r %p"])
@@ -58,7 +58,8 @@ fn results(subscriber: &Subscriber) -> Vec<Value> {
     common::records(&payloads.map(|payload| format!("{payload}\n")).collect::<String>())
 }
 
-/// That every result between the first and the last is there, in order: `dropped` counts the frames without a result.
+/// Asserts that every result between the first and the last is present, in order: `dropped` counts the frames without a
+/// result.
 fn assert_complete(records: &[Value], duplicates: bool) {
     let number = |record: &Value, key: &str| record[key].as_u64().unwrap();
     let mut next = 0;
@@ -72,13 +73,13 @@ fn assert_complete(records: &[Value], duplicates: bool) {
     }
 }
 
-/// Waits until the subscriber has seen the device come online so often.
+/// Waits until the subscriber has seen the device come online `times` times.
 fn online(subscriber: &Subscriber, times: usize) {
     let is = |line: &&String| line.ends_with("hardnetd/pi/status online");
     wait_for("the connection", || (subscriber.lines().iter().filter(is).count() >= times).then_some(()));
 }
 
-/// Ends the daemon's connection to Mosquitto again and again while results flow; returns them.
+/// Repeatedly ends the daemon's connection to Mosquitto while results flow; returns them.
 fn interrupted(qos: u8, clean: bool) -> Vec<Value> {
     let broker = Broker::start("allow_anonymous true\nmax_queued_messages 0");
     let folder = folder();
@@ -114,7 +115,7 @@ fn with_qos_1_no_result_is_lost_with_the_session() {
 #[test]
 fn what_a_broker_has_not_acknowledged_is_repeated_as_the_session_asks() {
     for session in [false, true] {
-        // The results of the first connection are not acknowledged, until it ends.
+        // The results of the first connection are not acknowledged until it ends.
         let broker = PickyBroker::start(session, |published| match published.connection {
             1 if published.is_result() => Reply::Ignore,
             _ => Reply::Take,
@@ -180,7 +181,7 @@ fn one_result_at_which_the_broker_hangs_up_is_given_up_and_the_others_arrive() {
 
 #[test]
 fn a_broker_that_hangs_up_at_every_result_is_warned_of_with_the_likely_causes() {
-    // Results are larger than this, states are not.
+    // Results exceed this size, states do not.
     let broker = Broker::start("allow_anonymous true\nmax_packet_size 200");
     let folder = folder();
     let subscriber = Subscriber::start(broker.port, &[]);
@@ -210,7 +211,7 @@ fn another_client_with_this_id_is_named_as_the_likely_cause() {
     let broker = Broker::start("allow_anonymous true");
     let folder = folder();
     let subscriber = Subscriber::start(broker.port, &[]);
-    // So few results that all are acknowledged when the other one comes.
+    // So few results that all are acknowledged when the other client connects.
     let running = Running::start(&mut command(&folder, broker.port, "&fps=2", "qos = 1"));
     for times in 1..=3 {
         online(&subscriber, times);

@@ -1,4 +1,4 @@
-//! Results over TLS, to a real Mosquitto: believed and not, with a certificate of the device's own and without.
+//! Results over TLS, to a real Mosquitto: trusted and not, with a client certificate and without.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -35,7 +35,7 @@ fn stop(running: Running) -> Outcome {
     outcome
 }
 
-/// Waits until the broker's log has `text` so many times.
+/// Waits until the broker's log contains `text` that many times.
 fn logged(broker: &Broker, text: &str, times: usize) {
     let log = || fs::read_to_string(broker.folder.path().join("mosquitto.log")).unwrap();
     wait_for(text, || (log().matches(text).count() >= times).then_some(()));
@@ -65,7 +65,7 @@ fn a_sink_over_tls_is_given_on_the_command_line_too() {
     let authority = folder.join("authority.pem");
     let sink = format!("mqtts://127.0.0.1:{}", broker.port);
     let mut command = hardnetd(["run", "--source", "test:ball?frames=5&live=false&size=64x64", "--sink", &sink]);
-    // The authorities of the system are whatever this names, where it is set.
+    // If set, this variable names the system's authorities.
     let outcome = Running::start(command.env("SSL_CERT_FILE", authority).env_remove("SSL_CERT_DIR")).finish();
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     logged(&broker, "New client connected", 1);
@@ -79,14 +79,10 @@ fn a_broker_that_is_not_believed_gets_nothing_unless_any_is() {
     Authority::new(folder, "other");
     let broker = Broker::start(&listener(folder, "broker"));
     let running = daemon(folder, broker.port, &file(folder, "ca_file", "other.pem"));
-    // With the second attempt, the daemon has told of the first.
+    // By the second attempt, the daemon has reported the first.
     logged(&broker, "alert unknown ca", 2);
     let outcome = stop(running);
-    assert!(
-        outcome.stderr.contains("signed by nobody who is trusted here; name the authority's"),
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.contains("not signed by a trusted authority; name the authority's"), "{}", outcome.stderr);
     let reached = format!("did not reach the MQTT broker: 127.0.0.1:{} was reached, and TLS failed: ", broker.port);
     assert!(outcome.stderr.contains(&reached), "{}", outcome.stderr);
     let log = fs::read_to_string(broker.folder.path().join("mosquitto.log")).unwrap();
@@ -112,7 +108,7 @@ fn a_broker_that_wants_a_certificate_gets_the_configured_one() {
     let running = daemon(folder, broker.port, &known);
     logged(&broker, "did not return a certificate", 2);
     let outcome = stop(running);
-    let told = "does not accept this device's certificate, or its lack";
+    let told = "rejects this device's certificate, or requires one";
     assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
 
     let own = known + &file(folder, "cert_file", "device.pem") + &file(folder, "key_file", "device.key");

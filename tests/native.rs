@@ -1,5 +1,5 @@
-//! The native engine against the same networks in 64-bit floating point, on every instruction set that this
-//! processor has, and against tract.
+//! The native engine compared with the same networks in 64-bit floating point, on every instruction set of this
+//! processor, and with tract.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -20,7 +20,7 @@ use hardnetd::kernels::runtime::Threads;
 use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 
-/// Largest difference of a logit; their standard deviation is about 3.
+/// Maximum difference of a logit; their standard deviation is about 3.
 const TOLERANCE: f64 = 1e-4;
 
 /// The seeded input.
@@ -38,7 +38,7 @@ fn seeded_graph(architecture: &Architecture, classes: usize) -> Graph {
     hardnet::build(architecture, classes, &state).unwrap()
 }
 
-/// Every instruction set that this processor has, with every use of memory.
+/// Every instruction set of this processor, with every memory mode.
 fn options() -> impl Iterator<Item = PlanOptions> {
     let isas = Isa::ALL.into_iter().filter(|isa| isa.is_available());
     isas.flat_map(|isa| MemoryMode::ALL.iter().map(move |&memory| PlanOptions { isa, memory }))
@@ -57,7 +57,7 @@ fn expected(graph: &Graph, input: &Tensor) -> Vec<f64> {
     values
 }
 
-/// Compares, with memory that holds numbers that are none before.
+/// Compares results computed in memory that initially holds NaN.
 fn check(graph: &Graph, height: usize, width: usize, name: &str) {
     let input = input(height, width);
     let expected = expected(graph, &input);
@@ -87,12 +87,12 @@ fn the_family_computes_what_it_should_at_odd_sizes() {
     }
 }
 
-/// A number from 0 to `below - 1`, the same in every run.
+/// A reproducible number from 0 to `below - 1`.
 fn random(name: &str, index: usize, below: usize) -> usize {
     (seeded::uniform(name, index) * below as f64) as usize
 }
 
-/// A small table, the same in every run.
+/// A small, reproducible table.
 fn table(index: usize) -> Architecture {
     let pick = |what: &str, below: usize| random(what, index, below);
     let block = |number: usize| Block {
@@ -153,7 +153,7 @@ fn conv(read: usize, write: usize, window: Window, groups: usize, activation: Ac
     }
 }
 
-/// One of every operator that the engine knows, on values that are joined, shared and reused.
+/// One of each operator that the engine supports, on values that are concatenated, shared and reused.
 #[test]
 fn every_operator_computes_what_it_should() {
     let mut builder = Builder::new();
@@ -183,7 +183,8 @@ fn every_operator_computes_what_it_should() {
     }
 }
 
-/// Groups that fill units, groups that do not, and last ones with fewer beside them; outputs more and fewer than inputs.
+/// Groups that fill units, groups that do not, and last ones with fewer next to them; outputs more and fewer than
+/// inputs.
 #[test]
 fn convolutions_in_groups_compute_what_they_should() {
     let cases = [
@@ -214,7 +215,7 @@ fn convolutions_in_groups_compute_what_they_should() {
             let grouped = conv(read, write, window, groups, Activation::Relu6);
             let grouped = builder.conv("grouped", first, grouped).unwrap();
             let graph = builder.finish(grouped).unwrap();
-            // The parts of three threads are of the channels, and of the pixels.
+            // Three threads divide the channels, and the pixels.
             for (height, width) in [(7, 9), (33, 31)] {
                 check(&graph, height, width, &format!("{read} to {write} in {groups} {window:?}"));
             }
@@ -222,7 +223,7 @@ fn convolutions_in_groups_compute_what_they_should() {
     }
 }
 
-/// Behind a concatenation, of the image itself, before what else runs with a convolution, and in a row.
+/// After a concatenation, on the image itself, before an operator that is fused with a convolution, and in a row.
 #[test]
 fn convolutions_in_groups_have_any_neighbours() {
     let mut builder = Builder::new();
@@ -252,7 +253,7 @@ fn groups_do_not_fill_the_memory_with_zeros() {
     assert!(matches!(&error, Error::Unsupported { node, .. } if node == "grouped"), "{error}");
 }
 
-/// A product has so many segments at most: more maps are copied into one, larger kernels are not run.
+/// A product has a limited number of segments: more maps are copied into one, larger kernels are rejected.
 #[test]
 fn kernels_of_any_size_over_any_number_of_maps_run_or_are_named() {
     let large = |side: usize| {
@@ -286,7 +287,7 @@ fn what_the_engine_does_not_know_is_named() {
     assert!(matches!(plan(8, other), Err(Error::Isa { .. })));
 }
 
-/// Weights of 3 × 3 convolutions on small maps are kept as they are: little more than the network has.
+/// Weights of 3 × 3 convolutions on small maps are stored untransformed: little more than the network has.
 #[test]
 fn lean_plans_take_little_memory() {
     let architecture = ARCHITECTURES.iter().find(|architecture| architecture.name == "hardnet68").unwrap();
@@ -300,7 +301,7 @@ fn lean_plans_take_little_memory() {
     assert!(lean_steps(&fast) == 0 && lean_steps(&lean) > 20);
 }
 
-/// Packing takes the weights out of the graph; who shares it keeps them.
+/// Packing takes the weights out of the graph; other owners keep them.
 #[test]
 fn a_graph_that_is_shared_keeps_its_weights() {
     let graph = seeded_graph(&ARCHITECTURES[0], 3);

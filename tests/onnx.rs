@@ -1,4 +1,4 @@
-//! ONNX files from PyTorch and PaddlePaddle, and those that the program writes: the graph computes what the file computes.
+//! ONNX files from PyTorch and PaddlePaddle, and files written by the program: the graph computes the same as the file.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed unwrap is a failed test; figures are printed")]
 
 use std::fs;
@@ -17,7 +17,7 @@ use hardnetd::tensor::Tensor;
 use hardnetd::weights::seeded;
 use serde_json::Value;
 
-/// The files and what PyTorch or PaddlePaddle computes with them, in 64-bit floating point, for the seeded input.
+/// The files and the results of PyTorch or PaddlePaddle in 64-bit floating point, for the seeded input.
 fn golden() -> Vec<(PathBuf, [usize; 2], Vec<f64>)> {
     golden_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx"))
 }
@@ -33,7 +33,7 @@ fn golden_in(folder: &Path) -> Vec<(PathBuf, [usize; 2], Vec<f64>)> {
     expected.into_iter().map(of).collect()
 }
 
-/// The seeded input, which is numbered `[1, 3, height, width]`.
+/// The seeded input, which is numbered as `[1, 3, height, width]`.
 fn input([height, width]: [usize; 2]) -> Tensor {
     let mut tensor = Tensor::zeros(height, width, 3);
     for (index, value) in tensor.data_mut().iter_mut().enumerate() {
@@ -57,7 +57,7 @@ fn difference(found: &[f32], expected: impl IntoIterator<Item = f64>) -> f64 {
     found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs()).fold(0.0, f64::max)
 }
 
-/// Of the files, those with constants that tract does not compute.
+/// Files with constants that tract does not compute.
 const NOT_ON_TRACT: [&str; 1] = ["dynamo_norms.onnx"];
 
 #[test]
@@ -91,7 +91,7 @@ fn networks_compute_what_computes_where_they_come_from() {
     }
 }
 
-/// One of everything that a graph can have.
+/// One of each operator of a graph.
 fn everything() -> Graph {
     let values = |count: usize, seed: f32| (0..count).map(|index| (index as f32 * seed).sin()).collect();
     let conv = |in_channels: usize, out_channels: usize, window: Window, groups: usize, activation| Conv {
@@ -179,7 +179,7 @@ fn golden_graph(name: &str) -> Graph {
     import::read(&fs::read(path).unwrap()).unwrap().graph
 }
 
-/// What the nodes compute, in short.
+/// A short form of what the nodes compute.
 fn kinds(graph: &Graph) -> Vec<String> {
     let kind = |op: &Op| match op {
         Op::Conv(conv) => format!("conv {:?}", conv.activation),

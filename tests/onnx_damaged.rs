@@ -34,7 +34,7 @@ fn sound() -> ModelProto {
     })
 }
 
-/// The message of the error with its causes.
+/// The error message with its causes.
 fn message(bytes: &[u8]) -> String {
     let error = import::read(bytes).expect_err("the file is refused");
     assert_eq!(error.exit(), Exit::Data);
@@ -47,7 +47,7 @@ fn message(bytes: &[u8]) -> String {
     message
 }
 
-/// The message for the sound model after a change to its graph.
+/// The message for the valid model after a change to its graph.
 fn changed(change: impl FnOnce(&mut GraphProto)) -> String {
     let mut model = sound();
     change(model.graph.as_mut().unwrap());
@@ -64,11 +64,11 @@ fn the_model_that_is_changed_here_is_read_when_nothing_is_wrong() {
 fn what_is_no_onnx_file_is_refused() {
     assert_eq!(message(b""), "the file holds no ONNX graph");
     assert_eq!(message(b"\x08\x07"), "the file holds no ONNX graph");
-    assert_eq!(message(b"\x7fELF"), "this is no ONNX file, or a damaged one: a field of no known type at byte 0");
-    assert_eq!(message(&[0x3a, 100, 0]), "this is no ONNX file, or a damaged one: a field that is cut off at byte 0");
-    assert!(message(&[0x3a; 300]).starts_with("this is no ONNX file, or a damaged one: "));
+    assert_eq!(message(b"\x7fELF"), "this is not an ONNX file, or it is damaged: a field of unknown type at byte 0");
+    assert_eq!(message(&[0x3a, 100, 0]), "this is not an ONNX file, or it is damaged: a truncated field at byte 0");
+    assert!(message(&[0x3a; 300]).starts_with("this is not an ONNX file, or it is damaged: "));
     let empty = ModelProto { graph: Some(GraphProto::default()), ..Default::default() };
-    assert_eq!(message(&onnx::bytes(&empty)), "the network has 0 inputs (), and 1 is supported");
+    assert_eq!(message(&onnx::bytes(&empty)), "the network has 0 inputs (), but 1 is supported");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn every_truncation_is_an_error_and_no_flipped_bit_a_panic() {
     for name in ["vgg", "composed", "view_11", "densenet_norms", "mobilenet_v3_14"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/onnx/{name}.onnx"));
         let mut bytes = fs::read(path).unwrap();
-        // The operator set comes last, in a field of four bytes; without it, the file is whole.
+        // The operator set comes last, in a field of four bytes; without it, the file is complete.
         for length in 0..bytes.len() - 4 {
             message(&bytes[..length]);
         }
@@ -107,11 +107,11 @@ fn inputs_and_outputs_that_are_not_those_of_a_classifier_are_refused() {
     let bytes = input(&[1, 3, 8, 8], DataType::Uint8);
     assert_eq!(bytes, "the input `image` has the type UINT8, and FLOAT is needed");
     let two = changed(|graph| graph.input.push(info("mask", &[1, 3, 8, 8], float)));
-    assert_eq!(two, "the network has 2 inputs (image, mask), and 1 is supported");
+    assert_eq!(two, "the network has 2 inputs (image, mask), but 1 is supported");
     let two = changed(|graph| graph.output.push(info("mean", &[1, 4, 1, 1], float)));
-    assert_eq!(two, "the network has 2 outputs (scores, mean), and 1 is supported");
+    assert_eq!(two, "the network has 2 outputs (scores, mean), but 1 is supported");
     let other = changed(|graph| graph.output[0].name = "logits".to_owned());
-    assert_eq!(other, "the output `logits` is made by no node");
+    assert_eq!(other, "no node makes the output `logits`");
     let mut listed = sound();
     let graph = listed.graph.as_mut().unwrap();
     graph.input.push(info("w", &[4, 3, 3, 3], float));
@@ -153,13 +153,13 @@ fn nodes_in_no_order_in_which_they_can_run_are_refused() {
     let missing = changed(|graph| {
         graph.initializer.remove(0);
     });
-    assert_eq!(missing, "`conv` (Conv): it reads `w`, which is no input, no tensor of the file and made by no node");
+    assert_eq!(missing, "`conv` (Conv): it reads `w`, which is not an input, a tensor of the file or made by a node");
     let unsorted = changed(|graph| graph.node.swap(1, 2));
     assert_eq!(unsorted, "`mean` (GlobalAveragePool): it reads `pool`, which `pool` makes only later, or in a circle");
     let cyclic = changed(|graph| graph.node[0].input[0] = "mean".to_owned());
     assert_eq!(cyclic, "`conv` (Conv): it reads `mean`, which `mean` makes only later, or in a circle");
     let twice = changed(|graph| graph.node[1].output = vec!["conv".to_owned()]);
-    assert_eq!(twice, "`pool` (MaxPool): its output `conv` is there already");
+    assert_eq!(twice, "`pool` (MaxPool): its output `conv` already exists");
     let branch = changed(|graph| {
         let graphs = Some(GraphProto::default());
         graph.node[0].attribute.push(AttributeProto { name: "body".to_owned(), g: graphs, ..Default::default() });
@@ -239,7 +239,7 @@ fn a_small_file_cannot_fill_the_memory() {
     let mut bytes = vec![0x3a];
     prost::encoding::encode_varint(nodes.len() as u64, &mut bytes);
     bytes.extend(nodes);
-    let decoded = "decoded, the file takes more than 67108864 bytes, which its length does not explain";
+    let decoded = "decoded, the file takes more than 67108864 bytes, out of proportion to its length";
     assert_eq!(message(&bytes), decoded);
 
     // Channels that double with every node.
@@ -266,7 +266,7 @@ fn a_small_file_cannot_fill_the_memory() {
         }
         graph.output[0].name = "c99".to_owned();
     });
-    assert_eq!(reused, "`c16` (Conv): its weights are more than the size of the file explains");
+    assert_eq!(reused, "`c16` (Conv): its weights are out of proportion to the size of the file");
 
     // Extents without values.
     let empty = changed(|graph| graph.initializer[2] = tensor("m", &[1 << 40, 0]));

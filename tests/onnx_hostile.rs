@@ -1,5 +1,5 @@
-//! ONNX files of a few bytes that ask for any amount of memory, through the whole program: one clear error,
-//! at once, whichever backend would have computed them.
+//! Small ONNX files that ask for any amount of memory, through the whole program: one clear error, at once, whichever
+//! backend would have computed them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -36,7 +36,8 @@ fn network(nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> Vec<u8> {
     onnx::bytes(&model(graph))
 }
 
-/// Windows that no image has: what the message names, and the node with it. Some hung, or took gigabytes.
+/// Impossible windows for an image: the part of the message that names them, and the node. Unchecked, they hang or take
+/// gigabytes.
 fn windows() -> Vec<(&'static str, NodeProto)> {
     const MAX: i64 = i64::MAX;
     let conv = |name: &'static str, values: &[i64]| (name, with("Conv", &["image", "w"], &[(name, values)]));
@@ -99,7 +100,7 @@ fn windows_that_no_image_has_are_refused_at_their_node() {
     for (named, window) in windows() {
         let file = folder.path().join("hostile.onnx");
         let operator = window.op_type.clone();
-        // An exponential function, which only tract knows, keeps the network from the native engine.
+        // An exponential function, which only tract supports, keeps the network off the native engine.
         for nodes in [vec![window.clone()], vec![window, node("Exp", &["map"], "powers")]] {
             fs::write(&file, network(nodes, vec![])).unwrap();
             let outcome = run(["classify", "--model", file.to_str().unwrap(), photo.to_str().unwrap()]);
@@ -110,7 +111,7 @@ fn windows_that_no_image_has_are_refused_at_their_node() {
     }
 }
 
-/// Preparing them took tract from half a minute to hours.
+/// Unchecked, tract takes from half a minute to hours to prepare them.
 #[test]
 fn networks_of_more_nodes_than_tract_prepares_in_time_are_refused() {
     let folder = folder();
@@ -137,7 +138,7 @@ fn networks_of_more_nodes_than_tract_prepares_in_time_are_refused() {
     }
 }
 
-/// Preparing them took tract minutes, or gigabytes.
+/// Unchecked, tract takes minutes or gigabytes to prepare them.
 #[test]
 fn what_tract_takes_apart_into_too_many_pieces_is_refused() {
     let folder = folder();
@@ -291,7 +292,7 @@ fn what_asks_for_any_amount_of_memory_is_refused_in_one_line() {
     }
 }
 
-/// Networks that stand in no proportion to what would be made of them: what the message names, and the file.
+/// Networks out of proportion to what would be made from them: the part of the message that names them, and the file.
 fn multiplying() -> Vec<(&'static str, Vec<u8>)> {
     let conv = || node("Conv", &["image", "w"], "conv");
     let joined = |name: &str, inputs: &[&str]| {
@@ -323,7 +324,7 @@ fn multiplying() -> Vec<(&'static str, Vec<u8>)> {
         before = format!("a{index}");
     }
     constants.push(node("Identity", &[&before], "map"));
-    // Maps that are large, and all needed at the end; the maximum is for tract alone.
+    // Large maps, all needed at the end; the maximum is for tract only.
     let mut maps = vec![conv()];
     let mut sum = "conv".to_owned();
     let wide: Vec<String> = (0..400).map(|index| format!("m{index}")).collect();
@@ -334,7 +335,7 @@ fn multiplying() -> Vec<(&'static str, Vec<u8>)> {
         sum = format!("x{index}");
     }
     maps.push(node("Identity", &[&sum], "map"));
-    // Layers without end, for tract alone.
+    // An endless number of layers, for tract only.
     let mut deep = vec![node("Conv", &["image", "w"], "e0")];
     deep.extend((0..20_000).map(|index| node("Exp", &[&format!("e{index}")], &format!("e{}", index + 1))));
     deep.push(node("Identity", &["e20000"], "map"));

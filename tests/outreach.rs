@@ -1,4 +1,4 @@
-//! Files and cameras that would send the program elsewhere: nothing goes there, and no login.
+//! Files and cameras that try to send the program elsewhere: neither the program nor a login goes there.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -15,7 +15,7 @@ use common::http::{Answer, Server};
 use common::{Outcome, Running, encode, folder, hardnetd, run, wait_for};
 use tempfile::TempDir;
 
-/// A host that nobody may talk to, on the same port over TCP and UDP.
+/// A host that nothing may contact, on the same port over TCP and UDP.
 struct Elsewhere {
     tcp: TcpListener,
     udp: UdpSocket,
@@ -24,7 +24,7 @@ struct Elsewhere {
 
 impl Elsewhere {
     fn new() -> Self {
-        // A port that is free over TCP may be taken over UDP.
+        // A port that is free over TCP may be in use over UDP.
         let both = || {
             let tcp = TcpListener::bind(("127.0.0.1", 0)).ok()?;
             let port = tcp.local_addr().ok()?.port();
@@ -36,7 +36,7 @@ impl Elsewhere {
         host
     }
 
-    /// Fails if anybody has connected or sent a datagram.
+    /// Fails if anything has connected or sent a datagram.
     fn has_heard_nothing(&self, what: &str) {
         let nothing = |heard: std::io::Result<()>| heard.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         assert!(nothing(self.tcp.accept().map(drop)), "{what}: over TCP");
@@ -44,7 +44,7 @@ impl Elsewhere {
     }
 }
 
-/// Runs one source that is given up after a short time without frames.
+/// Runs one source, with a short time limit for silence.
 fn run_source(folder: &Path, source: &str, more: &str) -> Outcome {
     let config = folder.join("hardnetd.toml");
     let text =
@@ -59,7 +59,7 @@ fn atom(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     [&size.to_be_bytes()[..], kind, &body].concat()
 }
 
-/// A QuickTime reference movie (QuickTime File Format, "Reference movies"): no pictures but an address.
+/// A QuickTime reference movie (QuickTime File Format, "Reference movies"): an address instead of pictures.
 fn reference_movie(url: &str) -> Vec<u8> {
     let text = [url.as_bytes(), b"\0"].concat();
     let size = u32::try_from(text.len()).unwrap();
@@ -136,7 +136,7 @@ fn a_file_that_names_addresses_opens_none_of_them() {
     elsewhere.has_heard_nothing("the files");
 }
 
-/// The file is data that cannot be used, and the message says why.
+/// Asserts that the file is rejected as unusable data, with the reason.
 fn refused(folder: &Path, path: &Path, part: &str) {
     let outcome = run_source(folder, path.to_str().unwrap(), "");
     assert_eq!(outcome.code(), 65, "{}: {}", path.display(), outcome.stderr);
@@ -167,7 +167,7 @@ fn what_is_refused_in_a_file_leaves_the_containers_alone() {
     }
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 struct Asked {
     text: String,
@@ -183,8 +183,8 @@ impl Asked {
     }
 }
 
-/// A camera of a test's own making: `answer` gets the number of the connection and the request, and gives the status
-/// line's end, further headers and a body.
+/// A simulated camera: `answer` gets the number of the connection and the request, and returns the end of the status
+/// line, further headers and a body.
 struct Camera {
     port: u16,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -205,7 +205,7 @@ enum Then {
     Listen,
     /// It sends one picture without end.
     Picture,
-    /// It sends packets of ever new senders.
+    /// It sends packets from ever new senders.
     Senders,
 }
 
@@ -253,7 +253,7 @@ impl Camera {
         self.asked.lock().unwrap().clone()
     }
 
-    /// What was sent as a login, in order.
+    /// The logins sent, in order.
     fn logins(&self) -> Vec<String> {
         self.asked().iter().filter_map(|asked| asked.authorization().map(str::to_owned)).collect()
     }
@@ -298,7 +298,7 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: impl Fn(&Asked)
             Then::Picture => return send_without_end(&mut stream),
             Then::Senders => return send_from_many(&mut stream),
         }
-        // Packets without a picture: with the first, the receiver is set up as the description says.
+        // Packets without a picture: the first one makes the receiver set itself up according to the description.
         for number in 0..u8::from(playing) * 3 {
             let packet = [b'$', 0, 0, 14, 0x80, 96, 0, number, 0, 0, 0, number, 0, 0, 0, 7, 0x0c, 0x00];
             if stream.write_all(&packet).is_err() {
@@ -308,7 +308,7 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Asked>>, answer: impl Fn(&Asked)
     }
 }
 
-/// Fragments of one unit of H.264 that never ends (RFC 6184, 5.8), until nobody takes them.
+/// Fragments of a single H.264 unit that never ends (RFC 6184, 5.8), until the receiver stops taking them.
 fn send_without_end(stream: &mut TcpStream) {
     let mut packet = vec![0; 60_000];
     packet[..4].copy_from_slice(&[b'$', 0, 0xea, 0x5c]);
@@ -322,7 +322,7 @@ fn send_without_end(stream: &mut TcpStream) {
     }
 }
 
-/// Packets of ever new senders (RFC 3550, 8), three of each, until nobody takes them.
+/// Packets from ever new senders (RFC 3550, 8), three each, until the receiver stops taking them.
 fn send_from_many(stream: &mut TcpStream) {
     for sender in 1_u32.. {
         for number in 0..3 {
@@ -345,7 +345,7 @@ fn run_camera(camera: &Camera, more: &str) -> Outcome {
     run_source(folder.path(), &camera.address(), &login)
 }
 
-/// Whether a login gives the password away: `me:hunter2` in base64.
+/// Whether a login reveals the password: `me:hunter2` in base64.
 fn in_clear(login: &str) -> bool {
     login.contains("bWU6aHVudGVyMg")
 }
@@ -437,7 +437,7 @@ fn addresses_in_the_description_lead_nowhere() {
 
 #[test]
 fn a_camera_that_has_asked_for_a_digest_never_gets_the_password_in_clear() {
-    // Refused with a digest, it asks for the password itself: in the next answer, and in those of other requests.
+    // Refused with a digest, it asks for the password in clear: in the next answer, and in those to other requests.
     for method in ["DESCRIBE", "SETUP", "PLAY"] {
         let camera = Camera::start(move |_, asked| match (asked.method(), asked.authorization()) {
             ("OPTIONS", _) => plain(asked, SDP),
@@ -458,7 +458,7 @@ fn a_camera_that_has_asked_for_a_digest_never_gets_the_password_in_clear() {
 fn a_digest_of_an_earlier_connection_counts() {
     let camera = Camera::start(|connection, asked| match (asked.method(), connection) {
         ("OPTIONS", _) => plain(asked, SDP),
-        // The first connection ends with something that may pass.
+        // The first connection ends with a temporary failure.
         (_, 0) if asked.authorization().is_some() => reply("503 Service Unavailable", &[]),
         (_, 0) => reply("401 Unauthorized", &[DIGEST]),
         _ => reply("401 Unauthorized", &[BASIC]),
@@ -548,7 +548,7 @@ fn a_camera_that_only_knows_basic_gets_the_login() {
     assert!(camera.logins().iter().any(|login| in_clear(login)), "{:?}", camera.asked());
 }
 
-/// What a camera sends can be another thing the next time; 65 would tell systemd that it cannot.
+/// A camera may send something else next time; exit code 65 would tell systemd that it cannot.
 #[test]
 fn a_camera_without_video_is_unavailable() {
     let sound = SDP.replace("m=video", "m=audio").replace("H264/90000", "L16/8000");
@@ -560,7 +560,7 @@ fn a_camera_without_video_is_unavailable() {
     }
 }
 
-/// GStreamer's own reading of such a challenge ends the process.
+/// GStreamer crashes when it parses such a challenge.
 #[test]
 fn a_challenge_without_parameters_is_none() {
     for challenge in ["Digest", "Basic", "Digest ,", "Basic realm=\"a\", Digest"] {
@@ -585,7 +585,7 @@ fn a_camera_that_redirects_in_circles_is_given_up() {
     });
     let outcome = run_camera(&camera, "");
     assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
-    assert!(outcome.message().contains("redirects more than 8 times"), "{}", outcome.stderr);
+    assert!(outcome.message().contains("redirected more than 8 times"), "{}", outcome.stderr);
     assert_eq!(camera.asked().iter().filter(|asked| asked.method() == "DESCRIBE").count(), 9);
 }
 
@@ -601,7 +601,7 @@ fn camera_that_sends(then: Then, keys: &str) -> (Camera, TempDir, String) {
     (camera, folder, config.to_str().unwrap().to_owned())
 }
 
-/// It took eleven gigabytes in twenty seconds.
+/// Without a limit, it takes eleven gigabytes in twenty seconds.
 #[test]
 fn a_camera_whose_picture_never_ends_is_given_up() {
     let (_camera, _folder, config) = camera_that_sends(Then::Picture, "retry_max_s = 0.0\nstart_timeout_s = 100.0\n");
@@ -610,7 +610,7 @@ fn a_camera_whose_picture_never_ends_is_given_up() {
     assert!(outcome.message().contains("32 MB without a frame"), "{}", outcome.stderr);
 }
 
-/// Each took two threads; some hundreds crashed the process, and sometimes two that came together.
+/// Without a limit, each takes two threads; some hundreds crash the process, and sometimes two that arrive together do.
 #[test]
 fn a_camera_with_ever_new_senders_takes_no_threads_for_them() {
     let (_camera, _folder, config) = camera_that_sends(Then::Senders, "retry_max_s = 0.1\nstart_timeout_s = 0.5\n");
@@ -620,7 +620,7 @@ fn a_camera_with_ever_new_senders_takes_no_threads_for_them() {
     wait_for("many sessions", || {
         most = most.max(std::fs::read_dir(&tasks).map_or(0, Iterator::count));
         assert!(running.child.try_wait().unwrap().is_none(), "it has ended: {}", running.log());
-        (running.log().matches("is opened again").count() == 12).then_some(())
+        (running.log().matches("will be reopened").count() == 12).then_some(())
     });
     running.signal(rustix::process::Signal::TERM);
     let outcome = running.finish();
@@ -629,7 +629,7 @@ fn a_camera_with_ever_new_senders_takes_no_threads_for_them() {
     assert!((5..60).contains(&most), "{most} threads");
 }
 
-/// GStreamer takes each byte for a sign of life, and waits for the answer when the pipeline is taken down.
+/// GStreamer treats each byte as activity, and waits for the answer when the pipeline shuts down.
 #[test]
 fn a_camera_that_answers_a_byte_at_a_time_is_given_up() {
     let (port, _) = dripping_camera();
@@ -640,7 +640,7 @@ fn a_camera_that_answers_a_byte_at_a_time_is_given_up() {
     assert!(outcome.message().contains("no frame within 5 s"), "{}", outcome.stderr);
 }
 
-/// Each reload left one more pipeline behind.
+/// Otherwise, each reload leaves one more pipeline behind.
 #[test]
 fn a_camera_that_answers_a_byte_at_a_time_is_connected_to_once_over_reloads() {
     let (port, connections) = dripping_camera();
@@ -660,14 +660,14 @@ fn a_camera_that_answers_a_byte_at_a_time_is_connected_to_once_over_reloads() {
         let ended = top as usize - 1;
         wait_for("a reload", || (running.log().matches("stream ended").count() == ended).then_some(()));
     }
-    // Longer than a pipeline of its own would take to connect.
+    // Longer than another pipeline would take to connect.
     thread::sleep(Duration::from_secs(1));
     assert_eq!(connections.load(Ordering::SeqCst), 1);
     running.signal(rustix::process::Signal::TERM);
     assert_eq!(running.finish().code(), 0);
 }
 
-/// A camera whose answers never end, and how many connections it has had.
+/// A camera whose answers never end, and the number of its connections.
 fn dripping_camera() -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();

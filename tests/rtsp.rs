@@ -16,7 +16,7 @@ fn serve(launch: &str) -> String {
     serve_to(launch, None)
 }
 
-/// As `serve`, to those with a login only.
+/// Like `serve`, but requires a login.
 fn serve_to(launch: &str, login: Option<(&'static str, &'static str)>) -> String {
     gst::init().unwrap();
     let (sender, port) = std::sync::mpsc::channel();
@@ -140,7 +140,7 @@ fn a_camera_that_ends_the_stream_is_opened_again_where_it_is_configured() {
     let records = outcome.records();
     assert_eq!(records.len(), 45);
     common::numbers_add_up(&records);
-    assert!(outcome.stderr.matches("is opened again").count() >= 2, "{}", outcome.stderr);
+    assert!(outcome.stderr.matches("will be reopened").count() >= 2, "{}", outcome.stderr);
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn inference_threads_run_on_their_cores_and_every_thread_has_a_name() {
     let text = format!("[[stream]]\nname = \"door\"\nsource = \"test:ball\"\n[inference]\ncores = [{core}]\n");
     fs::write(&config, text).unwrap();
     let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
-    // A thread that has just been started has the program's name until it gives itself its own.
+    // A thread that has just been started has the program's name until it sets its own.
     let unnamed = |name: &str| name.is_empty() || name == "hardnetd";
     let seen = wait_for("the streaming thread, and a name of every thread but the main one", || {
         let threads = threads(running.pid());
@@ -101,7 +101,7 @@ fn a_stop_at_full_load_finishes_what_is_in_flight_and_leaves_whole_lines() {
         let running = Running::start(&mut command);
         wait_for("results", || (fs::read_to_string(&path).ok()?.lines().count() >= 5).then_some(()));
         running.signal(signal);
-        // The sources have no end: that the program comes to its own is the stop.
+        // The sources have no end, so the program ends because of the stop.
         let outcome = running.finish();
         assert_eq!(outcome.code(), 0, "{source}: {}", outcome.stderr);
         let text = fs::read_to_string(&path).unwrap();
@@ -110,7 +110,7 @@ fn a_stop_at_full_load_finishes_what_is_in_flight_and_leaves_whole_lines() {
     }
 }
 
-/// The numbers of the last line that tells how a stream ended.
+/// The numbers of the last line that reports the end of a stream.
 fn counts(log: &str) -> [u64; 4] {
     let line = log.lines().rfind(|line| line.contains("stream ended")).expect("the stream ended");
     ["captured=", "classified=", "dropped=", "failed="].map(|name| {
@@ -137,7 +137,7 @@ fn the_counters_of_a_stream_add_up_however_it_ends() {
     }
 }
 
-/// A pipe that is full, and stays so while its reading end lives: whoever writes, waits.
+/// A pipe that is full, and stays so while its reading end lives: writers block.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
@@ -149,7 +149,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Starts the program on a source that never ends, its output into a full pipe, and waits until there is a result that
+/// Starts the program on an endless source, with its output into a full pipe, and waits until there is a result that
 /// cannot be written; `stop_timeout` is in seconds.
 fn started_into_a_full_pipe(stop_timeout: f64) -> (Running, Notified, PipeReader) {
     let systemd = Notified::new();
@@ -159,7 +159,7 @@ fn started_into_a_full_pipe(stop_timeout: f64) -> (Running, Notified, PipeReader
     ));
     let (reader, writer) = full_pipe();
     let running = Running::start(systemd.command().stdout(writer));
-    // A stream whose rate is told has had a result.
+    // A stream whose rate is reported has had a result.
     systemd.wait("results/s; ");
     (running, systemd, reader)
 }
@@ -168,7 +168,7 @@ fn started_into_a_full_pipe(stop_timeout: f64) -> (Running, Notified, PipeReader
 fn a_reader_that_stands_still_does_not_hold_up_a_stop() {
     let (running, _systemd, _reader) = started_into_a_full_pipe(1.0);
     running.signal(Signal::TERM);
-    // The pipe stays full: the limit of the stop is all that ends it.
+    // The pipe stays full: only the time limit of the stop ends it.
     let outcome = running.finish();
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("stopped without finishing"), "{}", outcome.stderr);
@@ -188,13 +188,13 @@ fn a_second_signal_ends_the_program_at_once() {
     let (running, systemd, _reader) = started_into_a_full_pipe(60.0);
     running.signal(Signal::TERM);
     systemd.wait("STOPPING=1");
-    // Those that come together with the first count as one with it.
+    // Signals that come together with the first count as one with it.
     for _ in 0..20 {
         running.signal(Signal::TERM);
         std::thread::sleep(Duration::from_millis(100));
     }
     let outcome = running.finish();
-    // At the limit of the stop, the code would be 0.
+    // At the time limit of the stop, the code would be 0.
     assert_eq!(outcome.code(), 128 + 15, "{}", outcome.stderr);
 }
 
@@ -226,7 +226,7 @@ impl Notified {
         command
     }
 
-    /// Starts it, its results into a file; the watchdog waits for `watchdog`, if there is one.
+    /// Starts it with results into a file; `watchdog` is the watchdog interval, if any.
     fn start(&self, watchdog: Option<Duration>) -> Running {
         let mut command = self.command();
         command.stdout(self.results());
@@ -241,7 +241,7 @@ impl Notified {
         fs::File::options().create(true).append(true).open(self.folder.path().join("results.jsonl")).unwrap()
     }
 
-    /// The names of the streams that there are results of, in order and once each.
+    /// The names of the streams with results, in order and once each.
     fn streams(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.path().join("results.jsonl")).unwrap();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -258,17 +258,17 @@ impl Notified {
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     }
 
-    /// The next message with `part`, leaving out others.
+    /// The next message with `part`, skipping others.
     fn wait(&self, part: &str) -> String {
         wait_for(part, || Some(self.next()).filter(|message| message.contains(part)))
     }
 
-    /// The messages that have come by the time that `ready` is true of them.
+    /// The messages received by the time that `ready` accepts them.
     fn until(&self, what: &str, ready: impl Fn(&[String]) -> bool) -> Vec<String> {
         let mut messages = Vec::new();
         self.socket.set_nonblocking(true).unwrap();
         wait_for(what, || {
-            // What has been sent before `ready` looks is among the messages afterwards.
+            // Messages sent before `ready` looks are included afterwards.
             let is_ready = ready(&messages);
             let mut buffer = [0; 1024];
             while let Ok(length) = self.socket.recv(&mut buffer) {
@@ -306,7 +306,7 @@ fn the_watchdog_is_fed_while_there_is_progress() {
     systemd.configure(DOOR);
     let running = systemd.start(Some(Duration::from_secs(6)));
     systemd.wait("READY=1");
-    // Three come within the limit, so that the last of these is from beyond it.
+    // Three come within the limit, so the last of these comes after it.
     systemd.until("signs of life", |messages| signs_of_life(messages) >= 4);
     running.signal(Signal::TERM);
     let outcome = running.finish();
@@ -319,7 +319,7 @@ fn the_watchdog_is_not_fed_when_a_worker_stands_still() {
     systemd.configure(&format!("{DOOR}[debug]\nwedge_after = 3\n"));
     let running = systemd.start(Some(Duration::from_secs(1)));
     systemd.wait("READY=1");
-    // From the first one about the worker on, for it never goes on.
+    // From the first complaint about the worker, which never continues.
     let complaints = || {
         let log = running.log();
         let (_, after) = log.split_once("freezes, as debug.wedge_after asks").unwrap_or_default();
@@ -343,7 +343,7 @@ fn the_watchdog_is_fed_while_a_camera_is_away() {
     systemd.until("signs of life, and a state, while the camera is away", |messages| {
         signs_of_life(messages) >= 4
             && messages.iter().any(|message| message.contains("door: source down, retrying"))
-            && running.log().matches("is opened again").count() >= 3
+            && running.log().matches("will be reopened").count() >= 3
     });
     running.signal(Signal::TERM);
     let outcome = running.finish();
@@ -365,7 +365,7 @@ fn a_reload_applies_a_changed_stream_in_the_same_process() {
     systemd.wait("READY=1");
     wait_for("results of the new stream", || (systemd.streams() == ["door", "yard"]).then_some(()));
 
-    // One that is wrong changes nothing, and says so.
+    // A wrong configuration changes nothing, and is reported.
     systemd.configure("[inference]\nworkers = -1\n");
     running.signal(Signal::HUP);
     systemd.wait("RELOADING=1");
@@ -377,7 +377,7 @@ fn a_reload_applies_a_changed_stream_in_the_same_process() {
     assert_eq!(systemd.streams(), ["door", "yard"]);
 }
 
-/// What a reload is answered with when the old configuration stays in force: results go on, in the same process.
+/// The effects of a failed reload: the old configuration stays in force, and results continue, in the same process.
 fn refused(systemd: &Notified, running: &Running) {
     running.signal(Signal::HUP);
     systemd.wait("RELOADING=1");
@@ -394,7 +394,7 @@ fn a_reload_that_cannot_start_leaves_the_old_configuration_in_force() {
     let running = systemd.start(None);
     systemd.wait("READY=1");
     let yard = DOOR.replace("door", "yard");
-    // A core that no machine has, a file that is missing, a broker's authority that is missing.
+    // A core that no machine has, a missing file, a missing broker authority.
     for wrong in [
         format!("{yard}[inference]\ncores = [1023]\n"),
         "[[stream]]\nname = \"yard\"\nsource = \"/nonexistent/clip.mp4\"\n".to_owned(),
@@ -453,7 +453,7 @@ fn new_content_of_a_file_under_the_same_name_is_reloaded() {
     running.signal(Signal::HUP);
     systemd.wait("RELOADING=1");
     systemd.wait("READY=1");
-    // Once more, with nothing new.
+    // Once more, without changes.
     running.signal(Signal::HUP);
     systemd.wait("RELOADING=1");
     systemd.wait("READY=1");
@@ -467,19 +467,19 @@ fn new_content_of_a_file_under_the_same_name_is_reloaded() {
     assert_eq!(outcome.stderr.matches("the configuration is the same").count(), 1, "{}", outcome.stderr);
 }
 
-/// Processor time of a process, in ticks of a hundredth of a second.
+/// CPU time of a process, in ticks of a hundredth of a second.
 fn worked(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
 }
 
-/// Waits until a process has worked for so many ticks: it is past its first steps then.
+/// Waits until a process has used `ticks` of CPU time: it is then past its first steps.
 fn wait_for_work(pid: i32, ticks: u64) {
     wait_for("processor time", || (worked(pid)? >= ticks).then_some(()));
 }
 
-/// Waits until a process that writes results waits for its reader: a second of almost no work.
+/// Waits until a process that writes results is blocked by its reader: a second with almost no CPU time.
 fn wait_for_rest(running: &Running) {
     let pid = running.pid();
     wait_for_work(pid, 5);
@@ -557,7 +557,7 @@ fn a_stop_during_a_reload_is_a_clean_end_of_the_old_configuration() {
     assert_eq!(systemd.streams(), ["door"]);
 }
 
-/// The daemon on a live source, with MQTT and a standard output that nobody reads.
+/// The daemon on a live source, with MQTT and with a standard output that nobody reads.
 fn unread(systemd: &Notified, port: u16, reader: &PipeWriter) -> Running {
     systemd.configure(&format!(
         "[device]\nname = \"pi\"\n{DOOR}[model]\nsize = \"32x32\"\n[publish.stdout]\nqueue = 4\n\
@@ -625,7 +625,7 @@ fn a_lost_standard_output_is_an_error_and_mqtt_goes_on() {
 fn a_slow_reader_gets_every_result_of_a_file() {
     let arguments = ["run", "--source", "test:ball?frames=300&live=false&size=64x64", "--size", "32x32"];
     let (running, mut output) = Running::start_with_output(&mut hardnetd(arguments));
-    // More than the pipe and all queues hold comes only once it is read.
+    // More than the pipe and all queues hold arrives only once it is read.
     wait_for_rest(&running);
     let mut text = String::new();
     std::io::Read::read_to_string(&mut output, &mut text).unwrap();
@@ -687,7 +687,7 @@ fn the_units_are_what_systemd_expects() {
     }
 }
 
-/// What `key` is set to in a unit or a drop-in, line by line.
+/// The values of `key` in a unit or a drop-in, line by line.
 fn settings(file: &Path, key: &str) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap();
     text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned).collect()

@@ -200,7 +200,7 @@ fn a_rate_cap_leaves_frames_out_at_the_source() {
     }
 }
 
-/// The end of the file was looked for by opening the path again, which waited for a writer of the pipe.
+/// Opening the path again to find the end of the file would block on a pipe without a writer.
 #[test]
 fn a_file_that_is_replaced_while_it_plays_is_played_to_its_end() {
     let folder = folder();
@@ -217,8 +217,7 @@ fn a_file_that_is_replaced_while_it_plays_is_played_to_its_end() {
     assert_eq!(outcome.records().len(), 60);
 }
 
-/// Writes "shown turned by a quarter" into the track header of a QuickTime file
-/// (ISO/IEC 14496-12, 8.3.2, the matrix).
+/// Sets a quarter-turn rotation in the track header of a QuickTime file (ISO/IEC 14496-12, 8.3.2, the matrix).
 fn turn(movie: &mut [u8]) {
     const PLAIN: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
     const TURNED: [u32; 9] = [0, 0x1_0000, 0, 0xffff_0000, 0, 0, 0, 0, 0x4000_0000];

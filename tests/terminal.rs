@@ -1,5 +1,5 @@
-//! Names out of files, folders and the environment that hold what a terminal obeys: escape sequences, the ends of lines,
-//! turned text. None of it reaches standard output or standard error as it is.
+//! Names from files, folders and the environment with characters that a terminal interprets: escape sequences, line
+//! ends, reversed text. None of them reaches standard output or standard error unescaped.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -17,13 +17,13 @@ use hardnetd::printable::is_printable;
 use hardnetd::protobuf::{DataType, GraphProto, TensorProto};
 use hardnetd::weights::safetensors::{Texts, write};
 
-/// A title for the window, a line of its own, a colour in the eight-bit form, turned text.
+/// A window title, a line of its own, an eight-bit colour code, reversed text.
 const EVIL: &str = "a\u{1b}]0;owned\u{7}\nhardnetd: forged\r\u{9b}31m\u{202e}\u{2028}\u{7f}z";
 
-/// What `EVIL` becomes.
+/// `EVIL` as it is shown.
 const SHOWN: &str = "a\\u{1b}]0;owned\\u{7}\\nhardnetd: forged\\r\\u{9b}31m\\u{202e}\\u{2028}\\u{7f}z";
 
-/// Nothing in the output of the program is for the terminal but its text, and the name is shown there.
+/// Asserts that the output contains nothing for the terminal except text, and that the name is shown.
 fn check(what: &str, outcome: &Outcome) {
     let all = format!("{}{}", outcome.stdout, outcome.stderr);
     let wrong = all.chars().find(|&c| !is_printable(c) && !matches!(c, '\n' | '\t'));
@@ -158,7 +158,7 @@ fn labels_and_names_of_pictures_are_escaped_in_results() {
         lines.iter().any(|fields| fields[3] == SHOWN) && lines.iter().any(|fields| fields[3] == format!("{SHOWN}\\t2"))
     );
 
-    // JSON has the names as they are, in its own escape syntax.
+    // JSON has the names unchanged, in its own escape syntax.
     let json = run(["classify", "--json", "--model", model, picture.to_str().unwrap()]);
     let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(value[0]["file"], picture.to_str().unwrap());
@@ -195,7 +195,7 @@ fn paths_arguments_and_the_environment_are_escaped() {
     check("a configuration for doctor", &run(["doctor", "-c", &config, "--timeout", "0.1"]));
     of_config("[model]\nname = \n");
     check("a line of a configuration", &run(["config", "check", "-c", &config]));
-    // TOML has a form of its own for text of several lines.
+    // TOML has its own form for text of several lines.
     let flat = serde_json::to_string(&EVIL.replace('\n', " ")).unwrap().replace('\u{7f}', "\\u007f");
     of_config(&format!("[model]\nname = {flat}\n"));
     check("a value", &run(["config", "show", "-c", &config]));

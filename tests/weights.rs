@@ -1,4 +1,4 @@
-//! Weights as the frameworks write them, value by value.
+//! Weights as written by the frameworks, value by value.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(name)
 }
 
-/// Names, arrays as they are described in a `.json`, in its order of names.
+/// Names and arrays described in a `.json`, in order of names.
 fn expected(name: &str) -> Vec<(String, Array)> {
     let json: Value = serde_json::from_slice(&fs::read(path(name)).unwrap()).unwrap();
     let array = |entry: &Value| {
@@ -178,7 +178,7 @@ fn an_onnx_file_with_other_names_holds_them() {
 
     let message = |tensors: &[TensorProto]| weights::read_bytes(&bytes(tensors.to_vec())).unwrap_err().to_string();
     tensors[0].float_data.pop();
-    assert_eq!(message(&tensors), "`f32` has 2 values, and its shape [3] needs another number");
+    assert_eq!(message(&tensors), "`f32` has 2 values, which do not match its shape [3]");
     tensors[0].dims = vec![1 << 62, 4];
     assert_eq!(message(&tensors), "the values of `f32` cannot be read");
     tensors[0].data_location = Some(1);
@@ -189,7 +189,7 @@ fn an_onnx_file_with_other_names_holds_them() {
 #[test]
 fn a_damaged_onnx_file_is_an_error_or_holds_less() {
     let mut bytes = onnx("mean_squeeze.onnx");
-    // The graph is whole once all but the operator set, the last four bytes, are there.
+    // The graph is complete once all but the operator set, the last four bytes, are there.
     for length in 0..bytes.len() - 4 {
         assert!(weights::read_bytes(&bytes[..length]).is_err(), "{length}");
     }

@@ -1,4 +1,4 @@
-//! Damaged and hostile files with weights: a clear error at once, in little memory, and never a panic.
+//! Damaged and hostile weight files: a clear error at once, in little memory, and never a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::error::Error as _;
@@ -13,9 +13,9 @@ use rustix::time::{ClockId, clock_gettime};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-/// Processor time that a file that cannot be used may take.
+/// Maximum CPU time for an unusable file.
 const LIMIT: Duration = Duration::from_secs(1);
-/// How much memory it may take, in KiB. The test's own files are in it too.
+/// Maximum memory for it, in KiB. Includes the test's own files.
 const MEMORY: u64 = 100_000;
 
 const GOLDEN: [&str; 9] = [
@@ -34,12 +34,12 @@ fn golden(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(name)).unwrap()
 }
 
-/// Processor time of this thread.
+/// CPU time of this thread.
 fn spent() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
-/// The weights, or the message of the error with its causes.
+/// The weights, or the error message with its causes.
 fn read(bytes: &[u8]) -> Result<Loaded, String> {
     let before = spent();
     let result = weights::read_bytes(bytes);
@@ -57,7 +57,7 @@ fn read(bytes: &[u8]) -> Result<Loaded, String> {
     })
 }
 
-/// `bytes` are refused with a message that has all of `parts`, and the memory stays small.
+/// Asserts that `bytes` are rejected with a message that contains all of `parts`, with little memory.
 fn refused(bytes: &[u8], parts: &[&str]) {
     let message = read(bytes).expect_err("the file is refused");
     for part in parts {
@@ -133,7 +133,7 @@ fn stored(pickle: &[u8], data: &[u8]) -> Vec<u8> {
     archive(pickle, data, CompressionMethod::Stored)
 }
 
-/// A legacy file whose list of storages says `count`.
+/// A legacy file whose list of storages declares `count`.
 fn legacy(pickle: &[u8], count: i64, data: &[u8]) -> Vec<u8> {
     let head = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}";
     let little_endian = [text("little_endian"), b"\x88s.".to_vec()].concat();
@@ -145,7 +145,7 @@ fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
     [(header.len() as u64).to_le_bytes().as_slice(), header.as_bytes(), data].concat()
 }
 
-/// The pickle in every container that holds one.
+/// The pickle in every container that supports one.
 fn containers(pickle: &[u8]) -> [Vec<u8>; 3] {
     [stored(pickle, &[0; 16]), legacy(pickle, 4, &[0; 16]), pickle.to_vec()]
 }
@@ -228,7 +228,7 @@ fn a_storage_that_is_larger_than_the_file_is_refused() {
     refused(&stored(&dict(&tensor(-1, 0, &[4], &[1])), &[0; 16]), &["a storage is not described as one"]);
 
     refused(&dict(&array(&[1 << 40], b"C\x04abcd")), &["`a`", "values"]);
-    refused(&dict(&array(&[2], b"C\x04abcd")), &["`a` has 4 bytes of data, and its shape needs 8"]);
+    refused(&dict(&array(&[2], b"C\x04abcd")), &["`a` has 4 bytes of data, but its shape needs 8"]);
     refused(&dict(&array(&[1], b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7fabcd")), &["BINBYTES8", "the content ends"]);
     refused(&dict(&array(&[1], b"B\xff\xff\xff\xffabcd")), &["BINBYTES", "the content ends"]);
 
@@ -244,7 +244,7 @@ fn a_container_that_holds_itself_is_refused() {
         b"\x80\x02}q\x00X\x01\x00\x00\x00a(h\x00ts.",
     ] {
         for bytes in containers(pickle) {
-            refused(&bytes, &["a container that holds itself"]);
+            refused(&bytes, &["a container that contains itself"]);
         }
     }
 }
@@ -272,7 +272,7 @@ fn huge_counts_are_refused() {
     }
     refused(&legacy(&dict(&tensor(4, 0, &[4], &[1])), -1, &[0; 16]), &["another size"]);
 
-    // An end record that promises entries without number, and a list of entries without end.
+    // An end record that declares countless entries, and an endless list of entries.
     let mut bytes = stored(&dict(&tensor(4, 0, &[4], &[1])), &[0; 16]);
     let end = bytes.len() - 22;
     bytes[end + 8..end + 12].fill(0xff);
@@ -305,9 +305,9 @@ fn a_zip_bomb_is_refused() {
     };
     refused(&bomb("x/data.pkl", b'N'), &["`x/data.pkl`", "268435456 bytes", "8388608 are allowed"]);
     let storage = bomb("x/data/0", 0);
-    refused(&storage, &["the values of `a` cannot be read", "more than", " bytes, which its size does not explain"]);
+    refused(&storage, &["the values of `a` cannot be read", "more than", " bytes, out of proportion to its size"]);
 
-    // With sizes that do not tell, the data is not followed beyond what they say.
+    // With wrong sizes, the data is not followed beyond the declared sizes.
     let lying = |mut bytes: Vec<u8>, size: usize, told: u32| {
         let size = u32::try_from(size).unwrap().to_le_bytes();
         let places: Vec<usize> = (0..bytes.len() - 4).filter(|&at| bytes[at..at + 4] == size).collect();
@@ -361,15 +361,15 @@ fn a_small_storage_cannot_fill_the_memory() {
     refused(&stored(&pickle, &[]), &["more than 16384 arrays"]);
     refused(&legacy(&pickle, 0, &[]), &["more than 16384 arrays"]);
 
-    // One large storage, and a thousand names for all of it.
+    // One large storage, and a thousand names for it.
     let count = 1 << 18;
     let mut pickle = [b"\x80\x02}".to_vec(), text("0"), tensor(count, 0, &[count], &[1]), b"q\x00s".to_vec()].concat();
     for name in 1..1000 {
         pickle.extend([text(&name.to_string()), b"h\x00s".to_vec()].concat());
     }
     pickle.push(b'.');
-    refused(&stored(&pickle, &vec![0; 1 << 20]), &[" values, which its size does not explain"]);
-    refused(&legacy(&pickle, count, &vec![0; 1 << 20]), &[" values, which its size does not explain"]);
+    refused(&stored(&pickle, &vec![0; 1 << 20]), &[" values, out of proportion to its size"]);
+    refused(&legacy(&pickle, count, &vec![0; 1 << 20]), &[" values, out of proportion to its size"]);
 
     let mut pickle = [b"\x80\x02}".to_vec(), text("0"), array(&[count], b"B\0\0\x10\0")].concat();
     pickle.truncate(pickle.len() - 2);
@@ -379,7 +379,7 @@ fn a_small_storage_cannot_fill_the_memory() {
         pickle.extend([text(&name.to_string()), b"h\x00s".to_vec()].concat());
     }
     pickle.push(b'.');
-    refused(&pickle, &[" values, which its size does not explain"]);
+    refused(&pickle, &[" values, out of proportion to its size"]);
 }
 
 #[test]
@@ -420,7 +420,7 @@ fn damaged_headers_of_safetensors_are_refused() {
 fn files_of_another_kind_are_told_what_is_missing() {
     refused(&dict(b"N"), &["holds no arrays"]);
     refused(b"\x80\x02N.", &["holds no state dict"]);
-    refused(&stored(b"\x80\x02N.", &[]), &["no state dict"]);
+    refused(&stored(b"\x80\x02N.", &[]), &["neither a state dict"]);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("word/document.xml", SimpleFileOptions::default().compression_method(CompressionMethod::Stored))
         .unwrap();

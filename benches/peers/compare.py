@@ -1,7 +1,7 @@
-"""Sets hardnetd against other engines on this machine: `make bench-peers`; see README.md beside this file.
+"""Compares hardnetd with other engines on this machine: `make bench-peers`; see README.md next to this file.
 
-Every engine is a process of its own, pinned to the same cores and stopped between its turns. A round gives each of them
-a slice of time, in another order every round.
+Every engine is a separate process, pinned to the same cores and stopped between its turns. In each round every engine
+gets a slice of time, in a different order every round.
 """
 
 import argparse
@@ -24,13 +24,13 @@ PEERS = ["onnxruntime", "openvino", "ncnn", "mnn", "tract"]
 OURS = "hardnetd"
 FAMILY = ["hardnet39ds", "hardnet68ds", "hardnet68", "hardnet85"]
 
-# Seconds to wait for an answer.
+# Time limit for an answer in seconds.
 LIMIT_S = 300
 
-# Runs of the first slice, which no figure counts.
+# Runs of the first slice, which are not measured.
 WARM_UP_RUNS = 3
 
-# The largest difference of a logit from the reference with which an engine still computes the same network.
+# Maximum difference of a logit from the reference at which an engine still computes the same network.
 TOLERANCE = 1e-3
 
 
@@ -63,7 +63,7 @@ class Worker:
         """The milliseconds of each of `runs` runs; the process is stopped afterwards."""
         self.process.send_signal(signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError):
-            # A process that has ended gives no answer, whose absence is reported.
+            # A process that has ended gives no answer; the missing answer is reported.
             self.process.stdin.write(f"run {runs}\n".encode())
             self.process.stdin.flush()
         times = self.answer()["ms"]
@@ -78,7 +78,7 @@ class Worker:
         self.process.kill()
         self.process.wait()
         with contextlib.suppress(OSError):
-            # What was written last may never have been read.
+            # The last data written may never have been read.
             self.process.stdin.close()
         self.process.stdout.close()
 
@@ -162,7 +162,7 @@ def figures(model, options, workers, left_out):
     for engine, worker in workers.items():
         times = [time_ms for slice_ms in worker.rounds for time_ms in slice_ms]
         difference = largest_difference(logits[engine], golden) if golden else None
-        # A difference that is no number is not below the tolerance either.
+        # NaN is not below the tolerance either.
         same = difference is None or difference <= TOLERANCE
         engines[engine] = {
             "version": worker.ready.get("version") or worker.ready["backend"],
@@ -198,14 +198,14 @@ def cpu_model():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description="Sets hardnetd against other engines on this machine.")
+    parser = argparse.ArgumentParser(description="Compares hardnetd with other engines on this machine.")
     parser.add_argument("--program", default=str(ROOT / "target" / "release" / "hardnetd"))
     parser.add_argument("--output", type=Path, default=ROOT / "target" / "peers")
     parser.add_argument("--models", default=" ".join(FAMILY), help="names, separated by spaces or commas")
     parser.add_argument("--size", default="224x224", help="rows and columns of the input")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--slice", type=float, default=0.5, help="seconds that an engine runs in a round")
+    parser.add_argument("--slice", type=float, default=0.5, help="seconds per engine and round")
     parser.add_argument("--core", type=int, help="the first core; --threads of them are used [default: the last ones]")
     options = parser.parse_args()
     options.models = options.models.replace(",", " ").split()
@@ -235,7 +235,7 @@ def main():
             report["models"].append(compare(model, options, paths))
         except Unavailable as error:
             sys.exit(f"{model}: {error}")
-        # What is measured is kept, whatever happens to the models that follow.
+        # Results are saved at once, whatever happens to the models that follow.
         (options.output / "peers.json").write_text(json.dumps(report, indent=1) + "\n")
         (options.output / "peers.md").write_text(markdown(report))
     print(markdown(report))

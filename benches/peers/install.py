@@ -1,7 +1,7 @@
-"""Makes the scratch environment of the comparison: install.py FOLDER.
+"""Makes the Python environment of the comparison: install.py FOLDER.
 
-Every package of requirements.txt is installed by itself. One that cannot be had for this Python and this machine is
-named with the reason, and the comparison goes on without it; only numpy must be there.
+Every package of requirements.txt is installed separately. A package that is not available for this Python and this
+machine is reported with the reason, and the comparison continues without it; only numpy is required.
 """
 
 import subprocess
@@ -12,10 +12,10 @@ from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
-# Seconds for one package.
+# Time limit for one package in seconds.
 LIMIT_S = 600
 
-# What the comparison itself needs.
+# Needed by the comparison itself.
 NEEDED = "numpy"
 
 

@@ -12,16 +12,16 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Seconds for one conversion.
+# Time limit for one conversion in seconds.
 LIMIT_S = 600
 
 
 class Unavailable(Exception):
-    """Something cannot be had here; the text says why."""
+    """Something is not available here; the text says why."""
 
 
 def call(command, folder):
-    """Runs a program in `folder`, and raises Unavailable with its last words if it fails."""
+    """Runs a program in `folder`, and raises Unavailable with the last line of its output if it fails."""
     try:
         outcome = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, text=True, errors="replace", timeout=LIMIT_S)
@@ -40,7 +40,7 @@ def package(name):
 
 
 def export(program, model, size, folder):
-    """Writes the model as ONNX; the name of its files without an ending."""
+    """Writes the model as ONNX; returns the base name of its files."""
     name = f"{Path(model).stem}-{size[0]}x{size[1]}"
     call([program, "model", "export", model, "--force", "--size", f"{size[0]}x{size[1]}", "--output",
           str(folder / f"{name}.onnx")], ROOT)
@@ -48,7 +48,7 @@ def export(program, model, size, folder):
 
 
 def convert(engine, name, size, folder):
-    """Makes the form that `engine` reads, unless it is there already for the same network and converter."""
+    """Makes the form that `engine` reads, unless it already exists for the same network and converter."""
     converters = {"ncnn": ("pnnx", to_ncnn, f"{name}.ncnn.bin"), "mnn": ("MNN", to_mnn, f"{name}.mnn")}
     if engine not in converters:
         return
@@ -64,10 +64,10 @@ def convert(engine, name, size, folder):
 
 
 def to_ncnn(name, size, folder):
-    # The package's Python side needs PyTorch; the program in it does not.
+    # The package's Python part needs PyTorch; the program in it does not.
     program = Path(importlib.util.find_spec("pnnx").submodule_search_locations[0]) / "pnnx"
     (folder / f"{name}.ncnn.bin").unlink(missing_ok=True)
-    # fp16=0 keeps the weights as they are.
+    # fp16=0 keeps the weights unchanged.
     call([str(program), f"{name}.onnx", f"inputshape=[1,3,{size[0]},{size[1]}]", "fp16=0",
           f"ncnnparam={name}.ncnn.param", f"ncnnbin={name}.ncnn.bin"], folder)
 
@@ -93,7 +93,7 @@ def seeded_input(size):
 
 
 def golden_logits(model, size):
-    """The reference values for the model at this size, computed in 64-bit floating point; None without any."""
+    """The reference values for the model at this size, computed in 64-bit floating point; None if there are none."""
     path = ROOT / "tests" / "data" / "golden" / f"{model}.json"
     cases = json.loads(path.read_text())["cases"] if path.exists() else []
     fits = (case["logits"] for case in cases if [case["height"], case["width"]] == list(size))

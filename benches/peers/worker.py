@@ -1,9 +1,9 @@
-"""One engine with one network in a process of its own: worker.py ENGINE FOLDER NAME INPUT HEIGHT WIDTH THREADS.
+"""Runs one engine with one network: worker.py ENGINE FOLDER NAME INPUT HEIGHT WIDTH THREADS.
 
 FOLDER has the network as NAME.onnx, NAME.ncnn.param, NAME.ncnn.bin and NAME.mnn; INPUT holds 32-bit floats in the order
-[1, 3, HEIGHT, WIDTH]. It speaks as `hardnetd bench --slices` does: a first line of JSON says what is loaded, and every
-line `run N` is answered with {"ms": [...]}. Everything runs in 32-bit floating point. A run is timed from the input,
-which is an array in memory, to the logits, which are one too.
+[1, 3, HEIGHT, WIDTH]. The protocol is that of `hardnetd bench --slices`: a first line of JSON says what is loaded, and
+every line `run N` is answered with {"ms": [...]}. Everything runs in 32-bit floating point. A run is timed from the
+input, an array in memory, to the logits, also an array in memory.
 """
 
 import json
@@ -36,9 +36,9 @@ def openvino(path, image, threads):
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
-        # Where the processor has bfloat16, that is the default.
+        # On processors with bfloat16, that would be the default.
         "INFERENCE_PRECISION_HINT": "f32",
-        # The process is pinned already.
+        # The process is already pinned.
         "ENABLE_CPU_PINNING": False,
     }
     request = ov.Core().compile_model(f"{path}.onnx", "CPU", settings).create_infer_request()
@@ -99,7 +99,7 @@ def mnn(path, image, threads):
     yield run
 
 
-# Engines, and the packages that they come from.
+# Engines and their packages.
 ENGINES = {"onnxruntime": (onnxruntime, "onnxruntime"), "openvino": (openvino, "openvino"), "ncnn": (ncnn, "ncnn"),
            "mnn": (mnn, "MNN")}
 
@@ -112,7 +112,7 @@ def resident_mb():
 
 def main():
     engine, folder, name, image, height, width, threads = sys.argv[1:]
-    # Engines print to standard output what they please.
+    # Engines may print anything to standard output.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

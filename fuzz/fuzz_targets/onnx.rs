@@ -11,7 +11,7 @@ use hardnetd::weights;
 use hardnetd::weights::input::Input;
 use libfuzzer_sys::fuzz_target;
 
-/// Bytes for any input, and for each of its own: decoded, as values, and written once more.
+/// Bytes for any input, and per byte of input: decoded, as values, and written once more.
 const FLOOR: usize = 384 << 20;
 const FACTOR: usize = 32;
 

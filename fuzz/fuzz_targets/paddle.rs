@@ -11,7 +11,7 @@ use hardnetd::weights::paddle;
 use hardnetd::weights::pickle::Pickle;
 use libfuzzer_sys::fuzz_target;
 
-/// Bytes for any input, and for each of its own: the pickle, and values of four bytes.
+/// Bytes for any input, and per byte of input: the pickle, and values of four bytes.
 const FLOOR: usize = 96 << 20;
 const FACTOR: usize = 16;
 

@@ -10,7 +10,7 @@ use hardnetd::weights::input::Input;
 use hardnetd::weights::pickle::Pickle;
 use libfuzzer_sys::fuzz_target;
 
-/// Bytes for any input, and for each of its own: the values of a pickle are larger than its opcodes.
+/// Bytes for any input, and per byte of input: the values of a pickle are larger than its opcodes.
 const FLOOR: usize = 64 << 20;
 const FACTOR: usize = 16;
 

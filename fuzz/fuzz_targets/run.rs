@@ -1,10 +1,11 @@
-//! Networks, planned and run: every input is a network, in an ONNX file or as a list of layers, that every instruction
-//! set of the processor computes in memory of which nobody touches what is not his.
+//! Plans and runs networks: every input is a network, in an ONNX file or as a list of layers, that every instruction
+//! set of the processor computes without touching memory outside its own.
 //!
 //! Each network runs on every instruction set and in both memory modes, with some number of threads. Its maps lie in
-//! memory twice: as ever, and apart, with gaps between maps and behind the scratch of each thread. What is in the gaps
-//! stays; with AddressSanitizer, reading them is a fault, too. Both computations have the same bits, twice in a row, in
-//! memory that held no numbers; instruction sets, memory modes and the plain loops in double precision agree.
+//! memory in two ways: as usual, and apart, with gaps between maps and after the scratch of each thread. The content of
+//! the gaps must not change; with AddressSanitizer, reading them is a fault, too. Both computations must give the same
+//! bits, twice in a row, in memory filled with NaN; instruction sets, memory modes and the plain loops in double
+//! precision must agree.
 #![no_main]
 
 #[path = "run/network.rs"]
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hardnetd::choice::MemoryMode;
-use hardnetd::engine::plan::{Error, PlanOptions, Plan};
+use hardnetd::engine::plan::{Error, Plan, PlanOptions};
 use hardnetd::engine::run::Runner;
 use hardnetd::engine::{cost, import, onnx, reference};
 use hardnetd::kernels::Isa;
@@ -31,18 +32,18 @@ use network::{Bytes, Network, Noise};
 /// The first byte of an ONNX file: the field with the version of the format.
 const ONNX: u8 = 0x08;
 
-/// Most multiply-accumulates of a network, and of one that is computed in double precision.
+/// Maximum multiply-accumulates of a network, and of one that is computed in double precision.
 const MACS: u64 = 16 << 20;
 const REFERENCE_MACS: u64 = 2 << 20;
-/// Most bytes of maps, and most values of weights.
+/// Maximum bytes of maps, and maximum values of weights.
 const MAP_BYTES: u64 = 64 << 20;
 const WEIGHTS: u64 = 4 << 20;
 
-/// What results may differ by, in terms of the largest. Winograd's transforms take away values that are some hundred
-/// times the result, layer after layer; what is read or written in the wrong place is off by all of it.
+/// Maximum difference of results, relative to the largest. Winograd's transforms subtract values that are some hundred
+/// times the result, layer after layer; a read or write in the wrong place changes all of it.
 const ERROR: f64 = 1e-2;
 
-/// What gaps hold.
+/// Content of the gaps.
 const CANARY: u32 = 0x7fa5_c0de;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -71,7 +72,7 @@ fuzz_target!(|bytes: &[u8]| {
     check(&network);
 });
 
-/// Keeps a small file as a beginning for others, where `SEEDS` names a folder.
+/// Saves a small file as a seed, if `SEEDS` names a folder.
 fn seed(file: &[u8]) {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     if let Ok(folder) = env::var("SEEDS")
@@ -126,7 +127,7 @@ fn check(network: &Network) {
     report::network();
 }
 
-/// The result in double precision, channel by channel; nothing for a large network.
+/// The result in double precision, channel by channel; `None` for a large network.
 fn exact(network: &Network, input: &[f32]) -> Option<Vec<f64>> {
     let Network { graph, height, width, .. } = network;
     if graph.macs(*height, *width).is_ok_and(|macs| macs > REFERENCE_MACS) {
@@ -147,7 +148,7 @@ fn exact(network: &Network, input: &[f32]) -> Option<Vec<f64>> {
     result
 }
 
-/// Runs a plan twice, in memory that holds no numbers: its result.
+/// Runs a plan twice, in memory filled with NaN, and returns its result.
 fn run(plan: Plan, network: &Network, input: &[f32]) -> Vec<f32> {
     let threads = Threads::new(network.threads, |_| ());
     let mut runner = Runner::new(Arc::new(plan), &threads).unwrap();
@@ -174,7 +175,7 @@ fn run(plan: Plan, network: &Network, input: &[f32]) -> Vec<f32> {
     std::mem::take(&mut results[0])
 }
 
-/// Forbids to touch the gaps, or allows it again.
+/// Forbids access to the gaps, or allows it again.
 #[cfg(asan)]
 fn poison(memory: &[f32], gaps: &[Range<usize>], forbid: bool) {
     unsafe extern "C" {
@@ -183,7 +184,7 @@ fn poison(memory: &[f32], gaps: &[Range<usize>], forbid: bool) {
     }
     for gap in gaps {
         let gap = &memory[gap.clone()];
-        // SAFETY: both functions take any memory of the program.
+        // SAFETY: both functions accept any memory of the program.
         unsafe {
             match forbid {
                 true => __asan_poison_memory_region(gap.as_ptr(), size_of_val(gap)),
@@ -200,7 +201,7 @@ fn same(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
 
-/// Fails where results are too far apart; files may hold weights that lead to no numbers at all.
+/// Fails if results differ too much; files may contain weights that lead to NaN.
 fn compare(expected: &[f64], result: &[f32], options: PlanOptions) {
     assert_eq!(expected.len(), result.len());
     let largest = expected.iter().fold(1.0, |most: f64, value| most.max(value.abs()));

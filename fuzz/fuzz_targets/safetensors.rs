@@ -10,7 +10,7 @@ use hardnetd::weights::input::Input;
 use hardnetd::weights::safetensors;
 use libfuzzer_sys::fuzz_target;
 
-/// Bytes for any input, and for each of its own: the header, and values of four bytes.
+/// Bytes for any input, and per byte of input: the header, and values of four bytes.
 const FLOOR: usize = 32 << 20;
 const FACTOR: usize = 16;
 

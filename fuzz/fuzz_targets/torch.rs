@@ -11,7 +11,7 @@ use hardnetd::weights::pickle::Pickle;
 use hardnetd::weights::torch;
 use libfuzzer_sys::fuzz_target;
 
-/// Bytes for any input, and for each of its own: the directory of an archive, the pickle, values of four bytes.
+/// Bytes for any input, and per byte of input: the directory of an archive, the pickle, values of four bytes.
 const FLOOR: usize = 128 << 20;
 const FACTOR: usize = 16;
 

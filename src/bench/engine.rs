@@ -1,4 +1,4 @@
-//! What runs a model under measurement: which backend, with which instructions.
+//! How to run a model that is being measured: the backend and its instruction set.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::model::{Model, ModelOptions};
 use crate::tensor::Tensor;
 use crate::weights::seeded;
 
-/// The longest time that a model is given to settle in memory, before anything is timed.
+/// Maximum time for a model to settle in memory before measurements begin.
 const SETTLING: Duration = Duration::from_secs(10);
 
 impl Combination {
-    /// Whether the backend can do what is asked.
+    /// Checks that the backend supports the options.
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.backend() {
             BackendChoice::Tract if self.isa != IsaChoice::Auto => Err(Error::FixedIsa { isa: self.isa }),
@@ -30,7 +30,7 @@ impl Combination {
         self.backend() == BackendChoice::Tract || self.engine().options().isa.is_available()
     }
 
-    /// The backend that is meant.
+    /// The selected backend.
     pub(super) fn backend(&self) -> BackendChoice {
         match self.backend {
             BackendChoice::Auto => BackendChoice::Native,
@@ -38,12 +38,12 @@ impl Combination {
         }
     }
 
-    /// What the loader of models is told.
+    /// The options for the model loader.
     pub(super) fn options(&self) -> ModelOptions {
         ModelOptions { size: self.size, engine: self.engine(), ..ModelOptions::default() }
     }
 
-    /// The backend and the instruction set as the loader knows them.
+    /// The backend and instruction set, as the model loader expects them.
     pub(super) fn engine(&self) -> Engine {
         Engine { backend: self.backend, isa: self.isa, memory: self.memory }
     }
@@ -61,9 +61,9 @@ pub(super) struct Runner {
     pub(super) threads: usize,
     /// Rows and columns of the input.
     pub(super) size: [usize; 2],
-    /// Milliseconds that loading took.
+    /// Loading time in milliseconds.
     pub(super) load_ms: f64,
-    /// Multiply-accumulates of one run, where they can be told.
+    /// Multiply-accumulates per run, if known.
     pub(super) macs: Option<u64>,
     network: Box<dyn Network>,
     input: Tensor,
@@ -81,7 +81,7 @@ impl Runner {
             thread::sleep(Duration::from_millis(5));
         }
         let (height, width) = model.input();
-        // A network that the native engine does not know has come to tract.
+        // Networks that the native engine does not support run on tract.
         let (backend, isa, memory, peak_isa) = match model.backend() {
             Backend::Native(isa) => (BackendChoice::Native, isa.into(), Some(choice.memory), isa),
             Backend::Tract => (BackendChoice::Tract, IsaChoice::Auto, None, Isa::best()),
@@ -101,13 +101,13 @@ impl Runner {
         })
     }
 
-    /// One inference.
+    /// Runs one inference.
     pub(super) fn run(&mut self) -> Result<(), Error> {
         self.network.infer(&self.input)?;
         Ok(())
     }
 
-    /// What the last run wrote.
+    /// The output of the last run.
     pub(super) fn logits(&self) -> &[f32] {
         self.network.outputs().first().map_or(&[], |output| &output.values)
     }

@@ -1,4 +1,4 @@
-//! The machine that measures: its processor, and what its memory can do.
+//! The machine used for measuring: its processor, and the speed of its memory.
 
 use std::thread;
 
@@ -10,35 +10,35 @@ use crate::kernels::Isa;
 use crate::system::Host as System;
 use crate::system::host::value;
 
-/// The last cache of a machine that does not tell, in bytes.
+/// Assumed size of the last-level cache if the machine does not report it, in bytes.
 const LAST_CACHE: usize = 32 << 20;
 
-/// The buffer for memory traffic in caches: two halves, each twice as large as the last cache.
+/// Size of the buffer for memory traffic, in caches: two halves, each twice as large as the last-level cache.
 const CACHES: usize = 4;
 
-/// The largest such buffer in bytes.
+/// Maximum size of that buffer in bytes.
 const MAX_BUFFER: usize = 1 << 30;
 
-/// The share of the free memory that the buffer may take.
+/// Divisor of the free memory that gives the limit of the buffer.
 const FREE_SHARE: usize = 4;
 
 /// The machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Host {
-    /// Name of the processor, as the system has it.
+    /// Name of the processor, according to the system.
     pub cpu: Option<String>,
     /// Cores that the process may use.
     pub cores: usize,
-    /// Sets of instructions that the processor has.
+    /// Instruction sets of the processor.
     pub isa: Vec<IsaChoice>,
-    /// 10⁹ bytes per second that one core reads from memory; `None` if not measured.
+    /// Read speed of one core from memory, in 10⁹ bytes per second; `None` if not measured.
     pub memory_read_gb_s: Option<f64>,
-    /// 10⁹ bytes per second that one core reads and writes when it copies memory; `None` if not measured.
+    /// Copy speed of one core, counting bytes read and written, in 10⁹ bytes per second; `None` if not measured.
     pub memory_copy_gb_s: Option<f64>,
 }
 
 impl Host {
-    /// Looks at the machine, and measures its memory if `room` bytes are enough for that: several times the last
+    /// Inspects the machine, and measures its memory if `room` bytes suffice for that: several times the last-level
     /// cache.
     #[must_use]
     pub fn measure(room: usize) -> Self {
@@ -53,19 +53,19 @@ impl Host {
     }
 }
 
-/// Instruction sets of this machine that there are kernels for, the plainest first.
+/// Instruction sets of this machine that have kernels, the plainest first.
 fn available() -> Vec<IsaChoice> {
     Isa::ALL.into_iter().filter(|isa| isa.is_available()).map(IsaChoice::from).collect()
 }
 
-/// Bytes that the process can take without holding more memory than it did before.
+/// Bytes that the process can take without exceeding its previous peak memory.
 pub(super) fn room() -> usize {
     let status = read("/proc/self/status").unwrap_or_default();
     let [peak, now] = ["VmHWM", "VmRSS"].map(|key| kilobytes(&status, key).unwrap_or(0));
     peak.saturating_sub(now)
 }
 
-/// The most memory that the process has held so far, in 10⁶ bytes.
+/// Peak memory of the process so far, in 10⁶ bytes.
 pub(super) fn peak_memory_mb() -> Option<f64> {
     read("/proc/self/status").and_then(|text| kilobytes(&text, "VmHWM")).map(|bytes| bytes as f64 / 1e6)
 }
@@ -74,17 +74,17 @@ fn read(path: &str) -> Option<String> {
     System::here().read(path)
 }
 
-/// The bytes after `key:`, which are given in kB.
+/// The value after `key:`, given in kB, in bytes.
 fn kilobytes(text: &str, key: &str) -> Option<usize> {
     value(text, key)?.strip_suffix(" kB")?.trim_end().parse::<usize>().ok()?.checked_mul(1024)
 }
 
-/// x86 names the model of every core; ARM boards name the board at the end, or nothing.
+/// x86 names the model for every core; ARM boards name the board at the end, or nothing.
 fn cpu(text: &str) -> Option<String> {
     value(text, "model name").or_else(|| value(text, "Model")).map(str::to_owned)
 }
 
-/// Bytes of a cache as the system writes them: `32768K`, `32M`.
+/// Size of a cache in bytes, from the system's format: `32768K`, `32M`.
 fn cache(text: &str) -> Option<usize> {
     let text = text.trim();
     let (number, unit) = match text.strip_suffix('K') {
@@ -94,7 +94,7 @@ fn cache(text: &str) -> Option<usize> {
     number.parse::<usize>().ok()?.checked_mul(unit)
 }
 
-/// Bytes of the buffer with which memory is measured.
+/// Size in bytes of the buffer for measuring memory.
 fn buffer() -> usize {
     let size = |index| read(&format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size"));
     let last = (0..8).filter_map(size).filter_map(|text| cache(&text)).max().unwrap_or(LAST_CACHE);

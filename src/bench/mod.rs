@@ -1,7 +1,7 @@
-//! How fast do models run on this machine? Several are measured side by side, in turns.
+//! How fast models run on this machine. Several are measured side by side, in turns.
 //!
-//! Every round gives each row a slice of time, so that whatever else the machine does slows all rows alike.
-//! What counts is inference alone, on the seeded input: neither preparing pictures nor ranking classes.
+//! In every round each row gets a slice of time, so that other activity on the machine slows all rows alike. Only
+//! inference is timed, on the seeded input, without preparing pictures or ranking classes.
 
 mod engine;
 mod host;
@@ -27,50 +27,50 @@ use engine::Runner;
 use sample::{Figures, Sample};
 use serde::Serialize;
 
-/// What the JSON of [`Report`] is.
+/// Schema of the JSON form of [`Report`].
 pub const SCHEMA: &str = "hardnetd.bench.v1";
 
-/// What the JSON of a report on stages is.
+/// Schema of the JSON form of a report on stages.
 pub const STAGES_SCHEMA: &str = "hardnetd.bench.stages.v1";
 
-/// The time that a row runs for before another has its turn.
+/// Time that a row runs before another has its turn.
 const SLICE: Duration = Duration::from_millis(250);
 
-/// Runs that no figure counts: as many as this, or as many as fit into [`WARM_UP`].
+/// Untimed runs for warming up: this many, or as many as fit into [`WARM_UP`].
 const WARM_UP_RUNS: usize = 3;
 
-/// The time after which a row is warm.
+/// Time after which a row is warm.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Why nothing can be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The backend cannot be told its instructions.
+    /// The backend does not let the user choose the instruction set.
     #[error("tract chooses its instructions itself: {isa} is for the native engine")]
     FixedIsa {
-        /// The instructions asked for.
+        /// The requested instruction set.
         isa: IsaChoice,
     },
-    /// The backend has one thread.
+    /// The backend is single-threaded.
     #[error("tract runs on one thread: {threads} threads are for the native engine")]
     OneThread {
-        /// The threads asked for.
+        /// The requested number of threads.
         threads: usize,
     },
-    /// The backend has one way to use memory.
+    /// The backend has no memory modes.
     #[error("tract uses memory in its own way: {memory} is for the native engine")]
     FixedMemory {
-        /// What memory is to be for.
+        /// The requested memory mode.
         memory: MemoryMode,
     },
-    /// Slices are for one row.
+    /// Slices support a single row only.
     #[error("slices measure one row, and there are {rows}: name one model, backend, instruction set and memory mode")]
     Rows {
-        /// Rows that the options make.
+        /// Number of rows that the options produce.
         rows: usize,
     },
-    /// A line that asks for slices is not one.
-    #[error("`{line}` on standard input asks for nothing: expected `run N`, N from 1 to {}", slices::MAX_RUNS)]
+    /// A line on standard input is not a request for a slice.
+    #[error("`{line}` on standard input is not a request: expected `run N`, N from 1 to {}", slices::MAX_RUNS)]
     Line {
         /// The line.
         line: String,
@@ -87,7 +87,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -102,7 +102,7 @@ impl Error {
     }
 }
 
-/// What to measure: every model on every backend with every set of instructions and every use of memory.
+/// What to measure: every model on every backend with every instruction set and memory mode.
 #[derive(Debug, Clone)]
 pub struct BenchOptions {
     /// Names of models, or model files; empty for the whole family.
@@ -113,15 +113,15 @@ pub struct BenchOptions {
     pub isas: Vec<IsaChoice>,
     /// Trade-off between memory and speed; `None` for the default.
     pub memories: Vec<MemoryMode>,
-    /// Threads that one inference runs on.
+    /// Threads per inference.
     pub threads: Threads,
     /// Rows and columns of the input, instead of the model's own.
     pub size: Option<[usize; 2]>,
-    /// Time given to each row, warm-up apart.
+    /// Time for each row, without warm-up.
     pub time: Duration,
 }
 
-/// One row before it is loaded.
+/// A row before it is loaded.
 #[derive(Debug, Clone)]
 struct Combination {
     model: String,
@@ -180,66 +180,63 @@ impl BenchOptions {
     }
 }
 
-/// What was measured, and where.
+/// The results and the machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report<R> {
     /// [`SCHEMA`] or [`STAGES_SCHEMA`].
     pub schema: &'static str,
     /// The machine.
     pub host: Host,
-    /// One for each model, backend, set of instructions and use of memory.
+    /// One per model, backend, instruction set and memory mode.
     pub rows: Vec<R>,
 }
 
-/// How fast one model runs.
+/// The speed of one model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// Name of the model.
     pub model: String,
     /// The backend that ran it.
     pub backend: BackendChoice,
-    /// The instructions that it ran with; `auto` where the backend chooses and does not tell.
+    /// The instruction set that it ran with; `auto` if the backend chooses and does not report it.
     pub isa: IsaChoice,
     /// Trade-off between memory and speed; `None` on other backends.
     pub memory: Option<MemoryMode>,
-    /// Threads that one inference ran on.
+    /// Threads per inference.
     pub threads: usize,
     /// Rows and columns of the input.
     pub size: [usize; 2],
-    /// Median of the times of a run, in milliseconds.
+    /// Median run time in milliseconds.
     pub median_ms: f64,
-    /// The shortest time of a run, in milliseconds.
+    /// Minimum run time in milliseconds.
     pub min_ms: f64,
-    /// The time that nine of ten runs keep within, in milliseconds.
+    /// 90th percentile of the run times in milliseconds.
     pub p90_ms: f64,
-    /// Runs that were timed.
+    /// Number of timed runs.
     pub runs: usize,
-    /// 10⁹ multiply-accumulates of one run; `None` for a network with unknown parts.
+    /// 10⁹ multiply-accumulates per run; `None` for a network with unknown parts.
     pub gmac: Option<f64>,
-    /// 10⁹ multiply-accumulates per second, at the median.
+    /// 10⁹ multiply-accumulates per second, based on the median.
     pub gmacs_per_s: Option<f64>,
-    /// The instructions that `fma_peak_gflops` is of: the row's own, and the best ones of the machine where the back
-    /// end chooses.
+    /// The instruction set of `fma_peak_gflops`: the row's own, or the machine's best one if the back end chooses.
     pub peak_isa: IsaChoice,
-    /// The most that multiply-adds in registers reach, times the threads, in 10⁹ floating-point operations per
-    /// second.
+    /// Peak of multiply-adds in registers, times the number of threads, in 10⁹ floating-point operations per second.
     pub fma_peak_gflops: f64,
-    /// Percentage of `fma_peak_gflops` that the median reaches, a multiply-accumulate being two operations.
+    /// Percentage of `fma_peak_gflops` reached at the median, counting a multiply-accumulate as two operations.
     pub percent_of_peak: Option<f64>,
-    /// Milliseconds from the model's name to its being ready to run; seeded weights are computed in them.
+    /// Milliseconds from the model's name until it is ready to run; includes computing seeded weights.
     pub load_ms: f64,
-    /// The most memory that the process held, with all rows loaded, in 10⁶ bytes; `None` if the system
-    /// does not tell.
+    /// Peak memory of the process with all rows loaded, in 10⁶ bytes; `None` if the system does not report it.
     pub peak_memory_mb: Option<f64>,
 }
 
-/// How far a measurement is: time spent measuring, and time it takes in all.
+/// Progress of a measurement: time spent measuring, and the total time.
 pub type Progress<'a> = &'a mut dyn FnMut(Duration, Duration);
 
 /// Measures what `options` ask for, without the instruction sets that the processor does not have.
 ///
 /// # Errors
-/// A model cannot be loaded or run, or a backend cannot do what is asked.
+/// If a model cannot be loaded or run, or a backend does not support the options.
 pub fn measure(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<Row>, Error> {
     let choices = options.possible()?;
     let mut runners = choices.iter().map(Runner::load).collect::<Result<Vec<_>, _>>()?;
@@ -280,8 +277,8 @@ pub fn measure(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<
     Ok(Report { schema: SCHEMA, host: Host::measure(host::room()), rows })
 }
 
-/// Warms up, then runs one after the other for a slice, round by round, until each has had its `time`: the
-/// times of the runs of each. `between` is called before every round.
+/// Warms up, then runs each in turn for a slice, round by round, until each has had its `time`; returns the run times
+/// of each. `between` is called before every round.
 fn in_turns(
     runs: &mut [&mut dyn FnMut() -> Result<(), Error>],
     time: Duration,
@@ -342,7 +339,7 @@ mod tests {
         let samples = in_turns(&mut [&mut first, &mut second], time, || rounds += 1, &mut progress).unwrap();
         let order: String = order.into_inner().into_iter().collect();
         let timed = order.trim_start_matches('a').trim_start_matches('b');
-        // A machine that is busy may have had enough after one round.
+        // A busy machine may finish after one round.
         assert!(timed.starts_with("ab") && (1..=2).contains(&rounds), "{order} in {rounds} rounds");
         assert!(samples.iter().all(|sample| sample.spent() >= time && (1..=2).contains(&sample.runs())), "{order}");
         assert_eq!(told.last(), Some(&(time * 2, time * 2)));

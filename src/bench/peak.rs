@@ -1,4 +1,4 @@
-//! What the machine can do at most: arithmetic and memory traffic of one core.
+//! The peak performance of the machine: arithmetic and memory traffic of one core.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::kernels::{Isa, Kernels};
 
-/// Time that a measurement takes, unless a single burst takes longer.
+/// Duration of a measurement, unless a single burst takes longer.
 const TIME: Duration = Duration::from_millis(20);
 
-/// Bursts that a measurement takes at least.
+/// Minimum number of bursts per measurement.
 const BURSTS: usize = 5;
 
-/// The most that `burst` reaches on the calling thread, in 10⁹ floating-point operations per second. `burst`
-/// computes for about a millisecond or less and returns the number of its operations, a multiply-add being two.
+/// The highest speed that `burst` reaches on the calling thread, in 10⁹ floating-point operations per second. `burst`
+/// computes for about a millisecond or less and returns its number of operations, counting a multiply-add as two.
 #[must_use]
 pub fn measure(burst: &dyn Fn() -> u64) -> f64 {
     let begin = Instant::now();
@@ -28,14 +28,14 @@ pub fn measure(burst: &dyn Fn() -> u64) -> f64 {
     best
 }
 
-/// The most that each of several instruction sets has reached.
+/// The peak reached by each of several instruction sets.
 #[derive(Debug, Default)]
 pub struct Peaks {
     found: BTreeMap<Isa, f64>,
 }
 
 impl Peaks {
-    /// Those of `isas`, to be measured. What the machine does not have is left out.
+    /// For the instruction sets `isas`, not yet measured. Those that the machine lacks are omitted.
     pub fn new(isas: impl IntoIterator<Item = Isa>) -> Self {
         Self { found: isas.into_iter().filter(|isa| isa.is_available()).map(|isa| (isa, 0.0)).collect() }
     }
@@ -49,30 +49,30 @@ impl Peaks {
         }
     }
 
-    /// The best that has been found, in 10⁹ floating-point operations per second.
+    /// The best speed so far, in 10⁹ floating-point operations per second.
     #[must_use]
     pub fn of(&self, isa: Isa) -> f64 {
         self.found.get(&isa).copied().unwrap_or_default()
     }
 }
 
-/// How fast one core reads and copies memory that no cache holds, in 10⁹ bytes per second.
+/// Speed at which one core reads and copies memory outside all caches, in 10⁹ bytes per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bandwidth {
     /// Bytes read.
     pub read: f64,
-    /// Bytes read and bytes written, added up.
+    /// Bytes read plus bytes written.
     pub copy: f64,
 }
 
-/// Measures with a buffer of `bytes`, reading all of it and copying one half to the other: so each half should be
-/// larger than the last cache. `None` if there is no memory for the buffer.
+/// Measures with a buffer of `bytes`, reading all of it and copying one half to the other, so each half should be
+/// larger than the last-level cache. `None` if memory for the buffer is insufficient.
 #[must_use]
 pub fn bandwidth(bytes: usize) -> Option<Bandwidth> {
     let words = (bytes / size_of::<u64>()).max(2) & !1;
     let mut buffer: Vec<u64> = Vec::new();
     buffer.try_reserve_exact(words).ok()?;
-    // Pages that have only ever been read can be all the same one: a value other than zero makes them memory.
+    // Pages that have only been read may all share one physical page; writing a non-zero value gives each its own.
     buffer.resize(words, 1);
     let read = best(|| {
         black_box(black_box(&buffer).iter().fold(0_u64, |sum, word| sum.wrapping_add(*word)));
@@ -86,7 +86,7 @@ pub fn bandwidth(bytes: usize) -> Option<Bandwidth> {
     Some(Bandwidth { read: gb_per_s(read), copy: gb_per_s(copy) })
 }
 
-/// The shortest time that `pass` takes.
+/// The shortest duration of `pass`.
 fn best(mut pass: impl FnMut()) -> Duration {
     let once = |_| {
         let start = Instant::now();

@@ -1,22 +1,22 @@
-//! The times of one row, and what they come to.
+//! The run times of one row, and their statistics.
 
 use std::time::Duration;
 
-/// Times of runs.
+/// Run times.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sample {
     times: Vec<Duration>,
     spent: Duration,
 }
 
-/// What times come to, in milliseconds; not a number where there are none.
+/// Statistics of run times, in milliseconds; NaN if there are none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Figures {
-    /// The median; between the two middle times where their number is even.
+    /// The median; the mean of the two middle times if their number is even.
     pub(super) median: f64,
-    /// The shortest time.
+    /// The minimum.
     pub(super) least: f64,
-    /// The least time that nine of ten runs keep within.
+    /// The 90th percentile.
     pub(super) p90: f64,
 }
 

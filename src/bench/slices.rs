@@ -1,4 +1,4 @@
-//! One row on request, for programs that let engines take turns.
+//! Runs one row on request, for programs that let engines take turns.
 
 use std::io::{BufRead, Read as _, Write};
 use std::time::Instant;
@@ -9,28 +9,28 @@ use super::engine::Runner;
 use super::{BenchOptions, Error};
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 
-/// Most runs of one slice.
+/// Maximum runs per slice.
 pub(super) const MAX_RUNS: usize = 1_000_000;
 
-/// The longest line that is read, in bytes.
+/// Maximum length of an input line in bytes.
 const MAX_LINE: u64 = 64;
 
-/// The first line of the answer: what is loaded.
+/// The first line of output: what is loaded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ready<'a> {
     /// Name of the model.
     pub model: &'a str,
     /// The backend that runs it.
     pub backend: BackendChoice,
-    /// The instructions that it runs with.
+    /// The instruction set that it runs with.
     pub isa: IsaChoice,
     /// Trade-off between memory and speed; `None` on other backends.
     pub memory: Option<MemoryMode>,
-    /// Threads that one inference runs on.
+    /// Threads per inference.
     pub threads: usize,
     /// Rows and columns of the input.
     pub size: [usize; 2],
-    /// Milliseconds that loading took.
+    /// Loading time in milliseconds.
     pub load_ms: f64,
     /// The logits on the seeded input.
     pub logits: &'a [f32],
@@ -39,15 +39,15 @@ pub struct Ready<'a> {
 /// The answer to a line `run N`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Slice {
-    /// Milliseconds of every run, in order.
+    /// Duration of every run in milliseconds, in order.
     pub ms: Vec<f64>,
 }
 
-/// Loads the one row of `options` and answers every line `run N` of `input` with a line of JSON, after a first
-/// line that says what is loaded. Ends with the input.
+/// Loads the single row of `options`, writes a first line that says what is loaded, and answers every line `run N` of
+/// `input` with a line of JSON. Ends at the end of the input.
 ///
 /// # Errors
-/// There are several rows, the model cannot be loaded or run, a line asks for something else, or `output` fails.
+/// If there are several rows, the model cannot be loaded or run, a line is not a valid request, or `output` fails.
 pub fn serve(options: &BenchOptions, input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Error> {
     let choices = options.rows();
     let [choice] = &choices[..] else { return Err(Error::Rows { rows: choices.len() }) };
@@ -73,7 +73,7 @@ pub fn serve(options: &BenchOptions, input: &mut impl BufRead, output: &mut impl
     }
 }
 
-/// N of `run N`.
+/// The N of `run N`.
 fn runs(line: &str) -> Option<usize> {
     let number = line.trim().strip_prefix("run ")?.parse().ok()?;
     (1..=MAX_RUNS).contains(&number).then_some(number)

@@ -1,4 +1,4 @@
-//! Where the time goes, module by module.
+//! Run times module by module.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::inference::{self, Network};
 use crate::model::Definition;
 use crate::weights::seeded;
 
-/// Where the time of one model goes.
+/// The run times of one model's modules.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageRow {
     /// Name of the model.
     pub model: String,
     /// The backend that ran it.
     pub backend: BackendChoice,
-    /// The instructions that it ran with.
+    /// The instruction set that it ran with.
     pub isa: IsaChoice,
     /// Trade-off between memory and speed; `None` on other backends.
     pub memory: Option<MemoryMode>,
-    /// Threads that one inference ran on.
+    /// Threads per inference.
     pub threads: usize,
     /// Rows and columns of the input.
     pub size: [usize; 2],
@@ -42,19 +42,19 @@ pub struct StageTime {
     pub output: [usize; 3],
     /// 10⁹ multiply-accumulates of the module.
     pub gmac: f64,
-    /// Median of the network up to the module's end, in milliseconds.
+    /// Median time of the network up to the end of the module, in milliseconds.
     pub until_ms: f64,
-    /// What `until_ms` exceeds that of the module before by, in milliseconds; noise can make it negative.
+    /// Difference of `until_ms` to that of the previous module, in milliseconds; noise can make it negative.
     pub difference_ms: f64,
-    /// Runs that were timed.
+    /// Number of timed runs.
     pub runs: usize,
 }
 
-/// Measures every model of `options` up to the end of each of its modules; those of one model run in turns, and
-/// `options.time` is given to each of them.
+/// Measures every model of `options` up to the end of each of its modules. The modules of one model run in turns, each
+/// for `options.time`.
 ///
 /// # Errors
-/// A model cannot be loaded or run, its parts are not known, or a backend cannot do what is asked.
+/// If a model cannot be loaded or run, its parts are unknown, or a backend does not support the options.
 pub fn stages(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<StageRow>, Error> {
     let choices = options.possible()?;
     let count = u32::try_from(choices.len()).unwrap_or(u32::MAX);
@@ -66,7 +66,7 @@ pub fn stages(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<S
     Ok(Report { schema: STAGES_SCHEMA, host: Host::measure(usize::MAX), rows })
 }
 
-/// The stages of one model: the network is compiled up to every module's end.
+/// The stages of one model: the network is compiled up to the end of each module.
 fn row(choice: &Combination, time: Duration, progress: Progress<'_>) -> Result<StageRow, Error> {
     let definition = Definition::open(&choice.model, &choice.options())?;
     let model = definition.name().to_owned();

@@ -1,29 +1,29 @@
-//! Whether a media file is as long as its container says: demuxers take a cut for the end.
+//! Checks whether a media file is as long as its container says: demuxers take a truncated file for a complete one.
 //!
-//! Reads only the sizes at the top level: of boxes (MP4, QuickTime; ISO/IEC 14496-12, 4.2), of the
-//! RIFF chunks (AVI) and of the EBML elements (Matroska, WebM; RFC 8794, 4 to 6). Sizes that a file
-//! leaves open, what is no known part, and other containers, count as complete.
+//! Reads only the sizes at the top level: of boxes (MP4, QuickTime; ISO/IEC 14496-12, 4.2), of RIFF chunks (AVI) and of
+//! EBML elements (Matroska, WebM; RFC 8794, 4 to 6). Sizes that a file leaves open, unknown parts and other containers
+//! count as complete.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// Most top-level parts that are looked at.
+/// Maximum number of top-level parts to read.
 const MOST_PARTS: usize = 100_000;
 
-/// The boxes that stand at the top level.
+/// The boxes that occur at the top level.
 const BOXES: [&[u8; 4]; 14] = [
     b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"moof", b"mfra", b"meta", b"uuid", b"sidx", b"styp",
     b"pdin", b"emsg",
 ];
 
-/// The ids of the elements that stand at the top level: header, segment, void, checksum.
+/// The IDs of the elements that occur at the top level: header, segment, void, checksum.
 const ELEMENTS: [&[u8]; 4] = [&[0x1a, 0x45, 0xdf, 0xa3], &[0x18, 0x53, 0x80, 0x67], &[0xec], &[0xbf]];
 
-/// How one kind of container writes the head of a part: given the bytes there, the length of the
-/// whole part; `None` where it is open or not to be read.
+/// How one kind of container writes the head of a part: maps the bytes at the head to the length of the whole part;
+/// `None` if the length is open or unreadable.
 type Head = fn(&[u8]) -> Option<u64>;
 
-/// Bytes that the container in `file` announces beyond the end of the file.
+/// Bytes that the container in `file` declares beyond the end of the file.
 pub(super) fn missing_bytes(mut file: &File) -> io::Result<u64> {
     let length = file.metadata()?.len();
     let mut position = 0;
@@ -53,7 +53,7 @@ fn kind(bytes: &[u8]) -> Option<Head> {
     }
 }
 
-/// 32-bit size, type, and a 64-bit size where the first is 1; 0 means up to the end of the file.
+/// 32-bit size, type, and a 64-bit size if the first is 1; 0 means up to the end of the file.
 fn box_(bytes: &[u8]) -> Option<u64> {
     let size = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?);
     if !BOXES.contains(&bytes.get(4..8)?.first_chunk()?) {
@@ -66,8 +66,8 @@ fn box_(bytes: &[u8]) -> Option<u64> {
     }
 }
 
-/// `RIFF`, 32-bit size of what follows; AVI may have several after each other, each behind a zero where the one before has an
-/// odd size. Some programs leave out the zero at the end.
+/// `RIFF`, then the 32-bit size of the rest. AVI may have several in a row, each preceded by a zero byte if the one
+/// before has an odd size. Some programs omit the zero at the end.
 fn riff(bytes: &[u8]) -> Option<u64> {
     let padding = u64::from(bytes.first() == Some(&0));
     let bytes = bytes.strip_prefix(b"\0").unwrap_or(bytes);
@@ -75,7 +75,7 @@ fn riff(bytes: &[u8]) -> Option<u64> {
     (bytes.starts_with(b"RIFF") && size > 0).then_some(padding + 8 + size)
 }
 
-/// An id and a size of variable length; a size of ones only is open.
+/// An ID and a size of variable length; a size of all ones is open.
 fn ebml(bytes: &[u8]) -> Option<u64> {
     let length = |at: usize| Some(bytes.get(at)?.leading_zeros() as usize + 1).filter(|length| *length <= 8);
     let id = length(0)?;
@@ -101,7 +101,7 @@ mod tests {
         missing_bytes(file.as_file()).unwrap()
     }
 
-    /// The file is complete; each byte that it is cut by is missing.
+    /// The file is complete; every byte cut off counts as missing.
     fn counts_every_byte(bytes: &[u8], least: usize) {
         for length in least..=bytes.len() {
             assert_eq!(missing(&bytes[..length]), (bytes.len() - length) as u64, "{length} of {}", bytes.len());

@@ -1,24 +1,24 @@
-//! Which GStreamer elements and decoders are installed: asked of the registry, without building a pipeline.
+//! Which GStreamer elements and decoders are installed, according to the registry; builds no pipeline.
 //!
-//! [`init`](super::init) comes first.
+//! Call [`init`](super::init) first.
 
 use gstreamer as gst;
 use gstreamer::glib::translate::IntoGlib;
 use gstreamer::prelude::*;
 
-/// A coding that cameras and files have their video in.
+/// A video coding used by cameras and files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     /// H.264, AVC.
     H264,
     /// H.265, HEVC.
     H265,
-    /// JPEG pictures, one after the other.
+    /// A sequence of JPEG pictures.
     Jpeg,
 }
 
 impl Coding {
-    /// All of them, the most common first.
+    /// All codings, the most common first.
     pub const ALL: [Self; 3] = [Self::H264, Self::H265, Self::Jpeg];
 
     /// Its name.
@@ -41,7 +41,7 @@ impl Coding {
         }
     }
 
-    /// The element that takes it out of RTP packets.
+    /// The element that extracts it from RTP packets.
     #[must_use]
     pub fn depayloader(self) -> &'static str {
         match self {
@@ -57,9 +57,9 @@ impl Coding {
 pub struct Decoder {
     /// Name of the element.
     pub name: String,
-    /// Its rank: decodebin takes the decoder with the highest one first.
+    /// Its rank: decodebin tries the highest first.
     pub rank: i32,
-    /// Whether it is a driver of hardware.
+    /// Whether it is a hardware decoder.
     pub hardware: bool,
 }
 
@@ -80,7 +80,7 @@ pub fn decoders(coding: Coding) -> Vec<Decoder> {
     decoders
 }
 
-/// The decoders of video that drive hardware, whatever they decode and whatever their rank.
+/// All hardware video decoders, whatever their coding or rank.
 #[must_use]
 pub fn hardware_decoders() -> Vec<Decoder> {
     let factories = gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODER, gst::Rank::NONE);
@@ -95,8 +95,8 @@ fn of_factory(factory: &gst::ElementFactory) -> Decoder {
     Decoder { rank: factory.rank().into_glib(), hardware, name }
 }
 
-/// Hardware says so in its class (GStreamer, "Klass defines": `Codec/Decoder/Video/Hardware`); NVIDIA's decoder for
-/// Jetson does not, and is known by its name.
+/// Hardware decoders say so in their class (GStreamer, "Klass defines": `Codec/Decoder/Video/Hardware`). NVIDIA's
+/// decoder for Jetson does not; it is recognised by name.
 fn is_hardware(name: &str, class: &str) -> bool {
     let of = |word| class.split('/').any(|part| part == word);
     (of("Hardware") && (of("Video") || of("Image"))) || name.starts_with("nvv4l2") || name == "nvjpegdec"

@@ -1,7 +1,7 @@
-//! The only room that runs GStreamer: starts one pipeline and hands out its frames.
+//! The only module that runs GStreamer: starts one pipeline and delivers its frames.
 //!
-//! Frames leave GStreamer by the appsink's callback, on the thread that decoded them, and carry the
-//! mapped buffer with them: no sample is copied.
+//! Frames leave GStreamer through the appsink's callback, on the thread that decoded them, and carry the mapped buffer
+//! with them: no sample is copied.
 
 mod frames;
 mod notices;
@@ -41,7 +41,7 @@ pub fn init() -> Result<(), Error> {
     ready.clone().map_err(|message| Error::Broken { message })
 }
 
-/// Version of the GStreamer that is in use.
+/// Version of the GStreamer in use.
 #[must_use]
 pub fn version() -> String {
     gst::version_string().to_string()
@@ -67,7 +67,7 @@ impl Player for Gstreamer {
     }
 }
 
-/// A running pipeline. Dropping it takes it down, for which GStreamer may wait for a camera that answers too slowly.
+/// A running pipeline. Dropping it shuts it down, during which GStreamer may wait for a camera that answers too slowly.
 struct PipelineSession {
     pipeline: gst::Pipeline,
     notices: Receiver<Notice>,
@@ -119,21 +119,21 @@ impl Session for PipelineSession {
         &self.activity
     }
 
-    /// `decodebin` swallows the error that a demuxer posts while it is being plugged: such a pipeline neither fails nor
-    /// ends. An element whose state is locked is one that `decodebin` has not finished with.
+    /// `decodebin` swallows an error that a demuxer posts while being plugged; such a pipeline neither fails nor ends.
+    /// An element with a locked state is one that `decodebin` has not finished with.
     fn is_at_rest(&self) -> bool {
         let works = |element: &gst::Element| {
             let pads = element.pads();
             element.is_locked_state() || pads.iter().any(|pad| pad.task_state() == gst::TaskState::Started)
         };
-        // Another thread may change the list meanwhile: that is work, too.
+        // Another thread may change the list meanwhile; that counts as work, too.
         self.pipeline.iterate_recurse().into_iter().all(|element| element.is_ok_and(|element| !works(&element)))
     }
 }
 
 impl Drop for PipelineSession {
     fn drop(&mut self) {
-        // First: a pipeline that takes long, or that GStreamer cannot take down, keeps no end of a queue.
+        // First, so that a pipeline that shuts down slowly, or not at all, cannot keep the end of a queue open.
         if let Some(sink) = self.pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
             sink.set_callbacks(gst_app::AppSinkCallbacks::builder().build());
         }
@@ -152,7 +152,7 @@ pub(super) fn check(launch: &Launch) -> Result<(), Error> {
     build(launch).map(drop)
 }
 
-/// The pipeline, and the guard of its `rtspsrc` where it has one.
+/// The pipeline, and the guard of its `rtspsrc` if it has one.
 fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> {
     let text = format!(
         "{} ! appsink name=sink sync=false qos=false max-buffers=1 drop=false enable-last-sample=false",
@@ -180,7 +180,7 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
     if let (Some(guard), Some(source)) = (&guard, pipeline.by_name("source"))
         && !guard.attach(&source)
     {
-        return Err(Error::Broken { message: "its rtspsrc shows nobody what a camera answers".into() });
+        return Err(Error::Broken { message: "its rtspsrc does not show a camera's answers to its extensions".into() });
     }
     for (name, property, value) in &launch.properties {
         if let Some(element) = pipeline.by_name(name) {
@@ -193,7 +193,7 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
     Ok((pipeline, guard))
 }
 
-/// Has `decodebin` plug only what opens nothing else. Whatever would need more then counts as lacking a plugin.
+/// Lets `decodebin` plug only elements that open nothing else. Media that need more then count as lacking a plugin.
 fn restrict(decode: &gst::Element) -> Result<(), Error> {
     let signal = glib::subclass::SignalId::lookup("autoplug-select", decode.type_());
     let choice = signal.and_then(|signal| glib::EnumClass::with_type(signal.query().return_type().type_()));
@@ -212,7 +212,7 @@ fn restrict(decode: &gst::Element) -> Result<(), Error> {
     Ok(())
 }
 
-/// Limits what a camera can take: threads, and memory, since elements gather packets until a picture is whole.
+/// Limits the threads and the memory that a camera can take: elements gather packets until a picture is complete.
 fn limit(source: &gst::Element, activity: &Arc<Activity>) {
     senders::restrict(source);
     let activity = Arc::clone(activity);

@@ -1,19 +1,20 @@
-//! Keeps the login of a network camera, and the program itself, from going where the camera says.
+//! Prevents a network camera from sending its login, or the program itself, elsewhere.
 //!
 //! `rtspsrc` follows a redirect to any host and logs in there, answers a challenge for the password in clear (Basic,
-//! RFC 7617) whatever was asked before, and asks the clocks that a description names for the time. It has no property
-//! against any of this, but shows every answer and every description to the elements that implement GStreamer's
-//! `GstRTSPExtension`, before it acts on them. [`Sentry`] is one: it changes what must not be acted on, and its
-//! [`Guard`] keeps the reason.
+//! RFC 7617) even after an earlier digest challenge, and queries the clocks that a description names. It has no
+//! property to prevent any of this, but it passes every answer and every description to the elements that implement
+//! GStreamer's `GstRTSPExtension` before it acts on them. [`Sentry`] is such an element: it alters what must not be
+//! acted on, and its [`Guard`] records the reason.
 //!
-//! gstreamer-rs has no wrapper for the interface, so this is one of the few files with `unsafe` in them. It needs
-//! nothing that GStreamer 1.18 does not have.
+//! gstreamer-rs does not wrap this interface, so this is one of the few files with `unsafe` code. It works with
+//! GStreamer 1.18 and later.
 //!
 //! # Safety
 //!
-//! - Only [`Sentry`] implements the interface here, so every instance that a function of it gets is a `Sentry`.
-//! - A message and a description belong to the callee for the time of the call, as `rtspsrc` passes them; a field of a union is
-//!   read after its type. Attributes are removed from the last to the first, so that indexes stay right.
+//! - Only [`Sentry`] implements the interface here, so every instance passed to one of its functions is a `Sentry`.
+//! - A message and a description belong to the callee for the duration of the call, as `rtspsrc` passes them; a field
+//!   of a union is read only after its type. Attributes are removed from the last to the first, so that indexes stay
+//!   valid.
 //! - Credentials that GStreamer allocates are freed once, by its own function.
 //! - A panic in an `extern "C"` function aborts the process; it does not unwind into C.
 
@@ -34,27 +35,27 @@ use gstreamer_rtsp::gst_sdp::ffi as sdp;
 use super::scheme::Endpoint;
 use crate::config::redact;
 
-/// Longest text of a camera that a message repeats, in characters.
+/// Maximum characters of a camera's text that a message repeats.
 const LONGEST: usize = 200;
 
-/// Most redirects that one session follows.
+/// Maximum redirects that one session follows.
 pub(super) const MOST_REDIRECTS: u32 = 8;
 
-/// The cameras, by host and port, that have asked for a digest since the program started.
+/// The cameras, by host and port, that have asked for digest authentication since the program started.
 static ASKED_FOR_DIGEST: Mutex<BTreeSet<(String, u16)>> = Mutex::new(BTreeSet::new());
 
-/// What a camera tried.
+/// What a camera attempted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attempt {
     /// To send the program to another host or port.
     Elsewhere(String),
-    /// To get the password in clear after it had asked for a digest.
+    /// To obtain the password in clear after asking for a digest.
     InClear,
-    /// To redirect the program without end.
+    /// To redirect the program endlessly.
     InCircles,
 }
 
-/// What one session knows of its camera.
+/// State of one session with its camera.
 #[derive(Debug)]
 pub(super) struct Guard {
     endpoint: Endpoint,
@@ -76,12 +77,12 @@ impl fmt::Debug for Withheld {
 }
 
 thread_local! {
-    /// For whom this thread is making an `rtspsrc`, which makes its extensions without saying so.
+    /// The guard for which this thread is creating an `rtspsrc`, which creates its extensions implicitly.
     static FOR: RefCell<Option<Arc<Guard>>> = const { RefCell::new(None) };
 }
 
 impl Guard {
-    /// A guard for a camera that is reached at `endpoint` and nowhere else.
+    /// A guard for a camera that may be reached only at `endpoint`.
     pub(super) fn new(endpoint: Endpoint) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
@@ -93,7 +94,7 @@ impl Guard {
         })
     }
 
-    /// Calls `make`, which makes an `rtspsrc`, and has that one watched.
+    /// Calls `make`, which creates an `rtspsrc`, and attaches this guard to it.
     pub(super) fn watch<T>(self: &Arc<Self>, make: impl FnOnce() -> T) -> T {
         FOR.set(Some(Arc::clone(self)));
         let made = make();
@@ -101,14 +102,14 @@ impl Guard {
         made
     }
 
-    /// Names the `rtspsrc` that is being watched; false if none is.
+    /// Sets the `rtspsrc` to watch; false if no sentry is attached to it.
     #[must_use]
     pub(super) fn attach(&self, source: &gst::Element) -> bool {
         self.source.set(Some(source));
         self.attached.load(Ordering::Acquire)
     }
 
-    /// What the camera tried first, if anything.
+    /// The camera's first attempt, if any.
     pub(super) fn attempt(&self) -> Option<Attempt> {
         self.lock().clone()
     }
@@ -121,7 +122,7 @@ impl Guard {
         self.lock().get_or_insert(attempt);
     }
 
-    /// Whether the address that an answer names may be opened instead; notes it otherwise.
+    /// Whether the redirect in an answer may be followed; records the attempt if not.
     fn may_follow(&self, location: &str) -> bool {
         let follow = is_at(location, &self.endpoint);
         if !follow {
@@ -135,7 +136,7 @@ impl Guard {
         follow && has_left
     }
 
-    /// Whether the challenges of an answer may be met.
+    /// Whether the challenges of an answer may be met; records the attempt if not.
     fn may_log_in(&self, offers: Offers) -> bool {
         let mut cameras = ASKED_FOR_DIGEST.lock().unwrap_or_else(PoisonError::into_inner);
         let camera = (self.endpoint.host.to_ascii_lowercase(), self.endpoint.port);
@@ -183,12 +184,13 @@ impl Guard {
 struct Offers {
     basic: bool,
     digest: bool,
-    /// Whether a challenge has no parameters: `rtspsrc` of GStreamer 1.22 reads them without looking whether there are any.
+    /// Whether a challenge has no parameters: `rtspsrc` of GStreamer 1.22 reads them without checking that there are
+    /// any.
     bare: bool,
 }
 
-/// Whether `location` is certainly an address at `endpoint`. Parsers of addresses differ: one with a login, an escape or
-/// an unusual character in its authority counts as another host.
+/// Whether `location` is certainly an address at `endpoint`. URL parsers differ, so an address with a login, an escape
+/// or an unusual character in its authority counts as another host.
 fn is_at(location: &str, endpoint: &Endpoint) -> bool {
     let Some(rest) = location.strip_prefix("rtsp://") else { return false };
     if location.contains('@') || location.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
@@ -201,13 +203,13 @@ fn is_at(location: &str, endpoint: &Endpoint) -> bool {
             .is_ok_and(|there| there.host.eq_ignore_ascii_case(&endpoint.host) && there.port == endpoint.port)
 }
 
-/// Makes GStreamer show every RTSP answer to a [`Sentry`]; before the first `rtspsrc` is made.
+/// Makes GStreamer pass every RTSP answer to a [`Sentry`]; call before the first `rtspsrc` is created.
 pub(super) fn register() -> Result<(), glib::BoolError> {
     gst::Element::register(None, "hardnetdsentry", gst::Rank::PRIMARY, Sentry::static_type())
 }
 
 glib::wrapper! {
-    /// GStreamer's interface for those who take part in the RTSP dialogue of `rtspsrc`.
+    /// GStreamer's interface for elements that take part in the RTSP dialogue of `rtspsrc`.
     struct Extension(Interface<ffi::GstRTSPExtension, ffi::GstRTSPExtensionInterface>);
 
     match fn {
@@ -288,7 +290,7 @@ mod imp {
 unsafe fn guard<'a>(extension: *mut ffi::GstRTSPExtension) -> Option<&'a Arc<Guard>> {
     use glib::subclass::types::{InstanceStructExt as _, ObjectSubclass};
     let instance = extension.cast::<<imp::Sentry as ObjectSubclass>::Instance>();
-    // SAFETY: by the contract above, it is an instance of that type, and alive.
+    // SAFETY: by the contract above, it is a live instance of that type.
     unsafe { &*instance }.imp().guard.get()
 }
 
@@ -307,36 +309,36 @@ unsafe extern "C" fn before_send(
     ffi::GST_RTSP_OK
 }
 
-/// An answer has come to a request, and `rtspsrc` has not looked at it but for its code.
+/// Called when the answer to a request has arrived; `rtspsrc` has looked only at its status code.
 ///
 /// # Safety
-/// GStreamer calls it with a sentry and with two valid messages, which nobody else touches meanwhile.
+/// GStreamer calls it with a sentry and with two valid messages, which nothing else accesses meanwhile.
 unsafe extern "C" fn after_send(
     extension: *mut ffi::GstRTSPExtension,
     request: *mut ffi::GstRTSPMessage,
     response: *mut ffi::GstRTSPMessage,
 ) -> ffi::GstRTSPResult {
-    // SAFETY: `extension` is a sentry, which its caller owns, and `response` a message that may be changed.
+    // SAFETY: `extension` is a sentry owned by the caller, and `response` is a message that may be changed.
     let (guard, response) = unsafe { (guard(extension), response.as_mut()) };
     let (Some(guard), Some(response)) = (guard, response) else { return ffi::GST_RTSP_OK };
     if response.type_ != ffi::GST_RTSP_MESSAGE_RESPONSE {
         return ffi::GST_RTSP_OK;
     }
-    // SAFETY: the type says that the message is a response, so that this is the part of the union that holds.
+    // SAFETY: the type says that the message is a response, so this is the active part of the union.
     let code = unsafe { response.type_data.response.code };
-    // SAFETY: `response` is a valid message, and its text is not kept.
+    // SAFETY: `response` is a valid message, and no reference to its text is kept.
     let (location, offers) = unsafe { (location(response), offers(response)) };
     if (300..400).contains(&code) && location.is_some_and(|location| !guard.may_follow(&location)) {
-        // A code that `rtspsrc` follows to nowhere.
+        // A status code for which `rtspsrc` follows no redirect.
         response.type_data.response.code = ffi::GST_RTSP_STS_USE_PROXY;
-        // SAFETY: as above; -1 means every header of the name.
+        // SAFETY: as above; -1 means all headers of that name.
         unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_LOCATION, -1) };
     }
     if offers.bare || !guard.may_log_in(offers) {
         // SAFETY: as above.
         unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_WWW_AUTHENTICATE, -1) };
     }
-    // SAFETY: `request` is a valid message or null, and only read.
+    // SAFETY: `request` is a valid message or null, and is only read.
     if code == ffi::GST_RTSP_STS_OK && unsafe { is_play(request) } {
         guard.playing();
     }
@@ -350,11 +352,11 @@ unsafe extern "C" fn after_send(
 unsafe fn is_play(message: *mut ffi::GstRTSPMessage) -> bool {
     // SAFETY: by the contract above.
     let Some(message) = (unsafe { message.as_ref() }) else { return false };
-    // SAFETY: the type says which part of the union holds.
+    // SAFETY: the type says which part of the union is active.
     message.type_ == ffi::GST_RTSP_MESSAGE_REQUEST && unsafe { message.type_data.request.method } == ffi::GST_RTSP_PLAY
 }
 
-/// The address that an answer sends to.
+/// The redirect address in an answer.
 ///
 /// # Safety
 /// `message` is valid.
@@ -365,7 +367,7 @@ unsafe fn location(message: &ffi::GstRTSPMessage) -> Option<String> {
     if result != ffi::GST_RTSP_OK || value.is_null() {
         return None;
     }
-    // SAFETY: the header's text ends with a zero and lives as long as the message is not changed.
+    // SAFETY: the header's text ends with a zero and lives until the message is changed.
     Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
 }
 
@@ -381,7 +383,7 @@ unsafe fn offers(message: &mut ffi::GstRTSPMessage) -> Offers {
     if credentials.is_null() {
         return offers;
     }
-    // SAFETY: the array ends with a null pointer, before which every pointer is to a credential.
+    // SAFETY: the array ends with a null pointer; every pointer before it points to a credential.
     let each = (0..).map_while(|index| unsafe { (*credentials.add(index)).as_ref() });
     for credential in each {
         offers.bare |= credential.params.is_null();
@@ -391,19 +393,19 @@ unsafe fn offers(message: &mut ffi::GstRTSPMessage) -> Offers {
             _ => {}
         }
     }
-    // SAFETY: the array is ours, and not used after this.
+    // SAFETY: the array is ours and is not used after this.
     unsafe { ffi::gst_rtsp_auth_credentials_free(credentials) };
     offers
 }
 
-/// The attributes by which a description names clocks: `rtspsrc` and its jitter buffer ask those over the network, or
-/// start a program that does (RFC 7273, and one of GStreamer's own).
+/// The attributes in which a description names clocks. `rtspsrc` and its jitter buffer query these over the network, or
+/// start a program that does (RFC 7273, and an attribute of GStreamer's own).
 const CLOCKS: [&CStr; 2] = [c"ts-refclk", c"x-gst-clock"];
 
-/// A description has come.
+/// Called when a description has arrived.
 ///
 /// # Safety
-/// GStreamer calls it with a valid description, which nobody else touches meanwhile.
+/// GStreamer calls it with a valid description, which nothing else accesses meanwhile.
 unsafe extern "C" fn parse_sdp(
     _: *mut ffi::GstRTSPExtension,
     description: *mut sdp::GstSDPMessage,
@@ -415,8 +417,8 @@ unsafe extern "C" fn parse_sdp(
             .as_ref()
             .is_some_and(|attribute| !attribute.key.is_null() && CLOCKS.contains(&CStr::from_ptr(attribute.key)))
     };
-    // SAFETY: the description is valid; indexes are below the number that it tells, from the last one down, so that
-    // removing one leaves those before it where they are. A medium belongs to the description, which may be changed.
+    // SAFETY: the description is valid. Indexes are below the count that it reports and go from the last down, so
+    // removing one does not move those before it. A medium belongs to the description, which may be changed.
     unsafe {
         for index in (0..sdp::gst_sdp_message_attributes_len(description)).rev() {
             if is_clock(sdp::gst_sdp_message_get_attribute(description, index)) {

@@ -1,9 +1,9 @@
 //! Frames from a test pattern, a file, a folder of pictures or a network camera.
 //!
-//! `scheme` says what a URI means, with a file for each kind of source; `gst` runs the GStreamer pipeline, `plug` and
-//! `guard` keep that from opening what a file or a camera names, `elements` tells what of GStreamer is installed, `still`
-//! decodes pictures, and `supervise` runs a source to its end, through the traits of `player`. Nothing here knows who takes
-//! the frames.
+//! `scheme` interprets URIs, with a file for each kind of source; `gst` runs the GStreamer pipeline; `plug` and `guard`
+//! keep it from opening what a file or a camera names; `elements` says which parts of GStreamer are installed; `still`
+//! decodes pictures; `supervise` runs a source to its end, through the traits of `player`. Nothing here knows the
+//! consumer of the frames.
 
 mod container;
 pub mod elements;
@@ -40,23 +40,23 @@ pub use supervise::{check, run};
 /// A frame of a source.
 pub type Frame = frame::Frame<Samples>;
 
-/// Takes a frame; breaks when it wants no more. It may block: that holds a file back.
+/// Takes a frame; breaks when no more are wanted. It may block, which holds a file back.
 pub type Deliver = Arc<dyn Fn(Frame) -> ControlFlow<()> + Send + Sync>;
 
-/// What the thread of a source tells of itself.
+/// Progress reports of a source's thread.
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'a> {
-    /// It goes on, and watches the source: at least once a second.
+    /// It is running and watching the source; reported at least once a second.
     Watching,
     /// A picture of a folder cannot be read; the source goes on with the next one.
     Unreadable(&'a StillError),
-    /// The source has failed, and will be opened again.
+    /// The source has failed and will be reopened.
     Retrying {
         /// Why it failed.
         error: &'a Error,
-        /// Time until it is opened again.
+        /// Time until it is reopened.
         wait: Duration,
-        /// Number that the first frame of the next attempt gets: none of an earlier attempt has it, or a higher one.
+        /// Number of the first frame of the next attempt; all frames of earlier attempts have lower numbers.
         next: u64,
     },
 }
@@ -78,7 +78,7 @@ impl Settings {
     /// Reads a `[[stream]]` section.
     ///
     /// # Errors
-    /// A source that is not understood, or a password file that cannot be read.
+    /// If the source is not understood or the password file cannot be read.
     pub fn new(stream: &Stream) -> Result<Self, Error> {
         let source = Source::parse(&stream.source)?;
         let password = match stream.password_file.as_str() {
@@ -100,10 +100,10 @@ impl Settings {
     }
 }
 
-/// Why a stream has no frames, or no more.
+/// Why a stream has no frames, or no more of them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The source URI is not understood.
+    /// The source URI is invalid.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The password file cannot be read.
@@ -133,23 +133,23 @@ pub enum Error {
     MissingElement {
         /// Name of the element.
         element: String,
-        /// The Debian package that has it.
+        /// The Debian package that contains it.
         package: &'static str,
     },
-    /// No installed plugin reads the media.
+    /// No installed plugin supports the media.
     #[error(
         "GStreamer has no plugin for it: {what} is missing; it is in the package {package} (apt install {package})"
     )]
     MissingDecoder {
         /// What is missing, in GStreamer's words.
         what: String,
-        /// The Debian package that has it.
+        /// The Debian package that contains it.
         package: &'static str,
     },
-    /// GStreamer itself cannot be used.
+    /// GStreamer itself is unusable.
     #[error("GStreamer does not start: {message}")]
     Broken {
-        /// What it says.
+        /// GStreamer's message.
         message: String,
     },
     /// The pipeline cannot be built or started.
@@ -176,49 +176,49 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// The media has no pictures.
+    /// The media has no video.
     #[error("it holds no video that can be decoded")]
     NoVideo,
-    /// GStreamer has stopped reading a file before its first frame, without an error.
+    /// GStreamer stopped reading a file before its first frame, without an error.
     #[error("GStreamer stops before the first frame (the data may be damaged or cut off)")]
     Stopped,
-    /// The media file names addresses or other files.
+    /// The media file refers to addresses or other files.
     #[error(
-        "it is {what}, which names other addresses: hardnetd opens none that a file names. Give the video file that \
-         it leads to, or the rtsp:// address of the camera, as the source"
+        "it is {what}, which names other addresses, and hardnetd opens none of them. Give the video file that it \
+         leads to, or the rtsp:// address of the camera, as the source"
     )]
     Reference {
         /// What it is.
         what: &'static str,
     },
-    /// A network camera sends the program to another host or port.
+    /// A network camera redirects the program to another host or port.
     #[error(
-        "the camera sends us to {to}: hardnetd follows to no other host or port, since the login would go there too. If \
-         the address is right, make it the source of the stream"
+        "the camera redirects to {to}, but hardnetd does not follow to another host or port, because it would send the \
+         login there. If the address is right, make it the source of the stream"
     )]
     SentElsewhere {
-        /// The address, without a password and without control characters.
+        /// The address, without password and control characters.
         to: String,
     },
-    /// A network camera sends the program from one of its addresses to the next.
-    #[error("the camera redirects more than {} times: expected video at one of its addresses", guard::MOST_REDIRECTS)]
+    /// A network camera keeps redirecting the program.
+    #[error("the camera redirected more than {} times without sending video", guard::MOST_REDIRECTS)]
     SentInCircles,
-    /// A network camera sends, and no frame comes of it.
-    #[error("the camera has sent {} MB without a frame: expected one in fewer", player::MOST_PER_FRAME >> 20)]
+    /// A network camera sends data, but no frame results.
+    #[error("the camera has sent {} MB without a frame (the limit)", player::MOST_PER_FRAME >> 20)]
     Flood,
-    /// A network camera that has asked for a digest asks for the password itself.
+    /// A network camera that has asked for a digest now asks for the password in clear.
     #[error(
-        "the camera asks for the password in clear (Basic) after it has asked for a digest: it is not sent, since \
-         somebody on the way may be asking. If the camera was set so on purpose, restart hardnetd"
+        "the camera asks for the password in clear (Basic) after asking for a digest. hardnetd does not send \
+         it, because the request may be forged. If the camera was reconfigured on purpose, restart hardnetd"
     )]
     AskedInClear,
-    /// The media file ends before its container does.
+    /// The media file ends before its container says it does.
     #[error(
         "the file is cut off: {} missing after {} that could be decoded",
         counted(*missing, "byte is", "bytes are"), counted(*frames, "frame", "frames")
     )]
     Truncated {
-        /// Bytes that the container announces and the file does not have.
+        /// Bytes that the container declares but the file lacks.
         missing: u64,
         /// Frames that could be decoded.
         frames: u64,
@@ -226,15 +226,15 @@ pub enum Error {
     /// A network camera ended the stream.
     #[error("the camera ended the stream after {}", counted(*frames, "frame", "frames"))]
     Ended {
-        /// Frames that came before.
+        /// Frames before that.
         frames: u64,
     },
-    /// No frame came for too long.
+    /// No frame came within the limit.
     #[error("{}", silent(*.seconds, *.frames))]
     Silent {
-        /// The limit.
+        /// The limit in seconds.
         seconds: f64,
-        /// Frames that came before.
+        /// Frames before that.
         frames: u64,
     },
 }
@@ -250,7 +250,7 @@ fn silent(seconds: f64, frames: u64) -> String {
 }
 
 impl Error {
-    /// Whether reopening a camera that failed this way may succeed; `had_frames` if it has delivered some before.
+    /// Whether reopening may help a camera that failed this way; `had_frames` if it has delivered frames before.
     #[must_use]
     pub fn is_retryable(&self, had_frames: bool) -> bool {
         match self {
@@ -265,13 +265,13 @@ impl Error {
             | Self::SentInCircles
             | Self::Flood
             | Self::AskedInClear => true,
-            // A camera that changes its coding may change it back.
+            // A camera that changed its coding may change it back.
             Self::MissingDecoder { .. } => had_frames,
             _ => false,
         }
     }
 
-    /// The exit code that the error stands for.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

@@ -1,6 +1,6 @@
-//! Which Debian package brings a GStreamer element or a decoder.
+//! Which Debian package contains a GStreamer element or a decoder.
 
-/// The package of `element`.
+/// The package that contains `element`.
 #[must_use]
 pub fn of_element(element: &str) -> &'static str {
     match element {
@@ -12,7 +12,7 @@ pub fn of_element(element: &str) -> &'static str {
     }
 }
 
-/// The package that reads the media type `media`, such as `video/x-h264`.
+/// The package that supports the media type `media`, such as `video/x-h264`.
 #[must_use]
 pub fn of_media(media: &str) -> &'static str {
     match media {

@@ -1,5 +1,4 @@
-//! What the supervisor needs of whatever plays a source, and of time: GStreamer and the clock of the system, or fakes in
-//! tests.
+//! The supervisor's interface to the player of a source and to time: GStreamer and the system clock, or fakes in tests.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,15 +14,15 @@ use crate::frame::monotonic_ns;
 use crate::shutdown::{Stopped, Thread};
 use crate::telemetry::Ticket;
 
-/// Most bytes that a network camera may send before a frame comes of them: ten seconds of 4K at 25 Mbit/s, for cameras that
-/// begin with a whole picture so seldom. Parsers take seconds for a picture of that size.
+/// Maximum bytes that a network camera may send without producing a frame: ten seconds of 4K at 25 Mbit/s, for cameras
+/// that send key frames that rarely. Parsers take seconds for a picture of that size.
 pub(super) const MOST_PER_FRAME: u64 = 32 << 20;
 
 /// Plays pipelines.
 pub(super) trait Player {
-    /// Starts one. Every frame goes to `deliver`; when that breaks, the source is told so and delivers no more.
+    /// Starts one. Every frame goes to `deliver`; when that breaks, the source stops delivering.
     ///
-    /// Frames get their numbers from `ticket`. When the attempt that it stands for has ended, none is delivered.
+    /// Frames get their numbers from `ticket`. Once its attempt has ended, no frame is delivered.
     fn start(
         &self,
         stream: &Arc<str>,
@@ -40,30 +39,30 @@ pub(super) trait Player {
     }
 }
 
-/// A running pipeline. Dropping it takes it down, which may take long.
+/// A running pipeline. Dropping it shuts it down, which may take long.
 pub(super) trait Session: Send {
-    /// What it has to say.
+    /// Its notices.
     fn notices(&self) -> &Receiver<Notice>;
 
-    /// When frames passed.
+    /// Its activity.
     fn activity(&self) -> &Activity;
 
-    /// Whether none of its threads has work left, and none is being added.
+    /// Whether none of its threads has work left and no element is being added.
     fn is_at_rest(&self) -> bool;
 }
 
-/// What a running pipeline has to say.
+/// A notice from a running pipeline.
 #[derive(Debug)]
 pub(super) enum Notice {
     /// All frames have been delivered.
     End,
     /// The pipeline has failed.
     Failed(Error),
-    /// Something odd that it goes on from.
+    /// A problem that does not stop it.
     Warning(String),
 }
 
-/// When frames passed, for the one who watches.
+/// When frames arrived, for the supervisor.
 #[derive(Debug)]
 pub(super) struct Activity {
     frames: AtomicU64,
@@ -75,7 +74,7 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// Of a pipeline that starts now.
+    /// For a pipeline that starts now.
     pub(super) fn new(now_ns: u64) -> Arc<Self> {
         Arc::new(Self {
             frames: AtomicU64::new(0),
@@ -86,35 +85,35 @@ impl Activity {
         })
     }
 
-    /// A network camera has sent so many bytes; false if they are too many.
+    /// Counts `bytes` from a network camera; false if the limit is exceeded.
     pub(super) fn receive(&self, bytes: usize) -> bool {
         self.since_frame.fetch_add(bytes as u64, Ordering::Relaxed);
         !self.is_flooded()
     }
 
-    /// A frame has arrived, and is delivered from now on.
+    /// A frame has arrived; its delivery begins.
     pub(super) fn begin_frame(&self) {
         self.since_frame.store(0, Ordering::Relaxed);
         self.delivering.store(true, Ordering::Release);
     }
 
-    /// It can be read.
+    /// The frame is readable.
     pub(super) fn count_frame(&self) {
         self.frames.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It has been delivered.
+    /// The frame has been delivered.
     pub(super) fn end_frame(&self, now_ns: u64) {
         self.last_ns.store(now_ns, Ordering::Release);
         self.delivering.store(false, Ordering::Release);
     }
 
-    /// Nobody takes frames any more.
+    /// The consumer wants no more frames.
     pub(super) fn refuse(&self) {
         self.refused.store(true, Ordering::Release);
     }
 
-    /// Whether a network camera has sent [`MOST_PER_FRAME`] without a frame.
+    /// Whether a network camera has sent more than [`MOST_PER_FRAME`] without a frame.
     pub(super) fn is_flooded(&self) -> bool {
         self.since_frame.load(Ordering::Relaxed) > MOST_PER_FRAME
     }
@@ -124,12 +123,12 @@ impl Activity {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// Whether nobody takes frames any more.
+    /// Whether the consumer wants no more frames.
     pub(super) fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Acquire)
     }
 
-    /// Time without a frame for which the source is to blame: none while a frame is being taken.
+    /// Time without a frame for which the source is to blame: zero while a frame is being delivered.
     pub(super) fn idle(&self, now_ns: u64) -> Duration {
         if self.delivering.load(Ordering::Acquire) {
             return Duration::ZERO;
@@ -138,30 +137,30 @@ impl Activity {
     }
 }
 
-/// What a wait ends with.
+/// How a wait ended.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The stop has been asked for.
+    /// A stop has been requested.
     Stop,
-    /// The pipeline says something.
+    /// The pipeline sent a notice.
     Notice(Notice),
-    /// The limit has been reached.
+    /// The time limit was reached.
     Time,
 }
 
-/// Time that passes, and waits.
+/// A clock that can wait.
 pub(super) trait Clock {
     /// Nanoseconds of a clock that never goes back.
     fn now_ns(&self) -> u64;
 
-    /// Waits for the stop or a notice, `limit` at most.
+    /// Waits for the stop or a notice, at most `limit`.
     fn wait(&self, stopped: &Stopped, notices: &Receiver<Notice>, limit: Duration) -> Event;
 
-    /// Waits for the end of a thread, which disconnects `done`; false if `limit` was not enough.
+    /// Waits until a thread ends, which disconnects `done`; false if `limit` passes first.
     fn wait_for_end(&self, done: &Receiver<Infallible>, limit: Duration) -> bool;
 }
 
-/// The monotonic clock of the system.
+/// The system's monotonic clock.
 pub(super) struct SystemClock;
 
 impl Clock for SystemClock {
@@ -172,7 +171,7 @@ impl Clock for SystemClock {
     fn wait(&self, stopped: &Stopped, notices: &Receiver<Notice>, limit: Duration) -> Event {
         select! {
             recv(stopped.receiver()) -> _ => Event::Stop,
-            // A pipeline that can say nothing any more has ended.
+            // A disconnected pipeline has ended.
             recv(notices) -> notice => Event::Notice(notice.unwrap_or(Notice::End)),
             default(limit) => Event::Time,
         }

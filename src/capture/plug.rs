@@ -1,10 +1,10 @@
-//! Which elements `decodebin` may plug by itself: those that read what they are given and open nothing else.
+//! Which elements `decodebin` may plug by itself: those that read only their input and open nothing else.
 //!
 //! Playlists, manifests and session descriptions name addresses and files, and the elements that read them open those:
-//! `hlsdemux`, `dashdemux`, `mssdemux`, `sdpdemux` and whatever else is installed. So a demuxer is plugged only if it is
-//! known to stay with its input. Parsers, decoders and depayloaders have no reason to leave it.
+//! `hlsdemux`, `dashdemux`, `mssdemux`, `sdpdemux` and whatever else is installed. So a demuxer is plugged only if it
+//! is known to read nothing but its input. Parsers, decoders and depayloaders have no reason to read anything else.
 
-/// Demuxers that open nothing but what they are given.
+/// Demuxers that open nothing but their input.
 const DEMUXERS: [&str; 22] = [
     "apedemux",
     "asfdemux",
@@ -30,7 +30,7 @@ const DEMUXERS: [&str; 22] = [
     "y4mdec",
 ];
 
-/// What names addresses or other files, by its media type in GStreamer.
+/// Media that name addresses or other files, by GStreamer media type.
 const REFERENCES: [(&str, &str); 9] = [
     ("application/x-hls", "an HLS playlist"),
     ("application/dash+xml", "a DASH manifest"),
@@ -43,7 +43,7 @@ const REFERENCES: [(&str, &str); 9] = [
     ("image/svg+xml", "an SVG drawing"),
 ];
 
-/// A QuickTime movie that holds nothing but an address.
+/// A QuickTime movie that contains only an address.
 pub(super) const REFERENCE_MOVIE: &str = "a QuickTime reference movie";
 
 /// What `media` is, if it names addresses or other files.
@@ -51,8 +51,8 @@ pub(super) fn reference(media: &str) -> Option<&'static str> {
     REFERENCES.iter().find(|(known, _)| *known == media).map(|(_, what)| *what)
 }
 
-/// Whether `decodebin` may plug the element `factory`, of the class `class` (GStreamer, "Klass defines"), to data of
-/// the type `media`.
+/// Whether `decodebin` may plug the element `factory`, of class `class` (GStreamer, "Klass defines"), for data of type
+/// `media`.
 pub(super) fn is_allowed(media: &str, factory: &str, class: &str) -> bool {
     let is = |word| class.split('/').any(|part| part == word);
     if reference(media).is_some() {

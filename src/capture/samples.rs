@@ -1,10 +1,10 @@
-//! The samples of a frame, whatever source they come from.
+//! The samples of a frame, for every kind of source.
 
 use super::gst::Mapped;
 use super::still::Still;
 use crate::frame::{Pixels, Plane};
 
-/// The samples of a frame. They lie in the frame itself: a box would be an allocation for each of them.
+/// The samples of a frame. They are stored in the frame itself; a box would need an allocation per frame.
 pub struct Samples(Inner);
 
 #[allow(clippy::large_enum_variant, reason = "nearly all are of the larger kind")]
@@ -16,7 +16,7 @@ enum Inner {
 }
 
 impl Samples {
-    /// No samples, for tests of what does not read them.
+    /// No samples, for tests that do not read them.
     #[cfg(test)]
     pub(crate) fn nothing() -> Self {
         Self(Inner::Nothing)

@@ -1,14 +1,14 @@
-//! Pictures from JPEG and PNG files: one, or all of a folder.
+//! Images from JPEG and PNG files: a single one, or all of a folder.
 //!
-//! Colours become RGB as Pillow's `convert("RGB")` makes them: grey is repeated, palettes are looked up,
-//! alpha is dropped and not blended, and of 16 bits the upper 8 stay. CMYK is taken to be inverted, as Adobe
-//! writes it into JPEG files, so that red is `C K / 255`, and so on.
+//! Colours become RGB as with Pillow's `convert("RGB")`: grey is repeated, palettes are looked up, alpha is dropped
+//! without blending, and of 16 bits the upper 8 are kept. CMYK is assumed to be inverted, as Adobe writes it into JPEG
+//! files, so red is `C K / 255`, and so on.
 //!
-//! PNG files come out exactly as in Pillow. Of JPEG files, the inverse DCT, the chroma interpolation (linear,
-//! as there) and the colour conversion round otherwise than libjpeg-turbo does: a sample differs by at most
-//! 5, and in photographs by 0.01 (4:4:4), 0.1 (4:2:2) or 0.1 to 0.3 (4:2:0) on average. Where chroma is
-//! subsampled, the last column and the last row may differ more, because the decoder interpolates with what
-//! the file holds beyond them: hardly in photographs, by up to 62 in noise, and in pictures of a few pixels.
+//! PNG files decode exactly as in Pillow. For JPEG files, the inverse DCT, the chroma interpolation (linear in both)
+//! and the colour conversion round differently from libjpeg-turbo: a sample differs by at most 5, and in photographs by
+//! 0.01 (4:4:4), 0.1 (4:2:2) or 0.1 to 0.3 (4:2:0) on average. If chroma is subsampled, the last column and the last
+//! row may differ more, because the decoder interpolates with data that the file holds beyond them: hardly in
+//! photographs, by up to 62 in noise and in pictures of a few pixels.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Seek};
@@ -22,10 +22,10 @@ use crate::exit::Exit;
 use crate::frame::{self, Color, Layout, Picture, PixelFormat, Pixels, Plane};
 use crate::regular;
 
-/// Most memory that decoding one picture may take, in bytes.
+/// Memory limit for decoding one picture, in bytes.
 const MEMORY_LIMIT: u64 = 1 << 30;
 
-/// A picture could not be had from a file.
+/// A picture could not be read from a file.
 #[derive(Debug, thiserror::Error)]
 pub enum StillError {
     /// The file or folder cannot be read.
@@ -36,7 +36,7 @@ pub enum StillError {
         /// What the system says.
         source: io::Error,
     },
-    /// The file is no JPEG or PNG picture, or a broken one.
+    /// The file is not a JPEG or PNG picture, or it is broken.
     #[error("{} is not a readable JPEG or PNG picture", path.display())]
     NotAPicture {
         /// The file.
@@ -59,7 +59,7 @@ pub enum StillError {
 }
 
 impl StillError {
-    /// The exit code that the error stands for.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -69,16 +69,16 @@ impl StillError {
     }
 }
 
-/// What is made of a file.
+/// How a file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    /// What a person would see.
+    /// As a person would see it.
     Upright,
-    /// What Pillow would hold.
+    /// As Pillow would load it.
     Stored,
 }
 
-/// A decoded picture: full-range RGB, 8 bit.
+/// A decoded picture: full-range RGB, 8 bits.
 #[derive(Debug)]
 pub struct Still {
     width: usize,
@@ -87,27 +87,26 @@ pub struct Still {
 }
 
 impl Still {
-    /// Decodes a JPEG or PNG file (told by its content, not its name) and turns it upright as its
-    /// EXIF orientation says. Transparency is dropped, greyscale becomes RGB.
+    /// Decodes a JPEG or PNG file (recognised by content, not by name) and rotates it upright according to its EXIF
+    /// orientation. Transparency is dropped; greyscale becomes RGB.
     ///
     /// # Errors
-    /// An unreadable file, one that is not such a picture, or one that is cut off.
+    /// If the file is unreadable, not such a picture, or truncated.
     pub fn open(path: &Path) -> Result<Self, StillError> {
         Self::read(path, Reading::Upright)
     }
 
-    /// Decodes a JPEG or PNG file (told by its content, not its name) into what Pillow's
-    /// `Image.open(path).convert("RGB")` holds, which torchvision's `ImageFolder` evaluates: the rows
-    /// and columns as they are stored, whatever the EXIF orientation. 16-bit greyscale without alpha is
-    /// limited to 255, not scaled, because Pillow (13.0) does so; [`Still::open`] takes its upper 8 bits.
+    /// Decodes a JPEG or PNG file (recognised by content, not by name) into what Pillow's
+    /// `Image.open(path).convert("RGB")` holds, which torchvision's `ImageFolder` uses for evaluation: rows and columns
+    /// as stored, whatever the EXIF orientation. 16-bit greyscale without alpha is clamped to 255, not scaled, because
+    /// Pillow (13.0) does so; [`Still::open`] takes the upper 8 bits.
     ///
-    /// One thing is not Pillow's: 16-bit greyscale with a transparent colour counts as having alpha, and
-    /// is scaled.
+    /// One difference from Pillow: 16-bit greyscale with a transparent colour counts as having alpha and is scaled.
     ///
     /// # Errors
-    /// As [`Still::open`]. Like Pillow, and unlike many viewers, this refuses a JPEG file that lacks
-    /// its end marker. PNG files are refused even where Pillow is lenient: with a wrong checksum, or with
-    /// all rows but not all of the last two chunks.
+    /// As for [`Still::open`]. Like Pillow, and unlike many viewers, this refuses a JPEG file that lacks its end
+    /// marker. It also refuses PNG files about which Pillow is lenient: those with a wrong checksum, or with all rows
+    /// but not all of the last two chunks.
     pub fn open_stored(path: &Path) -> Result<Self, StillError> {
         Self::read(path, Reading::Stored)
     }
@@ -128,7 +127,7 @@ impl Still {
         reader.limits(limits);
         let jpeg = reader.format() == Some(ImageFormat::Jpeg);
         let mut decoder = reader.into_decoder().map_err(not_a_picture)?;
-        // The samples as they are decoded, and as RGB: what a few bytes of a file can ask for.
+        // The samples as decoded, and as RGB: a file of a few bytes can ask for much.
         let (width, height) = decoder.dimensions();
         let rgb_bytes = u64::from(width) * u64::from(height) * 3;
         if decoder.total_bytes().saturating_add(rgb_bytes) > MEMORY_LIMIT {
@@ -139,7 +138,7 @@ impl Still {
             Reading::Upright => decoder.orientation().map_err(not_a_picture)?,
             Reading::Stored => Orientation::NoTransforms,
         };
-        // The decoder fills up with grey what a JPEG file lacks.
+        // The decoder fills the missing part of a JPEG file with grey.
         if jpeg && !ends(&mut BufReader::new(regular::open(path).map_err(unreadable)?)).map_err(unreadable)? {
             return Err(StillError::Truncated { path: path.to_owned() });
         }
@@ -155,10 +154,10 @@ impl Still {
         Layout { format: PixelFormat::Rgb, width: self.width, height: self.height, color: Color::RGB }
     }
 
-    /// The picture.
+    /// The decoded picture.
     ///
     /// # Errors
-    /// It has no pixels.
+    /// If it has no pixels.
     pub fn picture(&self) -> Result<Picture<'_>, frame::Error> {
         Picture::packed(self.layout(), &self.data)
     }
@@ -173,7 +172,7 @@ impl Pixels for Still {
     }
 }
 
-/// The samples of `image` as packed RGB of 8 bits.
+/// The samples of `image` as packed 8-bit RGB.
 fn rgb(image: DynamicImage, reading: Reading) -> Vec<u8> {
     let high = |value: u16| (value >> 8) as u8;
     match image {
@@ -194,14 +193,14 @@ fn rgb(image: DynamicImage, reading: Reading) -> Vec<u8> {
     }
 }
 
-/// Whether a JPEG file has its end marker (EOI) behind its picture. Those of thumbnails, which lie inside
-/// other segments, do not count.
+/// Whether a JPEG file has its end marker (EOI) after its picture. Those of thumbnails, which lie inside other
+/// segments, do not count.
 fn ends(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
     let byte = |file: &mut dyn BufRead| -> io::Result<Option<u8>> {
         let mut byte = [0];
         Ok((file.read(&mut byte)? == 1).then_some(byte[0]))
     };
-    // Compressed samples are passed over like anything else that is no marker.
+    // Compressed samples are skipped like anything else that is not a marker.
     while file.skip_until(0xff)? > 0 {
         let mut code = byte(file)?;
         while code == Some(0xff) {
@@ -209,7 +208,7 @@ fn ends(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
         }
         match code {
             Some(0xd9) => return Ok(true),
-            // Stuffing, TEM, RST0 to RST7 and SOI: nothing follows that belongs to them.
+            // Stuffing, TEM, RST0 to RST7 and SOI have no payload.
             Some(0 | 1 | 0xd0..=0xd8) => {}
             Some(_) => {
                 let (Some(high), Some(low)) = (byte(file)?, byte(file)?) else { return Ok(false) };
@@ -221,10 +220,10 @@ fn ends(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The pictures of a folder, by their endings, in the byte order of their names.
+/// The pictures of a folder, selected by file extension, in byte order of their names.
 ///
 /// # Errors
-/// An unreadable folder, or one without pictures.
+/// If the folder is unreadable or contains no pictures.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>, StillError> {
     let unreadable = |source| StillError::Unreadable { path: folder.to_owned(), source };
     let mut paths = Vec::new();
@@ -250,10 +249,10 @@ mod tests {
 
     use super::*;
 
-    /// A step in luma and two in either chroma, of which blue takes 1.77 times Cb's; then the rounding.
+    /// A step in luma and two in either chroma, with Cb's weight of 1.77 in blue; then rounding.
     const JPEG_LARGEST: u8 = 5;
 
-    /// Above the mean over noise with 4:2:0 chroma, where every sample has its own rounding.
+    /// Above the mean over noise with 4:2:0 chroma, where every sample rounds independently.
     const JPEG_MEAN: f64 = 0.5;
 
     fn folder() -> PathBuf {

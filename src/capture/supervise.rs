@@ -1,6 +1,6 @@
-//! Runs a source from its start to its end, opens a lost camera again, and tells a silent source from a slow consumer.
+//! Runs a source from start to end, reopens a lost camera, and distinguishes a silent source from a slow consumer.
 //!
-//! [`Attempt`] and [`Backoff`] decide, and know of time only what they are told; [`Supervisor`] waits and acts.
+//! [`Attempt`] and [`Backoff`] decide, with time passed in as arguments; [`Supervisor`] waits and acts.
 
 #[cfg(test)]
 mod tests;
@@ -17,19 +17,19 @@ use crate::exit::Exit;
 use crate::shutdown::Stopped;
 use crate::telemetry::FrameNumbers;
 
-/// First wait before a camera that failed is opened again; each further one doubles it.
+/// First wait before a failed camera is reopened; each further wait is twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// Longest time between two heartbeats of the thread: a quarter of the shortest limit that systemd can be given in whole
-/// seconds.
+/// Maximum time between two heartbeats of the thread: a quarter of the shortest limit, in whole seconds, that systemd
+/// accepts.
 pub(super) const BEAT: Duration = Duration::from_millis(250);
 /// Time that the name of a camera's host is looked up for after a failure, in [`BEAT`]s.
 const LOOKUP: u32 = 4;
 
-/// Frames of one source until it ends or `stopped` is set; each goes to `deliver`, with a number of `numbers`. A camera
-/// that fails is opened again and again where its settings say so; `report` is told of it.
+/// Runs a source until it ends or `stopped` is set. Each frame goes to `deliver`, with a number from `numbers`. A
+/// camera that fails is reopened repeatedly if its settings say so; `report` is informed.
 ///
 /// # Errors
-/// The source cannot be opened, fails, or is silent for longer than its limits allow, and is not opened again.
+/// If the source cannot be opened, fails, or is silent beyond its limits, and is not reopened.
 pub fn run(
     settings: &Settings,
     numbers: &Arc<FrameNumbers>,
@@ -40,11 +40,11 @@ pub fn run(
     Supervisor { settings, numbers, stopped, deliver, report, player: &gst::Gstreamer, clock: &SystemClock }.run()
 }
 
-/// Whether a source can be opened, as far as this can be told without opening it: a file or a folder is there and can be
-/// read, and the elements of its pipeline are installed.
+/// Checks whether a source can be opened, as far as possible without opening it: whether the file or folder exists and
+/// is readable, and whether the elements of its pipeline are installed.
 ///
 /// # Errors
-/// Those of [`run`] that come before the first frame.
+/// The errors of [`run`] that occur before the first frame.
 pub fn check(settings: &Settings) -> Result<(), Error> {
     settings.source.open()?;
     settings.launch.as_ref().map_or(Ok(()), gst::check)
@@ -66,7 +66,7 @@ impl Supervisor<'_> {
         let mut backoff = Backoff::new(self.settings.retry_max);
         let begin = self.numbers.next();
         loop {
-            // One pipeline at a time, or a camera could gather them, over reloads too.
+            // One pipeline at a time; otherwise a camera could accumulate them, even across reloads.
             while teardown::lingers(self.settings) {
                 if self.pause(BEAT) {
                     return Ok(());
@@ -107,7 +107,7 @@ impl Supervisor<'_> {
         error
     }
 
-    /// Waits; true if the stop has come meanwhile.
+    /// Waits; true if a stop has been requested meanwhile.
     fn pause(&self, wait: Duration) -> bool {
         let until = self.clock.now_ns().saturating_add(nanoseconds(wait));
         loop {
@@ -122,7 +122,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// One attempt. When it has ended, it gives out no more numbers.
+    /// Runs one attempt. After it has ended, it issues no more numbers.
     fn run_once(&self) -> Result<(), Error> {
         let Self { settings, stopped, deliver, report, .. } = *self;
         let ticket = self.numbers.begin();
@@ -142,19 +142,19 @@ impl Supervisor<'_> {
             Decision::Fail(error) => Err(error),
             Decision::Continue | Decision::Stop => Ok(()),
         };
-        // A frame that is decoded while the session is taken down belongs to no attempt.
+        // A frame that is decoded while the session shuts down belongs to no attempt.
         ticket.end();
         teardown::take_down(settings, session, stopped, self.clock, report);
         outcome
     }
 
-    /// Watches a running pipeline until something is decided.
+    /// Watches a running pipeline until a decision is made.
     fn watch(&self, session: &dyn Session) -> Decision {
         let mut attempt = Attempt::new(self.settings);
         let period = nanoseconds(attempt.period());
         let mut due = self.clock.now_ns().saturating_add(period);
         loop {
-            // Notices, however many, do not keep a check from its time.
+            // Checks are due on time, however many notices arrive.
             let now = self.clock.now_ns();
             let event = match due.checked_sub(now) {
                 None | Some(0) => Event::Time,
@@ -181,12 +181,12 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Whether a source that has failed is opened again: cameras, unless their settings or the failure forbid it.
+/// Whether a failed source is reopened: cameras are, unless their settings or the failure rule it out.
 fn is_opened_again(settings: &Settings, error: &Error, had_frames: bool) -> bool {
     settings.source.is_camera() && !settings.retry_max.is_zero() && error.is_retryable(had_frames)
 }
 
-/// How long a camera is left alone after a failure: twice as long each time, until it has frames again.
+/// Wait before a failed camera is reopened: doubles each time, until there are frames again.
 #[derive(Debug)]
 struct Backoff {
     wait: Duration,
@@ -198,7 +198,7 @@ impl Backoff {
         Self { wait: FIRST_RETRY, longest }
     }
 
-    /// The wait after an attempt, which may have had frames.
+    /// The wait after an attempt that had frames or not.
     fn next(&mut self, had_frames: bool) -> Duration {
         let wait = if had_frames { FIRST_RETRY } else { self.wait }.min(self.longest);
         self.wait = wait * 2;
@@ -206,14 +206,14 @@ impl Backoff {
     }
 }
 
-/// What is decided of an attempt.
+/// The decision about an attempt.
 #[derive(Debug)]
 enum Decision {
-    /// It goes on.
+    /// Keep watching.
     Continue,
-    /// Nobody wants more frames.
+    /// The consumer wants no more frames.
     Stop,
-    /// The pipeline has come to its end, which the scheme judges.
+    /// The pipeline has ended; the scheme judges whether that is right.
     End,
     /// It has failed.
     Fail(Error),
@@ -223,7 +223,7 @@ enum Decision {
 #[derive(Debug)]
 struct Attempt<'a> {
     settings: &'a Settings,
-    /// Checks in a row that found the pipeline at rest.
+    /// Consecutive checks that found the pipeline at rest.
     at_rest: u32,
     warnings: u64,
 }
@@ -243,16 +243,16 @@ impl<'a> Attempt<'a> {
         match notice {
             Notice::Failed(_) | Notice::End if stopped || activity.is_refused() => return Decision::Stop,
             Notice::Failed(Error::MissingDecoder { what, .. }) if activity.frames() > 0 => {
-                tracing::warn!(%stream, "{what} is missing; the video goes on without it");
+                tracing::warn!(%stream, "{what} is missing; the video continues without it");
             }
             Notice::Failed(Error::Reference { what }) if activity.frames() > 0 => {
-                tracing::warn!(%stream, "{what} in it is left alone; the video goes on");
+                tracing::warn!(%stream, "ignoring {what} in the stream; the video continues");
             }
             Notice::Failed(error) => return Decision::Fail(error),
             Notice::End => return Decision::End,
             Notice::Warning(message) => {
                 self.warnings += 1;
-                // A camera decides how many there are.
+                // The camera decides how many there are.
                 if self.warnings.is_power_of_two() {
                     tracing::warn!(%stream, count = self.warnings, "{message}");
                 }

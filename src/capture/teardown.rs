@@ -1,4 +1,4 @@
-//! Taking pipelines down. GStreamer waits for a camera that answers too slowly, possibly for ever.
+//! Shuts pipelines down. GStreamer waits for a camera that answers too slowly, possibly forever.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,13 +7,13 @@ use super::supervise::BEAT;
 use super::{Progress, Settings};
 use crate::shutdown::{self, Stopped, Thread};
 
-/// Time after which a camera's pipeline that is being taken down is left to itself, in [`BEAT`]s.
+/// Time, in [`BEAT`]s, after which a camera's pipeline is left to finish shutting down in the background.
 const PATIENCE: u32 = 2;
 
-/// Pipelines that are still being taken down, by the address of the camera.
+/// Pipelines still shutting down, by the address of the camera.
 static LEFT: Mutex<Vec<(String, Thread<()>)>> = Mutex::new(Vec::new());
 
-/// Whether a pipeline of the same camera is still being taken down.
+/// Whether a pipeline of the same camera is still shutting down.
 pub(super) fn lingers(settings: &Settings) -> bool {
     let Some(address) = address(settings) else { return false };
     let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -21,7 +21,7 @@ pub(super) fn lingers(settings: &Settings) -> bool {
     left.iter().any(|(other, _)| other == address)
 }
 
-/// Takes a pipeline down. That of a camera, on a thread of its own, which is left to itself if it takes long.
+/// Shuts a pipeline down. A camera's pipeline gets its own thread, which is left in the background if it takes long.
 pub(super) fn take_down(
     settings: &Settings,
     session: Box<dyn Session>,
@@ -30,7 +30,7 @@ pub(super) fn take_down(
     report: &dyn Fn(Progress<'_>),
 ) {
     let Some(address) = address(settings) else { return };
-    // Without a thread, the session is dropped here.
+    // If no thread can be started, the session is dropped here.
     let Ok(thread) = shutdown::spawn("teardown", move || drop(session)) else { return };
     for _ in 0..PATIENCE {
         report(Progress::Watching);
@@ -41,14 +41,14 @@ pub(super) fn take_down(
     if !stopped.is_set() {
         tracing::warn!(
             stream = %settings.stream,
-            "the camera's pipeline has not shut down yet: GStreamer reads a slow answer, or a large picture. The camera is \
-             reopened when it has"
+            "the camera's pipeline has not shut down yet: GStreamer is reading a slow answer or a large \
+             picture. The camera is reopened after that"
         );
     }
     LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((address.to_owned(), thread));
 }
 
-/// Where a camera is reached, if the source is one.
+/// The address of the camera, if the source is one.
 fn address(settings: &Settings) -> Option<&str> {
     settings.launch.as_ref()?.endpoint.as_ref().map(|endpoint| endpoint.address.as_str())
 }

@@ -16,7 +16,7 @@ use crate::plural::counted;
 use crate::printable::line;
 use crate::system::affinity;
 
-/// The longest time that a row can be given, in seconds.
+/// Maximum time per row, in seconds.
 const MAX_SECONDS: f64 = 86_400.0;
 
 /// Arguments of `bench`.
@@ -83,7 +83,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     number.map(Duration::from_secs_f64).ok_or_else(|| format!("expected seconds above 0, at most {MAX_SECONDS}"))
 }
 
-/// Threads on cores of their own, the calling one included; a single one stays where it is.
+/// Threads pinned to separate cores, including the calling one; a single one is not pinned.
 fn threads(count: usize) -> Result<Threads, Error> {
     if count == 1 {
         return Ok(Threads::one());
@@ -177,7 +177,7 @@ fn show(report: &Report<Row>) -> String {
             peaks.push(peak);
         }
     }
-    // All rows have the same machine and the same process.
+    // All rows share the same machine and the same process.
     let memory = known(report.rows.first().and_then(|row| row.peak_memory_mb), 1);
     let (host, peaks) = (show_host(&report.host), peaks.join(", "));
     format!("{host}\npeak: {peaks}\n\n{table}\n\npeak memory of the process: {memory} MB")

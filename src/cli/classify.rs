@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// One picture's outcome.
+/// The result for one picture.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Outcome<'a> {
@@ -53,7 +53,7 @@ enum Outcome<'a> {
     Failed { file: &'a Path, error: String },
 }
 
-/// Why one picture has no classes.
+/// Why a picture has no classes.
 #[derive(Debug, thiserror::Error)]
 enum PictureError {
     #[error(transparent)]
@@ -135,7 +135,7 @@ fn classify(
     Ok(session.infer(top)?)
 }
 
-/// A bar on standard error while there is more than one picture; hidden where that is no terminal.
+/// A progress bar on standard error if there are several pictures; hidden unless it is a terminal.
 fn progress(images: usize) -> ProgressBar {
     if images < 2 {
         return ProgressBar::hidden();
@@ -155,7 +155,7 @@ fn print(outcomes: &[Outcome], json: bool) -> io::Result<()> {
     });
     if !output.is_terminal() {
         for (file, top) in classified {
-            // A tab or the end of a line in a field would look like those between fields.
+            // A tab or a line feed in a field would look like a separator.
             let file = file.to_string_lossy();
             let file = escaped(&file);
             for (rank, Scored { index, label, score }) in top.iter().enumerate() {

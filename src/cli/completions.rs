@@ -1,4 +1,4 @@
-//! `hardnetd completions`: a completion script.
+//! `hardnetd completions`: generates a completion script.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! `hardnetd config`: the default, a check, and what is in force.
+//! `hardnetd config`: prints the default, checks, and shows the effective configuration.
 
 use std::io::{self, Write};
 
@@ -56,8 +56,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     printed(io::stdout().write_all(text.as_bytes()))
 }
 
-/// `toml` without characters that a terminal obeys: those that TOML leaves as they are, such as U+009B, in its own
-/// escape syntax.
+/// `toml` without characters that a terminal interprets: those that TOML leaves unescaped, such as U+009B, are written
+/// in its own escape syntax.
 fn printable(toml: &str) -> String {
     let mut out = String::with_capacity(toml.len());
     for c in toml.chars() {
@@ -70,7 +70,7 @@ fn printable(toml: &str) -> String {
     out
 }
 
-/// Opens what the configuration names; the warnings go to standard error.
+/// Opens what the configuration names; warnings go to standard error.
 fn check(loaded: &Loaded) -> Result<String, Error> {
     let Named { problems, warnings, user } = named(loaded);
     for warning in &warnings {
@@ -88,7 +88,7 @@ fn check(loaded: &Loaded) -> Result<String, Error> {
     Ok(format!("ok{warned}: {files} (files opened as user {user})\n"))
 }
 
-/// Redacts every text of a tree.
+/// Redacts every text in a tree.
 fn hide_logins(value: &mut toml::Value) {
     match value {
         toml::Value::String(text) => *text = redact(text),

@@ -1,4 +1,4 @@
-//! `hardnetd doctor`: what is right and wrong with this machine for this program.
+//! `hardnetd doctor`: checks whether this machine is ready for the program.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::doctor::{Check, Counts, Report, State, examine};
 use crate::plural::counted;
 use crate::printable::{block, line};
 
-/// The longest time that a wait can be given, in seconds.
+/// Maximum timeout in seconds.
 const MAX_SECONDS: f64 = 300.0;
 
 /// Arguments of `doctor`.
@@ -83,7 +83,7 @@ fn print(report: &Report) -> io::Result<()> {
                 &finding.found,
                 finding.remedy.as_deref().unwrap_or_default(),
             ];
-            // A tab or the end of a line in a field would look like those between fields.
+            // A tab or a line feed in a field would look like a separator.
             let fields = fields.map(|field| field.replace(['\t', '\n', '\r'], " "));
             writeln!(output, "{}", fields.each_ref().map(|field| line(field)).join("\t"))?;
         }
@@ -95,7 +95,7 @@ fn print(report: &Report) -> io::Result<()> {
     writeln!(output, "{ok} ok, {warnings}, {errors}")
 }
 
-/// One row for each check: the area where it begins, and the remedy below what was found.
+/// One row per check, with the area in its first row and the remedy below the finding.
 fn table(report: &Report, colour: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);

@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     printed(print(&report, arguments.json))
 }
 
-/// A bar on standard error; hidden where that is no terminal.
+/// A progress bar on standard error; hidden unless it is a terminal.
 fn progress(samples: u64) -> ProgressBar {
     ProgressBar::new(samples).with_style(progress_style("{bar:30} {pos}/{len} pictures, {rate}, {eta} left"))
 }

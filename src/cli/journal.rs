@@ -1,5 +1,6 @@
-//! Logs as entries of the systemd journal: with a priority, and with every field of an event as a field of the entry, so
-//! that `journalctl -u hardnetd HARDNETD_STREAM=door` shows what concerns one stream (systemd.journal-fields(7)).
+//! Logs as entries of the systemd journal: with a priority, and with every field of an event as a field of the entry,
+//! so that `journalctl -u hardnetd HARDNETD_STREAM=door` shows only what concerns that stream
+//! (systemd.journal-fields(7)).
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -16,11 +17,11 @@ use super::logging::{MESSAGE, is_of_log};
 use crate::config::redact_words;
 use crate::printable;
 
-/// Where systemd-journald takes entries, each a datagram.
+/// Socket on which systemd-journald accepts entries, one per datagram.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Whether standard error leads to the journal: `$JOURNAL_STREAM` has the device and the inode of a stream that does
-/// (systemd.exec(5)).
+/// Whether standard error is connected to the journal: `$JOURNAL_STREAM` has the device and the inode of a stream that
+/// is (systemd.exec(5)).
 pub(super) fn is_connected() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     fstat(io::stderr()).is_ok_and(|own| stream == format!("{}:{}", own.st_dev, own.st_ino))
@@ -33,10 +34,10 @@ pub(super) struct Journal {
 
 impl Journal {
     /// # Errors
-    /// The system refuses a socket.
+    /// If the system refuses a socket.
     pub(super) fn new() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        // A journal that takes nothing loses entries instead of holding up whoever logs.
+        // If the journal accepts nothing, entries are lost instead of blocking the caller.
         socket.set_nonblocking(true)?;
         Ok(Self { socket })
     }
@@ -50,7 +51,7 @@ impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let entry = Entry::of(event);
         match self.send(priority(*event.metadata().level()), &entry, Path::new(SOCKET)) {
-            // The socket is away, or the entry is too long for a datagram. Standard error leads to the journal, too.
+            // The socket is missing, or the entry is too long for a datagram. Standard error leads to the journal, too.
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                 let _ = writeln!(io::stderr(), "{}", entry.message);
             }
@@ -59,7 +60,7 @@ impl<S: Subscriber> Layer<S> for Journal {
     }
 }
 
-/// The priority of a level (syslog(3)).
+/// The journal priority of a level (syslog(3)).
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -69,8 +70,8 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// An event as the journal takes it. The text has the fields behind it, as on standard error: `journalctl` shows the text
-/// alone. It is one printable line, whatever the event holds; the fields are exact.
+/// An event in the form of a journal entry. Its text ends with the fields, as on standard error, because `journalctl`
+/// shows only the text. The text is one printable line, whatever the event contains; the fields are exact.
 struct Entry {
     message: String,
     fields: Vec<(String, String)>,
@@ -91,7 +92,7 @@ impl Entry {
         entry
     }
 
-    /// The entry in journald's own protocol (systemd.io, "Native Journal Protocol").
+    /// The entry in journald's protocol (systemd.io, "Native Journal Protocol").
     fn datagram(&self, priority: u8) -> Vec<u8> {
         let mut bytes = Vec::new();
         add(&mut bytes, "PRIORITY", &priority.to_string());
@@ -103,7 +104,7 @@ impl Entry {
     }
 }
 
-/// Adds `NAME=value` and a newline; a value of several lines comes behind its length instead.
+/// Adds `NAME=value` and a newline; a value of several lines is preceded by its length instead.
 fn add(bytes: &mut Vec<u8>, name: &str, value: &str) {
     bytes.extend(name.bytes());
     if value.contains('\n') {
@@ -116,13 +117,13 @@ fn add(bytes: &mut Vec<u8>, name: &str, value: &str) {
     bytes.push(b'\n');
 }
 
-/// Takes the text of an event, wherever it stands among its fields.
+/// Extracts the text of an event from its fields.
 struct Text<'a>(&'a mut String);
 
 impl Visit for Text<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == MESSAGE {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = printable::write(self.0, format_args!("{value:?}"));
         }
     }

@@ -1,6 +1,7 @@
-//! Lines of the log of a daemon, written by a thread of their own: whoever logs never waits for whoever reads.
+//! Log lines of a daemon, written by a separate thread, so that logging never waits for the reader.
 //!
-//! If nobody reads, the newest lines are dropped and counted. The next line that can be written follows their number.
+//! If nobody reads, the newest lines are dropped and counted. The next line that can be written is preceded by their
+//! number.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,18 +13,18 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::plural::counted;
 use crate::shutdown;
 
-/// Lines that may wait.
+/// Maximum number of waiting lines.
 const WAITING: usize = 1024;
-/// Most time that the end of the process waits for the lines that are left.
+/// Maximum time that the end of the process waits for the remaining lines.
 const FLUSH: Duration = Duration::from_millis(500);
 
 enum Item {
     Line(Vec<u8>),
-    /// Told when everything before it has been written.
+    /// Signalled when everything before it has been written.
     Mark(Sender<()>),
 }
 
-/// Takes lines, one in each call of `write`.
+/// Accepts lines, one per call of `write`.
 #[derive(Clone)]
 pub(super) struct Lines {
     items: Sender<Item>,
@@ -34,22 +35,22 @@ impl Lines {
     /// Starts the thread, which writes to `output`.
     ///
     /// # Errors
-    /// The system refuses the thread.
+    /// If the thread cannot be started.
     pub(super) fn to(output: impl Write + Send + 'static) -> io::Result<Self> {
         let (items, waiting) = bounded(WAITING);
         let dropped = Arc::<AtomicU64>::default();
         let lines = Self { items, dropped: Arc::clone(&dropped) };
-        // The handle is let go: the output may never take the rest.
+        // The handle is dropped: the output may never take the rest.
         shutdown::spawn("log", move || write(&waiting, &dropped, output))?;
         Ok(lines)
     }
 
-    /// Waits until the lines so far are written, but not for long.
+    /// Waits a short time until the lines so far are written.
     pub(super) fn flush(&self) {
         let end = Instant::now() + FLUSH;
         let (written, is_written) = bounded(1);
         if self.items.send_deadline(Item::Mark(written), end).is_ok() {
-            // An output that takes nothing keeps its lines.
+            // If the output is blocked, the lines are not waited for any longer.
             let _ = is_written.recv_deadline(end);
         }
     }
@@ -71,7 +72,7 @@ impl Write for Lines {
 fn write(items: &Receiver<Item>, dropped: &AtomicU64, mut output: impl Write) {
     for item in items {
         match item {
-            // An output that is lost loses the line; the next one may be taken, as on a disk that was full.
+            // If the output fails, the line is lost; the next one may succeed, for example after a disk was full.
             Item::Line(line) => drop(output.write_all(&line)),
             Item::Mark(written) => drop(written.send(())),
         }
@@ -91,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a line for each permit.
+    /// Takes one line per permit.
     #[derive(Clone)]
     struct Slow {
         permits: Receiver<()>,
@@ -100,7 +101,7 @@ mod tests {
 
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Without a sender, everything is taken.
+            // Without a sender, everything is accepted.
             let _ = self.permits.recv();
             self.taken.lock().unwrap().extend(bytes);
             Ok(bytes.len())
@@ -117,15 +118,15 @@ mod tests {
         let slow = Slow { permits, taken: Arc::default() };
         let mut lines = Lines::to(slow.clone()).unwrap();
         lines.write_all(b"first\n").unwrap();
-        // It is with the output when the thread can take a permit.
+        // The line has reached the output when the thread can take a permit.
         permit.send(()).unwrap();
         for number in 0..WAITING + 10 {
             lines.write_all(format!("{number}\n").as_bytes()).unwrap();
         }
-        // Returns, though nothing is taken.
+        // Returns although nothing is accepted.
         lines.flush();
         drop(permit);
-        // The lines that are written and those that are told to be missing are all there were.
+        // The lines written and those reported as missing add up to all lines.
         let accounted = || {
             let taken = slow.taken.lock().unwrap();
             let text = std::str::from_utf8(&taken).unwrap();

@@ -1,5 +1,5 @@
-//! Logs: to standard error, in colour only on a terminal; to the journal with their fields where standard error leads to
-//! it, as in a service.
+//! Logs: to standard error, in colour only on a terminal; to the journal, with their fields, if standard error is
+//! connected to it, as in a service.
 
 use std::io::{self, IsTerminal, Write};
 use std::{env, fmt};
@@ -22,12 +22,12 @@ use crate::printable;
 /// The field of an event that holds its text.
 pub(super) const MESSAGE: &str = "message";
 
-/// Whether colours are wanted where a terminal shows them (no-color.org).
+/// Whether colours are wanted on a terminal (no-color.org).
 pub(super) fn colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Writes lines of the log without the logins of addresses, whoever has logged them. A line comes in one piece.
+/// Writes log lines with the logins in addresses removed, whatever their origin. Each line arrives in one piece.
 struct Redacted<W>(W);
 
 impl<W: Write> Write for Redacted<W> {
@@ -41,7 +41,7 @@ impl<W: Write> Write for Redacted<W> {
     }
 }
 
-/// The log that has been started. Dropping it waits for the lines that are left, but not for long.
+/// A started log. Dropping it waits a short time for the remaining lines.
 pub(super) struct Log(Option<Lines>);
 
 impl Drop for Log {
@@ -52,8 +52,8 @@ impl Drop for Log {
     }
 }
 
-/// Starts logging for the process. `$HARDNETD_LOG` wins over the flags. A `daemon` never waits for whoever reads standard
-/// error.
+/// Starts logging for the process. `$HARDNETD_LOG` overrides the flags. A `daemon` never waits for the reader of
+/// standard error.
 pub(super) fn start(verbosity: &Verbosity, daemon: bool) -> Log {
     let default = match (verbosity.quiet, verbosity.verbose) {
         (true, _) => "warn",
@@ -68,7 +68,7 @@ pub(super) fn start(verbosity: &Verbosity, daemon: bool) -> Log {
         None => (EnvFilter::new(default), None),
     };
     let journal = journal::is_connected().then(Journal::new).and_then(Result::ok);
-    // Without the thread, lines are written by whoever logs.
+    // If the thread cannot be started, the logging threads write their own lines.
     let lines = (daemon && journal.is_none()).then(|| Lines::to(Redacted(io::stderr()))).and_then(Result::ok);
     let writer = match lines.clone() {
         Some(lines) => BoxMakeWriter::new(move || lines.clone()),
@@ -95,12 +95,12 @@ pub(super) fn start(verbosity: &Verbosity, daemon: bool) -> Log {
     Log(lines)
 }
 
-/// Whether a field says where a library's message, which came through `log`, was made.
+/// Whether a field gives the origin of a library's message that came through `log`.
 pub(super) fn is_of_log(field: &Field) -> bool {
     field.name().starts_with("log.")
 }
 
-/// Writes the text and the fields of an event in one line, whatever characters they hold.
+/// Formats the text and the fields of an event as one line, whatever characters they contain.
 struct Line;
 
 impl<'w> FormatFields<'w> for Line {

@@ -1,5 +1,5 @@
-//! `hardnetd man`: the man pages, for those who make packages. One for each command out of the same definition as
-//! `--help`, and `hardnetd.toml(5)` out of the commented default configuration.
+//! `hardnetd man`: writes the man pages, for packagers. One per command, from the same definition as `--help`, and
+//! `hardnetd.toml(5)` from the commented default configuration.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -36,7 +36,7 @@ fn write(folder: &Path) -> io::Result<()> {
     replace(&folder.join("hardnetd.toml.5"), |file| file.write_all(page.as_bytes()))
 }
 
-/// Writes the page of a command and those of its subcommands, such as `hardnetd-model-info.1`.
+/// Writes the page of a command and of its subcommands, such as `hardnetd-model-info.1`.
 fn command_page(command: &clap::Command, folder: &Path) -> io::Result<()> {
     for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
         command_page(subcommand, folder)?;
@@ -49,7 +49,7 @@ fn command_page(command: &clap::Command, folder: &Path) -> io::Result<()> {
     replace(&folder.join(man.get_filename()), |file| file.write_all(&page))
 }
 
-/// What `--help` ends with: paragraphs, lists and examples, whose lines stay as they are.
+/// The end of `--help`: paragraphs, lists and examples, which keep their line breaks.
 fn notes_section(notes: &str) -> String {
     let mut page = Roff::new();
     let mut as_it_is = false;
@@ -74,7 +74,7 @@ fn notes_section(notes: &str) -> String {
     page.to_roff()
 }
 
-/// A page about the configuration file, out of its commented default: sections, and a key with the comment above it.
+/// A page about the configuration file, from its commented default: sections, and each key with the comment above it.
 fn configuration_page(default: &str) -> String {
     let mut page = Roff::new();
     page.control("TH", ["hardnetd.toml", "5", "", concat!("hardnetd ", env!("CARGO_PKG_VERSION")), "hardnetd"]);
@@ -117,7 +117,7 @@ fn configuration_page(default: &str) -> String {
     page.to_roff()
 }
 
-/// A comment as text. Indented lines keep their line breaks; an empty one starts a paragraph.
+/// A comment as text. Indented lines keep their line breaks; an empty line starts a paragraph.
 fn lines(page: &mut Roff, comment: &[&str]) {
     for line in comment {
         let text = line.strip_prefix(' ').unwrap_or(line);

@@ -116,7 +116,7 @@ struct ModelChoice {
     memory: MemoryMode,
 }
 
-/// Reads one of the words of a choice. Help and messages list them.
+/// Parses a word of a choice. Help and messages list the words.
 fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::WORDS).try_map(|word| word.parse::<T>())
 }
@@ -136,7 +136,7 @@ fn size(text: &str) -> Result<[usize; 2], String> {
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The command line is wrong; clap has said so already.
+    /// The command line is wrong; clap has already reported it.
     #[error("wrong usage")]
     Usage,
     /// An argument is wrong.
@@ -145,7 +145,7 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] crate::config::Error),
-    /// GStreamer cannot be used.
+    /// GStreamer is unusable.
     #[error(transparent)]
     Capture(#[from] capture::Error),
     /// The model cannot be run.
@@ -154,23 +154,23 @@ pub enum Error {
     /// The model cannot be loaded.
     #[error(transparent)]
     Model(#[from] crate::model::Error),
-    /// Threads cannot be placed.
+    /// Threads cannot be pinned.
     #[error(transparent)]
     Affinity(affinity::Error),
-    /// There are not as many cores as threads.
+    /// There are fewer cores than threads.
     #[error("--threads {threads} needs as many cores, and this process may use {cores:?}")]
     FewCores {
-        /// The threads.
+        /// The number of threads.
         threads: usize,
-        /// The cores.
+        /// The available cores.
         cores: Vec<u32>,
     },
-    /// The model computes something else than it should.
+    /// The results of the model are wrong.
     #[error("{model} differs by more than {tolerance:e}, first at {first}")]
     Differs {
         /// Name of the model.
         model: String,
-        /// The largest difference that counts as none.
+        /// The maximum tolerated difference.
         tolerance: f64,
         /// The first module that differs.
         first: String,
@@ -178,24 +178,24 @@ pub enum Error {
     /// The weights cannot be downloaded.
     #[error(transparent)]
     Download(#[from] weights::download::Error),
-    /// The record of digests cannot be used.
+    /// The record of digests is unusable.
     #[error(transparent)]
     Known(#[from] weights::known::Error),
-    /// A file has another digest than the one that was fetched before.
+    /// A file has another digest than a file fetched before.
     #[error(
         "{from} has the SHA-256 {found}, and {prefix} stood for {known} when it was fetched before, says {}; \
          --sha256 {found} accepts the new file", record.display()
     )]
     Changed {
-        /// Where the file comes from.
+        /// Origin of the file.
         from: String,
-        /// The digits that both begin with.
+        /// The digits with which both begin.
         prefix: String,
-        /// The digest of the file that was fetched before.
+        /// The digest of the earlier file.
         known: String,
-        /// The digest of this one.
+        /// The digest of this file.
         found: String,
-        /// The record that says so.
+        /// The record of the earlier digest.
         record: PathBuf,
     },
     /// A model cannot be written to a file.
@@ -213,14 +213,14 @@ pub enum Error {
     /// Speed cannot be measured.
     #[error(transparent)]
     Bench(#[from] crate::bench::Error),
-    /// Something is wrong with the machine or what is configured; it has been printed.
+    /// Something is wrong with the machine or the configuration; the details have been printed.
     #[error("{errors} of {checks} checks found an error")]
     ChecksFailed {
-        /// Checks that found one.
+        /// Number of checks that found an error.
         errors: usize,
-        /// Checks there were.
+        /// Number of checks.
         checks: usize,
-        /// The exit code that they stand for.
+        /// The exit code for the errors.
         exit: Exit,
     },
     /// Signals cannot be caught.
@@ -260,7 +260,7 @@ pub enum Error {
     Pictures {
         /// Pictures that failed.
         failed: usize,
-        /// Pictures there were.
+        /// Number of pictures.
         total: usize,
         /// The exit code of the first failure.
         exit: Exit,
@@ -268,7 +268,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code that the error stands for.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -295,8 +295,8 @@ impl Error {
         }
     }
 
-    /// The error and its causes, printable: in one line, but for the problems of a configuration, which have a line
-    /// each. `None` if it has been printed already.
+    /// The error and its causes in printable form: on one line, except for the problems of a configuration, which have
+    /// a line each. `None` if it has already been printed.
     #[must_use]
     pub fn message(&self) -> Option<String> {
         match self {
@@ -311,7 +311,7 @@ impl Error {
         }
     }
 
-    /// What to change on the command line, of whose options the lower layers know nothing.
+    /// What to change on the command line, whose options the lower layers do not know.
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Model(crate::model::Error::Head { .. }) => "--new-head leaves it out",
@@ -345,7 +345,7 @@ fn printed(outcome: io::Result<()>) -> Result<(), Error> {
     }
 }
 
-/// The text with the arguments in it redacted one by one: a password may hold spaces and quotes.
+/// The text with each argument in it redacted: a password may contain spaces and quotes.
 fn without_logins(text: String, arguments: &[OsString]) -> String {
     let arguments = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
     let values = arguments.map(|argument| match argument.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
@@ -358,7 +358,7 @@ fn without_logins(text: String, arguments: &[OsString]) -> String {
     })
 }
 
-/// The command line: what help, man pages and completions are made of.
+/// The command line, from which help, man pages and completions are generated.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
@@ -367,7 +367,7 @@ pub fn command() -> clap::Command {
 /// Parses the arguments, the first of which is the program's name, and runs the command.
 ///
 /// # Errors
-/// Whatever the command fails with.
+/// Any error of the command.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
@@ -376,10 +376,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             if !error.use_stderr() {
                 return printed(error.print());
             }
-            // The error quotes arguments, which a shell may have made of the names of files.
+            // The error quotes arguments, which may come from file names expanded by a shell.
             let quotes = arguments.iter().map(|argument| printable::line(&argument.to_string_lossy()).into_owned());
             let error = Cli::try_parse_from(quotes).err().unwrap_or(error);
-            // What was typed in the wrong place may be an address with a password.
+            // Misplaced text may be an address with a password.
             let text = error.render();
             let coloured = io::stderr().is_terminal() && logging::colour();
             let text = if coloured { text.ansi().to_string() } else { text.to_string() };

@@ -78,14 +78,14 @@ fn frames_per_second(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| format!("expected a whole number from 0 to {MAX_FPS}"))
 }
 
-/// Loads the configuration, with the sources that this program knows.
+/// Loads the configuration, with the sources that this program supports.
 pub(super) fn load(file: Option<&Path>, flags: &[Flag]) -> Result<Loaded, Error> {
     let order = Order { file: file.map(Path::to_owned), flags: flags.to_vec(), frames: None };
     Ok(order.load()?)
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
-    // First of all: a signal that comes before would end the process.
+    // First of all, because an earlier signal would end the process.
     let signals = Signals::install().map_err(Error::Signals)?;
     let flags = flags(&arguments)?;
     let Arguments { file: ConfigFile { config: file }, frames, .. } = arguments;
@@ -150,7 +150,7 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
     Ok(flags)
 }
 
-/// The keys that `mqtt://[USER@]HOST[:PORT][/PREFIX]` and `mqtts://…` set.
+/// The keys set by `mqtt://[USER@]HOST[:PORT][/PREFIX]` and `mqtts://…`.
 fn broker_keys(sink: &str) -> Result<Vec<(&'static str, FlagValue)>, Error> {
     let Broker { tls, username, host, port, topic_prefix } = Broker::parse(sink).map_err(|what| {
         let sink = config::redact(sink);

@@ -1,30 +1,30 @@
-//! Addresses of brokers: the host of `[publish.mqtt]`, and `--sink`.
+//! Broker addresses: the host of `[publish.mqtt]`, and `--sink`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Most bytes of a host name (RFC 1035, 2.3.4).
+/// Maximum length of a host name in bytes (RFC 1035, 2.3.4).
 const LONGEST_HOST: usize = 253;
 
-/// A broker as `mqtt://[USER@]HOST[:PORT][/PREFIX]` or `mqtts://…` names it.
+/// A broker given as `mqtt://[USER@]HOST[:PORT][/PREFIX]` or `mqtts://…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broker {
     /// Whether the connection is encrypted.
     pub tls: bool,
-    /// The user name, if there is one.
+    /// The user name, if any.
     pub username: Option<String>,
-    /// Name or address of the host; an IPv6 address without its brackets.
+    /// Host name or address; an IPv6 address without brackets.
     pub host: String,
-    /// The TCP port; 0 if none is named.
+    /// The TCP port; 0 if not given.
     pub port: u16,
-    /// First levels of the topics, if there are any.
+    /// First levels of the topics, if any.
     pub topic_prefix: Option<String>,
 }
 
 impl Broker {
-    /// Reads the address of a broker.
+    /// Parses a broker address.
     ///
     /// # Errors
-    /// What is wrong with it, without any part of it.
+    /// What is wrong, without quoting any part of the address.
     pub fn parse(address: &str) -> Result<Self, String> {
         let (tls, rest) = match address.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mqtt") => (false, rest),
@@ -32,7 +32,7 @@ impl Broker {
             _ if address.contains('@') => return Err("the scheme mqtt:// or mqtts:// is missing".into()),
             _ => return Err("unknown sink".into()),
         };
-        // A password may hold any of the signs that end an authority, so that the last '@' ends it.
+        // A password may contain any character that ends an authority, so the last '@' ends the login.
         let (username, rest) = match rest.rsplit_once('@') {
             Some((login, _)) if login.contains(':') || login.contains("%3A") || login.contains("%3a") => {
                 return Err("a password here would be seen by every user; use publish.mqtt.password_file".into());
@@ -62,10 +62,10 @@ impl Broker {
     }
 }
 
-/// Whether `text` is the name or the address of a host, and nothing besides.
+/// Checks that `text` is a host name or address, and nothing else.
 ///
 /// # Errors
-/// What is expected, with a hint where another key is meant.
+/// What is expected, with a hint if another key is meant.
 pub(super) fn check_host(text: &str) -> Result<(), String> {
     const EXPECTED: &str = "expected the name or the address of a host, such as \"broker.local\" or \"192.168.1.2\"";
     if text.contains("://") {
@@ -116,13 +116,13 @@ pub(super) fn check_topic(text: &str) -> Result<(), String> {
     if is_topic { Ok(()) } else { Err(TOPIC.to_owned()) }
 }
 
-/// An address with or without the interface behind a percent sign (RFC 4007, 11).
+/// An IPv6 address with or without a zone after a percent sign (RFC 4007, 11).
 fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, "-"));
     address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && zone.chars().all(|c| c.is_ascii_graphic() && c != '%')
 }
 
-/// A host name, which local networks give underscores as well, or an IPv4 address.
+/// A host name, in which local networks also use underscores, or an IPv4 address.
 fn is_name(text: &str) -> bool {
     let labels = text.strip_suffix('.').unwrap_or(text).split('.');
     let is_label = |label: &str| {
@@ -146,7 +146,7 @@ pub(super) fn holds_password(source: &str) -> bool {
     login.and_then(|login| login.split_once(':')).is_some_and(|(_, password)| !password.is_empty())
 }
 
-/// Whether the address of a camera names a user.
+/// Whether a camera's address names a user.
 pub(super) fn holds_user(source: &str) -> bool {
     source.split_once("://").is_some_and(|(_, rest)| login_end(rest).is_some())
 }

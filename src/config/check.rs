@@ -1,7 +1,7 @@
-//! Checks trees of values against the schema and collects all problems.
+//! Checks value trees against the schema and collects all problems.
 //!
-//! Values of files are strict: a number in quotes is a string. Values of the environment have no
-//! type of their own, so they are read as the key wants them.
+//! Values in files are strict: a number in quotes is a string. Values in the environment are untyped and are parsed
+//! according to the key.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +15,10 @@ use super::schema::{Allowed, Section};
 use super::size::{SIDES, parse_size};
 use crate::printable::line;
 
-/// Says whether a source URI is known; the error tells what is allowed.
+/// Checks whether a source URI is supported; the error says what is allowed.
 pub type SourceCheck<'a> = &'a dyn Fn(&str) -> Result<(), String>;
 
-/// Where a layer of the configuration comes from.
+/// Origin of a configuration layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     /// A file.
@@ -30,7 +30,7 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// What a person finds the value of `key` by.
+    /// How a user can locate the value of `key`.
     pub(super) fn of(&self, key: &str) -> String {
         match self {
             Self::File(path) => path.clone(),
@@ -40,20 +40,20 @@ impl Origin {
     }
 }
 
-/// The environment variable that sets `key`.
+/// The environment variable for `key`.
 fn variable(key: &str) -> String {
     format!("HARDNETD__{}", key.to_uppercase().replace('.', "__"))
 }
 
-/// Most bytes of a text.
+/// Maximum length of a text in bytes.
 const LONGEST_TEXT: usize = 4096;
 
-/// Goes through one tree after the other and keeps their problems.
+/// Checks one tree after another and collects their problems.
 pub(super) struct Checker<'a> {
     pub(super) source: SourceCheck<'a>,
     pub(super) origin: Origin,
     pub(super) problems: Vec<Problem>,
-    /// Keys that have one.
+    /// Keys with a problem.
     pub(super) wrong: BTreeSet<String>,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Checker<'a> {
         Self { source, origin: Origin::Environment, problems: Vec::new(), wrong: BTreeSet::new() }
     }
 
-    /// Checks `value`, found at `path`, against `section`; returns what is right of it, for serde.
+    /// Checks `value`, found at `path`, against `section`; returns its valid part, for serde.
     pub(super) fn section(&mut self, path: &str, value: &Value, section: Section) -> Json {
         match section {
             Section::Group(sections) => {
@@ -96,7 +96,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// Hands the known entries of a table to `each`, by index into `names`; reports the others.
+    /// Passes the known entries of a table to `each`, by index into `names`; reports the others.
     fn table(
         &mut self,
         path: &str,
@@ -132,7 +132,7 @@ impl<'a> Checker<'a> {
             Ok(json) => Some(json),
             Err(expected) => {
                 let shown = match self.origin {
-                    // Somebody may have written the secret in place of the name of its file.
+                    // Somebody may have written the secret instead of the name of its file.
                     _ if is_secret(path.trim_end_matches("_file")) => "***".to_owned(),
                     Origin::Flag(_) => as_typed(value),
                     Origin::File(_) | Origin::Environment => show(value),
@@ -156,7 +156,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Gives a string of the environment the type that `kind` wants, if it can be read so.
+/// Converts a string from the environment to the type that `kind` expects, if possible.
 fn coerce(value: &Value, kind: Allowed) -> Value {
     let ValueKind::String(text) = &value.kind else { return value.clone() };
     let integer = |text: &str| text.trim().parse::<i64>().ok().map(ValueKind::I64);
@@ -165,7 +165,7 @@ fn coerce(value: &Value, kind: Allowed) -> Value {
         Allowed::Integer(..) => integer(text),
         Allowed::Number(..) | Allowed::NumberOrZero(..) => text.trim().parse().ok().map(ValueKind::Float),
         Allowed::Integers(..) => {
-            // With or without the brackets of a file.
+            // With or without the brackets used in files.
             let list = text.trim();
             let list = list.strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or(list);
             let items = list.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -251,7 +251,7 @@ fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(allowed)
 }
 
-/// What other programs call keys of this one.
+/// Names that other programs use for keys of this one.
 const HABITS: [(&str, &str); 14] = [
     ("url", "source"),
     ("uri", "source"),
@@ -273,7 +273,7 @@ fn unknown(key: &str, names: &[&str]) -> String {
     let known = names.join(", ");
     let key = key.to_lowercase().replace('-', "_");
     let near = names.iter().map(|name| (strsim::damerau_levenshtein(&key, name), name)).min();
-    // In a short word, two other letters are another word.
+    // In a short word, two different letters make another word.
     let slips = if key.len() < 6 { 1 } else { 2 };
     if let Some((distance, name)) = near
         && distance <= slips
@@ -294,11 +294,11 @@ fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
 }
 
-/// A value as it would be written in a file, shortened, without secrets.
+/// A value as it would be written in a file, shortened and without secrets.
 fn show(value: &Value) -> String {
     shortened(match &value.kind {
         ValueKind::String(text) => format!("{:?}", redact(text)),
-        // As a number that is none of the whole ones.
+        // Shown as a number that is not an integer.
         ValueKind::Float(number) if number.fract() == 0.0 => format!("{number:.1}"),
         ValueKind::Array(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(", ")),
         ValueKind::Table(_) => "a section".to_owned(),

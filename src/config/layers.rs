@@ -1,4 +1,4 @@
-//! The layers of the configuration: which files there are, the environment, and the flags.
+//! The layers of the configuration: the files, the environment, and the flags.
 
 use std::collections::HashMap;
 use std::env;
@@ -13,13 +13,13 @@ use ::config::{ConfigError, Environment, Map, Source, Value};
 use super::problem::Problem;
 use super::{Error, SYSTEM_FILE};
 
-/// What the variables of the environment that are keys begin with.
+/// Prefix of environment variables that set keys.
 const PREFIX: &str = "HARDNETD__";
 
-/// The named or the system's file and the `conf.d` beside it, in the order they are read.
+/// The named file or the system's, and the `conf.d` next to it, in reading order.
 ///
 /// # Errors
-/// The folder cannot be read, or it cannot be told whether the system's file exists.
+/// If the folder cannot be read, or the existence of the system's file cannot be determined.
 pub(super) fn files(named: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
     let main = named.unwrap_or(Path::new(SYSTEM_FILE));
     let unreadable = |path: &Path, source| Error::Unreadable { path: path.to_owned(), source };
@@ -47,14 +47,15 @@ pub(super) fn files(named: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// Whether a name in `conf.d` is that of a configuration. Hidden files are locks and copies of editors (`.#a.toml`,
-/// `.a.toml.swp`); copies of editors and package managers end otherwise (`a.toml~`, `a.toml.dpkg-old`, `a.toml.rpmsave`).
+/// Whether a name in `conf.d` is that of a configuration file. Hidden files are locks and copies of editors
+/// (`.#a.toml`, `.a.toml.swp`); other copies of editors and package managers have other extensions (`a.toml~`,
+/// `a.toml.dpkg-old`, `a.toml.rpmsave`).
 fn is_drop_in(name: &OsStr) -> bool {
     let name = name.as_bytes();
     name.ends_with(b".toml") && !name.starts_with(b".")
 }
 
-/// The variables of the environment that are keys; one that is no Unicode is a problem.
+/// The environment variables that set keys; one that is not valid Unicode is a problem.
 pub(super) fn environment(problems: &mut Vec<Problem>) -> Environment {
     let mut variables = HashMap::new();
     for (name, value) in env::vars_os() {
@@ -71,18 +72,18 @@ pub(super) fn environment(problems: &mut Vec<Problem>) -> Environment {
     Environment::with_prefix("HARDNETD").prefix_separator("__").separator("__").source(Some(variables))
 }
 
-/// A value that a flag of the command line sets.
+/// A value set by a command-line flag.
 #[derive(Debug, Clone)]
 pub struct Flag {
-    /// The flag as it is written, such as `--source`.
+    /// The flag as written, such as `--source`.
     pub name: &'static str,
-    /// The key that it sets, such as `model.name`.
+    /// The key, such as `model.name`.
     pub key: &'static str,
     /// The value.
     pub value: FlagValue,
 }
 
-/// What a flag may hold.
+/// The value of a flag.
 #[derive(Debug, Clone)]
 pub enum FlagValue {
     /// A string.
@@ -95,14 +96,14 @@ pub enum FlagValue {
     Streams(Vec<StreamFlag>),
 }
 
-/// What the command line says of a stream.
+/// A stream given on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamFlag {
     /// Its name.
     pub name: String,
     /// Its source.
     pub source: String,
-    /// Its `max_fps`, unless it has the default.
+    /// Its `max_fps`; `None`: the default.
     pub max_fps: Option<u32>,
 }
 
@@ -113,7 +114,7 @@ impl Source for Flag {
 
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
         let text = |text: &String| Value::new(None, text.as_str());
-        // Who starts a camera by hand wants to see at once that it fails.
+        // Somebody who starts a camera by hand wants to see failures at once.
         let stream = |StreamFlag { name, source, max_fps }: &StreamFlag| {
             let keys = [("name", text(name)), ("source", text(source)), ("retry_max_s", Value::new(None, 0.0))];
             let max_fps = max_fps.map(|limit| ("max_fps", Value::new(None, i64::from(limit))));

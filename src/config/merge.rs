@@ -1,8 +1,8 @@
-//! Lays the checked layers on top of each other, and keeps where each value comes from.
+//! Merges the checked layers, and records the origin of each value.
 //!
-//! Later layers win. `[[stream]]` sections of files are merged by the stream's name, in the order in which the names
-//! first appear: people write a file for each camera. Two files that want different things of one stream contradict each
-//! other. Streams of a flag replace those of files.
+//! Later layers win. `[[stream]]` sections of files are merged by stream name, in the order in which the names first
+//! appear: people write one file per camera. Two files that set different values for a stream contradict each other.
+//! Streams of a flag replace those of files.
 
 use serde_json::{Map, Value as Json};
 
@@ -14,7 +14,7 @@ use super::schema::Stream;
 /// Key of the streams.
 const STREAM: &str = "stream";
 
-/// What the layers so far come to.
+/// The layers merged so far.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
     values: Map<String, Json>,
@@ -26,12 +26,12 @@ pub(super) struct Merged {
 #[derive(Debug)]
 struct Section {
     name: String,
-    /// What sets each of its keys.
+    /// Each of its keys, with the value and its origin.
     keys: Vec<(String, Json, Place)>,
 }
 
 impl Merged {
-    /// Puts a layer on top, as `checker` has left it of its origin.
+    /// Adds a layer on top, as checked by `checker`.
     pub(super) fn add(&mut self, layer: Json, checker: &mut Checker) {
         let Json::Object(mut layer) = layer else { return };
         if let Some(Json::Array(sections)) = layer.remove(STREAM) {
@@ -53,7 +53,7 @@ impl Merged {
             let place = |key: &str| Place { origin: origin.clone(), key: format!("{STREAM}[{index}].{key}") };
             if here.contains(&name) {
                 let key = format!("{STREAM}[{index}].name");
-                // A name that is wrong has been reported, and stands for none.
+                // An invalid name has been reported, and identifies no stream.
                 if !checker.wrong.contains(&key) {
                     let message = format!("{name:?}: used twice; every stream needs a name of its own");
                     checker.problems.push(Problem { origin: origin.clone(), key: Some(key), message });
@@ -82,7 +82,7 @@ impl Merged {
         }
     }
 
-    /// All values, and where they come from.
+    /// All values, and their origins.
     pub(super) fn finish(mut self) -> (Json, Places) {
         if self.places.0.contains_key(STREAM) {
             let mut sections = Vec::new();
@@ -102,7 +102,7 @@ impl Merged {
 
 fn contradiction(name: &str, value: &Json, place: Place, other: &Json, first: &Place) -> Problem {
     let (shown, known) = (show(value), show(other));
-    // Two that differ in what is hidden look the same.
+    // Values that differ only in hidden parts look the same.
     let known = if shown == known { "another one".to_owned() } else { known };
     let message = format!(
         "{shown}: the stream {name:?} has {known} in {} ({}); expected the same value, or another name",

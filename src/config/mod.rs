@@ -1,9 +1,9 @@
 //! The configuration: TOML files, the environment and the command line, merged and checked.
 //!
-//! Later ones win: built-in default < `/etc/hardnetd/hardnetd.toml` (or the file that was named) <
-//! `conf.d/*.toml` beside it < `HARDNETD__SECTION__KEY` < flags. `[[stream]]` sections of files are merged by the name of
-//! the stream, and replaced as a whole by `--source`; other lists are replaced. Unknown keys are errors, and all problems
-//! of all files are reported together.
+//! Later ones win: built-in default < `/etc/hardnetd/hardnetd.toml` (or the named file) < `conf.d/*.toml` next to it <
+//! `HARDNETD__SECTION__KEY` < flags. `[[stream]]` sections of files are merged by stream name, and replaced as a whole
+//! by `--source`; other lists are replaced. Unknown keys are errors, and all problems of all files are reported
+//! together.
 
 mod address;
 mod check;
@@ -38,16 +38,16 @@ pub use secret::{SecretError, is_missing_credential, read_pem, read_secret, secr
 pub use size::{SIDES, parse_size};
 pub use warnings::warnings;
 
-/// The built-in default, commented: what `hardnetd config default` prints.
+/// The built-in default, with comments, as printed by `hardnetd config default`.
 pub const DEFAULT: &str = include_str!("../../configs/default.toml");
 
-/// The file that is read when none is named.
+/// The file that is read if none is named.
 pub const SYSTEM_FILE: &str = "/etc/hardnetd/hardnetd.toml";
 
-/// Most bytes of a configuration file.
+/// Maximum size of a configuration file in bytes.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// A configuration and where it came from.
+/// A configuration and its origin.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The merged and checked configuration.
@@ -58,19 +58,19 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// A problem of the value of `key`, such as `stream[1].source`, with the file, variable or flag that sets it.
+    /// A problem with the value of `key`, such as `stream[1].source`, with the file, variable or flag that sets it.
     #[must_use]
     pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         self.places.problem(key, message)
     }
 
-    /// What works and its owner may not want (see [`warnings()`]), each with the file, variable or flag that sets it.
+    /// Settings that work but may be unwanted (see [`warnings()`]), each with the file, variable or flag that sets it.
     #[must_use]
     pub fn warnings(&self) -> Vec<Problem> {
         warnings(&self.config).into_iter().map(|warning| self.place(warning)).collect()
     }
 
-    /// A warning with the file, variable or flag that sets its key.
+    /// A warning, with the file, variable or flag that sets its key.
     #[must_use]
     pub fn place(&self, warning: Warning) -> Problem {
         let Warning { key, found, remedy } = warning;
@@ -78,7 +78,7 @@ impl Loaded {
     }
 }
 
-/// Why there is no configuration.
+/// Why the configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The main file or the folder could not be read.
@@ -95,7 +95,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code that the error stands for: wrong flags are a usage error.
+    /// The exit code of the error; wrong flags are a usage error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -119,8 +119,8 @@ fn list(problems: &[Problem]) -> String {
 
 /// Reads, merges and checks the configuration.
 ///
-/// `file` names a file that must exist; without it [`SYSTEM_FILE`] is read if it is there.
-/// `source_check` says which source URIs there are.
+/// `file` names a file that must exist; without it, [`SYSTEM_FILE`] is read if it exists. `source_check` knows the
+/// supported source URIs.
 ///
 /// # Errors
 /// An unreadable main file or folder, or all problems of all files and values together.

@@ -1,9 +1,9 @@
-//! What is wrong with the configuration, and what deserves a warning, each with its place.
+//! Problems of the configuration, and warnings, with their places.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Where a value stands.
+/// The place of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     /// The file, environment variable or flag.
@@ -12,7 +12,7 @@ pub(super) struct Place {
     pub(super) key: String,
 }
 
-/// The places of all values that a layer sets, by the key in the merged configuration, such as `stream[2].source`.
+/// The places of all values that a layer sets, by key in the merged configuration, such as `stream[2].source`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Places(pub(super) BTreeMap<String, Place>);
 
@@ -22,7 +22,7 @@ impl Places {
         self.0.contains_key(key)
     }
 
-    /// What is to be said of `key`.
+    /// A problem with `key`.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         let place = self.0.get(key);
         Problem {
@@ -32,7 +32,7 @@ impl Places {
         }
     }
 
-    /// The same where `others` are to blame as well: all places that set any of them are named.
+    /// The same if `others` are involved as well: names all places that set any of them.
     pub(super) fn shared_problem(&self, key: &str, others: &[&str], message: impl Into<String>) -> Problem {
         let mut origins: Vec<&str> = Vec::new();
         for place in [key].iter().chain(others).filter_map(|key| self.0.get(*key)) {
@@ -41,7 +41,7 @@ impl Places {
             }
         }
         let origin = if origins.is_empty() { BUILT_IN.to_owned() } else { origins.join(", ") };
-        // A key that is not set stands beside one that is: in the same section of the file.
+        // A key that is not set belongs next to one that is: in the same section of the file.
         let beside = || {
             let (section, name) = key.rsplit_once('.')?;
             let other = others.iter().find(|other| other.rsplit_once('.').is_some_and(|(of, _)| of == section))?;
@@ -53,13 +53,13 @@ impl Places {
     }
 }
 
-/// Origin of what no layer sets.
+/// Origin of values that no layer sets.
 const BUILT_IN: &str = "built-in default";
 
-/// One thing wrong with the configuration.
+/// A single problem of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// The file, environment variable or flag; several, if they do not fit together.
+    /// The file, environment variable or flag; several if values conflict.
     pub origin: String,
     /// The key, if it is about one that stands in a file or a variable.
     pub key: Option<String>,
@@ -87,13 +87,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Something that works, and that its owner may not want.
+/// A setting that works but may be unwanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The key in the merged configuration.
     pub key: String,
-    /// The value, without secrets, and what comes of it.
+    /// The value, without secrets, and its consequence.
     pub found: String,
-    /// What to do.
+    /// What to do about it.
     pub remedy: String,
 }

@@ -1,12 +1,12 @@
-//! Small text files: regular ones only, and only so large.
+//! Reads small text files: only regular files of limited size.
 
 use std::io::{self, Read};
 use std::path::Path;
 
 use crate::regular;
 
-/// The text of `path`, which is a regular file of at most `most` bytes; anything else, such as a pipe
-/// on which nobody writes, could be waited for without end.
+/// The text of `path`, which must be a regular file of at most `most` bytes: reading anything else, such as a pipe
+/// without a writer, could block forever.
 pub(super) fn text(path: &Path, most: u64) -> io::Result<String> {
     let mut text = String::new();
     regular::open(path)?.take(most + 1).read_to_string(&mut text)?;

@@ -1,7 +1,8 @@
-//! Hides logins in addresses: the one place for everything that is printed, logged, or sent.
+//! Hides logins in addresses: the single place for everything that is printed, logged, or sent.
 //!
-//! [`redact`] is for one value, such as a configured source; [`redact_words`] for text that may hold some, such as a line
-//! of the log. Both would rather hide too much: an address that is not well formed may hold a password anywhere.
+//! [`redact`] is for a single value, such as a configured source; [`redact_words`] is for text that may contain some,
+//! such as a log line. Both prefer to hide too much: an address that is not well formed may contain a password
+//! anywhere.
 
 use std::borrow::Cow;
 
@@ -9,29 +10,29 @@ use percent_encoding::percent_decode_str;
 
 use crate::printable::MAX_TEXT;
 
-/// What a secret is replaced with.
+/// Replacement for a secret.
 const HIDDEN: &str = "***";
 
-/// What an address may begin with even if no `//` follows. Before any other colon stands a user, or a host.
+/// Schemes that an address may begin with even if no `//` follows. Before any other colon is a user or a host.
 const SCHEMES: [&str; 21] = [
     "file", "ftp", "ftps", "http", "https", "images", "mqtt", "mqtts", "rtmp", "rtmps", "rtp", "rtsp", "rtsps",
     "rtspt", "rtspu", "srt", "tcp", "test", "udp", "ws", "wss",
 ];
 
-/// Parts of the names of keys whose values are secrets.
+/// Parts of the names of keys with secret values.
 const SECRET_PARTS: [&str; 9] =
     ["passw", "passc", "passphrase", "pwd", "token", "secret", "auth", "signature", "credential"];
 
-/// How the names of such keys may end: `loginpas`, `apikey`.
+/// Endings of the names of such keys: `loginpas`, `apikey`.
 const SECRET_ENDS: [&str; 4] = ["pass", "pas", "psw", "key"];
 
-/// Such keys in full, with those that cameras shorten.
+/// Full names of such keys, including abbreviations used by cameras.
 const SECRET_KEYS: [&str; 8] = ["p", "pw", "pin", "psk", "sig", "sid", "jwt", "session"];
 
-/// Keys of users, who may have their password behind a colon.
+/// Keys of users, whose password may follow after a colon.
 const USER_KEYS: [&str; 5] = ["user", "username", "usr", "login", "u"];
 
-/// How often the name of a key may be percent-encoded.
+/// Maximum number of times that the name of a key may be percent-encoded.
 const MOST_ENCODINGS: usize = 4;
 
 /// Most bytes of a word that is looked through, whose time grows with the square of its length. Of a longer one, which no
@@ -42,9 +43,9 @@ const LONGEST_WORD: usize = 1024;
 const FORMS: [&str; 3] =
     ["rtsp://HOST:PORT/PATH", "rtsp://USER:PASSWORD@HOST/PATH", "mqtt://[USER@]HOST[:PORT][/PREFIX]"];
 
-/// `scheme:user:password@host/…` with the password replaced by `***`, well formed or not, with or without the scheme, and
-/// so the values of keys such as `password=` in its path and query. A login without a colon may be a token, and is hidden
-/// as a whole. Paths of files and other text stay as they are.
+/// `scheme:user:password@host/…` with the password replaced by `***`, well formed or not, with or without the scheme;
+/// likewise the values of keys such as `password=` in its path and query. A login without a colon may be a token and is
+/// hidden entirely. File paths and other text are unchanged.
 ///
 /// ```
 /// use hardnetd::config::redact;
@@ -59,8 +60,8 @@ pub fn redact(address: &str) -> String {
     hide_values(&hide_login(address))
 }
 
-/// Text for a person, such as an error or a line of the log, with every address in it redacted as by [`redact`]. Words
-/// such as `hardnetd@door.service` stay, unless they are quoted: then they are somebody's value.
+/// Text for people, such as an error or a log line, with every address in it redacted as by [`redact`]. Words such as
+/// `hardnetd@door.service` are unchanged, unless they are quoted and so somebody's value.
 #[must_use]
 pub fn redact_words(text: &str) -> Cow<'_, str> {
     if !text.contains(['@', '=', '%', ':']) {
@@ -90,7 +91,7 @@ fn redact_long(word: &str, quoted: bool) -> String {
     format!("{shown}…(+{})", rest.chars().count())
 }
 
-/// One word of a text, behind a bracket or the name of a field.
+/// A single word of a text, after a bracket or the name of a field.
 fn redact_word(word: &str, quoted: bool) -> String {
     let bare = word.trim_start_matches(['(', '[', '{', '<', ',', ';']);
     let field = bare.split_once('=').filter(|(name, value)| {
@@ -142,12 +143,12 @@ fn hide_login_of(address: &str) -> String {
             Some(at) if login[at..].starts_with(':') && at + 1 < login.len() => {
                 format!("{scheme}{}:{HIDDEN}{host}", &login[..at])
             }
-            // An '@' of a path (RFC 3986, 3.3).
+            // An '@' in a path (RFC 3986, 3.3).
             None if login.contains('/') => format!("{scheme}{login}{host}"),
             _ => format!("{scheme}{HIDDEN}{host}"),
         };
     }
-    // A login whose host has been forgotten: what should be a port is none.
+    // A login without its host: the text in place of the port is not a port.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     match authority.split_once(':') {
         Some((host, port)) if is_network(scheme) && !host.starts_with('[') && !is_port(port) => {
@@ -157,7 +158,7 @@ fn hide_login_of(address: &str) -> String {
     }
 }
 
-/// `@host:port` as it is, `@user:password` with the password replaced: the two have been swapped.
+/// `@host:port` unchanged, or `@user:password` with the password replaced: the two have been swapped.
 fn hide_port(host: &str) -> String {
     let authority = host.split(['/', '?', '#']).next().unwrap_or(host);
     match authority.split_once(':') {
@@ -173,13 +174,13 @@ fn is_network(scheme: &str) -> bool {
     scheme.ends_with("//") || !matches!(scheme.trim_end_matches('/'), "" | "file:" | "images:" | "test:")
 }
 
-/// Whether it is a number, empty, or hidden already, with the punctuation that may follow it in a sentence.
+/// Whether it is a number, empty, or already hidden, including punctuation that may follow it in a sentence.
 fn is_port(text: &str) -> bool {
     let text = text.trim_end_matches([':', ',', ';', '.', ')']);
     text == HIDDEN || text.chars().all(|c| c.is_ascii_digit())
 }
 
-/// The scheme with what parts it from the rest.
+/// The scheme, including the separator from the rest.
 fn split_scheme(address: &str) -> (&str, &str) {
     let is_scheme = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
     let end = match address.split_once(':') {
@@ -191,18 +192,18 @@ fn split_scheme(address: &str) -> (&str, &str) {
     address.split_at(end + slashes)
 }
 
-/// Whether it is the path of a file: what stands before an `@` in it is no login.
+/// Whether it is a file path: text before an `@` in it is not a login.
 fn is_path(scheme: &str, rest: &str) -> bool {
     let slashes = scheme.trim_start_matches(|c| c != '/').len();
     match scheme.trim_end_matches('/') {
         "" => slashes == 1 || ["./", "../", "~/"].iter().any(|start| rest.starts_with(start)),
-        // Of two slashes, the second begins a host.
+        // After two slashes, a host begins.
         "file:" | "images:" => slashes != 2,
         _ => false,
     }
 }
 
-/// Where the first colon is, percent-encoded or not.
+/// Position of the first colon, percent-encoded or not.
 fn colon(text: &str) -> Option<usize> {
     (0..text.len()).find(|at| text.get(*at..).is_some_and(|rest| sign_length(rest, ':').is_some()))
 }
@@ -227,7 +228,7 @@ fn hide_values(text: &str) -> String {
     shown
 }
 
-/// The text with its percent-encoding taken off, which links put on once for each page that they pass through.
+/// The text without percent-encoding, which links add once for each page that they pass through.
 fn decoded(text: &str) -> String {
     let mut text = text.to_owned();
     for _ in 0..MOST_ENCODINGS {
@@ -238,7 +239,7 @@ fn decoded(text: &str) -> String {
     text
 }
 
-/// The length of `sign` at the beginning of `text`, as it is or percent-encoded, once or more often.
+/// The length of `sign` at the beginning of `text`, plain or percent-encoded once or more.
 fn sign_length(text: &str, sign: char) -> Option<usize> {
     if text.starts_with(sign) {
         return Some(1);
@@ -251,8 +252,8 @@ fn sign_length(text: &str, sign: char) -> Option<usize> {
     (code == Some(sign as u8)).then(|| text.len() - digits.len() + 2)
 }
 
-/// The key before the next equals sign, decoded, the sign as it is written, and what follows it. From the byte `query` on, a
-/// colon may stand for the sign, as in JSON.
+/// The key before the next equals sign, decoded, the sign as written, and the text after it. From the byte `query` on,
+/// a colon may replace the sign, as in JSON.
 fn next_key(text: &str, query: usize) -> Option<(String, &str, &str)> {
     let sign = |at: usize| {
         let rest = text.get(at..)?;
@@ -270,8 +271,8 @@ fn next_key(text: &str, query: usize) -> Option<(String, &str, &str)> {
     Some((key, &text[at..at + length], &text[at + length..]))
 }
 
-/// Where a value ends: before a sign that a further key follows, an encoded one only if the signs of the text `are_encoded`.
-/// A password may hold such signs as well.
+/// The end of a value: before a sign that is followed by another key; an encoded sign counts only if the text's signs
+/// `are_encoded`. A password may contain such signs as well.
 fn value_end(text: &str, are_encoded: bool) -> usize {
     let begins_key = |rest: &str| {
         let key =
@@ -286,8 +287,8 @@ fn value_end(text: &str, are_encoded: bool) -> usize {
     (0..text.len()).find(ends).unwrap_or(text.len())
 }
 
-/// Whether the value of `key` is a secret: `password`, `login[password]`, `password[0]`. `password_file` names one and is
-/// none.
+/// Whether the value of `key` is a secret, as for `password`, `login[password]`, `password[0]`. `password_file` names a
+/// secret but is not one.
 pub(super) fn is_secret(key: &str) -> bool {
     key.split(['[', ']']).any(is_secret_part)
 }
@@ -336,7 +337,7 @@ mod tests {
             ("rtsp://u%3Ap@h/a", "rtsp://***@h/a"),
             ("rtsp://u:p%40h/a", "rtsp://u:***%40h/a"),
             ("rtsp%3A%2F%2Fu%3Ap%40h", "***%40h"),
-            // Behind the scheme of a file, or within a path.
+            // After the scheme of a file, or within a path.
             ("images:rtsp://u:p@h/a", "images:rtsp://u:***@h/a"),
             ("images:rtsp:u:p@h/a", "images:rtsp:u:***@h/a"),
             ("file:/rtsp://u:p@h/a", "file:/rtsp://u:***@h/a"),

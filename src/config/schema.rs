@@ -1,6 +1,6 @@
-//! Every key of the configuration, once: its type, its default, what it may be, and what it means.
+//! Every key of the configuration, once: its type, default, allowed values, and meaning.
 //!
-//! `section!` makes of each list a struct, its `Default` and the table of keys that `check` reads.
+//! `section!` turns each list into a struct, its `Default` and the table of keys that `check` reads.
 
 use std::time::Duration;
 
@@ -11,34 +11,34 @@ use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode, RtspTransport}
 /// The largest limit of frames per second.
 pub const MAX_FPS: u32 = 1000;
 
-/// What a value may be.
+/// The allowed values of a key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Allowed {
-    /// Any string that a line can hold.
+    /// Any single-line string.
     Text,
-    /// Name or address of a host, or empty.
+    /// Host name or address, or empty.
     Host,
     /// True or false.
     Switch,
-    /// A whole number within bounds, both included.
+    /// An integer within bounds, inclusive.
     Integer(i64, i64),
-    /// A number within bounds, both included.
+    /// A number within bounds, inclusive.
     Number(f64, f64),
-    /// A number within bounds, both included, or 0.
+    /// A number within bounds, inclusive, or 0.
     NumberOrZero(f64, f64),
-    /// A list of whole numbers within bounds, without repetition.
+    /// A list of integers within bounds, without duplicates.
     Integers(i64, i64),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A word for topics and thread names: letters, digits, `-`, `_`, `.`; 1 to 64 of them.
     Name,
-    /// As `Name`, or empty.
+    /// Like `Name`, or empty.
     OptionalName,
     /// MQTT topic levels, without wildcards.
     Topic,
     /// Rows and columns of an input, or empty.
     OptionalSize,
-    /// A source URI; the caller of `load` says which ones it knows.
+    /// A source URI; the caller of `load` says which ones are supported.
     Source,
 }
 
@@ -285,7 +285,7 @@ impl Device {
 }
 
 impl Mqtt {
-    /// The TCP port of the broker: `port`, or the usual one (IANA: mqtt, secure-mqtt).
+    /// The TCP port of the broker: `port`, or the standard one (IANA: mqtt, secure-mqtt).
     #[must_use]
     pub fn port(&self) -> u16 {
         match (self.port, self.tls) {

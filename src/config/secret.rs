@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::read;
 
-/// Most bytes of a file that holds a secret.
+/// Maximum size of a secret file in bytes.
 const LARGEST_FILE: u64 = 1 << 16;
-/// Most bytes of a file with certificates; all that a system trusts are a quarter of it.
+/// Maximum size of a certificate file in bytes; all certificates that a system trusts take a quarter of it.
 const LARGEST_PEM: u64 = 1 << 20;
 
-/// A secret or a certificate could not be had.
+/// A secret or certificate is unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file could not be read.
@@ -34,12 +34,12 @@ pub enum SecretError {
     },
 }
 
-/// The first line of `file`, which the key `key` names.
+/// The first line of `file`, which is named by the key `key`.
 ///
-/// A name without a folder is looked up in `$CREDENTIALS_DIRECTORY` where systemd gives one.
+/// A name without a folder is looked up in `$CREDENTIALS_DIRECTORY` if systemd provides it.
 ///
 /// # Errors
-/// The file is missing, unreadable or empty.
+/// If the file is missing, unreadable or empty.
 pub fn read_secret(key: &str, file: &str) -> Result<String, SecretError> {
     let path = secret_path(file);
     match read::text(&path, LARGEST_FILE) {
@@ -51,10 +51,10 @@ pub fn read_secret(key: &str, file: &str) -> Result<String, SecretError> {
     }
 }
 
-/// The text of the PEM file `file` (RFC 7468), which the key `key` names, looked up as for [`read_secret`].
+/// The text of the PEM file `file` (RFC 7468), which is named by the key `key`, looked up as for [`read_secret`].
 ///
 /// # Errors
-/// The file is missing, unreadable, empty or larger than a megabyte.
+/// If the file is missing, unreadable, empty or larger than a megabyte.
 pub fn read_pem(key: &str, file: &str) -> Result<String, SecretError> {
     let path = secret_path(file);
     match read::text(&path, LARGEST_PEM) {
@@ -64,14 +64,14 @@ pub fn read_pem(key: &str, file: &str) -> Result<String, SecretError> {
     }
 }
 
-/// Whether `file` is a bare name that only a service finds, in its `$CREDENTIALS_DIRECTORY`: this process has none, and no
-/// file of that name.
+/// Whether `file` is a bare name that only a service finds, in its `$CREDENTIALS_DIRECTORY`: this process has no such
+/// directory, and no file of that name.
 #[must_use]
 pub fn is_missing_credential(file: &str) -> bool {
     env::var_os("CREDENTIALS_DIRECTORY").is_none() && !file.contains('/') && !Path::new(file).exists()
 }
 
-/// Where the file `file` is: a name without a folder is looked up in `$CREDENTIALS_DIRECTORY` if systemd gives one.
+/// The path of `file`: a name without a folder is looked up in `$CREDENTIALS_DIRECTORY` if systemd provides it.
 #[must_use]
 pub fn secret_path(file: &str) -> PathBuf {
     match env::var_os("CREDENTIALS_DIRECTORY") {

@@ -1,11 +1,11 @@
-//! Sizes of inputs, as people write them.
+//! Input sizes in the form in which people write them.
 
 use std::ops::RangeInclusive;
 
-/// Least and most rows and columns of an input.
+/// Allowed rows and columns of an input.
 pub const SIDES: RangeInclusive<usize> = 32..=8192;
 
-/// Rows and columns out of a text such as `320x256`; nothing when it is none, or outside [`SIDES`].
+/// Parses rows and columns from text such as `320x256`; `None` if it is invalid or outside [`SIDES`].
 #[must_use]
 pub fn parse_size(text: &str) -> Option<[usize; 2]> {
     let side = |text: &str| text.parse().ok().filter(|side| SIDES.contains(side));

@@ -1,4 +1,4 @@
-//! What several values must be together.
+//! Constraints between several values.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,9 @@ use super::schema::{Config, Inference, Publish, Stream};
 use crate::choice::BackendChoice;
 use crate::plural::counted;
 
-/// Looks for values that do not fit together; those that are `wrong` by themselves are left out.
+/// Finds values that conflict with each other; values that are `wrong` by themselves are skipped.
 pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, problems: &mut Vec<Problem>) {
-    // `key` is what the message begins with the value of; `others` are to blame as well.
+    // The message begins with the value of `key`; `others` are involved as well.
     let mut problem = |key: &str, others: &[&str], message: String| {
         if !others.iter().chain([&key]).any(|key| wrong.contains(*key)) {
             problems.push(places.shared_problem(key, others, message));
@@ -19,7 +19,7 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
     if config.streams.is_empty() {
         problem("stream", &[], "[]: expected at least one [[stream]] section, or a source on the command line".into());
     }
-    // What is wrong in a stream has its number in the file.
+    // Problems of a stream refer to its number in the file.
     let streams_are_right = !wrong.iter().any(|key| key.starts_with("stream"));
     for (index, stream) in config.streams.iter().enumerate().filter(|_| streams_are_right) {
         let of = |key: &str| format!("stream[{index}].{key}");

@@ -1,18 +1,18 @@
-//! What works and its owner may not want: certificates that are not checked, and passwords that others can read.
+//! Settings that work but may be unwanted: unverified certificates, and passwords that others can read.
 
 use super::address::{holds_password, is_loopback};
 use super::problem::Warning;
 use super::redact::redact;
 use super::schema::{Config, Mqtt, Stream};
 
-/// What `config` deserves a warning for. It says nothing of the machine, and opens nothing.
+/// The warnings for `config`. Does not inspect the machine, and opens nothing.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for (index, stream) in config.streams.iter().enumerate() {
         let key = format!("stream[{index}].source");
         warnings.extend(password_in_source(&key, stream));
-        // Test patterns and files cost no camera.
+        // Test patterns and files are not limited resources like cameras.
         let twin = config.streams[..index].iter().find(|other| other.source == stream.source);
         if let Some(twin) = twin.filter(|_| stream.source.starts_with("rtsp")) {
             let found = format!("{:?}: the stream {:?} opens the same camera", redact(&stream.source), twin.name);
@@ -50,7 +50,7 @@ fn unchecked_certificate(mqtt: &Mqtt) -> Option<Warning> {
 
 fn password_in_clear(mqtt: &Mqtt) -> Option<Warning> {
     (!mqtt.tls && !mqtt.password_file.is_empty() && !is_loopback(&mqtt.host)).then(|| Warning {
-        // This key is set, and the one of TLS may not be.
+        // This key is set; the TLS key may not be.
         key: "publish.mqtt.password_file".to_owned(),
         found: format!("{:?}: the password goes to {} in clear text (tls = false)", mqtt.password_file, mqtt.host),
         remedy: "set tls = true; what the broker needs for it is in its manual".to_owned(),

@@ -1,4 +1,4 @@
-//! The MQTT broker: its name, a connection, what it says to the login, and who can read along.
+//! The MQTT broker: its name, a connection, its answer to the login, and whether others can eavesdrop.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -11,9 +11,9 @@ use crate::exit::chain;
 use crate::publish::{ProbeError, probe};
 use crate::system::network::{self, Reach, reach};
 
-/// The port that brokers serve MQTT over TLS at (IANA, secure-mqtt).
+/// The standard port of MQTT over TLS (IANA, secure-mqtt).
 const TLS_PORT: u16 = 8883;
-/// Days that are left to renew a certificate without haste; automatic renewal is well before.
+/// Days that leave time to renew a certificate; automatic renewal happens well before.
 const RENEWAL_DAYS: i64 = 14;
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
@@ -25,7 +25,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let place = format!("{}:{}", settings.host, settings.port());
     let start = Instant::now();
     let address = match network::connect(&settings.host, settings.port(), context.timeout) {
-        // The probe makes a connection of its own.
+        // The probe makes its own connection.
         Ok((_, address)) => address,
         Err(error) => {
             let remedy = error.remedy("broker", "publish.mqtt.host and port");
@@ -95,7 +95,7 @@ fn remedy(error: &ProbeError, settings: &Mqtt) -> String {
     }
 }
 
-/// How long the broker's certificate is valid, once it is verified.
+/// How long the broker's certificate is valid, once it has been verified.
 fn certificate(valid_until: Option<Timestamp>, settings: &Mqtt) -> Finding {
     const NAME: &str = "certificate";
     if settings.danger_accept_any_certificate {
@@ -111,7 +111,7 @@ fn certificate(valid_until: Option<Timestamp>, settings: &Mqtt) -> Finding {
     }
 }
 
-/// Whether others can read along.
+/// Whether others can eavesdrop.
 fn encryption(address: IpAddr, settings: &Mqtt) -> Finding {
     const NAME: &str = "encryption";
     const PLAIN: &str = "none (publish.mqtt.tls = false)";

@@ -1,18 +1,18 @@
-//! What a check says, and what all of them say together.
+//! The result of a check, and the report on all of them.
 
 use serde::Serialize;
 
 use crate::config::redact_words;
 use crate::exit::Exit;
 
-/// Name of the form that a report has as JSON.
+/// Schema of a report's JSON form.
 pub const SCHEMA: &str = "hardnetd.doctor.v1";
 
-/// How something is.
+/// The state of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It does not exist on this machine, or is not asked for; nothing is wrong with that.
+    /// It does not exist on this machine, or is not requested, which is fine.
     Absent,
     /// A fact that is neither good nor bad.
     Info,
@@ -20,7 +20,7 @@ pub enum State {
     Ok,
     /// It works, but not as well as it could, or not for long.
     Warning,
-    /// What is configured cannot work so.
+    /// The configuration cannot work.
     Error,
 }
 
@@ -38,16 +38,16 @@ impl State {
     }
 }
 
-/// One thing that was looked at.
+/// A single thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// What was checked.
     pub name: String,
-    /// How it is.
+    /// Its state.
     pub state: State,
     /// What was found.
     pub found: String,
-    /// What to do; every warning and every error has one.
+    /// What to do about it; every warning and every error has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
@@ -73,23 +73,23 @@ impl Finding {
         Self { state: State::Error, ..Self::absent(name, found) }.with(remedy)
     }
 
-    /// The same with something that can be done about it.
+    /// The same with a remedy.
     pub(super) fn with(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
 }
 
-/// A finding and where it belongs.
+/// A finding and its area.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// The area.
     pub area: &'static str,
-    /// What was found there.
+    /// The finding.
     #[serde(flatten)]
     pub finding: Finding,
 }
 
-/// The findings of an area, without the logins of addresses.
+/// The findings of an area, with the logins in addresses removed.
 pub(super) fn of_area(area: &'static str, findings: Vec<Finding>) -> Vec<Check> {
     let shown = |text: String| redact_words(&text).into_owned();
     let finding = |Finding { name, state, found, remedy }| Finding {
@@ -101,10 +101,10 @@ pub(super) fn of_area(area: &'static str, findings: Vec<Finding>) -> Vec<Check> 
     findings.into_iter().map(finding).map(|finding| Check { area, finding }).collect()
 }
 
-/// How many checks there are of each state.
+/// Number of checks in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Checks in order.
+    /// Checks that are in order.
     pub ok: usize,
     /// Warnings.
     pub warning: usize,
@@ -112,7 +112,7 @@ pub struct Counts {
     pub error: usize,
     /// Facts.
     pub info: usize,
-    /// Things that are not there and need not be.
+    /// Things that do not exist and need not.
     pub absent: usize,
 }
 
@@ -125,7 +125,7 @@ pub struct Report {
     pub version: &'static str,
     /// The worst of `ok`, `warning` and `error`.
     pub state: State,
-    /// How many there are of each.
+    /// Number of checks in each state.
     pub counts: Counts,
     /// The checks, area by area.
     pub checks: Vec<Check>,
@@ -149,8 +149,8 @@ impl Report {
         Self { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), state: worst, counts, checks }
     }
 
-    /// The exit code that the report stands for: none while there is no error; otherwise that of a wrong configuration
-    /// if it is wrong, and that of something unavailable if not.
+    /// The exit code of the report: none if there is no error; otherwise that of a wrong configuration if it is wrong,
+    /// else that of something unavailable.
     #[must_use]
     pub fn exit(&self) -> Option<Exit> {
         let mut errors = self.checks.iter().filter(|check| check.finding.state == State::Error).peekable();

@@ -1,4 +1,4 @@
-//! The clock: records carry times, and a board without a battery starts in the past.
+//! The clock: records contain times, and a board without a battery starts in the past.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::{Context, Finding};
 use crate::system::host::Host;
 
-/// When this version was young: a clock before that is wrong (2026-01-01 in seconds since 1970).
+/// An earlier time means that the clock is wrong (2026-01-01 in seconds since 1970).
 const EARLIEST: u64 = 1_767_225_600;
 
-/// Made by systemd-timesyncd once it has set the clock (systemd-timesyncd.service(8)).
+/// Created by systemd-timesyncd once it has set the clock (systemd-timesyncd.service(8)).
 const TIMESYNCD: &str = "/run/systemd/timesync/synchronized";
 
-/// Services that keep time, and a file that each has while it runs.
+/// Time services, with a file that each has while it runs.
 const SERVICES: [(&str, &str); 5] = [
     ("systemd-timesyncd", "/run/systemd/timesync"),
     ("chrony", "/run/chrony/chronyd.pid"),
@@ -23,7 +23,7 @@ const SERVICES: [(&str, &str); 5] = [
     ("ptp4l", "/run/ptp4l"),
 ];
 
-/// Most bytes of a program's answer.
+/// Maximum bytes of a program's output.
 const LONGEST_ANSWER: u64 = 4096;
 
 const NAME: &str = "synchronised";
@@ -35,7 +35,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let state = match context.host.exists(TIMESYNCD) {
         true => Some(true),
-        // The kernel's own word (adjtimex(2), STA_UNSYNC), and that of chrony.
+        // The kernel's own flag (adjtimex(2), STA_UNSYNC), and that of chrony.
         false if context.host.is_real() => asked(context.timeout),
         false => None,
     };
@@ -68,7 +68,7 @@ fn synchronised(host: &Host, state: Option<bool>) -> Finding {
     }
 }
 
-/// What the time services say; `None` if none answers.
+/// The answer of the time services; `None` if none answers.
 fn asked(limit: Duration) -> Option<bool> {
     match answer("timedatectl", &["show", "--property=NTPSynchronized", "--value"], limit).as_deref().map(str::trim) {
         Some("yes") => return Some(true),
@@ -87,7 +87,7 @@ fn leap_status(line: &str) -> Option<bool> {
     }
 }
 
-/// What a program prints, if it is there and ends well within `limit`.
+/// The output of a program, if it exists and succeeds within `limit`.
 fn answer(program: &str, arguments: &[&str], limit: Duration) -> Option<String> {
     const PAUSE: Duration = Duration::from_millis(5);
     let end = Instant::now() + limit;
@@ -102,7 +102,7 @@ fn answer(program: &str, arguments: &[&str], limit: Duration) -> Option<String> 
         }
     };
     if status.is_none() {
-        // It may have ended in between; either way it is gone afterwards.
+        // It may have ended meanwhile; in either case it is gone afterwards.
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -135,7 +135,7 @@ mod units {
 
     #[test]
     fn a_program_that_does_not_end_is_given_up() {
-        // To its end it would be a success without a word.
+        // If it ran to its end, it would succeed without output.
         assert_eq!(answer("sleep", &["600"], Duration::from_millis(50)), None);
         let limit = Duration::from_secs(60);
         assert_eq!(answer("echo", &["yes"], limit).as_deref(), Some("yes\n"));

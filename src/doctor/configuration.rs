@@ -1,4 +1,4 @@
-//! The configuration: which files are read, and everything that is wrong in them.
+//! The configuration: which files are read, and all problems in them.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::capture::Source;
 use crate::config::{self, Config, Error, SYSTEM_FILE};
 use crate::exit::chain;
 
-/// The configuration, if it is right, and what to say of it.
+/// The configuration, if it is valid, and the findings about it.
 pub(super) fn look(file: Option<&Path>) -> (Option<Config>, Vec<Finding>) {
     match config::load(file, &[], &Source::check) {
         Ok(loaded) => {

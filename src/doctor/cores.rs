@@ -1,4 +1,4 @@
-//! The cores: which there are, which inference is to have, whether anything else runs there, and how fast they may go.
+//! The cores: which exist, which are for inference, whether anything else runs there, and how fast they may run.
 
 use super::{Context, Finding};
 use crate::config::Inference;
@@ -25,13 +25,13 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     findings
 }
 
-/// Cores by their numbers.
+/// Core numbers.
 #[derive(Debug, Default)]
 struct Cores {
     online: Vec<u32>,
-    /// Those that this process may use now.
+    /// Cores that this process may use now.
     allowed: Vec<u32>,
-    /// Those that the kernel gives to nobody who does not ask (`isolcpus=`).
+    /// Cores that the kernel gives only to threads that ask for them (`isolcpus=`).
     isolated: Vec<u32>,
 }
 
@@ -41,7 +41,7 @@ impl Cores {
         let allowed = value(&status, "Cpus_allowed_list").map(cpu_list).unwrap_or_default();
         let online = host.read("/sys/devices/system/cpu/online").map(|text| cpu_list(&text)).unwrap_or_default();
         let isolated = host.read("/sys/devices/system/cpu/isolated").map(|text| cpu_list(&text)).unwrap_or_default();
-        // Small virtual machines do not have the list.
+        // Small virtual machines lack the list.
         let online = if online.is_empty() { numbered(host) } else { online };
         let allowed = if allowed.is_empty() { online.clone() } else { allowed };
         Self { online, allowed, isolated }
@@ -53,12 +53,12 @@ fn numbered(host: &Host) -> Vec<u32> {
     folders.iter().filter_map(|path| path.rsplit("/cpu").next()?.parse().ok()).collect()
 }
 
-/// Whether this process may use the cores that inference is to run on.
+/// Whether this process may use the cores configured for inference.
 pub(super) fn permitted(host: &Host, settings: &Inference) -> Finding {
     inference(settings, &Cores::of(host), host.service().is_some())
 }
 
-/// Whether inference has the cores that it is to run on.
+/// Whether inference has its configured cores.
 fn inference(settings: &Inference, cores: &Cores, service: bool) -> Finding {
     const NAME: &str = "inference";
     let threads = settings.workers as usize * settings.threads as usize;
@@ -92,7 +92,7 @@ fn inference(settings: &Inference, cores: &Cores, service: bool) -> Finding {
             ranges(&cores.online)
         );
         let isolated = barred.iter().all(|core| cores.isolated.contains(core));
-        // A shell does not get isolated cores, and the unit may.
+        // A shell does not get isolated cores, but the unit may.
         return match isolated && !service {
             true => Finding::warning(NAME, format!("{found}, as is usual for isolated cores"), remedy),
             false => Finding::error(NAME, found, remedy),
@@ -101,7 +101,7 @@ fn inference(settings: &Inference, cores: &Cores, service: bool) -> Finding {
     Finding::ok(NAME, format!("{what} on cores {}", ranges(asked)))
 }
 
-/// Whether anything else may run where inference does.
+/// Whether anything else may run on the cores of inference.
 fn isolated(settings: &Inference, cores: &Cores) -> Finding {
     const NAME: &str = "isolated";
     let shared: Vec<u32> = settings.cores.iter().copied().filter(|core| !cores.isolated.contains(core)).collect();
@@ -132,7 +132,7 @@ fn listed(cores: &[u32]) -> String {
     cores.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether the clock of the cores is left to a policy that is slow to raise it.
+/// Whether the frequency of the cores is governed by a policy that raises it slowly.
 fn governor(host: &Host, online: &[u32]) -> Finding {
     const NAME: &str = "frequency";
     let mut others: Vec<(String, Vec<u32>)> = Vec::new();

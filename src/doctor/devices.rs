@@ -1,21 +1,21 @@
-//! Devices of cameras, decoders and sensors: whether they are there, and whether this process may use them.
+//! Devices of cameras, decoders and sensors: whether they exist, and whether this process may use them.
 
 use super::{Context, Finding};
 use crate::system::host::{Host, Refusal, some};
 use crate::system::identity::{Identity, group_name};
 
-/// Devices of one kind.
+/// A class of devices.
 struct DeviceClass {
     name: &'static str,
     /// Their paths.
     patterns: &'static [&'static str],
-    /// Where the kernel lists what it has of them, whether or not this process sees the device.
+    /// Where the kernel lists its devices of that class, whether or not this process sees them.
     class: &'static [&'static str],
-    /// Whether they must be written to; reading is enough for some.
+    /// Whether write access is needed; for some, reading is enough.
     write: bool,
     /// Lines that a service with `DeviceAllow=` needs for them.
     allow: &'static str,
-    /// The start of the board's name where one would expect them.
+    /// The start of the names of boards on which they are expected.
     board: &'static str,
 }
 
@@ -126,7 +126,7 @@ fn none(kind: &DeviceClass, host: &Host, board: &str) -> Finding {
     Finding::absent(kind.name, format!("no {paths}"))
 }
 
-/// `/dev/video0 (HD Webcam)`, where the kernel has a name.
+/// `/dev/video0 (HD Webcam)`, if the kernel has a name for it.
 fn named(host: &Host, device: &str) -> String {
     let short = device.rsplit('/').next().unwrap_or(device);
     match host.read(&format!("/sys/class/video4linux/{short}/name")) {
@@ -135,12 +135,12 @@ fn named(host: &Host, device: &str) -> String {
     }
 }
 
-/// How the user gets at `device`.
+/// How the user gets access to `device`.
 fn grant(host: &Host, identity: &Identity, device: &str) -> String {
     let group = host.group_of(device);
     let member = group.is_some_and(|group| identity.groups.contains(&group));
     match group.map(|gid| (gid, group_name(host, gid))) {
-        // The superuser's own group opens far more than a device.
+        // The superuser's own group grants far more than a device.
         Some((gid, Some(name))) if gid != 0 && !member => format!(
             "sudo usermod -aG {name} {} and log in again; for the service, SupplementaryGroups={name} in the unit",
             identity.user()

@@ -1,4 +1,4 @@
-//! GStreamer: its version, the elements that the configured streams need, and what decodes their video.
+//! GStreamer: its version, the elements that the configured streams need, and the decoders for their video.
 
 use super::{Context, Finding};
 use crate::capture::elements::{self, Coding, Decoder};
@@ -29,14 +29,14 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     findings
 }
 
-/// What a stream needs of GStreamer.
+/// A stream's needs from GStreamer.
 #[derive(Debug, Default)]
 struct Need {
-    /// Elements that are known before there is data.
+    /// Elements that are known before data arrives.
     elements: Vec<String>,
     /// Whether its video comes over RTP.
     camera: bool,
-    /// Whether it comes in a file.
+    /// Whether it comes from a file.
     file: bool,
 }
 
@@ -66,7 +66,7 @@ fn installed(names: &[&str], has: &dyn Fn(&str) -> bool) -> Finding {
     }
 }
 
-/// What decodes `coding`: decodebin takes the first of `decoders` that works.
+/// The decoder for `coding`: decodebin takes the first of `decoders` that works.
 fn decoder(coding: Coding, need: &Need, decoders: &[Decoder], has: &dyn Fn(&str) -> bool) -> Finding {
     let name = coding.name();
     let missing = if need.camera && !has(coding.depayloader()) {
@@ -80,7 +80,7 @@ fn decoder(coding: Coding, need: &Need, decoders: &[Decoder], has: &dyn Fn(&str)
         let remedy = format!("apt install {package}");
         return match (need.camera || need.file, coding) {
             (false, _) => Finding::absent(name, format!("{what} is not installed, and no configured stream needs it")),
-            // What nearly every camera sends.
+            // The coding that nearly every camera sends.
             (true, Coding::H264) if need.camera => Finding::error(name, format!("{what} is not installed"), remedy),
             (true, _) => Finding::warning(
                 name,

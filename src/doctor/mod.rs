@@ -1,11 +1,10 @@
-//! What `hardnetd doctor` looks at, one file per area: what is there, whether it will do, and what to do where it will
-//! not.
+//! The checks of `hardnetd doctor`, one file per area: what exists, whether it is sufficient, and what to do if not.
 //!
-//! Every area runs on a thread of its own and has a limit: one that hangs becomes an error of that area, and the others
-//! are reported all the same. Nothing is changed on the machine, at the broker or at a camera.
+//! Every area runs on its own thread with a time limit: one that hangs is reported as an error of that area, and the
+//! others are reported as usual. Nothing is changed on the machine, at the broker or at a camera.
 //!
-//! Facts of the system are read below a root folder (`host`), which in tests is a made-up one: a board that is not
-//! at hand, or a broken machine.
+//! Facts about the system are read below a root folder (`host`). In tests it is a simulated one: a board that is not
+//! available, or a broken machine.
 
 mod broker;
 mod check;
@@ -36,33 +35,33 @@ use crate::config::Config;
 use crate::shutdown::{self, JoinError, Thread};
 use crate::system::Host;
 
-/// What the areas are given.
+/// The input of the areas.
 #[derive(Debug)]
 struct Context {
     /// The machine.
     host: Host,
-    /// The configuration; nothing while it is wrong.
+    /// The configuration; `None` if it is wrong.
     config: Option<Config>,
-    /// Most time that a single wait may take: for a name, a connection, an answer.
+    /// Time limit for a single wait: for a name, a connection, an answer.
     timeout: Duration,
 }
 
-/// Something to look at.
+/// An area to check.
 struct Area {
     /// Name in the report.
     name: &'static str,
-    /// Time beyond the waits for others after which it counts as hung.
+    /// Time in addition to the waits after which it counts as hung.
     grace: Duration,
-    /// How many waits of [`Context::timeout`] it makes, one after the other, at most.
+    /// Maximum number of waits of [`Context::timeout`] that it makes in sequence.
     waits: u32,
-    /// Looks.
+    /// Performs the checks.
     look: fn(&Context) -> Vec<Finding>,
 }
 
-/// Reading a few files.
+/// For reading a few files.
 const QUICK: Duration = Duration::from_secs(10);
 
-/// Reading all plugins of GStreamer on a slow card, or computing the weights of the largest model on a slow core.
+/// For reading all plugins of GStreamer on a slow card, or computing the weights of the largest model on a slow core.
 const LONG: Duration = Duration::from_secs(120);
 
 /// The areas in the order of the report; the configuration comes before them.
@@ -80,8 +79,8 @@ const AREAS: [Area; 11] = [
     Area { name: "sandbox", grace: QUICK, waits: 0, look: sandbox::look },
 ];
 
-/// Looks at this machine, at the configuration in `file` (as [`config::load`](crate::config::load) finds it), and at
-/// whatever it names. `timeout` is the most time that a name, a connection or an answer may take.
+/// Checks this machine, the configuration in `file` (as [`config::load`](crate::config::load) finds it), and whatever
+/// it names. `timeout` limits each name lookup, connection and answer.
 #[must_use]
 pub fn examine(file: Option<&Path>, timeout: Duration) -> Report {
     let file = file.map(Path::to_owned);
@@ -93,7 +92,7 @@ pub fn examine(file: Option<&Path>, timeout: Duration) -> Report {
     Report::new(checks)
 }
 
-/// Looks at all areas at one time.
+/// Checks all areas at the same time.
 fn all(areas: &[Area], context: &Arc<Context>) -> Vec<Check> {
     let start = Instant::now();
     let running: Vec<_> = areas.iter().map(|area| (area, begin(area, context))).collect();
@@ -106,7 +105,7 @@ fn all(areas: &[Area], context: &Arc<Context>) -> Vec<Check> {
     checks
 }
 
-/// What a thread hands back within `limit` from `start`; otherwise what to say of it.
+/// A thread's result within `limit` from `start`; otherwise the finding that reports the failure.
 fn finish<T>(thread: io::Result<Thread<T>>, start: Instant, limit: Duration) -> Result<T, Finding> {
     let thread = thread.map_err(|error| no_thread("thread", &error))?;
     thread.join(Some(start + limit)).map_err(|error| match error {
@@ -130,7 +129,7 @@ fn begin(area: &Area, context: &Arc<Context>) -> io::Result<Thread<Vec<Finding>>
     shutdown::spawn(format!("doc-{}", area.name), move || look(&context))
 }
 
-/// In place of what only a right configuration tells.
+/// Replaces a finding that requires a valid configuration.
 fn not_known(name: &str) -> Finding {
     Finding::info(name, "not looked at: the configuration is wrong")
 }

@@ -1,4 +1,4 @@
-//! The model of the configuration: loaded as `run` does it.
+//! The configured model, loaded as by `run`.
 
 use std::time::Instant;
 
@@ -55,7 +55,7 @@ fn of(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// The beginning of a digest, by which a person tells models apart.
+/// The beginning of a digest, enough to distinguish models.
 fn short(digest: &str) -> &str {
     digest.get(.."sha256:".len() + 12).unwrap_or(digest)
 }

@@ -1,7 +1,7 @@
-//! The files that a configuration names: whether they are there, can be read, and are what they should be. And what it
-//! asks of the machine.
+//! The files that a configuration names: whether they exist, are readable, and have the right content. Also, what it
+//! requires from the machine.
 //!
-//! `hardnetd config check` reports them. It loads the model, and connects to nobody.
+//! `hardnetd config check` reports these. It loads the model, and makes no connections.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -20,19 +20,19 @@ use crate::system::host::Host;
 use crate::system::identity::Identity;
 use crate::weights::file::is_known;
 
-/// What is wrong with what a configuration names, and what deserves a warning.
+/// Problems with what a configuration names, and warnings.
 #[derive(Debug, Default)]
 pub struct Named {
-    /// Files that are missing, cannot be read, or are of no use.
+    /// Files that are missing, unreadable, or unusable.
     pub problems: Vec<Problem>,
-    /// What the configuration deserves a warning for, files that only the service can see, and what this machine does not
-    /// permit.
+    /// Warnings about the configuration, files that only the service can see, and permissions that this machine does
+    /// not grant.
     pub warnings: Vec<Problem>,
     /// Name of the user who opened the files.
     pub user: String,
 }
 
-/// Opens the files that `loaded` names, as `run` would, and asks the machine for what it wants of it.
+/// Opens the files that `loaded` names, as `run` would, and checks what it requires from the machine.
 #[must_use]
 pub fn named(loaded: &Loaded) -> Named {
     let config = &loaded.config;
@@ -51,7 +51,7 @@ pub fn named(loaded: &Loaded) -> Named {
     named
 }
 
-/// What `config` wants and this process may not have of the machine.
+/// What `config` requires from the machine but this process may not have.
 fn machine(host: &Host, config: &Config) -> Vec<Warning> {
     let inference = &config.inference;
     let shown = format!("{:?}", inference.cores);
@@ -78,7 +78,7 @@ impl Look<'_> {
     }
 
     fn stream(&mut self, section: &str, stream: &Stream) {
-        // What is no source is no address of a file.
+        // An invalid source names no file.
         let outcome = Source::parse(&stream.source).map_or(Ok(()), |source| source.check_paths());
         if let Err(message) = outcome {
             self.problem(&format!("{section}.source"), &stream.source, &message);
@@ -86,12 +86,12 @@ impl Look<'_> {
         self.secret(&format!("{section}.password_file"), &stream.password_file);
     }
 
-    /// Reads a password; returns whether it could.
+    /// Reads a password; returns whether that succeeded.
     fn secret(&mut self, key: &str, file: &str) -> bool {
         self.read(key, file, |key, file| read_secret(key, file).map(drop))
     }
 
-    /// Reads what a key names, if it names anything.
+    /// Reads the file that a key names, if any.
     fn read(
         &mut self,
         key: &str,
@@ -121,7 +121,7 @@ impl Look<'_> {
         if !readable {
             return;
         }
-        // What the files hold.
+        // The content of the files.
         if let Err(error) = publish::check(mqtt) {
             let (key, file) = match &error {
                 publish::Error::Tls(publish::TlsError::Content { key, file, .. }) => (*key, file.as_str()),
@@ -140,7 +140,7 @@ impl Look<'_> {
         if !model.labels.is_empty() {
             let path = Path::new(&model.labels);
             let outcome = regular::open(path).map_err(|error| error.to_string());
-            // How many there must be is known once the model is loaded.
+            // The required number is known only after the model is loaded.
             let outcome = outcome.and_then(|_| match labels::read(path, 0) {
                 Err(labels::Error::Count { .. }) => Ok(()),
                 Ok(_) => Err("expected a label per line, and there is none".into()),
@@ -170,7 +170,7 @@ impl Look<'_> {
     }
 }
 
-/// Whether `name` is that of a model, or a file that begins as one does.
+/// Checks that `name` is a model, or a file that begins like one.
 fn model_file(name: &str) -> Result<(), String> {
     let path = Path::new(name);
     let has_ending = |ending: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
@@ -187,7 +187,7 @@ fn model_file(name: &str) -> Result<(), String> {
     }
     let mut head = Vec::new();
     file.take(HEAD).read_to_end(&mut head).map_err(|error| error.to_string())?;
-    // What ends in .onnx is read as that, and one can begin with any field.
+    // A file that ends in .onnx is read as ONNX, which can begin with any field.
     match (head.is_empty(), has_ending("onnx") || is_known(&head)) {
         (true, _) => Err("the file is empty".into()),
         (false, true) => Ok(()),
@@ -195,5 +195,5 @@ fn model_file(name: &str) -> Result<(), String> {
     }
 }
 
-/// Bytes that tell the format of a model.
+/// Number of bytes that identify the format of a model.
 const HEAD: u64 = 16;

@@ -1,4 +1,4 @@
-//! The program, the processor that its engine is for, and the machine and system around them.
+//! The program, the processor for its engine, and the machine and system around them.
 
 use super::{Context, Finding};
 use crate::kernels::Isa;
@@ -9,7 +9,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let version = format!("{} for {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
     let cpuinfo = host.read("/proc/cpuinfo").unwrap_or_default();
     let mut findings = vec![Finding::ok("hardnetd", version), engine(Isa::best(), &features(&cpuinfo))];
-    // A device tree names the board, DMI the machine; of a server that has neither there is its processor.
+    // A device tree names the board, DMI the machine; a server without either has at least a processor.
     let board = ["/proc/device-tree/model", "/sys/class/dmi/id/product_name"].iter().find_map(|path| host.read(path));
     let cpu = value(&cpuinfo, "model name").or_else(|| value(&cpuinfo, "Model")).map(str::to_owned);
     findings.push(match (board, cpu) {
@@ -38,7 +38,7 @@ fn engine(best: Isa, features: &[&str]) -> Finding {
     Finding::ok("instructions", found)
 }
 
-/// What the processor has of the instructions that neural networks gain from.
+/// The processor's features that speed up neural networks.
 #[cfg(target_arch = "x86_64")]
 fn features(_: &str) -> Vec<&'static str> {
     let all = [
@@ -52,7 +52,7 @@ fn features(_: &str) -> Vec<&'static str> {
     all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
 }
 
-/// What the processor has of the instructions that neural networks gain from.
+/// The processor's features that speed up neural networks.
 #[cfg(target_arch = "aarch64")]
 fn features(_: &str) -> Vec<&'static str> {
     use std::arch::is_aarch64_feature_detected;
@@ -67,7 +67,7 @@ fn features(_: &str) -> Vec<&'static str> {
     all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
 }
 
-/// What the processor has of the instructions that neural networks gain from, as the kernel lists them.
+/// The processor's features that speed up neural networks, as listed by the kernel.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn features(cpuinfo: &str) -> Vec<&str> {
     let all = value(cpuinfo, "Features").or_else(|| value(cpuinfo, "flags")).unwrap_or_default();

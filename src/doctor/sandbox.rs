@@ -1,4 +1,4 @@
-//! What the process runs in: a service or a shell, what it may do, and its limits.
+//! The environment of the process: a service or a shell, its permissions, and its limits.
 
 use std::fs;
 
@@ -61,7 +61,7 @@ fn privileges(identity: &Identity, no_new: bool, inside: bool) -> Finding {
     }
 }
 
-/// The mode of seccomp as proc(5) has it.
+/// The seccomp mode, as in proc(5).
 fn system_calls(mode: &str, inside: bool) -> Finding {
     const NAME: &str = "system calls";
     match (mode, inside) {
@@ -73,7 +73,7 @@ fn system_calls(mode: &str, inside: bool) -> Finding {
     }
 }
 
-/// Whether the system's files are safe from the process.
+/// Whether the system's files are protected from the process.
 fn files(host: &Host, inside: bool) -> Finding {
     const NAME: &str = "files";
     match (mount(host, "/").map(|mount| mount.read_only), inside) {
@@ -86,14 +86,14 @@ fn files(host: &Host, inside: bool) -> Finding {
     }
 }
 
-/// Whether devices are held back, as far as that can be seen from inside: the rules of control groups v2 are programs
+/// Whether access to devices is restricted, as far as visible from inside: the rules of control groups v2 are programs
 /// in the kernel, and only their refusals show.
 fn devices(host: &Host) -> Finding {
     const NAME: &str = "devices";
     let groups = host.read("/proc/self/cgroup").unwrap_or_default();
     let v1 = groups.lines().find_map(|line| line.split_once(":devices:")).map(|(_, path)| path.trim_end_matches('/'));
     let list = v1.and_then(|path| host.read(&format!("/sys/fs/cgroup/devices{path}/devices.list")));
-    // PrivateDevices= mounts a small file system of its own.
+    // PrivateDevices= mounts a small file system.
     if mount(host, "/dev").is_some_and(|mount| mount.kind == "tmpfs") && !host.exists("/dev/kmsg") {
         let remedy = "on a board with a camera or a decoder, PrivateDevices=no in the unit; a container needs --device";
         return Finding::info(NAME, "a /dev of its own: cameras and decoders are not in it").with(remedy);
@@ -114,7 +114,7 @@ struct Mount {
     read_only: bool,
 }
 
-/// What is mounted at `point`: the last line, which lies on top.
+/// The mount at `point`: the last line, which is the topmost.
 fn mount(host: &Host, point: &str) -> Option<Mount> {
     let text = host.read("/proc/self/mountinfo")?;
     let mut lines = text.lines().filter_map(|line| {
@@ -133,7 +133,7 @@ fn limit(limits: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Whether this process may give its threads the priority that inference is to have.
+/// Whether this process may give its threads the priority configured for inference.
 pub(super) fn permitted(host: &Host, settings: &Inference) -> Finding {
     let limits = host.read("/proc/self/limits").unwrap_or_default();
     priority(settings, limit(&limits, "Max realtime priority"), &Identity::of(host))
@@ -158,7 +158,7 @@ fn locked(most: Option<u64>) -> Finding {
     Finding::info("locked memory", format!("{found}; none is needed"))
 }
 
-/// Whether systemd is told of the state, and watches.
+/// Whether systemd receives notifications and watches the process.
 fn supervision(host: &Host) -> Finding {
     const NAME: &str = "supervision";
     let watchdog = host.variable("WATCHDOG_USEC").and_then(|text| text.parse::<f64>().ok());
@@ -170,7 +170,7 @@ fn supervision(host: &Host) -> Finding {
     }
 }
 
-/// How many secrets systemd hands over. Their names and content stay where they are.
+/// How many secrets systemd provides. Does not reveal their names and content.
 fn credentials(host: &Host) -> Finding {
     const NAME: &str = "credentials";
     let Some(folder) = host.variable("CREDENTIALS_DIRECTORY") else {
@@ -184,7 +184,7 @@ fn credentials(host: &Host) -> Finding {
     }
 }
 
-/// Whether the machine is a virtual one, or a container.
+/// Whether the machine is virtual, or a container.
 fn machine(host: &Host) -> Finding {
     const NAME: &str = "virtual machine";
     let container = host.read("/run/systemd/container").or_else(|| host.read("/run/host/container-manager"));

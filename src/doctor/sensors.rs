@@ -1,14 +1,14 @@
-//! Sensors: temperature, throttling, and what measures power.
+//! Sensors: temperature, throttling, and power.
 
 use super::{Context, Finding};
 use crate::plural::counted;
 use crate::system::host::{Host, Refusal, some};
 use crate::system::identity::Identity;
 
-/// From here on boards begin to slow down (a Raspberry Pi at 80 °C), in thousandths of a degree.
+/// Temperature at which boards begin to slow down (a Raspberry Pi at 80 °C), in thousandths of a degree.
 const HOT: i64 = 80_000;
 
-/// At and below this a sensor is off (Jetson: −256 °C).
+/// At or below this temperature, a sensor is off (Jetson: −256 °C).
 const OFF: i64 = -100_000;
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
@@ -35,7 +35,7 @@ fn temperature(host: &Host) -> Finding {
     }
 }
 
-/// What the firmware of a Raspberry Pi says in the bits of `get_throttled`; the same 16 bits higher since the start
+/// The Raspberry Pi firmware's flags in the bits of `get_throttled`; 16 bits higher, the same flags since the start
 /// (Raspberry Pi documentation, "vcgencmd").
 const THROTTLED: [(&str, &str); 4] = [
     ("under-voltage", "use a stronger power supply and a short cable"),
@@ -96,7 +96,7 @@ fn of_jetson(name: &str, host: &Host, monitor: &str) -> Finding {
     }
 }
 
-/// What `power` and `energy` can be read from, in the order of preference.
+/// Sources of `power` and `energy`, in order of preference.
 fn power(host: &Host, identity: &Identity) -> Finding {
     const NAME: &str = "power";
     let jetson = host.find("/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*");
@@ -126,7 +126,7 @@ fn power(host: &Host, identity: &Identity) -> Finding {
     Finding::absent(NAME, "no sensor: energy cannot be measured on this machine by itself")
 }
 
-/// The voltage inputs of rails that are in use.
+/// The voltage inputs of rails in use.
 fn rails(host: &Host, monitors: &[String]) -> Vec<String> {
     let mut rails = Vec::new();
     for monitor in monitors {

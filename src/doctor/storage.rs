@@ -1,4 +1,4 @@
-//! Room: disk where the service writes, and memory.
+//! Space: disks on which the service writes, and memory.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use rustix::fs::{Access, access, statvfs};
 use super::{Context, Finding};
 use crate::system::host::{Host, value};
 
-/// Free bytes of a disk below which things fail soon, and below which somebody should look.
+/// Free bytes of a disk below which failures are imminent, and below which somebody should check.
 const DISK: [u64; 2] = [16_000_000, 200_000_000];
 
-/// The same of memory: the smallest model runs in about 60 MB, hardnet85 in 520 MB.
+/// The same for memory: the smallest model runs in about 60 MB, hardnet85 in 520 MB.
 const MEMORY: [u64; 2] = [64_000_000, 256_000_000];
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
@@ -49,7 +49,7 @@ fn disk(name: &str, host: &Host, folder: &str) -> Finding {
     }
 }
 
-/// Bytes that are free for ordinary users, and bytes in all.
+/// Bytes available to ordinary users, and total bytes.
 fn space(path: &Path) -> Option<[u64; 2]> {
     let disk = statvfs(path).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
@@ -74,7 +74,7 @@ fn memory(host: &Host) -> Finding {
     }
 }
 
-/// The limit of this process's control group and what is left of it (cgroup v2, `memory.max`).
+/// The limit of this process's control group and the rest of it (cgroup v2, `memory.max`).
 fn limit(host: &Host) -> Option<(u64, u64)> {
     let groups = host.read("/proc/self/cgroup")?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?.trim_end_matches('/');

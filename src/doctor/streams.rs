@@ -1,4 +1,4 @@
-//! The sources of the configured streams: whether files are there and whether cameras answer.
+//! The sources of the configured streams: whether files exist and whether cameras answer.
 
 use std::io;
 use std::thread;
@@ -12,7 +12,7 @@ use crate::exit::chain;
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let Some(config) = &context.config else { return vec![super::not_known("sources")] };
     let timeout = context.timeout;
-    // All at one time: each camera may take the whole limit.
+    // All at the same time: each camera may take the whole limit.
     thread::scope(|scope| {
         let begin = |stream| {
             let builder = thread::Builder::new().name("doc-stream".into());
@@ -32,7 +32,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
 
 fn of(stream: &Stream, timeout: Duration) -> Finding {
     let name = stream.name.as_str();
-    // The password file, too, is read here.
+    // This also reads the password file.
     let source = match Settings::new(stream) {
         Ok(settings) => settings.source,
         Err(error) => {

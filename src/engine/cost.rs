@@ -1,11 +1,11 @@
-//! What a network costs at one input size: arithmetic, weights, and memory traffic.
+//! The cost of a network at one input size: arithmetic, weights, and memory traffic.
 
 use super::graph::{Error, Graph, Node, Op, Shape};
 
-/// Most bytes of outputs that a network may need at one time.
+/// Maximum bytes of outputs that a network may need at the same time.
 pub const MAX_ACTIVATION_BYTES: u64 = 2 << 30;
 
-/// Bytes of a value.
+/// Bytes per value.
 const VALUE: u64 = size_of::<f32>() as u64;
 
 /// The cost of one node.
@@ -17,27 +17,26 @@ pub struct NodeCost {
     pub shape: Shape,
     /// Multiply-accumulates of a convolution or linear layer.
     pub macs: u64,
-    /// Weights and biases, scales and shifts.
+    /// Values of weights, biases, scales and shifts.
     pub weights: u64,
-    /// Convolutional input and output: values that a convolution reads and writes
-    /// (CIO, arXiv:1909.00948, 3).
+    /// Convolutional input and output: values that a convolution reads and writes (CIO, arXiv:1909.00948, 3).
     pub cio: u64,
 }
 
 /// The cost of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cost {
-    /// Node by node, in the order of the graph.
+    /// The nodes, in graph order.
     pub nodes: Vec<NodeCost>,
-    /// The most bytes of outputs that are needed at one time: every output from when it is made until
-    /// it has been read for the last time. Concatenations are views of what they join.
+    /// Peak bytes of outputs: every output counts from its computation until its last read. Concatenations are views of
+    /// their inputs.
     pub peak_activation_bytes: u64,
 }
 
 /// The cost of `graph` for an input of `height × width` pixels.
 ///
 /// # Errors
-/// Those of [`Graph::shapes`].
+/// The errors of [`Graph::shapes`].
 pub fn cost(graph: &Graph, height: usize, width: usize) -> Result<Cost, Error> {
     let shapes = graph.shapes(height, width)?;
     let values = |index: usize| {
@@ -60,11 +59,11 @@ pub fn cost(graph: &Graph, height: usize, width: usize) -> Result<Cost, Error> {
     Ok(Cost { nodes, peak_activation_bytes: peak(graph, values).saturating_mul(VALUE) })
 }
 
-/// The most values that are needed at one time.
+/// The maximum number of values that are needed at the same time.
 fn peak(graph: &Graph, values: impl Fn(usize) -> u64) -> u64 {
     let nodes = graph.nodes();
     let is_view = |index: usize| matches!(nodes[index].op, Op::Concat);
-    // The last step at which each value is read; reading a view is reading what it joins.
+    // The last step at which each value is read; reading a view counts as reading its inputs.
     let mut last_read: Vec<usize> = (0..nodes.len()).collect();
     last_read[graph.output().index()] = nodes.len();
     for index in (0..nodes.len()).rev() {
@@ -74,7 +73,7 @@ fn peak(graph: &Graph, values: impl Fn(usize) -> u64) -> u64 {
             last_read[input] = last_read[input].max(read);
         }
     }
-    // What is read for the last time at each step. Sums of saturated sizes need more bits.
+    // Values whose last read is at each step. Sums of saturated sizes need more bits.
     let mut done = vec![0_u128; nodes.len() + 1];
     for index in (0..nodes.len()).filter(|&index| !is_view(index)) {
         done[last_read[index]] += u128::from(values(index));
@@ -109,7 +108,7 @@ mod tests {
         }
     }
 
-    /// input 3 → a 4 → b 2; joined a, b → c 5; 10 × 6 pixels.
+    /// input 3 → a 4 → b 2; concatenated a, b → c 5; 10 × 6 pixels.
     fn graph() -> Graph {
         let mut builder = Builder::new();
         let input = builder.input("input", 3).unwrap();
@@ -146,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_value_is_needed_until_its_last_reader_through_views() {
-        // At c: a and b, which are joined without a copy, and c itself.
+        // At c: a and b, which are concatenated without a copy, and c itself.
         assert_eq!(cost(&graph(), 10, 6).unwrap().peak_activation_bytes, 60 * (4 + 2 + 5) * 4);
     }
 }

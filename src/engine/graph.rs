@@ -1,9 +1,9 @@
-//! The one description of a network: operators in an order in which they can run.
+//! The single description of a network: operators in an order in which they can run.
 //!
-//! A graph has one input and one output, batch 1, and no fixed size: height and width are given where
-//! they matter, to [`Graph::shapes`] and [`Graph::macs`]. Values are either maps of
-//! `height × width × channels`, or flat vectors of channels, which a linear layer makes out of a
-//! 1 × 1 map. Operators mean what the ONNX operators of the same name mean.
+//! A graph has one input and one output, batch 1, and no fixed size: height and width are arguments where they matter,
+//! of [`Graph::shapes`] and [`Graph::macs`]. Values are either maps of `height × width × channels`, or flat vectors of
+//! channels, which a linear layer computes from a 1 × 1 map. Operators have the meaning of the ONNX operators of the
+//! same name.
 //!
 //! A [`Builder`] checks everything that does not depend on the size, so a [`Graph`] is consistent by
 //! construction.
@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use super::op::rule;
 pub use super::op::{Activation, Affine, Conv, Linear, Op, Padding, Values, Window};
 
-/// Why a graph cannot be built, or cannot have a size.
+/// Why a graph cannot be built, or does not support a size.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// Two nodes have the same name.
@@ -24,49 +24,49 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// An input of a node, or the output of the graph, is no node of this graph.
+    /// An input of a node, or the output of the graph, is not a node of this graph.
     #[error("`{name}` refers to a node that does not exist")]
     UnknownNode {
         /// The node with the reference.
         name: String,
     },
     /// The graph does not have exactly one input.
-    #[error("a graph has exactly one input, and this one has {found}")]
+    #[error("a graph has exactly one input, but this one has {found}")]
     Inputs {
-        /// How many input nodes there are.
+        /// Number of input nodes.
         found: usize,
     },
-    /// A node is fed another number of channels than it reads.
-    #[error("`{name}` reads {expected} channels and is given {found}")]
+    /// A node gets the wrong number of channels.
+    #[error("`{name}` expects {expected} channels, got {found}")]
     Channels {
         /// The node.
         name: String,
-        /// Channels that it reads.
+        /// Channels that it expects.
         expected: usize,
-        /// Channels of what it is given.
+        /// Channels that it gets.
         found: usize,
     },
     /// A weight or bias has the wrong number of values.
-    #[error("the {part} of `{name}` has {found} values and needs {expected}")]
+    #[error("the {part} of `{name}` has {found} values but needs {expected}")]
     Length {
         /// The node.
         name: String,
         /// `weight`, `bias`, `scale` or `shift`.
         part: &'static str,
-        /// Number of values that the node's shape asks for.
+        /// Number of values that the node's shape requires.
         expected: usize,
         /// Number of values given.
         found: usize,
     },
-    /// A number of a node is outside what the operator allows.
+    /// A parameter of a node is outside the operator's limits.
     #[error("`{name}`: {rule}")]
     Parameter {
         /// The node.
         name: String,
-        /// What must hold.
+        /// The rule that is violated.
         rule: &'static str,
     },
-    /// A map is needed and a vector is given, or the two are mixed.
+    /// A vector is used in place of a map, or the two are mixed.
     #[error("`{name}` cannot read a vector here")]
     Flat {
         /// The node.
@@ -75,7 +75,7 @@ pub enum Error {
     /// The graph's input is too small, or so large that sizes overflow.
     #[error("an input of {height} × {width} does not fit the network at `{name}`")]
     Size {
-        /// The node at which it fails.
+        /// The node that fails.
         name: String,
         /// Height of the input of the graph.
         height: usize,
@@ -85,14 +85,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         Exit::Data
     }
 }
 
-/// A node of the graph or builder that handed it out.
+/// A node of the graph or builder that issued it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(usize);
 
@@ -104,14 +104,14 @@ impl NodeId {
     }
 }
 
-/// One operator with its place in the graph.
+/// One operator in the graph.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Name, unique in the graph.
     pub name: String,
     /// What it computes.
     pub op: Op,
-    /// What it reads, in the operator's order.
+    /// Its inputs, in the operator's order.
     pub inputs: Vec<NodeId>,
     /// Channels of its output.
     pub channels: usize,
@@ -145,7 +145,7 @@ impl Graph {
         &self.nodes
     }
 
-    /// All nodes, out of the graph.
+    /// All nodes, moved out of the graph.
     #[must_use]
     pub fn into_nodes(self) -> Vec<Node> {
         self.nodes
@@ -156,7 +156,7 @@ impl Graph {
         (0..self.nodes.len()).map(NodeId)
     }
 
-    /// The node of `id`, if the graph has it.
+    /// The node of `id`, if it belongs to the graph.
     #[must_use]
     pub fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id.0)
@@ -174,16 +174,16 @@ impl Graph {
         self.input
     }
 
-    /// The node whose value is the network's result.
+    /// The node whose value is the network's output.
     #[must_use]
     pub fn output(&self) -> NodeId {
         self.output
     }
 
-    /// The front part of the network: the nodes up to `output`, whose value becomes the result.
+    /// The front part of the network: the nodes up to `output`, whose value becomes the output.
     ///
     /// # Errors
-    /// [`Error::UnknownNode`] when `output` is no node, [`Error::Inputs`] when it comes before the input.
+    /// [`Error::UnknownNode`] if `output` is not a node, [`Error::Inputs`] if it comes before the input.
     pub fn up_to(&self, output: NodeId) -> Result<Self, Error> {
         if output.0 >= self.nodes.len() {
             return Err(Error::UnknownNode { name: "output".to_owned() });
@@ -198,8 +198,8 @@ impl Graph {
     /// `height × width` pixels.
     ///
     /// # Errors
-    /// [`Error::Size`] when a window does not fit into what it reads, when a linear layer would read
-    /// more than 1 × 1, when maps that are joined differ in size, or when a size overflows.
+    /// [`Error::Size`] if a window does not fit into its input, a linear layer would read more than 1 × 1, concatenated
+    /// maps differ in size, or a size overflows.
     pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>, Error> {
         let mut shapes: Vec<Shape> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
@@ -214,11 +214,11 @@ impl Graph {
         Ok(shapes)
     }
 
-    /// Multiply-accumulates of all convolutions and linear layers for an input of `height × width`
-    /// pixels. Products with padding count, biases do not. The number saturates.
+    /// Multiply-accumulates of all convolutions and linear layers for an input of `height × width` pixels. Products
+    /// with padding count, biases do not. The number saturates.
     ///
     /// # Errors
-    /// Those of [`shapes`](Self::shapes).
+    /// The errors of [`shapes`](Self::shapes).
     pub fn macs(&self, height: usize, width: usize) -> Result<u64, Error> {
         let shapes = self.shapes(height, width)?;
         let macs = self.nodes.iter().zip(shapes).map(|(node, shape)| {
@@ -229,7 +229,7 @@ impl Graph {
     }
 }
 
-/// Puts a graph together, one node after the other.
+/// Builds a graph node by node.
 #[derive(Debug, Default)]
 pub struct Builder {
     nodes: Vec<Node>,
@@ -246,7 +246,7 @@ impl Builder {
     /// The network's input: a map of `channels`.
     ///
     /// # Errors
-    /// [`Error::Duplicate`] when the name is taken, [`Error::Parameter`] when there are no channels.
+    /// [`Error::Duplicate`] if the name is taken, [`Error::Parameter`] if there are no channels.
     pub fn input(&mut self, name: &str, channels: usize) -> Result<NodeId, Error> {
         rule(name, channels > 0, "an input has at least one channel")?;
         self.push(name, Op::Input { channels }, &[], channels, false)
@@ -255,7 +255,7 @@ impl Builder {
     /// A convolution with its bias and activation.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    /// Any [`Error`] except [`Error::Inputs`] and [`Error::Size`].
     pub fn conv(&mut self, name: &str, input: NodeId, conv: Conv) -> Result<NodeId, Error> {
         self.map_channels(name, input, Some(conv.in_channels))?;
         conv.check(name)?;
@@ -266,7 +266,7 @@ impl Builder {
     /// The maximum over a window; padding never wins.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    /// Any [`Error`] except [`Error::Inputs`] and [`Error::Size`].
     pub fn max_pool(&mut self, name: &str, input: NodeId, pool: Window) -> Result<NodeId, Error> {
         let channels = self.map_channels(name, input, None)?;
         pool.check_pool(name)?;
@@ -276,7 +276,7 @@ impl Builder {
     /// The mean over a window; `count_include_pad` says whether padding counts as zeros in it.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    /// Any [`Error`] except [`Error::Inputs`] and [`Error::Size`].
     pub fn avg_pool(
         &mut self,
         name: &str,
@@ -289,10 +289,10 @@ impl Builder {
         self.push(name, Op::AvgPool { pool, count_include_pad }, &[input], channels, false)
     }
 
-    /// The channels of all inputs beside each other, in their order.
+    /// Concatenates the channels of all inputs, in order.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    /// Any [`Error`] except [`Error::Inputs`] and [`Error::Size`].
     pub fn concat(&mut self, name: &str, inputs: &[NodeId]) -> Result<NodeId, Error> {
         let flat = self.common_form(name, inputs)?;
         let mut channels = 0_usize;
@@ -306,7 +306,7 @@ impl Builder {
     /// The sum of two values of the same shape.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    /// Any [`Error`] except [`Error::Inputs`] and [`Error::Size`].
     pub fn add(&mut self, name: &str, first: NodeId, second: NodeId) -> Result<NodeId, Error> {
         let flat = self.common_form(name, &[first, second])?;
         let expected = self.operand(name, first)?.channels;
@@ -320,16 +320,16 @@ impl Builder {
     /// The mean of every channel over the whole map, as a map of 1 × 1.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    /// Any [`Error`] except [`Error::Inputs`] and [`Error::Size`].
     pub fn global_average(&mut self, name: &str, input: NodeId) -> Result<NodeId, Error> {
         let channels = self.map_channels(name, input, None)?;
         self.push(name, Op::GlobalAverage, &[input], channels, false)
     }
 
-    /// A linear layer, from a vector or a map of 1 × 1 to a vector.
+    /// A linear layer, from a vector or a 1 × 1 map to a vector.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    /// Any [`Error`] except [`Error::Inputs`] and [`Error::Size`].
     pub fn linear(&mut self, name: &str, input: NodeId, linear: Linear) -> Result<NodeId, Error> {
         let found = self.operand(name, input)?.channels;
         if found != linear.in_channels {
@@ -340,29 +340,29 @@ impl Builder {
         self.push(name, Op::Linear(linear), &[input], channels, true)
     }
 
-    /// The softmax over the channels, at every pixel.
+    /// The softmax over the channels of each pixel.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    /// Any [`Error`] except [`Error::Inputs`] and [`Error::Size`].
     pub fn softmax(&mut self, name: &str, input: NodeId) -> Result<NodeId, Error> {
         let &Node { channels, flat, .. } = self.operand(name, input)?;
         self.push(name, Op::Softmax, &[input], channels, flat)
     }
 
-    /// A scale and a shift for every channel, with an activation.
+    /// A scale and a shift per channel, with an activation.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    /// Any [`Error`] except [`Error::Inputs`] and [`Error::Size`].
     pub fn affine(&mut self, name: &str, input: NodeId, affine: Affine) -> Result<NodeId, Error> {
         let &Node { channels, flat, .. } = self.operand(name, input)?;
         affine.check(name, channels)?;
         self.push(name, Op::Affine(affine), &[input], channels, flat)
     }
 
-    /// A function of every value.
+    /// A function applied to every value.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Inputs`] and [`Error::Size`].
+    /// Any [`Error`] except [`Error::Inputs`] and [`Error::Size`].
     pub fn activation(&mut self, name: &str, input: NodeId, activation: Activation) -> Result<NodeId, Error> {
         let &Node { channels, flat, .. } = self.operand(name, input)?;
         rule(name, activation != Activation::None, "a node that is an activation has one")?;
@@ -375,11 +375,10 @@ impl Builder {
         self.nodes.get(id.0).map(|node| node.channels)
     }
 
-    /// The finished graph, whose result is the value of `output`.
+    /// The finished graph with the output `output`.
     ///
     /// # Errors
-    /// [`Error::UnknownNode`] when `output` is no node, [`Error::Inputs`] when there is not exactly one
-    /// input.
+    /// [`Error::UnknownNode`] if `output` is not a node, [`Error::Inputs`] if there is not exactly one input.
     pub fn finish(self, output: NodeId) -> Result<Graph, Error> {
         if output.0 >= self.nodes.len() {
             return Err(Error::UnknownNode { name: "output".to_owned() });
@@ -403,7 +402,7 @@ impl Builder {
         self.nodes.get(id.0).ok_or_else(|| Error::UnknownNode { name: name.to_owned() })
     }
 
-    /// Channels of a map, which must be `expected` if that is given.
+    /// Channels of a map; must equal `expected` if given.
     fn map_channels(&self, name: &str, id: NodeId, expected: Option<usize>) -> Result<usize, Error> {
         let node = self.operand(name, id)?;
         if node.flat {
@@ -417,7 +416,7 @@ impl Builder {
         }
     }
 
-    /// Whether all inputs are vectors; an error when there are none, or vectors and maps are mixed.
+    /// Whether all inputs are vectors; an error if there are none, or if vectors and maps are mixed.
     fn common_form(&self, name: &str, inputs: &[NodeId]) -> Result<bool, Error> {
         let forms = inputs.iter().map(|&id| Ok(self.operand(name, id)?.flat)).collect::<Result<Vec<_>, Error>>()?;
         let first = forms.first().copied();

@@ -24,7 +24,7 @@ fn linear(in_channels: usize, out_channels: usize) -> Linear {
     }
 }
 
-/// One of everything that fits any size of at least 3 × 3.
+/// One of each operator; fits any size of at least 3 × 3.
 fn everything() -> Graph {
     let mut graph = Builder::new();
     let input = graph.input("input", 3).unwrap();

@@ -1,4 +1,4 @@
-//! The one description of a network, and its way into and out of other forms.
+//! The single description of a network, and its conversion from and to other forms.
 
 pub mod cost;
 pub mod graph;

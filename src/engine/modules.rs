@@ -1,19 +1,19 @@
-//! The modules of a network: to which of them a node belongs, and where they end.
+//! The modules of a network: which nodes belong to them, and where they end.
 
 use super::graph::{Graph, NodeId};
 
-/// Most modules that a network is looked at by, where its nodes do not tell them.
+/// Maximum number of modules if the node names do not define them.
 const MAX_MODULES: usize = 16;
 
-/// `base.3` of `base.3.layers.0.layer1`.
+/// For `base.3.layers.0.layer1`: `base.3`.
 #[must_use]
 pub fn module(name: &str) -> &str {
     let end = name.match_indices('.').nth(1).map_or(name.len(), |(at, _)| at);
     &name[..end]
 }
 
-/// The last node of every module, with the name of the module. Nodes called `base.N…` belong to module
-/// `base.N`; a network with other names is looked at in about sixteen places.
+/// The last node of every module, with the module's name. Nodes called `base.N…` belong to module `base.N`; a network
+/// with other names is divided at about sixteen nodes.
 #[must_use]
 pub fn ends(graph: &Graph) -> Vec<(String, NodeId)> {
     let nodes = graph.ids().zip(graph.nodes()).filter(|(id, _)| *id != graph.input());
@@ -25,7 +25,7 @@ pub fn ends(graph: &Graph) -> Vec<(String, NodeId)> {
             _ => ends.push((name.to_owned(), id)),
         }
     }
-    // The output must be among them, and nodes that do not lead to it may follow.
+    // The output must be among the ends, and nodes that it does not depend on may follow it.
     ends.retain(|(_, end)| *end <= graph.output());
     if ends.len() <= 2 * MAX_MODULES {
         return ends;

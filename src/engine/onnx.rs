@@ -16,34 +16,34 @@ pub const INPUT: &str = "input";
 /// Name of the model's output.
 pub const OUTPUT: &str = "logits";
 
-/// What the writer appends to the name of a node, behind a dot, for what belongs to it.
+/// The suffixes that the writer appends, after a dot, to the name of a node.
 pub(super) const PARTS: [&str; 9] = ["weight", "bias", "scale", "shift", "conv", "gate", "flatten", "product", "sum"];
-/// Names of the bounds that all nodes share.
+/// Names of the bounds, which all nodes share.
 const BOUNDS: [&str; 2] = ["relu6.min", "relu6.max"];
 
-/// Whether the model needs `name` for something else than a node of that name.
+/// Whether the model needs `name` for something other than a node of that name.
 pub(super) fn is_reserved(name: &str) -> bool {
     [INPUT, OUTPUT].contains(&name) || BOUNDS.contains(&name)
 }
 
-/// The operator set of the model: the first in which all operators used have their present form.
+/// The model's operator set: the first in which all operators used have their current form.
 const OPERATOR_SET: i64 = 14;
 /// The version of the file format that came with the operator set.
 const FORMAT_VERSION: i64 = 7;
 
-/// Why a graph cannot become an ONNX model.
+/// Why a graph cannot be converted to an ONNX model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The graph cannot have the size asked for.
-    #[error("the network cannot have this input size")]
+    /// The graph does not support the requested size.
+    #[error("the network does not support this input size")]
     Graph(#[source] graph::Error),
-    /// A name that the model needs is taken by a node of the graph.
+    /// A node of the graph has a name that the model needs.
     #[error("the graph uses the name `{name}`, which the ONNX model needs for itself")]
     Name {
         /// The name.
         name: String,
     },
-    /// A number does not fit the signed 64 bits of ONNX.
+    /// A number exceeds ONNX's signed 64-bit integers.
     #[error("{value} is too large for ONNX")]
     TooLarge {
         /// The number.
@@ -52,7 +52,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -64,15 +64,15 @@ impl Error {
 
 /// The ONNX model of `graph` for inputs of `height × width` pixels.
 ///
-/// The input is called [`INPUT`] and has the shape `[1, channels, height, width]`, the output is called
-/// [`OUTPUT`]. The value of every other node carries the node's name, and so does the ONNX node that
-/// computes it. Where it takes several, the others are called after it: `NAME.conv` comes before the
-/// activation, `NAME.gate` is the sigmoid of a SiLU, `NAME.flatten` comes before a linear layer,
-/// `NAME.product` and `NAME.sum` are the parts of a scale and shift. Weights are initialisers
-/// `NAME.weight`, `NAME.bias`, `NAME.scale` and `NAME.shift` with raw little-endian data.
+/// The input is called [`INPUT`] and has the shape `[1, channels, height, width]`; the output is called [`OUTPUT`].
+/// Every other node's value has the name of the node, and so does the ONNX node that computes it. If several ONNX nodes
+/// are needed, the others derive their names from it: `NAME.conv` comes before the activation, `NAME.gate` is the
+/// sigmoid of a SiLU, `NAME.flatten` comes before a linear layer, `NAME.product` and `NAME.sum` are the parts of a
+/// scale and shift. Weights are initialisers `NAME.weight`, `NAME.bias`, `NAME.scale` and `NAME.shift` with raw
+/// little-endian data.
 ///
 /// # Errors
-/// Any of [`Error`].
+/// Any [`Error`].
 pub fn model(graph: &Graph, height: usize, width: usize) -> Result<ModelProto, Error> {
     let shapes = graph.shapes(height, width).map_err(Error::Graph)?;
     let proto = GraphProto { name: "hardnetd".to_owned(), ..Default::default() };
@@ -97,7 +97,7 @@ pub fn model(graph: &Graph, height: usize, width: usize) -> Result<ModelProto, E
     })
 }
 
-/// The content of the file that holds `model`: its protobuf encoding.
+/// The file content of `model`: its protobuf encoding.
 #[must_use]
 pub fn bytes(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
@@ -106,7 +106,7 @@ pub fn bytes(model: &ModelProto) -> Vec<u8> {
 struct Writer<'a> {
     graph: &'a Graph,
     proto: GraphProto,
-    /// The bounds that have been added.
+    /// The bounds added so far.
     bounds: HashSet<&'static str>,
 }
 
@@ -149,7 +149,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The graph that returns its input needs a node, for an ONNX input cannot be an output as well.
+    /// A graph that returns its input needs an extra node, because an ONNX input cannot also be an output.
     fn input_is_output(&mut self, node: &Node) {
         if self.graph.input() == self.graph.output() {
             self.proto.node.push(NodeProto {
@@ -178,7 +178,7 @@ impl Writer<'_> {
     }
 
     fn affine(&mut self, node: &Node, affine: &Affine, mut inputs: Vec<String>) -> Result<(), Error> {
-        // The extents of a map behind its channels.
+        // The map's extents after its channels.
         let shape = [node.channels, 1, 1];
         let shape = if node.flat { &shape[..1] } else { &shape };
         inputs.push(self.initializer(format!("{}.scale", node.name), shape, &affine.scale)?);
@@ -192,7 +192,7 @@ impl Writer<'_> {
         self.activation(node, sum, affine.activation)
     }
 
-    /// Adds what makes the value of `node` out of `value`.
+    /// Computes the value of `node` from `value`.
     fn activation(&mut self, node: &Node, value: String, activation: Activation) -> Result<(), Error> {
         match activation {
             Activation::None => self.push(node, "Identity", vec![value], vec![]),
@@ -237,7 +237,7 @@ impl Writer<'_> {
         });
     }
 
-    /// Adds an ONNX node that computes a part of the value of `node`, and returns the name of both.
+    /// Adds an ONNX node that computes a part of the value of `node`; returns the name of both.
     fn part(
         &mut self,
         node: &Node,
@@ -270,7 +270,7 @@ impl Writer<'_> {
         Ok(name)
     }
 
-    /// The name of a scalar initialiser, which all nodes share.
+    /// The name of a scalar initialiser shared by all nodes.
     fn bound(&mut self, name: &'static str, value: f32) -> Result<String, Error> {
         if !self.bounds.insert(name) {
             return Ok(name.to_owned());
@@ -278,7 +278,7 @@ impl Writer<'_> {
         self.initializer(name.to_owned(), &[], &[value])
     }
 
-    /// ONNX wants every value to be made once; tract keeps nodes and values in one name space.
+    /// ONNX requires every value to be made once; tract keeps nodes and values in one namespace.
     fn check_names(&self) -> Result<(), Error> {
         let inputs = self.proto.input.iter().map(|info| &info.name);
         let weights = self.proto.initializer.iter().map(|tensor| &tensor.name);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::graph::Error;
 
-/// Values of an operator. Clones share them.
+/// Values of an operator, shared by clones.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Values(Arc<Vec<f32>>);
 
@@ -54,7 +54,7 @@ pub enum Op {
         /// Whether padding counts as zeros in the mean.
         count_include_pad: bool,
     },
-    /// Channels of all inputs beside each other.
+    /// Concatenated channels of all inputs.
     Concat,
     /// Sum of two values.
     Add,
@@ -64,13 +64,13 @@ pub enum Op {
     Linear(Linear),
     /// Softmax over the channels.
     Softmax,
-    /// Scale and shift of every channel, activation: a batch norm that no convolution precedes.
+    /// Scale and shift per channel, with an activation: a batch norm without a convolution before it.
     Affine(Affine),
-    /// A function of every value.
+    /// A function applied to every value.
     Activation(Activation),
 }
 
-/// A function applied to every value, such as the results of a convolution.
+/// A function applied to every value, for example to the results of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// The value itself.
@@ -110,7 +110,7 @@ impl Padding {
     }
 }
 
-/// How a window moves over a map. Sizes round down: a last window that does not fit is left out.
+/// How a window moves over a map. Sizes round down: a last window that does not fit is omitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Rows and columns of the window.
@@ -128,8 +128,7 @@ impl Window {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: Padding::all(padding) }
     }
 
-    /// Number of windows along each axis of a map of `[height, width]`; nothing if there is none, or if
-    /// a number overflows.
+    /// Number of windows along each axis of a map of `[height, width]`; `None` if there is none or a number overflows.
     fn count(&self, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
         let along = |size: usize, before: usize, after: usize, axis: usize| {
             let padded = size.checked_add(before)?.checked_add(after)?;
@@ -144,8 +143,7 @@ impl Window {
         rule(name, !self.stride.contains(&0), "strides are at least 1")
     }
 
-    /// The check of a pooling window: padding is smaller than the kernel, so that no window lies in
-    /// padding alone.
+    /// Checks a pooling window: padding must be smaller than the kernel, so that no window consists of padding only.
     pub(super) fn check_pool(&self, name: &str) -> Result<(), Error> {
         self.check(name)?;
         let Padding { top, left, bottom, right } = self.padding;
@@ -155,15 +153,15 @@ impl Window {
     }
 }
 
-/// A convolution with dilation 1. Channels fall into `groups` of equal size; the outputs of a group read
-/// the inputs of the same group.
+/// A convolution with dilation 1. Channels form `groups` of equal size; the outputs of a group read the inputs of the
+/// same group.
 #[derive(Debug, Clone)]
 pub struct Conv {
-    /// Channels read.
+    /// Input channels.
     pub in_channels: usize,
-    /// Channels written.
+    /// Output channels.
     pub out_channels: usize,
-    /// Kernel, stride, and padding with zeros.
+    /// Kernel, stride, and zero padding.
     pub window: Window,
     /// Number of groups; divides both numbers of channels.
     pub groups: usize,
@@ -171,12 +169,12 @@ pub struct Conv {
     pub weight: Values,
     /// `[out_channels]`.
     pub bias: Values,
-    /// What is applied to the sum of products and bias.
+    /// Applied to the sum of products and bias.
     pub activation: Activation,
 }
 
 impl Conv {
-    /// Whether every channel is filtered on its own.
+    /// Whether every channel is filtered separately.
     #[must_use]
     pub fn is_depthwise(&self) -> bool {
         self.groups == self.in_channels && self.groups == self.out_channels
@@ -198,9 +196,9 @@ impl Conv {
 /// A linear layer: `weight · x + bias`.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    /// Values read.
+    /// Input values.
     pub in_channels: usize,
-    /// Values written.
+    /// Output values.
     pub out_channels: usize,
     /// `[out_channels, in_channels]`, row-major.
     pub weight: Values,
@@ -216,14 +214,14 @@ impl Linear {
     }
 }
 
-/// A scale and a shift for every channel: `scale · x + shift`.
+/// A scale and a shift per channel: `scale · x + shift`.
 #[derive(Debug, Clone)]
 pub struct Affine {
     /// `[channels]`.
     pub scale: Values,
     /// `[channels]`.
     pub shift: Values,
-    /// What is applied to the sum.
+    /// Applied to the sum.
     pub activation: Activation,
 }
 
@@ -235,7 +233,7 @@ impl Affine {
 }
 
 impl Op {
-    /// `[height, width]` of the output for inputs of these sizes; nothing if they do not fit.
+    /// `[height, width]` of the output for inputs of these sizes; `None` if they do not fit.
     pub(super) fn output_size(&self, mut inputs: impl Iterator<Item = [usize; 2]>) -> Option<[usize; 2]> {
         let first = inputs.next()?;
         match self {
@@ -248,7 +246,7 @@ impl Op {
         }
     }
 
-    /// Lets go of all values that the operator holds, which then is of no more use.
+    /// Releases all values of the operator, which is unusable afterwards.
     pub(super) fn forget_values(&mut self) {
         let (first, second) = match self {
             Self::Conv(conv) => (&mut conv.weight, &mut conv.bias),
@@ -259,7 +257,7 @@ impl Op {
         (*first, *second) = (Values::default(), Values::default());
     }
 
-    /// Number of values that the operator holds: weights, biases, scales and shifts.
+    /// Number of values of the operator: weights, biases, scales and shifts.
     #[must_use]
     pub fn values(&self) -> u64 {
         let (first, second) = match self {
@@ -286,7 +284,7 @@ pub(super) fn rule(name: &str, holds: bool, text: &'static str) -> Result<(), Er
     if holds { Ok(()) } else { Err(Error::Parameter { name: name.to_owned(), rule: text }) }
 }
 
-/// An error unless there are as many values as `expected`, which is nothing when the number overflows.
+/// An error unless the number of values is `expected`, which is `None` if it overflows.
 fn length(name: &str, part: &'static str, expected: Option<usize>, values: &[f32]) -> Result<(), Error> {
     let expected = expected.unwrap_or(usize::MAX);
     let found = values.len();

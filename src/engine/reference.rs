@@ -1,7 +1,6 @@
-//! A graph in 64-bit floating point, one plain loop per operator: what every backend is compared with.
+//! Runs a graph in 64-bit floating point, with one plain loop per operator: the reference for all backends.
 //!
-//! It shares no code with any of them and is written to be read, not to be fast: about a second for every
-//! 10^9 multiply-accumulates.
+//! It shares no code with them and is written for readability, not speed: about a second per 10^9 multiply-accumulates.
 
 use super::graph::{Activation, Affine, Conv, Error, Graph, Linear, Node, NodeId, Op, Shape, Window};
 use crate::tensor::Tensor;
@@ -25,12 +24,12 @@ impl Map {
     }
 }
 
-/// Computes every node of `graph` for `input` and shows each value to `visit`, in the order of the graph.
-/// A value is kept until it has been read for the last time.
+/// Computes every node of `graph` for `input` and passes each value to `visit`, in graph order. A value is kept until
+/// its last read.
 ///
 /// # Errors
-/// [`Error::Size`] when the network cannot have the size of the input, [`Error::Channels`] when it reads
-/// another number of channels, and whatever `visit` fails with.
+/// [`Error::Size`] if the network does not support the size of the input, [`Error::Channels`] if it expects another
+/// number of channels, and any error of `visit`.
 pub fn run<E: From<Error>>(
     graph: &Graph,
     input: &Tensor,
@@ -142,7 +141,7 @@ fn conv(op: &Conv, input: &Map, shape: Shape) -> Vec<f64> {
     output
 }
 
-/// Adds one weight of a kernel, at `tap` (row, column), to a plane of the output.
+/// Adds one weight of a kernel, at `tap` (row, column), to an output plane.
 fn add_tap(
     output: &mut [f64],
     to: Shape,
@@ -169,7 +168,7 @@ fn add_tap(
     }
 }
 
-/// Reduces the part of every window that lies in the map; `reduce` is also told how many values it has.
+/// Reduces the part of every window that lies in the map; `reduce` also gets the number of its values.
 fn pool(
     window: &Window,
     input: &Map,
@@ -205,7 +204,7 @@ fn linear(op: &Linear, input: &Map) -> Vec<f64> {
     .collect()
 }
 
-/// Softmax over the channels of every pixel.
+/// Softmax over the channels of each pixel.
 fn softmax(input: &Map) -> Vec<f64> {
     let (pixels, channels) = (input.pixels(), input.shape.channels);
     let mut output = input.values.clone();

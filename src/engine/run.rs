@@ -1,4 +1,4 @@
-//! Runs a plan, on one thread or several, frame after frame.
+//! Runs a plan frame after frame, on one or several threads.
 
 use std::io;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::plan::Plan;
 use crate::kernels::runtime::{Broken, Team, Threads};
 
-/// A plan with memory for one frame at a time and the threads that run it. A frame allocates nothing.
+/// A plan with memory for one frame at a time and the threads that run it. Processing a frame allocates nothing.
 #[derive(Debug)]
 pub struct Runner {
     plan: Arc<Plan>,
@@ -17,7 +17,7 @@ impl Runner {
     /// Starts the threads.
     ///
     /// # Errors
-    /// The system starts no more threads, or has too little memory.
+    /// If the system cannot start more threads or has too little memory.
     pub fn new(plan: Arc<Plan>, threads: &Threads) -> io::Result<Self> {
         let team = Team::new(Arc::clone(plan.program()), threads)?;
         Ok(Self { plan, team })
@@ -29,12 +29,12 @@ impl Runner {
         &self.plan
     }
 
-    /// The memory that maps and scratch lie in, between runs: no run depends on what is there.
+    /// The memory of maps and scratch, between runs: no run depends on its content.
     pub fn memory(&mut self) -> &mut [f32] {
         self.team.values()
     }
 
-    /// What of the memory no map and no part's scratch takes, where the plan is [apart](Plan::apart).
+    /// The memory that belongs to no map and no part's scratch, if the plan is [apart](Plan::apart).
     #[cfg(any(test, fuzzing))]
     #[must_use]
     pub fn gaps(&self) -> Vec<std::ops::Range<usize>> {
@@ -42,13 +42,13 @@ impl Runner {
         self.plan.gaps().iter().cloned().chain(scratch).collect()
     }
 
-    /// Where the input of the next run is written: `[height, width, channels]`. A run may overwrite it.
+    /// The buffer for the next run's input: `[height, width, channels]`. A run may overwrite it.
     pub fn input(&mut self) -> &mut [f32] {
         let from = self.plan.input_map();
         &mut self.team.values()[from.offset..][..from.pixels() * from.channels]
     }
 
-    /// Runs the network on a copy of `input`; the rest is as in [`forward`](Self::forward).
+    /// Runs the network on a copy of `input`; otherwise like [`forward`](Self::forward).
     ///
     /// # Errors
     /// As for [`forward`](Self::forward).
@@ -59,12 +59,12 @@ impl Runner {
         self.forward(output)
     }
 
-    /// Runs the network on what [`input`](Self::input) holds, and writes the values of its output, in the order
-    /// `[channels, height, width]`. Lengths are those of the plan: what is too long is left alone, and what is too short
-    /// leaves the rest as it was.
+    /// Runs the network on the content of [`input`](Self::input) and writes the values of its output, in the order
+    /// `[channels, height, width]`. If `output` is longer than the plan's output, the rest is untouched; if it is
+    /// shorter, the remaining values are dropped.
     ///
     /// # Errors
-    /// A thread has panicked; so will all further runs fail.
+    /// If a thread has panicked; all further runs then fail as well.
     pub fn forward(&mut self, output: &mut [f32]) -> Result<(), Broken> {
         self.team.run()?;
         let to = self.plan.output_map();

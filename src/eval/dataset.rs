@@ -1,4 +1,4 @@
-//! Which pictures there are, and the class that each is of.
+//! The pictures to evaluate, and the class of each.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::exit::Exit;
 use crate::plural::counted;
 
-/// The longest list that is read, in bytes: that of ImageNet's training set is a fifth of it.
+/// Maximum size of a list in bytes: that of ImageNet's training set takes a fifth.
 const MAX_LIST: u64 = 1 << 28;
 
-/// How the names of pictures end, in lower case.
+/// File extensions of pictures, in lower case.
 const ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
 
 /// A picture and its class.
@@ -22,7 +22,7 @@ pub struct Sample {
     pub class: usize,
 }
 
-/// Why there are no pictures to evaluate on.
+/// Why there are no pictures to evaluate.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// A file or folder cannot be read.
@@ -39,9 +39,9 @@ pub enum DatasetError {
         /// The list.
         path: PathBuf,
     },
-    /// A line of the list cannot be used.
+    /// A line of the list is invalid.
     #[error(
-        "{}, line {line}: expected a file name and the number of its class, 0 to {last}, and found {found:?}",
+        "{}, line {line}: expected a file name and the number of its class, 0 to {last}, but found {found:?}",
         path.display()
     )]
     Line {
@@ -51,18 +51,18 @@ pub enum DatasetError {
         line: usize,
         /// The last class of the model.
         last: usize,
-        /// What stands there.
+        /// The invalid text.
         found: String,
     },
-    /// The folders are not those of the model's classes.
+    /// The folders do not match the model's classes.
     #[error(
-        "{} has {}, and the model has {}: expected one folder per class, or a list of the pictures",
+        "{} has {}, but the model has {}: expected one folder per class, or a list of the pictures",
         path.display(), counted(*folders, "folder", "folders"), counted(*classes, "class", "classes")
     )]
     Folders {
         /// The folder with the folders.
         path: PathBuf,
-        /// How many there are.
+        /// Number of folders.
         folders: usize,
         /// Classes of the model.
         classes: usize,
@@ -70,13 +70,13 @@ pub enum DatasetError {
     /// There are no pictures.
     #[error("there are no pictures in {}: expected files that end in .jpg, .jpeg or .png", path.display())]
     Empty {
-        /// Where they should be.
+        /// The folder or list.
         path: PathBuf,
     },
 }
 
 impl DatasetError {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -86,12 +86,11 @@ impl DatasetError {
     }
 }
 
-/// The pictures of a list, in its order: per line a file name, taken from `images`, and after the last
-/// space the number of a class below `classes`. It is the form of ImageNet's published `val_list.txt`.
-/// Empty lines do not count.
+/// The pictures of a list, in order. Each line has a file name relative to `images` and, after the last space, the
+/// number of a class below `classes`, like ImageNet's published `val_list.txt`. Empty lines are ignored.
 ///
 /// # Errors
-/// An unreadable list, a line that cannot be used, a list without pictures.
+/// If the list is unreadable, has an invalid line, or contains no pictures.
 pub fn from_list(images: &Path, list: &Path, classes: usize) -> Result<Vec<Sample>, DatasetError> {
     let unreadable = |source| DatasetError::Unreadable { path: list.to_owned(), source };
     let mut text = String::new();
@@ -116,13 +115,13 @@ pub fn from_list(images: &Path, list: &Path, classes: usize) -> Result<Vec<Sampl
     if samples.is_empty() { Err(DatasetError::Empty { path: list.to_owned() }) } else { Ok(samples) }
 }
 
-/// The pictures of a folder that has one folder per class, in the byte order of folders and files.
+/// The pictures of a folder with one subfolder per class, in byte order of folders and files.
 ///
-/// Where every folder is called like one of `labels`, that is its class. Otherwise the folders are the
-/// classes in their order, as torchvision's `ImageFolder` has it, and there must be as many.
+/// If every subfolder has the name of one of `labels`, that is its class. Otherwise the subfolders are the classes in
+/// order, as in torchvision's `ImageFolder`, and their number must match.
 ///
 /// # Errors
-/// An unreadable folder, folders that are not the classes, no pictures.
+/// If a folder is unreadable, the folders do not match the classes, or there are no pictures.
 pub fn from_folders<L: AsRef<str>>(images: &Path, labels: &[L]) -> Result<Vec<Sample>, DatasetError> {
     let folders: Vec<PathBuf> = entries(images)?.into_iter().filter(|path| path.is_dir()).collect();
     let named = |folder: &PathBuf| {
@@ -207,7 +206,7 @@ mod tests {
         assert_eq!(samples(&["dog", "cat", "ant"]).unwrap(), of(2, 1));
         assert_eq!(samples(&["class 0", "class 1"]).unwrap(), of(0, 1));
         let error = samples(&["class 0", "class 1", "class 2"]).unwrap_err();
-        assert!(error.to_string().contains("2 folders, and the model has 3 classes"), "{error}");
+        assert!(error.to_string().contains("2 folders, but the model has 3 classes"), "{error}");
         assert!(matches!(from_folders(&root.path().join("cat"), &["a"]), Err(DatasetError::Folders { .. })));
     }
 }

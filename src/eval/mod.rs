@@ -1,7 +1,7 @@
 //! The accuracy of a model on labelled pictures.
 //!
-//! Threads take one picture after the other: they decode it, prepare it exactly as the published accuracies
-//! were measured (`preprocess::Reference`), and classify it. What they find is counted in one place.
+//! Each thread takes one picture after another: it decodes it, prepares it exactly as for the published accuracies
+//! (`preprocess::Reference`), and classifies it. The results are counted in one place.
 
 mod dataset;
 mod tally;
@@ -26,22 +26,22 @@ use crate::kernels::runtime::Threads;
 use crate::model::Model;
 use crate::preprocess::{self, Reference};
 
-/// How many of the best classes count.
+/// Number of best classes that count.
 const TOP: usize = 5;
 
-/// Findings that may wait to be counted, per thread.
+/// Results per thread that may wait to be counted.
 const WAITING: usize = 16;
 
 /// Why an evaluation fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There are no pictures to evaluate on.
+    /// There are no pictures to evaluate.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// A picture cannot be classified, and that is not to happen.
+    /// A picture cannot be classified, and the options do not allow that.
     #[error("{message}")]
     Broken {
-        /// The picture and what is wrong with it.
+        /// The picture and the problem.
         message: String,
         /// The exit code of the failure.
         exit: Exit,
@@ -55,13 +55,13 @@ pub enum Error {
     /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
-    /// A thread has come to an end that it should not have come to.
+    /// A thread ended unexpectedly.
     #[error("a thread of the evaluation failed")]
     Panicked,
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -75,7 +75,7 @@ impl Error {
     }
 }
 
-/// Why one picture has no classes.
+/// Why a picture has no classes.
 #[derive(Debug, thiserror::Error)]
 enum PictureError {
     #[error(transparent)]
@@ -100,17 +100,17 @@ impl PictureError {
 pub struct EvalOptions {
     /// Number of threads, at least 1.
     pub threads: usize,
-    /// How many of the worst classes the report lists.
+    /// Number of worst classes in the report.
     pub worst: usize,
     /// Whether a picture that cannot be classified is an error.
     pub strict: bool,
 }
 
-/// Classifies all `samples` and compares with their classes. `progress` is told after every picture how
-/// many are done.
+/// Classifies all `samples` and compares the results with their classes. `progress` receives the number of finished
+/// pictures after each one.
 ///
 /// # Errors
-/// The model fails, or a picture when `options` is strict: then the first such picture of the set.
+/// If the model fails, or, with strict `options`, a picture: then the first such picture of the set is reported.
 pub fn evaluate(
     model: &Arc<Model>,
     samples: &[Sample],
@@ -150,7 +150,7 @@ pub fn evaluate(
         }
         Ok::<(), Error>(())
     })?;
-    // Pictures are taken in their order, so all before the first broken one have been looked at.
+    // Pictures are taken in order, so all before the first broken one have been processed.
     broken.sort_by_key(|(index, _)| *index);
     if let Some((_, error)) = broken.first().filter(|_| options.strict) {
         return Err(Error::Broken { message: chain(error), exit: error.exit() });
@@ -161,20 +161,20 @@ pub fn evaluate(
     Ok(tally.report(model.name().to_owned(), model.digest().to_owned(), model.labels(), options.worst, broken))
 }
 
-/// What the threads share.
+/// State shared by the threads.
 struct Work<'a> {
     samples: &'a [Sample],
     next: AtomicUsize,
     stop: AtomicBool,
 }
 
-/// What a thread found out about one picture: the best classes, best first.
+/// A thread's result for one picture: the best classes, best first.
 struct Finding {
     index: usize,
     outcome: Result<Vec<usize>, PictureError>,
 }
 
-/// A thread's own state.
+/// State of a thread.
 struct Worker {
     preprocessor: Reference,
     session: InferenceSession,

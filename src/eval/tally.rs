@@ -1,4 +1,4 @@
-//! Counts of right and wrong classes, and what they come to.
+//! Counts correct and wrong classes, and computes the report.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -6,29 +6,29 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-/// How many classes a wrong picture is most often taken for are named per class.
+/// Number of classes listed per class with which its pictures are most often confused.
 const CONFUSED_WITH: usize = 3;
 
-/// What an evaluation found. The same pictures give the same report, whatever the number of threads.
+/// The result of an evaluation. The same pictures give the same report, whatever the number of threads.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Name of the model.
     pub model: String,
-    /// What identifies its weights.
+    /// Identifies its weights.
     pub digest: String,
-    /// Number of pictures that were classified.
+    /// Number of classified pictures.
     pub images: u64,
-    /// Of these, those whose best class is right.
+    /// Pictures among these whose best class is correct.
     pub top1_correct: u64,
-    /// Of these, those with the right one among the five best classes.
+    /// Pictures among these with the correct class among the five best.
     pub top5_correct: u64,
-    /// Share of pictures whose best class is right, 0 to 1; nothing when there are none.
+    /// Share of pictures whose best class is correct, 0 to 1; `None` if there are no pictures.
     pub top1: Option<f64>,
-    /// Share of pictures with the right one among the five best classes, 0 to 1; nothing when there are none.
+    /// Share of pictures with the correct class among the five best, 0 to 1; `None` if there are no pictures.
     pub top5: Option<f64>,
-    /// Pictures that could not be classified, in the order of the set; they count nowhere else.
+    /// Pictures that could not be classified, in the order of the set; not counted anywhere else.
     pub broken: Vec<Broken>,
-    /// The classes with the smallest share of right pictures, worst first.
+    /// The classes with the smallest share of correct pictures, worst first.
     pub worst: Vec<Class>,
 }
 
@@ -41,7 +41,7 @@ pub struct Broken {
     pub error: String,
 }
 
-/// How one class fared.
+/// Results for one class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Class {
     /// Number of the class.
@@ -50,32 +50,32 @@ pub struct Class {
     pub label: Arc<str>,
     /// Pictures of the class.
     pub images: u64,
-    /// Of these, those whose best class is right.
+    /// Pictures among these whose best class is correct.
     pub correct: u64,
-    /// What the others were taken for most often.
+    /// The classes with which the others were most often confused.
     pub confused_with: Vec<Confusion>,
 }
 
-/// A class that another one was taken for.
+/// A class that was found instead of another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Confusion {
     /// Number of the class.
     pub index: usize,
     /// Its name.
     pub label: Arc<str>,
-    /// How many pictures.
+    /// Number of pictures.
     pub images: u64,
 }
 
-/// Counts while an evaluation runs.
+/// Counts during an evaluation.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     images: u64,
     top1: u64,
     top5: u64,
-    /// By class: pictures, and those of them that are right.
+    /// By class: number of pictures, and of correct ones.
     classes: HashMap<usize, (u64, u64)>,
-    /// By class and the wrong class it was taken for.
+    /// By class and the wrong class found instead.
     confusions: HashMap<(usize, usize), u64>,
 }
 
@@ -95,7 +95,7 @@ impl Tally {
         }
     }
 
-    /// What the counts come to, with the `worst` worst classes.
+    /// The report on the counts so far, with the `worst` worst classes.
     pub(super) fn report(
         self,
         model: String,
@@ -106,7 +106,7 @@ impl Tally {
     ) -> Report {
         let label = |index: usize| labels.get(index).map_or_else(|| format!("class {index}").into(), Arc::clone);
         let mut classes: Vec<_> = self.classes.iter().filter(|(_, (images, correct))| correct < images).collect();
-        // The share of wrong pictures, larger first; then more pictures first; then the order of the classes.
+        // Larger share of wrong pictures first, then more pictures first, then by class number.
         classes.sort_by(|(a, (a_images, a_correct)), (b, (b_images, b_correct))| {
             let (a_wrong, b_wrong) = (a_images - a_correct, b_images - b_correct);
             (b_wrong * a_images).cmp(&(a_wrong * b_images)).then(b_images.cmp(a_images)).then(a.cmp(b))

@@ -1,4 +1,4 @@
-//! Architecture and weights to graph.
+//! Builds a graph from an architecture and weights.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -9,29 +9,28 @@ use crate::hardnet::layout::{self, Entry, Layer, Module, module_entries};
 use crate::hardnet::table::Architecture;
 use crate::weights::{self, Array, EntryRole, StateDict, seeded as rule};
 
-/// What batch norm adds to the variance.
+/// Added to the variance by a batch norm.
 pub(super) const EPSILON: f64 = 1e-5;
 
-/// How entries end that the profiler `thop` leaves behind in a network that it has counted.
+/// Suffixes of the entries that the profiler `thop` leaves in a network.
 const PROFILER: [&str; 2] = ["total_ops", "total_params"];
 
-/// How many problems the message of [`Error::Weights`] spells out: more than a network has entries.
+/// Maximum number of problems that the message of [`Error::Weights`] lists: more than a network has entries.
 const PROBLEMS_SHOWN: usize = 2000;
 
 /// Why a network cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Entries of the state dict are missing, unknown, have the wrong shape or hold values that cannot be
-    /// used.
+    /// Entries of the state dict are missing, unknown, misshapen, or have unusable values.
     #[error("the weights do not fit {architecture}: {}", list(.problems))]
     Weights {
         /// Name of the architecture.
         architecture: String,
-        /// Everything that is wrong, in the order of the network.
+        /// All problems, in the order of the network.
         problems: Vec<Problem>,
     },
-    /// The weights cannot be made.
-    #[error("cannot make weights for {architecture}")]
+    /// The weights cannot be generated.
+    #[error("cannot generate weights for {architecture}")]
     Seeded {
         /// Name of the architecture.
         architecture: String,
@@ -51,7 +50,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -62,7 +61,7 @@ impl Error {
     }
 }
 
-/// One thing that is wrong with a state dict.
+/// A problem of a state dict.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Problem {
     /// An entry is missing or has another shape.
@@ -76,8 +75,8 @@ pub enum Problem {
         /// Its shape.
         shape: Vec<usize>,
     },
-    /// The weights of a module are not finite once its batch norm is folded into them: a value is not a
-    /// number or infinite, or a variance is negative.
+    /// The weights of a module are not finite after its batch norm is folded into them: a value is NaN or infinite, or
+    /// a variance is negative.
     #[error("the weights of `{module}` are not finite")]
     NotFinite {
         /// The module.
@@ -94,10 +93,10 @@ fn list(problems: &[Problem]) -> String {
     }
 }
 
-/// Weights after the seeded rule for a network with `classes` classes: untrained and reproducible.
+/// Seeded weights for a network with `classes` classes.
 ///
 /// # Errors
-/// [`Error::Seeded`] when memory cannot be reserved for that many classes.
+/// [`Error::Seeded`] if memory for that many classes cannot be reserved.
 pub fn seeded(architecture: &Architecture, classes: usize) -> Result<StateDict, Error> {
     let mut state = StateDict::new();
     for layout::Entry { key, shape, kind } in layout::entries(architecture, classes) {
@@ -108,10 +107,10 @@ pub fn seeded(architecture: &Architecture, classes: usize) -> Result<StateDict, 
     Ok(state)
 }
 
-/// Gives `state` a head for `classes` classes with weights after the seeded rule, whatever head it has.
+/// Gives `state` a head for `classes` classes with seeded weights, replacing any existing head.
 ///
 /// # Errors
-/// [`Error::Seeded`] when memory cannot be reserved for that many classes.
+/// [`Error::Seeded`] if memory for that many classes cannot be reserved.
 pub fn with_new_head(architecture: &Architecture, classes: usize, state: &mut StateDict) -> Result<(), Error> {
     for layout::Entry { key, shape, kind } in layout::entries(architecture, classes) {
         if matches!(kind, EntryRole::LinearWeight | EntryRole::LinearBias) {
@@ -123,10 +122,10 @@ pub fn with_new_head(architecture: &Architecture, classes: usize, state: &mut St
     Ok(())
 }
 
-/// The graph of a network with `classes` classes and zeros for weights: for its shapes and costs.
+/// The graph of a network with `classes` classes and zero weights, for its shapes and costs.
 ///
 /// # Errors
-/// [`Error::Seeded`] when memory cannot be reserved for that many classes.
+/// [`Error::Seeded`] if memory for that many classes cannot be reserved.
 pub fn skeleton(architecture: &Architecture, classes: usize) -> Result<Graph, Error> {
     let mut state = StateDict::new();
     for layout::Entry { key, shape, .. } in layout::entries(architecture, classes) {
@@ -137,21 +136,21 @@ pub fn skeleton(architecture: &Architecture, classes: usize) -> Result<Graph, Er
     build_out_of(architecture, classes, state)
 }
 
-/// The graph of a network with `classes` classes and the weights of `state`, batch norms folded into the
-/// convolutions. Nodes carry the names of the modules; the output is the logits, without softmax.
+/// The graph of a network with `classes` classes and the weights of `state`, with batch norms folded into the
+/// convolutions. Nodes have the names of the modules; the output is the logits, without softmax.
 ///
-/// Counts of batches may be missing and are not read.
+/// Batch counts may be missing and are not read.
 ///
 /// # Errors
-/// [`Error::Weights`] with everything that is wrong with `state`.
+/// [`Error::Weights`] with all problems of `state`.
 pub fn build(architecture: &Architecture, classes: usize, state: &StateDict) -> Result<Graph, Error> {
     assemble(architecture, classes, Cow::Borrowed(state))
 }
 
-/// The same graph, whose weights take the memory of those of `state`.
+/// The same graph, with weights that reuse the memory of `state`.
 ///
 /// # Errors
-/// [`Error::Weights`] with everything that is wrong with `state`.
+/// [`Error::Weights`] with all problems of `state`.
 pub fn build_out_of(architecture: &Architecture, classes: usize, state: StateDict) -> Result<Graph, Error> {
     assemble(architecture, classes, Cow::Owned(state))
 }
@@ -160,7 +159,7 @@ fn assemble(architecture: &Architecture, classes: usize, mut state: Cow<'_, Stat
     let failed = |source| Error::Graph { architecture: architecture.name.to_string(), source };
     let mut problems = Vec::new();
     let mut builder = Builder::new();
-    // `None` is a module that could not be made, or that follows one: only its weights are checked.
+    // `None` is a module that could not be built, or one that follows it: only its weights are checked.
     let mut nodes: Vec<Option<NodeId>> = Vec::new();
     for module in layout::modules(architecture, classes) {
         let weights = match Weights::read(&module, &mut state) {
@@ -190,7 +189,7 @@ fn assemble(architecture: &Architecture, classes: usize, mut state: Cow<'_, Stat
     }
 }
 
-/// Weight and bias of a module as its node needs them; both are empty for a module without weights.
+/// Weight and bias of a module in the form that its node needs; both are empty for a module without weights.
 #[derive(Debug, Default, PartialEq)]
 struct Weights {
     weight: Vec<f32>,
@@ -198,7 +197,7 @@ struct Weights {
 }
 
 impl Weights {
-    /// The weights of `module`, taken out of a state dict that is owned; or everything that is wrong with them.
+    /// Takes the weights of `module` out of a state dict if it is owned; or returns all its problems.
     fn read(module: &Module, state: &mut Cow<'_, StateDict>) -> Result<Self, Vec<Problem>> {
         let entries: Vec<_> =
             module_entries(module).into_iter().filter(|entry| entry.kind != EntryRole::BatchCount).collect();
@@ -234,9 +233,9 @@ struct BatchNorm {
     variance: Vec<f32>,
 }
 
-/// The convolution that equals one with `weight` (`[out, …]`, no bias) followed by the batch norm:
-/// weights times `scale / sqrt(variance + EPSILON)`, and `offset - mean * scale / sqrt(variance + EPSILON)`
-/// as the bias. Computed in 64-bit floating point and rounded once.
+/// The convolution that equals one with `weight` (`[out, …]`, no bias) followed by the batch norm: the weights times
+/// `scale / sqrt(variance + EPSILON)`, and `offset - mean * scale / sqrt(variance + EPSILON)` as the bias. Computed in
+/// 64-bit floating point and rounded once.
 fn fold(mut weight: Vec<f32>, norm: &BatchNorm) -> Weights {
     let per_channel = weight.len() / norm.scale.len().max(1);
     let mut bias = Vec::with_capacity(norm.scale.len());

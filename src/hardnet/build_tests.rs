@@ -5,7 +5,7 @@ use crate::engine::graph::Op;
 use crate::hardnet::{ARCHITECTURES, find};
 use crate::weights::Array;
 
-/// The entries of `state`, changed by `change`: the new array, or nothing to leave the entry out.
+/// The entries of `state`, changed by `change`: the new array, or `None` to omit the entry.
 fn changed(state: &StateDict, change: impl Fn(&str, &Array) -> Option<Array>) -> StateDict {
     let mut result = StateDict::new();
     for (key, array) in state.iter() {
@@ -83,7 +83,7 @@ fn everything_that_is_wrong_is_reported_at_once() {
     });
     let mut state = state;
     state.insert("head.weight", Array::new(vec![2], vec![0.0; 2]).unwrap()).unwrap();
-    // Built for other classes than the weights have: the linear layer does not fit either.
+    // Built for another number of classes than the weights: the linear layer does not fit either.
     let error = build(architecture, 11, &state).unwrap_err();
     assert_eq!(error.exit(), Exit::Data);
     let Error::Weights { problems, .. } = &error else { panic!("{error}") };
@@ -92,11 +92,11 @@ fn everything_that_is_wrong_is_reported_at_once() {
         problems,
         [
             "`base.0.norm.weight` is missing",
-            "`base.0.norm.bias` has shape [1] and [24] is needed",
+            "`base.0.norm.bias` has shape [1], expected [24]",
             "`base.3.layers.0.layer2.dwconv.weight` is missing",
             "the weights of `base.4` are not finite",
-            "`base.14.3.weight` has shape [10, 1024] and [11, 1024] is needed",
-            "`base.14.3.bias` has shape [10] and [11] is needed",
+            "`base.14.3.weight` has shape [10, 1024], expected [11, 1024]",
+            "`base.14.3.bias` has shape [10], expected [11]",
             "`head.weight` with shape [2] is not expected",
         ]
     );

@@ -1,6 +1,6 @@
-//! Tables of one's own: a network of the same build from a TOML file.
+//! Custom architectures: a network with the same structure from a TOML file.
 //!
-//! The keys are the fields of [`Architecture`] and of its blocks, with a `[[block]]` for every block:
+//! The keys are the fields of [`Architecture`] and its blocks, with a `[[block]]` for each block:
 //!
 //! ```toml
 //! name = "hardnet-mini"
@@ -12,7 +12,7 @@
 //! [[block]]
 //! growth = 12            # channels of a layer with one link
 //! layers = 4
-//! transition = 64        # channels after the 1 x 1 convolution behind the block
+//! transition = 64        # output channels of the 1 x 1 convolution after the block
 //! downsample = true      # whether the map is halved then
 //! ```
 
@@ -24,18 +24,18 @@ use super::table::{Architecture, find};
 use crate::exit::Exit;
 use crate::regular;
 
-/// The longest table that is read, in bytes.
+/// Maximum size of a table in bytes.
 const MAX_BYTES: u64 = 1 << 20;
-/// Most channels of a layer or transition.
+/// Maximum channels of a layer or transition.
 const MAX_CHANNELS: usize = 1 << 14;
-/// Most layers of a block.
+/// Maximum layers of a block.
 const MAX_LAYERS: usize = 64;
-/// Most blocks.
+/// Maximum number of blocks.
 const MAX_BLOCKS: usize = 32;
-/// Most learnable parameters, without the head: 1 GB of weights.
+/// Maximum learnable parameters, without the head: 1 GB of weights.
 const MAX_PARAMETERS: u64 = 250_000_000;
 
-/// Why a table cannot be used.
+/// Why a table is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// The file cannot be read.
@@ -46,20 +46,20 @@ pub enum TableError {
         /// Why.
         source: io::Error,
     },
-    /// The file is longer than any table.
-    #[error("{} is longer than {MAX_BYTES} bytes, which no table of an architecture is", path.display())]
+    /// The file is too long for a table.
+    #[error("{} is longer than {MAX_BYTES} bytes, too long for an architecture table", path.display())]
     Long {
         /// The file.
         path: PathBuf,
     },
     /// The content is not text.
-    #[error("{} is not the table of an architecture: expected TOML, in UTF-8", path.display())]
+    #[error("{} is not an architecture table: expected TOML, in UTF-8", path.display())]
     NotText {
         /// The file.
         path: PathBuf,
     },
-    /// The content is no TOML, or has other keys and types than a table.
-    #[error("{}, line {line}: not the table of an architecture: {problem}", path.display())]
+    /// The content is not TOML, or has the wrong keys or types.
+    #[error("{}, line {line}: not an architecture table: {problem}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -79,7 +79,7 @@ pub enum TableError {
 }
 
 impl TableError {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -89,10 +89,10 @@ impl TableError {
     }
 }
 
-/// The table in the TOML file at `path`.
+/// Reads the table in the TOML file at `path`.
 ///
 /// # Errors
-/// Any of [`TableError`].
+/// Any [`TableError`].
 pub fn read_table(path: &Path) -> Result<Architecture, TableError> {
     let unreadable = |source: io::Error| match source.kind() {
         io::ErrorKind::InvalidData => TableError::NotText { path: path.to_owned() },
@@ -118,8 +118,7 @@ pub fn read_table(path: &Path) -> Result<Architecture, TableError> {
 }
 
 impl Architecture {
-    /// Everything that keeps the table from being a network, each with what is allowed. A published name
-    /// belongs to its published table.
+    /// All problems of the table, each with the allowed values. A published name is reserved for its published table.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

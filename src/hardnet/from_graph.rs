@@ -1,5 +1,5 @@
-//! The weights of a network of the family out of a graph whose batch norms are folded, as an ONNX file for
-//! inference has it: the names are lost, the order is not.
+//! Extracts the weights of a network of the family from a graph with folded batch norms, such as an ONNX file for
+//! inference: the names are lost, the order is not.
 
 use super::build::EPSILON;
 use super::layout::{Layer, Module, module_entries, modules};
@@ -7,14 +7,14 @@ use super::table::{ARCHITECTURES, Architecture};
 use crate::engine::graph::{Conv, Graph, Linear, Op};
 use crate::weights::{Array, EntryRole, Error, StateDict};
 
-/// The architecture whose convolutions and linear layer `graph` has, in its order, with the number of
-/// classes and the weights; nothing when it is not `wanted`, or none of the published ones if there is no
-/// wish.
+/// The architecture with exactly the convolutions and the linear layer of `graph`, in order, with the number of classes
+/// and the weights. The candidates are `wanted` or, if that is `None`, the published architectures; `None` if none
+/// matches.
 ///
-/// A batch norm is one that changes nothing but for the bias of its folded convolution.
+/// The batch norms of the result change nothing except for the bias of the folded convolution.
 ///
 /// # Errors
-/// The weights do not fit into memory twice.
+/// If a second copy of the weights does not fit into memory.
 pub fn weights_of(
     graph: &Graph,
     wanted: Option<&Architecture>,
@@ -52,7 +52,7 @@ pub fn weights_of(
     Ok(Some((architecture.clone(), *classes, state)))
 }
 
-/// Whether the operator is that of the module, but for its weights.
+/// Whether the operator is that of the module, apart from its weights.
 fn is_layer(module: &Module, op: &Op) -> bool {
     let is_conv = |conv: &Conv, read: usize, kernel: usize, stride: usize, groups: usize| {
         (conv.in_channels, conv.out_channels, conv.groups) == (read, module.channels, groups)

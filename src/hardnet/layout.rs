@@ -1,19 +1,19 @@
-//! The modules of a network in order, without weights, and the state dict entries that follow.
+//! The modules of a network in order, without weights, and the state dict entries that result from them.
 //!
-//! Names of modules and entries are those of the official PyTorch implementation, so that its weights
-//! fit: `base.N` counts the modules of the network, `layers.L` the layers of a block.
+//! Names of modules and entries are those of the official PyTorch implementation, so that its weights fit: `base.N`
+//! numbers the modules of the network, `layers.L` the layers of a block.
 
 use super::table::Architecture;
 use crate::weights::EntryRole;
 
-/// A module and what it reads.
+/// A module and its inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Module {
     /// Name, unique in the network.
     pub name: String,
     /// What it does.
     pub layer: Layer,
-    /// Positions of the modules that it reads, in the order in which their channels are joined.
+    /// Positions of its inputs, in the order in which their channels are concatenated.
     pub inputs: Vec<usize>,
     /// Channels of its output.
     pub channels: usize,
@@ -24,9 +24,9 @@ pub struct Module {
 pub enum Layer {
     /// The image: three channels.
     Input,
-    /// Convolution without bias (square kernel, padding of half of it), batch norm, ReLU6.
+    /// Convolution without bias (square kernel, padding of half its size), batch norm, ReLU6.
     Conv {
-        /// Channels read.
+        /// Input channels.
         in_channels: usize,
         /// Height and width of the kernel.
         kernel: usize,
@@ -38,20 +38,20 @@ pub enum Layer {
         /// Stride in both directions.
         stride: usize,
     },
-    /// Maximum over a window that moves by 2 pixels.
+    /// Maximum over a window with stride 2.
     MaxPool {
         /// Height and width of the window.
         kernel: usize,
         /// Padding on all sides.
         padding: usize,
     },
-    /// Channels beside each other.
+    /// Concatenated channels.
     Concat,
     /// Mean over the whole map.
     GlobalAverage,
     /// Linear layer with bias.
     Linear {
-        /// Channels read.
+        /// Input channels.
         in_channels: usize,
     },
 }
@@ -63,28 +63,27 @@ pub struct Entry {
     pub key: String,
     /// Extent of every axis.
     pub shape: Vec<usize>,
-    /// What it is to the network.
+    /// Its role in the network.
     pub kind: EntryRole,
 }
 
-/// The layers that layer `layer` of a block reads, in the order in which they are joined: `layer - 2^i`
-/// for every power `2^i` that divides it, from `i = 0`. Layers count from 1, and 0 is the block's input;
-/// it reads nothing.
+/// The layers that layer `layer` of a block reads, in the order in which they are concatenated: `layer - 2^i` for every
+/// power `2^i` that divides it, from `i = 0`. Layers count from 1; 0 is the block's input, which has no links.
 pub fn links(layer: usize) -> impl Iterator<Item = usize> {
     let count = if layer == 0 { 0 } else { layer.trailing_zeros() + 1 };
     (0..count).map(move |power| layer - (1 << power))
 }
 
-/// Channels of layer `layer` (from 1): `growth`, times `multiplier` for every link but the first, made
-/// even by `int(int(c + 1) / 2) * 2`.
+/// Channels of layer `layer` (from 1): `growth`, times `multiplier` for every link but the first, made even by
+/// `int(int(c + 1) / 2) * 2`.
 #[must_use]
 pub fn layer_channels(layer: usize, growth: usize, multiplier: f64) -> usize {
     let grown = (1..links(layer).count()).fold(growth as f64, |channels, _| channels * multiplier);
     ((grown + 1.0) as usize / 2).saturating_mul(2)
 }
 
-/// All modules of a network with `classes` classes; every module comes after those that it reads. The
-/// first is the input, the last the linear layer. A dropout is no module here, for it does nothing.
+/// All modules of a network with `classes` classes; every module comes after its inputs. The first is the input, the
+/// last the linear layer. Dropouts are not included, because they have no effect.
 #[must_use]
 pub fn modules(architecture: &Architecture, classes: usize) -> Vec<Module> {
     let mut network = Network { modules: Vec::new(), next: 0 };
@@ -133,7 +132,7 @@ impl Network {
         name
     }
 
-    /// Position and channels of the module made last.
+    /// Position and channels of the last module.
     fn last(&self) -> (usize, usize) {
         self.modules.last().map_or((0, 0), |module| (self.modules.len() - 1, module.channels))
     }
@@ -154,7 +153,7 @@ impl Network {
         self.push(name, Layer::Depthwise { stride }, vec![input], channels)
     }
 
-    /// Halves the map: by a depthwise convolution, or by pooling with the window given.
+    /// Halves the map: by a depthwise convolution, or by pooling with the given window.
     fn halve(&mut self, name: String, architecture: &Architecture, kernel: usize, padding: usize) {
         if architecture.depthwise {
             self.depthwise(name, 2);
@@ -164,7 +163,7 @@ impl Network {
         }
     }
 
-    /// Joins several modules; one alone needs no joining.
+    /// Concatenates several modules; a single one is returned as is.
     fn concat(&mut self, name: String, inputs: Vec<usize>) -> usize {
         match inputs[..] {
             [only] => only,
@@ -175,9 +174,9 @@ impl Network {
         }
     }
 
-    /// A HarD block. Its output joins the odd layers and the last one, in order.
+    /// A HarD block. Its output concatenates the odd layers and the last one, in order.
     fn block(&mut self, name: &str, architecture: &Architecture, growth: usize, layers: usize) {
-        // Where the output of every layer is; layer 0 is the block's input.
+        // The output of every layer; layer 0 is the block's input.
         let mut outputs = vec![self.last().0];
         for layer in 1..=layers {
             let prefix = format!("{name}.layers.{}", layer - 1);
@@ -206,8 +205,8 @@ pub fn entries(architecture: &Architecture, classes: usize) -> Vec<Entry> {
     modules(architecture, classes).iter().flat_map(module_entries).collect()
 }
 
-/// Number of values that training learns, for `classes` classes: convolutions, scales and offsets of batch
-/// norms, and the linear layer. The number saturates.
+/// Number of learnable values for `classes` classes: convolutions, scales and offsets of batch norms, and the linear
+/// layer. The number saturates.
 #[must_use]
 pub fn parameters(architecture: &Architecture, classes: usize) -> u64 {
     let entries = entries(architecture, classes).into_iter().filter(|entry| entry.kind.is_parameter());

@@ -1,8 +1,8 @@
 //! The HarDNet family (Chao et al., *HarDNet: A Low Memory Traffic Network*, arXiv:1909.00948).
 //!
-//! The four published architectures are data in [`table`], others come from files ([`read_table`]); from
-//! one of them and a number of classes follow the modules of the network, the entries of its state dict,
-//! and, with weights, its graph.
+//! The four published architectures are data in [`table`]; others come from files ([`read_table`]). An architecture and
+//! a number of classes determine the modules of the network, the entries of its state dict and, with weights, its
+//! graph.
 
 mod build;
 mod custom;

@@ -1,14 +1,14 @@
-//! Where the published weights are: the addresses in the official PyTorch implementation
+//! Addresses of the published weights, from the official PyTorch implementation
 //! (<https://github.com/PingoLH/Pytorch-HarDNet>, `hardnet.py`).
 
-/// A published file with the weights of a network, trained on ImageNet.
+/// A published weight file of a network, trained on ImageNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
     /// Name of the architecture.
     pub name: &'static str,
-    /// Address of the file.
+    /// URL of the file.
     pub url: &'static str,
-    /// Digits with which the SHA-256 of the file begins; the name of the file carries them.
+    /// The first digits of the file's SHA-256, which are part of its name.
     pub sha256_prefix: &'static str,
 }
 
@@ -36,7 +36,7 @@ pub static PUBLISHED: [Published; 4] = [
     },
 ];
 
-/// The published weights of the network called `name`, in any of its spellings.
+/// The published weights of the network called `name`, in any spelling.
 #[must_use]
 pub fn published(name: &str) -> Option<&'static Published> {
     let architecture = super::find(name)?;

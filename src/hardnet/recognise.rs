@@ -1,13 +1,13 @@
-//! Which architecture weights belong to.
+//! Recognises the architecture that weights belong to.
 
 use super::layout::entries;
 use super::table::{ARCHITECTURES, Architecture};
 use crate::weights::{EntryRole, StateDict};
 
-/// The architecture whose entries `state` has most of, by key and shape, and the number of classes of
-/// its head in `state`. Whether they fit in full is for `build` to say.
+/// The architecture with the most entries in `state`, by key and shape, and the number of classes of the head in
+/// `state`. `build` checks whether the weights fit in full.
 ///
-/// `None` if less than half of the entries of every architecture are there.
+/// `None` if less than half of the entries of every architecture are present.
 #[must_use]
 pub fn recognise(state: &StateDict) -> Option<(&'static Architecture, usize)> {
     let candidates = ARCHITECTURES.iter().map(|architecture| {

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// One network of the family, or one of the same build.
+/// A network of the family, or one with the same structure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
-    /// Name, in the spelling that the program prints.
+    /// Name, as the program prints it.
     pub name: Cow<'static, str>,
     /// Channels after the first convolution (3 × 3, stride 2) and after the second.
     pub stem: [usize; 2],
@@ -16,11 +16,11 @@ pub struct Architecture {
     pub second_kernel: usize,
     /// Factor by which the channels of a layer grow with every link but its first.
     pub multiplier: f64,
-    /// Whether the layers of a block are pointwise and depthwise instead of 3 × 3 convolutions, and
-    /// whether maps shrink by depthwise convolutions instead of pooling.
+    /// Whether the layers of a block are pointwise and depthwise instead of 3 × 3 convolutions, and whether maps shrink
+    /// by depthwise convolutions instead of pooling.
     pub depthwise: bool,
-    /// The block after which a dropout module stands, counted from 0. It does nothing in inference, but
-    /// it takes a number in the names of the modules.
+    /// The block that is followed by a dropout module, counted from 0. It has no effect in inference, but takes a
+    /// number in the names of the modules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout_after: Option<usize>,
     /// The blocks in order.
@@ -28,7 +28,7 @@ pub struct Architecture {
     pub blocks: Cow<'static, [Block]>,
 }
 
-/// A HarD block with the 1 × 1 convolution behind it, the transition.
+/// A HarD block with its transition, the 1 × 1 convolution after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Block {
@@ -106,8 +106,7 @@ pub static ARCHITECTURES: [Architecture; 4] = [
     },
 ];
 
-/// The architecture called `name`. Upper and lower case are the same, and `-`, `_` and spaces do not
-/// count: `HarDNet-39-DS` is `hardnet39ds`.
+/// The architecture called `name`. Case, `-`, `_` and spaces are ignored: `HarDNet-39-DS` is `hardnet39ds`.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Architecture> {
     let plain: String = name

@@ -1,4 +1,4 @@
-//! Which backend runs a network, and what it made of it.
+//! Selects the backend for a network and compiles the network for it.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use crate::engine::plan;
 use crate::kernels::Isa;
 use crate::kernels::runtime::Threads;
 
-/// What runs a network.
+/// The back end that runs a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
-    /// The engine of this program, with this instruction set.
+    /// The program's own engine, with this instruction set.
     Native(Isa),
     /// tract.
     Tract,
@@ -41,7 +41,7 @@ impl From<Isa> for IsaChoice {
     }
 }
 
-/// The instruction set of a choice: for `auto`, the best one that this processor has.
+/// The instruction set for a choice; for `auto`, the best one that this processor supports.
 fn chosen(isa: IsaChoice) -> Isa {
     match isa {
         IsaChoice::Auto => Isa::best(),
@@ -52,7 +52,7 @@ fn chosen(isa: IsaChoice) -> Isa {
     }
 }
 
-/// What is to run a network.
+/// How to run a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Engine {
     /// The backend.
@@ -64,14 +64,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// What the native engine is told.
+    /// The options for the native engine.
     #[must_use]
     pub fn options(&self) -> plan::PlanOptions {
         plan::PlanOptions { isa: chosen(self.isa), memory: self.memory }
     }
 }
 
-/// A network that is compiled for one input size. Clones share the weights.
+/// A network compiled for one input size. Clones share the weights.
 #[derive(Debug, Clone)]
 pub enum InferencePlan {
     /// For the native engine.
@@ -81,10 +81,10 @@ pub enum InferencePlan {
 }
 
 impl InferencePlan {
-    /// Compiles `graph` for inputs of `height × width` pixels. `name` is for the log.
+    /// Compiles `graph` for inputs of `height × width` pixels. `name` is used in the log.
     ///
     /// # Errors
-    /// The graph cannot have that size, or the backend asked for cannot run it.
+    /// If the graph does not support that size, or the requested backend cannot run it.
     pub fn new(graph: Graph, [height, width]: [usize; 2], engine: Engine, name: &str) -> Result<Self, Error> {
         if engine.backend != BackendChoice::Tract {
             // The native engine takes the weights out of the graph, and tract needs them.
@@ -92,7 +92,7 @@ impl InferencePlan {
                 Ok(()) => {
                     let plan = NativePlan::compile(graph, height, width, engine.options());
                     let plan = plan.map_err(Error::Native)?;
-                    // The maps as they lie in memory, with the channels that fill up vectors: it is taken by what runs it.
+                    // Size of the maps in memory, including the channels that pad vectors: allocated by the runner.
                     let needed = plan.plan().activation_bytes() as u64;
                     if needed > MAX_ACTIVATION_BYTES.saturating_mul(2) {
                         return Err(Error::Memory { name: name.to_owned(), needed });
@@ -111,7 +111,7 @@ impl InferencePlan {
         Ok(Self::Tract(TractPlan::compile(graph, height, width)?))
     }
 
-    /// Whether runs are as fast as they will be; they become so within seconds.
+    /// Whether runs have reached their final speed, which takes seconds.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match self {
@@ -120,10 +120,10 @@ impl InferencePlan {
         }
     }
 
-    /// A network for one user at a time, each of whose runs takes `threads`; tract takes one.
+    /// A network for one user at a time; each run uses `threads`, but tract uses one.
     ///
     /// # Errors
-    /// [`Error::Tract`] when tract fails, [`Error::Threads`] when threads cannot be started.
+    /// [`Error::Tract`] if tract fails, [`Error::Threads`] if threads cannot be started.
     pub fn network(&self, threads: &Threads) -> Result<Box<dyn Network>, Error> {
         Ok(match self {
             Self::Native(plan) => Box::new(plan.network(threads)?),
@@ -131,7 +131,7 @@ impl InferencePlan {
         })
     }
 
-    /// What runs it.
+    /// The back end.
     #[must_use]
     pub fn backend(&self) -> Backend {
         match self {

@@ -1,4 +1,4 @@
-//! The classes with the best scores, out of the logits of a network.
+//! Selects the best classes from the logits of a network.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::{Error, Network, Ranked, top_k};
 use crate::record::{Scored, TopClasses};
 use crate::tensor::TensorMut;
 
-/// Makes named classes of logits. Its buffers are used again.
+/// Turns logits into named classes. Its buffers are reused.
 #[derive(Debug)]
 pub struct ClassHead {
     labels: Arc<[Arc<str>]>,
@@ -20,7 +20,7 @@ impl ClassHead {
         Self { labels, best: Vec::new() }
     }
 
-    /// The `top` best classes of `logits`, best first. A class without a name gets its number.
+    /// The `top` best classes of `logits`, best first. A class without a name is named by its number.
     pub fn best(&mut self, logits: &[f32], top: usize) -> TopClasses {
         top_k(logits, top, &mut self.best);
         let scored = |&Ranked { index, score }: &Ranked| {
@@ -38,25 +38,25 @@ pub struct InferenceSession {
 }
 
 impl InferenceSession {
-    /// A session. The network runs once, on zeros, so that the first picture finds everything in place.
+    /// Makes a session. The network runs once, on zeros, so that everything is in place for the first picture.
     ///
     /// # Errors
-    /// The backend fails.
+    /// If the backend fails.
     pub fn new(mut network: Box<dyn Network>, head: ClassHead) -> Result<Self, Error> {
         network.input().data_mut().fill(0.0);
         network.run()?;
         Ok(Self { network, head })
     }
 
-    /// The input, to be filled with a picture before each inference: normalised RGB of the network's height and width.
+    /// The input, to be filled before each inference: normalised RGB with the network's height and width.
     pub fn input(&mut self) -> TensorMut<'_> {
         self.network.input()
     }
 
-    /// Runs the network on the input: the `top` best classes, best first.
+    /// Runs the network on the input and returns the `top` best classes, best first.
     ///
     /// # Errors
-    /// The backend fails.
+    /// If the backend fails.
     pub fn infer(&mut self, top: usize) -> Result<TopClasses, Error> {
         self.network.run()?;
         let logits = self.network.outputs().first().ok_or(Error::NoOutput)?;

@@ -10,29 +10,29 @@ use crate::kernels::runtime::Broken;
 /// Why a network cannot be compiled or run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The network cannot have an input of that size.
+    /// The network does not support that input size.
     #[error("the model cannot have this input size")]
     Size(#[from] graph::Error),
-    /// The maps of the network would take too much memory.
+    /// The maps of the network would need too much memory.
     #[error(
-        "`{name}` needs {} MB for its maps at this input size, and {} are allowed: choose a smaller input size",
+        "`{name}` needs {} MB for its maps at this input size, but only {} are allowed: choose a smaller input size",
         needed / 1_000_000, MAX_ACTIVATION_BYTES / 1_000_000
     )]
     Memory {
         /// Name of the model.
         name: String,
-        /// Bytes that the maps need at one time.
+        /// Bytes that the maps need at the same time.
         needed: u64,
     },
     /// The network has too many nodes for tract.
-    #[error("the network counts {nodes} nodes and maps that they join, and tract prepares at most {limit}")]
+    #[error("the network has {nodes} nodes, counting joined maps, but tract prepares at most {limit}")]
     Nodes {
-        /// How many it has, convolutions twice.
+        /// Number of nodes, with convolutions counted twice.
         nodes: usize,
-        /// How many tract prepares in a sensible time.
+        /// Number that tract prepares in reasonable time.
         limit: usize,
     },
-    /// The network cannot be handed to tract.
+    /// The network cannot be exported for tract.
     #[error("cannot write the model as ONNX")]
     Onnx(#[source] onnx::Error),
     /// The native engine cannot run the network.
@@ -41,9 +41,9 @@ pub enum Error {
     /// tract fails.
     #[error("tract cannot {action} the model")]
     Tract {
-        /// What it was to do.
+        /// What it was asked to do.
         action: &'static str,
-        /// What it says.
+        /// tract's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -53,7 +53,7 @@ pub enum Error {
     /// The threads of an inference cannot be started.
     #[error("cannot start {threads} threads for an inference")]
     Threads {
-        /// How many were asked for.
+        /// Number of threads requested.
         threads: usize,
         /// What the system says.
         source: io::Error,
@@ -61,10 +61,10 @@ pub enum Error {
     /// A thread has panicked.
     #[error(transparent)]
     Broken(#[from] Broken),
-    /// The input has another shape than the network's.
-    #[error("the model reads {expected:?} (height, width, channels) and is given {found:?}")]
+    /// The input has the wrong shape.
+    #[error("the model expects {expected:?} (height, width, channels), got {found:?}")]
     Input {
-        /// Height, width and channels that the network reads.
+        /// Height, width and channels that the network expects.
         expected: [usize; 3],
         /// Height, width and channels of the input.
         found: [usize; 3],
@@ -75,7 +75,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -84,7 +84,7 @@ impl Error {
             Self::Onnx(error) => error.exit(),
             Self::Native(error) => error.exit(),
             Self::Threads { .. } | Self::WithoutTract => Exit::Unavailable,
-            // An operator of a file met numbers that it cannot take.
+            // An operator from a file got numbers that it does not support.
             Self::Tract { action: "run", .. } => Exit::Data,
             Self::Tract { .. } | Self::Broken(_) | Self::Input { .. } => Exit::Internal,
         }

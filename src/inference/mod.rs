@@ -1,4 +1,4 @@
-//! How a network runs: the native engine and tract behind one trait, and what makes results of outputs.
+//! How a network runs: the native engine and tract behind one trait, and the conversion of outputs into results.
 
 mod backend;
 mod classes;
@@ -18,7 +18,7 @@ use crate::tensor::{Tensor, TensorMut};
 /// An output of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
-    /// Name of the node that makes it.
+    /// Name of the node that produces it.
     pub name: String,
     /// Channels, rows and columns.
     pub shape: [usize; 3],
@@ -36,22 +36,22 @@ impl Output {
 
 /// A network that is ready to run, for one picture at a time.
 pub trait Network: Send {
-    /// Where the input of the next run is written: `[height, width, channels]`. A run may overwrite it.
+    /// The buffer for the next run's input: `[height, width, channels]`. A run may overwrite it.
     fn input(&mut self) -> TensorMut<'_>;
 
-    /// Runs the network on the input. After an error the next run starts afresh.
+    /// Runs the network on the input. After an error, the next run starts afresh.
     ///
     /// # Errors
-    /// The backend fails; what the outputs then hold is not specified.
+    /// If the backend fails; the outputs are then unspecified.
     fn run(&mut self) -> Result<(), Error>;
 
     /// The outputs, always in the same order; at least one.
     fn outputs(&self) -> &[Output];
 
-    /// Runs the network on a copy of `input`: the values of its first output.
+    /// Runs the network on a copy of `input` and returns the values of its first output.
     ///
     /// # Errors
-    /// [`Error::Input`] when the shape is wrong, and those of [`run`](Self::run).
+    /// [`Error::Input`] if the shape is wrong, and the errors of [`run`](Self::run).
     fn infer(&mut self, input: &Tensor) -> Result<&[f32], Error> {
         let mut to = self.input();
         let (expected, found) = (to.shape(), input.shape());

@@ -1,4 +1,4 @@
-//! The native backend: a plan of the engine, and what runs it.
+//! The native backend: an engine plan and its runner.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::tensor::TensorMut;
 #[derive(Debug, Clone)]
 pub struct NativePlan {
     plan: Arc<plan::Plan>,
-    /// Name of the node that makes the output.
+    /// Name of the node that produces the output.
     output: Arc<str>,
 }
 
@@ -22,8 +22,8 @@ impl NativePlan {
     /// Compiles `graph` for inputs of `height × width` pixels.
     ///
     /// # Errors
-    /// [`plan::Error`]: the engine has no pass for a part of the graph, the graph cannot have that size, or
-    /// the processor does not have the instruction set.
+    /// [`plan::Error`] if the engine has no pass for a part of the graph, the graph does not support that size, or the
+    /// processor lacks the instruction set.
     pub fn compile(graph: Graph, height: usize, width: usize, options: plan::PlanOptions) -> Result<Self, plan::Error> {
         let output = graph.node(graph.output()).map_or("", |node| &*node.name).into();
         Ok(Self { plan: Arc::new(plan::Plan::new(graph, height, width, options)?), output })
@@ -41,7 +41,7 @@ impl NativePlan {
         &self.plan
     }
 
-    /// A network for one user at a time, each of whose runs takes `threads`.
+    /// A network for one user at a time; each run uses `threads`.
     ///
     /// # Errors
     /// [`Error::Threads`].
@@ -53,7 +53,7 @@ impl NativePlan {
     }
 }
 
-/// Runs a [`NativePlan`]. Nothing is allocated from frame to frame, and the input is written where the first pass reads it.
+/// Runs a [`NativePlan`]. Nothing is allocated per frame, and the input is written where the first pass reads it.
 #[derive(Debug)]
 pub struct NativeNetwork {
     runner: Runner,

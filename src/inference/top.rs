@@ -1,27 +1,27 @@
-//! The best classes out of the logits.
+//! Selects the best classes from the logits.
 
 use std::cmp::Ordering;
 
 /// A class with its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranked {
-    /// Number of the class.
+    /// Index of the class.
     pub index: usize,
     /// Its probability after softmax, in `0..=1`.
     pub score: f32,
 }
 
-/// Writes the `k` classes with the largest logits into `best`, the best first, with their softmax scores.
+/// Writes the `k` classes with the largest logits into `best`, best first, with their softmax scores.
 ///
-/// There are as many results as classes when `k` is larger. Of equal logits the lower index comes first.
-/// A logit that is not a number comes after all others and scores 0; infinite logits share the whole
-/// probability. `best` is emptied first, and its memory is used again.
+/// If `k` exceeds the number of classes, all classes are returned. Among equal logits the lower index comes first. NaN
+/// logits come last and score 0; positive infinite logits share the whole probability. `best` is cleared first and its
+/// memory reused.
 pub fn top_k(logits: &[f32], k: usize, best: &mut Vec<Ranked>) {
     best.clear();
     if k == 0 {
         return;
     }
-    // The score holds the logit until the order is known.
+    // The score field holds the logit until the order is known.
     best.extend(logits.iter().enumerate().map(|(index, &score)| Ranked { index, score }));
     if k < best.len() {
         best.select_nth_unstable_by(k - 1, better);
@@ -35,13 +35,13 @@ pub fn top_k(logits: &[f32], k: usize, best: &mut Vec<Ranked>) {
     }
 }
 
-/// Larger first, numbers before what is none, then by index.
+/// Larger first, numbers before NaN, then by index.
 fn better(left: &Ranked, right: &Ranked) -> Ordering {
     let by_logit = right.score.partial_cmp(&left.score);
     by_logit.unwrap_or_else(|| left.score.is_nan().cmp(&right.score.is_nan())).then(left.index.cmp(&right.index))
 }
 
-/// The softmax of a set of logits: `exp(logit - max) / sum`, which cannot overflow.
+/// Softmax of a set of logits: `exp(logit - max) / sum`, which cannot overflow.
 struct Softmax {
     max: f32,
     sum: f64,
@@ -49,7 +49,7 @@ struct Softmax {
 
 impl Softmax {
     fn of(logits: &[f32]) -> Self {
-        // `f32::max` leaves out what is no number.
+        // `f32::max` ignores NaN.
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum = logits.iter().map(|&logit| weight(logit, max)).sum();
         Self { max, sum }
@@ -61,7 +61,7 @@ impl Softmax {
     }
 }
 
-/// `exp(logit - max)`, also where both are infinite; 0 for what is no number.
+/// `exp(logit - max)`, also if both are infinite; 0 for NaN.
 fn weight(logit: f32, max: f32) -> f64 {
     if logit == max {
         1.0

@@ -1,7 +1,7 @@
-//! The tract backend: graph to ONNX to an optimised plan.
+//! The tract backend: from graph to ONNX to an optimised plan.
 //!
-//! It is the reference backend. Everything runs on the calling thread: tract is built without its thread
-//! pool, and the plan asks for a single thread besides.
+//! This is the reference backend. Everything runs on the calling thread: tract is built without its thread pool, and
+//! the plan also asks for a single thread.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -25,15 +25,15 @@ use crate::engine::onnx;
 use crate::protobuf::{ModelProto, NodeProto};
 use crate::tensor::{Tensor, TensorMut};
 
-/// Most nodes of a network that tract prepares, which takes it time that grows with the square of their number: up to two
-/// minutes for so many on an AMD EPYC. [`node_count`] says how they are counted.
+/// Maximum number of nodes in a network for tract. Its preparation time grows with the square of the number: up to two
+/// minutes for this many on an AMD EPYC. [`node_count`] defines the count.
 const MAX_NODES: usize = 3 << 10;
 
-/// Most axes of a map. tract takes a reshaping apart into steps of one axis.
+/// Maximum axes of a map. tract splits a reshaping into steps of one axis.
 const MAX_AXES: usize = 12;
 
-/// Most places of kernels that tract lists for the windows of a network: all of them for every way in which the edges cut a
-/// window off.
+/// Maximum kernel positions that tract lists for the windows of a network: all of them for every way in which the edges
+/// clip a window.
 const MAX_LISTED: u64 = 1 << 24;
 
 /// A compiled network for one input size. Clones share the weights.
@@ -41,19 +41,19 @@ const MAX_LISTED: u64 = 1 << 24;
 pub struct TractPlan {
     runnable: Arc<TypedRunnableModel>,
     input: [usize; 3],
-    /// Name of the node that makes the output.
+    /// Name of the node that produces the output.
     output: Arc<str>,
-    /// Channels, rows and columns of the output; one axis after the other where it is no map.
+    /// Channels, rows and columns of the output; for an output that is not a map, its axes in order.
     shape: [usize; 3],
 }
 
 impl TractPlan {
-    /// Compiles `graph` for inputs of `height × width` pixels. An output that is a map gives its values as
-    /// logits in the order `[channels, height, width]`.
+    /// Compiles `graph` for inputs of `height × width` pixels. If the output is a map, its values are logits in the
+    /// order `[channels, height, width]`.
     ///
     /// # Errors
-    /// [`Error::Onnx`] when the graph cannot have that size, [`Error::Nodes`] when it has too many nodes for tract,
-    /// [`Error::Tract`] when tract refuses it or panics.
+    /// [`Error::Onnx`] if the graph does not support that size, [`Error::Nodes`] if it has too many nodes for tract,
+    /// [`Error::Tract`] if tract rejects it or panics.
     pub fn compile(graph: Graph, height: usize, width: usize) -> Result<Self, Error> {
         let proto = onnx::model(&graph, height, width).map_err(Error::Onnx)?;
         check_nodes(&proto)?;
@@ -67,22 +67,22 @@ impl TractPlan {
         })
     }
 
-    /// Compiles the network of an ONNX file as it is, for inputs of `height × width` pixels: for networks
-    /// that a graph cannot hold. It has run once, on zeros.
+    /// Compiles the network of an ONNX file as is, for inputs of `height × width` pixels: for networks that a graph
+    /// cannot represent. Runs it once, on zeros.
     ///
     /// # Errors
-    /// [`Error::Nodes`] when the network has too many nodes for tract; [`Error::Tract`] when tract cannot read or run it
-    /// or panics, it cannot have that size, or it needs more memory than is allowed.
+    /// [`Error::Nodes`] if the network has too many nodes for tract; [`Error::Tract`] if tract cannot read or run it or
+    /// panics, it does not support that size, or it needs more memory than is allowed.
     pub fn from_onnx(file: File, height: usize, width: usize) -> Result<Self, Error> {
         let input = [height, width, file.channels()];
         let typed = typed(file, height, width)?;
         let plan = caught("optimise", || Self::of_typed(typed.into_optimized().map_err(failed("optimise"))?, input))?;
-        // A file that is sound can still have numbers that show only when its operators meet them.
+        // A valid file can still contain numbers that fail only when an operator runs.
         plan.network()?.run()?;
         Ok(plan)
     }
 
-    /// Number of values that the network writes.
+    /// Number of output values of the network.
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.shape.iter().product()
@@ -105,7 +105,7 @@ impl TractPlan {
     /// A network for one thread.
     ///
     /// # Errors
-    /// [`Error::Tract`] when memory for it cannot be made.
+    /// [`Error::Tract`] if its memory cannot be allocated.
     pub fn network(&self) -> Result<TractNetwork, Error> {
         let state = self.runnable.spawn().map_err(failed("start"))?;
         let [height, width, channels] = self.input;
@@ -116,19 +116,19 @@ impl TractPlan {
     }
 }
 
-/// How many values the network of an ONNX file writes for inputs of `height × width` pixels.
+/// Number of output values of an ONNX file's network for inputs of `height × width` pixels.
 ///
 /// # Errors
-/// Those of [`TractPlan::from_onnx`] that show without preparing it.
+/// The errors of [`TractPlan::from_onnx`] that occur before preparation.
 pub fn output_count(file: File, height: usize, width: usize) -> Result<usize, Error> {
     let typed = typed(file, height, width)?;
     let output = typed.output_fact(0).map_err(failed("read"))?;
     Ok(output.shape.as_concrete().map_or(0, |shape| shape.iter().product()))
 }
 
-/// The network of a file with the shapes of all maps, which fit into memory.
+/// The network of a file with the shapes of all maps; checks that they fit into memory.
 fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
-    // A file that is sound can still have numbers that tract's operators do not expect.
+    // A valid file can still contain numbers that tract's operators do not expect.
     caught("read", || {
         let unbounded = |error: import::Error| failed("read")(TractError::msg(error.to_string()));
         file.check_constants().map_err(unbounded)?;
@@ -136,7 +136,7 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         let proto = file.into_proto();
         check_nodes(&proto)?;
         let proto = translated(proto)?;
-        // What a file says of the shapes between its nodes is of any size of the input, and not of this one.
+        // The shapes that a file states for values between nodes hold for any input size, not for this one.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
         let mut parsed = onnx.model_for_proto_model(&proto).map_err(failed("read"))?;
         drop(proto);
@@ -163,8 +163,8 @@ fn product(shape: &[usize], factor: u64) -> u64 {
     shape.iter().fold(factor, |product, &extent| product.saturating_mul(extent as u64))
 }
 
-/// What the nodes of a network cost tract: a convolution as much as two, and what joins, sums or splits any number of maps
-/// as much as there are of them besides.
+/// Cost of a network's nodes for tract: a convolution counts twice; a node that joins, sums or splits any number of
+/// maps counts once more per map.
 fn node_count(model: &ModelProto) -> usize {
     let cost = |node: &NodeProto| match node.op_type.as_str() {
         "Constant" => 0,
@@ -175,14 +175,13 @@ fn node_count(model: &ModelProto) -> usize {
     model.graph.as_ref().map_or(0, |graph| graph.node.iter().map(cost).sum())
 }
 
-/// Whether a network has few enough nodes to be prepared.
+/// Checks that a network has few enough nodes to be prepared.
 fn check_nodes(model: &ModelProto) -> Result<(), Error> {
     let nodes = node_count(model);
     if nodes <= MAX_NODES { Ok(()) } else { Err(Error::Nodes { nodes, limit: MAX_NODES }) }
 }
 
-/// Whether the values that the nodes of a network have at one time fit into the memory that is allowed: every value is
-/// kept until it has been read for the last time.
+/// Checks that the values alive at any one time fit into the allowed memory: every value is kept until its last read.
 fn check_memory(model: &TypedModel) -> TractResult<()> {
     let order = model.eval_order()?;
     let mut last_read = vec![0; model.nodes().len()];
@@ -204,7 +203,7 @@ fn check_memory(model: &TypedModel) -> TractResult<()> {
         let bytes = bytes(index);
         done[last_read[index]] = done[last_read[index]].saturating_add(bytes);
         live = live.saturating_add(bytes);
-        // Weights are of the size of the file, which has been read.
+        // Weights are as large as the file, which has been read.
         if live.saturating_add(scratch_bytes(model, model.node(index))?) > MAX_ACTIVATION_BYTES.saturating_mul(2) {
             let name = &model.node(index).name;
             return Err(TractError::msg(format!("the maps at `{name}` do not fit into memory")));
@@ -214,8 +213,8 @@ fn check_memory(model: &TypedModel) -> TractResult<()> {
     Ok(())
 }
 
-/// Whether the maps of a node have known sizes and fit into memory, and so what tract lists for its window, beside the
-/// `listed` places of those before.
+/// Checks that the maps of a node have known sizes and fit into memory, and that tract's lists for its window do, in
+/// addition to the `listed` positions of earlier nodes.
 fn check_node(model: &TypedModel, node: &TypedNode, listed: &mut u64) -> TractResult<()> {
     let fail = |problem: String| Err(TractError::msg(format!("`{}` {problem}", node.name)));
     for output in &node.outputs {
@@ -235,12 +234,12 @@ fn check_node(model: &TypedModel, node: &TypedNode, listed: &mut u64) -> TractRe
     *listed = listed.saturating_add(cuts.fold(product(&spec.kernel_shape, 1), u64::saturating_mul));
     if *listed > MAX_LISTED {
         let places = "places of windows up to here, with those at the edges";
-        return fail(format!("has a large window: {listed} {places}, and {MAX_LISTED} are allowed"));
+        return fail(format!("has a large window: {listed} {places}, but {MAX_LISTED} are allowed"));
     }
     Ok(())
 }
 
-/// The window of a convolution or pool, and the shape of what it reads.
+/// The window of a convolution or pool, and its input shape.
 fn window<'a>(model: &'a TypedModel, node: &'a TypedNode) -> TractResult<Option<(&'a PoolSpec, Shape<'a>)>> {
     let windows = node.op_as::<Conv>().map(|op| &op.pool_spec);
     let windows = windows.or_else(|| node.op_as::<MaxPool>().map(|op| &op.pool_spec));
@@ -256,8 +255,8 @@ fn input_shape<'a>(model: &'a TypedModel, node: &TypedNode, spec: &PoolSpec) -> 
     shape.map(|shape| spec.data_format.shape(shape)).transpose()
 }
 
-/// Bytes that a node takes besides the maps: a convolution for a copy of its input with zeros around it, a transposed one
-/// for the products of all its inputs.
+/// Bytes that a node needs besides the maps: a convolution for a zero-padded copy of its input, a transposed one for
+/// the products of all its inputs.
 fn scratch_bytes(model: &TypedModel, node: &TypedNode) -> TractResult<u64> {
     const VALUE: u64 = size_of::<f32>() as u64;
     if let Some(Deconv { pool_spec, .. }) = node.op_as() {
@@ -276,12 +275,12 @@ fn scratch_bytes(model: &TypedModel, node: &TypedNode) -> TractResult<u64> {
     Ok(product(&sides, product(&[*shape.c()], VALUE)))
 }
 
-/// Runs a [`TractPlan`]. The input and tract's own scratch memory live from frame to frame.
+/// Runs a [`TractPlan`]. The input and tract's own scratch memory are kept from frame to frame.
 pub struct TractNetwork {
     plan: TractPlan,
     state: TypedSimpleState,
     input: Tensor,
-    /// The input as tract wants it: `[1, channels, height, width]`.
+    /// The input in tract's layout: `[1, channels, height, width]`.
     planes: Arc<TractTensor>,
     outputs: [Output; 1],
 }
@@ -309,7 +308,7 @@ impl TractNetwork {
     fn forward(&mut self) -> TractResult<()> {
         let input = &self.input;
         if Arc::get_mut(&mut self.planes).is_none() {
-            // A failed run can still hold the buffer.
+            // A failed run may still hold the buffer.
             self.planes = zeros([1, input.channels(), input.height(), input.width()])?;
         }
         if let Some(planes) = Arc::get_mut(&mut self.planes) {
@@ -328,11 +327,11 @@ impl TractNetwork {
 }
 
 thread_local! {
-    /// Whether a panic of this thread becomes an error.
+    /// Whether a panic of this thread is turned into an error.
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps panics that become errors from being printed as well. For the program, once.
+/// Suppresses the output of panics that are turned into errors. Call once per program.
 pub fn silence_caught_panics() {
     let print = take_hook();
     set_hook(Box::new(move |info| {
@@ -342,7 +341,7 @@ pub fn silence_caught_panics() {
     }));
 }
 
-/// Does `work`, and makes an error of its panic.
+/// Runs `work` and turns a panic into an error.
 fn caught<T>(action: &'static str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let before = CAUGHT.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
@@ -374,7 +373,7 @@ mod tests {
     use super::*;
     use crate::engine::graph::{Activation, Affine, Builder, Conv, Linear, NodeId, Padding, Window};
 
-    /// What tract makes of the map `[2, 2, 1]` with the values -1, 2, 3, 4.
+    /// tract's output for the map `[2, 2, 1]` with the values -1, 2, 3, 4.
     fn run(nodes: impl FnOnce(&mut Builder, NodeId) -> NodeId) -> Vec<f32> {
         let mut builder = Builder::new();
         let input = builder.input("input", 1).unwrap();

@@ -1,6 +1,6 @@
 //! Why a pass cannot be made.
 
-/// A pass cannot be made: its parts do not fit together. It is a fault of who asks for it.
+/// A pass cannot be made because its parts do not fit together: a bug in the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a pass cannot be made: {0}")]
 pub struct PassError(pub(super) &'static str);

@@ -1,14 +1,14 @@
-//! Numbers of things in parts: shares of threads, runs that fit into a cache, blocks, chunks.
+//! Division into parts: shares of threads, runs that fit into a cache, blocks, chunks.
 
 use std::ops::Range;
 
-/// `count` in parts of at most `most`, as even as can be: their lengths.
+/// The lengths of `count` divided into parts of at most `most`, as evenly as possible.
 pub(super) fn even_parts(count: usize, most: usize) -> impl Iterator<Item = usize> {
     let parts = count.div_ceil(most.max(1));
     (0..parts).map(move |part| count / parts + usize::from(part < count % parts))
 }
 
-/// `range` in runs of at most `most`, as even as can be.
+/// `range` divided into runs of at most `most`, as evenly as possible.
 pub(super) fn runs(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
     even_parts(range.len(), most).scan(range.start, |start, length| {
         let run = *start..*start + length;
@@ -17,17 +17,17 @@ pub(super) fn runs(range: Range<usize>, most: usize) -> impl Iterator<Item = Ran
     })
 }
 
-/// The share of part number `part` of `parts` in `0..count`. Some shares are empty if `count` is less than `parts`.
+/// The share of part `part` of `parts` in `0..count`. Some shares are empty if `count` is less than `parts`.
 pub(super) fn share(count: usize, part: usize, parts: usize) -> Range<usize> {
     debug_assert!(part < parts, "part {part} of {parts}");
-    // `count * part / parts`, in numbers that are no larger than these.
+    // `count * part / parts`, without larger intermediate results.
     let (each, rest) = (count / parts, count % parts);
     let start = |part: usize| each * part + rest * part / parts;
     start(part)..start(part + 1)
 }
 
-/// Rows in chunks of one length, of which the last one may be longer by half: what is left is not worth a turn of its
-/// own when it is little.
+/// Rows in chunks of equal length, except that the last may be up to half longer: a small remainder is not worth a
+/// chunk of its own.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chunks {
     /// Number of rows.
@@ -42,12 +42,12 @@ impl Chunks {
         Self { count, length }
     }
 
-    /// How many there are, one at least.
+    /// Number of chunks, at least one.
     pub(super) fn number(self) -> usize {
         (self.count + self.length / 2).saturating_sub(1).checked_div(self.length).unwrap_or(0).max(1)
     }
 
-    /// Rows of the longest one.
+    /// Rows of the longest chunk.
     pub(super) fn longest(self) -> usize {
         self.count.min(self.length + self.length.div_ceil(2))
     }

@@ -1,15 +1,15 @@
-//! Arithmetic with sizes, lengths and counts: an error if a result overflows. Everything that is known
-//! when a pass is made is computed here; addresses within what was checked then are plain sums.
+//! Arithmetic with sizes, lengths and counts that returns an error on overflow. Everything known when a pass is made is
+//! computed here; addresses within the limits checked then are plain sums.
 
 use super::error::PassError;
 
 /// Channels are padded to a multiple of this.
 pub const UNIT: usize = 8;
 
-/// Values of a cache line: what the beginning of everything is aligned to.
+/// Values of a cache line: the alignment of all beginnings.
 pub const LINE: usize = 16;
 
-/// Most values of maps, of scratch and of weights, each together: what can be addressed, and room for a few sums of it.
+/// Maximum total number of values of maps, of scratch, and of weights: addressable, with room for a few sums.
 pub const MAX_VALUES: usize = isize::MAX as usize / 16;
 
 /// The error.
@@ -30,12 +30,12 @@ pub(super) fn round_up(length: usize, unit: usize) -> Result<usize, PassError> {
     length.checked_next_multiple_of(unit).ok_or(BEYOND)
 }
 
-/// `length` itself, where so many values can be addressed.
+/// `length` itself, if that many values are addressable.
 pub(super) fn addressable(length: usize) -> Result<usize, PassError> {
     if length <= MAX_VALUES { Ok(length) } else { Err(BEYOND) }
 }
 
-/// The product, for the record: the largest number where it is beyond all.
+/// The product, for information: saturates on overflow.
 pub(super) fn count(factors: &[usize]) -> u64 {
     factors.iter().fold(1, |product, factor| product.saturating_mul(*factor as u64))
 }

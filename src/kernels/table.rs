@@ -1,7 +1,7 @@
-//! Instruction sets and their kernels: a table of functions, and what may be done with it.
+//! Instruction sets and their kernels: a table of functions, and the right to call them.
 //!
-//! A [`Table`] is functions and numbers, and says nothing of the processor. [`Kernels`] are a table on a processor that
-//! has been asked: passes have these, and so call functions without a thought of the instruction set.
+//! A [`Table`] contains functions and numbers, independent of the processor. [`Kernels`] are a table on a processor
+//! that has been checked: passes hold these, so they call functions without regard to the instruction set.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::tile::{
     Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
 };
 
-/// An instruction set that there are kernels for.
+/// An instruction set with kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// Plain Rust; the compiler vectorises it as the target allows.
@@ -54,44 +54,43 @@ pub(super) type DepthwiseRow = unsafe fn(&Depthwise);
 /// A kernel for the transform of a patch: a [`WinogradInput`].
 pub(super) type InputTransform = unsafe fn(&WinogradInput);
 
-/// A kernel for the transform to a tile: a [`WinogradOutput`].
+/// A kernel for the transform of products into a tile: a [`WinogradOutput`].
 pub(super) type OutputTransform = unsafe fn(&WinogradOutput);
 
 /// A kernel for the transform of weights: [`WinogradWeights`].
 pub(super) type WeightTransform = unsafe fn(&WinogradWeights);
 
-/// A kernel for the sums that Strassen's products are of: a [`StrassenInput`].
+/// A kernel for the sums for Strassen's products: a [`StrassenInput`].
 pub(super) type StrassenSums = unsafe fn(&StrassenInput);
 
-/// A kernel that puts Strassen's products together: a [`StrassenOutput`].
+/// A kernel that combines Strassen's products: a [`StrassenOutput`].
 pub(super) type StrassenJoin = unsafe fn(&StrassenOutput);
 
-/// A kernel for the [`Largest`] values of a window.
+/// A kernel for the maximum over a window: [`Largest`].
 pub(super) type WindowMax = unsafe fn(&Largest);
 
-/// A burst of multiply-adds in registers, and how many operations it was.
+/// A burst of multiply-adds in registers; returns the number of operations.
 pub(super) type Burst = unsafe fn() -> u64;
 
-/// Kernels of one kind for tiles of all sizes: by the rows and by the columns of a tile, those of 1, 2, 4
-/// and 6.
+/// Kernels of one kind for tiles of all sizes: by the rows and by the columns of a tile, which are 1, 2, 4 or 6.
 pub(super) type ByEdges<Kernel> = [[Kernel; 4]; 4];
 
 /// Functions for one instruction set.
 ///
 /// # Safety
-/// Whoever calls one of the functions promises that
+/// A caller of one of the functions guarantees that
 ///
 /// - the processor has the instruction set, and
-/// - the duties of the structure in `tile` that it is given are kept.
+/// - the duties of the `tile` structure passed to it are upheld.
 #[derive(Debug)]
 pub(super) struct Table {
     /// The instruction set.
     pub(super) isa: Isa,
-    /// Channels of the narrowest kernels, of which a unit is a multiple; all others compute several such steps.
+    /// Channels of the narrowest kernels, which divide a unit; all others compute several such steps.
     pub(super) step: usize,
     /// Steps of the blocks of a product that is wider than the widest kernel.
     pub(super) usual: usize,
-    /// Product kernels: `gemm[steps - 1][rows - 1]`, for as many rows as a tile may have.
+    /// Product kernels: `gemm[steps - 1][rows - 1]`, for all numbers of rows of a tile.
     pub(super) gemm: &'static [&'static [Gemm]],
     /// Depthwise kernels: `[steps - 1][stride - 1]`, for strides 1 and 2.
     pub(super) depthwise: &'static [[DepthwiseRow; 2]],
@@ -101,17 +100,17 @@ pub(super) struct Table {
     pub(super) winograd_output: ByEdges<OutputTransform>,
     /// Kernels for its weights, in 4 × 4, in 6 × 6 and in 8 × 8 points.
     pub(super) winograd_weights: [WeightTransform; 3],
-    /// The kernel for the sums that Strassen's products are of.
+    /// The kernel for the sums for Strassen's products.
     pub(super) strassen_input: StrassenSums,
-    /// The kernel that puts them together.
+    /// The kernel that combines the products.
     pub(super) strassen_output: StrassenJoin,
-    /// The kernel for the largest values of a window.
+    /// The kernel for the maximum over a window.
     pub(super) largest: WindowMax,
-    /// What shows the peak of the instruction set.
+    /// A burst at the peak of the instruction set.
     pub(super) burst: Burst,
 }
 
-/// The kernels of an instruction set that this processor has: the proof of it, too.
+/// The kernels of an instruction set that this processor has, and the proof that it has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels {
     table: &'static Table,
@@ -132,15 +131,15 @@ impl Kernels {
         self.table.isa
     }
 
-    /// Does as many multiply-adds in a short time as the instruction set can: the number of operations, a
-    /// multiply-add being two.
+    /// Performs as many multiply-adds in a short time as the instruction set allows, and returns the number of
+    /// operations, counting a multiply-add as two.
     #[must_use]
     pub fn burst(self) -> u64 {
-        // SAFETY: the processor has the instruction set, which these kernels prove.
+        // SAFETY: the processor has the instruction set, as these kernels prove.
         unsafe { (self.table.burst)() }
     }
 
-    /// Channels of the narrowest kernels, of which a unit is a multiple.
+    /// Channels of the narrowest kernels, which divide a unit.
     #[inline]
     pub(super) fn step(self) -> usize {
         self.table.step
@@ -151,7 +150,7 @@ impl Kernels {
         self.table.gemm.len()
     }
 
-    /// The widths of the blocks that `channels` output channels are computed in, in order: whole steps.
+    /// The widths of the blocks into which `channels` output channels are divided, in order: whole steps.
     pub(super) fn widths(self, channels: usize) -> impl Iterator<Item = usize> {
         let Table { step, usual, gemm, .. } = *self.table;
         let steps = channels.div_ceil(step);
@@ -174,89 +173,89 @@ impl Kernels {
     /// A row of a depthwise convolution with this stride, for `steps` steps of channels.
     ///
     /// # Safety
-    /// - Those of [`Depthwise`], with as many steps of channels.
+    /// - The duties of [`Depthwise`], with as many steps of channels.
     #[inline]
     pub(super) unsafe fn depthwise(self, steps: usize, stride: usize, row: &Depthwise) {
         debug_assert!(row.in_width > 0 && row.out_width == (row.in_width - 1) / stride + 1, "{row:?}");
-        // SAFETY: the caller keeps the duties of `Depthwise`; the processor has the instruction set, which these
-        // kernels prove.
+        // SAFETY: the caller upholds the duties of `Depthwise`; the processor has the instruction set, as these kernels
+        // prove.
         unsafe { self.table.depthwise[steps - 1][stride - 1](row) }
     }
 
-    /// The transform of a patch by the kernel in this place of the table.
+    /// The transform of a patch by the kernel at this place of the table.
     ///
     /// # Safety
-    /// - Those of [`WinogradInput`], in the points of the kernel.
+    /// - The duties of [`WinogradInput`], in the points of the kernel.
     #[inline]
     pub(super) unsafe fn winograd_input(self, [rows, columns]: [usize; 2], call: &WinogradInput) {
         debug_assert!(call.lanes.is_multiple_of(self.step()), "{call:?}");
-        // SAFETY: the caller keeps the duties of `WinogradInput`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `WinogradInput`; the processor has the instruction set, as these
         // kernels prove.
         unsafe { self.table.winograd_input[rows][columns](call) }
     }
 
-    /// The transform to a tile by the kernel in this place of the table.
+    /// The transform of products into a tile by the kernel at this place of the table.
     ///
     /// # Safety
-    /// - Those of [`WinogradOutput`], in the points of the kernel.
+    /// - The duties of [`WinogradOutput`], in the points of the kernel.
     #[inline]
     pub(super) unsafe fn winograd_output(self, [rows, columns]: [usize; 2], call: &WinogradOutput) {
         debug_assert!(call.lanes.is_multiple_of(self.step()), "{call:?}");
-        // SAFETY: the caller keeps the duties of `WinogradOutput`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `WinogradOutput`; the processor has the instruction set, as these
         // kernels prove.
         unsafe { self.table.winograd_output[rows][columns](call) }
     }
 
-    /// The transform of weights by the kernel in this place of the table.
+    /// The transform of weights by the kernel at this place of the table.
     ///
     /// # Safety
-    /// - Those of [`WinogradWeights`], in the points of the kernel.
+    /// - The duties of [`WinogradWeights`], in the points of the kernel.
     #[inline]
     pub(super) unsafe fn winograd_weights(self, points: usize, call: &WinogradWeights) {
         debug_assert!(call.lanes.is_multiple_of(self.step()), "{call:?}");
-        // SAFETY: the caller keeps the duties of `WinogradWeights`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `WinogradWeights`; the processor has the instruction set, as these
         // kernels prove.
         unsafe { self.table.winograd_weights[points](call) }
     }
 
-    /// The sums that Strassen's products are of.
+    /// The sums for Strassen's products.
     ///
     /// # Safety
-    /// - Those of [`StrassenInput`].
+    /// - The duties of [`StrassenInput`].
     #[inline]
     pub(super) unsafe fn strassen_input(self, call: &StrassenInput) {
         debug_assert!(call.rows <= 1 || call.stride >= 2 * call.channels, "{call:?}");
-        // SAFETY: the caller keeps the duties of `StrassenInput`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `StrassenInput`; the processor has the instruction set, as these
         // kernels prove.
         unsafe { (self.table.strassen_input)(call) }
     }
 
-    /// Puts Strassen's products together.
+    /// Combines Strassen's products.
     ///
     /// # Safety
-    /// - Those of [`StrassenOutput`].
+    /// - The duties of [`StrassenOutput`].
     #[inline]
     pub(super) unsafe fn strassen_output(self, call: &StrassenOutput) {
         debug_assert!(call.width.is_multiple_of(self.step()), "{call:?}");
-        // SAFETY: the caller keeps the duties of `StrassenOutput`; the processor has the instruction set, which these
+        // SAFETY: the caller upholds the duties of `StrassenOutput`; the processor has the instruction set, as these
         // kernels prove.
         unsafe { (self.table.strassen_output)(call) }
     }
 
-    /// The largest values of a window.
+    /// The maximum over a window.
     ///
     /// # Safety
-    /// - Those of [`Largest`].
+    /// - The duties of [`Largest`].
     #[inline]
     pub(super) unsafe fn largest(self, call: &Largest) {
         debug_assert!(call.lanes.is_multiple_of(self.step()) && call.height > 0 && call.width > 0, "{call:?}");
-        // SAFETY: the caller keeps the duties of `Largest`; the processor has the instruction set, which these kernels
+        // SAFETY: the caller upholds the duties of `Largest`; the processor has the instruction set, as these kernels
         // prove.
         unsafe { (self.table.largest)(call) }
     }
 }
 
-/// The product kernels of one width: one for every number of rows.
+/// The product kernels of one width, one for every number of rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Products {
     kernels: &'static [Gemm],
@@ -265,7 +264,7 @@ pub(super) struct Products {
 }
 
 impl Products {
-    /// Most rows of a tile.
+    /// Maximum rows of a tile.
     #[inline]
     pub(super) fn most_rows(self) -> usize {
         self.kernels.len()
@@ -274,12 +273,12 @@ impl Products {
     /// Computes a tile of `rows` rows.
     ///
     /// # Safety
-    /// - Those of [`Tile`], with as many rows and the channels of this width.
+    /// - The duties of [`Tile`], with as many rows and the channels of this width.
     #[inline]
     pub(super) unsafe fn run(self, rows: usize, tile: &Tile) {
         debug_assert!(rows == 1 || tile.out_stride >= self.width, "{rows} rows of {}: {tile:?}", self.width);
-        // SAFETY: the caller keeps the duties of `Tile`; the processor has the instruction set, which the kernels prove
-        // that these come from.
+        // SAFETY: the caller upholds the duties of `Tile`; the processor has the instruction set, as proved by the
+        // kernels that these come from.
         unsafe { self.kernels[rows - 1](tile) }
     }
 }

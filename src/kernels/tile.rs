@@ -1,12 +1,12 @@
-//! What the kernels are told: plain addresses. The passes make them out of checked geometry.
+//! The arguments of kernels: plain addresses, which passes compute from checked geometry.
 //!
 //! # Safety
 //!
-//! Whoever gives one of these structures to a kernel keeps the duties that the `# Safety` of the structure lists; a
-//! kernel looks at nothing but the counts. Every list holds for all kernels of a table, whose step is that of the
+//! Whoever passes one of these structures to a kernel upholds the duties in the structure's `# Safety` section; a
+//! kernel checks nothing except the counts. Every list holds for all kernels of a table, whose step is that of the
 //! table.
 
-/// Values that belong together in memory and in a contraction: some channels of some rows. Assembly reads it.
+/// Values that belong together in memory and in a contraction: some channels of some rows. Read by assembly.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(super) struct Segment {
@@ -16,7 +16,7 @@ pub(super) struct Segment {
     pub(super) stride: usize,
     /// Number of channels.
     pub(super) channels: usize,
-    /// Number of the first of them in the contraction.
+    /// Number of the first channel in the contraction.
     pub(super) first: usize,
 }
 
@@ -28,35 +28,35 @@ pub(super) struct Segment {
 /// - There are `count` segments, each of which is readable for its channels in rows `row` to `row + R - 1`.
 /// - The weights are readable for `N` values for every `k`, which is less than `first + channels` of some segment.
 /// - The bias is readable for `N` values in each of `R` rows.
-/// - `out` is writable for `N` values in each of `R` rows, and overlaps nothing that is read but the bias, which it may
-///   be, row by row.
+/// - `out` is writable for `N` values in each of `R` rows, and overlaps nothing that is read except the bias, which it
+///   may equal, row by row.
 ///
 /// `prefetch` may be any address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tile {
     /// The segments.
     pub(super) segments: *const Segment,
-    /// How many there are.
+    /// Number of segments.
     pub(super) count: usize,
     /// The first row.
     pub(super) row: usize,
     /// `[k][N]`.
     pub(super) weights: *const f32,
-    /// What is added to the first row, `[N]`.
+    /// The bias of the first row, `[N]`.
     pub(super) bias: *const f32,
-    /// Values from there to what is added to the next row: 0 if all rows have the same.
+    /// Values from there to the bias of the next row: 0 if all rows have the same.
     pub(super) bias_stride: usize,
     /// Row `row` of the output.
     pub(super) out: *mut f32,
     /// Values from one row of the output to the next.
     pub(super) out_stride: usize,
-    /// The least result.
+    /// The minimum of results.
     pub(super) low: f32,
-    /// The largest result.
+    /// The maximum of results.
     pub(super) high: f32,
-    /// What to ask for ahead of its use.
+    /// The address to prefetch.
     pub(super) prefetch: *const f32,
-    /// How far `prefetch` moves with every `k`.
+    /// Values by which `prefetch` advances with every `k`.
     pub(super) prefetch_step: usize,
 }
 
@@ -87,22 +87,22 @@ pub(super) struct Depthwise {
     pub(super) weights: *const f32,
     /// Values from one tap to the next.
     pub(super) weight_stride: usize,
-    /// The least result.
+    /// The minimum of results.
     pub(super) low: f32,
-    /// The largest result.
+    /// The maximum of results.
     pub(super) high: f32,
 }
 
-/// Most points of a transform in one dimension.
+/// Maximum points of a transform in one dimension.
 pub(super) const MAX_POINTS: usize = 8;
 
-/// One call of a kernel that transforms a patch of a map for a Winograd convolution, in `A` points of rows by
-/// `B` points of columns.
+/// One call of a kernel that transforms a patch of a map for a Winograd convolution, in `A` points of rows by `B`
+/// points of columns.
 ///
 /// # Safety
 /// - `bottom` is at most `A`, and `right` at most `B`.
-/// - The pixels of rows `top..bottom` and columns `left..right` of the patch are readable for `lanes` values. The other
-///   ones count as zeros.
+/// - The pixels of rows `top..bottom` and columns `left..right` of the patch are readable for `lanes` values. The
+///   others count as zeros.
 /// - `out` is writable for as many values at the sum of each of the first `A` of `rows` and each of the first `B` of
 ///   `columns`, and overlaps nothing that is read.
 /// - `lanes` is a multiple of the step.
@@ -124,16 +124,16 @@ pub(super) struct WinogradInput {
     pub(super) right: usize,
     /// The transform.
     pub(super) out: *mut f32,
-    /// Values from there to what belongs to each point of the rows.
+    /// Values from there to each point of the rows.
     pub(super) rows: [usize; MAX_POINTS],
-    /// Values from there to what belongs to each point of the columns.
+    /// Values from there to each point of the columns.
     pub(super) columns: [usize; MAX_POINTS],
     /// Channels, padded to whole steps.
     pub(super) lanes: usize,
 }
 
-/// One call of a kernel that makes a tile of a map out of the products of a Winograd convolution in `A` points
-/// of rows by `B` points of columns: `A - 2` rows of `B - 2` pixels.
+/// One call of a kernel that computes a tile of a map from the products of a Winograd convolution in `A` points of rows
+/// by `B` points of columns: `A - 2` rows of `B - 2` pixels.
 ///
 /// # Safety
 /// - The products are readable for `lanes` values at the sum of each of the first `A` of `rows` and each of the first
@@ -146,11 +146,11 @@ pub(super) struct WinogradInput {
 pub(super) struct WinogradOutput {
     /// The products.
     pub(super) products: *const f32,
-    /// Values from there to what belongs to each point of the rows.
+    /// Values from there to each point of the rows.
     pub(super) rows: [usize; MAX_POINTS],
-    /// Values from there to what belongs to each point of the columns.
+    /// Values from there to each point of the columns.
     pub(super) columns: [usize; MAX_POINTS],
-    /// What is added.
+    /// Added to the results.
     pub(super) bias: *const f32,
     /// The first pixel.
     pub(super) out: *mut f32,
@@ -164,18 +164,18 @@ pub(super) struct WinogradOutput {
     pub(super) width: usize,
     /// Channels, padded to whole steps.
     pub(super) lanes: usize,
-    /// The least result.
+    /// The minimum of results.
     pub(super) low: f32,
-    /// The largest result.
+    /// The maximum of results.
     pub(super) high: f32,
 }
 
-/// One call of a kernel that transforms the weights of a Winograd convolution in a row of its `P` by `P` points.
+/// One call of a kernel that transforms the weights of a Winograd convolution in one row of its `P` by `P` points.
 ///
 /// # Safety
 /// - `row` is less than `P`.
-/// - The taps are readable for `lanes` values at each of nine places for every one of `depth`.
-/// - `out` is writable for as many values for every one of `depth` in each of `P` planes, and overlaps nothing that is
+/// - The taps are readable for `lanes` values at each of nine places for each value of `depth`.
+/// - `out` is writable for as many values for each value of `depth` in each of `P` planes, and overlaps nothing that is
 ///   read.
 /// - `lanes` is a multiple of the step.
 #[derive(Debug, Clone, Copy)]
@@ -194,8 +194,8 @@ pub(super) struct WinogradWeights {
     pub(super) plane: usize,
 }
 
-/// One call of a kernel that makes what Strassen's products are of: sums of the quarters of a matrix, as
-/// `pass/strassen` names them.
+/// One call of a kernel that computes the operands of Strassen's products: sums of the quarters of a matrix, named as
+/// in `pass/strassen`.
 ///
 /// # Safety
 /// - `upper` and `lower` are readable for `2 * channels` values in each of `rows` rows.
@@ -211,7 +211,7 @@ pub(super) struct StrassenInput {
     pub(super) stride: usize,
     /// Number of rows of a half.
     pub(super) rows: usize,
-    /// Number of channels of a half: those of the right half are behind those of the left one.
+    /// Number of channels of a half: those of the right half follow those of the left one.
     pub(super) channels: usize,
     /// The first of the sums.
     pub(super) out: *mut f32,
@@ -221,7 +221,7 @@ pub(super) struct StrassenInput {
     pub(super) plane: usize,
 }
 
-/// One call of a kernel that puts Strassen's products together: `out = clamp(product + sum)`, then `other += product`.
+/// One call of a kernel that combines Strassen's products: `out = clamp(product + sum)`, then `other += product`.
 ///
 /// # Safety
 /// - `product`, `sum` and `other` are readable for `width` values in each of `rows` rows, without gaps between rows.
@@ -233,9 +233,9 @@ pub(super) struct StrassenInput {
 pub(super) struct StrassenOutput {
     /// The product.
     pub(super) product: *const f32,
-    /// What it is added to for the output.
+    /// The summand for the output.
     pub(super) sum: *const f32,
-    /// What it is added to.
+    /// The matrix to which the product is added.
     pub(super) other: *mut f32,
     /// Number of rows.
     pub(super) rows: usize,
@@ -245,16 +245,16 @@ pub(super) struct StrassenOutput {
     pub(super) out: *mut f32,
     /// Values from one row of the output to the next.
     pub(super) out_stride: usize,
-    /// The least result.
+    /// The minimum of results.
     pub(super) low: f32,
-    /// The largest result.
+    /// The maximum of results.
     pub(super) high: f32,
 }
 
-/// One call of a kernel that takes the largest values of a window of a map, channel by channel.
+/// One call of a kernel that computes the maximum over a window of a map, channel by channel.
 ///
 /// # Safety
-/// - The window has one pixel at least, each of which is readable for `lanes` values.
+/// - The window has at least one pixel, each of which is readable for `lanes` values.
 /// - `out` is writable for as many, and overlaps nothing that is read.
 /// - `lanes` is a multiple of the step.
 #[derive(Debug, Clone, Copy)]

@@ -1,4 +1,4 @@
-//! From the name of a model, or from a file, to what the model is: its network, its classes, what it reads.
+//! Resolves a model's name or file to its definition: the network, the classes, the input.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -21,25 +21,25 @@ use crate::protobuf::StringStringEntryProto;
 use crate::regular;
 use crate::weights::{self, EntryRole, Loaded, StateDict, file::sha256};
 
-/// Number of classes of a network that does not say: those of ImageNet.
+/// Number of classes of a network that does not state it: that of ImageNet.
 pub(super) const CLASSES: usize = 1000;
 
 /// Channels of a picture.
 const CHANNELS: usize = 3;
 
-/// What the user asks of a model, beside its name.
+/// The user's options for a model, besides its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelOptions {
-    /// A text file with a label per line, instead of the model's own.
+    /// A text file with one label per line, instead of the model's own.
     pub labels: Option<PathBuf>,
     /// Rows and columns of the input, instead of the model's own; the crop keeps its share of the picture.
     pub size: Option<[usize; 2]>,
-    /// What runs it.
+    /// How to run it.
     pub engine: Engine,
 }
 
 impl ModelOptions {
-    /// What `config` asks of its model.
+    /// The options for the model of `config`.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let Config { model, inference, .. } = config;
@@ -55,13 +55,13 @@ impl ModelOptions {
 /// A model before it is compiled.
 #[derive(Debug)]
 pub struct Definition {
-    /// What it computes.
+    /// The network.
     pub network: NetworkDefinition,
     /// Number of classes.
     pub classes: usize,
-    /// Names of the classes that the model or the user brings; nothing: those that go with their number.
+    /// Class names from the model or the user; `None`: the default names for that number of classes.
     pub labels: Option<Vec<Arc<str>>>,
-    /// How pictures become inputs.
+    /// How pictures are converted to inputs.
     pub transform: Transform,
     /// Whether the weights have been trained.
     pub training: Training,
@@ -69,24 +69,24 @@ pub struct Definition {
     pub source: Option<Source>,
 }
 
-/// The network of a model.
+/// A model's network.
 #[derive(Debug)]
 pub enum NetworkDefinition {
-    /// One of the family, or of the same build.
+    /// A network of the family, or one with the same structure.
     Family {
-        /// Its table.
+        /// Its architecture table.
         architecture: Architecture,
-        /// Its weights, with the names of PyTorch.
+        /// Its weights, under PyTorch's names.
         state: StateDict,
     },
-    /// One out of an ONNX file.
+    /// A network from an ONNX file.
     Onnx(Box<Onnx>),
 }
 
-/// A network out of an ONNX file.
+/// A network from an ONNX file.
 #[derive(Debug)]
 pub struct Onnx {
-    /// The network, or what of it a graph cannot hold. It then runs on tract as it is.
+    /// The network, or the part that a graph cannot represent; it then runs on tract as is.
     pub graph: Result<Graph, String>,
     /// The file.
     pub path: PathBuf,
@@ -98,16 +98,16 @@ pub struct Onnx {
     pub parameters: u64,
 }
 
-/// Where the name of a model leads.
+/// What the name of a model refers to.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Place {
-    /// To an architecture without weights.
+    /// An architecture without weights.
     Architecture(Architecture),
-    /// To a file with weights.
+    /// A file with weights.
     File(PathBuf),
 }
 
-/// Finds the model called `name`: a published one, a table in a TOML file, a file with weights.
+/// Finds the model called `name`: a published architecture, a table in a TOML file, or a file with weights.
 pub(super) fn find(name: &str) -> Result<Place, Error> {
     if let Some(architecture) = hardnet::find(name) {
         return Ok(Place::Architecture(architecture.clone()));
@@ -130,7 +130,7 @@ fn ends_in(path: &Path, ending: &str) -> bool {
 /// The architecture called `name`, published or in a TOML file.
 ///
 /// # Errors
-/// [`Error::Unknown`] when `name` is neither, [`Error::Table`] when the file is no table.
+/// [`Error::Unknown`] if `name` is neither, [`Error::Table`] if the file is not an architecture table.
 pub fn architecture(name: &str) -> Result<Architecture, Error> {
     match find(name)? {
         Place::Architecture(architecture) => Ok(architecture),
@@ -139,12 +139,12 @@ pub fn architecture(name: &str) -> Result<Architecture, Error> {
 }
 
 impl Definition {
-    /// The model called `name`: a published name or a table in a TOML file, both with seeded weights, or a
-    /// file: weights of whatever framework, or a network whose name ends in `.onnx`. What a file does not
-    /// say is told by its weights: the architecture, the number of classes; and they count as trained.
+    /// The model called `name`: a published name or a table in a TOML file, both with seeded weights; or a file with
+    /// weights from any framework; or a network in an `.onnx` file. If a file does not state its architecture and
+    /// number of classes, they are inferred from the weights, which then count as trained.
     ///
     /// # Errors
-    /// The name is unknown, the file cannot be used, the labels do not fit, or the size cannot be had.
+    /// If the name is unknown, the file is unusable, the labels do not fit, or the size is not supported.
     pub fn open(name: &str, options: &ModelOptions) -> Result<Self, Error> {
         let definition = match find(name)? {
             Place::Architecture(architecture) => Self::seeded(architecture, CLASSES)?,
@@ -157,7 +157,7 @@ impl Definition {
     /// An untrained network with `classes` classes.
     ///
     /// # Errors
-    /// [`Error::Network`] when memory cannot be reserved for that many classes.
+    /// [`Error::Network`] if memory for that many classes cannot be reserved.
     pub fn seeded(architecture: Architecture, classes: usize) -> Result<Self, Error> {
         let state = hardnet::seeded(&architecture, classes).map_err(Error::Network)?;
         let network = NetworkDefinition::Family { architecture, state };
@@ -180,7 +180,7 @@ impl Definition {
         Ok(Self { network, classes, labels: None, transform, training, source: None })
     }
 
-    /// The network in the ONNX file at `path`, for inputs of `size` if the file leaves it open.
+    /// The network in the ONNX file at `path`, for inputs of `size` if the file leaves the size open.
     fn read_onnx(path: &Path, size: Option<[usize; 2]>) -> Result<Self, Error> {
         let file = open_onnx(path)?;
         let (fixed, metadata, channels) = (file.size(), file.metadata(), file.channels());
@@ -219,7 +219,7 @@ impl Definition {
                     tracing::warn!("tract may know the network, but this program was built without it");
                     return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() });
                 }
-                // Neither can run it, and this reason names the node.
+                // Neither backend can run it, and this reason names the node.
                 Err(_) => return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() }),
             },
         };
@@ -246,10 +246,10 @@ impl Definition {
         Ok(Self { network, classes, labels, transform, training, source })
     }
 
-    /// The same model as the user wants it.
+    /// The same model with the user's options applied.
     ///
     /// # Errors
-    /// [`Error::Labels`] when the labels do not fit, [`Error::InputSize`] when no picture has that size.
+    /// [`Error::Labels`] if the labels do not fit, [`Error::InputSize`] if the size is not supported.
     pub fn with(mut self, options: &ModelOptions) -> Result<Self, Error> {
         if let Some(path) = &options.labels {
             self.labels = Some(labels::read(path, self.classes).map_err(Error::Labels)?);
@@ -269,7 +269,7 @@ impl Definition {
         }
     }
 
-    /// Name of every class.
+    /// Names of all classes.
     #[must_use]
     pub fn labels(&self) -> Vec<Arc<str>> {
         match (&self.labels, self.training) {
@@ -291,8 +291,8 @@ impl Definition {
     /// The network with its weights.
     ///
     /// # Errors
-    /// [`Error::Network`] when the weights do not fit, [`Error::NoGraph`] when a graph cannot hold the
-    /// network, [`inference::Error::Memory`] when its maps would take too much memory.
+    /// [`Error::Network`] if the weights do not fit, [`Error::NoGraph`] if a graph cannot represent the network,
+    /// [`inference::Error::Memory`] if its maps would need too much memory.
     pub fn graph(&self) -> Result<Graph, Error> {
         let graph = match &self.network {
             NetworkDefinition::Family { architecture, state } => {
@@ -307,23 +307,24 @@ impl Definition {
         Ok(graph)
     }
 
-    /// What the native engine does for inputs of the model's size.
+    /// The native engine's plan for inputs of the model's size.
     ///
     /// # Errors
-    /// Those of [`graph`](Self::graph), and [`inference::Error::Native`] when the engine does not know all of the network.
+    /// The errors of [`graph`](Self::graph), and [`inference::Error::Native`] if the engine does not support the whole
+    /// network.
     pub fn plan(&self, options: plan::PlanOptions) -> Result<plan::Plan, Error> {
         let Transform { height, width, .. } = self.transform;
         Ok(plan::Plan::new(self.graph()?, height, width, options).map_err(inference::Error::Native)?)
     }
 
-    /// The network made ready to run, and the multiply-accumulates of a run where they can be told.
+    /// The network made ready to run, and the multiply-accumulates per run if they are known.
     ///
     /// # Errors
-    /// Those of [`graph`](Self::graph), and those of the backend.
+    /// The errors of [`graph`](Self::graph) and of the backend.
     pub(super) fn compile(self, engine: Engine) -> Result<(InferencePlan, Option<u64>), Error> {
         let Transform { height, width, .. } = self.transform;
         let name = self.name().to_owned();
-        // The largest model takes hundreds of megabytes in every form: no form lives longer than needed.
+        // The largest model takes hundreds of megabytes in each form, so every form is dropped as early as possible.
         let graph = match self.network {
             NetworkDefinition::Family { architecture, state } => {
                 hardnet::build_out_of(&architecture, self.classes, state).map_err(Error::Network)?
@@ -336,7 +337,7 @@ impl Definition {
                         return Err(Error::NoGraph { path, reason });
                     }
                     Err(reason) => {
-                        tracing::warn!("{} runs on tract as it is: {reason}", path.display());
+                        tracing::warn!("{} runs on tract unmodified: {reason}", path.display());
                         let plan = TractPlan::from_onnx(open_onnx(&path)?, height, width);
                         let plan = plan.map_err(|source| Error::Neither { path, source: source.into() })?;
                         return Ok((InferencePlan::Tract(plan), None));
@@ -349,10 +350,10 @@ impl Definition {
         Ok((InferencePlan::new(graph, [height, width], engine, &name)?, Some(macs)))
     }
 
-    /// The network as an ONNX file, for inputs of the model's size, with the metadata in it.
+    /// The network as an ONNX file, for inputs of the model's size, including the metadata.
     ///
     /// # Errors
-    /// The weights do not fit, or the network cannot have that size.
+    /// If the weights do not fit, or the network does not support that size.
     pub fn onnx(&self) -> Result<Vec<u8>, Error> {
         let Transform { height, width, .. } = self.transform;
         let mut proto = onnx::model(&self.graph()?, height, width).map_err(inference::Error::Onnx)?;
@@ -363,9 +364,9 @@ impl Definition {
         Ok(onnx::bytes(&proto))
     }
 
-    /// What identifies the model: `sha256:` and 64 hexadecimal digits. For the family they are over what
-    /// inference reads, in the network's order, and the same whatever file the weights came in; otherwise
-    /// over the file.
+    /// Identifies the model: `sha256:` and 64 hexadecimal digits. For the family it is the digest of the values that
+    /// inference reads, in the network's order, so it does not depend on the file format; otherwise it is the digest of
+    /// the file.
     #[must_use]
     pub fn digest(&self) -> String {
         match &self.network {
@@ -378,7 +379,7 @@ impl Definition {
         }
     }
 
-    /// What a model file says of the model; `None` for networks that are not of the family.
+    /// The metadata for a model file; `None` for networks that are not of the family.
     #[must_use]
     pub fn metadata(&self) -> Option<Metadata> {
         let NetworkDefinition::Family { architecture, .. } = &self.network else { return None };
@@ -402,14 +403,14 @@ fn shared(labels: Vec<String>) -> Vec<Arc<str>> {
     labels.into_iter().map(Arc::from).collect()
 }
 
-/// The ONNX file at `path`, if it is sound.
+/// The ONNX file at `path`, if it is valid.
 pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
     let unreadable = |source: io::Error| Error::Unreadable { path: path.to_owned(), source };
     let wrong = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
     let file = regular::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     let mut bytes = Vec::with_capacity(usize::try_from(length.min(import::MAX_LENGTH)).unwrap_or_default());
-    // It may be longer by now.
+    // It may have grown since.
     file.take(import::MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     let length = length.max(bytes.len() as u64);
     if length > import::MAX_LENGTH {
@@ -418,7 +419,7 @@ pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
     import::File::parse(&bytes).map_err(wrong)
 }
 
-/// Whether the maps of a network fit into the memory that is allowed.
+/// Checks that the maps of a network fit into the allowed memory.
 fn check_memory(graph: &Graph, transform: &Transform, name: &str) -> Result<(), Error> {
     let needed = cost(graph, transform.height, transform.width)?.peak_activation_bytes;
     if needed > MAX_ACTIVATION_BYTES {
@@ -427,7 +428,7 @@ fn check_memory(graph: &Graph, transform: &Transform, name: &str) -> Result<(), 
     Ok(())
 }
 
-/// The network without a softmax at its end, which is applied to the logits anyway.
+/// The network without a final softmax, which is applied to the logits anyway.
 fn without_softmax(graph: Graph) -> Result<Graph, Error> {
     match graph.node(graph.output()) {
         Some(node) if matches!(node.op, Op::Softmax) => match node.inputs[..] {
@@ -438,8 +439,8 @@ fn without_softmax(graph: Graph) -> Result<Graph, Error> {
     }
 }
 
-/// `transform` for inputs of `[height, width]`: the longer side of the crop keeps its share of the resized
-/// shorter side.
+/// `transform` for inputs of `[height, width]`: the longer side of the crop keeps its share of the resized shorter
+/// side.
 pub(super) fn resized(transform: &Transform, [height, width]: [usize; 2]) -> Result<Transform, Error> {
     if ![height, width].iter().all(|side| SIDES.contains(side)) {
         return Err(Error::InputSize { height, width });

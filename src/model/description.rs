@@ -1,4 +1,4 @@
-//! What a model is and costs, for people and for programs.
+//! What a model is and costs, for people and programs.
 
 use serde::Serialize;
 
@@ -20,21 +20,21 @@ pub struct Description {
     pub classes: usize,
     /// Whether the weights have been trained.
     pub training: Training,
-    /// Rows and columns of the input that the costs are for.
+    /// Rows and columns of the input that the costs apply to.
     pub input: [usize; 2],
     /// Sums over all stages.
     #[serde(flatten)]
     pub total: Figures,
     /// Bytes of the weights as 32-bit floats, batch norms folded.
     pub weights_bytes: u64,
-    /// The most bytes of layer outputs that are needed at one time.
+    /// Peak bytes of layer outputs that are needed at the same time.
     pub peak_activation_bytes: u64,
-    /// The modules of the network in order.
+    /// The network's modules, in order.
     pub stages: Vec<Stage>,
 }
 
-/// One module of a network: a convolution, a block, the head. For a network that is not of the family, the
-/// part that works at one resolution.
+/// One module of a network: a convolution, a block, the head. For a network that is not of the family: the part that
+/// works at one resolution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stage {
     /// Name of the module.
@@ -57,11 +57,11 @@ pub struct Figures {
     pub cio: u64,
 }
 
-/// Describes the model called `name`, as [`Definition::open`] finds it, for inputs of `size` (rows, columns;
-/// the model's own where there is none).
+/// Describes the model called `name`, as [`Definition::open`] finds it, for inputs of `size` (rows, columns; `None`:
+/// the model's own).
 ///
 /// # Errors
-/// An unknown name, a file that cannot be used, or a size that the network cannot have.
+/// If the name is unknown, the file is unusable, or the network does not support the size.
 pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Error> {
     let options = ModelOptions { size, ..ModelOptions::default() };
     let (network, classes, transform, training) = match find(name)? {
@@ -107,8 +107,8 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
     })
 }
 
-/// The nodes by the height and width of what they make. Parameters are those that remain when batch norms
-/// are folded.
+/// Groups the nodes by the height and width of their outputs. Parameters are those that remain after batch norms are
+/// folded.
 fn resolutions(nodes: &[NodeCost]) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for NodeCost { shape, macs, weights, cio, .. } in nodes.iter().skip(1) {
@@ -127,7 +127,7 @@ fn resolutions(nodes: &[NodeCost]) -> Vec<Stage> {
     stages
 }
 
-/// The nodes by the top-level module that they belong to.
+/// Groups the nodes by their top-level module.
 fn modules(architecture: &Architecture, classes: usize, nodes: &[NodeCost]) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for node in nodes.iter().filter(|node| node.name != "input") {

@@ -18,20 +18,20 @@ pub enum Error {
     /// There is neither a model nor a file of that name.
     #[error("`{name}` is not the name of a model, and there is no such file; the models are {}", names())]
     Unknown {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// The file has no weights that can be read.
+    /// The file has no readable weights.
     #[error(transparent)]
     Weights(Box<weights::file::Error>),
     /// No weights of that name have been published.
     #[error("no weights called `{name}` have been published; there are {}", names())]
     Unpublished {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// The file is not the one that was published.
-    #[error("{} has the SHA-256 {found}, and it must begin with {expected}", path.display())]
+    /// The file differs from the published one.
+    #[error("{} has the SHA-256 {found}, which must begin with {expected}", path.display())]
     Digest {
         /// The file.
         path: PathBuf,
@@ -40,22 +40,22 @@ pub enum Error {
         /// Its SHA-256.
         found: String,
     },
-    /// The file has weights, and not those of a network of the family.
+    /// The file has weights, but not of a network of the family.
     #[error("{} holds the weights of another network; the models are {}", path.display(), names())]
     OtherNetwork {
         /// The file.
         path: PathBuf,
     },
-    /// The file is not the table of an architecture.
-    #[error("{} is no table of an architecture, whose name ends in .toml; the models are {}", path.display(), names())]
+    /// The file is not an architecture table.
+    #[error("{} is not an architecture table (their names end in .toml); the models are {}", path.display(), names())]
     NoTable {
         /// The file.
         path: PathBuf,
     },
-    /// The table of an architecture cannot be used.
+    /// The architecture table is unusable.
     #[error(transparent)]
     Table(hardnet::TableError),
-    /// What a model file says of its model cannot be used.
+    /// The metadata in a model file is unusable.
     #[error("cannot use the model in {}", path.display())]
     Metadata {
         /// The file.
@@ -63,26 +63,26 @@ pub enum Error {
         /// Why.
         source: Box<metadata::Error>,
     },
-    /// What a file is to say of the model cannot be written.
+    /// The metadata for a model file cannot be written.
     #[error("cannot describe the model")]
     Own(Box<metadata::Error>),
-    /// Pictures cannot be prepared as asked.
+    /// The preprocessing settings are not supported.
     #[error("unsupported preprocessing settings")]
     Transform(Box<metadata::Error>),
-    /// The head is for another number of classes.
+    /// The head has another number of classes.
     #[error(
-        "the head in {} is for {found} classes, and {classes} are asked for", path.display()
+        "the head in {} is for {found} classes, but {classes} are asked for", path.display()
     )]
     Head {
         /// The file.
         path: PathBuf,
         /// Number of classes of the head in the file.
         found: usize,
-        /// Number of classes asked for.
+        /// Number of classes requested.
         classes: usize,
     },
-    /// Nothing tells the number of classes.
-    #[error("{} has no head that tells the number of classes", path.display())]
+    /// The number of classes is unknown.
+    #[error("{} has no head, so the number of classes is unknown", path.display())]
     NoHead {
         /// The file.
         path: PathBuf,
@@ -95,7 +95,7 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The ONNX file cannot be used.
+    /// The ONNX file is unusable.
     #[error("cannot use the network in {}", path.display())]
     OnnxFile {
         /// The file.
@@ -103,23 +103,23 @@ pub enum Error {
         /// Why.
         source: Box<import::Error>,
     },
-    /// The network runs, but its parts are not known.
-    #[error("the parts of the network in {} are not all known: {reason}", path.display())]
+    /// The network runs, but contains unknown parts.
+    #[error("the network in {} contains unknown parts: {reason}", path.display())]
     NoGraph {
         /// The file.
         path: PathBuf,
         /// What is not known.
         reason: String,
     },
-    /// The native engine does not know all parts of the network, and tract cannot run it.
+    /// The native engine does not support the whole network, and tract cannot run it.
     #[error("neither engine can run the network in {}", path.display())]
     Neither {
         /// The file.
         path: PathBuf,
-        /// What tract says.
+        /// tract's error.
         source: Box<inference::Error>,
     },
-    /// No picture is prepared in the size that the ONNX file is for.
+    /// Preprocessing does not support the input size of the ONNX file.
     #[error(
         "the network in {} is for inputs of {height}x{width}: expected sides from {} to {}",
         path.display(), SIDES.start(), SIDES.end()
@@ -132,8 +132,8 @@ pub enum Error {
         /// Columns of its input.
         width: usize,
     },
-    /// The ONNX file is for inputs of another size.
-    #[error("the network in {} is for inputs of {height}x{width} alone", path.display())]
+    /// The ONNX file supports only another input size.
+    #[error("the network in {} is only for inputs of {height}x{width}", path.display())]
     FixedSize {
         /// The file.
         path: PathBuf,
@@ -142,24 +142,24 @@ pub enum Error {
         /// Columns of its input.
         width: usize,
     },
-    /// The network writes too few or too many values.
+    /// The network has too few or too many outputs.
     #[error("the network in {} writes {classes} values: expected one for each of 1 to {} classes", path.display(), CLASS_COUNTS.end())]
     Classes {
         /// The file.
         path: PathBuf,
-        /// How many values it writes.
+        /// Number of output values.
         classes: usize,
     },
-    /// The network does not read pictures in colour.
-    #[error("the network in {} reads {channels} channels, and a picture has 3", path.display())]
+    /// The network does not read colour pictures.
+    #[error("the network in {} reads {channels} channels, but a picture has 3", path.display())]
     OnnxChannels {
         /// The file.
         path: PathBuf,
         /// Channels of its input.
         channels: usize,
     },
-    /// A network that is not of the family cannot be written so.
-    #[error("`{name}` has no weights under the names of a network of the family: export it as .onnx")]
+    /// A network that is not of the family cannot be written in this format.
+    #[error("`{name}` is not a network of the family, so its weights cannot be named: export it as .onnx")]
     NotFamily {
         /// Name of the model.
         name: String,
@@ -170,15 +170,15 @@ pub enum Error {
     /// The labels cannot be used.
     #[error(transparent)]
     Labels(labels::Error),
-    /// No picture is prepared in that size.
+    /// Preprocessing does not support that size.
     #[error("the input cannot be {height}x{width}: expected sides from {} to {}", SIDES.start(), SIDES.end())]
     InputSize {
-        /// Rows asked for.
+        /// Rows requested.
         height: usize,
-        /// Columns asked for.
+        /// Columns requested.
         width: usize,
     },
-    /// The weights make no state dict.
+    /// The weights do not form a state dict.
     #[error("cannot take the weights out of the network")]
     State(#[source] weights::Error),
     /// The network cannot be built.
@@ -196,7 +196,7 @@ impl From<graph::Error> for Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

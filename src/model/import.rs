@@ -1,4 +1,4 @@
-//! Weights of whatever framework to a model that says what it is.
+//! Turns weights from any framework into a model file that describes itself.
 
 use std::path::{Path, PathBuf};
 
@@ -10,36 +10,35 @@ use crate::hardnet::{self, Architecture};
 use crate::preprocess::{Preprocessor, Transform};
 use crate::weights::{self, Format, Loaded};
 
-/// What to import, and what the file does not say.
+/// What to import, and what the file does not state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Import {
     /// The file with the weights.
     pub file: PathBuf,
-    /// The network; `None`: what the metadata says, or the published one that the weights fit.
+    /// The network; `None`: the one in the metadata, or the published one that fits the weights.
     pub architecture: Option<Architecture>,
-    /// Number of classes; `None`: that of the labels for a new head, else that of the head in the file.
+    /// Number of classes; `None`: with a new head, the number of labels; otherwise that of the head in the file.
     pub classes: Option<usize>,
-    /// Whether the head in the file, if any, is left out; the new one is untrained.
+    /// Whether to discard the head in the file, if any; the new one is untrained.
     pub new_head: bool,
-    /// A text file with a label per line.
+    /// A text file with one label per line.
     pub labels: Option<PathBuf>,
     /// Rows and columns of the input.
     pub size: Option<[usize; 2]>,
-    /// Share of the resized picture's shorter side that the longer side of the crop takes, above 0, at
-    /// most 1.
+    /// Length of the crop's longer side as a share of the resized picture's shorter side; above 0, at most 1.
     pub crop_ratio: Option<f64>,
-    /// Mean of R, G and B, of 0 to 1.
+    /// Mean of R, G and B, in the range 0 to 1.
     pub mean: Option<[f32; 3]>,
     /// Standard deviation of R, G and B.
     pub std: Option<[f32; 3]>,
 }
 
 impl Import {
-    /// Reads the file and checks that all of it fits together.
+    /// Reads the file and checks that everything in it fits together.
     ///
     /// # Errors
-    /// The file holds no weights, they are those of another network, entries are missing, unknown or
-    /// misshapen (all of them are named), labels do not fit, or pictures cannot be prepared as asked.
+    /// If the file holds no weights or those of another network, entries are missing, unknown or misshapen (all of them
+    /// are listed), labels do not fit, or the preprocessing settings are not supported.
     pub fn run(&self) -> Result<Definition, Error> {
         let path = &self.file;
         let read = |error: weights::file::Error| Error::Weights(error.into());
@@ -48,7 +47,7 @@ impl Import {
         if format == Format::Onnx {
             let file = open_onnx(path)?;
             texts = file.metadata();
-            // Where batch norms are folded, the names are lost and the order tells.
+            // With folded batch norms, the names are lost and the order identifies the network.
             if hardnet::recognise(&state).is_none()
                 && let Ok(Imported { graph, .. }) = file.network()
                 && let Some((architecture, _, weights)) =
@@ -66,14 +65,14 @@ impl Import {
 
         let in_file = hardnet::head_classes(&architecture, &state);
         let training = said.as_ref().map_or(Training::Trained, |metadata| metadata.training);
-        // A new head has as many classes as there are labels, if nothing else is said.
+        // By default, a new head has as many classes as there are labels.
         let labelled = match (&self.labels, self.new_head, self.classes) {
             (Some(file), true, None) => Some(labels::read_all(file).map_err(Error::Labels)?.len()),
             _ => None,
         };
         let (classes, training) = match (self.new_head, self.classes.or(labelled).or(in_file), in_file) {
             (true, None, _) => return Err(Error::NoHead { path: path.clone() }),
-            // The head is missing, and perhaps not alone: all that is missing is named together.
+            // The head is missing, and perhaps other entries too: all missing entries are reported together.
             (false, None, _) => (CLASSES, training),
             (true, Some(classes), _) => {
                 hardnet::with_new_head(&architecture, classes, &mut state).map_err(Error::Network)?;
@@ -102,13 +101,13 @@ impl Import {
         Ok(definition)
     }
 
-    /// `transform`, changed as asked.
+    /// `transform` with the requested changes.
     fn transform(&self, mut transform: Transform) -> Result<Transform, Error> {
         if let Some(size) = self.size {
             transform = resized(&transform, size)?;
         }
         if let Some(ratio) = self.crop_ratio {
-            // Casts of floats to integers saturate, and the check refuses what is too large.
+            // Casts of floats to integers saturate, and the check rejects values that are too large.
             let crop = transform.height.max(transform.width);
             transform.resize = ((crop as f64 / ratio).round() as usize).max(crop);
         }

@@ -1,4 +1,4 @@
-//! Names of classes.
+//! Class names.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use crate::exit::Exit;
 use crate::plural::counted;
 use crate::regular;
 
-/// The longest file of labels that is read, in bytes: what the metadata of a model file has room for.
+/// Maximum size of a label file in bytes: the room in the metadata of a model file.
 const MAX_BYTES: u64 = 1 << 19;
 
-/// Why labels cannot be used.
+/// Why labels are unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
@@ -28,7 +28,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A line has no label that can be printed.
+    /// A line has no printable label.
     #[error("{}, line {line}: expected a label, in UTF-8 and without control characters", path.display())]
     Line {
         /// The file.
@@ -44,7 +44,7 @@ pub enum Error {
     },
     /// There are more or fewer labels than classes.
     #[error(
-        "{} has {}, and the model has {}",
+        "{} has {}, but the model has {}",
         path.display(), counted(*labels, "label", "labels"), counted(*classes, "class", "classes")
     )]
     Count {
@@ -58,7 +58,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -71,7 +71,7 @@ impl Error {
 /// The labels in the text file at `path`, one per line in the order of the classes, as many as there are classes.
 ///
 /// # Errors
-/// Any of [`Error`].
+/// Any [`Error`].
 pub fn read(path: &Path, classes: usize) -> Result<Vec<Arc<str>>, Error> {
     let labels = read_all(path)?;
     if labels.len() == classes {
@@ -81,11 +81,11 @@ pub fn read(path: &Path, classes: usize) -> Result<Vec<Arc<str>>, Error> {
     }
 }
 
-/// The labels in the text file at `path`, one per line, at least one. Spaces around them and empty lines at the end do
-/// not count.
+/// The labels in the text file at `path`, one per line, at least one. Surrounding spaces and empty lines at the end are
+/// ignored.
 ///
 /// # Errors
-/// Any of [`Error`] but `Count`.
+/// Any [`Error`] except `Count`.
 pub fn read_all(path: &Path) -> Result<Vec<Arc<str>>, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
@@ -104,14 +104,13 @@ pub fn read_all(path: &Path) -> Result<Vec<Arc<str>>, Error> {
     if labels.is_empty() { Err(Error::Empty { path: path.to_owned() }) } else { Ok(labels) }
 }
 
-/// The classes of ImageNet-1k, in the order of their numbers.
+/// The classes of ImageNet-1k, in order.
 const IMAGENET: &str = include_str!("../../assets/imagenet_classes.txt");
 
 /// Number of classes of ImageNet-1k.
 const IMAGENET_CLASSES: usize = 1000;
 
-/// Names for `classes` classes of a trained model: those of ImageNet-1k where there are as many,
-/// otherwise their numbers.
+/// Names for `classes` classes of a trained model: those of ImageNet-1k if the number matches, otherwise numbers.
 pub(super) fn of_trained(classes: usize) -> Vec<Arc<str>> {
     if classes == IMAGENET_CLASSES { IMAGENET.lines().map(Arc::from).collect() } else { numbers(classes) }
 }
@@ -143,7 +142,7 @@ mod tests {
     #[test]
     fn a_wrong_number_of_labels_is_named_with_that_of_the_classes() {
         let error = file(b"cat\ndog\n", 3).unwrap_err().to_string();
-        assert!(error.ends_with("labels.txt has 2 labels, and the model has 3 classes"), "{error}");
+        assert!(error.ends_with("labels.txt has 2 labels, but the model has 3 classes"), "{error}");
         assert!(matches!(file(b"", 1), Err(Error::Empty { .. })));
     }
 

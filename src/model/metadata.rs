@@ -1,5 +1,5 @@
-//! What a model file says of the model in it: one JSON object under [`KEY`], in the metadata of a
-//! safetensors file or of an ONNX file.
+//! A model file's description of its model: one JSON object under [`KEY`], in the metadata of a safetensors or ONNX
+//! file.
 //!
 //! ```json
 //! {"schema":"hardnetd.model.v1",
@@ -23,29 +23,29 @@ use crate::preprocess::{self, Preprocessor, Transform};
 /// Key of the metadata in a file.
 pub const KEY: &str = "hardnetd.model";
 
-/// The longest metadata that is read, in bytes. A safetensors file has room for less.
+/// Maximum size of metadata in bytes. A safetensors file has room for less.
 const MAX_LENGTH: usize = 1 << 20;
 
-/// The only form of the metadata that is known.
+/// The only supported schema.
 const SCHEMA: &str = "hardnetd.model.v1";
 
-/// How many classes a model may have.
+/// Allowed numbers of classes.
 pub const CLASS_COUNTS: RangeInclusive<usize> = 1..=1_000_000;
 
 /// Whether the weights have been trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Training {
-    /// Weights after the seeded rule: reproducible and meaningless.
+    /// Seeded weights: reproducible and meaningless.
     Seeded,
-    /// Trained, but for the head, whose weights follow the seeded rule.
+    /// Trained, except for the head, which has seeded weights.
     HeadUntrained,
-    /// Trained as a whole.
+    /// Fully trained.
     Trained,
 }
 
 impl Training {
-    /// What to know about results, if they mean nothing.
+    /// What users must know if results are meaningless.
     #[must_use]
     pub fn warning(self) -> Option<&'static str> {
         match self {
@@ -80,7 +80,7 @@ pub struct Source {
     pub sha256: String,
 }
 
-/// How pictures become inputs: [`Transform`] as it is stored.
+/// How pictures are converted to inputs: the stored form of [`Transform`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
@@ -91,24 +91,24 @@ struct Input {
     std: [f32; 3],
 }
 
-/// What a model file says of its model.
+/// A model file's description of its model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metadata {
     /// The network.
     pub architecture: Architecture,
     /// Number of classes.
     pub classes: usize,
-    /// Name of every class; nothing: those that belong to the number of classes.
+    /// Names of all classes; `None`: the default names for that number of classes.
     pub labels: Option<Vec<String>>,
-    /// How pictures become inputs.
+    /// How pictures are converted to inputs.
     pub transform: Transform,
     /// Whether the weights have been trained.
     pub training: Training,
-    /// Where they come from.
+    /// Where the weights come from.
     pub source: Option<Source>,
 }
 
-/// [`Metadata`] as it is stored.
+/// The stored form of [`Metadata`].
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -123,20 +123,20 @@ struct Stored {
     source: Option<Source>,
 }
 
-/// Why metadata cannot be used.
+/// Why metadata is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is no JSON, or has other fields and types.
+    /// It is not JSON, or has the wrong fields or types.
     #[error("the metadata `{KEY}` is damaged")]
     Json(#[from] serde_json::Error),
-    /// It is longer than that of any model.
-    #[error("the metadata `{KEY}` has {length} bytes, and at most {MAX_LENGTH} are read")]
+    /// It is too long.
+    #[error("the metadata `{KEY}` has {length} bytes, but at most {MAX_LENGTH} are read")]
     Long {
         /// Its length in bytes.
         length: usize,
     },
-    /// It is of another version.
-    #[error("the metadata has the schema {found:?}, and this version of the program knows {SCHEMA:?}")]
+    /// It has another schema.
+    #[error("the metadata has the schema {found:?}, but this version of hardnetd supports {SCHEMA:?}")]
     Schema {
         /// The schema.
         found: String,
@@ -147,13 +147,13 @@ pub enum Error {
         /// Everything that is wrong.
         problems: Vec<String>,
     },
-    /// Pictures cannot be prepared as it says.
+    /// Its preprocessing settings are not supported.
     #[error("the metadata is wrong")]
     Transform(#[from] preprocess::Error),
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         Exit::Data
@@ -161,10 +161,10 @@ impl Error {
 }
 
 impl Metadata {
-    /// The metadata in `text`.
+    /// Parses the metadata in `text`.
     ///
     /// # Errors
-    /// Any of [`Error`].
+    /// Any [`Error`].
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.len() > MAX_LENGTH {
             return Err(Error::Long { length: text.len() });
@@ -199,10 +199,10 @@ impl Metadata {
         Ok(Self { architecture, classes, labels, transform, training, source })
     }
 
-    /// The metadata as [`parse`](Self::parse) reads it.
+    /// The metadata in the form that [`parse`](Self::parse) reads.
     ///
     /// # Errors
-    /// [`Error::Json`] when a number has no form in JSON.
+    /// [`Error::Json`] if a number cannot be represented in JSON.
     pub fn text(&self) -> Result<String, Error> {
         let Transform { resize, height, width, mean, std } = self.transform;
         Ok(serde_json::to_string(&Stored {

@@ -1,6 +1,6 @@
-//! What a model is: its network, its classes, what it reads, and the files that hold it.
+//! Models: the network, the classes, the input, and the model files.
 //!
-//! A [`Model`] is loaded once. Every worker takes an [`InferenceSession`] of its own from it; all of them share the weights.
+//! A [`Model`] is loaded once. Every worker takes its own [`InferenceSession`] from it; all of them share the weights.
 
 mod definition;
 mod description;
@@ -42,7 +42,7 @@ impl Model {
     /// Loads the model called `name`; see [`Definition::open`].
     ///
     /// # Errors
-    /// Those of [`Definition::open`] and [`Model::compile`].
+    /// The errors of [`Definition::open`] and [`Model::compile`].
     pub fn load(name: &str, options: &ModelOptions) -> Result<Self, Error> {
         Self::compile(Definition::open(name, options)?, options.engine)
     }
@@ -50,7 +50,7 @@ impl Model {
     /// Makes a model ready to run.
     ///
     /// # Errors
-    /// The weights do not fit, or the backend refuses the network.
+    /// If the weights do not fit, or the backend rejects the network.
     pub fn compile(definition: Definition, engine: Engine) -> Result<Self, Error> {
         let Definition { transform, training, .. } = definition;
         let (name, digest) = (definition.name().to_owned(), definition.digest());
@@ -65,7 +65,7 @@ impl Model {
         &self.name
     }
 
-    /// What identifies the weights: `sha256:` and 64 hexadecimal digits.
+    /// Identifies the weights: `sha256:` and 64 hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
@@ -77,13 +77,13 @@ impl Model {
         self.training
     }
 
-    /// Number of classes, which is the number of logits.
+    /// Number of classes and of logits.
     #[must_use]
     pub fn classes(&self) -> usize {
         self.labels.len()
     }
 
-    /// Name of every class.
+    /// Names of all classes.
     #[must_use]
     pub fn labels(&self) -> &[Arc<str>] {
         &self.labels
@@ -95,7 +95,7 @@ impl Model {
         (self.transform.height, self.transform.width)
     }
 
-    /// How pictures become inputs.
+    /// How pictures are converted to inputs.
     #[must_use]
     pub fn transform(&self) -> &Transform {
         &self.transform
@@ -107,18 +107,18 @@ impl Model {
         self.parameters
     }
 
-    /// Multiply-accumulates of one inference: those of convolutions and linear layers; `None` for a network with
-    /// unknown parts.
+    /// Multiply-accumulates of one inference, counting convolutions and linear layers; `None` if parts of the network
+    /// are unknown.
     #[must_use]
     pub fn macs(&self) -> Option<u64> {
         self.macs
     }
 
-    /// The network for one user at a time, each of whose runs takes `threads`; tract takes one. Its output has a logit for
-    /// each class.
+    /// The network for one user at a time; each run uses `threads`, but tract uses one. Its output has one logit per
+    /// class.
     ///
     /// # Errors
-    /// Those of [`InferencePlan::network`].
+    /// The errors of [`InferencePlan::network`].
     pub fn network(&self, threads: &Threads) -> Result<Box<dyn Network>, inference::Error> {
         self.plan.network(threads)
     }
@@ -126,18 +126,18 @@ impl Model {
     /// The network with the names of its classes; it has run once.
     ///
     /// # Errors
-    /// Those of [`InferencePlan::network`], or the backend fails.
+    /// The errors of [`InferencePlan::network`], or if the backend fails.
     pub fn session(&self, threads: &Threads) -> Result<InferenceSession, inference::Error> {
         InferenceSession::new(self.network(threads)?, ClassHead::new(Arc::clone(&self.labels)))
     }
 
-    /// Whether runs are as fast as they will be; they become so within seconds.
+    /// Whether runs have reached their final speed, which takes seconds.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.plan.is_settled()
     }
 
-    /// What runs the network.
+    /// The back end that runs the network.
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.plan.backend()

@@ -1,4 +1,4 @@
-//! A model to a file: safetensors, or ONNX, by the ending of the file's name.
+//! Saves a model as safetensors or ONNX, depending on the file name extension.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::replace::replace;
 use crate::weights::safetensors::{self, Texts};
 
-/// What a file with a model is.
+/// Format of a model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelFormat {
     /// Weights with metadata.
@@ -19,10 +19,10 @@ pub enum ModelFormat {
 }
 
 impl ModelFormat {
-    /// The form that the name of a file asks for.
+    /// The format for a file name.
     ///
     /// # Errors
-    /// [`SaveError::Ending`] when the name ends in neither `.safetensors` nor `.onnx`.
+    /// [`SaveError::Ending`] if the name ends in neither `.safetensors` nor `.onnx`.
     pub fn of(path: &Path) -> Result<Self, SaveError> {
         match path.extension().map(|ending| ending.to_ascii_lowercase()) {
             Some(ending) if ending == "safetensors" => Ok(Self::Safetensors),
@@ -35,7 +35,7 @@ impl ModelFormat {
 /// Why a model cannot be saved.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
-    /// The name of the file does not tell the form.
+    /// The file name does not determine the format.
     #[error("{}: expected a name that ends in .safetensors or .onnx", path.display())]
     Ending {
         /// The file.
@@ -63,7 +63,7 @@ pub enum SaveError {
         /// Why.
         source: ::safetensors::SafeTensorError,
     },
-    /// What the file is to say of the model cannot be written.
+    /// The metadata cannot be written.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
     /// The model cannot be built or written as ONNX.
@@ -72,7 +72,7 @@ pub enum SaveError {
 }
 
 impl SaveError {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -84,11 +84,11 @@ impl SaveError {
     }
 }
 
-/// Writes `definition` to `path`. An existing file is replaced only when `overwrite` says so, and at
-/// once: readers see the old file or the new one, whatever happens in between. A link at `path` is replaced itself.
+/// Writes `definition` to `path`. An existing file is replaced only if `overwrite` is set, and atomically: readers see
+/// either the old file or the new one. If `path` is a link, the link itself is replaced.
 ///
 /// # Errors
-/// Any of [`SaveError`]; the file at `path` is then as it was.
+/// Any [`SaveError`]; the file at `path` is then unchanged.
 pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(), SaveError> {
     let form = ModelFormat::of(path)?;
     if !overwrite && path.exists() {

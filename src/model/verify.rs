@@ -1,5 +1,5 @@
-//! Does a model compute what it should? The backends against 64-bit floating point, and against a file of
-//! reference values, on the seeded input, module by module.
+//! Checks that a model computes what it should, module by module on the seeded input: compares the backends with
+//! 64-bit floating point and with a file of reference values.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -20,17 +20,17 @@ use crate::regular;
 use crate::tensor::Tensor;
 use crate::weights::seeded;
 
-/// The longest file of reference values, in bytes.
+/// Maximum size of a reference file in bytes.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Reference values that were computed elsewhere, for the seeded input.
+/// Reference values for the seeded input, computed elsewhere.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Reference {
-    /// One for every size of the input.
+    /// One case per input size.
     pub cases: Vec<Case>,
 }
 
-/// Reference values for one size of the input.
+/// Reference values for one input size.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Case {
     /// Rows of the input.
@@ -39,12 +39,12 @@ pub struct Case {
     pub width: usize,
     /// All logits.
     pub logits: Vec<f64>,
-    /// Figures of the outputs of modules, in order.
+    /// Statistics of module outputs, in order.
     #[serde(default)]
     pub stages: Vec<CaseStage>,
 }
 
-/// Reference figures of the output of a module.
+/// Reference statistics of a module's output.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct CaseStage {
     /// Name of the module.
@@ -57,7 +57,7 @@ pub struct CaseStage {
     pub first: Vec<f64>,
 }
 
-/// Why a file of reference values cannot be used.
+/// Why a reference file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {
     /// The file cannot be read.
@@ -68,7 +68,7 @@ pub enum ReferenceError {
         /// Why.
         source: io::Error,
     },
-    /// The content is not what is expected.
+    /// The content has the wrong form.
     #[error("{} holds no reference values: expected JSON with `cases` of `height`, `width`, `logits`", path.display())]
     Content {
         /// The file.
@@ -76,18 +76,18 @@ pub enum ReferenceError {
         /// Why.
         source: serde_json::Error,
     },
-    /// There are no values for the input.
+    /// There are no values for this input size.
     #[error("the reference values are for inputs of {sizes}, not {height}x{width}")]
     Size {
-        /// The sizes that there are values for.
+        /// The sizes that the file covers.
         sizes: String,
         /// Rows of the model's input.
         height: usize,
         /// Columns of the model's input.
         width: usize,
     },
-    /// There are values for another number of classes.
-    #[error("the reference values are for {found} classes, and the model has {classes}")]
+    /// The values are for another number of classes.
+    #[error("the reference values are for {found} classes, but the model has {classes}")]
     Classes {
         /// Number of logits in the file.
         found: usize,
@@ -97,7 +97,7 @@ pub enum ReferenceError {
 }
 
 impl ReferenceError {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -108,7 +108,7 @@ impl ReferenceError {
 }
 
 impl Reference {
-    /// The values in the JSON file at `path`.
+    /// Reads the JSON file at `path`.
     ///
     /// # Errors
     /// [`ReferenceError::Unreadable`] and [`ReferenceError::Content`].
@@ -131,51 +131,51 @@ impl Reference {
     }
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verification {
     /// Name of the model.
     pub model: String,
-    /// What identifies its weights.
+    /// Identifies its weights.
     pub digest: String,
     /// Rows and columns of the input.
     pub input: [usize; 2],
-    /// The largest difference that counts as none.
+    /// Differences up to this count as none.
     pub tolerance: f64,
     /// The modules in order; the last one gives the logits.
     pub stages: Vec<StageDifference>,
-    /// tract against 64-bit floating point.
+    /// tract compared with 64-bit floating point.
     pub float64: Summary,
-    /// The native engine against 64-bit floating point, if it can run the network.
+    /// The native engine compared with 64-bit floating point, if it can run the network.
     pub native: Option<Summary>,
-    /// tract against the file of reference values, if there is one.
+    /// tract compared with the reference file, if there is one.
     pub file: Option<Summary>,
 }
 
-/// The largest differences at the output of one module, in units of its largest value where that is above 1, for
-/// rounding grows with the values.
+/// The largest differences at the output of one module, relative to its largest value if that exceeds 1, because
+/// rounding errors grow with the values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageDifference {
     /// Name of the module.
     pub name: String,
     /// Channels, rows and columns of its output.
     pub output: [usize; 3],
-    /// tract against 64-bit floating point, over all values.
+    /// tract compared with 64-bit floating point, over all values.
     pub float64: f64,
-    /// The native engine against 64-bit floating point, if it can run the network.
+    /// The native engine compared with 64-bit floating point, if it can run the network.
     pub native: Option<f64>,
-    /// tract against the figures in the file, if it has any for this module.
+    /// tract compared with the statistics in the file, if it has any for this module.
     pub file: Option<f64>,
 }
 
-/// One comparison as a whole.
+/// Summary of one comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// The largest difference of all modules.
+    /// The largest difference over all modules.
     pub largest: f64,
-    /// The module that has it.
+    /// The module with that difference.
     pub at: String,
-    /// The first module whose difference exceeds the tolerance, if any does.
+    /// The first module with a difference above the tolerance, if any.
     pub first: Option<String>,
 }
 
@@ -186,7 +186,7 @@ impl Verification {
         self.first().is_none()
     }
 
-    /// The first module where a difference exceeds the tolerance, if one does.
+    /// The first module with a difference above the tolerance, if any.
     #[must_use]
     pub fn first(&self) -> Option<&str> {
         let all = [Some(&self.float64), self.native.as_ref(), self.file.as_ref()];
@@ -194,11 +194,11 @@ impl Verification {
     }
 }
 
-/// Runs the model on the seeded input and compares the outputs of its modules. `progress` is told how many
-/// modules of how many are done.
+/// Runs the model on the seeded input and compares the outputs of its modules. `progress` receives the number of
+/// modules done and the total.
 ///
 /// # Errors
-/// The model cannot be built or run, or the file has no values for its size and classes.
+/// If the model cannot be built or run, or the file has no values for its input size and classes.
 pub fn verify(
     definition: &Definition,
     file: Option<&Reference>,
@@ -243,7 +243,7 @@ pub fn verify(
     Ok(Verification { model, digest, input: [height, width], tolerance, stages, float64, native, file })
 }
 
-/// What the native engine computes: `[channels, height, width]`. `None` if it cannot run the network.
+/// The native engine's output: `[channels, height, width]`. `None` if it cannot run the network.
 fn native_values(graph: &Graph, input: &Tensor) -> Result<Option<Vec<f32>>, inference::Error> {
     match NativePlan::compile(graph.clone(), input.height(), input.width(), plan::PlanOptions::default()) {
         Ok(plan) => Ok(Some(plan.network(&Threads::one())?.infer(input)?.to_vec())),
@@ -252,7 +252,7 @@ fn native_values(graph: &Graph, input: &Tensor) -> Result<Option<Vec<f32>>, infe
     }
 }
 
-/// What tract computes: `[channels, height, width]`.
+/// tract's output: `[channels, height, width]`.
 fn tract_values(graph: Graph, input: &Tensor) -> Result<Vec<f32>, inference::Error> {
     let plan = TractPlan::compile(graph, input.height(), input.width())?;
     Ok(plan.network()?.infer(input)?.to_vec())
@@ -263,7 +263,7 @@ fn unit(values: &[f64]) -> f64 {
     values.iter().fold(1.0, |most, value| most.max(value.abs()))
 }
 
-/// The largest of some differences; not a number when one of them is none.
+/// The largest of the differences; NaN if any of them is NaN.
 fn largest(differences: impl Iterator<Item = f64>) -> f64 {
     differences.fold(0.0, |most, difference| if difference > most || difference.is_nan() { difference } else { most })
 }
@@ -277,7 +277,7 @@ fn logits(case: &Case, found: &[f32]) -> Option<f64> {
     Some(largest(found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs())))
 }
 
-/// The largest difference of mean, standard deviation and first values.
+/// The largest difference in mean, standard deviation and first values.
 fn figures(case: &Case, name: &str, found: &[f32]) -> Option<f64> {
     let stage = case.stages.iter().find(|stage| stage.module == name)?;
     let count = found.len() as f64;

@@ -1,10 +1,10 @@
-//! How long a stop may take, shared by the threads that bring the work in flight to its end.
+//! How long a stop may take, shared by the threads that finish the work in flight.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// The deadline of a stop, once there is one. The first two thirds are for frames, the next sixth is for the inference
-/// that is then still running, and the rest for the sinks.
+/// The deadline of a stop, once there is one. The first two thirds are for frames, the next sixth for inference that is
+/// still running, and the rest for the sinks.
 #[derive(Debug, Clone)]
 pub(super) struct Drain {
     limit: Duration,
@@ -12,12 +12,12 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// No stop yet; it may take `limit`.
+    /// No stop yet; a stop may take `limit`.
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, begun: Arc::default() }
     }
 
-    /// The stop begins; the first call counts.
+    /// Begins the stop; only the first call counts.
     pub(super) fn begin(&self) {
         self.begin_at(Instant::now());
     }
@@ -26,7 +26,7 @@ impl Drain {
         self.begun.get_or_init(|| now);
     }
 
-    /// Whether no further frame is to be taken.
+    /// Whether no more frames are to be taken.
     pub(super) fn is_over_for_frames(&self) -> bool {
         self.is_over_for_frames_at(Instant::now())
     }
@@ -35,12 +35,13 @@ impl Drain {
         self.begun.get().is_some_and(|begun| now.saturating_duration_since(*begun) > self.limit * 2 / 3)
     }
 
-    /// When the publisher waits no longer for inference; `None` before a stop.
+    /// When the publisher stops waiting for inference; `None` before a stop.
     pub(super) fn end_of_results(&self) -> Option<Instant> {
         self.begun.get().map(|begun| *begun + self.limit * 5 / 6)
     }
 
-    /// When everything must have been handed out: of the stop, or of an end that comes now by itself.
+    /// When everything must have been handed out: the deadline of the stop or, without a stop, of an end that begins
+    /// now.
     pub(super) fn deadline(&self) -> Instant {
         self.begun.get().copied().unwrap_or_else(Instant::now) + self.limit
     }

@@ -19,7 +19,7 @@ pub enum Error {
         stream: Arc<str>,
         /// Its source, without passwords.
         source_uri: String,
-        /// Whether it is a camera, which may send something else the next time.
+        /// Whether it is a camera, which may deliver something else after a restart.
         is_camera: bool,
         /// What happened.
         source: Box<capture::Error>,
@@ -37,7 +37,7 @@ pub enum Error {
         is_camera: bool,
         /// Frames that failed.
         failed: u64,
-        /// Frames there were.
+        /// Frames captured.
         captured: u64,
     },
     /// Some of several streams failed; each has been reported.
@@ -53,13 +53,13 @@ pub enum Error {
     /// The model cannot be run.
     #[error(transparent)]
     Inference(#[from] inference::Error),
-    /// The samples of a frame do not fit its layout.
+    /// The samples of a frame do not match its layout.
     #[error(transparent)]
     Frame(#[from] frame::Error),
     /// The model's input cannot be prepared.
     #[error(transparent)]
     Preprocess(#[from] preprocess::Error),
-    /// A thread cannot be placed.
+    /// A thread cannot be pinned or given its priority.
     #[error(transparent)]
     Affinity(#[from] affinity::Error),
     /// A sink is lost.
@@ -76,16 +76,16 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// A thread panicked or overstayed its deadline.
+    /// A thread panicked or missed its deadline.
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// The publisher ended before the inference threads; its own error says why.
+    /// The publisher ended before the inference threads; its own error gives the reason.
     #[error("the publisher has ended")]
     PublisherGone,
 }
 
 impl Error {
-    /// Whether the error only says that a deadline passed before everything was done.
+    /// Whether the error only reports that a deadline passed before all work was done.
     #[must_use]
     pub fn is_abandoned_work(&self) -> bool {
         matches!(self, Self::Join(JoinError::TimedOut { .. }) | Self::Publish(publish::Error::Unsent(_)))
@@ -97,8 +97,8 @@ impl Error {
         matches!(self, Self::Stream { .. } | Self::Frames { .. } | Self::Streams { .. })
     }
 
-    /// The exit code that the error stands for. What a camera sends is no data that stays as it is: a service that ends
-    /// over it is worth another start.
+    /// The exit code of the error. What a camera sends may be different next time, so a service that ends because of it
+    /// is worth restarting.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

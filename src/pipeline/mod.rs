@@ -4,9 +4,9 @@
 //! capture threads ──► queue (one frame deep) ──► inference threads ──► publisher thread ──► sinks
 //! ```
 //!
-//! [`prepare`] makes everything that can fail, all threads included, beside whatever runs; [`Prepared::go`] cannot fail. A
-//! pipeline ends from its head: when the sources end or are stopped, the inference threads drain their queues and end, then
-//! the publisher, which hands back its sinks: they may outlive the pipeline.
+//! [`prepare`] does everything that can fail, including starting all threads, while an old pipeline may still run;
+//! [`Prepared::go`] cannot fail. A pipeline ends from its head: when the sources end or are stopped, the inference
+//! threads drain their queues and end, then the publisher ends and returns its sinks, which may outlive the pipeline.
 
 mod drain;
 mod error;
@@ -40,22 +40,22 @@ use quota::{Quota, quota};
 use states::States;
 use worker::{Lane, Worker, WorkerSettings};
 
-/// Records that may wait for the publisher.
+/// Capacity of the publisher's queue, in records.
 const RESULTS_DEPTH: usize = 16;
 
-/// Results of a file that may be on their way to the sinks: what a file runs ahead of a slow reader.
+/// Results of a file that may be on their way to the sinks: how far a file gets ahead of a slow reader.
 const FILE_BACKLOG: usize = 16;
 
-/// What the publisher takes.
+/// An item for the publisher.
 struct Item {
     record: Record,
-    /// The place of a result in the backlog of its stream.
+    /// The result's place in the backlog of its stream.
     permit: Option<Permit>,
 }
 
 /// What a pipeline is made of.
 pub struct Parts {
-    /// What outlives the pipeline: the numbers of frames, the identity of the process.
+    /// State that outlives the pipeline: frame numbers and the identity of the process.
     pub registry: Arc<Registry>,
     /// Name of the device in every record.
     pub device: Arc<str>,
@@ -67,11 +67,11 @@ pub struct Parts {
     pub top: usize,
     /// Threads, cores and priority.
     pub inference: Inference,
-    /// Results of each stream after which it ends; `None`: no end.
+    /// Results after which each stream ends; `None`: no end.
     pub frames: Option<u64>,
-    /// Time that abandoned work is waited for.
+    /// Time limit for work in flight at a stop.
     pub stop_timeout: Duration,
-    /// Results after which each inference thread stands still, to try the watchdog; 0: never.
+    /// Results after which each inference thread hangs, to test the watchdog; 0: never.
     pub wedge_after: u32,
 }
 
@@ -83,7 +83,7 @@ struct Stream {
     thread: Thread<Result<(), capture::Error>>,
 }
 
-/// A pipeline at work.
+/// A running pipeline.
 pub struct Running {
     stop: Option<Stop>,
     streams: Vec<Stream>,
@@ -93,28 +93,28 @@ pub struct Running {
     lost: Lost,
     failures: Receiver<()>,
     drain: Drain,
-    /// What each thread is at, by the thread's name.
+    /// The pulse of each thread, by thread name.
     pulses: Vec<(String, Arc<Pulse>)>,
 }
 
 /// A pipeline that is ready to go. Dropping it ends its threads.
 pub struct Prepared {
     running: Running,
-    /// Sources wait until it is dropped.
+    /// Sources wait until this is dropped.
     gate: Stop,
-    /// The publisher waits for them.
+    /// The publisher waits for the sinks.
     sinks: Sender<Sinks>,
 }
 
-/// Makes a pipeline: publisher, inference threads, which are placed and ready for frames, and the threads of the sources,
-/// which wait for [`Prepared::go`].
+/// Makes a pipeline: the publisher, the inference threads, pinned and ready for frames, and the source threads, which
+/// wait for [`Prepared::go`].
 ///
 /// # Errors
-/// The model cannot be run, or a thread cannot be started or placed. Errors of a source come later, from
+/// If the model cannot be run, or a thread cannot be started or pinned. Errors of a source come later, from
 /// [`Running::finish`].
 pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     let Parts { registry, device, streams, model, top, inference, frames, stop_timeout, wedge_after } = parts;
-    // In this order: a preparation that fails drops `stop` first, so that no source begins.
+    // In this order, so that a failing preparation drops `stop` first and no source begins.
     let (gate, opened) = shutdown::channel();
     let (stop, stopped) = shutdown::channel();
     let drain = Drain::new(stop_timeout);
@@ -199,18 +199,18 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
 }
 
 impl Prepared {
-    /// Begins: results go to `sinks`.
+    /// Starts the pipeline; results go to `sinks`.
     #[must_use]
     pub fn go(self, sinks: Sinks) -> Running {
         let Self { running, gate, sinks: to_publisher } = self;
-        // The publisher does nothing but wait for them, and there is room.
+        // The publisher is waiting for them, and the channel has room.
         let _ = to_publisher.send(sinks);
         drop(gate);
         running
     }
 }
 
-/// What the thread of a source is started with.
+/// Everything that a source thread starts with.
 struct Feed {
     settings: Settings,
     numbers: Arc<FrameNumbers>,
@@ -221,7 +221,7 @@ struct Feed {
     quota: Option<Quota>,
     counters: Arc<StreamCounters>,
     states: Arc<States>,
-    /// Set when the pipeline goes.
+    /// Set when the pipeline starts.
     opened: Stopped,
     stopped: Stopped,
 }
@@ -247,7 +247,7 @@ impl Feed {
         let (until, waiting) = (stopped.clone(), Arc::clone(pulse));
         let deliver: capture::Deliver = Arc::new(move |frame| {
             if let Some(backlog) = &backlog {
-                // A slow reader is no fault of this thread.
+                // Waiting for a slow reader is not this thread's fault.
                 waiting.rest();
                 if !backlog.reserve(&until) {
                     return ControlFlow::Break(());
@@ -274,7 +274,7 @@ impl Feed {
                 }
                 Progress::Retrying { error, wait, next } => {
                     let (stream, wait_s) = (&settings.stream, wait.as_secs_f64());
-                    tracing::warn!(%stream, wait_s, "the source has failed and is opened again: {}", chain(error));
+                    tracing::warn!(%stream, wait_s, "the source has failed and will be reopened: {}", chain(error));
                     states.retrying(next);
                 }
             }
@@ -282,7 +282,7 @@ impl Feed {
         let outcome = capture::run(&settings, &numbers, &stopped, &deliver, &report);
         pulse.rest();
         counters.end();
-        // The others go on, so this cannot wait for the end of the program.
+        // The other streams continue, so this is reported before the end of the program.
         match &outcome {
             Err(error) if !alone => {
                 let source = settings.source.describe();
@@ -295,7 +295,7 @@ impl Feed {
     }
 }
 
-/// Tells the supervisor of a failure when it is dropped armed.
+/// Notifies the supervisor of a failure if dropped while armed.
 struct Alarm {
     failed: Sender<()>,
     armed: bool,
@@ -310,7 +310,7 @@ impl Alarm {
 impl Drop for Alarm {
     fn drop(&mut self) {
         if self.armed {
-            // A full queue means that another thread has told it.
+            // A full queue means that another thread has already reported.
             let _ = self.failed.try_send(());
         }
     }
@@ -327,7 +327,7 @@ fn start_worker(
     let thread = spawn(format!("infer-{index}"), move || {
         let mut worker = Worker::new(plan)?;
         let _ = ready.send(());
-        // Told on an error, and on a panic as well.
+        // Triggered by an error and by a panic.
         let alarm = Alarm { failed, armed: true };
         worker.run(lanes)?;
         alarm.disarm();
@@ -335,7 +335,7 @@ fn start_worker(
     })?;
     match is_ready.recv() {
         Ok(()) => Ok(thread),
-        // The thread has ended without getting ready: its outcome says why.
+        // The thread ended before it was ready: its result gives the reason.
         Err(_) => Err(thread.join(None)?.err().unwrap_or(Error::PublisherGone)),
     }
 }
@@ -349,25 +349,25 @@ fn spawn<T: Send + 'static>(
 }
 
 impl Running {
-    /// For `select!`: disconnects when every result has been handed to the sinks, and no more come.
+    /// For `select!`: disconnects when every result has been handed to the sinks and no more will come.
     #[must_use]
     pub fn done(&self) -> Receiver<std::convert::Infallible> {
         self.publisher.as_ref().map_or_else(crossbeam_channel::never, |publisher| publisher.done().clone())
     }
 
-    /// For `select!`: an inference thread has failed; the pipeline is to be stopped.
+    /// For `select!`: an inference thread has failed and the pipeline must be stopped.
     #[must_use]
     pub fn failures(&self) -> &Receiver<()> {
         &self.failures
     }
 
-    /// Stops the sources; what they have delivered is still classified.
+    /// Stops the sources; frames already captured are still classified.
     pub fn stop(&mut self) {
         self.drain.begin();
         self.stop = None;
     }
 
-    /// The thread that has been longest at one piece of work, if any longer than `limit`, and how long.
+    /// The thread that has been busy longest with one piece of work, and for how long, if longer than `limit`.
     #[must_use]
     pub fn stuck(&self, limit: Duration) -> Option<(&str, Duration)> {
         let ages = self.pulses.iter().map(|(thread, pulse)| (thread.as_str(), pulse.age()));
@@ -379,17 +379,17 @@ impl Running {
         self.streams.iter().map(|stream| (&*stream.name, stream.counters.status()))
     }
 
-    /// Names of the sinks that have been lost, while others went on.
+    /// Names of the sinks that were lost while others continued.
     #[must_use]
     pub fn lost_sinks(&self) -> Vec<&'static str> {
         self.lost.names()
     }
 
-    /// Waits for the publisher, until `deadline` if there is one, and takes the sinks that are left, open; after that,
-    /// nobody takes results any more.
+    /// Waits for the publisher, until `deadline` if there is one, and returns the remaining sinks, still open. After
+    /// that, results go nowhere.
     ///
     /// # Errors
-    /// The last sink is lost.
+    /// If the last sink is lost.
     pub fn take_sinks(&mut self, deadline: Option<Instant>) -> (Sinks, Result<(), Error>) {
         let ended = self.publisher.take().map(|publisher| publisher.join(deadline));
         self.stop = None;
@@ -400,14 +400,15 @@ impl Running {
         }
     }
 
-    /// When everything must have been handed out: the deadline of a stop, or of an end that comes by itself now.
+    /// When everything must have been handed out: the deadline of the stop or, without a stop, of an end that begins
+    /// now.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.drain.deadline()
     }
 
-    /// Waits for the other threads, after [`take_sinks`](Self::take_sinks), until `deadline`; `outcome` is how the sinks
-    /// ended.
+    /// Waits for the other threads until `deadline`, after [`take_sinks`](Self::take_sinks); `outcome` is the result of
+    /// the sinks.
     ///
     /// # Errors
     /// The first of: that of the sinks, a failed inference thread, failed streams; work that was only abandoned comes after

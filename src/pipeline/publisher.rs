@@ -1,4 +1,4 @@
-//! The thread that writes each record once and hands it to every sink. Sinks never let it wait.
+//! The thread that serialises each record once and hands it to every sink. Sinks never block it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use crate::telemetry::Pulse;
 /// The sinks of a pipeline, in the order of the configuration.
 pub type Sinks = Vec<Box<dyn Sink>>;
 
-/// The sinks that have been lost while others went on: name and error.
+/// The sinks that were lost while others continued: name and error.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lost(Arc<Mutex<Vec<(&'static str, publish::Error)>>>);
 
@@ -31,18 +31,18 @@ impl Lost {
     }
 }
 
-/// Lines whose memory is used again.
+/// Lines whose memory is reused.
 #[derive(Default)]
 struct Lines {
-    /// The latest ones, the oldest first.
+    /// The most recent lines, oldest first.
     handed_out: VecDeque<JsonLine>,
 }
 
 impl Lines {
-    /// Lines that are kept to be used again: more than sinks hold while they keep up.
+    /// Maximum number of lines kept for reuse: more than the sinks hold while they keep up.
     const MOST: usize = 64;
 
-    /// The record as JSON, with the line's end.
+    /// The record as JSON, with a line feed.
     fn write(&mut self, record: &ResultRecord) -> Result<JsonLine, Error> {
         let oldest_is_free = self.handed_out.front_mut().is_some_and(|line| Arc::get_mut(line).is_some());
         let mut line = self.handed_out.pop_front().filter(|_| oldest_is_free).unwrap_or_default();
@@ -58,15 +58,15 @@ impl Lines {
     }
 }
 
-/// How the publisher came to its end.
+/// The result of the publisher.
 pub(super) struct End {
-    /// The sinks that are left, open.
+    /// The remaining sinks, still open.
     pub(super) sinks: Sinks,
-    /// The error of the last sink, if none is left; or, of a run that was not stopped, of any that was lost.
+    /// The error of the last sink, if none is left; in a run that was not stopped, the error of any lost sink.
     pub(super) outcome: Result<(), Error>,
 }
 
-/// What the thread works with.
+/// The state of the publisher thread.
 pub(super) struct Publisher {
     pub(super) items: Receiver<Item>,
     pub(super) stopped: Stopped,
@@ -76,8 +76,8 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Waits for the sinks, which come when the pipeline goes; then hands out items until all inference threads have ended,
-    /// or until they have had their time after a stop. What was not stopped is flushed.
+    /// Waits for the sinks, which arrive when the pipeline starts; then hands out items until all inference threads
+    /// have ended or, after a stop, their time is up. Flushes the sinks unless stopped.
     pub(super) fn run(self, sinks: &Receiver<Sinks>) -> End {
         let Ok(mut sinks) = sinks.recv() else { return End { sinks: Sinks::new(), outcome: Ok(()) } };
         let mut outcome = self.hand_out(&mut sinks);
@@ -126,7 +126,7 @@ impl Publisher {
                 recv(end) -> _ => break,
             }
         }
-        // An inference thread is still at work; its streams have ended all the same.
+        // An inference thread is still busy, but its streams have ended.
         for (stream, _) in states.into_iter().filter(|(_, state)| *state != StreamState::Offline) {
             let offline = Outgoing::stream(stream, StreamState::Offline);
             self.each(sinks, |sink| sink.take(&offline))?;
@@ -134,10 +134,10 @@ impl Publisher {
         Ok(())
     }
 
-    /// Does something with each sink. One that fails is lost, which the others do not notice.
+    /// Applies an operation to each sink. A sink that fails is lost, without effect on the others.
     ///
     /// # Errors
-    /// That of the last sink.
+    /// The error of the last sink.
     fn each(
         &self,
         sinks: &mut Sinks,
@@ -153,7 +153,7 @@ impl Publisher {
             if sinks.is_empty() {
                 return Err(error.into());
             }
-            tracing::error!(sink = sink.name(), "a sink is lost, the others go on: {}", chain(&error));
+            tracing::error!(sink = sink.name(), "a sink is lost; the others continue: {}", chain(&error));
             self.lost.lock().push((sink.name(), error));
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The queue between a source and its inference thread: one frame deep.
 //!
-//! A live source never waits: a frame that finds the queue full takes the place of the older one,
-//! which is counted. A file waits, so that none of its frames is lost.
+//! A live source never waits: if the queue is full, a new frame replaces the old one, which is counted. A file waits,
+//! so that no frame is lost.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::capture::Frame;
 use crate::shutdown::Stopped;
 use crate::telemetry::StreamCounters;
 
-/// Where the source puts frames in.
+/// The end at which the source adds frames.
 pub(super) struct QueueSender {
     sender: Sender<Frame>,
-    /// Takes a frame out again: the older one of a live source, or one that came too late.
+    /// Takes a frame back out: the older one of a live source, or one that came too late.
     frames: Receiver<Frame>,
     live: bool,
     closed: Arc<AtomicBool>,
@@ -24,14 +24,14 @@ pub(super) struct QueueSender {
     stopped: Stopped,
 }
 
-/// Where the inference thread takes frames out; dropping it closes the queue.
+/// The end at which the inference thread takes frames; dropping it closes the queue.
 pub(super) struct QueueReceiver {
     pub(super) frames: Receiver<Frame>,
     closed: Arc<AtomicBool>,
     counters: Arc<StreamCounters>,
 }
 
-/// A queue for a source that is live or not.
+/// Makes a queue for a source that is live or not.
 pub(super) fn queue(live: bool, counters: Arc<StreamCounters>, stopped: Stopped) -> (QueueSender, QueueReceiver) {
     let (sender, frames) = bounded(1);
     let closed = Arc::new(AtomicBool::new(false));
@@ -47,12 +47,12 @@ pub(super) fn queue(live: bool, counters: Arc<StreamCounters>, stopped: Stopped)
 }
 
 impl QueueSender {
-    /// Whether nobody will take a frame any more.
+    /// Whether frames are no longer taken.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst) || self.stopped.is_set()
     }
 
-    /// Puts a frame in; breaks when nobody will take it.
+    /// Adds a frame; breaks if it will not be taken.
     pub(super) fn deliver(&self, frame: Frame) -> ControlFlow<()> {
         if self.is_closed() {
             return ControlFlow::Break(());
@@ -60,15 +60,15 @@ impl QueueSender {
         if self.live {
             self.replace(frame)?;
         } else {
-            // A queue that is closed is emptied, which ends the wait.
+            // Closing a queue empties it, which ends the wait.
             select! {
                 send(self.sender, frame) -> sent => if sent.is_err() { return ControlFlow::Break(()) },
                 recv(self.stopped.receiver()) -> _ => return ControlFlow::Break(()),
             }
         }
         self.counters.count_captured();
-        // The queue may have been closed, and emptied, just before this frame went in. Both sides are in one order with
-        // those of the channel, so that one of them sees the frame.
+        // The queue may have been closed, and emptied, just before this frame was added. Both sides use the same
+        // sequentially consistent order as the channel, so one of them sees the frame.
         if self.closed.load(Ordering::SeqCst) {
             self.drop_one();
             return ControlFlow::Break(());
@@ -167,7 +167,7 @@ mod tests {
                 let _ = outlet.frames.recv();
                 drop(outlet);
                 source.join().unwrap();
-                // One has been taken.
+                // One frame has been taken.
                 assert_eq!(counters.read().captured, counters.read().dropped + 1, "live: {live}");
             }
         }

@@ -1,8 +1,8 @@
-//! Tells the publisher the states of a stream, in the order in which they hold.
+//! Reports the states of a stream to the publisher, in the order in which they occur.
 //!
-//! Two threads know of them: that of the source, which sees it fail, and that of inference, which sees the first result
-//! after it was opened and the last one. What each decides and tells is one step, so that a result which was on its way
-//! when the source failed does not announce it online afterwards.
+//! Two threads know them: the source thread, which sees failures, and the inference thread, which sees the first result
+//! after an opening and the last one. Each decides and reports in one step, so that a result in flight when the source
+//! fails does not announce the stream as online afterwards.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::record::{Record, StreamRecord, StreamState};
 use crate::shutdown::Stopped;
 use crate::telemetry::StreamCounters;
 
-/// Time between two looks at a state that the other thread is telling.
+/// Time between attempts while the other thread reports a state.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// The states of one stream.
@@ -23,7 +23,7 @@ pub(super) struct States {
     counters: Arc<StreamCounters>,
     results: Sender<Item>,
     stopped: Stopped,
-    /// Whether the stream is through; held while a state is decided on and told.
+    /// Whether the stream has ended; locked while a state is determined and reported.
     ended: Mutex<bool>,
 }
 
@@ -37,10 +37,11 @@ impl States {
         Self { stream, counters, results, stopped, ended: Mutex::new(false) }
     }
 
-    /// There is a result of frame `seq`: the stream is online, if the frame came since the source was opened last.
+    /// Reports a result for frame `seq`: the stream is online if the frame was captured since the source was last
+    /// opened.
     ///
     /// # Errors
-    /// The publisher has ended.
+    /// If the publisher has ended.
     pub(super) fn result(&self, seq: u64) -> Result<(), Error> {
         if self.counters.is_online() {
             return Ok(());
@@ -49,8 +50,8 @@ impl States {
         if self.counters.turn_online(seq) { self.send(StreamState::Online) } else { Ok(()) }
     }
 
-    /// The source has failed, and the first frame after it is opened again gets the number `next`. Tells nobody after a
-    /// stop: then the publisher may be gone, and the state is outdated anyway.
+    /// Reports that the source has failed; the first frame after reopening gets the number `next`. Reports nothing
+    /// after a stop: the publisher may be gone, and the state is obsolete anyway.
     pub(super) fn retrying(&self, next: u64) {
         let ended = loop {
             match self.ended.try_lock() {
@@ -69,10 +70,10 @@ impl States {
         }
     }
 
-    /// The last result has been told.
+    /// Reports that the last result has been sent.
     ///
     /// # Errors
-    /// The publisher has ended.
+    /// If the publisher has ended.
     pub(super) fn offline(&self) -> Result<(), Error> {
         let mut ended = self.lock();
         *ended = true;
@@ -121,7 +122,7 @@ mod tests {
         let (states, items, _stop) = states(16);
         states.result(0).unwrap();
         states.retrying(5);
-        // Frame 4 came before the source failed, and its result after.
+        // Frame 4 was captured before the source failed; its result came after.
         states.result(4).unwrap();
         assert_eq!(told(&items), [StreamState::Online, StreamState::Retrying]);
         states.result(5).unwrap();
@@ -141,7 +142,7 @@ mod tests {
     fn a_stop_frees_a_source_whose_state_nobody_takes() {
         let (states, items, stop) = states(1);
         states.result(0).unwrap();
-        // One thread waits for room, with the lock in its hands; another one for the lock.
+        // One thread waits for room while holding the lock; another waits for the lock.
         let waiting: Vec<_> = (0..2)
             .map(|_| {
                 let states = Arc::clone(&states);

@@ -1,4 +1,4 @@
-//! An inference thread: takes the frames of its streams, one at a time, and makes results of them.
+//! An inference thread: takes the frames of its streams one at a time and turns them into results.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,42 +29,42 @@ pub(super) struct Lane {
     pub(super) counters: Arc<StreamCounters>,
     pub(super) numbers: Arc<FrameNumbers>,
     pub(super) states: Arc<States>,
-    /// Of its own, since its tables belong to the layout of the stream's frames.
+    /// One per stream, because its tables depend on the layout of the stream's frames.
     pub(super) preprocessor: Preprocessor,
-    /// Results after which the stream is done; `None`: no end.
+    /// Results after which the stream ends; `None`: no end.
     pub(super) remaining: Option<u64>,
-    /// Where the source has reserved a place for each frame, if it is not live.
+    /// If the source is not live: where it has reserved a place for each frame.
     pub(super) backlog: Option<Backlog>,
     /// Who waits for results of its frames, if it is not live and the stream is to end.
     pub(super) failures: Option<Failures>,
 }
 
-/// What an inference thread is started with.
+/// Settings of an inference thread.
 pub(super) struct WorkerSettings {
     pub(super) device: Arc<str>,
     pub(super) run: RunId,
     pub(super) model: Arc<Model>,
     pub(super) tag: Arc<ModelTag>,
     pub(super) top: usize,
-    /// Threads that one inference takes.
+    /// Number of threads per inference.
     pub(super) threads: usize,
     pub(super) cores: Vec<u32>,
     pub(super) priority: u32,
     pub(super) results: Sender<Item>,
     pub(super) drain: Drain,
     pub(super) pulse: Arc<Pulse>,
-    /// Results after which the thread is to stand still, for tests of the watchdog; 0: never.
+    /// Results after which the thread hangs, for tests of the watchdog; 0: never.
     pub(super) wedge_after: u64,
 }
 
-/// An inference thread's own state.
+/// State of an inference thread.
 pub(super) struct Worker {
     settings: WorkerSettings,
     session: InferenceSession,
 }
 
 impl Worker {
-    /// Places the calling thread and makes the network ready to run.
+    /// Pins the calling thread and makes the network ready to run.
     pub(super) fn new(settings: WorkerSettings) -> Result<Self, Error> {
         affinity::place(&settings.cores, settings.priority)?;
         let (threads, priority) = (settings.threads, settings.priority);
@@ -77,13 +77,13 @@ impl Worker {
             }
         };
         let session = settings.model.session(&Threads::new(threads, start))?;
-        // Only now, since threads begin where the one that starts them may run.
+        // Only now, because new threads inherit the affinity of the thread that starts them.
         affinity::pin(&first)?;
         Ok(Self { settings, session })
     }
 
-    /// Classifies until every stream has ended. A stream whose source has stopped is drained first, as
-    /// far as the time of a stop allows; what is left then counts as dropped.
+    /// Classifies until every stream has ended. If a source has stopped, its stream is drained first, as far as the
+    /// stop's time limit allows; remaining frames count as dropped.
     pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<(), Error> {
         while let Some(ended) = self.serve(&mut lanes)? {
             lanes.swap_remove(ended).states.offline()?;
@@ -94,8 +94,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Classifies until a stream has ended: its place among the lanes; `None` if there are none, or the time of a stop is
-    /// over.
+    /// Classifies until a stream has ended and returns its index among the lanes; `None` if there are no lanes or the
+    /// stop's time limit has passed.
     fn serve(&mut self, lanes: &mut [Lane]) -> Result<Option<usize>, Error> {
         let frames: Vec<Receiver<Frame>> = lanes.iter().map(|lane| lane.outlet.frames.clone()).collect();
         let mut select = Select::new();
@@ -118,7 +118,7 @@ impl Worker {
         Ok(None)
     }
 
-    /// Classifies one frame; false when the stream has had its number of results.
+    /// Classifies one frame; false if the stream has reached its number of results.
     fn take(&mut self, lane: &mut Lane, frame: Frame) -> Result<bool, Error> {
         let permit = lane.backlog.as_ref().and_then(Backlog::permit);
         let Frame { seq, captured, .. } = frame;
@@ -153,7 +153,7 @@ impl Worker {
         Ok(lane.remaining != Some(0))
     }
 
-    /// Never returns once there have been as many results as `debug.wedge_after` says.
+    /// Never returns once `debug.wedge_after` results have been made.
     fn stand_still_if_asked(&mut self) {
         match self.settings.wedge_after {
             0 => {}
@@ -167,15 +167,15 @@ impl Worker {
         }
     }
 
-    /// The best classes and the time it took; `None` for a picture that cannot be classified. The decoder gets its buffer
-    /// back before the network runs: pools of cameras are small.
+    /// The best classes and the time they took; `None` for a picture that cannot be classified. The decoder gets its
+    /// buffer back before the network runs, because cameras' buffer pools are small.
     fn classify(&mut self, lane: &mut Lane, frame: Frame) -> Result<Option<(TopClasses, Latency)>, Error> {
         let taken_ns = monotonic_ns();
         let start = Instant::now();
         if let Err(error) = self.prepare(lane, &frame) {
             match &frame.file {
                 Some(file) => tracing::error!(stream = %lane.stream, "{file} cannot be classified: {error}"),
-                // The end of the stream tells how many there were.
+                // The total is reported at the end of the stream.
                 None if lane.counters.read().failed == 0 => {
                     tracing::error!(stream = %lane.stream, seq = frame.seq, "a frame cannot be classified: {error}");
                 }

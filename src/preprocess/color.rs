@@ -1,4 +1,4 @@
-//! Samples to colours: the affine map from one pixel's codes (0 to 255) to R'G'B' (0 to 1).
+//! Converts samples to colours: the affine map from one pixel's codes (0 to 255) to R'G'B' (0 to 1).
 //!
 //! The map follows ITU-T H.273 (which restates ITU-R BT.601, BT.709, BT.2020, FCC 73.682 and SMPTE
 //! 240M). With `Kr` and `Kb` of the matrix and `Kg = 1 - Kr - Kb`:
@@ -10,13 +10,13 @@
 //! ```
 //!
 //! where full range means `Y' = code / 255` and `Cb, Cr = (code - 128) / 255`, and limited range
-//! `Y' = (code - 16) / 219` and `Cb, Cr = (code - 128) / 224`. R'G'B' and grey codes are ranged as Y'.
-//! BT.2020 is its non-constant-luminance form. Transfer curves and primaries are left alone: networks
-//! are trained on gamma-encoded pictures.
+//! `Y' = (code - 16) / 219` and `Cb, Cr = (code - 128) / 224`. R'G'B' and grey codes have the range of Y'. BT.2020 is
+//! its non-constant-luminance form. Transfer curves and primaries are not converted: networks are trained on
+//! gamma-encoded pictures.
 
 use crate::frame::{Color, Matrix, PixelFormat, Range};
 
-/// What the components of a pixel format stand for.
+/// The meaning of the components of a pixel format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
     Grey,
@@ -57,8 +57,8 @@ pub(super) struct Affine {
 impl Affine {
     /// The map for the samples of `format` in the order of `PixelFormat::components`.
     ///
-    /// The matrix counts for Y'CbCr formats only; there, `Matrix::Rgb` means what H.273 lets the value
-    /// 0 mean: Y holds G', U holds B' and V holds R'. Grey gives three equal colours from sample 0.
+    /// The matrix matters only for Y'CbCr formats; there, `Matrix::Rgb` has the meaning of H.273 value 0: Y is G', U is
+    /// B' and V is R'. Grey gives three equal colours from sample 0.
     pub(super) fn new(format: PixelFormat, color: Color) -> Self {
         let (black, luma_scale, chroma_scale) = match color.range {
             Range::Full => (0.0, 1.0 / 255.0, 1.0 / 255.0),
@@ -99,11 +99,11 @@ mod tests {
     use super::*;
     use crate::frame::ChromaSite;
 
-    /// Codes are whole numbers, so a colour that a standard gives exactly comes back to within the
-    /// rounding of its three codes: half a step each, times the largest weight sum (about 1.9 steps).
+    /// Codes are whole numbers, so a colour that a standard gives exactly is reproduced up to the rounding of its three
+    /// codes: half a step each, times the largest weight sum (about 1.9 steps).
     const CODE_ROUNDING: f32 = 2.0 / 255.0;
 
-    /// Where the codes are exact, only the rounding of the arithmetic is left.
+    /// If the codes are exact, only the rounding of the arithmetic remains.
     const ARITHMETIC: f32 = 1e-5;
 
     fn colour(format: PixelFormat, matrix: Matrix, range: Range, codes: [u8; 3]) -> [f32; 3] {

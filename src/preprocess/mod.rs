@@ -1,20 +1,20 @@
-//! A picture to the tensor that a network takes: resize, centre crop, colour, normalisation.
+//! Converts a picture to a network's input tensor: resize, centre crop, colour, normalisation.
 //!
-//! The geometry and the filter are those of the ImageNet evaluation of torchvision and Pillow (see
-//! [`Transform`]), so that a network sees what it was trained on. The samples are read where the decoder
-//! left them: every plane is reduced on its own, only where the crop needs it, and colours are computed
-//! for the few pixels that remain. Resampling and colour conversion are both linear, so their order does
-//! not matter, except that colours outside 0 to 1 are clamped after the reduction and not before it.
+//! The geometry and the filter are those of the ImageNet evaluation of torchvision and Pillow (see [`Transform`]), so
+//! that a network gets what it was trained on. Samples are read where the decoder left them: every plane is reduced
+//! separately, only where the crop needs it, and colours are computed only for the few remaining pixels. Resampling and
+//! colour conversion are both linear, so their order does not matter, except that colours outside 0 to 1 are clamped
+//! after the reduction and not before it.
 //!
-//! Two paths lead to the tensor:
-//! - [`Preprocessor`] is for cameras and for speed: every format, nothing rounded on the way. Pillow rounds
+//! There are two implementations:
+//! - [`Preprocessor`] is for cameras and for speed: it takes every format and does not round in between. Pillow rounds
 //!   to 8 bits after each of its two passes; the two agree to ±1 of 255 in every pixel.
-//! - [`Reference`] is for evaluation: RGB as Pillow would hold it, and Pillow's arithmetic, rounding
-//!   included. The tensor is torchvision's to the last bit.
+//! - [`Reference`] is for evaluation: it takes RGB as Pillow would hold it and uses Pillow's arithmetic, including its
+//!   rounding. The tensor is bit-identical to torchvision's.
 //!
 //! Limits:
-//! - A shorter side below [`MIN_SIDE`] is an error. There is no upper limit: memory follows the part of
-//!   a row that the crop covers, and the size of the crop.
+//! - A shorter side below [`MIN_SIDE`] is an error. There is no upper limit: memory depends on the part of a row that
+//!   the crop covers, and on the size of the crop.
 //! - Alpha is ignored. Transfer curves and primaries are not converted.
 //!
 //! ```
@@ -46,15 +46,15 @@ use crate::frame::{Layout, Picture, PixelFormat};
 use crate::tensor::TensorMut;
 use plan::PicturePlan;
 
-/// The least length of a picture's shorter side, in pixels: magnified 32 times, as the ImageNet
-/// transform would, fewer tell a network nothing.
+/// Minimum length of a picture's shorter side, in pixels: the ImageNet transform magnifies it 32 times, and smaller
+/// pictures are useless to a network.
 pub const MIN_SIDE: usize = 8;
 
-/// The largest [`Transform::resize`], in pixels.
+/// Maximum [`Transform::resize`], in pixels.
 pub const MAX_RESIZE: usize = 65_535;
 
-/// What happens to a picture before a network sees it, as torchvision's `Resize(resize)` (bilinear,
-/// antialiased), `CenterCrop((height, width))`, `ToTensor` and `Normalize(mean, std)` do it.
+/// Prepares a picture for a network like torchvision's `Resize(resize)` (bilinear, antialiased),
+/// `CenterCrop((height, width))`, `ToTensor` and `Normalize(mean, std)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Transform {
     /// Length that the shorter side is resized to, in pixels; the other side keeps the aspect ratio.
@@ -63,9 +63,9 @@ pub struct Transform {
     pub height: usize,
     /// Columns of the centre crop, 1 to `resize`.
     pub width: usize,
-    /// Mean of R, G and B (of 0 to 1), subtracted.
+    /// Mean of R, G and B (in 0 to 1) to subtract.
     pub mean: [f32; 3],
-    /// Standard deviation of R, G and B, divided by; above 0.
+    /// Standard deviation of R, G and B to divide by; above 0.
     pub std: [f32; 3],
 }
 
@@ -93,26 +93,26 @@ impl Transform {
         [self.height, self.width, 3]
     }
 
-    /// Whether a picture of `layout` is large enough.
+    /// Checks that a picture of `layout` is large enough.
     fn check_picture(layout: &Layout) -> Result<(), Error> {
         let Layout { width, height, .. } = *layout;
         if width.min(height) < MIN_SIDE { Err(Error::TooSmall { width, height }) } else { Ok(()) }
     }
 
-    /// Whether `out` has the shape of the crop.
+    /// Checks that `out` has the shape of the crop.
     fn check_tensor(&self, out: &TensorMut<'_>) -> Result<(), Error> {
         let (found, expected) = (out.shape(), self.shape());
         if found == expected { Ok(()) } else { Err(Error::Shape { found, expected }) }
     }
 }
 
-/// A transform that cannot be used, or a picture or tensor that does not suit it.
+/// An unusable transform, or a picture or tensor that does not fit it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// The shorter side becomes too long.
     #[error("the transform resizes the shorter side to {resize} pixels: at most {MAX_RESIZE} are possible")]
     Resize {
-        /// Length asked for.
+        /// Length requested.
         resize: usize,
     },
     /// The crop does not lie inside the resized picture.
@@ -128,7 +128,7 @@ pub enum Error {
         /// Columns of the crop.
         width: usize,
     },
-    /// Normalisation would give values that are not numbers.
+    /// Normalisation would produce NaN or infinite values.
     #[error(
         "the transform normalises with mean {mean:?} and deviation {std:?}: these must be finite, deviations above 0"
     )]
@@ -138,7 +138,7 @@ pub enum Error {
         /// Deviations of R, G and B.
         std: [f32; 3],
     },
-    /// The picture is too small to tell anything.
+    /// The picture is too small.
     #[error("the picture is {width}×{height} pixels: it must have at least {MIN_SIDE} on each side")]
     TooSmall {
         /// Columns.
@@ -146,7 +146,7 @@ pub enum Error {
         /// Rows.
         height: usize,
     },
-    /// [`Reference`] is given something other than RGB.
+    /// [`Reference`] got a format other than RGB.
     #[error("the picture's format is {format:?}: the reference preprocessing takes Rgb")]
     Format {
         /// Format of the picture.
@@ -164,8 +164,8 @@ pub enum Error {
 
 /// Applies one [`Transform`] to pictures of any format and size.
 ///
-/// Tables and buffers are made for the first picture and again whenever the layout changes; between such
-/// changes nothing is allocated. Streams of different layouts do well to have one each.
+/// Tables and buffers are made for the first picture and again whenever the layout changes; otherwise nothing is
+/// allocated. Streams with different layouts should have one each.
 #[derive(Debug)]
 pub struct Preprocessor {
     transform: Transform,
@@ -173,34 +173,34 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// A preprocessor without tables yet.
+    /// A preprocessor without tables.
     ///
     /// # Errors
-    /// The crop has no pixels or exceeds the resized picture, [`MAX_RESIZE`] is exceeded, or a mean or
-    /// deviation cannot be used.
+    /// If the crop has no pixels or exceeds the resized picture, [`MAX_RESIZE`] is exceeded, or a mean or deviation is
+    /// unusable.
     pub fn new(transform: Transform) -> Result<Self, Error> {
         transform.check()?;
         Ok(Self { transform, plan: None })
     }
 
-    /// The transform that is applied.
+    /// The transform.
     #[must_use]
     pub fn transform(&self) -> &Transform {
         &self.transform
     }
 
-    /// Shape of the tensors that are filled: height, width, channels.
+    /// Shape of the output tensors: height, width, channels.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
         self.transform.shape()
     }
 
-    /// Writes the normalised crop of `picture` into `out`: NHWC, channels R, G, B, each
-    /// `(colour - mean) / std` with the colour in 0 to 1. Greyscale gives three equal colours.
+    /// Writes the normalised crop of `picture` into `out`: NHWC, channels R, G, B, each `(colour - mean) / std` with
+    /// the colour in 0 to 1. Greyscale gives three equal colours.
     ///
     /// # Errors
-    /// The picture's shorter side is below [`MIN_SIDE`], or `out` does not have the
-    /// [`shape`](Self::shape) of the crop; `out` is left as it was.
+    /// If the picture's shorter side is below [`MIN_SIDE`], or `out` does not have the [`shape`](Self::shape) of the
+    /// crop; `out` is then unchanged.
     pub fn run<'a>(&mut self, picture: &Picture<'_>, out: impl Into<TensorMut<'a>>) -> Result<(), Error> {
         let (layout, mut out) = (*picture.layout(), out.into());
         Transform::check_picture(&layout)?;

@@ -1,9 +1,9 @@
 //! The work for one layout: tables, buffers, and the passes that use them.
 //!
-//! The output is made in bands of [`LANES`] rows. For each band, every plane is reduced vertically, row
-//! by row, over just the bytes that the crop needs; the band's rows are then interleaved, so that one
-//! column of the band is one vector; components are reduced horizontally, and colours computed, on such
-//! vectors. All loops run over plain slices of one length, for the compiler to vectorise.
+//! The output is made in bands of [`LANES`] rows. For each band, every plane is reduced vertically, row by row, over
+//! just the bytes that the crop needs; the band's rows are then interleaved, so that one column of the band is one
+//! vector; components are reduced horizontally, and colours computed, on such vectors. All loops run over plain slices
+//! of equal length, so that the compiler can vectorise them.
 
 use std::array::from_fn;
 use std::ops::Range;
@@ -29,12 +29,12 @@ pub(super) struct PicturePlan {
     planes: Vec<PlanePass>,
     components: Vec<ComponentPass>,
     color: ColorPass,
-    /// The three components of a band, later its three colours; those that a format lacks stay 0.
+    /// The three components of a band, later its three colours; components that a format lacks stay 0.
     band: [Vec<Column>; 3],
 }
 
 impl PicturePlan {
-    /// Prepares for pictures of `layout`, both sides of which are at least 1.
+    /// Prepares for pictures of `layout`, with both sides at least 1.
     pub(super) fn new(transform: &Transform, layout: Layout) -> Self {
         let Layout { format, width, height, color } = layout;
         let short = width.min(height);
@@ -69,7 +69,7 @@ impl PicturePlan {
         }
     }
 
-    /// The layout that the tables are for.
+    /// The layout of the tables.
     pub(super) fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -93,7 +93,7 @@ impl PicturePlan {
     }
 }
 
-/// The bytes of a row that a component's windows reach.
+/// The bytes of a row that a component's windows cover.
 fn bytes(component: &Component, taps: &Taps) -> Range<usize> {
     let reach = taps.reach();
     reach.start * component.step + component.offset..(reach.end - 1) * component.step + component.offset + 1
@@ -104,7 +104,7 @@ fn bytes(component: &Component, taps: &Taps) -> Range<usize> {
 struct PlanePass {
     plane: usize,
     taps: Taps,
-    /// The bytes of a source row that take part.
+    /// The bytes of a source row that are used.
     bytes: Range<usize>,
     /// [`LANES`] rows of weighted sums, one after the other.
     sums: Vec<f32>,
@@ -118,8 +118,7 @@ impl PlanePass {
         Self { plane, taps, bytes, sums: vec![0.0; LANES * length], columns: vec![[0.0; LANES]; length] }
     }
 
-    /// Fills the columns with the output rows `rows`, of which there are at most [`LANES`]. Lanes
-    /// beyond them keep earlier values.
+    /// Fills the columns with the output rows `rows`, at most [`LANES`]. Lanes beyond them keep earlier values.
     fn run(&mut self, picture: &Picture<'_>, rows: Range<usize>) {
         let length = self.bytes.len();
         for (y, sums) in rows.zip(self.sums.chunks_exact_mut(length)) {
@@ -191,7 +190,7 @@ impl ComponentPass {
     }
 }
 
-/// Codes to normalised colours.
+/// Converts codes to normalised colours.
 #[derive(Debug)]
 struct ColorPass {
     affine: Affine,
@@ -223,7 +222,7 @@ impl ColorPass {
     }
 }
 
-/// Writes one row of a band, the three colours of a pixel beside each other.
+/// Writes one row of a band, with the three colours of a pixel next to each other.
 fn store(band: &[Vec<Column>; 3], lane: usize, row: &mut [f32]) {
     let [r, g, b] = band;
     for (((pixel, r), g), b) in row.as_chunks_mut::<3>().0.iter_mut().zip(r).zip(g).zip(b) {

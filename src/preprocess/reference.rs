@@ -1,18 +1,18 @@
-//! Torchvision's evaluation transform of a Pillow picture, to the last bit.
+//! Torchvision's evaluation transform of a Pillow picture, bit for bit.
 //!
-//! The order of things and the arithmetic are those with which Pillow 13 resamples 8-bit samples: one pass
-//! along the rows and one along the columns; in either, 32-bit sums of samples times weights with
-//! [`PRECISION`] bits behind the point, half a unit added, the fraction cut off, and the rest kept within 0
-//! to 255. `ToTensor` divides by 255 and `Normalize` subtracts the mean and divides by the deviation, each
-//! rounded to `f32`: of 256 possible samples, a table.
+//! The order of operations and the arithmetic are those with which Pillow 13 resamples 8-bit samples: one pass along
+//! the rows and one along the columns. In each pass, 32-bit sums of samples times weights with [`PRECISION`] fractional
+//! bits are rounded by adding half a unit and truncating, and clamped to 0 to 255. `ToTensor` divides by 255 and
+//! `Normalize` subtracts the mean and divides by the deviation, each rounded to `f32`: a table of the 256 possible
+//! samples.
 //!
-//! The pass along the rows comes first, unless the height loses more than twice as many pixels as the
-//! width: then Pillow 13 takes the columns first, as it does for most pictures that are over twice as high
-//! as wide and are reduced. Earlier versions take the rows first (12.2 too, up to a height of 100 times the
-//! width), so that some samples of such pictures differ by 1 from theirs.
+//! The pass along the rows comes first, unless the height loses more than twice as many pixels as the width: then
+//! Pillow 13 takes the columns first, as it does for most pictures that are over twice as high as wide and are reduced.
+//! Earlier versions take the rows first (12.2 too, up to a height of 100 times the width), so some samples of such
+//! pictures differ from theirs by 1.
 //!
-//! Pillow resizes all of the picture and torchvision then crops it. Here only the crop is made, which
-//! changes nothing in it: an output pixel depends on its own windows alone.
+//! Pillow resizes the whole picture and torchvision then crops it. Here only the crop is computed, with the same
+//! result: an output pixel depends only on its own windows.
 
 use std::array::from_fn;
 
@@ -27,11 +27,11 @@ const HALF: i32 = 1 << (PRECISION - 1);
 /// Reduced rows that are added in one pass over an output row.
 const ROWS: usize = 4;
 
-/// Samples of a pixel.
+/// Samples per pixel.
 const CHANNELS: usize = 3;
 
-/// Applies one [`Transform`] to RGB pictures of any size exactly as torchvision and Pillow do: for
-/// evaluation, where figures are to be compared with theirs.
+/// Applies one [`Transform`] to RGB pictures of any size exactly as torchvision and Pillow do: for evaluation results
+/// that must be comparable with theirs.
 ///
 /// Tables and buffers are made for the first picture and again whenever the size changes.
 #[derive(Debug)]
@@ -43,11 +43,11 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// A preprocessor without tables yet.
+    /// A preprocessor without tables.
     ///
     /// # Errors
-    /// The crop has no pixels or exceeds the resized picture (torchvision would pad it with zeros),
-    /// [`MAX_RESIZE`](super::MAX_RESIZE) is exceeded, or a mean or deviation cannot be used.
+    /// If the crop has no pixels or exceeds the resized picture (torchvision would pad it with zeros),
+    /// [`MAX_RESIZE`](super::MAX_RESIZE) is exceeded, or a mean or deviation is unusable.
     pub fn new(transform: Transform) -> Result<Self, Error> {
         transform.check()?;
         let Transform { mean, std, .. } = transform;
@@ -55,25 +55,24 @@ impl Reference {
         Ok(Self { transform, values, plan: None })
     }
 
-    /// The transform that is applied.
+    /// The transform.
     #[must_use]
     pub fn transform(&self) -> &Transform {
         &self.transform
     }
 
-    /// Shape of the tensors that are filled: height, width, channels.
+    /// Shape of the output tensors: height, width, channels.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
         self.transform.shape()
     }
 
-    /// Writes the normalised crop of `picture`, whose format is [`PixelFormat::Rgb`], into `out`: NHWC,
-    /// channels R, G, B, each `(sample / 255 - mean) / std`. The picture's [`Color`](crate::frame::Color)
-    /// is not looked at.
+    /// Writes the normalised crop of `picture`, which must be [`PixelFormat::Rgb`], into `out`: NHWC, channels R, G, B,
+    /// each `(sample / 255 - mean) / std`. Ignores the picture's [`Color`](crate::frame::Color).
     ///
     /// # Errors
-    /// As [`Reference::crop`], or `out` does not have the [`shape`](Self::shape) of the crop; `out` is
-    /// left as it was.
+    /// As for [`Reference::crop`], or if `out` does not have the [`shape`](Self::shape) of the crop; `out` is then
+    /// unchanged.
     pub fn run<'a>(&mut self, picture: &Picture<'_>, out: impl Into<TensorMut<'a>>) -> Result<(), Error> {
         let mut out = out.into();
         self.transform.check_tensor(&out)?;
@@ -87,11 +86,11 @@ impl Reference {
         Ok(())
     }
 
-    /// The crop of `picture`, whose format is [`PixelFormat::Rgb`], before normalisation: packed rows of
-    /// R, G, B, 8 bits each.
+    /// The crop of `picture`, which must be [`PixelFormat::Rgb`], before normalisation: packed rows of R, G, B, 8 bits
+    /// each.
     ///
     /// # Errors
-    /// The picture has another format, or its shorter side is below [`MIN_SIDE`](super::MIN_SIDE).
+    /// If the picture has another format, or its shorter side is below [`MIN_SIDE`](super::MIN_SIDE).
     pub fn crop(&mut self, picture: &Picture<'_>) -> Result<&[u8], Error> {
         let plan = Tables::prepare(&mut self.plan, &self.transform, picture)?;
         plan.run(picture);
@@ -112,7 +111,7 @@ struct Tables {
     crop: Vec<u8>,
 }
 
-/// What stands between the passes.
+/// The data between the two passes.
 #[derive(Debug)]
 enum Between {
     /// The pass along the rows comes first: reduced rows.
@@ -122,7 +121,7 @@ enum Between {
 }
 
 impl Tables {
-    /// The plan for `picture` in `slot`: the one that is there, or a new one if that is for another size.
+    /// The plan for `picture` in `slot`, replaced if it is for another size.
     fn prepare<'a>(
         slot: &'a mut Option<Self>,
         transform: &Transform,
@@ -182,7 +181,7 @@ impl Tables {
 #[derive(Debug)]
 struct Rows {
     length: usize,
-    /// Which row each slot holds. Row `r` goes to slot `r` modulo their number.
+    /// The row in each slot. Row `r` goes to slot `r` modulo the number of slots.
     held: Vec<Option<usize>>,
     data: Vec<u8>,
 }
@@ -196,7 +195,7 @@ impl Rows {
         self.held.fill(None);
     }
 
-    /// Lets `fill` write `row` unless it is there.
+    /// Calls `fill` to write `row` unless it is present.
     fn fill(&mut self, row: usize, fill: impl FnOnce(&mut [u8])) {
         let slot = row % self.held.len();
         if self.held[slot] != Some(row) {
@@ -251,7 +250,7 @@ fn add_rows<const N: usize>(sums: &mut [i32], rows: [&[u8]; N], weights: &[i32; 
     }
 }
 
-/// The sample that a sum, with [`HALF`] in it, stands for.
+/// The sample for a sum that includes [`HALF`].
 fn sample(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }

@@ -1,20 +1,20 @@
-//! Which source samples make an output pixel, and with what weights.
+//! Which source samples contribute to an output pixel, and with what weights.
 //!
 //! The geometry is torchvision's `Resize` (the shorter side becomes `resize`, the other
 //! `int(resize * long / short)`) followed by `CenterCrop` (`int(round((side - crop) / 2.0))` with
-//! Python's rounding of halves to even). The weights are Pillow's for `BILINEAR`: a triangle as wide as
-//! the reduction factor, so that reducing does not alias, and one sample wide when magnifying. Windows
-//! end at the picture's border, and the weights that are left are scaled to a sum of 1.
+//! Python's rounding of halves to even). The weights are Pillow's for `BILINEAR`: a triangle as wide as the reduction
+//! factor, to avoid aliasing, and one sample wide when magnifying. Windows end at the picture's border, and the
+//! remaining weights are scaled to a sum of 1.
 //!
-//! Only the crop gets tables: their size depends on the crop and the reduction factor, never on the
-//! length of the resized picture.
+//! Tables cover only the crop: their size depends on the crop and the reduction factor, not on the length of the
+//! resized picture.
 
-/// Bits behind the point of the fixed-point weights, as Pillow has them for pictures of 8 bits: a sum of
-/// products with samples takes 30 bits of 32.
+/// Fractional bits of the fixed-point weights, as in Pillow for 8-bit pictures: a sum of products with samples takes 30
+/// bits of 32.
 pub(super) const PRECISION: u32 = 22;
 
-/// One side of a picture on its way to the output: `length` pixels are resized to `resized`, of which
-/// the `crop` pixels from `first` on are kept.
+/// One side of a picture on its way to the output: `length` pixels are resized to `resized`, of which `crop` pixels
+/// from `first` on are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Side {
     length: usize,
@@ -24,23 +24,23 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// The side of `length` pixels of a picture whose shorter side has `short` pixels and becomes
-    /// `resize`. `crop` is at most `resize`, and `short` at least 1.
+    /// The side of `length` pixels of a picture with a shorter side of `short` pixels, which becomes `resize`. `crop`
+    /// is at most `resize`, and `short` at least 1.
     pub(super) fn new(length: usize, short: usize, resize: usize, crop: usize) -> Self {
         let resized = (resize as u64).saturating_mul(length as u64) / short as u64;
         let first = half_to_even(resized.saturating_sub(crop as u64));
         Self { length, resized, first, crop }
     }
 
-    /// How many pixels are lost in resizing; fewer than 0 where the side is magnified.
+    /// Number of pixels lost in resizing; negative if the side is magnified.
     pub(super) fn loss(&self) -> i64 {
         self.length as i64 - i64::try_from(self.resized).unwrap_or(i64::MAX)
     }
 
     /// The weights for samples that are subsampled by `1 << shift` along this side.
     ///
-    /// Positions are taken in pixels of the full picture, where sample `j` of `f = 1 << shift` pixels
-    /// has its centre at `f j + f / 2` (between the pixels) or at `f j + 1/2` (`cosited` with the first).
+    /// Positions are in pixels of the full picture, where sample `j` of `f = 1 << shift` pixels has its centre at
+    /// `f j + f / 2` (between the pixels) or at `f j + 1/2` (`cosited` with the first).
     pub(super) fn taps(&self, shift: u32, cosited: bool) -> Taps {
         Taps::new(&self.windows(shift, cosited), self.samples(shift), |weight| weight as f32)
     }
@@ -48,7 +48,7 @@ impl Side {
     /// The weights for samples that are not subsampled, in units of `1 << -`[`PRECISION`], as Pillow
     /// rounds them: to the nearest, a half upwards.
     pub(super) fn fixed_taps(&self) -> Taps<i32> {
-        // The cast truncates, and no weight is negative.
+        // The cast truncates, and weights are never negative.
         let fixed = |weight: f64| (weight * f64::from(1 << PRECISION) + 0.5) as i32;
         Taps::new(&self.windows(0, false), self.samples(0), fixed)
     }
@@ -58,7 +58,7 @@ impl Side {
         self.length.div_ceil(1 << shift)
     }
 
-    /// For every pixel of the crop, its first sample and its weights.
+    /// The first sample and the weights of each pixel of the crop.
     fn windows(&self, shift: u32, cosited: bool) -> Vec<(usize, Vec<f64>)> {
         let factor = f64::from(1_u32 << shift);
         let scale = self.length as f64 / self.resized as f64;
@@ -73,18 +73,17 @@ impl Side {
     }
 }
 
-/// `round(n / 2.0)` as Python rounds: a half goes to the even neighbour.
+/// `round(n / 2.0)` as in Python: a half goes to the even neighbour.
 fn half_to_even(n: u64) -> u64 {
     let half = n / 2;
     if n % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
 }
 
-/// The first sample and the weights (of sum 1) of a triangle of half-width `support` around `centre`,
-/// where sample `j` has its centre at `j + 1/2`.
+/// The first sample and the weights (of sum 1) of a triangle of half-width `support` around `centre`, where sample `j`
+/// has its centre at `j + 1/2`.
 ///
-/// `centre` lies less than one sample beyond the samples' centres and `support` is at least 1, so the
-/// window is never empty. The operations are Pillow's, in Pillow's order, so that its weights come out to
-/// the last bit.
+/// `centre` lies less than one sample beyond the samples' centres and `support` is at least 1, so the window is never
+/// empty. The operations are Pillow's, in Pillow's order, so that the weights are bit-identical.
 fn window(centre: f64, support: f64, samples: usize) -> (usize, Vec<f64>) {
     // Casts of floats to integers truncate and saturate: a negative start becomes 0.
     let start = (centre - support + 0.5) as usize;
@@ -97,8 +96,8 @@ fn window(centre: f64, support: f64, samples: usize) -> (usize, Vec<f64>) {
     (start, weights)
 }
 
-/// The windows of one side: as many weights for every output pixel, padded with zeros, so that loops
-/// over them have one length.
+/// The windows of one side: the same number of weights for every output pixel, padded with zeros, so that loops over
+/// them have a fixed length.
 #[derive(Debug)]
 pub(super) struct Taps<T = f32> {
     count: usize,
@@ -145,7 +144,7 @@ impl<T: Copy + Default + PartialEq> Taps<T> {
         self.count
     }
 
-    /// The range of samples that the padded windows reach.
+    /// The range of samples that the padded windows cover.
     pub(super) fn reach(&self) -> std::ops::Range<usize> {
         let first = self.starts.iter().min().copied().unwrap_or(0);
         let last = self.starts.iter().max().copied().unwrap_or(0);
@@ -157,7 +156,7 @@ impl<T: Copy + Default + PartialEq> Taps<T> {
 mod tests {
     use super::*;
 
-    /// Weights are rounded to `f32` one by one: each to half a unit in the last place of at most 1.
+    /// Each weight is rounded to `f32`, with an error of half a unit in the last place of at most 1.
     const F32_ROUNDING: f32 = 1e-6;
 
     #[test]
@@ -215,7 +214,7 @@ mod tests {
                 let centre: f64 =
                     weights.iter().zip(start..).map(|(w, j)| f64::from(*w) * (2.0 * j as f64 + site)).sum();
                 let expected = (144.0 + i as f64 + 0.5) * 1000.0 / 256.0;
-                // A triangle sampled at a few points has its centroid a little beside its centre.
+                // A triangle sampled at a few points has its centroid slightly off its centre.
                 assert!((centre - expected).abs() < 0.1, "pixel {i}: {centre}, expected {expected}");
             }
         }

@@ -1,7 +1,7 @@
 //! The protobuf encoding of ONNX files: its messages, and a check before they are decoded, so that a small file cannot
 //! fill the memory: a field of two bytes can take hundreds when it is decoded.
 //!
-//! The numbers of the fields are those of `onnx.proto` (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>).
+//! The field numbers are those of `onnx.proto` (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>).
 
 mod messages;
 
@@ -11,44 +11,44 @@ pub use messages::{
     TypeProto, ValueInfoProto, ValueType,
 };
 
-/// How deep messages may be nested. Those of a network without branches and loops reach 7.
+/// Maximum nesting depth of messages. A network without branches and loops reaches 7.
 const MAX_DEPTH: usize = 64;
 
-/// What any message may take when it is decoded, in bytes, whatever its length.
+/// Bytes that any message may take when decoded, whatever its length.
 const FLOOR: u64 = 64 << 20;
 
-/// What a message may take for each of its own bytes.
+/// Decoded bytes that a message may take per encoded byte.
 const FACTOR: u64 = 4;
 
-/// A list grows by doubling: its memory is at most twice what it holds.
+/// A list grows by doubling: it occupies at most twice its content.
 const GROWTH: u64 = 2;
 
-/// What a field of the smaller messages and a text take apart from their characters: at least as much as any of these.
+/// Decoded size of a small message or a text without its characters: an upper bound for all of them.
 const SMALL: u64 = 64;
 
-/// What a number takes that stands in a field of its own.
+/// Decoded size of a number in a field of its own.
 const NUMBER: u64 = size_of::<u64>() as u64;
 
-/// Why a message is not decoded.
+/// Why a message is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The bytes are no protobuf message.
+    /// The bytes are not a protobuf message.
     #[error("{problem} at byte {at}")]
     Damaged {
         /// What is wrong.
         problem: &'static str,
-        /// Where.
+        /// Byte offset.
         at: usize,
     },
-    /// Decoded, it takes more memory than its length explains.
-    #[error("it takes more than {limit} bytes when it is decoded, which its length does not explain")]
+    /// Decoded, it would take more memory than its length justifies.
+    #[error("it takes more than {limit} bytes when it is decoded, out of proportion to its length")]
     Memory {
-        /// How many are allowed.
+        /// The limit in bytes.
         limit: u64,
     },
 }
 
-/// A message whose fields can be many.
+/// A message that may have many fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageType {
     /// `ModelProto`.
@@ -73,19 +73,19 @@ pub enum MessageType {
     Shape,
 }
 
-/// What stands in a field with a length.
+/// Content of a length-delimited field.
 enum Content {
     Message(MessageType),
-    /// Numbers of variable length, so many bytes each when they are decoded.
+    /// Packed varints, with their decoded size in bytes each.
     Varints(u64),
-    /// Numbers as they are decoded.
+    /// Packed numbers, stored as they are decoded.
     Numbers,
-    /// A text, bytes, a message of a few of them, or something unknown.
+    /// A text, bytes, a small message, or something unknown.
     Other,
 }
 
 impl MessageType {
-    /// What stands in field `number`.
+    /// The content of field `number`.
     fn field(self, number: u64) -> Content {
         Content::Message(match (self, number) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
@@ -104,7 +104,7 @@ impl MessageType {
         })
     }
 
-    /// Bytes of the decoded message, apart from what it refers to.
+    /// Size of the decoded message in bytes, without what it refers to.
     fn size(self) -> u64 {
         (match self {
             Self::Model => size_of::<ModelProto>(),
@@ -121,11 +121,11 @@ impl MessageType {
     }
 }
 
-/// Checks that `bytes` are a protobuf message, and that what it takes when it is decoded as a `kind` is in proportion to
-/// its length: at most four times as much, or 64 MiB.
+/// Checks that `bytes` are a protobuf message, and that decoding it as a `kind` takes memory in proportion to its
+/// length: at most four times as much, or 64 MiB.
 ///
 /// # Errors
-/// Any of [`Error`].
+/// Any [`Error`].
 pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
     let limit = (bytes.len() as u64).saturating_mul(FACTOR).max(FLOOR);
     let mut left = limit;
@@ -133,8 +133,7 @@ pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
         left = left.checked_sub(bytes).ok_or(Error::Memory { limit })?;
         Ok(())
     };
-    // Messages that are still to be looked at: what they are and where they end. They lie in one another, and `at` is
-    // in the last one.
+    // Messages still being read: their type and end. They are nested, and `at` is in the last one.
     let mut open = vec![(kind, bytes.len())];
     let mut at = 0;
     while let Some(&(kind, end)) = open.last() {
@@ -146,7 +145,7 @@ pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
         let inside = bytes.get(..end).unwrap_or_default();
         let (key, next) = varint(inside, at).ok_or_else(|| damaged("a field without a number"))?;
         let after = |count: usize| next.checked_add(count).filter(|&after| after <= end);
-        let cut = || damaged("a field that is cut off");
+        let cut = || damaged("a truncated field");
         let number = GROWTH * NUMBER;
         at = match key & 7 {
             0 => {
@@ -176,7 +175,7 @@ pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
                         start
                     }
                     Content::Varints(size) => {
-                        // The last byte of each has its upper bit clear.
+                        // The last byte of each varint has its top bit clear.
                         let count = content.iter().filter(|byte| **byte < 0x80).count() as u64;
                         take(count.saturating_mul(GROWTH * size))?;
                         stop
@@ -191,13 +190,13 @@ pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
                     }
                 }
             }
-            _ => return Err(damaged("a field of no known type")),
+            _ => return Err(damaged("a field of unknown type")),
         };
     }
     Ok(())
 }
 
-/// The number at `at` and where it ends; `None` if it is cut off or longer than 64 bits.
+/// The varint at `at` and the offset after it; `None` if it is truncated or longer than 64 bits.
 fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     let mut value = 0_u64;
     for (index, &byte) in bytes.get(at..)?.iter().take(10).enumerate() {

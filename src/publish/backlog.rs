@@ -1,8 +1,9 @@
-//! How far a file may run ahead of the sinks.
+//! Limits how far a file gets ahead of the sinks.
 //!
 //! A file loses no result: while too many of its results wait in the queues of sinks, its source waits too. The source
-//! reserves a place for each frame, the result carries it as a [`Permit`], and the place is free again when the last sink
-//! that keeps the permit has handed the result out. Nobody else waits: neither inference, nor other streams, nor sinks.
+//! reserves a place for each frame, the result carries it as a [`Permit`], and the place is free again when the last
+//! sink that keeps the permit has handed out the result. Nothing else waits: neither inference, nor other streams, nor
+//! sinks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,14 +17,14 @@ use crate::shutdown::Stopped;
 pub struct Backlog {
     places: Arc<Places>,
     free: Receiver<usize>,
-    /// Places that are kept for frames, which are not results yet.
+    /// Places reserved for frames that are not results yet.
     reserved: (Sender<usize>, Receiver<usize>),
 }
 
-/// Places, by their numbers. They are made once, so that a result takes no memory for its own.
+/// Places, by number. They are created once, so that results need no allocations.
 #[derive(Debug)]
 struct Places {
-    /// Clones of each place's permit.
+    /// Number of clones of each place's permit.
     holders: Vec<AtomicUsize>,
     returned: Sender<usize>,
 }
@@ -44,16 +45,16 @@ impl Clone for Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // As in `Arc`: whoever takes the place next sees all that was done with it.
+        // As in `Arc`: the next owner of the place sees everything done with it before.
         if self.places.holders[self.place].fetch_sub(1, Ordering::AcqRel) == 1 {
-            // There is room, since there are only as many places as were made.
+            // The channel has room for every place.
             let _ = self.places.returned.try_send(self.place);
         }
     }
 }
 
 impl Backlog {
-    /// `places` free ones, at least one.
+    /// `places` free places, but at least one.
     #[must_use]
     pub fn new(places: usize) -> Self {
         let count = places.max(1);
@@ -74,7 +75,7 @@ impl Backlog {
         }
     }
 
-    /// The permit for a place that has been reserved; `None` if none has.
+    /// The permit for a reserved place; `None` if none is reserved.
     #[must_use]
     pub fn permit(&self) -> Option<Permit> {
         let place = self.reserved.1.try_recv().ok()?;

@@ -1,4 +1,4 @@
-//! Why TLS with a broker does not come about, in words that say what to do.
+//! Explains why a TLS handshake with a broker failed, and what to do.
 
 use std::error::Error;
 use std::io;
@@ -8,29 +8,29 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::tls::timestamp;
 
-/// What keeps this device and the broker from believing each other.
+/// Why this device and the broker do not trust each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
-    /// The broker's certificate is too old.
+    /// The broker's certificate has expired.
     #[error("the broker's certificate has expired{}", on(*.0))]
     Expired(Option<Timestamp>),
-    /// It is from the future.
+    /// It is not valid yet.
     #[error("the broker's certificate is not valid yet{}", on(*.0))]
     NotYet(Option<Timestamp>),
-    /// Nobody who is trusted has signed it.
-    #[error("the broker's certificate is signed by nobody who is trusted here")]
+    /// No trusted authority has signed it.
+    #[error("the broker's certificate is not signed by a trusted authority")]
     Issuer,
-    /// It is another one's.
+    /// It is for another name.
     #[error("the broker's certificate is for {0}")]
     Name(String),
-    /// It is wrong in another way.
+    /// It is rejected for another reason.
     #[error("the broker's certificate is not accepted: {0}")]
     Certificate(String),
-    /// The broker does not accept this device's.
-    #[error("the broker does not accept this device's certificate, or its lack ({0})")]
+    /// The broker rejects this device's certificate, or requires one.
+    #[error("the broker rejects this device's certificate, or requires one ({0})")]
     Refused(String),
-    /// What answers does not speak TLS.
-    #[error("what answers does not speak TLS")]
+    /// The server does not speak TLS.
+    #[error("the server does not speak TLS")]
     NotTls,
     /// Anything else, such as no cipher in common.
     #[error("TLS fails: {0}")]
@@ -42,11 +42,11 @@ fn on(time: Option<Timestamp>) -> String {
 }
 
 impl HandshakeError {
-    /// The reason, where `error` comes from TLS.
+    /// The reason, if `error` comes from TLS.
     pub(super) fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
-            // `source` of an I/O error leaves out what it wraps.
+            // `source` of an I/O error skips the error that it wraps.
             let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             let inner = wrapped.and_then(|error| error.downcast_ref::<rustls::Error>());
             if let Some(error) = inner.or_else(|| error.downcast_ref()) {
@@ -64,12 +64,12 @@ impl HandshakeError {
             Self::Expired(_) => "renew it there; if it is in order, this device's clock is wrong",
             Self::NotYet(_) => "set this device's clock (see `hardnetd doctor`, clock)",
             Self::Issuer => {
-                "name the authority's certificate in publish.mqtt.ca_file; a broker that signs for itself needs an \
-                 authority of its own first"
+                "name the authority's certificate in publish.mqtt.ca_file; a self-signed broker needs an authority of \
+                 its own first"
             }
-            Self::Name(_) => "set publish.mqtt.host to such a name, or have the broker's certificate made for its name",
-            Self::Certificate(_) => "have a new one made for the broker",
-            Self::Refused(_) => "set publish.mqtt.cert_file and key_file to what the broker's authority has signed",
+            Self::Name(_) => "set publish.mqtt.host to that name, or have the certificate issued for the broker's name",
+            Self::Certificate(_) => "have a new one issued for the broker",
+            Self::Refused(_) => "set publish.mqtt.cert_file and key_file to a pair signed by the broker's authority",
             Self::NotTls => "check that publish.mqtt.port is that of MQTT over TLS (usually 8883)",
             Self::Other(_) => "see the broker's log",
         }
@@ -114,7 +114,7 @@ impl From<&rustls::Error> for HandshakeError {
     }
 }
 
-/// A name as a person writes it: the library says `DnsName("broker")` or `IpAddress(127.0.0.1)`.
+/// A name as people write it: the library writes `DnsName("broker")` or `IpAddress(127.0.0.1)`.
 fn bare(name: &str) -> &str {
     let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
     inside.trim_matches('"')

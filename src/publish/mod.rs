@@ -1,8 +1,8 @@
-//! Where results go. A [`Sink`] takes one record at a time, in order; sinks do not know each other.
+//! Destinations of results. A [`Sink`] takes one record at a time, in order; sinks are independent of each other.
 //!
-//! Each sink has a bounded queue and threads of its own, so that taking a record never waits: a sink that is blocked or
-//! lost holds up no other. When the queue is full, the oldest result of a live stream gives way and is counted; a file
-//! waits ([`Backlog`]). Sinks outlive the pipeline that feeds them.
+//! Each sink has a bounded queue and its own threads, so taking a record never waits: a blocked or lost sink does not
+//! hold up the others. When the queue is full, the oldest result of a live stream is dropped and counted; a file waits
+//! ([`Backlog`]). Sinks outlive the pipeline that feeds them.
 
 mod backlog;
 mod handshake;
@@ -28,17 +28,17 @@ pub use probe::{Answer, ProbeError, probe};
 pub use stdout::Stdout;
 pub use tls::TlsError;
 
-/// A line of JSON, which sinks share. Its memory is used again when all of them have let it go.
+/// A line of JSON, shared by the sinks. Its memory is reused when all of them have released it.
 pub type JsonLine = Arc<Vec<u8>>;
 
-/// A record on its way out, written as JSON once for all sinks.
+/// A record on its way out, serialised once for all sinks.
 #[derive(Debug)]
 pub struct Outgoing {
     /// The record.
     pub record: Record,
-    /// The same as JSON, with the line's end; empty for the state of a stream, which has no JSON.
+    /// The record as JSON, with a line feed; empty for the state of a stream, which has no JSON form.
     pub line: JsonLine,
-    /// The place of a result in the backlog of its stream; `None` for live streams. A sink that hands out every result of
+    /// The result's place in the backlog of its stream; `None` for live streams. A sink that hands out every result of
     /// a file keeps a clone until it has done so.
     pub permit: Option<Permit>,
 }
@@ -50,31 +50,32 @@ impl Outgoing {
         Self { record: Record::Stream(StreamRecord { stream, state }), line: JsonLine::default(), permit: None }
     }
 
-    /// The record as JSON, without the line's end.
+    /// The record as JSON, without the line feed.
     #[must_use]
     pub fn json(&self) -> &[u8] {
         self.line.strip_suffix(b"\n").unwrap_or(&self.line)
     }
 }
 
-/// Takes what leaves the program.
+/// A destination of records.
 pub trait Sink: Send {
-    /// What the sink is called in messages; a process has one sink of each name.
+    /// Name of the sink in messages; unique within the process.
     fn name(&self) -> &'static str;
 
-    /// The sink is in force from now on: it may connect. Called once, before the first record.
+    /// Activates the sink: it may connect. Called once, before the first record.
     fn begin(&mut self) {}
 
-    /// Takes over what another sink of the same name could not hand out, before [`begin`](Self::begin).
+    /// Takes over what another sink of the same name could not hand out; called before [`begin`](Self::begin).
     fn adopt(&mut self, unsent: Unsent);
 
-    /// Takes a record, without waiting. A sink leaves records of kinds that it does not publish.
+    /// Takes a record without waiting. A sink ignores kinds of records that it does not publish.
     ///
     /// # Errors
-    /// The sink is lost for good. One that can come back keeps what it can, and returns no error.
+    /// If the sink is lost for good. A sink that can recover keeps what it can and returns no error.
     fn take(&mut self, outgoing: &Outgoing) -> Result<(), Error>;
 
-    /// After the last record of a run that was not stopped: waits, until `stopped`, for who must get every result.
+    /// Called after the last record of a run that was not stopped: waits, until `stopped`, for readers that must get
+    /// every result.
     ///
     /// # Errors
     /// As for [`Sink::take`].
@@ -83,10 +84,10 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Hands out what is still held, until `deadline`.
+    /// Hands out what is left, until `deadline`.
     ///
     /// # Errors
-    /// [`Error::Unsent`]: something remains that could not be handed out. Or the sink was lost.
+    /// [`Error::Unsent`] if something could not be handed out; also if the sink was lost.
     fn close(self: Box<Self>, deadline: Instant) -> Result<(), Error>;
 }
 
@@ -94,23 +95,23 @@ pub trait Sink: Send {
 #[derive(Debug, Default)]
 pub struct Unsent {
     lines: Vec<stdout::Line>,
-    /// Whether one more line is being written, and stays with its writer.
+    /// Whether one more line is partly written and remains with its writer.
     is_cut: bool,
     messages: Vec<mqtt::Message>,
     /// Why there was no connection to send them on, if there was none.
     unreachable: Option<String>,
-    /// Results that were dropped before, for want of room in a queue, and have not been reported yet.
+    /// Results dropped earlier because a queue was full, and not reported yet.
     dropped: u64,
 }
 
 impl Unsent {
-    /// How many results there are.
+    /// Number of results.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lines.len() + usize::from(self.is_cut) + self.messages.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no results.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -120,7 +121,7 @@ impl Unsent {
 /// A sink cannot be opened, or is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Standard output cannot be written.
+    /// Standard output is not writable.
     #[error("cannot write results to standard output: {}", hint(.0))]
     Stdout(#[source] io::Error),
     /// The password file cannot be read.
@@ -129,10 +130,10 @@ pub enum Error {
     /// The settings of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// No thread for a sink.
+    /// The thread of a sink cannot be started.
     #[error("cannot start a thread for a sink")]
     Thread(#[source] io::Error),
-    /// A thread of the MQTT client has ended by itself.
+    /// A thread of the MQTT client ended unexpectedly.
     #[error("the MQTT client has failed: this is a fault of the program, please report it")]
     Ended,
     /// Results were still waiting at the end, or had been dropped.
@@ -142,7 +143,7 @@ pub enum Error {
 
 fn not_taken(unsent: &Unsent) -> String {
     let who =
-        if unsent.lines.is_empty() && !unsent.is_cut { "the MQTT broker" } else { "whoever reads standard output" };
+        if unsent.lines.is_empty() && !unsent.is_cut { "the MQTT broker" } else { "the reader of standard output" };
     let results = counted(unsent.len(), "result", "results");
     let text = || match &unsent.unreachable {
         Some(reason) => format!("{results} did not reach {who}: {reason}"),
@@ -154,7 +155,7 @@ fn not_taken(unsent: &Unsent) -> String {
             let results = counted(dropped, "result", "results");
             format!("{results} had been dropped, since publish.mqtt.queue was full")
         }
-        dropped => format!("{}; {dropped} more had been dropped, since publish.mqtt.queue was full", text()),
+        dropped => format!("{}; {dropped} more had been dropped because publish.mqtt.queue was full", text()),
     }
 }
 
@@ -167,7 +168,7 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 impl Error {
-    /// The exit code that the error stands for.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

@@ -1,4 +1,4 @@
-//! Asks an MQTT broker whether it would take this program, and leaves it as it was: nothing is published, and a running
+//! Asks an MQTT broker whether it would accept this program, without side effects: nothing is published, and a running
 //! daemon of the same name keeps its connection.
 
 use std::io;
@@ -13,7 +13,7 @@ use rumqttc::{
 use super::{HandshakeError, TlsError, mqtt, tls};
 use crate::config::{self, SecretError};
 
-/// Why a broker that accepts connections would not take this program.
+/// Why a reachable broker would not accept this program.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The password file cannot be read.
@@ -22,46 +22,46 @@ pub enum ProbeError {
     /// The settings of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The two do not believe each other.
+    /// The TLS handshake fails.
     #[error(transparent)]
     Handshake(HandshakeError),
     /// The user name or the password is wrong, or the broker asks for one.
     #[error("the broker refuses the login ({reason})")]
     Login {
-        /// What it answers.
+        /// The broker's answer.
         reason: &'static str,
     },
-    /// It refuses for another reason.
+    /// The broker refuses for another reason.
     #[error("the broker refuses the connection ({reason})")]
     Refused {
-        /// What it answers.
+        /// The broker's answer.
         reason: &'static str,
     },
-    /// It hangs up without an answer.
+    /// The broker hangs up without an answer.
     #[error("it hangs up instead of answering")]
     HungUp,
-    /// What it answers is not MQTT.
-    #[error("what answers does not speak MQTT: {0}")]
+    /// The answer is not MQTT.
+    #[error("the server does not speak MQTT: {0}")]
     NotMqtt(String),
-    /// It does not answer in time.
+    /// The broker does not answer in time.
     #[error("it accepts the connection and does not answer within {} s", limit.as_secs_f64())]
     Silent {
-        /// The time it had.
+        /// The time limit.
         limit: Duration,
     },
 }
 
-/// What a broker says.
+/// A broker's answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// Whether it accepts this program, and else what keeps it from doing so.
+    /// Whether it accepts this program; otherwise the reason.
     pub login: Result<(), ProbeError>,
-    /// When the first certificate of its chain expires, if it has shown one that was verified.
+    /// Expiry of the first certificate of its chain to expire, if a chain was shown and verified.
     pub valid_until: Option<Timestamp>,
 }
 
-/// Connects to the broker of `settings` with its login, under a client id of its own, and disconnects once the broker
-/// has accepted (MQTT 3.1.1, 3.2.2.3). It returns after `limit` at the latest.
+/// Connects to the broker of `settings` with its login, under its own client ID, and disconnects once the broker has
+/// accepted (MQTT 3.1.1, 3.2.2.3). Returns after `limit` at the latest.
 #[must_use]
 pub fn probe(settings: &config::Mqtt, limit: Duration) -> Answer {
     match tls::transport(settings) {
@@ -119,13 +119,13 @@ fn reason(error: ConnectionError, limit: Duration) -> ProbeError {
         ConnectionError::Io(_)
         | ConnectionError::Tls(_)
         | ConnectionError::MqttState(StateError::ConnectionAborted | StateError::Io(_)) => ProbeError::HungUp,
-        // A close with bytes unread is a reset; one within a packet is no packet.
+        // A close with unread bytes is a reset; one within a packet leaves an incomplete packet.
         ConnectionError::MqttState(StateError::Deserialization(mqttbytes::Error::Io(error)))
             if error.kind() == io::ErrorKind::ConnectionReset =>
         {
             ProbeError::HungUp
         }
-        // Bytes that are no packet are an error of the library's state.
+        // Bytes that are not a packet are an error of the library's state.
         other => ProbeError::NotMqtt(other.to_string()),
     }
 }

@@ -1,8 +1,8 @@
-//! JSON Lines on standard output: every line is written whole, at once, by a thread of its own.
+//! JSON Lines on standard output: a dedicated thread writes every line whole, in one piece.
 //!
-//! A write into a pipe that nobody reads cannot be interrupted. The writer's thread is therefore never waited for without
-//! a deadline, and there is one for the whole process, whatever is reloaded: a second one could write into the middle of a
-//! line.
+//! A write into a pipe that nobody reads cannot be interrupted. So nothing waits for the writer thread without a
+//! deadline, and there is a single one for the whole process, across reloads: a second one could write into the middle
+//! of a line.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,33 +14,33 @@ use super::{Error, JsonLine, Outgoing, Permit, Sink, Unsent};
 use crate::record::Record;
 use crate::shutdown::{self, Stopped};
 
-/// Most time between two looks at whether a wait is to end.
+/// Maximum time between two checks whether a wait should end.
 const LOOK: Duration = Duration::from_millis(50);
-/// Time after which an output that would block is tried again.
+/// Time before output that would block is retried.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// A line that waits; one without a permit is of a live stream.
+/// A waiting line; one without a permit belongs to a live stream.
 #[derive(Debug)]
 pub(super) struct Line {
     bytes: JsonLine,
     permit: Option<Permit>,
 }
 
-/// The queue before the writer.
+/// The writer's queue.
 #[derive(Debug, Default)]
 struct Queue {
     lines: VecDeque<Line>,
-    /// How many of them are of live streams.
+    /// Number of lines from live streams.
     live: usize,
-    /// How many of those there may be.
+    /// Maximum number of these.
     most: usize,
-    /// Lines of live streams that gave way.
+    /// Lines of live streams that were dropped.
     dropped: u64,
     /// Whether a line is being written.
     is_writing: bool,
-    /// Whether the output has a part of a line: the next writer ends that line first.
+    /// Whether the output has received part of a line: the next writer ends that line first.
     is_cut: bool,
-    /// Whether a thread writes.
+    /// Whether a writer thread exists.
     has_writer: bool,
     /// Why there is no writer any more.
     lost: Option<io::Error>,
@@ -76,7 +76,7 @@ impl Queue {
         Some(line)
     }
 
-    /// Takes everything that waits.
+    /// Takes all waiting lines.
     fn clear(&mut self) -> Vec<Line> {
         self.live = 0;
         self.lines.drain(..).collect()
@@ -87,11 +87,11 @@ impl Queue {
     }
 }
 
-/// What the sink and its writer share.
+/// State shared by the sink and its writer.
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// The queue has changed.
+    /// Notified when the queue changes.
     changed: Condvar,
 }
 
@@ -104,7 +104,7 @@ impl Shared {
         self.changed.wait_timeout(queue, limit).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Writes line by line for as long as the output takes them.
+    /// Writes line by line while the output accepts them.
     fn write(&self, output: &mut impl Write) {
         let mut queue = self.lock();
         loop {
@@ -134,11 +134,11 @@ impl Shared {
     }
 }
 
-/// Writes all of `bytes`, and waits while the output cannot take them: whoever shares the other end of a pipe may have made
+/// Writes all of `bytes`, waiting while the output cannot take them: another process that shares the pipe may have made
 /// it non-blocking.
 ///
 /// # Errors
-/// The output is lost. The flag says whether it has taken a part of the line.
+/// If the output is lost. The flag says whether it has received part of the line.
 fn write_all(output: &mut impl Write, bytes: &[u8]) -> Result<(), (io::Error, bool)> {
     let mut rest = bytes;
     loop {
@@ -154,7 +154,7 @@ fn write_all(output: &mut impl Write, bytes: &[u8]) -> Result<(), (io::Error, bo
     }
 }
 
-/// Ends the line that the writer before has cut short.
+/// Ends the line that the previous writer left incomplete.
 fn end_line(output: &mut impl Write, is_cut: bool) -> Result<(), (io::Error, bool)> {
     if is_cut { write_all(output, b"\n") } else { Ok(()) }
 }
@@ -167,10 +167,10 @@ pub struct Stdout {
 }
 
 impl Stdout {
-    /// The process's standard output. Of live streams, `most` results may wait.
+    /// The process's standard output. At most `most` results of live streams may wait.
     ///
     /// # Errors
-    /// No thread for the writer.
+    /// If the writer thread cannot be started.
     pub fn new(most: usize) -> Result<Self, Error> {
         static PROCESS: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
         let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,7 +180,7 @@ impl Stdout {
     /// Any other output.
     ///
     /// # Errors
-    /// No thread for the writer.
+    /// If the writer thread cannot be started.
     pub fn to(output: impl Write + Send + 'static, most: usize) -> Result<Self, Error> {
         Self::with(Arc::default(), most, output)
     }
@@ -190,7 +190,7 @@ impl Stdout {
         if !has_writer {
             shared.lock().lost = None;
             let writer = Arc::clone(&shared);
-            // The handle is let go: the thread lives as long as the process, or until the output is lost.
+            // The handle is dropped: the thread lives until the process ends or the output is lost.
             let started = shutdown::spawn("stdout", move || writer.write(&mut output));
             if let Err(error) = started {
                 shared.lock().has_writer = false;
@@ -265,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a few bytes at a time, is busy at every second call, and full in the end.
+    /// Accepts a few bytes at a time, is busy at every second call, and is full in the end.
     struct Small {
         taken: Vec<u8>,
         room: usize,

@@ -1,4 +1,5 @@
-//! TLS to the broker (RFC 8446, RFC 5246): whom this device believes, and who it says it is.
+//! TLS to the broker (RFC 8446, RFC 5246): the authorities that this device trusts and the certificate that it
+//! presents.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,16 +20,16 @@ const CA_FILE: &str = "publish.mqtt.ca_file";
 const CERT_FILE: &str = "publish.mqtt.cert_file";
 const KEY_FILE: &str = "publish.mqtt.key_file";
 
-/// Most certificates of a chain.
+/// Maximum number of certificates in a chain.
 const LONGEST_CHAIN: usize = 8;
 
-/// The settings of TLS cannot be used.
+/// The TLS settings are unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] SecretError),
-    /// A file does not hold what it should.
+    /// A file has the wrong content.
     #[error("{key}, {file}: {what}; expected {expected} in PEM form, which begins with `-----BEGIN`")]
     Content {
         /// The configuration key.
@@ -37,27 +38,28 @@ pub enum TlsError {
         file: String,
         /// What is wrong.
         what: String,
-        /// What should be there.
+        /// The expected content.
         expected: &'static str,
     },
-    /// The certificate of this device and its key are of no use together.
+    /// This device's certificate and key do not match.
     #[error("publish.mqtt.key_file is not the key of publish.mqtt.cert_file, or of a kind that is not supported")]
     Client(#[source] rustls::Error),
-    /// There is nobody to believe.
+    /// There is no authority to trust.
     #[error("this system trusts no certificate authority: install ca-certificates, or set publish.mqtt.ca_file")]
     NoAuthority,
-    /// What is trusted cannot be used.
+    /// The trusted authorities are unusable.
     #[error("certificates cannot be checked")]
     Verifier(#[from] VerifierBuilderError),
-    /// The library has no protocol in common with itself.
+    /// The library's own settings are inconsistent.
     #[error("TLS cannot be set up")]
     Protocol(#[source] rustls::Error),
 }
 
-/// How to reach the broker of `settings`: by TCP, or with TLS, and then who checks and remembers its certificate.
+/// The transport to the broker of `settings`: TCP, or TLS with the verifier that checks its certificate and records its
+/// expiry.
 ///
 /// # Errors
-/// A file of the settings cannot be read, or does not hold what it should.
+/// If a file of the settings cannot be read or has the wrong content.
 pub(super) fn transport(settings: &config::Mqtt) -> Result<(Transport, Option<Arc<Verifier>>), TlsError> {
     if !settings.tls {
         return Ok((Transport::Tcp, None));
@@ -84,14 +86,14 @@ pub(super) fn transport(settings: &config::Mqtt) -> Result<(Transport, Option<Ar
     Ok((Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(config))), Some(verifier)))
 }
 
-/// Whoever may sign the broker's certificate.
+/// The authorities that may sign the broker's certificate.
 fn authorities(settings: &config::Mqtt, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
     let mut authorities = RootCertStore::empty();
     match settings.ca_file.as_str() {
         "" => {
             let found = rustls_native_certs::load_native_certs();
             for error in &found.errors {
-                tracing::debug!("a certificate authority of the system is left out: {error}");
+                tracing::debug!("ignoring a certificate authority of the system: {error}");
             }
             authorities.add_parsable_certificates(found.certs);
         }
@@ -133,7 +135,7 @@ fn content(key: &'static str, file: &str, what: impl ToString, expected: &'stati
     TlsError::Content { key, file: file.to_owned(), what: what.to_string(), expected }
 }
 
-/// Checks the broker's certificate, and remembers until when it is valid.
+/// Checks the broker's certificate and records until when it is valid.
 #[derive(Debug)]
 pub(super) struct Verifier {
     /// `None` if every certificate is accepted.
@@ -143,7 +145,7 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    /// When the first certificate of the broker's chain expires, if one has been shown and checked.
+    /// When the first certificate of the broker's chain expires, if a chain has been shown and checked.
     pub(super) fn valid_until(&self) -> Option<Timestamp> {
         *self.valid_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,7 +163,8 @@ impl ServerCertVerifier for Verifier {
         let Some(authorities) = &self.authorities else { return Ok(ServerCertVerified::assertion()) };
         let at = |time| authorities.verify_server_cert(certificate, between, name, revocation, time);
         let verified = at(now)?;
-        // Asked about a time when all is over, it tells of one certificate when it expires; then of the next one.
+        // Checked at a time when everything has expired, it reports when one certificate expires; then, at that time,
+        // the next one.
         let mut until = None;
         let mut time = UnixTime::since_unix_epoch(Duration::from_secs(Timestamp::MAX.as_second().unsigned_abs()));
         for _ in 0..LONGEST_CHAIN {
@@ -200,7 +203,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A time of a certificate; `None` if it is after the year 9999.
+/// The time of a certificate field; `None` if it is after the year 9999.
 pub(super) fn timestamp(time: UnixTime) -> Option<Timestamp> {
     Timestamp::from_second(time.as_secs().try_into().ok()?).ok()
 }

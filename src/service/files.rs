@@ -1,7 +1,7 @@
-//! The files that a configuration names, by content: a file that has changed under the same name is a change.
+//! The files that a configuration names, by content: changed content under the same name counts as a change.
 //!
-//! Digests are taken before the files are used. If one changes in between, it counts as changed at the next reload, so
-//! that no change is missed.
+//! Digests are taken before the files are used. If a file changes in between, it counts as changed at the next reload,
+//! so no change is missed.
 
 use std::path::{Path, PathBuf};
 
@@ -10,18 +10,18 @@ use crate::engine::import::MAX_LENGTH;
 use crate::hardnet;
 use crate::weights::file::sha256;
 
-/// Most bytes of a file that is no model: all readers refuse longer ones.
+/// Maximum size of a file that is not a model: all readers reject longer ones.
 const LARGEST: u64 = 1 << 20;
 
-/// A file and what it held.
+/// A file and the digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
     /// The configuration key that names it.
     key: &'static str,
-    /// The stream whose key it is.
+    /// The stream with that key.
     stream: Option<String>,
     path: PathBuf,
-    /// SHA-256 of the content; `None` if it cannot be read, or is too long to be used.
+    /// SHA-256 of the content; `None` if it cannot be read or is too long to be used.
     digest: Option<String>,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct File {
 pub(super) struct Files(Vec<File>);
 
 impl Files {
-    /// Reads what `config` names and uses.
+    /// Reads the files that `config` names and uses.
     pub(super) fn read(config: &Config) -> Self {
         let mut files = Vec::new();
         let mut add = |key, stream: Option<&str>, path: PathBuf| {
@@ -62,7 +62,7 @@ impl Files {
         Self(files)
     }
 
-    /// The files that both name, with another content than `before`: path and key.
+    /// The files named by both whose content differs from `before`: path and key.
     pub(super) fn changed<'a>(&'a self, before: &Self) -> Vec<(&'a Path, &'static str)> {
         let differs = |file: &&File| {
             let same = |other: &&File| (other.key, &other.stream, &other.path) == (file.key, &file.stream, &file.path);
@@ -71,12 +71,12 @@ impl Files {
         self.0.iter().filter(differs).map(|file| (file.path.as_path(), file.key)).collect()
     }
 
-    /// Those of one section, `model` for example.
+    /// The files of one section, such as `model`.
     pub(super) fn of_section(&self, section: &str) -> Vec<&File> {
         self.0.iter().filter(|file| file.key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))).collect()
     }
 
-    /// Those of one stream.
+    /// The files of one stream.
     pub(super) fn of_stream(&self, name: &str) -> Vec<&File> {
         self.0.iter().filter(|file| file.stream.as_deref() == Some(name)).collect()
     }

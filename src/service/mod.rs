@@ -1,14 +1,14 @@
-//! The process as a service: signals in, state out to systemd, and a running pipeline between.
+//! The process as a service: signals in, status out to systemd, and a running pipeline in between.
 //!
-//! SIGTERM and SIGINT stop the sources and drain what is in flight; a second one ends the process at once. SIGHUP reads the
-//! configuration again: everything that can fail is prepared beside the running pipeline, on a thread of its own, and only
-//! when it is ready does the new pipeline take the place of the old one. Until then, and after any failure, the old
-//! configuration stays in force. Under systemd (`Type=notify`) READY, RELOADING, STATUS, STOPPING and WATCHDOG are told
-//! through `$NOTIFY_SOCKET` (sd_notify(3)).
+//! SIGTERM and SIGINT stop the sources and drain the work in flight; a second one ends the process at once. SIGHUP
+//! reloads the configuration: everything that can fail is prepared on a separate thread while the old pipeline runs,
+//! and the new pipeline replaces the old one only when it is ready. Until then, and after any failure, the old
+//! configuration stays in force. Under systemd (`Type=notify`), READY, RELOADING, STATUS, STOPPING and WATCHDOG are
+//! sent to `$NOTIFY_SOCKET` (sd_notify(3)).
 //!
-//! The watchdog is fed while every thread of the running pipeline goes on: an inference thread that waits for frames does,
-//! and so does the thread of a camera that is away and opened again and again. It is not fed when one has been at the same
-//! piece of work for the whole of `WatchdogSec=`.
+//! The watchdog is fed while every thread of the running pipeline makes progress. That includes an inference thread
+//! that waits for frames, and the thread of an absent camera that is being reopened. It is not fed once a thread has
+//! been busy with the same piece of work for the whole of `WatchdogSec=`.
 
 mod files;
 mod preparation;
@@ -33,12 +33,12 @@ use setup::{Current, Ready, Setup};
 use signals::Signal;
 pub use signals::Signals;
 
-/// Signs of life within the time after which systemd misses them.
+/// Heartbeats within the watchdog interval.
 const BEATS: u32 = 3;
-/// Most time that a stop waits for a start that is still under way.
+/// Maximum time that a stop waits for a start in progress.
 const LEAVE_START: Duration = Duration::from_millis(1500);
 
-/// Why the service does not start, or did not end well.
+/// Why the service did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration is wrong.
@@ -64,19 +64,19 @@ pub enum Error {
     /// The pipeline failed.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
-    /// There is no thread to prepare a configuration on.
+    /// The thread that prepares a configuration cannot be started.
     #[error("cannot start the thread prepare")]
     Thread(#[source] io::Error),
     /// The preparation panicked.
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// The preparation was given up.
+    /// The preparation was cancelled.
     #[error("the preparation was given up")]
     Cancelled,
 }
 
 impl Error {
-    /// The exit code that the error stands for.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -97,10 +97,10 @@ impl Error {
     }
 }
 
-/// Runs what `order` says until its sources end, a part of it fails, or a signal asks for the end.
+/// Runs `order` until its sources end, a part of it fails, or a signal stops it.
 ///
 /// # Errors
-/// The start fails, or a part fails that nothing else can stand in for. Work that a stop had to abandon is a warning.
+/// If the start fails, or an indispensable part fails. Work abandoned by a stop is only a warning.
 pub fn run(signals: &Signals, order: Order) -> Result<(), Error> {
     let (order, registry) = (Arc::new(order), Arc::new(Registry::new()));
     let Some((mut ready, is_reload_due)) = start(signals, &order, &registry)? else { return Ok(()) };
@@ -116,7 +116,7 @@ pub fn run(signals: &Signals, order: Order) -> Result<(), Error> {
     }
 }
 
-/// Prepares the first configuration: what is ready, and whether it is to be read again; `None` if a stop comes first.
+/// Prepares the first configuration. Returns what is ready and whether a reload is due; `None` if a stop comes first.
 fn start(signals: &Signals, order: &Arc<Order>, registry: &Arc<Registry>) -> Result<Option<(Box<Ready>, bool)>, Error> {
     let preparation = Preparation::start(order, registry, None)?;
     let mut is_reload_due = false;
@@ -137,30 +137,30 @@ fn start(signals: &Signals, order: &Arc<Order>, registry: &Arc<Registry>) -> Res
     Ok(preparation.outcome()?.map(|ready| (ready, is_reload_due)))
 }
 
-/// What the running pipeline is to come to.
+/// The goal for the running pipeline.
 enum Aim {
     Serve,
-    /// It makes way for what has been prepared.
+    /// To be replaced by what has been prepared.
     Switch(Box<Ready>),
     Stop {
         by_signal: bool,
     },
 }
 
-/// The service, beside the pipeline that runs.
+/// The service around the running pipeline.
 struct Service<'a> {
     signals: &'a Signals,
     order: Arc<Order>,
     registry: Arc<Registry>,
     setup: Arc<Setup>,
-    /// Whether a SIGHUP waits to be served.
+    /// Whether a SIGHUP is pending.
     is_reload_due: bool,
     preparation: Option<(Preparation, Receiver<Instant>)>,
     given_up: Option<Cancelled>,
 }
 
 impl Service<'_> {
-    /// Sees a pipeline through to its end; the one that takes its place, if there is one.
+    /// Runs a pipeline until it ends; returns its replacement, if any.
     fn supervise(&mut self, mut running: Running) -> Result<Option<Running>, Error> {
         systemd::ready();
         let status = tick(systemd::STATUS_PERIOD);
@@ -231,14 +231,14 @@ impl Service<'_> {
         }
     }
 
-    /// Begins to prepare the configuration as it is now.
+    /// Starts preparing the current configuration.
     fn prepare(&mut self, running: &Running) {
         self.is_reload_due = false;
         systemd::reloading();
         if self.given_up.take_if(|given_up| given_up.has_ended()).is_none() && self.given_up.is_some() {
             tracing::error!(
-                "the configuration is not reloaded, the old one stays in force: the last preparation, which was given \
-                 up, still hangs; look for a file that cannot be read (a network share?)"
+                "the configuration is not reloaded, the old one stays in force: the last preparation timed out and \
+                 still hangs; look for a file that cannot be read (a network share?)"
             );
             return systemd::ready();
         }
@@ -251,7 +251,7 @@ impl Service<'_> {
         }
     }
 
-    /// Takes what has been prepared: nothing if the old configuration stays in force.
+    /// Takes what has been prepared; `None` if the old configuration stays in force.
     fn prepared(&mut self) -> Option<Box<Ready>> {
         let (preparation, _) = self.preparation.take()?;
         let outcome: Outcome = preparation.outcome();
@@ -279,7 +279,7 @@ impl Service<'_> {
         }
     }
 
-    /// Lets what is `ready` take the place of a pipeline that has been stopped.
+    /// Replaces a stopped pipeline with what is `ready`.
     fn switch(&mut self, mut old: Running, mut ready: Ready, deadline: Option<Instant>) -> Running {
         let deadline = deadline.unwrap_or_else(|| old.deadline());
         let (sinks, outcome) = old.take_sinks(Some(deadline));
@@ -297,7 +297,7 @@ impl Service<'_> {
         systemd::stopping();
         let (sinks, mut outcome) = running.take_sinks(deadline);
         let deadline = deadline.unwrap_or_else(|| running.deadline());
-        // The last one first: standard output goes on writing meanwhile, by itself.
+        // In reverse order: standard output continues writing by itself meanwhile.
         for sink in sinks.into_iter().rev() {
             match (sink.close(deadline), &outcome) {
                 (Err(error), Ok(())) => outcome = Err(error.into()),
@@ -324,7 +324,7 @@ impl Service<'_> {
     }
 }
 
-/// The old configuration stays in force.
+/// Reports that the old configuration stays in force.
 fn refuse(error: &Error) {
     let hint = match error.is_lack_of_threads() {
         true => "; until the switch, the threads of both configurations exist: raise TasksMax= in the unit, or restart",

@@ -1,4 +1,4 @@
-//! The thread on which a configuration is prepared, beside whatever runs.
+//! The thread that prepares a configuration while the old one runs.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::setup::{self, Current, Order, Ready};
 use crate::shutdown::{self, Stop, Thread};
 use crate::telemetry::Registry;
 
-/// What comes of a preparation: `None` if that is what runs already.
+/// The result of a preparation: `None` if the configuration is already running.
 pub(super) type Outcome = Result<Option<Box<Ready>>, Error>;
 
 /// A configuration that is being prepared.
@@ -21,10 +21,10 @@ pub(super) struct Preparation {
 }
 
 impl Preparation {
-    /// Starts to prepare what `order` says, as a change of `current` if anything runs.
+    /// Starts preparing `order`, as a change of `current` if something is running.
     ///
     /// # Errors
-    /// The system refuses the thread.
+    /// If the thread cannot be started.
     pub(super) fn start(order: &Arc<Order>, registry: &Arc<Registry>, current: Option<Current>) -> Result<Self, Error> {
         let (order, registry) = (Arc::clone(order), Arc::clone(registry));
         let (cancel, cancelled) = shutdown::channel();
@@ -33,24 +33,24 @@ impl Preparation {
         Ok(Self { thread, cancel })
     }
 
-    /// For `select!`: disconnects when there is an outcome.
+    /// For `select!`: disconnects when there is a result.
     pub(super) fn done(&self) -> &Receiver<Infallible> {
         self.thread.done()
     }
 
-    /// Takes the outcome, after [`done`](Self::done).
+    /// Takes the result; call after [`done`](Self::done).
     pub(super) fn outcome(self) -> Outcome {
         self.thread.join(None)?
     }
 
-    /// Gives it up: it ends at its next step, and what it has made is gone then. The thread is left.
+    /// Cancels it: it ends at its next step and discards what it has made. The thread is left alone.
     pub(super) fn cancel(self) -> Cancelled {
         drop(self.cancel);
         Cancelled(self.thread)
     }
 }
 
-/// A preparation that has been given up, and may still be at one of its steps.
+/// A cancelled preparation, which may still be in one of its steps.
 pub(super) struct Cancelled(Thread<Outcome>);
 
 impl Cancelled {
@@ -58,7 +58,7 @@ impl Cancelled {
         self.0.has_ended()
     }
 
-    /// Waits for its end until `deadline`.
+    /// Waits for its end, until `deadline`.
     pub(super) fn wait(self, deadline: Instant) {
         if let Err(error) = self.0.join(Some(deadline)) {
             tracing::debug!("{error}");

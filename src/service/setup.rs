@@ -1,4 +1,4 @@
-//! From a configuration to what it says is there.
+//! Turns a configuration into a ready pipeline and sinks.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,28 +17,28 @@ use crate::record::StreamState;
 use crate::shutdown::Stopped;
 use crate::telemetry::Registry;
 
-/// What is to run: where the configuration is, and what the command line adds to it.
+/// What to run: the configuration file, and the additions from the command line.
 #[derive(Debug, Clone)]
 pub struct Order {
     /// The configuration file, if one is named.
     pub file: Option<PathBuf>,
-    /// Values that win over it.
+    /// Values that override it.
     pub flags: Vec<Flag>,
-    /// Results of each stream after which it ends; `None`: no end.
+    /// Results after which each stream ends; `None`: no end.
     pub frames: Option<u64>,
 }
 
 impl Order {
-    /// Loads the configuration, with the sources that this program knows.
+    /// Loads the configuration, with the sources that this program supports.
     ///
     /// # Errors
-    /// Those of [`config::load`].
+    /// The errors of [`config::load`].
     pub fn load(&self) -> Result<Loaded, config::Error> {
         config::load(self.file.as_deref(), &self.flags, &Source::check)
     }
 }
 
-/// A configuration, and what it was made into.
+/// A configuration and what has been made from it.
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) config: Config,
@@ -48,7 +48,7 @@ pub(super) struct Setup {
     sinks: Vec<MadeOf>,
 }
 
-/// What a sink is made of: two that are made of the same are the same.
+/// What defines a sink: two with equal definitions are the same sink.
 #[derive(Debug, Clone, PartialEq)]
 enum MadeOf {
     Stdout(config::Stdout),
@@ -73,25 +73,25 @@ impl MadeOf {
     }
 }
 
-/// What runs now, as a preparation sees it.
+/// What is running now, as input to a preparation.
 pub(super) struct Current {
     pub(super) setup: Arc<Setup>,
     /// Sinks that have been lost.
     pub(super) lost: Vec<&'static str>,
 }
 
-/// What has been prepared: nothing of it runs yet, and nothing more of it can fail.
+/// What has been prepared: nothing of it runs yet, and nothing more can fail.
 pub(super) struct Ready {
     pub(super) setup: Setup,
     pub(super) pipeline: Prepared,
-    /// The sinks that are new.
+    /// The new sinks.
     sinks: Sinks,
 }
 
-/// Loads the configuration and prepares what it describes; `None` if that is what runs already.
+/// Loads the configuration and prepares it; `None` if it is already running.
 ///
 /// # Errors
-/// Whatever is wrong with it, or [`Error::Cancelled`].
+/// Whatever is wrong with the configuration, or [`Error::Cancelled`].
 pub(super) fn prepare(
     order: &Order,
     registry: &Arc<Registry>,
@@ -164,8 +164,8 @@ pub(super) fn prepare(
 }
 
 impl Ready {
-    /// The sinks of this setup: the new ones, and of the `old` ones those that stay. The others are closed until
-    /// `deadline`, and what they could not hand out goes to the new one of the same name.
+    /// The sinks of this setup: the new ones, and those of `old` that stay. The others are closed by `deadline`, and
+    /// what they could not hand out goes to the new sink of the same name.
     pub(super) fn take_sinks(&mut self, old: Sinks, deadline: Instant) -> Sinks {
         let mut sinks = std::mem::take(&mut self.sinks);
         let is_wanted = |name| self.setup.sinks.iter().any(|made_of| made_of.name() == name);
@@ -202,10 +202,10 @@ impl Ready {
     }
 }
 
-/// A sink that stays, told that all streams are offline until they have a result.
+/// A sink that stays, with all streams set to `offline` until they have a result.
 fn told(mut sink: Box<dyn Sink>, streams: &[config::Stream]) -> Box<dyn Sink> {
     for stream in streams {
-        // A sink that is lost says so again at the first result.
+        // A lost sink reports the error again at the first result.
         if let Err(error) = sink.take(&Outgoing::stream(stream.name.as_str().into(), StreamState::Offline)) {
             tracing::debug!("{error}");
         }
@@ -227,7 +227,7 @@ fn streams(config: &Config) -> Result<Vec<Settings>, Error> {
     config.streams.iter().map(open).collect()
 }
 
-/// Whether the streams that are new or have changed can be opened, as far as this can be told beside those that run.
+/// Checks that the new and changed streams can be opened, as far as possible while the old ones run.
 fn check(config: &Config, files: &Files, streams: &[Settings], before: &Setup) -> Result<(), Error> {
     for (stream, settings) in config.streams.iter().zip(streams) {
         let is_known = before.config.streams.contains(stream);
@@ -251,7 +251,8 @@ fn sinks(config: &Config, files: &Files, device: &Arc<str>) -> Vec<MadeOf> {
     sinks
 }
 
-/// Whether the model of `before` is the one that `config` asks for: it is most of the start, and most of the memory.
+/// Whether the model of `before` is the one in `config`: a model takes most of the start-up time and most of the
+/// memory.
 fn is_same_model(config: &Config, files: &Files, before: &Setup) -> bool {
     let asked = |config: &Config| {
         let config::Model { name, labels, size, .. } = config.model.clone();
@@ -269,7 +270,7 @@ fn load(config: &Config) -> Result<Model, Error> {
     Ok(model)
 }
 
-/// The host's name, with what a topic cannot hold replaced.
+/// The host name, with characters replaced that are not allowed in a topic.
 fn host_name() -> String {
     let host = rustix::system::uname();
     let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };

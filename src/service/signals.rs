@@ -1,4 +1,4 @@
-//! The signals that the process understands.
+//! The signals that the process handles.
 
 use std::io;
 use std::sync::Arc;
@@ -12,34 +12,34 @@ use signal_hook::iterator;
 
 use crate::shutdown;
 
-/// Signals that may wait to be seen.
+/// Signals that may wait to be handled.
 const WAITING: usize = 4;
-/// Time within which two signals count as one.
+/// Interval within which two signals count as one.
 const TOGETHER: Duration = Duration::from_millis(100);
-/// What the exit code of a process ended by a signal is above the signal's number.
+/// Offset between a signal's number and the exit code of a process that it ended.
 const SIGNAL_EXIT: i32 = 128;
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
-    /// SIGHUP: read the configuration again.
+    /// SIGHUP: reload the configuration.
     Reload,
     /// SIGTERM or SIGINT: stop.
     Stop,
 }
 
-/// The signals that come.
+/// The received signals.
 #[derive(Debug)]
 pub struct Signals {
     pub(super) received: Receiver<Signal>,
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT and SIGHUP: they are delivered here, but the second of the first two ends the process.
-    /// Two that come together count as one: `timeout` signals its child, and then the group that the child belongs to.
+    /// Takes over SIGTERM, SIGINT and SIGHUP: they are delivered here, but a second SIGTERM or SIGINT ends the process.
+    /// Two in quick succession count as one: `timeout` signals its child, and then the child's whole group.
     ///
     /// # Errors
-    /// The system refuses the handlers or the thread.
+    /// If the system refuses the handlers or the thread.
     pub fn install() -> io::Result<Self> {
         let armed = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
@@ -50,7 +50,7 @@ impl Signals {
         shutdown::spawn("signals", move || {
             for signal in caught.forever() {
                 let signal = if signal == SIGHUP { Signal::Reload } else { Signal::Stop };
-                // The queue is read all the time; one that is full holds the same again, or the process is stopping.
+                // The queue is read continuously; if it is full, it holds the same signal, or the process is stopping.
                 let _ = sender.try_send(signal);
                 if signal == Signal::Stop {
                     thread::sleep(TOGETHER);

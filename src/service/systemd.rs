@@ -1,4 +1,4 @@
-//! What systemd is told through `$NOTIFY_SOCKET` (sd_notify(3)); without it, nothing happens.
+//! Notifications to systemd through `$NOTIFY_SOCKET` (sd_notify(3)); without it, they do nothing.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::telemetry::{FrameCounts, Registry, StreamStatus};
 /// Time between two STATUS texts.
 pub(super) const STATUS_PERIOD: Duration = Duration::from_secs(5);
 
-/// The service is started, or has read its configuration again.
+/// The service has started or reloaded its configuration.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready, NotifyState::Watchdog]);
 }
 
-/// The configuration is read again; [`ready`] follows.
+/// The configuration is being reloaded; [`ready`] follows.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Watchdog]),
@@ -24,12 +24,12 @@ pub(super) fn reloading() {
     }
 }
 
-/// The service stops.
+/// The service is stopping.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
-/// Watchdog interval of the service manager; `None` if there is none.
+/// The service manager's watchdog interval; `None` if there is none.
 pub(super) fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
@@ -40,12 +40,13 @@ pub(super) fn beat(running: &Running, limit: Duration) {
         None => tell(&[NotifyState::Watchdog]),
         Some((thread, age)) => {
             let age_s = age.as_secs_f64();
-            tracing::error!(thread, age_s, "a thread makes no progress: the watchdog is not fed any more");
+            tracing::error!(thread, age_s, "a thread makes no progress: the watchdog is no longer fed");
         }
     }
 }
 
-/// Tells the state of every stream; `before` has the results of each at the last time. Sums are those of the process.
+/// Sends the state of every stream; `before` holds each stream's results at the previous call. Totals are those of the
+/// process.
 pub(super) fn status(running: &Running, registry: &Registry, before: &mut Vec<u64>) {
     let mut text = String::new();
     for (index, (stream, status)) in running.statuses().enumerate() {
@@ -65,7 +66,7 @@ pub(super) fn status(running: &Running, registry: &Registry, before: &mut Vec<u6
     tell(&[NotifyState::Status(&text)]);
 }
 
-/// What a stream does, with its results per second.
+/// The state of a stream, with its results per second.
 fn state(status: StreamStatus, rate: f64) -> String {
     match status {
         StreamStatus { ended: true, .. } => "source ended".to_owned(),

@@ -1,14 +1,14 @@
-//! Which cores the calling thread may use, and how urgently it runs.
+//! The cores that the calling thread may use, and its priority.
 //!
 //! # Safety
 //!
-//! The one `unsafe` block calls a function of the C library with a structure of this file and its size.
+//! The single `unsafe` block calls a function of the C library with a structure of this file and its size.
 
 use std::io;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// A thread cannot be placed as the configuration asks.
+/// A thread cannot be pinned or prioritised as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A core does not exist or is not permitted.
@@ -40,10 +40,10 @@ pub enum Error {
     },
 }
 
-/// Restricts the calling thread to `cores`; an empty list leaves it as it is.
+/// Restricts the calling thread to `cores`; an empty list changes nothing.
 ///
 /// # Errors
-/// A core that the process may not use.
+/// If the process may not use one of the cores.
 pub fn pin(cores: &[u32]) -> Result<(), Error> {
     if cores.is_empty() {
         return Ok(());
@@ -58,17 +58,17 @@ pub fn pin(cores: &[u32]) -> Result<(), Error> {
 /// The cores that the calling thread may use.
 ///
 /// # Errors
-/// The system does not tell.
+/// If the system does not report them.
 pub fn allowed() -> Result<Vec<u32>, Error> {
     let set = sched_getaffinity(None).map_err(|source| Error::Pin { cores: Vec::new(), source: source.into() })?;
     let cores = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
     Ok(cores.filter_map(|core| core.try_into().ok()).collect())
 }
 
-/// Restricts the calling thread to `cores`, of which the process may use some, wherever it has been before.
+/// Restricts the calling thread to `cores`, of which the process may use at least one, regardless of its current cores.
 ///
 /// # Errors
-/// The system refuses them.
+/// If the system refuses them.
 pub fn confine(cores: &[u32]) -> Result<(), Error> {
     let mut set = CpuSet::new();
     for index in cores.iter().map(|core| *core as usize).filter(|index| *index < CpuSet::MAX_CPU) {
@@ -77,32 +77,31 @@ pub fn confine(cores: &[u32]) -> Result<(), Error> {
     sched_setaffinity(None, &set).map_err(|source| Error::Pin { cores: cores.to_vec(), source: source.into() })
 }
 
-/// Restricts the calling thread to `cores` and gives it a priority, as [`pin`] and [`prioritise`] do.
+/// Restricts the calling thread to `cores` and sets its priority, like [`pin`] and [`prioritise`].
 ///
 /// # Errors
-/// Theirs.
+/// The errors of both.
 pub fn place(cores: &[u32], priority: u32) -> Result<(), Error> {
     pin(cores)?;
     prioritise(priority)
 }
 
-/// Gives the calling thread the real-time priority `priority` (SCHED_FIFO, 1 to 99); 0 leaves it as
-/// it is. See sched(7).
+/// Gives the calling thread the real-time priority `priority` (SCHED_FIFO, 1 to 99); 0 changes nothing. See sched(7).
 ///
 /// # Errors
-/// The process may not use real-time scheduling.
+/// If the process may not use real-time scheduling.
 pub fn prioritise(priority: u32) -> Result<(), Error> {
     if priority == 0 {
         return Ok(());
     }
     let parameters = libc::sched_param { sched_priority: i32::try_from(priority).unwrap_or(i32::MAX) };
-    // SAFETY: `parameters` is a valid sched_param that lives until the call returns, and process 0 is
-    // the calling thread.
+    // SAFETY: `parameters` is a valid sched_param that lives until the call returns, and process 0 is the calling
+    // thread.
     let outcome = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
     if outcome == 0 { Ok(()) } else { Err(Error::Priority { priority, source: io::Error::last_os_error() }) }
 }
 
-/// The share of `cores` that worker `index` of `workers` gets: dealt like cards.
+/// The share of `cores` for worker `index` of `workers`: dealt out like cards.
 #[must_use]
 pub fn share(cores: &[u32], index: usize, workers: usize) -> Vec<u32> {
     cores.iter().copied().skip(index).step_by(workers.max(1)).collect()

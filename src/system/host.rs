@@ -1,4 +1,4 @@
-//! The machine as the checks see it: files below a root folder, and the variables of the environment.
+//! The machine as seen by the checks: files below a root folder, and the environment variables.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use super::identity::Identity;
 
-/// Most bytes that are read of a file: those of the system are small.
+/// Maximum bytes to read from a file: system files are small.
 const LARGEST: u64 = 1 << 20;
 
-/// Most names that a pattern may stand for.
+/// Maximum number of names that a pattern may match.
 const MOST: usize = 1024;
 
 /// A machine.
@@ -22,14 +22,14 @@ pub(crate) struct Host {
     variables: BTreeMap<String, String>,
 }
 
-/// What keeps a process from a device or a file.
+/// What denies a process access to a device or a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Its owner, group and mode.
     Mode,
-    /// Something beside the mode: the device rules of a service (`DeviceAllow=`), or a security module.
+    /// Something other than the mode: the device rules of a service (`DeviceAllow=`), or a security module.
     Rules,
-    /// The device answers with another error.
+    /// The device returns another error.
     Fault(String),
 }
 
@@ -42,32 +42,32 @@ impl Host {
         Self { root: "/".into(), variables: env::vars_os().map(text).collect() }
     }
 
-    /// The machine whose files lie in `root`.
+    /// The machine with its files in `root`.
     #[cfg(test)]
     pub(crate) fn at(root: &Path, variables: &[(&str, &str)]) -> Self {
         let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Self { root: root.to_owned(), variables: variables.iter().map(text).collect() }
     }
 
-    /// Whether this is the machine that the program runs on.
+    /// Whether this is the machine on which the program runs.
     pub(crate) fn is_real(&self) -> bool {
         self.root == Path::new("/")
     }
 
-    /// Where the file at the absolute `path` lies.
+    /// Where the file with the absolute path `path` is stored.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// A variable of the environment that is set and not empty.
+    /// An environment variable that is set and not empty.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Name of the unit that started this process; `None` if it was started by hand.
+    /// Name of the unit that started this process; `None` if it was started manually.
     ///
-    /// systemd gives every start of a unit an id, which shells of a desktop inherit; the control group is named after
-    /// the unit (systemd.exec(5), `$INVOCATION_ID`).
+    /// systemd gives every start of a unit an ID, which desktop shells inherit; the control group is named after the
+    /// unit (systemd.exec(5), `$INVOCATION_ID`).
     pub(crate) fn service(&self) -> Option<String> {
         self.variable("INVOCATION_ID")?;
         let groups = self.read("/proc/self/cgroup")?;
@@ -79,7 +79,7 @@ impl Host {
         self.path(path).exists()
     }
 
-    /// The text of a small file without the white space and the NUL bytes around it; `None` if it cannot be read.
+    /// The text of a small file without surrounding white space and NUL bytes; `None` if it cannot be read.
     pub(crate) fn read(&self, path: &str) -> Option<String> {
         let file = File::open(self.path(path)).ok()?;
         let mut bytes = Vec::new();
@@ -93,7 +93,7 @@ impl Host {
         self.read(path)?.parse().ok()
     }
 
-    /// The names in a folder that `pattern` stands for, in which `*` is any text; numbers in their order.
+    /// The names in a folder that match `pattern`, in which `*` is any text; numbers are sorted numerically.
     fn names(&self, folder: &str, pattern: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(folder)) else { return Vec::new() };
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -102,7 +102,7 @@ impl Host {
         names
     }
 
-    /// The paths that `pattern` stands for, in which `*` is any text without a slash.
+    /// The paths that match `pattern`, in which `*` is any text without a slash.
     pub(crate) fn find(&self, pattern: &str) -> Vec<String> {
         let mut found = vec![String::new()];
         for part in pattern.split('/').filter(|part| !part.is_empty()) {
@@ -121,14 +121,15 @@ impl Host {
         found
     }
 
-    /// Number of the group that a file belongs to.
+    /// ID of the group that a file belongs to.
     pub(crate) fn group_of(&self, path: &str) -> Option<u32> {
         fs::metadata(self.path(path)).map(|metadata| metadata.gid()).ok()
     }
 
-    /// Whether this process may read the file or device at `path`, and `write` to it.
+    /// Whether this process may read the file or device at `path` and, if `write`, write to it.
     ///
-    /// A device of this machine is opened, which counts what no mode tells. Of a made-up machine the modes are read.
+    /// On this machine, the device is opened, because modes do not tell everything. On a simulated machine, the modes
+    /// are read.
     pub(crate) fn open(&self, path: &str, write: bool, identity: &Identity) -> Result<(), Refusal> {
         let path = self.path(path);
         let metadata = fs::metadata(&path).map_err(|error| refusal(&error))?;
@@ -143,14 +144,14 @@ impl Host {
         options.read(true).write(write).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
         match options.open(path) {
             Ok(_) => Ok(()),
-            // Somebody uses it, and may.
+            // It is in use, which implies permission.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),
             Err(error) => Err(refusal(&error)),
         }
     }
 }
 
-/// open(2): EACCES is a matter of modes; the device rules of a control group answer EPERM.
+/// open(2): EACCES results from modes; the device rules of a control group return EPERM.
 fn refusal(error: &io::Error) -> Refusal {
     match error.raw_os_error() {
         Some(libc::EACCES) => Refusal::Mode,
@@ -159,7 +160,7 @@ fn refusal(error: &io::Error) -> Refusal {
     }
 }
 
-/// Whether `pattern`, in which `*` is any text, stands for `name`.
+/// Whether `pattern`, in which `*` is any text, matches `name`.
 fn fits(name: &str, pattern: &str) -> bool {
     match pattern.split_once('*') {
         None => name == pattern,
@@ -170,7 +171,7 @@ fn fits(name: &str, pattern: &str) -> bool {
     }
 }
 
-/// The numbers of a list as the kernel writes it: `0-3,8`. What is not understood is left out.
+/// The numbers of a list in the kernel's format: `0-3,8`. Invalid parts are ignored.
 pub(crate) fn cpu_list(text: &str) -> Vec<u32> {
     const MOST_CPUS: u32 = 8192;
     let mut cpus = Vec::new();
@@ -183,13 +184,13 @@ pub(crate) fn cpu_list(text: &str) -> Vec<u32> {
     cpus
 }
 
-/// The value after `key:` in text of the kind that /proc has.
+/// The value after `key:` in text in the format of /proc.
 pub(crate) fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut lines = text.lines().filter_map(|line| line.split_once(':'));
     lines.find(|(found, _)| found.trim_end() == key).map(|(_, value)| value.trim())
 }
 
-/// `list` for a person: the first few, and how many there are.
+/// `list` for people: the first few, and the total number.
 pub(crate) fn some(list: &[String]) -> String {
     const FEW: usize = 6;
     match list {
@@ -199,7 +200,7 @@ pub(crate) fn some(list: &[String]) -> String {
     }
 }
 
-/// Numbers for a person, as the kernel writes lists: `0-3,8`.
+/// Numbers for people, in the kernel's list format: `0-3,8`.
 pub(crate) fn ranges(numbers: &[u32]) -> String {
     let mut text = String::new();
     let mut rest = numbers.iter().copied().peekable();

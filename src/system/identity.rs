@@ -1,16 +1,17 @@
-//! Who this process is: its user, its groups, its capabilities, as the kernel tells in `/proc/self/status` (proc(5)).
+//! The identity of this process: its user, groups and capabilities, as reported by the kernel in `/proc/self/status`
+//! (proc(5)).
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
 use super::host::{Host, value};
 
-/// Capabilities by their numbers (capability.h) that let a process pass the modes of files, and set priorities.
+/// Numbers of the capabilities (capability.h) that let a process bypass file modes and set priorities.
 const DAC_OVERRIDE: u32 = 1;
 const DAC_READ_SEARCH: u32 = 2;
 const SYS_NICE: u32 = 23;
 
-/// Names of the capabilities by their numbers (capabilities(7)).
+/// Names of the capabilities, by number (capabilities(7)).
 const CAPABILITIES: [&str; 41] = [
     "chown",
     "dac_override",
@@ -55,23 +56,23 @@ const CAPABILITIES: [&str; 41] = [
     "checkpoint_restore",
 ];
 
-/// Who a process is.
+/// The identity of a process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// Its effective user.
     pub(crate) uid: u32,
-    /// Name of the user, where one is known.
+    /// Name of the user, if known.
     pub(crate) user: Option<String>,
     /// Its effective group and the others.
     pub(crate) groups: Vec<u32>,
-    /// Its effective capabilities, a bit for each.
+    /// Its effective capabilities, one bit each.
     pub(crate) capabilities: u64,
 }
 
 impl Identity {
     pub(crate) fn of(host: &Host) -> Self {
         let status = host.read("/proc/self/status").unwrap_or_default();
-        // Real, effective, saved and file system id.
+        // Real, effective, saved and file system ID.
         let effective = |key| value(&status, key)?.split_whitespace().nth(1)?.parse().ok();
         let others = value(&status, "Groups").unwrap_or_default();
         let others = others.split_whitespace().filter_map(|group| group.parse().ok());
@@ -85,7 +86,7 @@ impl Identity {
         }
     }
 
-    /// The user for a person.
+    /// The user, for people.
     pub(crate) fn user(&self) -> String {
         self.user.clone().unwrap_or_else(|| self.uid.to_string())
     }
@@ -94,7 +95,7 @@ impl Identity {
         self.capabilities >> capability & 1 == 1
     }
 
-    /// Whether it may give its threads any priority.
+    /// Whether it may set any thread priority.
     pub(crate) fn sets_priorities(&self) -> bool {
         self.can(SYS_NICE)
     }
@@ -108,7 +109,7 @@ impl Identity {
         (0..u64::BITS).filter(|bit| self.can(*bit)).map(name).collect()
     }
 
-    /// Whether the mode of a file lets it read, and `write` (path_resolution(7), "Permissions").
+    /// Whether the mode of a file permits reading and, if `write`, writing (path_resolution(7), "Permissions").
     pub(crate) fn may(&self, metadata: &Metadata, write: bool) -> bool {
         if self.can(DAC_OVERRIDE) || (self.can(DAC_READ_SEARCH) && !write) {
             return true;

@@ -1,5 +1,5 @@
-//! What the operating system tells and takes: `/proc` and `/sys` below a root that tests can move, who this process is,
-//! the cores that its threads run on, and whether a host answers.
+//! The interface to the operating system: `/proc` and `/sys` below a root that tests can change, the identity of this
+//! process, the cores of its threads, and the reachability of hosts.
 
 pub mod affinity;
 pub(crate) mod host;

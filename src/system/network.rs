@@ -1,4 +1,4 @@
-//! Whether a host answers: its name, then a TCP connection, each within a limit.
+//! Checks whether a host answers: its name, then a TCP connection, each within a limit.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::shutdown::{self, Thread};
 
-/// Most addresses of a name that are tried.
+/// Maximum addresses per name to try.
 const MOST: usize = 8;
 
 /// Most names that are looked up beside each other: the system's resolver may take long.
@@ -26,12 +26,12 @@ pub(crate) enum Unreachable {
     Silent { address: SocketAddr, limit: Duration },
     #[error("no route to {address} ({source})")]
     Network { address: SocketAddr, source: io::Error },
-    #[error("no thread to look it up ({0})")]
+    #[error("cannot start a thread to look it up ({0})")]
     Thread(io::Error),
 }
 
 impl Unreachable {
-    /// What to do; `what` is the kind of host, `key` the key of the configuration that names it.
+    /// What to do about it; `what` is the kind of host, `key` the configuration key that names it.
     pub(crate) fn remedy(&self, what: &str, key: &str) -> String {
         match self {
             Self::Name { host, .. } if host.ends_with(".local") => {
@@ -54,7 +54,8 @@ impl Unreachable {
     }
 }
 
-/// The addresses of `host`. The system's resolver has limits of its own, longer ones: it is left to itself then.
+/// The addresses of `host`. The system's resolver has its own, longer limits; after `limit`, it is left to run in the
+/// background.
 fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, Unreachable> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
@@ -102,7 +103,7 @@ pub(crate) fn look_up(host: &str) -> Option<Thread<io::Result<()>>> {
     thread.ok()
 }
 
-/// A connection to `port` of `host`, by the first of its addresses that answers, within `limit`.
+/// A connection to `port` of `host`, using the first of its addresses that answers within `limit`.
 pub(crate) fn connect(host: &str, port: u16, limit: Duration) -> Result<(TcpStream, SocketAddr), Unreachable> {
     let end = Instant::now() + limit;
     let mut failure = None;
@@ -125,7 +126,7 @@ pub(crate) fn connect(host: &str, port: u16, limit: Duration) -> Result<(TcpStre
     Err(failure.unwrap_or_else(|| Unreachable::Name { host: host.to_owned(), source: io::ErrorKind::NotFound.into() }))
 }
 
-/// How far an address is away.
+/// How far away an address is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// This machine.
@@ -136,7 +137,7 @@ pub(crate) enum Reach {
     Public,
 }
 
-/// How far `address` is away.
+/// How far away `address` is.
 pub(crate) fn reach(address: IpAddr) -> Reach {
     match address.to_canonical() {
         address if address.is_loopback() => Reach::Loopback,

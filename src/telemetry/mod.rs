@@ -12,15 +12,15 @@ use crate::frame::monotonic_ns;
 pub use numbers::{FrameNumbers, Ticket};
 pub use registry::Registry;
 
-/// What happens to the frames of one stream in one pipeline. Written by its threads, read by whoever reports.
+/// What happens to the frames of one stream in one pipeline. Written by the pipeline's threads, read for reports.
 #[derive(Debug, Default)]
 pub struct StreamCounters {
     counters: Counters,
-    /// The same over all pipelines of the process.
+    /// The same across all pipelines of the process.
     totals: Arc<Counters>,
     online: AtomicBool,
     ended: AtomicBool,
-    /// Number of the first frame that the latest attempt to open the source may give.
+    /// Lowest number that a frame of the latest attempt can have.
     opened_at: AtomicU64,
 }
 
@@ -35,7 +35,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// What they are now.
+    /// The current values.
     #[must_use]
     pub fn read(&self) -> FrameCounts {
         FrameCounts {
@@ -48,34 +48,34 @@ impl Counters {
     }
 }
 
-/// [`Counters`] at one moment.
+/// A snapshot of [`Counters`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FrameCounts {
-    /// Frames that came from the source.
+    /// Frames received from the source.
     pub captured: u64,
-    /// Frames that a newer one replaced before an inference thread was free.
+    /// Frames replaced by a newer one before an inference thread was free.
     pub dropped: u64,
-    /// Frames that became a result.
+    /// Frames that resulted in a classification.
     pub classified: u64,
     /// Frames that could not be classified.
     pub failed: u64,
-    /// Times that the source was opened again.
+    /// Times that the source has failed and had to be reopened.
     pub retries: u64,
 }
 
-/// The state of a stream at one moment.
+/// A snapshot of a stream's state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamStatus {
-    /// What has been counted in this pipeline.
+    /// The counts in this pipeline.
     pub counts: FrameCounts,
-    /// Whether there are results since the source was opened last.
+    /// Whether there are results since the source was last opened.
     pub online: bool,
-    /// Whether the source has ended, or failed for good.
+    /// Whether the source has ended or failed permanently.
     pub ended: bool,
 }
 
 impl StreamCounters {
-    /// Counters of a new pipeline, which are added to `totals` as well.
+    /// Counters of a new pipeline, which are also added to `totals`.
     #[must_use]
     pub fn new(totals: Arc<Counters>) -> Self {
         Self { totals, ..Self::default() }
@@ -86,50 +86,50 @@ impl StreamCounters {
         which(&self.totals).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A frame came from the source.
+    /// Counts a frame from the source.
     pub fn count_captured(&self) {
         self.count(|counters| &counters.captured);
     }
 
-    /// A frame was replaced by a newer one.
+    /// Counts a frame that was replaced by a newer one.
     pub fn count_dropped(&self) {
         self.count(|counters| &counters.dropped);
     }
 
-    /// A frame became a result.
+    /// Counts a frame that was classified.
     pub fn count_classified(&self) {
         self.count(|counters| &counters.classified);
     }
 
-    /// A frame could not be classified.
+    /// Counts a frame that could not be classified.
     pub fn count_failed(&self) {
         self.count(|counters| &counters.failed);
     }
 
-    /// The source has failed and is opened again; frame `next` would be the first to come of it.
+    /// The source has failed and will be reopened; `next` is the number of the first frame after that.
     pub fn count_retry(&self, next: u64) {
         self.opened_at.store(next, Ordering::Release);
         self.online.store(false, Ordering::Release);
         self.count(|counters| &counters.retries);
     }
 
-    /// The source has ended, or failed for good.
+    /// The source has ended or failed permanently.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// There is a result of frame `seq`; true when it is the first one since the source was opened.
+    /// Records a result for frame `seq`; true if it is the first one since the source was last opened.
     pub fn turn_online(&self, seq: u64) -> bool {
         seq >= self.opened_at.load(Ordering::Acquire) && !self.online.swap(true, Ordering::AcqRel)
     }
 
-    /// Whether there are results since the source was opened last.
+    /// Whether there are results since the source was last opened.
     #[must_use]
     pub fn is_online(&self) -> bool {
         self.online.load(Ordering::Acquire)
     }
 
-    /// What has been counted in this pipeline.
+    /// The counts in this pipeline.
     #[must_use]
     pub fn read(&self) -> FrameCounts {
         self.counters.read()
@@ -142,10 +142,10 @@ impl StreamCounters {
     }
 }
 
-/// A sign of life of one thread: since when it has been at one piece of work.
+/// Progress indicator of a thread: since when it has been busy with the same piece of work.
 #[derive(Debug, Default)]
 pub struct Pulse {
-    /// Monotonic nanoseconds; 0: it waits for work.
+    /// Monotonic nanoseconds; 0 while it waits for work.
     since_ns: AtomicU64,
 }
 
@@ -160,7 +160,7 @@ impl Pulse {
         self.since_ns.store(0, Ordering::Relaxed);
     }
 
-    /// How long it has been at the same piece of work.
+    /// How long it has been busy with the same piece of work.
     #[must_use]
     pub fn age(&self) -> Duration {
         match self.since_ns.load(Ordering::Relaxed) {

@@ -1,7 +1,7 @@
-//! Numbers of frames, which never repeat within the life of the process.
+//! Frame numbers, which never repeat during the life of the process.
 //!
-//! There is one [`FrameNumbers`] for each stream. Every attempt to open a source takes a [`Ticket`], which gives out numbers
-//! until the attempt ends: a frame that is decoded while its session is taken down gets none.
+//! There is one [`FrameNumbers`] per stream. Every attempt to open a source takes a [`Ticket`], which issues numbers
+//! until the attempt ends: a frame that is decoded while its session shuts down gets none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,15 +14,15 @@ const LAST: u64 = (1 << NUMBER_BITS) - 1;
 /// The numbers of one stream, from 0.
 #[derive(Debug, Default)]
 pub struct FrameNumbers {
-    /// The attempt that may take numbers, in the upper bits, and the next number: in one word, so that a frame and the
-    /// end of its attempt are in an order.
+    /// The attempt that may take numbers, in the upper bits, and the next number. They share a word, so that a frame
+    /// and the end of its attempt have a definite order.
     state: AtomicU64,
     /// One more than the highest number that has become a result.
     answered: AtomicU64,
 }
 
 impl FrameNumbers {
-    /// Begins an attempt to open the source. It ends every earlier one.
+    /// Begins an attempt to open the source, and ends any earlier one.
     #[must_use]
     pub fn begin(self: &Arc<Self>) -> Ticket {
         let state = self.next_attempt();
@@ -35,15 +35,15 @@ impl FrameNumbers {
         self.state.load(Ordering::Acquire) & LAST
     }
 
-    /// Frame `seq` has become a result: the frames since the result before, of whatever attempt or pipeline, that have
-    /// not.
+    /// Frame `seq` has become a result. Returns the number of frames since the previous result, from any attempt or
+    /// pipeline, that have not.
     #[must_use]
     pub fn answer(&self, seq: u64) -> u64 {
         let expected = self.answered.fetch_max(seq.saturating_add(1), Ordering::AcqRel);
         seq.saturating_sub(expected)
     }
 
-    /// Moves on to the next attempt; the state from then on.
+    /// Moves on to the next attempt and returns the new state.
     fn next_attempt(&self) -> u64 {
         let step = 1 << NUMBER_BITS;
         self.state.fetch_add(step, Ordering::AcqRel).wrapping_add(step)
@@ -58,7 +58,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A number for a frame that has arrived; `None` if the attempt has ended: the frame is to be let go.
+    /// A number for a frame that has arrived; `None` if the attempt has ended, so that the frame must be dropped.
     #[must_use]
     pub fn number(&self) -> Option<u64> {
         let current = |state: u64| state >> NUMBER_BITS == self.attempt && state & LAST < LAST;
@@ -69,8 +69,7 @@ impl Ticket {
         state.ok().map(|state| state & LAST)
     }
 
-    /// Ends the attempt: no clone of this ticket gives a number from here on. Returns the number with which the next
-    /// attempt begins.
+    /// Ends the attempt: no clone of this ticket issues numbers any more. Returns the first number of the next attempt.
     pub fn end(&self) -> u64 {
         let ended = self.numbers.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
             (state >> NUMBER_BITS == self.attempt).then(|| state.wrapping_add(1 << NUMBER_BITS))

@@ -1,5 +1,5 @@
-//! What outlives sessions, reconnects and reloads: the identity of the process, and of each stream the numbers of its frames
-//! and what has been counted. It belongs to whoever owns the process.
+//! State that outlives sessions, reconnects and reloads: the identity of the process and, for each stream, its frame
+//! numbers and counters. It belongs to the owner of the process.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Counters, FrameCounts, FrameNumbers};
 use crate::record::RunId;
 
-/// What outlives every pipeline of the process.
+/// State that outlives every pipeline of the process.
 #[derive(Debug)]
 pub struct Registry {
     run: RunId,
@@ -21,7 +21,7 @@ struct Stream {
 }
 
 impl Registry {
-    /// No streams yet, and a new identity of the process.
+    /// No streams yet, and a new process identity.
     #[must_use]
     pub fn new() -> Self {
         Self { run: RunId::random(), streams: Mutex::default() }
@@ -33,19 +33,19 @@ impl Registry {
         self.run
     }
 
-    /// The numbers of the stream called `name`: the same ones at every call.
+    /// The frame numbers of the stream called `name`; the same object at every call.
     #[must_use]
     pub fn numbers(&self, name: &Arc<str>) -> Arc<FrameNumbers> {
         Arc::clone(&self.streams().entry(Arc::clone(name)).or_default().numbers)
     }
 
-    /// What is counted of the stream called `name`: the same counters at every call.
+    /// The counters of the stream called `name`; the same object at every call.
     #[must_use]
     pub fn totals(&self, name: &Arc<str>) -> Arc<Counters> {
         Arc::clone(&self.streams().entry(Arc::clone(name)).or_default().totals)
     }
 
-    /// What has been counted of all streams, those that the configuration no longer has among them.
+    /// The total counts of all streams, including those that are no longer configured.
     #[must_use]
     pub fn sum(&self) -> FrameCounts {
         self.streams().values().map(|stream| stream.totals.read()).fold(FrameCounts::default(), |sum, counts| {

@@ -1,7 +1,7 @@
-//! Weights out of a file, whatever framework wrote it.
+//! Reads weights from a file of any supported framework.
 //!
-//! The format is told by the content, never by the name of the file. Names and layouts become those of
-//! PyTorch; `module.` goes when every name begins with it.
+//! The format is recognised by content, never by file name. Names and layouts are converted to PyTorch's; the prefix
+//! `module.` is removed if every name has it.
 
 use std::fmt;
 use std::fs::File;
@@ -17,7 +17,7 @@ use super::{Array, StateDict, names, onnx, paddle, safetensors, torch};
 use crate::exit::Exit;
 use crate::regular;
 
-/// Why a file with weights cannot be used.
+/// Why a weight file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened.
@@ -29,13 +29,13 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The path is not that of a regular file.
+    /// The path is not a regular file.
     #[error("{} is not a regular file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
-    /// The content cannot be used.
+    /// The content is unusable.
     #[error("cannot read weights from {}", path.display())]
     Content {
         /// Path of the file.
@@ -47,7 +47,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -57,37 +57,37 @@ impl Error {
     }
 }
 
-/// Why content cannot be used as weights.
+/// Why content is unusable as weights.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// It is of no format that is known.
+    /// The format is unknown.
     #[error("neither a PyTorch, nor a PaddlePaddle, nor a safetensors, nor an ONNX file")]
     Unknown,
     /// It cannot be read.
     #[error(transparent)]
     Input(#[from] input::Error),
-    /// It is a pickle that cannot be used.
+    /// It is an unusable pickle.
     #[error(transparent)]
     Pickle(#[from] pickle::Error),
-    /// It is a file from PyTorch that cannot be used.
+    /// It is an unusable PyTorch file.
     #[error(transparent)]
     Torch(#[from] torch::Error),
-    /// It is a file from PaddlePaddle that cannot be used.
+    /// It is an unusable PaddlePaddle file.
     #[error(transparent)]
     Paddle(#[from] paddle::Error),
-    /// It is a safetensors file that cannot be used.
+    /// It is an unusable safetensors file.
     #[error(transparent)]
     Safetensors(#[from] safetensors::Error),
-    /// It is an ONNX file that cannot be used.
+    /// It is an unusable ONNX file.
     #[error(transparent)]
     Onnx(#[from] onnx::Error),
-    /// The arrays make no state dict.
+    /// The arrays do not form a state dict.
     #[error(transparent)]
     Entries(#[from] super::Error),
     /// It holds no arrays.
     #[error("the file holds no arrays")]
     Empty,
-    /// A name has characters that no name has.
+    /// A name contains control characters.
     #[error("the name {name:?} has control characters")]
     Name {
         /// The name.
@@ -96,7 +96,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -112,12 +112,12 @@ impl Problem {
     }
 }
 
-/// What a file with weights is.
+/// Format of a weight file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `torch.save`, a zip archive.
     TorchZip,
-    /// `torch.save` as it was before PyTorch 1.6.
+    /// `torch.save` before PyTorch 1.6.
     TorchLegacy,
     /// `paddle.save`.
     Paddle,
@@ -139,28 +139,27 @@ impl fmt::Display for Format {
     }
 }
 
-/// What was read.
+/// The content of a weight file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// The weights, with the names and layouts of PyTorch.
     pub state: StateDict,
-    /// What they were read from.
+    /// The format of the file.
     pub format: Format,
-    /// What the file says of them; only safetensors files have room for it.
+    /// The file's own metadata; only safetensors files have it.
     pub texts: Texts,
 }
 
 /// Reads the weights in the file at `path`.
 ///
-/// Memory is taken for the values and for one storage at a time, and only as far as the size of the file
-/// explains it.
+/// Memory is allocated for the values and for one storage at a time, in proportion to the size of the file.
 ///
 /// # Errors
-/// [`Error::Open`] and [`Error::NotAFile`] when there is no file to read, [`Error::Content`] when it holds
-/// no weights that can be used.
+/// [`Error::Open`] and [`Error::NotAFile`] if there is no file to read, [`Error::Content`] if it holds no usable
+/// weights.
 pub fn read(path: &Path) -> Result<Loaded, Error> {
     let open = |source| Error::Open { path: path.to_owned(), source };
-    // A pipe or a device could keep the program waiting when it is opened.
+    // Opening a pipe or a device could block the program.
     if !path.metadata().map_err(open)?.is_file() {
         return Err(Error::NotAFile { path: path.to_owned() });
     }
@@ -171,7 +170,7 @@ pub fn read(path: &Path) -> Result<Loaded, Error> {
 /// SHA-256 of the file at `path`: 64 lower-case hexadecimal digits.
 ///
 /// # Errors
-/// [`Error::Open`] when the file cannot be opened or read.
+/// [`Error::Open`] if the file cannot be opened or read.
 pub fn sha256(path: &Path) -> Result<String, Error> {
     const CHUNK: usize = 1 << 16;
     let failed = |source| Error::Open { path: path.to_owned(), source };
@@ -190,15 +189,15 @@ pub fn sha256(path: &Path) -> Result<String, Error> {
 /// Reads the weights in `bytes`.
 ///
 /// # Errors
-/// [`Problem`] when they hold none that can be used.
+/// [`Problem`] if they hold no usable weights.
 pub fn read_bytes(bytes: &[u8]) -> Result<Loaded, Problem> {
     read_from(Cursor::new(bytes))
 }
 
-/// Reads the weights in all of `reader`.
+/// Reads the weights from the whole of `reader`.
 ///
 /// # Errors
-/// [`Problem`] when it holds none that can be used.
+/// [`Problem`] if it holds no usable weights.
 pub fn read_from<R: Read + Seek>(reader: R) -> Result<Loaded, Problem> {
     let mut input = Input::new(reader)?;
     let length = input.length();
@@ -225,7 +224,7 @@ pub fn read_from<R: Read + Seek>(reader: R) -> Result<Loaded, Problem> {
     Ok(Loaded { state: collect(entries)?, format, texts })
 }
 
-/// What the first bytes tell.
+/// The container, recognised by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Container {
     Zip,
@@ -235,18 +234,18 @@ enum Container {
 }
 
 impl Container {
-    /// How many bytes tell it.
+    /// Number of bytes needed for that.
     const HEAD: u64 = 9;
 
     fn tell(head: &[u8]) -> Option<Self> {
         match *head {
             [b'P', b'K', 3, 4, ..] => Some(Self::Zip),
-            // A plausible length of a header, then JSON: in a pickle, no three zeros stand in this place.
+            // A plausible header length, then JSON: a pickle never has three zeros in this position.
             [_, _, _, _, _, 0, 0, 0, b'{'] => Some(Self::Safetensors),
-            // PROTO, and what pickles of protocol 1 begin with: a dict, the magic number of PyTorch.
+            // PROTO, or the beginning of a pickle of protocol 1: a dict, or the magic number of PyTorch.
             [0x80, 0..=5, ..] | [b'}', ..] | [b'L', b'1', b'1', b'9', ..] => Some(Self::Pickle),
-            // The version of the format, then the producer, its version, a domain, a version of the model, a
-            // text, the graph, or the operator sets: the fields of a model.
+            // The version of the format, then the producer, its version, a domain, a version of the model, a text, the
+            // graph, or the operator sets: the fields of a model.
             [0x08, 1..=0x7f, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..] => Some(Self::Onnx),
             [_, _, _, _, _, _, _, _, b'{'] => Some(Self::Safetensors),
             _ => None,
@@ -254,13 +253,13 @@ impl Container {
     }
 }
 
-/// Whether a file with weights may begin with the bytes `head`: its first nine, or all of them.
+/// Whether a weight file may begin with the bytes `head`: its first nine, or the whole file if it is shorter.
 #[must_use]
 pub fn is_known(head: &[u8]) -> bool {
     Container::tell(&head[..head.len().min(Container::HEAD as usize)]).is_some()
 }
 
-/// A state dict of the arrays, without the prefix of training on several devices.
+/// A state dict of the arrays, without the prefix that training on several devices adds.
 fn collect(entries: Vec<(String, Array)>) -> Result<StateDict, Problem> {
     if entries.is_empty() {
         return Err(Problem::Empty);

@@ -1,5 +1,4 @@
-//! A file read by position: every length is checked against what the file still holds before memory is
-//! taken for it.
+//! Reads a file by position: every length is checked against the rest of the file before memory is allocated for it.
 
 use std::io::{self, BufRead as _, BufReader, Read, Seek, SeekFrom};
 
@@ -11,25 +10,25 @@ pub enum Error {
     /// The file is shorter than its content says.
     #[error("the content ends at byte {length}, and {needed} bytes from byte {at} on are needed")]
     End {
-        /// Where the bytes should begin.
+        /// Position of the first byte.
         at: u64,
-        /// How many are needed.
+        /// Number of bytes needed.
         needed: u64,
-        /// Where the content ends.
+        /// Position of the end.
         length: u64,
     },
     /// There is no memory for the bytes.
     #[error("{needed} bytes do not fit into memory")]
     Memory {
-        /// How many are needed.
+        /// Number of bytes needed.
         needed: u64,
     },
-    /// A line of text is longer than any that is expected.
+    /// A line of text is too long.
     #[error("the line at byte {at} is longer than {limit} bytes")]
     Line {
-        /// Where the line begins.
+        /// Position of the line.
         at: u64,
-        /// The longest line that is accepted.
+        /// Maximum length of a line.
         limit: usize,
     },
     /// The system cannot read the file.
@@ -42,7 +41,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -56,7 +55,7 @@ fn failed(source: io::Error) -> Error {
     Error::Io { source }
 }
 
-/// A reader that knows where it is and where it ends.
+/// A reader that knows its position and its end.
 #[derive(Debug)]
 pub struct Input<R> {
     reader: BufReader<R>,
@@ -65,10 +64,10 @@ pub struct Input<R> {
 }
 
 impl<R: Read + Seek> Input<R> {
-    /// All of `reader`, from its first byte on.
+    /// Wraps all of `reader`, from its first byte.
     ///
     /// # Errors
-    /// [`Error::Io`] when the reader cannot seek.
+    /// [`Error::Io`] if the reader cannot seek.
     pub fn new(mut reader: R) -> Result<Self, Error> {
         let length = reader.seek(SeekFrom::End(0)).map_err(failed)?;
         reader.seek(SeekFrom::Start(0)).map_err(failed)?;
@@ -81,7 +80,7 @@ impl<R: Read + Seek> Input<R> {
         self.position
     }
 
-    /// Number of bytes from the first to the last.
+    /// Total number of bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
@@ -90,7 +89,7 @@ impl<R: Read + Seek> Input<R> {
     /// The next byte.
     ///
     /// # Errors
-    /// [`Error::End`] at the end, [`Error::Io`] when reading fails.
+    /// [`Error::End`] at the end, [`Error::Io`] if reading fails.
     pub fn byte(&mut self) -> Result<u8, Error> {
         self.array().map(|[byte]| byte)
     }
@@ -98,7 +97,7 @@ impl<R: Read + Seek> Input<R> {
     /// The next `N` bytes.
     ///
     /// # Errors
-    /// [`Error::End`] when there are fewer, [`Error::Io`] when reading fails.
+    /// [`Error::End`] if there are fewer, [`Error::Io`] if reading fails.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         self.check(N as u64)?;
         let mut bytes = [0; N];
@@ -109,8 +108,7 @@ impl<R: Read + Seek> Input<R> {
     /// The next `length` bytes.
     ///
     /// # Errors
-    /// [`Error::End`] when there are fewer, [`Error::Memory`] when there is no room, [`Error::Io`] when
-    /// reading fails.
+    /// [`Error::End`] if there are fewer, [`Error::Memory`] if memory is insufficient, [`Error::Io`] if reading fails.
     pub fn bytes(&mut self, length: u64) -> Result<Vec<u8>, Error> {
         self.check(length)?;
         let mut bytes = zeros(length)?;
@@ -118,11 +116,11 @@ impl<R: Read + Seek> Input<R> {
         Ok(bytes)
     }
 
-    /// The bytes up to the next line feed, which is passed over.
+    /// The bytes up to the next line feed, which is skipped.
     ///
     /// # Errors
-    /// [`Error::Line`] when there are more than `limit`, [`Error::End`] without a line feed,
-    /// [`Error::Io`] when reading fails.
+    /// [`Error::Line`] if there are more than `limit`, [`Error::End`] without a line feed, [`Error::Io`] if reading
+    /// fails.
     pub fn line(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
         let at = self.position;
         let mut line = Vec::new();
@@ -136,19 +134,19 @@ impl<R: Read + Seek> Input<R> {
         }
     }
 
-    /// Passes over `length` bytes.
+    /// Skips `length` bytes.
     ///
     /// # Errors
-    /// [`Error::End`] when there are fewer, [`Error::Io`] when seeking fails.
+    /// [`Error::End`] if there are fewer, [`Error::Io`] if seeking fails.
     pub fn skip(&mut self, length: u64) -> Result<(), Error> {
         self.check(length)?;
         self.seek(self.position + length)
     }
 
-    /// Makes the byte at `position` the next one.
+    /// Moves to `position`.
     ///
     /// # Errors
-    /// [`Error::End`] when `position` lies behind the end, [`Error::Io`] when seeking fails.
+    /// [`Error::End`] if `position` lies beyond the end, [`Error::Io`] if seeking fails.
     pub fn seek(&mut self, position: u64) -> Result<(), Error> {
         if position > self.length {
             return Err(Error::End { at: position, needed: 0, length: self.length });
@@ -159,7 +157,7 @@ impl<R: Read + Seek> Input<R> {
         Ok(())
     }
 
-    /// The reader itself, at an unspecified position.
+    /// The underlying reader, at an unspecified position.
     #[must_use]
     pub fn into_inner(self) -> R {
         self.reader.into_inner()
@@ -175,7 +173,7 @@ impl<R: Read + Seek> Input<R> {
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         self.reader.read_exact(bytes).map_err(|source| match source.kind() {
-            // The file became shorter after it was opened.
+            // The file has shrunk since it was opened.
             io::ErrorKind::UnexpectedEof => {
                 Error::End { at: self.position, needed: bytes.len() as u64, length: self.length }
             }
@@ -189,7 +187,7 @@ impl<R: Read + Seek> Input<R> {
 /// A buffer of `length` zeros.
 ///
 /// # Errors
-/// [`Error::Memory`] when there is no room.
+/// [`Error::Memory`] if memory is insufficient.
 pub fn zeros(length: u64) -> Result<Vec<u8>, Error> {
     let memory = || Error::Memory { needed: length };
     let count = usize::try_from(length).map_err(|_| memory())?;

@@ -1,8 +1,9 @@
-//! The digests of files that were fetched before: what a short digest has stood for once, it stands for ever after.
+//! Records the digests of downloaded files: once a short digest has stood for a file, it always stands for the same
+//! file.
 //!
-//! The published names of weights hold the first digits of their SHA-256, few enough that another file with the same
-//! ones can be made. The whole digest of the first good file is kept in a text file, one for each line, as `sha256sum`
-//! writes it.
+//! The published names of weights contain only the first digits of their SHA-256, so few that another file with the
+//! same digits can be forged. The whole digest of the first good file is kept in a text file, one per line, in the
+//! format of `sha256sum`.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
@@ -11,13 +12,13 @@ use std::path::{Path, PathBuf};
 use crate::exit::Exit;
 use crate::replace::{replace, without_links};
 
-/// Digits of a whole SHA-256.
+/// Number of digits of a whole SHA-256.
 pub const DIGITS: usize = 64;
 
-/// The longest record that is read, in bytes.
+/// Maximum size of a record in bytes.
 const MAX_LENGTH: u64 = 1 << 20;
 
-/// Why a record cannot be used.
+/// Why a record is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read or written.
@@ -30,9 +31,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// It is none.
+    /// It is not a valid record.
     #[error(
-        "{}, line {line}: expected a SHA-256 of 64 digits, two spaces and a name; remove the file to begin anew",
+        "{}, line {line}: expected a SHA-256 of 64 digits, two spaces and a name; remove the file to start over",
         path.display()
     )]
     Line {
@@ -44,7 +45,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -63,10 +64,10 @@ pub struct Known {
 }
 
 impl Known {
-    /// The record in the file at `path`; an empty one if there is none.
+    /// The record in the file at `path`; an empty one if there is no file.
     ///
     /// # Errors
-    /// Any of [`Error`].
+    /// Any [`Error`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
         let mut text = String::new();
@@ -87,20 +88,20 @@ impl Known {
         Ok(Self { path: path.to_owned(), entries })
     }
 
-    /// The whole digest that `prefix` has stood for, `None` if it is new.
+    /// The whole digest that `prefix` stands for; `None` if it is new.
     #[must_use]
     pub fn find(&self, prefix: &str) -> Option<&str> {
         self.entries.iter().map(|(digest, _)| digest.as_str()).find(|digest| digest.starts_with(prefix))
     }
 
-    /// Where the record is.
+    /// Path of the record.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Notes that `prefix` stands for `digest`, the one of the file called `name`, and for no other one. Folders are made
-    /// where there are none.
+    /// Records that `prefix` stands for `digest`, that of the file called `name`, and for no other digest. Creates
+    /// missing folders.
     ///
     /// # Errors
     /// [`Error::File`].

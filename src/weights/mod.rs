@@ -1,7 +1,7 @@
 //! Weights of a network as named arrays: the state dict.
 //!
-//! Keys, shapes and order are those of a PyTorch state dict; every value is `f32`, whatever type the
-//! source stores. Where the arrays come from is the business of the submodules.
+//! Keys, shapes and order are those of a PyTorch state dict; every value is `f32`, whatever type the source stores. The
+//! submodules read the individual formats.
 
 pub mod download;
 pub mod file;
@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use crate::exit::Exit;
 pub use file::{Format, Loaded, read, read_bytes, read_from};
 
-/// Why weights cannot be used.
+/// Why weights are unusable.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// The number of values is not the product of the shape.
@@ -35,10 +35,10 @@ pub enum Error {
         /// The number of values given.
         found: usize,
     },
-    /// The shape has more elements than memory can hold.
+    /// An array of this shape does not fit into memory.
     #[error("an array of shape {shape:?} does not fit into memory")]
     TooLarge {
-        /// The shape asked for.
+        /// The shape requested.
         shape: Vec<usize>,
     },
     /// A key occurs twice.
@@ -47,14 +47,14 @@ pub enum Error {
         /// The key.
         key: String,
     },
-    /// A key is not there.
+    /// A key is missing.
     #[error("`{key}` is missing")]
     Missing {
         /// The key.
         key: String,
     },
-    /// An entry has another shape than the network needs.
-    #[error("`{key}` has shape {found:?} and {expected:?} is needed")]
+    /// An entry has the wrong shape.
+    #[error("`{key}` has shape {found:?}, expected {expected:?}")]
     Shape {
         /// The key.
         key: String,
@@ -66,14 +66,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         Exit::Data
     }
 }
 
-/// What an entry of a state dict is to the network.
+/// The role of an entry in the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryRole {
     /// Weight of a convolution, `[out, in / groups, height, width]`.
@@ -95,7 +95,7 @@ pub enum EntryRole {
 }
 
 impl EntryRole {
-    /// Whether training learns the entry, which makes its values count as parameters.
+    /// Whether the entry is learned in training, so that its values count as parameters.
     #[must_use]
     pub fn is_parameter(self) -> bool {
         !matches!(self, Self::RunningMean | Self::RunningVariance | Self::BatchCount)
@@ -113,7 +113,7 @@ impl Array {
     /// An array of the values in `data`.
     ///
     /// # Errors
-    /// [`Error::Length`] when `data` does not have as many values as `shape` asks for.
+    /// [`Error::Length`] if the number of values does not match `shape`.
     pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Result<Self, Error> {
         if elements(&shape) == Some(data.len()) {
             Ok(Self { shape, data })
@@ -125,7 +125,7 @@ impl Array {
     /// An array whose row-major element `i` is `value(i)`.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] when memory cannot be reserved for the shape.
+    /// [`Error::TooLarge`] if memory for the shape cannot be reserved.
     pub fn from_fn(shape: &[usize], value: impl FnMut(usize) -> f32) -> Result<Self, Error> {
         let too_large = || Error::TooLarge { shape: shape.to_vec() };
         let count = elements(shape).ok_or_else(too_large)?;
@@ -147,14 +147,14 @@ impl Array {
         &self.data
     }
 
-    /// All values, row-major, out of the array.
+    /// All values, row-major, moved out of the array.
     #[must_use]
     pub fn into_data(self) -> Vec<f32> {
         self.data
     }
 }
 
-/// Product of the shape, unless it overflows.
+/// Product of the shape; `None` if it overflows.
 fn elements(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);
@@ -162,7 +162,7 @@ fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent))
 }
 
-/// Arrays by key, in the order in which they were inserted.
+/// Arrays by key, in insertion order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StateDict {
     entries: Vec<(String, Array)>,
@@ -179,7 +179,7 @@ impl StateDict {
     /// Appends an entry.
     ///
     /// # Errors
-    /// [`Error::Duplicate`] when the key is there already; the state dict stays as it was.
+    /// [`Error::Duplicate`] if the key exists; the state dict is then unchanged.
     pub fn insert(&mut self, key: impl Into<String>, array: Array) -> Result<(), Error> {
         let key = key.into();
         if self.positions.contains_key(&key) {
@@ -190,7 +190,7 @@ impl StateDict {
         Ok(())
     }
 
-    /// Puts `array` in the place of the entry under `key`; at the end, if there is none.
+    /// Replaces the entry under `key`, or appends `array` if there is none.
     pub fn replace(&mut self, key: impl Into<String>, array: Array) {
         let key = key.into();
         match self.positions.get(&key) {
@@ -202,7 +202,7 @@ impl StateDict {
         }
     }
 
-    /// Takes the entry under `key` out: its array.
+    /// Removes the entry under `key` and returns its array.
     pub fn take(&mut self, key: &str) -> Option<Array> {
         let position = self.positions.remove(key)?;
         self.positions.values_mut().filter(|other| **other > position).for_each(|other| *other -= 1);
@@ -218,7 +218,7 @@ impl StateDict {
     /// The values under `key`, which must have exactly the shape `expected`.
     ///
     /// # Errors
-    /// [`Error::Missing`] when the key is not there, [`Error::Shape`] when the shape differs.
+    /// [`Error::Missing`] if the key is missing, [`Error::Shape`] if the shape differs.
     pub fn values(&self, key: &str, expected: &[usize]) -> Result<&[f32], Error> {
         let array = self.get(key).ok_or_else(|| Error::Missing { key: key.to_owned() })?;
         if array.shape() == expected {
@@ -245,18 +245,18 @@ impl StateDict {
         self.entries.iter().map(|(key, array)| (key.as_str(), array))
     }
 
-    /// `sha256:` and 64 lower-case hexadecimal digits that identify the content, entries in order.
+    /// `sha256:` and 64 lower-case hexadecimal digits that identify the content, with entries in order.
     #[must_use]
     pub fn digest(&self) -> String {
         self.digest_of(self.iter().map(|(key, _)| key))
     }
 
-    /// `sha256:` and 64 lower-case hexadecimal digits that identify the entries called `keys`, in that
-    /// order; those that are not there are left out.
+    /// `sha256:` and 64 lower-case hexadecimal digits that identify the entries called `keys`, in that order; missing
+    /// ones are skipped.
     ///
-    /// Hashed are, for every entry: the length of the key in bytes, the key in UTF-8, the
-    /// number of axes, every extent, and the bits of every value. Lengths and extents are
-    /// little-endian 64-bit integers, values little-endian 32-bit floats.
+    /// For every entry, the hash covers: the length of the key in bytes, the key in UTF-8, the number of axes, every
+    /// extent, and the bits of every value. Lengths and extents are little-endian 64-bit integers, values little-endian
+    /// 32-bit floats.
     #[must_use]
     pub fn digest_of<'a>(&self, keys: impl Iterator<Item = &'a str>) -> String {
         const CHUNK: usize = 4096;
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn the_digest_depends_on_every_bit_and_on_nothing_else() {
         let digest = sample(1.0).digest();
-        // Computed once with an independent program from the layout in the documentation.
+        // Computed with an independent program from the layout in the documentation.
         assert_eq!(digest, "sha256:bc6eaa4525f68530412ffe13b2841e3f82cd871710aa24f3570867413922e151");
         assert_eq!(digest, sample(1.0).digest());
         assert_ne!(digest, sample(f32::from_bits(1.0_f32.to_bits() ^ 1)).digest());
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(state.values("b", &[1]).unwrap_err().to_string(), "`b` is missing");
         assert_eq!(
             state.values("a.weight", &[2, 1]).unwrap_err().to_string(),
-            "`a.weight` has shape [1, 2] and [2, 1] is needed"
+            "`a.weight` has shape [1, 2], expected [2, 1]"
         );
     }
 

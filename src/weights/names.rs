@@ -1,20 +1,20 @@
-//! Names of entries, as PyTorch has them.
+//! Names of entries in PyTorch's form.
 //!
-//! PaddlePaddle calls the running statistics of a batch norm `_mean` and `_variance`. Training on several
-//! devices puts `module.` before every name.
+//! PaddlePaddle calls the running statistics of a batch norm `_mean` and `_variance`. Training on several devices adds
+//! the prefix `module.` to every name.
 
-/// What PaddlePaddle calls the running statistics, and what PyTorch calls them.
+/// The running statistics in PaddlePaddle and in PyTorch.
 const STATISTICS: [(&str, &str); 2] = [("._mean", ".running_mean"), ("._variance", ".running_var")];
 
-/// What training on several devices puts before every name.
+/// The prefix that training on several devices adds to every name.
 const PREFIX: &str = "module.";
 
-/// Whether these are the names of a network from PaddlePaddle: it has a batch norm that tells.
+/// Whether the names come from PaddlePaddle, recognised by a batch norm.
 pub fn are_paddle<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
     names.any(|name| STATISTICS.iter().any(|(paddle, _)| name.ends_with(paddle)))
 }
 
-/// The name that PyTorch has for an entry that PaddlePaddle calls `name`.
+/// PyTorch's name for the entry that PaddlePaddle calls `name`.
 #[must_use]
 pub fn from_paddle(name: &str) -> String {
     for (paddle, pytorch) in STATISTICS {
@@ -25,7 +25,7 @@ pub fn from_paddle(name: &str) -> String {
     name.to_owned()
 }
 
-/// How many bytes to take off every name, so that those of the network remain.
+/// Number of bytes to remove from the front of every name to get the names of the network.
 pub fn prefix<'a>(mut names: impl Iterator<Item = &'a str>) -> usize {
     if names.all(|name| name.starts_with(PREFIX)) { PREFIX.len() } else { 0 }
 }

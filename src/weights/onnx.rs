@@ -1,10 +1,8 @@
-//! Weights out of ONNX files: the floats of the graph by name
-//! (<https://onnx.ai/onnx/repo-docs/IR.html>, *Graphs*).
+//! Reads weights from ONNX files: the floats of the graph by name (<https://onnx.ai/onnx/repo-docs/IR.html>, *Graphs*).
 //!
-//! A file whose batch norms were kept has the names and layouts of the state dict, `base.0.conv.weight`;
-//! then tensors with other names, which an exporter made, are left out. Where no name is one of a state
-//! dict, all floats come under their own names. Only the tensors of the graph are read; its operators are
-//! passed over.
+//! A file that keeps its batch norms has the names and layouts of the state dict, such as `base.0.conv.weight`; tensors
+//! with other names, made by an exporter, are then omitted. If no name belongs to a state dict, all floats are returned
+//! under their own names. Only the tensors of the graph are read; its operators are skipped.
 
 use std::io::{Read, Seek};
 
@@ -16,41 +14,41 @@ use super::view::{self, Budget, Element, View};
 use crate::exit::Exit;
 use crate::protobuf::{self, DataLocation, DataType, StringStringEntryProto, TensorProto};
 
-/// Where the graph is in a model.
+/// Field number of the graph in a model.
 const GRAPH: u64 = 7;
-/// Where the tensors are in a graph.
+/// Field number of the tensors in a graph.
 const INITIALIZER: u64 = 5;
 
-/// What the names of a state dict end with.
+/// Suffixes of the names in a state dict.
 const PARTS: [&str; 5] = [".weight", ".bias", ".running_mean", ".running_var", ".num_batches_tracked"];
-/// What exporters put before the names of values that they make.
+/// Prefix of the names of values made by exporters.
 const MADE: &str = "::";
 
-/// Why an ONNX file cannot be used.
+/// Why an ONNX file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
     #[error(transparent)]
     Input(#[from] input::Error),
-    /// The file is no protobuf message.
+    /// The file is not a protobuf message.
     #[error("the ONNX file is damaged at byte {at}")]
     Damaged {
-        /// Where.
+        /// Byte offset.
         at: u64,
     },
-    /// A tensor is no protobuf message, or would take more memory than its length explains.
+    /// A tensor is not a protobuf message, or would take more memory than its length justifies.
     #[error("the tensor at byte {at} cannot be decoded")]
     Encoding {
-        /// Where it begins.
+        /// Its byte offset.
         at: u64,
         /// Why.
         #[source]
         source: protobuf::Error,
     },
-    /// A tensor is described as none can be.
+    /// A tensor has an invalid description.
     #[error("the tensor at byte {at} is damaged")]
     Tensor {
-        /// Where it begins.
+        /// Its byte offset.
         at: u64,
         /// Why.
         #[source]
@@ -64,12 +62,12 @@ pub enum Error {
         /// The file that it names.
         file: String,
     },
-    /// A tensor has another number of values than its shape needs.
-    #[error("`{key}` has {found} values, and its shape {shape:?} needs another number")]
+    /// The number of values does not match the shape.
+    #[error("`{key}` has {found} values, which do not match its shape {shape:?}")]
     Length {
         /// Name of the tensor.
         key: String,
-        /// How many values there are.
+        /// Number of values.
         found: usize,
         /// The shape.
         shape: Vec<i64>,
@@ -86,7 +84,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -99,7 +97,7 @@ impl Error {
 /// The floats of an ONNX file that begins at the position of `input`: its state dict, or all of them.
 ///
 /// # Errors
-/// When the file cannot be used; see [`Error`].
+/// If the file is unusable; see [`Error`].
 pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
     let mut entries = Vec::new();
     let mut arrays = Budget::arrays();
@@ -128,13 +126,13 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>
     Ok(entries)
 }
 
-/// Whether `name` is one that a state dict has.
+/// Whether `name` can belong to a state dict.
 fn is_of_state_dict(name: &str) -> bool {
     !name.contains(MADE) && PARTS.iter().any(|part| name.ends_with(part))
 }
 
-/// Number and end of the next field with a length, whose content begins at the position; others are passed
-/// over. Nothing at `end`.
+/// Number and end of the next length-delimited field, whose content begins at the current position; other fields are
+/// skipped. `None` at `end`.
 fn field<R: Read + Seek>(input: &mut Input<R>, end: u64) -> Result<Option<(u64, u64)>, Error> {
     while input.position() < end {
         let at = input.position();

@@ -1,8 +1,8 @@
 //! State dicts from `paddle.save`: a pickled dict of NumPy arrays, or of pairs of a name and an array.
 //!
-//! The names of the running statistics become those of PyTorch, and arrays with two axes, the weights of
-//! linear layers, are transposed from `[in, out]` to `[out, in]`. NumPy has no bfloat16: PaddlePaddle
-//! writes it as unsigned 16-bit integers, and so these are read.
+//! The names of the running statistics are converted to PyTorch's, and arrays with two axes, the weights of linear
+//! layers, are transposed from `[in, out]` to `[out, in]`. NumPy has no bfloat16: PaddlePaddle writes it as unsigned
+//! 16-bit integers, which are read as such.
 
 use std::io::{Read, Seek};
 
@@ -12,32 +12,32 @@ use super::view::{self, Budget, Element, View};
 use super::{Array, names};
 use crate::exit::Exit;
 
-/// How many axes a NumPy array can have.
+/// Maximum axes of a NumPy array.
 const MAX_AXES: usize = 64;
 
-/// Why a file from PaddlePaddle cannot be used.
+/// Why a PaddlePaddle file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The pickle cannot be used.
+    /// The pickle is unusable.
     #[error(transparent)]
     Pickle(#[from] pickle::Error),
     /// The file has no state dict.
     #[error("the pickle holds no state dict")]
     NoStateDict,
-    /// An entry is not a NumPy array as NumPy describes it.
+    /// An entry is not a valid NumPy array.
     #[error("`{key}` is not described as a NumPy array of little-endian numbers")]
     Array {
         /// Name of the entry.
         key: String,
     },
-    /// An array has another number of bytes than its shape needs.
-    #[error("`{key}` has {found} bytes of data, and its shape needs {needed}")]
+    /// The number of bytes does not match the shape.
+    #[error("`{key}` has {found} bytes of data, but its shape needs {needed}")]
     Length {
         /// Name of the entry.
         key: String,
-        /// How many bytes there are.
+        /// Number of bytes.
         found: u64,
-        /// How many the shape needs.
+        /// Number of bytes that the shape needs.
         needed: u64,
     },
     /// The values of an array cannot be read.
@@ -52,7 +52,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -62,11 +62,11 @@ impl Error {
     }
 }
 
-/// The arrays of the state dict in `pickle`, which was read from `input`, in its order. Entries that are no
-/// arrays are left out.
+/// The arrays of the state dict in `pickle`, which was read from `input`, in order. Entries that are not arrays are
+/// skipped.
 ///
 /// # Errors
-/// When the state dict cannot be used; see [`Error`].
+/// If the state dict is unusable; see [`Error`].
 pub fn read<R: Read + Seek>(pickle: &Pickle, input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
     let (mut arrays, mut values) = (Budget::arrays(), Budget::values(input.length()));
     let mut entries = Vec::new();
@@ -79,7 +79,7 @@ pub fn read<R: Read + Seek>(pickle: &Pickle, input: &mut Input<R>) -> Result<Vec
         values.take(view.count() as u64).map_err(failed)?;
         let needed = (view.count() as u64).saturating_mul(element.size());
         let length = |found| Error::Length { key: key.to_owned(), found, needed };
-        // In Latin-1 every byte takes one or two: what is far too long is not read.
+        // In Latin-1 every byte takes one or two; data that is far too long is not read.
         if data.length < needed || data.length > needed.saturating_mul(2) {
             return Err(length(data.length));
         }
@@ -92,7 +92,7 @@ pub fn read<R: Read + Seek>(pickle: &Pickle, input: &mut Input<R>) -> Result<Vec
     Ok(entries)
 }
 
-/// The state of the array, or of the array beside its name, called `id`; `None` for anything else.
+/// The state of the array called `id`, or of the array paired with its name; `None` for anything else.
 fn array(pickle: &Pickle, id: Id) -> Option<Option<Id>> {
     let pair = pickle.tuple(id, 2);
     let value = match pair.as_deref() {
@@ -106,7 +106,7 @@ fn array(pickle: &Pickle, id: Id) -> Option<Option<Id>> {
     }
 }
 
-/// What the state of an array says: `(1, SHAPE, TYPE, IS_COLUMN_MAJOR, DATA)`.
+/// The content of an array's state: `(1, SHAPE, TYPE, IS_COLUMN_MAJOR, DATA)`.
 fn described(pickle: &Pickle, state: Option<Id>) -> Option<(Result<View, view::Error>, Element, Data)> {
     let Value::Tuple(state) = pickle.value(state?) else { return None };
     let &[_, shape, dtype, columns, data] = state.as_slice() else { return None };
@@ -120,7 +120,7 @@ fn described(pickle: &Pickle, state: Option<Id>) -> Option<(Result<View, view::E
     }
 }
 
-/// The type that is made with `(CODE, …)` and the state `(3, BYTE_ORDER, …)`.
+/// The type that is constructed with `(CODE, …)` and the state `(3, BYTE_ORDER, …)`.
 fn element(pickle: &Pickle, dtype: Id) -> Option<Element> {
     let &Value::Object { class: Global::Dtype, arguments, state: Some(state) } = pickle.value(dtype) else {
         return None;

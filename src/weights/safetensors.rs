@@ -1,8 +1,8 @@
-//! Safetensors files: the length of a header as a 64-bit integer, the header in JSON, the data
+//! Safetensors files: the header length as a 64-bit integer, the header in JSON, the data
 //! (<https://github.com/huggingface/safetensors>, *Format*).
 //!
-//! Arrays come in the order of their data. Files with the names of PaddlePaddle have its layouts too and
-//! are mapped like its own files.
+//! Arrays are read in the order of their data. Files with PaddlePaddle's names also have its layouts and are converted
+//! like its own files.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Seek, Write};
@@ -17,25 +17,25 @@ use super::{Array, StateDict, names};
 use crate::exit::Exit;
 use crate::replace::replace;
 
-/// What a file says of its arrays: texts by key.
+/// A file's metadata: texts by key.
 pub type Texts = BTreeMap<String, String>;
 
-/// How the names of counts of batches end.
+/// Suffix of the names of batch counts.
 const BATCH_COUNT: &str = "num_batches_tracked";
 
-/// The longest header that is accepted, in bytes.
+/// Maximum length of a header in bytes.
 const MAX_HEADER: u64 = 1 << 20;
-/// Number of bytes of the length of the header.
+/// Bytes of the header length.
 const LENGTH: u64 = 8;
 
-/// Why a safetensors file cannot be used.
+/// Why a safetensors file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
     #[error(transparent)]
     Input(#[from] input::Error),
-    /// The header is longer than any network needs.
-    #[error("the safetensors header has {length} bytes, and {MAX_HEADER} are allowed")]
+    /// The header is too long.
+    #[error("the safetensors header has {length} bytes, but {MAX_HEADER} are allowed")]
     LongHeader {
         /// Its length in bytes.
         length: u64,
@@ -47,15 +47,15 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
-    /// The data is not as long as the header says.
-    #[error("the header describes {described} bytes of data, and the file has {found}")]
+    /// The length of the data differs from the header.
+    #[error("the header describes {described} bytes of data, but the file has {found}")]
     Length {
-        /// How many bytes the header describes.
+        /// Bytes described by the header.
         described: u64,
-        /// How many follow it.
+        /// Bytes after the header.
         found: u64,
     },
-    /// The numbers of an array are of a type that cannot be read.
+    /// The element type of an array is not supported.
     #[error("`{key}` has the type {dtype}, which is not supported")]
     Type {
         /// Name of the array.
@@ -75,7 +75,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -88,7 +88,7 @@ impl Error {
 /// The arrays of a safetensors file that begins at the position of `input`, and its metadata.
 ///
 /// # Errors
-/// When the file cannot be used; see [`Error`].
+/// If the file is unusable; see [`Error`].
 pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<(Vec<(String, Array)>, Texts), Error> {
     let length = u64::from_le_bytes(input.array()?);
     if length > MAX_HEADER {
@@ -124,15 +124,15 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<(Vec<(String, Array)
     Ok((entries, texts))
 }
 
-/// Puts a safetensors file of the arrays of `state` and `texts` in the place of the file at `path`. Counts of batches
-/// are 64-bit integers, as PyTorch has them; everything else is `f32`.
+/// Replaces the file at `path` with a safetensors file of `state` and `texts`. Batch counts are 64-bit integers, as in
+/// PyTorch; everything else is `f32`.
 ///
 /// # Errors
-/// The file cannot be written. The file at `path` is then as it was.
+/// If the file cannot be written. The file at `path` is then unchanged.
 pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
     let mut arrays: Vec<Stored> =
         state.iter().map(|(key, array)| Stored { key, array, count: key.ends_with(BATCH_COUNT) }).collect();
-    // Numbers are aligned when the larger ones come first.
+    // Numbers are aligned if the larger ones come first.
     arrays.sort_by(|a, b| b.count.cmp(&a.count).then(a.key.cmp(b.key)));
     let mut end = 0;
     let infos = arrays.iter().map(|array| {
@@ -155,7 +155,7 @@ pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTe
     })
 }
 
-/// An array as it is written.
+/// An array in the form in which it is written.
 struct Stored<'a> {
     key: &'a str,
     array: &'a Array,

@@ -1,8 +1,8 @@
 //! The seeded rule: weights computed from their names alone.
 //!
-//! A network with such weights is untrained and reproducible: every build on every machine gets the
-//! same bits. It shows that a pipeline works and how fast it is, and it is what reference values are
-//! computed from; what it says about an image means nothing.
+//! A network with such weights is untrained and reproducible: every build on every machine gets the same bits. It shows
+//! that a pipeline works and how fast it is, and reference values are computed with it; its classifications are
+//! meaningless.
 //!
 //! # The rule
 //!
@@ -37,7 +37,7 @@
 use super::{Array, EntryRole, Error};
 use crate::tensor::Tensor;
 
-/// The uniform numbers of one name.
+/// The uniform numbers for one name.
 #[derive(Debug, Clone, Copy)]
 struct Uniform {
     name_hash: u64,
@@ -67,8 +67,8 @@ pub fn uniform(name: &str, index: usize) -> f64 {
     Uniform::new(name).at(index)
 }
 
-/// The value that the rule gives an entry of `kind` with `fan_in` inputs for the uniform number `u`.
-/// `fan_in` matters to weights of convolutions and linear layers only.
+/// The value that the rule assigns to an entry of `kind` with `fan_in` inputs for the uniform number `u`. `fan_in`
+/// matters only for weights of convolutions and linear layers.
 #[must_use]
 pub fn value(kind: EntryRole, fan_in: usize, u: f64) -> f32 {
     let value = match kind {
@@ -85,7 +85,7 @@ pub fn value(kind: EntryRole, fan_in: usize, u: f64) -> f32 {
 /// The array of the entry `key`.
 ///
 /// # Errors
-/// [`Error::TooLarge`] when memory cannot be reserved for the shape.
+/// [`Error::TooLarge`] if memory for the shape cannot be reserved.
 pub fn array(key: &str, shape: &[usize], kind: EntryRole) -> Result<Array, Error> {
     let uniform = Uniform::new(key);
     let fan_in = shape.iter().skip(1).fold(1_usize, |product, &extent| product.saturating_mul(extent));
@@ -98,7 +98,7 @@ pub fn input(index: usize) -> f32 {
     ((2.0 * uniform("input", index) - 1.0) * 2.0) as f32
 }
 
-/// The input as the program lays it out.
+/// The input in the program's layout.
 #[must_use]
 pub fn tensor(height: usize, width: usize) -> Tensor {
     let mut tensor = Tensor::zeros(height, width, 3);

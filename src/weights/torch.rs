@@ -1,12 +1,12 @@
 //! State dicts from `torch.save`, in both of its containers (PyTorch, *Serialization semantics*).
 //!
-//! Since 1.6 a file is a zip archive with a pickle in `NAME/data.pkl` and one entry `NAME/data/KEY` for
-//! each storage. Before, it is a sequence of pickles (magic number, version, properties of the system, the
-//! object, the keys of the storages), and then, for every key, the number of elements as a 64-bit integer
-//! and the elements. In both, a tensor is a view of a storage, and several can share one.
+//! Since version 1.6 a file is a zip archive with a pickle in `NAME/data.pkl` and one entry `NAME/data/KEY` per
+//! storage. Before, it was a sequence of pickles (magic number, version, properties of the system, the object, the keys
+//! of the storages), followed, for every key, by the number of elements as a 64-bit integer and the elements. In both,
+//! a tensor is a view of a storage, and tensors can share one.
 //!
-//! Storages are read one at a time, and only those that the state dict uses. All numbers are
-//! little-endian; the checksums of zip archives are compared.
+//! Only storages that the state dict uses are read, one at a time. All numbers are little-endian; the checksums of zip
+//! archives are verified.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -22,27 +22,27 @@ use super::pickle::{self, Global, Id, Pickle, Value};
 use super::view::{self, Budget, Element, View};
 use crate::exit::Exit;
 
-/// What the first pickle of a legacy file holds.
+/// Content of the first pickle of a legacy file.
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
-/// What the second one holds.
+/// Content of the second one.
 const VERSION: i128 = 1001;
-/// The largest pickle that is accepted in a zip archive, in bytes.
+/// Maximum size of a pickle in a zip archive, in bytes.
 const MAX_PICKLE: u64 = 1 << 23;
-/// How many bytes of a zip archive are read to find its entries.
+/// Maximum bytes of a zip archive that are read to find its entries.
 const MAX_DIRECTORY: u64 = 1 << 22;
-/// How many axes a tensor can have.
+/// Maximum axes of a tensor.
 const MAX_AXES: usize = 64;
 
-/// Why a file from PyTorch cannot be used.
+/// Why a PyTorch file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The pickle cannot be used.
+    /// The pickle is unusable.
     #[error(transparent)]
     Pickle(#[from] pickle::Error),
     /// The file cannot be read.
     #[error(transparent)]
     Input(#[from] input::Error),
-    /// The archive cannot be used.
+    /// The archive is unusable.
     #[error("the zip archive is damaged")]
     Zip {
         /// Why.
@@ -59,37 +59,37 @@ pub enum Error {
         source: io::Error,
     },
     /// An entry of the archive has the wrong size.
-    #[error("`{name}` in the zip archive has {found} bytes, and {allowed} are allowed")]
+    #[error("`{name}` in the zip archive has {found} bytes, but {allowed} are allowed")]
     EntrySize {
         /// Name of the entry.
         name: String,
         /// Its size in bytes.
         found: u64,
-        /// The size that it should have, or may have at most.
+        /// Its required or maximum size.
         allowed: u64,
     },
-    /// The archive is not one of PyTorch.
-    #[error("the zip archive has no data.pkl, as one from PyTorch has")]
+    /// The archive does not come from PyTorch.
+    #[error("the zip archive has no data.pkl, so it is not from PyTorch")]
     NoPickle,
     /// The numbers are not little-endian.
     #[error("the file comes from a big-endian machine")]
     BigEndian,
-    /// The file is not laid out as PyTorch does it.
-    #[error("the file is not laid out as torch.save does it: {what}")]
+    /// The file does not have PyTorch's layout.
+    #[error("the file does not have the layout of torch.save: {what}")]
     Layout {
         /// What is wrong.
         what: &'static str,
     },
     /// The file has no state dict.
-    #[error("the file holds no state dict, and no checkpoint with a `state_dict`")]
+    #[error("the file holds neither a state dict nor a checkpoint with a `state_dict`")]
     NoStateDict,
-    /// An entry of the state dict is not a tensor as PyTorch describes it.
+    /// An entry of the state dict is not a valid tensor.
     #[error("`{key}` is not described as a tensor")]
     Tensor {
         /// Name of the entry.
         key: String,
     },
-    /// The values of a tensor cannot be taken out of its storage.
+    /// The values of a tensor cannot be extracted from its storage.
     #[error("the values of `{key}` cannot be read")]
     Values {
         /// Name of the entry.
@@ -98,7 +98,7 @@ pub enum Error {
         #[source]
         source: view::Error,
     },
-    /// A storage is missing, or described in two ways, or not of the size that is described.
+    /// A storage is missing, described inconsistently, or has the wrong size.
     #[error("storage `{key}` {what}")]
     Storage {
         /// Name of the storage.
@@ -109,7 +109,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let system = |source: &io::Error| if source.raw_os_error().is_some() { Exit::Io } else { Exit::Data };
@@ -131,7 +131,7 @@ pub fn is_magic(pickle: &Pickle) -> bool {
 /// The tensors of a zip archive of `length` bytes, in the order of the state dict.
 ///
 /// # Errors
-/// When the archive cannot be used; see [`Error`].
+/// If the archive is unusable; see [`Error`].
 pub fn read_zip<R: Read + Seek>(reader: R, length: u64) -> Result<Vec<(String, Array)>, Error> {
     let mut reader = reader;
     check_end(&mut reader)?;
@@ -159,15 +159,15 @@ pub fn read_zip<R: Read + Seek>(reader: R, length: u64) -> Result<Vec<(String, A
     })
 }
 
-/// Checks the records at the end of an archive that give 64-bit numbers of entries, for which memory is reserved before
-/// any entry is read. An archive that begins with its first entry, as those of PyTorch do, has them right before the
-/// last record.
+/// Checks the records at the end of an archive that give 64-bit numbers of entries, because memory is reserved for that
+/// many before any entry is read. In an archive that begins with its first entry, as PyTorch's do, they come right
+/// before the last record.
 fn check_end<R: Read + Seek>(reader: &mut R) -> Result<(), Error> {
     /// The last record with the longest comment, and the two before it.
     const TAIL: u64 = 22 + (1 << 16) + LOCATOR as u64 + RECORD as u64;
     const LOCATOR: usize = 20;
     const RECORD: usize = 56;
-    /// The shortest entry of a directory in bytes.
+    /// Minimum size of a directory entry in bytes.
     const ENTRY: u64 = 46;
     let failed = |source: io::Error| Error::Zip { source: ZipError::Io(source) };
     let length = reader.seek(SeekFrom::End(0)).map_err(failed)?;
@@ -192,7 +192,7 @@ fn check_end<R: Read + Seek>(reader: &mut R) -> Result<(), Error> {
     Ok(())
 }
 
-/// A reader that gives `left` bytes and then fails.
+/// A reader that returns `left` bytes and then fails.
 struct Metered<R> {
     reader: R,
     left: Rc<Cell<u64>>,
@@ -213,7 +213,7 @@ impl<R: Seek> Seek for Metered<R> {
     }
 }
 
-/// The folder of the pickle called `name`, when it is the top of the archive or a folder there.
+/// The folder of the pickle called `name`, if it is the top of the archive or a folder there.
 fn root(name: &str) -> Option<String> {
     let root = name.strip_suffix("data.pkl")?;
     let folder = root.strip_suffix('/').unwrap_or(root);
@@ -240,11 +240,11 @@ fn extract<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, allowed: u64
     }
 }
 
-/// The tensors of a legacy file, in the order of the state dict. The position of `input` is behind the
-/// pickle with the magic number.
+/// The tensors of a legacy file, in the order of the state dict. `input` must be positioned after the pickle with the
+/// magic number.
 ///
 /// # Errors
-/// When the file cannot be used; see [`Error`].
+/// If the file is unusable; see [`Error`].
 pub fn read_legacy<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
     if *Pickle::read(input)?.root() != Value::Int(VERSION) {
         return Err(Error::Layout { what: "its version is not 1001" });
@@ -297,8 +297,8 @@ struct Storage {
 }
 
 impl Storage {
-    /// The storage that a persistent id names: `('storage', TYPE, KEY, DEVICE, COUNT)`, and in legacy files
-    /// a sixth item, which is `None` unless the storage is a part of another.
+    /// The storage that a persistent ID names: `('storage', TYPE, KEY, DEVICE, COUNT)`, and in legacy files a sixth
+    /// item, which is `None` unless the storage is part of another.
     fn named(pickle: &Pickle, id: Id) -> Result<Self, Error> {
         let wrong = Error::Layout { what: "a storage is not described as one" };
         let Some(items) = pickle.tuple(id, 6) else { return Err(wrong) };
@@ -322,7 +322,7 @@ impl Storage {
     }
 }
 
-/// All storages of a pickle by their keys.
+/// All storages of a pickle by key.
 fn storages(pickle: &Pickle) -> Result<HashMap<String, Storage>, Error> {
     let mut storages: HashMap<String, Storage> = HashMap::new();
     for value in pickle.values() {
@@ -348,8 +348,8 @@ struct ReadPlan {
 }
 
 impl ReadPlan {
-    /// The plan for the state dict in `pickle`, from a file of `length` bytes. Entries that are no tensors
-    /// are left out.
+    /// The plan for the state dict in `pickle`, from a file of `length` bytes. Entries that are not tensors are
+    /// skipped.
     fn new(pickle: &Pickle, length: u64) -> Result<Self, Error> {
         let (mut arrays, mut values, mut bytes) = (Budget::arrays(), Budget::values(length), Budget::bytes(length));
         let mut plan = Self { names: Vec::new(), storages: Vec::new() };
@@ -378,7 +378,7 @@ impl ReadPlan {
         Ok(plan)
     }
 
-    /// Reads every storage with `read`, one after the other, and takes the tensors out of them.
+    /// Reads every storage in turn with `read`, and extracts the tensors.
     fn read(self, mut read: impl FnMut(&Storage) -> Result<Vec<u8>, Error>) -> Result<Vec<(String, Array)>, Error> {
         let mut arrays: Vec<Option<Array>> = vec![None; self.names.len()];
         for (storage, views) in self.storages {
@@ -392,7 +392,7 @@ impl ReadPlan {
     }
 }
 
-/// The arguments of the tensor, or of the tensor in the parameter, called `id`; `None` for anything else.
+/// The arguments of the tensor called `id`, or of the tensor in that parameter; `None` for anything else.
 fn tensor(pickle: &Pickle, id: Id) -> Option<Id> {
     match *pickle.value(id) {
         Value::Object { class: Global::Tensor, arguments, .. } => Some(arguments),
@@ -404,8 +404,8 @@ fn tensor(pickle: &Pickle, id: Id) -> Option<Id> {
     }
 }
 
-/// Storage and view of the tensor that is made with `arguments`: storage, offset, shape, strides, and what
-/// does not matter here.
+/// Storage and view of the tensor that is made with `arguments`: storage, offset, shape, strides, and others that are
+/// irrelevant here.
 fn described(pickle: &Pickle, arguments: Id) -> Option<(Id, Result<View, view::Error>)> {
     let Value::Tuple(arguments) = pickle.value(arguments) else { return None };
     let &[storage, offset, shape, strides, ..] = arguments.as_slice() else { return None };

@@ -1,14 +1,13 @@
-//! Numbers out of bytes: the element types that the formats share, and arrays as views with an offset
-//! and strides.
+//! Decodes numbers: the element types shared by the formats, and arrays as views with an offset and strides.
 //!
-//! All numbers are little-endian. Each becomes the nearest `f32`; a truth value becomes 0 or 1.
+//! All numbers are little-endian. Each becomes the nearest `f32`; a Boolean becomes 0 or 1.
 
 use half::{bf16, f16};
 
 use super::Array;
 use crate::exit::Exit;
 
-/// Why an array cannot be taken out of its storage.
+/// Why an array cannot be extracted from its storage.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// Extents, strides and offset do not describe an array.
@@ -26,41 +25,41 @@ pub enum Error {
     Outside {
         /// The last element of the array.
         last: usize,
-        /// How many the storage has.
+        /// Number of elements in the storage.
         stored: usize,
     },
-    /// The arrays are more or larger than a file of this size explains.
-    #[error("the file asks for more than {limit} {unit}, which its size does not explain")]
+    /// The arrays are too many or too large for a file of this size.
+    #[error("the file asks for more than {limit} {unit}, out of proportion to its size")]
     Budget {
-        /// What is counted.
+        /// The unit that is counted.
         unit: &'static str,
-        /// How many are allowed.
+        /// The limit.
         limit: u64,
     },
     /// There is no memory for the values.
     #[error("{count} values do not fit into memory")]
     Memory {
-        /// How many there are.
+        /// Number of values.
         count: usize,
     },
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         Exit::Data
     }
 }
 
-/// What is allowed for a small file, whatever its size.
+/// The minimum allowance for any file.
 const FLOOR: u64 = 1 << 16;
 
-/// How many arrays a file may hold.
+/// Maximum number of arrays in a file.
 const MAX_ARRAYS: u64 = 1 << 14;
 
-/// How many arrays, values or bytes a file may still ask for. It keeps a small file from filling the memory with
-/// views that share a storage, and with compressed data.
+/// The number of arrays, values or bytes that a file may still request. Prevents a small file from exhausting the
+/// memory with views that share a storage, or with compressed data.
 #[derive(Debug)]
 pub struct Budget {
     unit: &'static str,
@@ -69,40 +68,40 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Arrays for any file.
+    /// Arrays, for any file.
     #[must_use]
     pub fn arrays() -> Self {
         Self { unit: "arrays", limit: MAX_ARRAYS, left: MAX_ARRAYS }
     }
 
-    /// Values for a file of `length` bytes: one for each byte.
+    /// Values, for a file of `length` bytes: one per byte.
     #[must_use]
     pub fn values(length: u64) -> Self {
         let limit = length.max(FLOOR);
         Self { unit: "values", limit, left: limit }
     }
 
-    /// Bytes of storages for a file of `length` bytes: four for each byte.
+    /// Bytes of storages, for a file of `length` bytes: four per byte.
     #[must_use]
     pub fn bytes(length: u64) -> Self {
         let limit = length.saturating_mul(4).max(FLOOR);
         Self { unit: "bytes", limit, left: limit }
     }
 
-    /// Takes `count` of what is left.
+    /// Takes `count` off the rest.
     ///
     /// # Errors
-    /// [`Error::Budget`] when less is left.
+    /// [`Error::Budget`] if less is left.
     pub fn take(&mut self, count: u64) -> Result<(), Error> {
         self.left = self.left.checked_sub(count).ok_or(Error::Budget { unit: self.unit, limit: self.limit })?;
         Ok(())
     }
 }
 
-/// Type of the numbers of a storage.
+/// Element type of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
-    /// Truth value in one byte.
+    /// Boolean in one byte.
     Bool,
     /// Unsigned 8-bit integer.
     U8,
@@ -143,7 +142,7 @@ impl Element {
     }
 }
 
-/// Where the values of an array lie in its storage, counted in elements.
+/// Positions of an array's values in its storage, counted in elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     shape: Vec<usize>,
@@ -160,8 +159,7 @@ impl View {
     /// storage.
     ///
     /// # Errors
-    /// [`Error::Layout`] when `shape` and `strides` have different lengths, or a product or sum
-    /// overflows.
+    /// [`Error::Layout`] if `shape` and `strides` differ in length, or a product or sum overflows.
     pub fn new(shape: Vec<usize>, mut strides: Vec<usize>, offset: usize) -> Result<Self, Error> {
         match extent(&shape, &mut strides, offset) {
             Some((count, last)) => Ok(Self { shape, strides, offset, count, last }),
@@ -172,7 +170,7 @@ impl View {
     /// The array of `shape` that fills its storage row by row: the last axis is the innermost.
     ///
     /// # Errors
-    /// [`Error::Layout`] when the number of elements overflows.
+    /// [`Error::Layout`] if the number of elements overflows.
     pub fn rows(shape: Vec<usize>) -> Result<Self, Error> {
         let strides = packed(shape.iter().rev()).map(|strides| strides.into_iter().rev().collect());
         Self::packed(shape, strides)
@@ -181,7 +179,7 @@ impl View {
     /// The array of `shape` that fills its storage column by column: the first axis is the innermost.
     ///
     /// # Errors
-    /// [`Error::Layout`] when the number of elements overflows.
+    /// [`Error::Layout`] if the number of elements overflows.
     pub fn columns(shape: Vec<usize>) -> Result<Self, Error> {
         let strides = packed(shape.iter());
         Self::packed(shape, strides)
@@ -194,7 +192,7 @@ impl View {
         }
     }
 
-    /// The same values with the two axes exchanged; an array with another number of axes stays as it is.
+    /// The same values with the two axes exchanged; an array with another number of axes is unchanged.
     #[must_use]
     pub fn transposed(mut self) -> Self {
         if self.shape.len() == 2 {
@@ -210,10 +208,10 @@ impl View {
         self.count
     }
 
-    /// Whether a storage of `stored` elements holds all of the array.
+    /// Checks that a storage of `stored` elements contains the whole array.
     ///
     /// # Errors
-    /// [`Error::Outside`] when it does not.
+    /// [`Error::Outside`] if it does not.
     pub fn check(&self, stored: usize) -> Result<(), Error> {
         match self.last {
             Some(last) if last >= stored => Err(Error::Outside { last, stored }),
@@ -221,11 +219,10 @@ impl View {
         }
     }
 
-    /// The array, its values taken out of the storage `bytes`.
+    /// The array, with its values extracted from the storage `bytes`.
     ///
     /// # Errors
-    /// [`Error::Outside`] when the array reaches beyond the storage, [`Error::Memory`] when there is no
-    /// room for the values.
+    /// [`Error::Outside`] if the array reaches beyond the storage, [`Error::Memory`] if memory is insufficient.
     pub fn read(&self, element: Element, bytes: &[u8]) -> Result<Array, Error> {
         self.check(bytes.len() / element.size() as usize)?;
         let mut values = Vec::new();
@@ -249,14 +246,14 @@ impl View {
         Ok(Array { shape: self.shape.clone(), data: values })
     }
 
-    /// Appends the values in row-major order. The storage holds all of the array.
+    /// Appends the values in row-major order. The storage must contain the whole array.
     fn gather<const N: usize>(&self, bytes: &[u8], values: &mut Vec<f32>, decode: impl Fn([u8; N]) -> f32) {
         let (cells, _) = bytes.as_chunks::<N>();
         if self.count == 0 {
             return;
         }
-        // Axes of one element are not walked over: there can be any number of them, and of the others one for each
-        // factor 2 of the values.
+        // Axes of one element are skipped: there can be any number of them, but at most one other axis per factor 2 of
+        // the number of values.
         let mut axes: Vec<(usize, usize)> =
             self.shape.iter().copied().zip(self.strides.iter().copied()).filter(|(extent, _)| *extent > 1).collect();
         let (inner, stride) = axes.pop().unwrap_or((1, 0));
@@ -283,8 +280,8 @@ impl View {
     }
 }
 
-/// Number of values and last element of a view, and 0 as the stride of every axis of one element;
-/// `None` when something overflows.
+/// Number of values and last element of a view; sets the stride of every axis of one element to 0. `None` if something
+/// overflows.
 fn extent(shape: &[usize], strides: &mut [usize], offset: usize) -> Option<(usize, Option<usize>)> {
     if shape.len() != strides.len() {
         return None;
@@ -298,14 +295,14 @@ fn extent(shape: &[usize], strides: &mut [usize], offset: usize) -> Option<(usiz
             *stride = 0;
         }
         count = count.checked_mul(extent)?;
-        // One step beyond the last element is representable, so that walking over the axis cannot overflow.
+        // One step beyond the last element is representable, so iterating over the axis cannot overflow.
         let end = extent.checked_mul(*stride)?;
         last = last.checked_add(end)?.checked_sub(*stride)?;
     }
     Some((count, Some(last)))
 }
 
-/// Strides of axes that are packed, innermost first; `None` when the number of elements overflows.
+/// Strides of packed axes, innermost first; `None` if the number of elements overflows.
 fn packed<'a>(innermost_first: impl Iterator<Item = &'a usize>) -> Option<Vec<usize>> {
     let mut next = 1_usize;
     innermost_first

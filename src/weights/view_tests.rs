@@ -23,7 +23,7 @@ fn views_follow_offset_and_strides() {
     assert_eq!(values(&View::new(vec![2, 2], vec![5, 2], 1).unwrap(), 9), [1.0, 3.0, 6.0, 8.0]);
     assert_eq!(values(&View::new(vec![], vec![], 4).unwrap(), 5), [4.0]);
     assert_eq!(values(&View::new(vec![2, 0, 3], vec![0, 1, 1], usize::MAX).unwrap(), 0), [0.0_f32; 0]);
-    // Strides that repeat elements, as `expand` and `unfold` make them.
+    // Strides that repeat elements, as made by `expand` and `unfold`.
     assert_eq!(values(&View::new(vec![2, 2], vec![0, 1], 0).unwrap(), 2), [0.0, 1.0, 0.0, 1.0]);
     assert_eq!(values(&View::new(vec![2, 3], vec![1, 1], 0).unwrap(), 4), [0.0, 1.0, 2.0, 1.0, 2.0, 3.0]);
     assert_eq!(values(&View::rows(vec![2, 1, 2, 1, 2]).unwrap(), 8), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
@@ -64,7 +64,7 @@ fn every_type_becomes_the_nearest_single() {
     assert_eq!(read(Element::I32, &(-7_i32).to_le_bytes()), [-7.0]);
     assert_eq!(read(Element::U64, &u64::MAX.to_le_bytes()), [18_446_744_073_709_551_616.0]);
     assert_eq!(read(Element::I64, &(-7_i64).to_le_bytes()), [-7.0]);
-    // 1.5, the least and the greatest number, infinity.
+    // 1.5, the smallest and the largest number, infinity.
     assert_eq!(
         read(Element::F16, &[0x00, 0x3e, 0x01, 0x00, 0xff, 0x7b, 0x00, 0x7c]),
         [1.5, 2.0_f32.powi(-24), 65504.0, f32::INFINITY]

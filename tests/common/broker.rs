@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{folder, free_port, wait_for};
 
-/// A broker of the test's own.
+/// A broker for one test.
 pub struct Broker {
     pub folder: TempDir,
     pub port: u16,
@@ -21,7 +21,7 @@ impl Broker {
         Self::start_at(free_port(), extra)
     }
 
-    /// As `start`, on a port that is chosen.
+    /// Like `start`, on a given port.
     pub fn start_at(port: u16, extra: &str) -> Self {
         let folder = folder();
         let text = format!("listener {port} 127.0.0.1\n{extra}\n");

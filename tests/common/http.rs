@@ -1,4 +1,4 @@
-//! A real HTTP server in this process, whose answers a test decides; and a proxy.
+//! A real HTTP server in this process whose answers a test determines; and a proxy.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// The longest that a connection is held.
+/// Maximum time that a connection is held.
 const HELD: Duration = Duration::from_secs(120);
 
-/// What a client asked.
+/// A client's request.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// `GET /path HTTP/1.1`.
@@ -26,7 +26,7 @@ impl Request {
         self.line.split(' ').nth(1).unwrap()
     }
 
-    /// The first byte that is asked for, where it is not the whole file.
+    /// The first byte requested, unless it is the whole file.
     pub fn start(&self) -> Option<usize> {
         let start = self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?;
         Some(start.parse().unwrap())
@@ -40,7 +40,7 @@ impl Request {
     }
 }
 
-/// How the end of the body is told.
+/// How the end of the body is indicated.
 #[derive(Debug, Clone, Copy)]
 enum Framing {
     Length(usize),
@@ -48,7 +48,7 @@ enum Framing {
     Close,
 }
 
-/// What follows when the bytes that are sent have been sent.
+/// What follows after the bytes have been sent.
 #[derive(Debug, Clone, Copy)]
 enum Then {
     End,
@@ -56,7 +56,7 @@ enum Then {
     Drip(Duration),
 }
 
-/// What a server answers.
+/// A server's answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     status: u16,
@@ -74,7 +74,7 @@ impl Answer {
         Self { status, headers: Vec::new(), body: body.to_vec(), framing, sent: body.len(), then: Then::End }
     }
 
-    /// What a server that supports ranges answers for `file`, whose version is called `tag`.
+    /// The answer of a server that supports ranges, for `file` with the version `tag`.
     pub fn of(file: &[u8], tag: Option<&str>, request: &Request) -> Self {
         let same = request.header("if-range").is_none_or(|asked| Some(asked) == tag);
         let answer = match request.start().filter(|_| same) {
@@ -104,7 +104,7 @@ impl Answer {
         self
     }
 
-    /// Promises `length` bytes, whatever is sent.
+    /// Announces `length` bytes, whatever is sent.
     pub fn promising(mut self, length: usize) -> Self {
         self.framing = Framing::Length(length);
         self
@@ -128,7 +128,7 @@ impl Answer {
         self
     }
 
-    /// Says nothing more after `sent` bytes, until the client goes.
+    /// Is silent after `sent` bytes, until the client goes.
     pub fn stall(mut self, sent: usize) -> Self {
         (self.sent, self.then) = (sent, Then::Stall);
         self
@@ -174,7 +174,7 @@ impl Answer {
                 }
             }
         }
-        // Until the client goes: an earlier end could take bytes away that are on their way.
+        // Until the client goes: an earlier end could discard bytes in transit.
         stream.set_read_timeout(Some(HELD))?;
         std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
     }
@@ -202,7 +202,7 @@ impl Server {
         Self::start(move |_, request| Answer::of(&file, tag, request))
     }
 
-    /// A proxy, which makes a tunnel to wherever it is asked to.
+    /// A proxy that makes a tunnel to any requested destination.
     pub fn proxy() -> Self {
         Self::listen(|_, request, mut client| {
             assert!(request.line.starts_with("CONNECT "), "{}", request.line);
@@ -245,12 +245,12 @@ impl Server {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// What was asked until now.
+    /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// The first byte that was asked for; `None` for a whole file.
+    /// The first byte requested; `None` for a whole file.
     pub fn starts(&self) -> Vec<Option<usize>> {
         self.requests().iter().map(Request::start).collect()
     }

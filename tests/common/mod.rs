@@ -1,5 +1,5 @@
-//! What the tests of the whole program share: running it with a limit, reading its records, making
-//! media with real encoders.
+//! Shared by the tests of the whole program: running it with a limit, reading its records, making media with real
+//! encoders.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -26,13 +26,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longer than anything takes on a machine that is busy with ten other things; what hangs is ended then.
+/// Longer than anything takes on a very busy machine; a test that hangs is ended then.
 pub const LIMIT: Duration = Duration::from_secs(600);
 
-/// Seconds that a stop may take where a test is not about that limit.
+/// Time limit of a stop in seconds in tests that are not about that limit.
 pub const LONG_STOP: &str = "30";
 
-/// What a finished program left.
+/// The output and status of a finished program.
 pub struct Outcome {
     pub status: ExitStatus,
     pub stdout: String,
@@ -58,8 +58,8 @@ impl Outcome {
     }
 }
 
-/// The program, without the machine's own settings. A daemon that is given no file has [`LONG_STOP`] for what is in
-/// flight.
+/// The program, isolated from the machine's own settings. A daemon without a configuration file gets [`LONG_STOP`] as
+/// the time limit for work in flight.
 pub fn hardnetd<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hardnetd"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -69,7 +69,7 @@ pub fn hardnetd<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S
         }
     }
     command.env_remove("NOTIFY_SOCKET").env_remove("CREDENTIALS_DIRECTORY").env_remove("JOURNAL_STREAM");
-    // What the program keeps for its user does not reach the user's own.
+    // Keeps the program's files out of the user's own folder.
     command.env_remove("STATE_DIRECTORY").env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
     let has_file = command.get_args().any(|argument| argument == "-c");
     if command.get_args().next().is_some_and(|first| first == "run") && !has_file {
@@ -93,7 +93,7 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
-    /// As `start`, leaving standard output to the test.
+    /// Like `start`, but leaves standard output to the test.
     pub fn start_with_output(command: &mut Command) -> (Self, std::process::ChildStdout) {
         let mut child = command.spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("a pipe");
@@ -110,12 +110,12 @@ impl Running {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// What has come on standard output until now.
+    /// Standard output so far.
     pub fn output(&self) -> String {
         self.stdout.as_ref().map(Reader::text).unwrap_or_default()
     }
 
-    /// What has come on standard error until now.
+    /// Standard error so far.
     pub fn log(&self) -> String {
         self.stderr.as_ref().map(Reader::text).unwrap_or_default()
     }
@@ -144,7 +144,7 @@ impl Drop for Running {
     }
 }
 
-/// Keeps what comes out of a pipe.
+/// Collects the output of a pipe.
 struct Reader {
     thread: JoinHandle<()>,
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -199,7 +199,7 @@ pub fn seqs(records: &[Value]) -> Vec<u64> {
     records.iter().map(|record| record["seq"].as_u64().unwrap()).collect()
 }
 
-/// Checks that the records of one stream and one run are numbered as the schema says.
+/// Checks that the records of one stream and one run are numbered according to the schema.
 pub fn numbers_add_up(records: &[Value]) {
     let mut next = 0;
     for record in records {
@@ -214,7 +214,7 @@ pub fn of_stream<'a>(records: &'a [Value], stream: &'a str) -> Vec<&'a Value> {
     records.iter().filter(|record| record["stream"] == stream).collect()
 }
 
-/// Waits until `ready` gives something.
+/// Waits until `ready` returns something.
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + LIMIT;
     loop {

@@ -1,11 +1,11 @@
-//! A small MQTT 3.1.1 broker that does what a test wants of it, where Mosquitto cannot be made to.
+//! A small, scriptable MQTT 3.1.1 broker, for behaviour that Mosquitto cannot be made to show.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// A PUBLISH as it came.
+/// A received PUBLISH.
 #[derive(Debug, Clone)]
 pub struct Published {
     /// Number of the connection, from 1.
@@ -27,7 +27,7 @@ impl Published {
     }
 }
 
-/// What becomes of a PUBLISH.
+/// The reaction to a PUBLISH.
 pub enum Reply {
     Take,
     /// No acknowledgement.
@@ -40,9 +40,9 @@ type Policy = Box<dyn Fn(&Published) -> Reply + Send + Sync>;
 struct Inner {
     policy: Policy,
     session: bool,
-    /// Every PUBLISH, also those that were refused.
+    /// Every PUBLISH, including refused ones.
     seen: Mutex<Vec<Published>>,
-    /// What a subscriber would have got.
+    /// What a subscriber would have received.
     delivered: Mutex<Vec<Published>>,
     /// QoS 2: received and not released.
     held: Mutex<BTreeMap<u16, Published>>,
@@ -180,7 +180,7 @@ fn packet(mut stream: &TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
     Ok((head, body))
 }
 
-/// Connects to a broker under a client id that is in use, which ends the connection of whoever uses it; `clean` ends its
+/// Connects to a broker under a client ID that is in use, which ends the other client's connection; `clean` ends its
 /// session as well. Returns when the broker has answered.
 pub fn take_over(port: u16, id: &str, clean: bool) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -1,4 +1,4 @@
-//! What a broker hands out, as a subscriber sees it.
+//! Messages from a broker, as a subscriber receives them.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use super::wait_for;
 
-/// Everything that is published, as `topic payload`, with the retain flag before it.
+/// Everything that is published, as `topic payload`, preceded by the retain flag.
 pub struct Subscriber {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Subscriber {
-    /// `extra` is what mosquitto_sub is told besides, a login for example.
+    /// `extra` are further arguments of mosquitto_sub, such as a login.
     pub fn start(port: u16, extra: &[&str]) -> Self {
         let mut child = Command::new("mosquitto_sub")
             .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "#", "-q", "1", "-F", "%r %t %p"])
@@ -35,7 +35,7 @@ impl Subscriber {
         self.lines.lock().unwrap().clone()
     }
 
-    /// Waits for a message that begins so after its retain flag, and returns the rest.
+    /// Waits for a message that begins with `start` after its retain flag, and returns the rest.
     pub fn wait(&self, start: &str) -> String {
         let of = |line: &String| line.split_once(' ')?.1.strip_prefix(start).map(str::to_owned);
         wait_for(start, || self.lines().iter().find_map(of))

@@ -1,4 +1,4 @@
-//! Certificates of a test's own authority, as PEM files.
+//! Certificates of a test authority, as PEM files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// An authority, and where it puts what it signs.
+/// An authority, and the folder for the certificates that it signs.
 pub struct Authority {
     folder: PathBuf,
     issuer: Issuer<'static, KeyPair>,
@@ -25,8 +25,8 @@ impl Authority {
         Self { folder: folder.to_owned(), issuer: Issuer::new(params, key) }
     }
 
-    /// Makes `NAME.pem` and `NAME.key` for `names`, host names or addresses, valid from so many days after today until so
-    /// many days after it.
+    /// Makes `NAME.pem` and `NAME.key` for `names`, host names or addresses, with the validity `days` relative to
+    /// today.
     pub fn sign(&self, name: &str, names: &[&str], days: std::ops::Range<i32>) {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
@@ -43,7 +43,7 @@ impl Authority {
     }
 }
 
-/// What Mosquitto is told to show the certificate `name` of `folder`; as root it could not read the files otherwise.
+/// Options for Mosquitto to present the certificate `name` of `folder`; as root it could not read the files otherwise.
 pub fn listener(folder: &Path, name: &str) -> String {
     let path = folder.join(name);
     let (certificate, key) = (path.with_extension("pem"), path.with_extension("key"));

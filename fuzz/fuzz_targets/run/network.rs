@@ -1,15 +1,15 @@
-//! Networks out of bytes: layers of every kind, of odd sizes, around the limits at which algorithms change.
+//! Networks from bytes: layers of every kind, of odd sizes, around the limits at which algorithms change.
 
 use hardnetd::engine::graph::{Activation, Affine, Builder, Conv, Graph, Linear, NodeId, Op, Padding, Values, Window};
 
-/// Most layers.
+/// Maximum layers.
 const LAYERS: usize = 12;
-/// Most values of a map.
+/// Maximum values of a map.
 const MAP: usize = 1 << 20;
-/// Most multiply-accumulates of a layer.
+/// Maximum multiply-accumulates of a layer.
 const MACS: usize = 8 << 20;
 
-/// Bytes one after the other, and then others that these lead to: a short input is a deep network, too.
+/// The input bytes in order, then pseudo-random ones derived from them, so that a short input can give a deep network.
 pub struct Bytes<'a> {
     left: &'a [u8],
     state: u64,
@@ -41,7 +41,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// Numbers without a pattern, from -1 to 1.
+/// Pseudo-random numbers from -1 to 1.
 pub struct Noise(pub u64);
 
 impl Noise {
@@ -50,14 +50,14 @@ impl Noise {
         (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 
-    /// Values of a layer of so many inputs: sums of products with them stay as large as what they are of.
+    /// Values of a layer with that many inputs: sums of products with them stay as large as the inputs.
     fn weights(&mut self, length: usize, inputs: usize) -> Values {
         let scale = (3.0 / inputs.max(1) as f32).sqrt();
         (0..length).map(|_| self.next() * scale).collect()
     }
 }
 
-/// A network, and what it is run with.
+/// A network, and how to run it.
 pub struct Network {
     pub graph: Graph,
     pub height: usize,
@@ -110,7 +110,7 @@ impl Network {
         Some(Self { graph, height, width, seed, threads })
     }
 
-    /// Prints the layers, for who looks for the fault that an input shows: `SHOW=1`.
+    /// Prints the layers, to help find the fault that an input reveals: `SHOW=1`.
     pub fn show(&self) {
         let Self { graph, height, width, threads, .. } = self;
         eprintln!("{height} × {width} pixels, {threads} threads, output {}", graph.output().index());
@@ -140,7 +140,7 @@ impl Maker<'_, '_> {
         self.values[self.values.len() - 1]
     }
 
-    /// What a layer reads: mostly the last value.
+    /// The input of a layer: usually the last value.
     fn read(&mut self) -> Value {
         if self.bytes.below(4) > 0 { self.last() } else { self.values[self.bytes.below(self.values.len())] }
     }
@@ -157,7 +157,7 @@ impl Maker<'_, '_> {
         }
     }
 
-    /// Output channels: few, or as many as lead to other algorithms.
+    /// Output channels: few, or as many as switch to other algorithms.
     fn channels(&mut self) -> usize {
         match self.bytes.below(5) {
             0 | 1 => 1 + self.bytes.below(40),
@@ -219,7 +219,7 @@ impl Maker<'_, '_> {
         }
     }
 
-    /// A convolution of 3 × 3 with padding 1.
+    /// A 3 × 3 convolution with padding 1.
     fn regular(&mut self, stride: usize, groups: usize) -> Option<()> {
         self.conv([3, 3], [stride; 2], Padding::all(1), groups)
     }
@@ -347,7 +347,7 @@ impl Maker<'_, '_> {
     }
 }
 
-/// Number of windows in both directions; nothing where there is none.
+/// Number of windows in both directions; `None` if there is none.
 fn count(window: &Window, [height, width]: [usize; 2]) -> Option<[usize; 2]> {
     let Window { kernel, stride, padding } = window;
     let along = |length: usize, axis: usize| Some(length.checked_sub(kernel[axis])? / stride[axis] + 1);

@@ -1,4 +1,4 @@
-//! What has been run so far, on standard error now and then.
+//! Reports from time to time on standard error what has been run so far.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use hardnetd::choice::MemoryMode;
 use hardnetd::engine::plan::Step;
 use hardnetd::kernels::Isa;
 
-/// Networks from one report to the next.
+/// Networks between reports.
 const EVERY: u64 = 250;
 
 static NETWORKS: AtomicU64 = AtomicU64::new(0);
@@ -23,32 +23,32 @@ fn add(count: &AtomicU64) -> u64 {
     count.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// A network that came out of an ONNX file.
+/// Counts a network from an ONNX file.
 pub fn imported() {
     add(&IMPORTED);
 }
 
-/// A network that was computed in double precision.
+/// Counts a network computed in double precision.
 pub fn exact() {
     add(&EXACT);
 }
 
-/// A plan that ran twice.
+/// Counts a plan that ran twice.
 pub fn run() {
     add(&RUNS);
 }
 
-/// A network that is too large.
+/// Counts a network that is too large.
 pub fn passed_over() {
     add(&LARGE);
 }
 
-/// A network that the engine does not know.
+/// Counts a network that the engine does not support.
 pub fn unsupported() {
     add(&UNSUPPORTED);
 }
 
-/// The passes of a plan.
+/// Counts the passes of a plan.
 pub fn steps(isa: Isa, memory: MemoryMode, threads: usize, steps: &[Step]) {
     let mut passes = PASSES.lock().unwrap_or_else(PoisonError::into_inner);
     for step in steps {
@@ -56,7 +56,7 @@ pub fn steps(isa: Isa, memory: MemoryMode, threads: usize, steps: &[Step]) {
     }
 }
 
-/// A network on which everything agreed.
+/// Counts a network on which everything agreed.
 pub fn network() {
     if !add(&NETWORKS).is_multiple_of(EVERY) {
         return;

@@ -1,4 +1,4 @@
-//! The end of a pipeline: what GStreamer decodes becomes frames, which keep its buffers mapped.
+//! The end of a pipeline: turns what GStreamer decodes into frames, which keep its buffers mapped.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::capture::{Deliver, Frame};
 use crate::frame::{ChromaSite, Color, Layout, Matrix, PixelFormat, Pixels, Plane, Range, Timestamp, monotonic_ns};
 use crate::telemetry::Ticket;
 
-/// The raw formats that preprocessing reads; for any other, videoconvert finds the nearest of them.
+/// The raw formats that preprocessing reads; videoconvert converts any other to the nearest of them.
 pub(super) fn accepted_caps() -> gst::Caps {
     let names = FORMATS.iter().map(|(format, _)| format.to_str());
     gst::Caps::builder("video/x-raw").field("format", gst::List::new(names)).build()
@@ -53,12 +53,12 @@ pub(super) struct SampleReader {
     deliver: Deliver,
     activity: Arc<Activity>,
     format: Option<(gst::Caps, gst_video::VideoInfo, Layout)>,
-    /// Formats so far.
+    /// Number of formats so far.
     formats: u64,
 }
 
 impl SampleReader {
-    /// Of a `live` source or another; frames get their numbers from `ticket`.
+    /// For a source that is `live` or not; frames get their numbers from `ticket`.
     pub(super) fn new(
         stream: &Arc<str>,
         live: bool,
@@ -77,7 +77,7 @@ impl SampleReader {
         }
     }
 
-    /// Delivers the next frame of the appsink.
+    /// Delivers the next frame from the appsink.
     pub(super) fn take(&mut self, sink: &gst_app::AppSink) -> Result<gst::FlowSuccess, gst::FlowError> {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let arrived = Timestamp::now();
@@ -115,7 +115,7 @@ impl SampleReader {
             let info = gst_video::VideoInfo::from_caps(caps).ok()?;
             let layout = layout(&info)?;
             self.formats += 1;
-            // A camera decides how often that is.
+            // The camera decides how often the format changes.
             if self.formats.is_power_of_two() {
                 tracing::info!(stream = %self.stream, caps = %caps, count = self.formats, "frames of a new format");
             }
@@ -137,7 +137,7 @@ impl SampleReader {
     }
 }
 
-/// How long ago the source says that it took the picture.
+/// How long ago the picture was taken, according to the source.
 fn age(sink: &gst_app::AppSink, sample: &gst::Sample, buffer: &gst::BufferRef) -> Duration {
     let taken = || {
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
@@ -147,7 +147,7 @@ fn age(sink: &gst_app::AppSink, sample: &gst::Sample, buffer: &gst::BufferRef) -
     taken().map_or(Duration::ZERO, |age| Duration::from_nanos(age.nseconds()))
 }
 
-/// A buffer that stays mapped, and out of the decoder's hands, as long as the frame lives.
+/// A buffer that stays mapped, and out of the decoder's reach, for the life of the frame.
 pub(in crate::capture) struct Mapped(gst_video::VideoFrame<gst_video::video_frame::Readable>);
 
 impl Pixels for Mapped {

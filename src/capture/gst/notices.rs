@@ -1,4 +1,4 @@
-//! What a pipeline says on its bus, and what it means.
+//! Translates the messages on a pipeline's bus.
 
 use crossbeam_channel::Sender;
 use gstreamer as gst;
@@ -9,13 +9,13 @@ use crate::capture::player::Notice;
 use crate::capture::{Error, package, plug};
 use crate::exit::Exit;
 
-/// Notices that may wait for the supervisor.
+/// Capacity for notices that wait for the supervisor.
 pub(super) const NOTICES: usize = 64;
 
-/// Of these, what is kept free for an end or a failure.
+/// Of these, the number reserved for an end or a failure.
 const RESERVED: usize = 8;
 
-/// Passes on what matters of the bus. What a camera tried says more than the failure that came of it.
+/// Forwards relevant bus messages. What the camera attempted explains more than the failure that follows from it.
 pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, notices: &Sender<Notice>) {
     let notice = match message.view() {
         gst::MessageView::Eos(_) => Notice::End,
@@ -40,12 +40,11 @@ pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, notices: &S
         _ => return,
     };
     if notices.try_send(notice).is_err() {
-        tracing::debug!("a message of the pipeline came too late");
+        tracing::debug!("a message from the pipeline was dropped");
     }
 }
 
-/// The element message by which decodebin says what it would need
-/// (GStreamer, "Missing plugin messages").
+/// The element message in which decodebin names a missing plugin (GStreamer, "Missing plugin messages").
 fn missing_plugin(structure: &gst::StructureRef) -> Option<Error> {
     if structure.name() != "missing-plugin" {
         return None;
@@ -59,7 +58,7 @@ fn missing_plugin(structure: &gst::StructureRef) -> Option<Error> {
     if let Some(what) = plug::reference(&media) {
         return Some(Error::Reference { what });
     }
-    // A container or its video cannot be done without; sound, subtitles and data beside it can.
+    // The container and its video are essential; sound, subtitles and data streams are not.
     let needed = ["video/", "image/", "application/x-rtp", "application/ogg", "application/vnd.", "rtsp"];
     if !needed.iter().any(|start| media.starts_with(start)) {
         return None;
@@ -70,7 +69,7 @@ fn missing_plugin(structure: &gst::StructureRef) -> Option<Error> {
 fn failure(error: &glib::Error) -> Error {
     let lacks_decoder = error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound);
     if lacks_decoder {
-        // What is missing for video has been said by a message before; this is about something else.
+        // A missing video plugin has already been reported by an earlier message; this is about something else.
         return Error::NoVideo;
     }
     let (advice, exit) = if let Some(resource) = error.kind::<gst::ResourceError>() {

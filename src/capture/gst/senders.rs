@@ -1,9 +1,9 @@
-//! One stream of video from each camera, with one sender of packets.
+//! Limits each camera to one video stream with one packet sender.
 //!
-//! rtpbin gives every sender (SSRC; RFC 3550, 3) two threads and a pad, and rtspsrc crashes when two of these threads add
-//! their pads at the same time (GStreamer 1.22). So all packets of a session get the SSRC of the first one: some cameras
-//! change theirs at every key frame, and who else sends into the session is not told from the camera anyway. What is no RTP
-//! on a pad for RTP is dropped: rtpbin takes it for RTCP, whose SSRC stands elsewhere.
+//! rtpbin gives every sender (SSRC; RFC 3550, 3) two threads and a pad, and rtspsrc crashes when two of these threads
+//! add their pads at the same time (GStreamer 1.22). So all packets of a session get the SSRC of the first one: some
+//! cameras change theirs at every key frame, and another sender in the session cannot be distinguished from the camera.
+//! Packets on an RTP pad that are not RTP are dropped: rtpbin would take them for RTCP, which has its SSRC elsewhere.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,16 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-/// No sender yet: an SSRC has 32 bits.
+/// No sender yet; cannot collide, because an SSRC has 32 bits.
 const NOBODY: u64 = u64::MAX;
 
-/// Bytes of the shortest RTP packet, the last four of which are the SSRC (RFC 3550, 5.1).
+/// Bytes of the shortest RTP packet; the last four are the SSRC (RFC 3550, 5.1).
 const RTP_HEADER: usize = 12;
 
-/// Bytes of an RTCP packet up to its SSRC, the last four (RFC 3550, 6.4 to 6.7).
+/// Bytes of an RTCP packet up to and including its SSRC, the last four (RFC 3550, 6.4 to 6.7).
 const RTCP_HEADER: usize = 8;
 
-/// Has an `rtspsrc` play the first video of the camera, and nothing else, and lets one sender through to its `rtpbin`.
+/// Makes an `rtspsrc` play only the first video of the camera, and lets a single sender through to its `rtpbin`.
 pub(super) fn restrict(source: &gst::Element) {
     let choice = Mutex::<Choice>::default();
     source.connect("select-stream", false, move |arguments| {
@@ -33,7 +33,7 @@ pub(super) fn restrict(source: &gst::Element) {
     });
     source.connect("new-manager", false, |arguments| {
         let manager = arguments.get(1).and_then(|manager| manager.get::<gst::Element>().ok())?;
-        // Beside what is done to the packets: one of these streams is one sender.
+        // In addition to the packet filter: each of these streams is one sender.
         if manager.find_property("max-streams").is_some() {
             manager.set_property("max-streams", 1_u32);
         }
@@ -48,14 +48,14 @@ pub(super) fn restrict(source: &gst::Element) {
         });
         None
     });
-    // What a camera repeats on request has another SSRC.
+    // Retransmitted packets have another SSRC.
     if source.find_property("do-retransmission").is_some() {
         source.set_property("do-retransmission", false);
     }
 }
 
-/// Which of a camera's streams is played. rtspsrc asks in the order of the camera's description, and once more from the
-/// beginning when it tries another transport or follows a redirect.
+/// Selects which of a camera's streams is played. rtspsrc asks in the order of the camera's description, and starts
+/// over when it tries another transport or follows a redirect.
 #[derive(Debug, Default)]
 struct Choice {
     asked: Option<u32>,
@@ -74,7 +74,7 @@ impl Choice {
     }
 }
 
-/// Lets those packets through a pad that `take` returns true for.
+/// Lets only those packets through a pad for which `take` returns true.
 fn filter(pad: &gst::Pad, take: impl Fn(&mut gst::Buffer) -> bool + Send + Sync + 'static) {
     pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
         let passes = match &mut info.data {
@@ -88,15 +88,15 @@ fn filter(pad: &gst::Pad, take: impl Fn(&mut gst::Buffer) -> bool + Send + Sync 
             }
             _ => true,
         };
-        // Not `Drop`: the bindings take the buffer, and GStreamer then complains of there being none.
+        // Not `Drop`: the bindings take the buffer, and GStreamer then complains that there is none.
         if passes { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
     });
 }
 
-/// The first `N` bytes; `None` if there are fewer, or it is no version 2 of RTP or RTCP.
+/// The first `N` bytes; `None` if there are fewer or if it is not version 2 of RTP or RTCP.
 fn header<const N: usize>(packet: &gst::BufferRef) -> Option<[u8; N]> {
     let mut header = [0; N];
-    // `copy_to_slice` panics where there are fewer.
+    // `copy_to_slice` panics if there are fewer.
     let is_whole = packet.size() >= N && packet.copy_to_slice(0, &mut header).is_ok();
     (is_whole && header[0] >> 6 == 2).then_some(header)
 }
@@ -105,7 +105,7 @@ fn ssrc(header: &[u8]) -> u64 {
     header.last_chunk().map_or(NOBODY, |bytes| u32::from_be_bytes(*bytes).into())
 }
 
-/// Gives an RTP packet the SSRC of the first one; false if it is none.
+/// Gives an RTP packet the SSRC of the first one; false if it is not an RTP packet.
 fn take_rtp(packet: &mut gst::Buffer, sender: &AtomicU64) -> bool {
     let Some(header) = header::<RTP_HEADER>(packet) else { return false };
     // RTCP (RFC 5761, 4).
@@ -124,7 +124,7 @@ fn take_rtp(packet: &mut gst::Buffer, sender: &AtomicU64) -> bool {
     }
 }
 
-/// Whether an RTCP packet is of the sender of the first RTP packet.
+/// Whether an RTCP packet comes from the sender of the first RTP packet.
 fn is_of_sender(packet: &gst::BufferRef, sender: &AtomicU64) -> bool {
     header::<RTCP_HEADER>(packet).is_some_and(|header| ssrc(&header) == sender.load(Ordering::Acquire))
 }
@@ -146,7 +146,7 @@ mod tests {
         assert!(choice.takes(1, true), "of a shorter description");
     }
 
-    /// What comes out of a pad that is filtered with `take`, of one packet after the other.
+    /// The output of a pad that is filtered with `take`, for a sequence of packets.
     fn filtered(
         packets: impl IntoIterator<Item = Vec<u8>>,
         take: impl Fn(&mut gst::Buffer) -> bool + Send + Sync + 'static,

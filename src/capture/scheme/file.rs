@@ -1,4 +1,4 @@
-//! `file:PATH`, or a path alone: a media file.
+//! `file:PATH`, or just a path: a media file.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use crate::capture::{Error, container};
 use crate::config::{Stream, redact};
 use crate::regular;
 
-/// How the address is written.
+/// The form of the address.
 pub(super) const FORM: &str = "a file";
 
 /// A media file.
@@ -39,7 +39,7 @@ impl Scheme for MediaFile {
     fn launch(&self, stream: &Stream, _password: Option<&str>) -> Option<Launch> {
         let text = "filesrc name=source ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)";
         let mut launch = Launch::of(text, stream);
-        // Files carry the orientation that the camera was held in.
+        // Files store the orientation of the camera.
         launch.text += " ! videoflip video-direction=auto";
         launch.properties.push(("source", "location", self.path.to_string_lossy().into_owned()));
         Some(launch)
@@ -78,7 +78,7 @@ impl Scheme for MediaFile {
     }
 }
 
-/// A regular file that can be read: opening anything else, such as a pipe, could take for ever.
+/// A readable regular file: opening anything else, such as a pipe, could block forever.
 fn open(path: &Path) -> Result<File, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
     match regular::open(path) {
@@ -87,7 +87,7 @@ fn open(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// Judges the end of a file that was opened at the start: one that is cut off looks to a demuxer like one that ends.
+/// Judges the end of a file that was opened at the start: to a demuxer, a truncated file looks complete.
 fn end(path: &Path, file: &File, frames: u64) -> Result<(), Error> {
     if frames == 0 {
         return Err(Error::NoVideo);

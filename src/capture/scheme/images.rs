@@ -1,4 +1,4 @@
-//! `images:DIR`: the pictures of a folder, each of them once.
+//! `images:DIR`: the pictures of a folder, each once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::plural::counted;
 use crate::shutdown::Stopped;
 use crate::telemetry::Ticket;
 
-/// How the address is written.
+/// The form of the address.
 pub(super) const FORM: &str = "images:DIR";
 
 /// A folder of pictures.

@@ -1,4 +1,4 @@
-//! Sources: what a URI means. Each scheme is one file, which holds everything that is particular to it.
+//! Sources: the meaning of a URI. Each scheme has its own file with everything specific to it.
 //!
 //! [`SCHEMES`] lists them. The rest of the program knows a [`Source`] and, through it, the trait [`Scheme`].
 
@@ -18,7 +18,7 @@ use crate::config::{Stream, redact};
 pub use rtsp::Endpoint;
 pub use test::{FORMATS, PATTERNS, TestError};
 
-/// The schemes: name, how an address is written, and what reads the text after the colon.
+/// The schemes: name, form of the address, and the parser of the text after the colon.
 const SCHEMES: [(&str, &str, Parse); 4] = [
     ("test", test::FORM, test::parse),
     ("file", file::FORM, file::parse),
@@ -28,30 +28,29 @@ const SCHEMES: [(&str, &str, Parse); 4] = [
 
 type Parse = fn(&str) -> Result<Source, SourceError>;
 
-/// What to do about a path that cannot be read.
+/// Advice for a path that cannot be read.
 const PATH_REMEDY: &str = "check the path and its mode; ProtectHome= in the unit hides the homes of users";
 
 /// A kind of source.
 pub trait Scheme: fmt::Debug + Send + Sync {
-    /// The source as a person may see it: without passwords.
+    /// The source as shown to people: without passwords.
     fn describe(&self) -> String;
 
-    /// Whether frames come at the pace of a clock: then the latest wins, otherwise none is lost.
+    /// Whether frames come at the pace of a clock: then the latest wins; otherwise none is lost.
     fn is_live(&self) -> bool;
 
-    /// Whether it is a camera, which has no end of its own and may come back.
+    /// Whether it is a camera, which has no end of its own and may come back after a failure.
     fn is_camera(&self) -> bool {
         false
     }
 
-    /// What the video comes in.
+    /// What carries the video.
     fn carrier(&self) -> Carrier;
 
-    /// The host and the port that a network camera is reached at, and its address without the login; `None` for any
-    /// other source.
+    /// Host and port of a network camera, and its address without the login; `None` for any other source.
     ///
     /// # Errors
-    /// The address names no host, or its port is no number.
+    /// If the address names no host or its port is invalid.
     fn endpoint(&self) -> Option<Result<Endpoint, SourceError>> {
         None
     }
@@ -61,37 +60,37 @@ pub trait Scheme: fmt::Debug + Send + Sync {
     /// `password` is the content of the stream's password file.
     fn launch(&self, stream: &Stream, password: Option<&str>) -> Option<Launch>;
 
-    /// The element that opens the container which a file's name promises.
+    /// The demuxer for the container that the file name suggests.
     fn demuxer(&self) -> Option<&'static str> {
         None
     }
 
-    /// Opens what is read without GStreamer, before each attempt; says how an attempt goes.
+    /// Opens whatever is read without GStreamer, before each attempt; returns how the attempt is run.
     ///
     /// # Errors
-    /// What is missing or cannot be read.
+    /// If something is missing or unreadable.
     fn open(&self) -> Result<Medium<'_>, Error>;
 
-    /// Whether the paths in the address can be read.
+    /// Checks that the paths in the address can be read.
     ///
     /// # Errors
-    /// What is wrong, to stand behind the address.
+    /// What is wrong, as text to follow the address.
     fn check_paths(&self) -> Result<(), String> {
         Ok(())
     }
 
-    /// Looks whether the source is there, as far as this can be told without playing it; `timeout` is the most time that
-    /// a name, a connection or an answer may take.
+    /// Checks whether the source is available, as far as possible without playing it; `timeout` limits each name
+    /// lookup, connection and answer.
     ///
     /// # Errors
-    /// What is wrong, and what to do.
+    /// What is wrong and what to do about it.
     fn examine(&self, timeout: Duration) -> Result<String, Fault>;
 }
 
-/// What video comes in.
+/// What carries video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carrier {
-    /// Nothing: frames are generated or decoded here.
+    /// Nothing: frames are generated or decoded in memory.
     Memory,
     /// A media file.
     File,
@@ -99,15 +98,15 @@ pub enum Carrier {
     Rtp,
 }
 
-/// How an attempt to read a source goes.
+/// How an attempt to read a source is run.
 pub enum Medium<'a> {
-    /// The pipeline plays it.
+    /// By playing the pipeline.
     Pipeline(End<'a>),
-    /// These pictures are decoded in order.
+    /// By decoding these pictures in order.
     Pictures(Vec<PathBuf>),
 }
 
-/// Judges the end that a pipeline comes to after so many frames.
+/// Judges the end of a pipeline after that many frames.
 pub type End<'a> = Box<dyn Fn(u64) -> Result<(), Error> + 'a>;
 
 /// What is wrong with a source.
@@ -125,19 +124,19 @@ impl Fault {
     }
 }
 
-/// A source URI that is not understood; the message says what is allowed.
+/// An invalid source URI; the message says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// The part before the colon is unknown.
     #[error("unknown scheme '{}:'; expected {}", redact(.0), forms())]
     Scheme(String),
-    /// There is a login, and no scheme in front of it.
+    /// There is a login without a scheme before it.
     #[error("expected a scheme before the login, as in rtsp://USER:PASSWORD@HOST/PATH; a file needs file: or ./ then")]
     Login,
     /// A part of the address is missing.
     #[error("expected {0}")]
     Missing(&'static str),
-    /// A test pattern is not understood.
+    /// The test pattern is invalid.
     #[error(transparent)]
     Test(#[from] TestError),
 }
@@ -151,10 +150,10 @@ impl Source {
         Self(Box::new(scheme))
     }
 
-    /// Reads a source URI; text without a scheme is a path.
+    /// Parses a source URI; text without a scheme is a path.
     ///
     /// # Errors
-    /// An unknown scheme, pattern or option.
+    /// If the scheme, pattern or an option is unknown.
     pub fn parse(uri: &str) -> Result<Self, SourceError> {
         let is_path = uri.starts_with(['/', '.', '~']) && !uri.starts_with("//");
         let (scheme, rest) = match uri.split_once(':') {
@@ -171,7 +170,7 @@ impl Source {
         parse(rest)
     }
 
-    /// Whether `uri` is a source, with a host and a port where it has an address.
+    /// Checks whether `uri` is a source, with a valid host and port if it has an address.
     ///
     /// # Errors
     /// What is expected, without secrets.
@@ -189,12 +188,12 @@ impl Deref for Source {
     }
 }
 
-/// What reads the addresses of a scheme.
+/// The address parser of a scheme.
 fn find(scheme: &str) -> Option<Parse> {
     SCHEMES.iter().find(|(name, ..)| *name == scheme).map(|(.., parse)| *parse)
 }
 
-/// How addresses are written, for a person.
+/// The forms of addresses, for messages.
 fn forms() -> String {
     let forms = SCHEMES.map(|(_, form, _)| form);
     match forms.split_last() {
@@ -218,19 +217,19 @@ fn path(rest: &str, expected: &'static str) -> Result<PathBuf, SourceError> {
 /// A pipeline to launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
-    /// `gst-launch` text up to, and without, the appsink.
+    /// `gst-launch` text up to, but not including, the appsink.
     pub text: String,
-    /// Element, property and value: what must not be quoted into the text.
+    /// Element, property and value that must not be quoted into the text.
     pub properties: Vec<(&'static str, &'static str, String)>,
-    /// Whether the source runs on the clock: then the latest frame wins; otherwise none is lost.
+    /// Whether the source runs on a clock: then the latest frame wins; otherwise none is lost.
     pub live: bool,
-    /// Where a network camera is reached, and nowhere else.
+    /// The only address at which a network camera may be reached.
     pub endpoint: Option<Endpoint>,
 }
 
 impl Launch {
-    /// The elements of `source`, then the stream's rate cap and the conversion to a format that is read. Neither live nor
-    /// of a network camera.
+    /// The elements of `source`, then the stream's rate cap and the conversion to a supported format. For sources that
+    /// are neither live nor network cameras.
     fn of(source: &str, stream: &Stream) -> Self {
         let rate = match stream.max_fps {
             0 => String::new(),
@@ -240,8 +239,8 @@ impl Launch {
         Self { text, properties: Vec::new(), live: false, endpoint: None }
     }
 
-    /// Names of the elements that the pipeline is made of, the appsink included; those that decodebin adds by itself
-    /// are not known before there is data.
+    /// Names of the pipeline's elements, including the appsink. Those that decodebin adds by itself are unknown before
+    /// data arrives.
     #[must_use]
     pub fn elements(&self) -> Vec<&str> {
         let first = self.text.split(" ! ").filter_map(|part| part.split_whitespace().next());

@@ -12,13 +12,13 @@ use crate::choice::RtspTransport;
 use crate::config::{Stream, login_end, redact};
 use crate::system::network::{self, Reach, reach};
 
-/// How the address is written.
+/// The form of the address.
 pub(super) const FORM: &str = "rtsp://HOST/PATH";
 
-/// Port of an `rtsp://` address that names none (RFC 7826, 4.2).
+/// Port of an `rtsp://` address without one (RFC 7826, 4.2).
 const RTSP_PORT: u16 = 554;
 
-/// Most bytes of a camera's first line.
+/// Maximum bytes of a camera's first line.
 const LONGEST_LINE: u64 = 1024;
 
 /// A network camera, by its whole address.
@@ -89,14 +89,14 @@ impl Scheme for Camera {
     }
 }
 
-/// Where a network camera is reached.
+/// Where to reach a network camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Name or address of the host; an IPv6 address without its brackets.
+    /// Host name or address; an IPv6 address without brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// What the camera is asked for: the address without the login.
+    /// The address to request: without the login.
     pub address: String,
 }
 
@@ -121,7 +121,7 @@ impl Endpoint {
     }
 }
 
-/// An address without its login, and the user and password that it held (RFC 3986, 3.2.1).
+/// An address without its login, and the user and password of that login (RFC 3986, 3.2.1).
 fn login(address: &str) -> (String, Option<String>, Option<String>) {
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let parts = || {
@@ -138,7 +138,7 @@ fn login(address: &str) -> (String, Option<String>, Option<String>) {
     }
 }
 
-/// Asks a camera what it can do, which needs no login (RFC 2326, 10.1): nothing is set up.
+/// Asks a camera for its options, which needs no login and sets nothing up (RFC 2326, 10.1).
 fn examine(shown: &str, endpoint: &Endpoint, timeout: Duration) -> Result<String, Fault> {
     let start = Instant::now();
     let (connection, address) = network::connect(&endpoint.host, endpoint.port, timeout)
@@ -156,14 +156,14 @@ fn examine(shown: &str, endpoint: &Endpoint, timeout: Duration) -> Result<String
         Ok(line) if line.is_empty() => {
             Err(Fault::new(format!("{shown}: {address} hangs up instead of answering"), remedy))
         }
-        Ok(_) => Err(Fault::new(format!("{shown}: what answers at {address} does not speak RTSP"), remedy)),
+        Ok(_) => Err(Fault::new(format!("{shown}: the server at {address} does not speak RTSP"), remedy)),
         Err(error) => {
             use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, WouldBlock};
             let what = match error.kind() {
                 WouldBlock | TimedOut => {
                     format!("accepts the connection and does not answer within {} s", timeout.as_secs_f64())
                 }
-                // With a part of the request unread, a close arrives as a reset.
+                // If part of the request is unread, a close arrives as a reset.
                 BrokenPipe | ConnectionAborted | ConnectionReset => "hangs up instead of answering".into(),
                 _ => format!("cannot be asked ({error})"),
             };
@@ -172,7 +172,7 @@ fn examine(shown: &str, endpoint: &Endpoint, timeout: Duration) -> Result<String
     }
 }
 
-/// The first line of the answer to OPTIONS; empty when the camera hangs up.
+/// The first line of the answer to OPTIONS; empty if the camera hangs up.
 fn ask(mut connection: TcpStream, address: &str, timeout: Duration) -> io::Result<String> {
     let end = Instant::now() + timeout;
     connection.set_write_timeout(Some(timeout))?;
@@ -180,7 +180,7 @@ fn ask(mut connection: TcpStream, address: &str, timeout: Duration) -> io::Resul
     connection.write_all(request.as_bytes())?;
     let mut answer = BufReader::new(connection).take(LONGEST_LINE);
     let mut line = Vec::new();
-    // Bytes may come one at a time: the limit is for the whole line.
+    // Bytes may come one at a time; the limit applies to the whole line.
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -195,7 +195,7 @@ fn ask(mut connection: TcpStream, address: &str, timeout: Duration) -> io::Resul
         line.extend_from_slice(&bytes[..length]);
         answer.consume(length);
         if whole {
-            // What a stranger sends is shown on a terminal.
+            // Untrusted text, shown on a terminal.
             let text = String::from_utf8_lossy(&line);
             return Ok(text.chars().filter(|c| !c.is_control()).collect());
         }

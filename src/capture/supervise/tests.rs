@@ -1,4 +1,4 @@
-//! A source that does what a script says, on a clock that moves only when somebody waits.
+//! A scripted source, on a clock that advances only when somebody waits.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::{Cell, RefCell};
@@ -23,9 +23,9 @@ const MS: u64 = 1_000_000;
 /// What a session does.
 enum Step {
     Frame,
-    /// A frame whose consumer never comes back.
+    /// A frame whose consumer never returns.
     Block,
-    /// A frame that nobody wants.
+    /// A frame that the consumer refuses.
     Refuse,
     Bytes(usize),
     Say(Notice),
@@ -33,14 +33,14 @@ enum Step {
     Stop,
 }
 
-/// A session: what it does, by milliseconds from its start; or why it does not start.
+/// A session: its steps, by milliseconds from the start; or why it does not start.
 type Script = Result<Vec<(u64, Step)>, Error>;
 
 struct FakeSession {
     notices: Receiver<Notice>,
     activity: Arc<Activity>,
     resting: Arc<AtomicBool>,
-    /// Taking it down lasts until this is disconnected.
+    /// Shutting it down blocks until this is disconnected.
     held: Option<Receiver<Infallible>>,
 }
 
@@ -89,14 +89,14 @@ struct World {
     starts: RefCell<Vec<u64>>,
     /// Numbers of the frames, by session.
     frames: RefCell<Vec<Vec<u64>>>,
-    /// Waits before the source was opened again, in milliseconds, and the next number.
+    /// Waits before the source was reopened, in milliseconds, and the next number.
     retries: RefCell<Vec<(u64, u64)>>,
     beats: RefCell<Vec<u64>>,
-    /// When the stop is asked for, in milliseconds.
+    /// When the stop is requested, in milliseconds.
     stop_at: Cell<Option<u64>>,
     /// Whether names are not known; otherwise they are not looked up.
     is_unknown: Cell<bool>,
-    /// Until when taking a session down takes, in milliseconds.
+    /// When shutting down a session completes, in milliseconds.
     hold_until: Cell<Option<u64>>,
     holds: RefCell<Option<Sender<Infallible>>>,
 }
@@ -152,7 +152,7 @@ impl World {
         self.retries.borrow().iter().map(|(wait, _)| *wait).collect()
     }
 
-    /// Moves to the next thing that happens, `end_ns` at most.
+    /// Advances to the next event, to `end_ns` at most.
     fn advance(&self, end_ns: u64) {
         let mut running = self.running.borrow_mut();
         let step = running.as_ref().and_then(|it| Some(it.start_ns + it.steps.front()?.0 * MS));
@@ -251,7 +251,7 @@ impl Clock for World {
     }
 }
 
-/// A camera with a start limit of 2 s, a stall limit of 1 s and waits of 3 s at most.
+/// A camera with a start limit of 2 s, a stall limit of 1 s and waits of at most 3 s.
 fn camera(host: &str) -> Stream {
     Stream {
         source: format!("rtsp://{host}/1"),
@@ -320,7 +320,8 @@ fn a_camera_that_cannot_come_back_is_not_opened_again() {
     let missing = || Notice::Failed(Error::MissingDecoder { what: "H.265".into(), package: "p" });
     let world = World::new(&camera("codec"), [Ok(vec![(5, Step::Say(missing()))])]);
     assert!(matches!(world.run(), Err(Error::MissingDecoder { .. })));
-    // With frames, it is something beside the video; with frames before, the camera may change back.
+    // After frames of this attempt, it concerns something beside the video; after frames of an earlier one, the camera
+    // may change back.
     let later = [Ok(vec![(5, Step::Frame), (6, Step::Say(missing())), (7, Step::Say(Notice::End))])];
     let world = World::new(&camera("codec"), later.into_iter().chain([Ok(vec![(5, Step::Say(missing()))])]));
     assert!(world.run().is_ok());
@@ -415,7 +416,7 @@ fn a_hail_of_warnings_keeps_no_check_from_its_time() {
 fn numbers_go_on_over_attempts_and_a_frame_after_an_attempt_gets_none() {
     let attempt = || {
         let end = Step::Say(Notice::End);
-        // The last frame comes while the camera is left alone.
+        // The last frame comes during the wait before reopening.
         Ok(vec![(1, Step::Frame), (2, Step::Frame), (3, end), (100, Step::Frame)])
     };
     let world = World::new(&camera("numbers"), [attempt(), attempt()]);

@@ -1,4 +1,4 @@
-//! `hardnetd model export`: a model to a file that other programs read.
+//! `hardnetd model export`: writes a model to a file for other programs.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `hardnetd model fetch`: the published weights, downloaded, checked and imported.
+//! `hardnetd model fetch`: downloads, checks and imports the published weights.
 
 use std::env;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::weights::download::{self, Download, Limits, Progress, Proxy};
 use crate::weights::file::sha256;
 use crate::weights::known::{Known, is_whole};
 
-/// Digits of a digest that published names hold.
+/// Number of digits of the digest in published names.
 const SHORT: usize = 8;
 
 /// Arguments of `model fetch`.
@@ -101,19 +101,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     import(published, file.clone(), &output, arguments.force)?;
     expected.note(&found, name);
     if !arguments.keep {
-        // The model file is complete; what is left over does no harm.
+        // The model file is complete; the leftover file is harmless.
         let _ = fs::remove_file(&file);
     }
     Ok(())
 }
 
-/// What the digest of a file must be.
+/// The expected digest of a file.
 struct Expected<'a> {
     /// Its first digits, or all of them.
     prefix: &'a str,
-    /// What the digits have stood for before, if that is known.
+    /// The whole digest that the digits stood for before, if known.
     whole: Option<String>,
-    /// The record of that, `None` where there is no place for one.
+    /// The record of such digests; `None` if there is no place for it.
     known: Option<Known>,
 }
 
@@ -124,12 +124,12 @@ impl<'a> Expected<'a> {
         Ok(Self { prefix, whole: whole.map(str::to_owned), known })
     }
 
-    /// As much of the digest as is known.
+    /// The known digits of the digest.
     fn digits(&self) -> &str {
         self.whole.as_deref().unwrap_or(self.prefix)
     }
 
-    /// A file that is there already must be the right one, too.
+    /// An existing file must also be the right one.
     fn check(&self, file: &Path) -> Result<(), Error> {
         let found = sha256_of(file)?;
         if found.starts_with(self.digits()) {
@@ -140,7 +140,7 @@ impl<'a> Expected<'a> {
         }))
     }
 
-    /// The error for a file whose digest begins as it should and is another one than before.
+    /// The error for a file whose digest begins as expected but differs from an earlier file's.
     fn changed(&self, from: &str, found: &str) -> Option<Error> {
         let whole = self.whole.as_ref().filter(|whole| found.starts_with(self.prefix) && *whole != found)?;
         Some(Error::Changed {
@@ -152,7 +152,7 @@ impl<'a> Expected<'a> {
         })
     }
 
-    /// Keeps the digest of a good file for the next time.
+    /// Records the digest of a good file for the next time.
     fn note(&mut self, found: &str, name: &str) {
         let short = &found[..self.prefix.len().min(SHORT).min(found.len())];
         match self.known.as_mut().map(|known| known.note(short, found, name)) {
@@ -167,10 +167,10 @@ impl<'a> Expected<'a> {
     }
 }
 
-/// The file with the digests of what was fetched before.
+/// The file with the digests of earlier downloads.
 fn record() -> Option<PathBuf> {
     let path = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    // systemd separates several folders by colons.
+    // systemd separates several folders with colons.
     let service = env::var("STATE_DIRECTORY").ok().and_then(|folders| folders.split(':').next().map(PathBuf::from));
     let user = || {
         let state = path("XDG_STATE_HOME").or_else(|| Some(path("HOME")?.join(".local/state")));
@@ -183,7 +183,7 @@ fn sha256_of(file: &Path) -> Result<String, Error> {
     sha256(file).map_err(|error| model::Error::Weights(error.into()).into())
 }
 
-/// Fetches the file, and returns its digest.
+/// Downloads the file and returns its digest.
 fn download(arguments: &Arguments, url: &str, to: &Path, expected: &Expected) -> Result<String, Error> {
     let digits = expected.digits();
     if url.starts_with("http://") && !is_whole(digits) {
@@ -208,7 +208,7 @@ fn download(arguments: &Arguments, url: &str, to: &Path, expected: &Expected) ->
         }
         bar.set_position(bytes);
     };
-    // A signal ends the program here as it does any other; what has come is continued next time.
+    // A signal ends the program here as usual; the next run resumes from the bytes received.
     let (_stop, stopped) = shutdown::channel();
     let fetched = Download { url, to, digest_prefix: Some(digits), limits, proxy }.run(&mut progress, &stopped);
     bar.finish_and_clear();

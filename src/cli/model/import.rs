@@ -1,4 +1,4 @@
-//! `hardnetd model import`: weights of whatever framework to a model file.
+//! `hardnetd model import`: converts weights from any framework to a model file.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -108,7 +108,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     finish(&definition, &output, arguments.force)
 }
 
-/// Writes the model file and says what is in it.
+/// Writes the model file and reports its content.
 pub(super) fn finish(definition: &Definition, output: &Path, force: bool) -> Result<(), Error> {
     save(definition, output, force)?;
     if definition.training == Training::HeadUntrained {

@@ -1,4 +1,4 @@
-//! `hardnetd model`: the models there are, what they cost, and files of one's own.
+//! `hardnetd model`: lists models, shows their costs, and handles model files.
 
 mod export;
 mod fetch;
@@ -211,7 +211,7 @@ fn figures(figures: &Figures) -> [String; 3] {
     [parameters, format!("{:.3}", figures.macs as f64 / 1e9), format!("{:.2}", figures.cio as f64 / 1e6)]
 }
 
-/// A table with figures to the right of the second column; without lines where no terminal shows it.
+/// A table with right-aligned figures from the second column on; without borders if no terminal shows it.
 pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     let style = if io::stdout().is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING };

@@ -1,4 +1,4 @@
-//! `hardnetd model verify`: does a model compute what it should?
+//! `hardnetd model verify`: checks that a model computes what it should.
 
 use std::path::PathBuf;
 

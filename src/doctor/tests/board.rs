@@ -1,4 +1,4 @@
-//! A made-up machine in a temporary folder.
+//! A simulated machine in a temporary folder.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -10,10 +10,10 @@ use super::Context;
 use crate::config::Config;
 use crate::system::Host;
 
-/// User of the made-up process: one that systemd would make up, and that owns no file.
+/// User of the simulated process: one that systemd would allocate, and that owns no file.
 pub(super) const USER: u32 = 61_234;
 
-/// The group that devices are given to, where the test may do that.
+/// The group that devices are assigned to, if the test may do that.
 const VIDEO: u32 = 44;
 
 pub(super) struct Board {
@@ -22,7 +22,7 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// A machine that has nothing but the process itself, with the cores `cpus` and without privileges.
+    /// A machine that has only the process itself, with the cores `cpus` and without privileges.
     pub(super) fn new(cpus: &str) -> Self {
         let board = Self { folder: tempfile::tempdir().unwrap(), variables: Vec::new() };
         board.process(cpus, &[]);
@@ -42,7 +42,7 @@ impl Board {
         );
     }
 
-    /// A file of the system with this text.
+    /// A system file with this text.
     pub(super) fn file(&self, path: &str, text: &str) -> &Self {
         let path = self.folder.path().join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -60,27 +60,27 @@ impl Board {
         self.file(path, "");
         let file = self.folder.path().join(path.trim_start_matches('/'));
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-        // Only root may give files away; otherwise the group of the test is called video.
+        // Only root may give files away; otherwise the test's group is called video.
         let _ = chown(&file, None, Some(VIDEO));
         let group = fs::metadata(&file).unwrap().gid();
         self.file("/etc/group", &format!("root:x:0:\nvideo:x:{group}:\n"));
         self
     }
 
-    /// The process joins the group that the device at `path` belongs to.
+    /// The process joins the group of the device at `path`.
     pub(super) fn join_group_of(&self, path: &str, cpus: &str) -> &Self {
         let group = fs::metadata(self.folder.path().join(path.trim_start_matches('/'))).unwrap().gid();
         self.process(cpus, &[group]);
         self
     }
 
-    /// A variable of the process's environment.
+    /// An environment variable of the process.
     pub(super) fn variable(mut self, name: &'static str, value: &'static str) -> Self {
         self.variables.push((name, value));
         self
     }
 
-    /// What the checks are given for this machine.
+    /// The checks' input for this machine.
     pub(super) fn context(&self, config: Option<Config>) -> Context {
         let host = Host::at(self.folder.path(), &self.variables);
         Context { host, config, timeout: Duration::from_secs(1) }

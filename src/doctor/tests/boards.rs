@@ -1,4 +1,4 @@
-//! What each board gets to hear.
+//! The findings for each board.
 
 use super::*;
 use crate::config::Config;
@@ -89,7 +89,7 @@ fn an_isolated_core_is_for_inference_alone() {
     says(&at("0-3", &[3]), "isolated", State::Ok, &["cores 3 are for inference alone"]);
     says(&at("0-3", &[2]), "isolated", State::Warning, &["nothing is to run on 3", "inference.cores = [3]"]);
     says(&at("0-3", &[2, 3]), "isolated", State::Info, &["other work may run on 2 too"]);
-    // A shell does not get the isolated core; in the service it must be asked for.
+    // A shell does not get the isolated core; the service must request it.
     says(&at("0-2", &[3]), "inference", State::Warning, &["as is usual for isolated cores", "CPUAffinity=0-3"]);
     let service = pi4("0-2").variable("INVOCATION_ID", "1");
     service.file("/proc/self/cgroup", "0::/system.slice/hardnetd@door.service\n");

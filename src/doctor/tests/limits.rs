@@ -1,4 +1,4 @@
-//! One area that hangs or fails does not keep the others from their outcome.
+//! An area that hangs or fails does not affect the results of the others.
 
 use std::sync::Arc;
 use std::thread;

@@ -1,4 +1,4 @@
-//! Boards that are not at hand, and broken ones, as folders with the files that their kernels have.
+//! Unavailable and broken boards, simulated as folders with the files of their kernels.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod board;
@@ -9,12 +9,12 @@ use super::{Context, Finding, State};
 use crate::config::Config;
 use board::Board;
 
-/// What a check said of `name`.
+/// The finding called `name`.
 fn of<'a>(findings: &'a [Finding], name: &str) -> &'a Finding {
     findings.iter().find(|finding| finding.name == name).unwrap_or_else(|| panic!("no {name} in {findings:#?}"))
 }
 
-/// `name` is in `state`, and all of `parts` are in what was found or in the remedy.
+/// Asserts that `name` is in `state`, and that the finding or the remedy contains all of `parts`.
 #[track_caller]
 fn says(findings: &[Finding], name: &str, state: State, parts: &[&str]) {
     let finding = of(findings, name);

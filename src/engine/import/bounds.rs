@@ -1,5 +1,5 @@
-//! What a file computes of constants alone, before any input is there: it must stay small, for whoever
-//! prepares the network computes it at once.
+//! Limits what a file computes from constants alone, before there is any input: these values must stay few, because
+//! preparing the network computes them.
 
 use std::collections::HashMap;
 
@@ -8,28 +8,28 @@ use super::operator::Operator;
 use super::{Error, File};
 use crate::protobuf::TensorProto;
 
-/// Most values of a constant that is computed: 64 MB of them.
+/// Maximum values of a computed constant: 64 MB of them.
 const MAX_VALUES: u64 = 1 << 24;
 
-/// Most values of all constants that are computed.
+/// Maximum values of all computed constants together.
 const MAX_ALL: u64 = MAX_VALUES << 2;
 
-/// Most axes that a shape has.
+/// Maximum axes of a shape.
 const MAX_AXES: u64 = 8;
 
 impl File {
-    /// Whether constants that are computed of constants stay small: of all operators, those are allowed that
-    /// cannot make more values than they read, or a bounded number of them.
+    /// Checks that constants computed from constants stay small: allows only operators that make at most as many values
+    /// as they read, or a bounded number of them.
     ///
     /// # Errors
-    /// [`Error::Node`] names the first node for which that does not hold.
+    /// [`Error::Node`] names the first node that violates this.
     pub fn check_constants(&self) -> Result<(), Error> {
         let graph = self.graph();
         let count =
             |dims: &[i64]| dims.iter().fold(1, |count: u64, &extent| count.saturating_mul(extent.unsigned_abs()));
         let mut constants: HashMap<&str, u64> =
             graph.initializer.iter().map(|tensor| (tensor.name.as_str(), count(&tensor.dims))).collect();
-        // How many values a tensor has whose shape another one holds.
+        // For tensors that hold a shape: the number of values of that shape.
         let mut filled: HashMap<&str, u64> =
             graph.initializer.iter().filter_map(|tensor| Some((tensor.name.as_str(), extents(tensor)?))).collect();
         let mut all = 0_u64;
@@ -51,20 +51,19 @@ impl File {
                 (_, None) => continue,
                 ("ConstantOfShape", _) if shape.is_some() => shape.unwrap_or(u64::MAX),
                 (kind, Some(read)) => made(kind, &read).ok_or_else(|| {
-                    operator.fail("this operator is not supported for constants, of which it can make any number")
+                    operator.fail("this operator is not supported for constants: it can make any number of them")
                 })?,
             };
             if values > MAX_VALUES {
-                let problem = format!("it may make {values} constants, and {MAX_VALUES} are allowed");
+                let problem = format!("it may make {values} constants, but {MAX_VALUES} are allowed");
                 return Err(operator.fail(problem));
             }
-            // The constants that the file holds itself are no more than the file.
+            // Constants in the file itself take no more than the file.
             if operator.kind() != "Constant" {
                 all = all.saturating_add(values);
             }
             if all > MAX_ALL {
-                let problem =
-                    format!("with it, the constants that are computed have {all} values, and {MAX_ALL} are allowed");
+                let problem = format!("with it, the computed constants have {all} values, but {MAX_ALL} are allowed");
                 return Err(operator.fail(problem));
             }
             constants.extend(node.output.iter().map(|name| (name.as_str(), values)));
@@ -82,7 +81,8 @@ fn extents(tensor: &TensorProto) -> Option<u64> {
     Some(shape.all()?.into_iter().fold(1, |count: u64, extent| count.saturating_mul(extent.unsigned_abs())))
 }
 
-/// The most values that an operator makes of constants with so many values; nothing when that is not bounded.
+/// The maximum number of values that an operator makes from constants with these numbers of values; `None` if
+/// unbounded.
 fn made(kind: &str, read: &[u64]) -> Option<u64> {
     let largest = read.iter().copied().max().unwrap_or(0);
     match kind {
@@ -92,7 +92,7 @@ fn made(kind: &str, read: &[u64]) -> Option<u64> {
             Some(largest)
         }
         "Concat" => Some(read.iter().fold(0, |sum, count| sum.saturating_add(*count))),
-        // Broadcasting, or an index for every place: at most each with each.
+        // Broadcasting, or an index for every position: at most all combinations.
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Less" | "Greater" | "And" | "Or" | "Where"
         | "Min" | "Max" | "Gather" => {
             Some(read.iter().fold(1, |product, count| product.saturating_mul((*count).max(1))))

@@ -1,4 +1,4 @@
-//! Constants, and what is computed from them alone.
+//! Constants, and values computed from them alone.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use super::network::{Network, Value};
 use super::operator::Operator;
 
 impl<'a> Network<'a> {
-    /// The value of an operator that reads only constants and shapes; nothing if it reads more.
+    /// The value of an operator that reads only constants and shapes; `None` if it reads anything else.
     pub(super) fn computed(&mut self, operator: Operator<'a>) -> Result<Option<Value>, Error> {
         let inputs = operator.read().iter().filter(|name| !name.is_empty());
         let values = inputs.map(|name| self.find(operator, name)).collect::<Result<Vec<_>, _>>()?;
@@ -43,7 +43,7 @@ impl<'a> Network<'a> {
         Ok(Some(value.into()))
     }
 
-    /// What an operator computes from a constant of floats: the same values in another arrangement, or their extents.
+    /// An operator's result for a constant of floats: the same values in another arrangement, or their extents.
     fn computed_floats(&mut self, operator: Operator<'a>, floats: &Rc<Floats>, rest: &[Value]) -> Result<Value, Error> {
         let unsupported = || operator.fail("this operator is not supported for constants");
         let dims = match (operator.kind(), rest) {
@@ -78,12 +78,12 @@ impl<'a> Network<'a> {
     }
 }
 
-/// How many values an array has.
+/// Number of values of an array.
 fn count(dims: &[usize]) -> Option<usize> {
     dims.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent))
 }
 
-/// The extents that a reshape makes of `count` values.
+/// The extents after reshaping `count` values.
 fn reshaped(shape: &Integers, count: usize) -> Option<Vec<usize>> {
     let known = shape.all().unwrap_or_default();
     let product = known.iter().filter(|&&extent| extent > 0).try_fold(1_i64, |n, &extent| n.checked_mul(extent));
@@ -91,7 +91,7 @@ fn reshaped(shape: &Integers, count: usize) -> Option<Vec<usize>> {
     known.iter().map(|&extent| usize::try_from(if extent == -1 { open? } else { extent }).ok()).collect()
 }
 
-/// The part of a shape that an operator `Shape` asks for; what is open is nothing.
+/// The part of a shape that a `Shape` operator selects; unknown extents are `None`.
 pub(super) fn shape(operator: Operator<'_>, extents: Vec<Option<i64>>) -> Result<Value, Error> {
     let rank = i64::try_from(extents.len()).unwrap_or(i64::MAX);
     let place = |axis: i64| {
@@ -103,7 +103,7 @@ pub(super) fn shape(operator: Operator<'_>, extents: Vec<Option<i64>>) -> Result
     Integers::list(part).map(Value::from).ok_or_else(|| operator.fail("the shape is too long"))
 }
 
-/// The value of a node `Constant`.
+/// The value of a `Constant` node.
 fn constant_node(operator: Operator<'_>) -> Result<Value, Error> {
     if let Some(tensor) = operator.tensor("value")? {
         return Ok(constant::read(tensor)?.into());

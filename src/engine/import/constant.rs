@@ -1,4 +1,4 @@
-//! Tensors of a file as constants.
+//! Reads tensors of a file as constants.
 
 use half::{bf16, f16};
 
@@ -7,7 +7,7 @@ use super::integers::Integers;
 use crate::engine::op::Values;
 use crate::protobuf::{DataLocation, DataType, TensorProto};
 
-/// How many axes a tensor may have.
+/// Maximum axes of a tensor.
 pub(super) const MAX_AXES: usize = 64;
 
 /// An array of floats, row-major.
@@ -15,7 +15,7 @@ pub(super) const MAX_AXES: usize = 64;
 pub(super) struct Floats {
     /// Extent of every axis.
     pub dims: Vec<usize>,
-    /// The values, which clones share.
+    /// The values, shared by clones.
     pub values: Values,
 }
 
@@ -26,13 +26,13 @@ pub(super) enum Constant {
     Integers(Integers),
 }
 
-/// Where the values of a tensor are: bytes, or numbers of one of the fields.
+/// Where the values of a tensor are: in bytes, or in one of the typed fields.
 enum Data<'a> {
     Raw(&'a [u8]),
     Fields,
 }
 
-/// Bytes of a value; nothing if the type is not supported.
+/// Bytes per value; `None` if the type is not supported.
 fn size(data_type: DataType) -> Option<usize> {
     Some(match data_type {
         DataType::Uint8 | DataType::Int8 | DataType::Bool => 1,
@@ -48,8 +48,8 @@ fn fail(tensor: &TensorProto, problem: String) -> Error {
     Error::Tensor { name: name.to_owned(), problem }
 }
 
-/// Checks that the data of `tensor` is in the file, of a known type and as long as its extents say, and
-/// returns its type and extents.
+/// Checks that the data of `tensor` is in the file, has a supported type and matches its extents in length; returns its
+/// type and extents.
 ///
 /// # Errors
 /// [`Error::Tensor`].
@@ -67,7 +67,7 @@ fn layout(tensor: &TensorProto) -> Result<(DataType, Vec<usize>, Data<'_>), Erro
     let data_type = DataType::try_from(tensor.data_type).map_err(|_| unsupported(&tensor.data_type.to_string()))?;
     let size = size(data_type).ok_or_else(|| unsupported(data_type.as_str_name()))?;
     if tensor.dims.len() > MAX_AXES {
-        return Err(fail(tensor, format!("has {} axes, and at most {MAX_AXES} are read", tensor.dims.len())));
+        return Err(fail(tensor, format!("has {} axes, but at most {MAX_AXES} are read", tensor.dims.len())));
     }
     let dims: Option<Vec<usize>> = tensor.dims.iter().map(|&extent| usize::try_from(extent).ok()).collect();
     let dims = dims.ok_or_else(|| fail(tensor, format!("has the shape {:?}", tensor.dims)))?;
@@ -94,7 +94,7 @@ fn layout(tensor: &TensorProto) -> Result<(DataType, Vec<usize>, Data<'_>), Erro
     Ok((data_type, dims, data))
 }
 
-/// The values of `tensor`: floats, or integers that are few enough to be extents and axes.
+/// The values of `tensor`: floats, or integers if they are few enough to be extents and axes.
 ///
 /// # Errors
 /// [`Error::Tensor`].
@@ -104,7 +104,7 @@ pub(super) fn read(tensor: &TensorProto) -> Result<Constant, Error> {
         Data::Raw(bytes) => Some(bytes),
         Data::Fields => None,
     };
-    // Half-precision numbers in a field are bit patterns, one in each 32-bit integer.
+    // Half-precision numbers in a field are bit patterns, one per 32-bit integer.
     let bits = || tensor.int32_data.iter().map(|&bits| bits as u16);
     let floats = match (data_type, raw) {
         (DataType::Float, Some(bytes)) => decode(bytes, f32::from_le_bytes),

@@ -13,7 +13,7 @@ use crate::engine::op::{Op, Padding};
 /// The network of `file`.
 ///
 /// # Errors
-/// Any of [`Error`].
+/// Any [`Error`].
 pub(super) fn network(file: &File) -> Result<Imported, Error> {
     let live = live(file);
     let mut network = Network::new(file, &live);
@@ -33,7 +33,7 @@ pub(super) fn network(file: &File) -> Result<Imported, Error> {
     Ok(Imported { graph, size: file.size(), metadata: file.metadata(), producer: file.producer(), parameters })
 }
 
-/// The nodes that the output needs, in their order.
+/// The nodes that the output depends on, in order.
 fn live(file: &File) -> Vec<Operator<'_>> {
     let graph = file.graph();
     let mut needed: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
@@ -48,17 +48,17 @@ fn live(file: &File) -> Vec<Operator<'_>> {
     live
 }
 
-/// The graph of the items that item `last` needs.
+/// The graph of the items that item `last` depends on.
 fn build(network: Network<'_>, last: usize) -> Result<Graph, Error> {
     let mut needed = vec![false; network.items.len()];
     needed[last] = true;
-    // Every item comes after those that it reads.
+    // Every item comes after its inputs.
     for (index, item) in network.items.iter().enumerate().rev() {
         if needed[index] {
             item.inputs.iter().for_each(|&input| needed[input] = true);
         }
     }
-    // A network that does not need its input has it nevertheless.
+    // The graph has an input even if the output does not depend on it.
     needed[0] = true;
     let mut builder = Builder::new();
     let mut names = Names::default();
@@ -117,25 +117,25 @@ fn add(builder: &mut Builder, name: &str, inputs: &[NodeId], op: Op) -> Result<N
     .map_err(Error::Graph)
 }
 
-/// The longest name of a node in bytes; a longer one is cut. What reads a node refers to it by its name.
+/// Maximum length of a node name in bytes; longer ones are cut. Readers of a node refer to it by name.
 const MAX_NAME: usize = 256;
 
-/// Names of the graph, each of which leaves room for those that an ONNX model adds to it.
+/// Names in the graph; each leaves room for the names that an ONNX model derives from it.
 #[derive(Default)]
 struct Names {
     taken: HashSet<String>,
-    /// The last number that was tried for each name that was there already.
+    /// The last number tried for each name that was taken.
     numbers: HashMap<String, u64>,
 }
 
 impl Names {
-    /// `name`, changed if it is taken or too long. The name `own` of the model is allowed.
+    /// `name`, changed if it is taken or too long. The model's name `own` is allowed.
     fn take(&mut self, name: &str, own: &str) -> String {
         let name = &name[..name.floor_char_boundary(MAX_NAME)];
         let is_free = |names: &Self, name: &str| (name == own || !is_reserved(name)) && names.is_free(name);
         let mut candidate = name.to_owned();
         if !is_free(self, name) {
-            // Numbers that were taken stay so: each is tried once, however often the name comes.
+            // Numbers stay taken, so each is tried once, however often the name occurs.
             let mut number = self.numbers.get(name).copied().unwrap_or(1);
             loop {
                 number += 1;
@@ -150,12 +150,12 @@ impl Names {
         candidate
     }
 
-    /// Whether neither the name nor one that is made of it is taken.
+    /// Whether neither the name nor a name derived from it is taken.
     fn is_free(&self, name: &str) -> bool {
         if self.taken.contains(name) {
             return false;
         }
-        // A name is in the way of those that it is a part of, and of those that are a part of it.
+        // A name conflicts with names that it derives from, and with names derived from it.
         let is_part_of_one =
             name.rsplit_once('.').is_some_and(|(stem, part)| PARTS.contains(&part) && self.taken.contains(stem));
         !is_part_of_one && !PARTS.iter().any(|part| self.taken.contains(&format!("{name}.{part}")))

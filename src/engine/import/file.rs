@@ -1,4 +1,4 @@
-//! ONNX files that are sound, whatever operators they use.
+//! Valid ONNX files, whatever operators they use.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,17 +8,17 @@ use super::operator::Operator;
 use super::{Error, Imported, MAX_LENGTH, constant, emit, window};
 use crate::protobuf::{self, DataType, Extent, GraphProto, ModelProto, ValueInfoProto, ValueType as Type};
 
-/// How many channels an image may have.
+/// Maximum channels of an image.
 const MAX_CHANNELS: usize = 1 << 16;
 
-/// How many nodes a graph may have. Exporters write several for each layer, and the largest networks have thousands.
+/// Maximum nodes of a graph. Exporters write several per layer, and the largest networks have thousands.
 const MAX_NODES: usize = 1 << 16;
 
-/// An ONNX file of a network for images.
+/// An ONNX file with a network for images.
 ///
-/// It has one input of the type float and the shape `[1, channels, height, width]`, where batch, height and
-/// width may be open, and one output. Nodes come after those that they read, the data of all tensors is in
-/// the file, and no node has a graph of its own.
+/// It has one input of type float and shape `[1, channels, height, width]`, where batch, height and width may be open,
+/// and one output. Nodes come after their inputs, the data of all tensors is in the file, and no node has a graph of
+/// its own.
 #[derive(Debug)]
 pub struct File {
     model: ModelProto,
@@ -29,10 +29,10 @@ pub struct File {
 }
 
 impl File {
-    /// The file of these `bytes`.
+    /// Parses the file from `bytes`.
     ///
     /// # Errors
-    /// Any of [`Error`].
+    /// Any [`Error`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() as u64 > MAX_LENGTH {
             return Err(Error::TooLarge { length: bytes.len() as u64 });
@@ -59,7 +59,7 @@ impl File {
     /// The network of the file.
     ///
     /// # Errors
-    /// Any of [`Error`].
+    /// Any [`Error`].
     pub fn network(&self) -> Result<Imported, Error> {
         emit::network(self)
     }
@@ -88,7 +88,7 @@ impl File {
         self.model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
     }
 
-    /// The program that wrote the file, with its version; empty if the file does not say.
+    /// The program that wrote the file, with its version; empty if unknown.
     #[must_use]
     pub fn producer(&self) -> String {
         let ModelProto { producer_name, producer_version, .. } = &self.model;
@@ -100,7 +100,7 @@ impl File {
         self.length
     }
 
-    /// Version of the operators.
+    /// Version of the operator set.
     pub(super) fn operator_set(&self) -> i64 {
         let standard = self.model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
         standard.map_or(1, |set| set.version)
@@ -116,7 +116,7 @@ impl File {
     }
 }
 
-/// The one input that is no weight.
+/// The only input that is not a weight.
 fn input(graph: &GraphProto) -> Result<&ValueInfoProto, Error> {
     let weights: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let inputs: Vec<_> = graph.input.iter().filter(|input| !weights.contains(input.name.as_str())).collect();
@@ -132,7 +132,7 @@ fn input(graph: &GraphProto) -> Result<&ValueInfoProto, Error> {
     }
 }
 
-/// Channels, and height and width if they are fixed, of the input.
+/// Channels of the input, and its height and width if they are fixed.
 fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>), Error> {
     let fail = |problem: String| Error::Input { name: input.name.clone(), problem };
     let Some(Type::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
@@ -162,7 +162,7 @@ fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>), Error> {
     Ok((channels, fixed(2).zip(fixed(3)).map(|(height, width)| [height, width])))
 }
 
-/// Checks that every value is made once and before it is read, and that the tensors and windows of the nodes are sound.
+/// Checks that every value is made once and before it is read, and that the tensors and windows of the nodes are valid.
 fn check_order(graph: &GraphProto, input: &str) -> Result<(), Error> {
     let mut made: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     if made.len() != graph.initializer.len() {
@@ -197,12 +197,12 @@ fn check_order(graph: &GraphProto, input: &str) -> Result<(), Error> {
                     let maker = Operator::new(&graph.node[maker]);
                     format!("it reads `{value}`, which `{}` makes only later, or in a circle", maker.name())
                 }
-                None => format!("it reads `{value}`, which is no input, no tensor of the file and made by no node"),
+                None => format!("it reads `{value}`, which is not an input, a tensor of the file or made by a node"),
             }));
         }
         for value in node.output.iter().filter(|value| !value.is_empty()) {
             if !made.insert(value) {
-                return Err(operator.fail(format!("its output `{value}` is there already")));
+                return Err(operator.fail(format!("its output `{value}` already exists")));
             }
         }
     }

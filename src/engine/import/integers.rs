@@ -1,4 +1,4 @@
-//! Small integer arrays: what exporters compute shapes, axes and paddings with.
+//! Small integer arrays, with which exporters compute shapes, axes and paddings.
 
 use std::borrow::Borrow;
 use std::rc::Rc;
@@ -7,10 +7,10 @@ use super::Error;
 use super::constant::MAX_AXES;
 use super::operator::Operator;
 
-/// How many integers an array may have.
+/// Maximum integers of an array.
 const MAX_COUNT: usize = 1024;
 
-/// An array of integers, row-major; those that depend on an open size are nothing.
+/// An array of integers, row-major; values that depend on an open size are `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Integers {
     /// Extent of every axis.
@@ -20,18 +20,19 @@ pub(super) struct Integers {
 }
 
 impl Integers {
-    /// The array of `dims`; `None` if there are not as many values, or too many of them or of axes.
+    /// The array with extents `dims`; `None` if the number of values does not match, or if there are too many values or
+    /// axes.
     pub(super) fn new(dims: Vec<usize>, values: Vec<Option<i64>>) -> Option<Self> {
         let count = dims.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent));
-        // The extents of an array without values count as well: operators walk over them.
+        // The extents of an array without values are limited as well, because operators iterate over them.
         let small = dims.len() <= MAX_AXES && dims.iter().all(|&extent| extent <= MAX_COUNT);
         (small && count == Some(values.len()) && values.len() <= MAX_COUNT).then_some(Self { dims, values })
     }
 
-    /// What it takes of the memory for values, in floats.
+    /// Its share of the memory for values, in floats.
     pub(super) fn weight(&self) -> u64 {
         const EACH: usize = size_of::<Option<i64>>() / size_of::<f32>();
-        // What an array without values takes does not matter to the order of magnitude.
+        // Rough: what an array without values takes does not change the order of magnitude.
         ((self.values.len() + self.dims.len() + 1) * EACH) as u64
     }
 
@@ -50,12 +51,12 @@ impl Integers {
         self.values.iter().copied().collect()
     }
 
-    /// The extents of axes, if the values are that.
+    /// The values as extents of axes, if they are valid ones.
     pub(super) fn extents(&self) -> Option<Vec<usize>> {
         self.all()?.into_iter().map(|extent| usize::try_from(extent).ok()).collect()
     }
 
-    /// What an operator with only integers as inputs computes; nothing if it is not supported for them.
+    /// The result of an operator with only integers as inputs; `None` if it is not supported for integers.
     ///
     /// # Errors
     /// [`Error::Node`] for a wrong attribute.
@@ -67,7 +68,7 @@ impl Integers {
             ("Gather", [list, index]) if axis == 0 => list.gathered(index),
             ("Unsqueeze" | "Squeeze", [first, ..]) if first.values.len() == 1 => {
                 let grows = operator.kind() == "Unsqueeze";
-                // Where the axes of extent 1 are does not matter to one value.
+                // The position of axes of extent 1 does not matter for a single value.
                 let axes = match (operator.ints("axes")?, inputs.get(1)) {
                     (Some(axes), _) => axes.len(),
                     (None, Some(axes)) => axes.values.len(),
@@ -77,7 +78,7 @@ impl Integers {
                 Self::new(vec![1; count], first.values.clone())
             }
             ("ConstantOfShape", [shape]) => match operator.tensor("value")? {
-                // The value is a float 0 when it is not given.
+                // The default value is a float 0.
                 Some(value) => match super::constant::read(value)? {
                     super::constant::Constant::Integers(value) => shape.filled(&value),
                     super::constant::Constant::Floats(_) => None,
@@ -147,7 +148,7 @@ impl Integers {
         Self::new(vec![columns, rows], values.map(|index| self.values[index]).collect())
     }
 
-    /// Part of the first axis: start, end, and optionally axis and step.
+    /// A slice of the first axis: start, end, and optionally axis and step.
     fn sliced(&self, rest: &[impl Borrow<Self>]) -> Option<Self> {
         let mut numbers = rest.iter().map(|list| match list.borrow().values[..] {
             [Some(value)] => Some(value),
@@ -181,7 +182,7 @@ impl Integers {
             return None;
         }
         let values = (0..count).map(|index| {
-            // A result that overflows is as little a shape as one that is open.
+            // A result that overflows is as useless for a shape as an open one.
             function(self.values[index % long]?, other.values[index % short]?)
         });
         let dims = if long >= short { &self.dims } else { &other.dims };

@@ -44,13 +44,13 @@ impl<'a> Network<'a> {
         self.linear(operator, row, weight)
     }
 
-    /// A linear layer of a row of values. A row that is a map of several pixels has the convolution whose
-    /// kernel is as large as the map.
+    /// A linear layer of a row of values. For a row that is a map of several pixels, this is a convolution with a
+    /// kernel as large as the map.
     fn linear(&mut self, operator: Operator<'a>, row: Handle, weight: Floats) -> Result<Handle, Error> {
         let (out_channels, length) = (weight.dims[0], weight.dims[1]);
         let in_channels = self.items[row.item].channels;
         let pixels = length.checked_div(in_channels).filter(|pixels| pixels.checked_mul(in_channels) == Some(length));
-        // A map of unknown size can be told from its number of pixels if it is a square.
+        // The size of a map can be inferred from its number of pixels if it is a square.
         let square = |pixels: usize| Some([pixels.isqrt(); 2]).filter(|side| side[0] * side[0] == pixels);
         let size = pixels.and_then(|pixels| row.size.or_else(|| square(pixels)));
         let fits = |&[rows, columns]: &[usize; 2]| rows.checked_mul(columns) == pixels;
@@ -77,7 +77,7 @@ impl<'a> Network<'a> {
     }
 }
 
-/// The weights of a linear layer as `[out, in]`, `transposed` from `[in, out]`.
+/// The weights of a linear layer as `[out, in]`; `transposed` if given as `[in, out]`.
 pub(super) fn matrix(operator: Operator<'_>, weight: &Floats, transposed: bool) -> Result<Floats, Error> {
     let unsupported = || operator.fail(format!("weights of the shape {:?} are not supported", weight.dims));
     let [rows, columns] = weight.dims[..] else { return Err(unsupported()) };

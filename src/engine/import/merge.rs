@@ -1,18 +1,18 @@
-//! Scales, shifts and activations, merged into the item before them where nothing else reads it.
+//! Merges scales, shifts and activations into the item before them, if nothing else reads that item.
 
 use super::Error;
 use super::network::{Handle, Item, Network};
 use super::operator::Operator;
 use crate::engine::op::{Activation, Affine, Conv, Op, Values, Window};
 
-/// A scale and a shift for every channel.
+/// A scale and a shift per channel.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub scale: Vec<f64>,
     pub shift: Vec<f64>,
 }
 
-/// How far rounding moves a scale such as 6 · (1 / 6).
+/// Rounding error of a scale such as 6 · (1 / 6).
 const ROUNDING: f64 = 1e-6;
 
 fn near(value: f64, expected: f64) -> bool {
@@ -29,7 +29,7 @@ impl Line {
         self.scale.iter().all(|&value| near(value, scale)) && self.shift.iter().all(|&value| near(value, shift))
     }
 
-    /// This line of what `affine` computes.
+    /// This line applied to the output of `affine`.
     fn after(&self, affine: &Affine) -> Affine {
         let channels = self.scale.iter().zip(&self.shift);
         let scale = self.scale.iter().zip(&*affine.scale).map(|(a, &b)| (a * f64::from(b)) as f32).collect();
@@ -37,7 +37,7 @@ impl Line {
         Affine { scale, shift, activation: affine.activation }
     }
 
-    /// Weights, each channel in one piece, and bias with the line applied. Computed in 64-bit floating point.
+    /// Weights (each channel contiguous) and bias with the line applied, computed in 64-bit floating point.
     fn applied(&self, weight: &[f32], bias: &[f32]) -> (Values, Values) {
         let length = (weight.len() / self.scale.len().max(1)).max(1);
         let rows = weight.chunks_exact(length).zip(&self.scale);
@@ -47,7 +47,7 @@ impl Line {
     }
 }
 
-/// What one activation after another is, if that is an activation.
+/// The combination of two activations in sequence, if it is an activation.
 fn both(first: Activation, then: Activation) -> Option<Activation> {
     match (first, then) {
         (Activation::None, then) => Some(then),
@@ -59,8 +59,7 @@ fn both(first: Activation, then: Activation) -> Option<Activation> {
     }
 }
 
-/// Takes the name of `operator` for an item that was merged with it, if it is what the item's name is a
-/// part of: `NAME.conv` and `NAME`.
+/// Gives an item the name of the `operator` merged into it, if the item's name derives from it: `NAME.conv` and `NAME`.
 fn rename(item: &mut Item, operator: Operator<'_>) {
     if item.name.strip_prefix(operator.name()).is_some_and(|part| part.starts_with('.')) {
         operator.name().clone_into(&mut item.name);
@@ -68,12 +67,12 @@ fn rename(item: &mut Item, operator: Operator<'_>) {
 }
 
 impl Network<'_> {
-    /// Whether one reader only has the value of `handle`.
+    /// Whether the value of `handle` has exactly one reader.
     fn is_sole(&self, handle: Handle) -> bool {
         self.items[handle.item].readers == 1
     }
 
-    /// A reader of `handle` computes what is now its value.
+    /// Merges a reader of `handle` into it: its value is now that of the reader.
     fn merged(&mut self, handle: Handle, operator: Operator<'_>) -> Handle {
         let item = &mut self.items[handle.item];
         item.readers = item.readers.saturating_sub(1);
@@ -81,7 +80,7 @@ impl Network<'_> {
         handle
     }
 
-    /// `line` of the value of `handle`.
+    /// Applies `line` to the value of `handle`.
     pub(super) fn line(&mut self, operator: Operator<'_>, handle: Handle, line: &Line) -> Result<Handle, Error> {
         if line.is(1.0, 0.0) {
             return Ok(self.merged(handle, operator));
@@ -103,7 +102,7 @@ impl Network<'_> {
                     *affine = line.after(affine);
                     let whole = affine.scale.iter().all(|&scale| near(f64::from(scale), 1.0));
                     if whole && affine.shift.iter().all(|&shift| shift == 0.0) {
-                        // Nothing is left of it: whoever reads it reads what it read.
+                        // The item has no effect any more: its readers read its input instead.
                         self.items[handle.item].readers = 0;
                         return Ok(self.merged(Handle { item: input, ..handle }, operator));
                     }
@@ -121,7 +120,7 @@ impl Network<'_> {
         self.push(operator, Op::Affine(affine), &[handle])
     }
 
-    /// `activation` of the value of `handle`.
+    /// Applies `activation` to the value of `handle`.
     pub(super) fn activate(
         &mut self,
         operator: Operator<'_>,
@@ -146,7 +145,7 @@ impl Network<'_> {
         self.push(operator, Op::Activation(activation), &[handle])
     }
 
-    /// Makes a linear layer that reads one pixel the convolution that it is, for that has an activation.
+    /// Turns a linear layer that reads one pixel into the equivalent convolution, which can have an activation.
     fn widen(&mut self, handle: Handle) {
         let item = &self.items[handle.item];
         let Op::Linear(linear) = &item.op else { return };
@@ -182,13 +181,13 @@ impl Network<'_> {
                 Op::Affine(affine) if is_six_hard_sigmoids(affine) => (Activation::HardSwish, 6.0),
                 _ => continue,
             };
-            // The gate reads the value no more.
+            // The gate no longer reads the value.
             self.items[gate.item].readers = 0;
             self.items[value.item].readers = self.items[value.item].readers.saturating_sub(1);
             let swish = self.activate(operator, value, activation)?;
             let channels = self.items[swish.item].channels;
             self.work(operator, channels as u64)?;
-            // `line` takes away the reader that it is.
+            // `line` removes the reader that it replaces.
             self.items[swish.item].readers += 1;
             return self.line(operator, swish, &Line::uniform(channels, factor, 0.0));
         }

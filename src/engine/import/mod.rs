@@ -1,11 +1,10 @@
-//! ONNX files as graphs: plain convolutional classifiers, after the ONNX operator specification
+//! Converts ONNX files into graphs: plain convolutional classifiers, after the ONNX operator specification
 //! (<https://onnx.ai/onnx/operators>).
 //!
-//! [`File`] is a file that is sound: it decodes, all sizes fit, every value is made before it is read.
-//! [`File::network`] makes a [`Graph`] of it. Batch norms, scales, shifts and activations go into the
-//! convolution before them where nothing else reads it; paddings go into the window behind them; constants
-//! and shapes are computed; what does nothing to a network that only infers disappears. Weights are
-//! float, and half, bfloat16 and double become float.
+//! [`File`] is a valid file: it decodes, all sizes fit, every value is made before it is read. [`File::network`] turns
+//! it into a [`Graph`]. Batch norms, scales, shifts and activations are merged into the convolution before them if
+//! nothing else reads it; paddings are merged into the window after them; constants and shapes are computed; operators
+//! without effect in inference disappear. Weights are float; half, bfloat16 and double are converted to float.
 
 mod bounds;
 mod computed;
@@ -29,61 +28,61 @@ use super::graph::{self, Graph};
 use crate::exit::Exit;
 use crate::protobuf;
 
-/// The largest file that is read, in bytes: no protobuf message is larger.
+/// Maximum size of a file in bytes: protobuf messages are not larger.
 pub const MAX_LENGTH: u64 = 1 << 31;
 
 /// Why a file cannot become a graph.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file is larger than a protobuf message can be.
-    #[error("the file has {length} bytes, and an ONNX file has at most {MAX_LENGTH}")]
+    #[error("the file has {length} bytes, but an ONNX file has at most {MAX_LENGTH}")]
     TooLarge {
         /// Its length in bytes.
         length: u64,
     },
-    /// The bytes are no protobuf message.
-    #[error("this is no ONNX file, or a damaged one: {problem} at byte {at}")]
+    /// The bytes are not a protobuf message.
+    #[error("this is not an ONNX file, or it is damaged: {problem} at byte {at}")]
     Damaged {
         /// What is wrong.
         problem: &'static str,
-        /// Where.
+        /// Byte offset.
         at: usize,
     },
-    /// The message is not that of an ONNX model.
-    #[error("this is no ONNX file, or a damaged one")]
+    /// The message is not an ONNX model.
+    #[error("this is not an ONNX file, or it is damaged")]
     Protobuf(#[source] prost::DecodeError),
-    /// The model would take more memory than the length of the file explains.
-    #[error("decoded, the file takes more than {limit} bytes, which its length does not explain")]
+    /// The model would take more memory than the length of the file justifies.
+    #[error("decoded, the file takes more than {limit} bytes, out of proportion to its length")]
     Decoded {
-        /// How many are allowed.
+        /// The limit.
         limit: u64,
     },
-    /// The graph has more nodes than any network needs.
-    #[error("the graph has {count} nodes, and at most {limit} are read")]
+    /// The graph has too many nodes.
+    #[error("the graph has {count} nodes, but at most {limit} are read")]
     Nodes {
-        /// How many there are.
+        /// Number of nodes.
         count: usize,
-        /// How many are allowed.
+        /// The limit.
         limit: usize,
     },
     /// The model has no graph.
     #[error("the file holds no ONNX graph")]
     NoGraph,
     /// The network does not have exactly one input and one output.
-    #[error("the network has {} {kind}s ({}), and 1 is supported", names.len(), names.join(", "))]
+    #[error("the network has {} {kind}s ({}), but 1 is supported", names.len(), names.join(", "))]
     Ends {
         /// `input` or `output`.
         kind: &'static str,
         /// Their names.
         names: Vec<String>,
     },
-    /// No node makes the network's output.
-    #[error("the output `{name}` is made by no node")]
+    /// No node computes the network's output.
+    #[error("no node makes the output `{name}`")]
     Output {
         /// Its name.
         name: String,
     },
-    /// The input is not that of a network for images.
+    /// The input is not an image.
     #[error("the input `{name}` {problem}")]
     Input {
         /// Its name.
@@ -91,7 +90,7 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// A tensor of the file cannot be used.
+    /// A tensor of the file is unusable.
     #[error("the tensor `{name}` {problem}")]
     Tensor {
         /// Its name.
@@ -99,18 +98,18 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// A node cannot be used.
+    /// A node is unusable.
     #[error("`{node}` ({operator}): {problem}")]
     Node {
         /// Name of the node, or of its output if it has none.
         node: String,
         /// Its operator.
         operator: String,
-        /// What is wrong, or not supported.
+        /// What is wrong or unsupported.
         problem: String,
     },
-    /// The nodes make no network.
-    #[error("the nodes make no network")]
+    /// The nodes do not form a network.
+    #[error("the nodes do not form a network")]
     Graph(#[source] graph::Error),
 }
 
@@ -124,35 +123,34 @@ impl From<protobuf::Error> for Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         Exit::Data
     }
 }
 
-/// A network out of an ONNX file.
+/// A network from an ONNX file.
 #[derive(Debug, Clone)]
 pub struct Imported {
-    /// The network. A linear layer that reads a map of more than one pixel is a convolution with a kernel
-    /// of the size of the map.
+    /// The network. A linear layer that reads a map of more than one pixel becomes a convolution with a kernel as large
+    /// as the map.
     pub graph: Graph,
-    /// Height and width of the input in pixels, if the file fixes them. Paddings and linear layers can
-    /// depend on them.
+    /// Height and width of the input in pixels, if the file fixes them. Paddings and linear layers may depend on them.
     pub size: Option<[usize; 2]>,
     /// The file's metadata by key.
     pub metadata: BTreeMap<String, String>,
-    /// The program that wrote the file, with its version; empty if the file does not say.
+    /// The program that wrote the file, with its version; empty if unknown.
     pub producer: String,
-    /// Number of values of the float tensors that the network's operators read as weights, biases,
-    /// statistics, scales and shifts.
+    /// Number of values in the float tensors that the network's operators read as weights, biases, statistics, scales
+    /// and shifts.
     pub parameters: u64,
 }
 
-/// The network in the ONNX file of these `bytes`.
+/// Reads the network from the ONNX file in `bytes`.
 ///
 /// # Errors
-/// Any of [`Error`].
+/// Any [`Error`].
 pub fn read(bytes: &[u8]) -> Result<Imported, Error> {
     File::parse(bytes)?.network()
 }

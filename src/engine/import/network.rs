@@ -1,4 +1,4 @@
-//! The network while it is read: values by name, and items, which become the nodes of the graph.
+//! The network during the import: values by name, and items, which become the nodes of the graph.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -12,35 +12,35 @@ use super::{Error, constant};
 use crate::engine::op::{Op, Padding};
 use crate::protobuf::TensorProto;
 
-/// How many values a network may hold, whatever the size of its file.
+/// Values that a network may hold, whatever the size of its file.
 const FLOOR: u64 = 1 << 24;
 
-/// How many values may be computed for each byte of the file. A batch norm computes those of the convolution before it
-/// anew, and so may several operators behind it.
+/// Values that may be computed per byte of the file. A batch norm recomputes the weights of the convolution before it,
+/// and so may several operators after it.
 const WORK: u64 = 16;
 
-/// How many values may be computed, whatever the size of the file.
+/// Values that may be computed, whatever the size of the file.
 const WORK_FLOOR: u64 = 1 << 26;
 
-/// How many items a network may have: nodes of the graph. What prepares it to run takes time that grows with their
-/// square.
+/// Maximum items of a network, that is, nodes of the graph. Preparing a network takes time that grows with the square
+/// of their number.
 const MAX_ITEMS: usize = 1 << 14;
 
-/// How many maps all nodes together may read, those that are joined counted one by one: what runs the network lists
-/// them for every node.
+/// Maximum number of maps that all nodes together may read, with concatenated maps counted one by one: running the
+/// network needs a list of them for each node.
 const MAX_PARTS: usize = 1 << 20;
 
-/// How many channels a value may have.
+/// Maximum channels of a value.
 const MAX_CHANNELS: usize = 1 << 20;
 
-/// Something that becomes a node of the graph.
+/// A future node of the graph.
 #[derive(Debug)]
 pub(super) struct Item {
-    /// Name of the node of the file that it comes from.
+    /// Name of the corresponding node in the file.
     pub name: String,
     /// What it computes.
     pub op: Op,
-    /// The items that it reads; all come before it.
+    /// Its inputs, all of which come before it.
     pub inputs: Vec<usize>,
     /// Channels of its value.
     pub channels: usize,
@@ -48,15 +48,15 @@ pub(super) struct Item {
     pub size: Option<[usize; 2]>,
     /// Whether its value is a vector in the graph.
     pub flat: bool,
-    /// How many maps its value is made of: 1, but for a concatenation, which is those of all that it joins.
+    /// Number of maps in its value: 1, or for a concatenation the sum over its inputs.
     pub parts: usize,
-    /// How many inputs of nodes, and outputs of the file, read its value. Something can be merged into an
-    /// item that only it reads.
+    /// Number of node inputs and file outputs that read its value. An operator can be merged into an item if it is the
+    /// only reader.
     pub readers: usize,
 }
 
-/// The value of an item as the file has it: a map has the rank 4 and can become a row of values, of the
-/// rank 2, without another item.
+/// An item's value as the file sees it: a map has rank 4 and can become a row of values, of rank 2, without another
+/// item.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Handle {
     /// The item.
@@ -67,7 +67,7 @@ pub(super) struct Handle {
     pub size: Option<[usize; 2]>,
 }
 
-/// What a name of the file stands for.
+/// The meaning of a name in the file.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     /// The value of an item, with zeros around the map.
@@ -77,7 +77,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What it takes of the memory for values, in floats.
+    /// Its share of the memory for values, in floats.
     pub(super) fn weight(&self) -> u64 {
         match self {
             Self::Item(..) => 0,
@@ -87,33 +87,33 @@ impl Value {
     }
 }
 
-/// The network as far as it has been read.
+/// The part of the network that has been read.
 pub(super) struct Network<'a> {
-    /// Version of the operators.
+    /// Version of the operator set.
     pub operator_set: i64,
-    /// In an order in which they can run.
+    /// The items, in an order in which they can run.
     pub items: Vec<Item>,
     values: HashMap<&'a str, Value>,
     tensors: HashMap<&'a str, &'a TensorProto>,
-    /// The tensors that are read several times, as values that all readers share.
+    /// Tensors that are read several times, as values shared by all readers.
     shared: RefCell<HashMap<&'a str, Value>>,
     /// How often each name is read.
     uses: HashMap<&'a str, usize>,
-    /// Names of the floats that were counted as parameters.
+    /// Names of the floats that have been counted as parameters.
     counted: HashSet<&'a str>,
-    /// How many there are.
+    /// Number of parameters.
     pub parameters: u64,
-    /// How many values items, and constants that are computed, may still hold. It keeps a small file from filling the
-    /// memory with weights that it uses many times over.
+    /// Values that items and computed constants may still hold. Prevents a small file from exhausting the memory by
+    /// using the same weights many times.
     left: u64,
-    /// How many values may still be computed. It keeps a file from taking time that grows with the square of its size.
+    /// Values that may still be computed. Prevents computing time that grows with the square of the file size.
     work_left: u64,
-    /// How many maps may still be read.
+    /// Maps that may still be read.
     parts_left: usize,
 }
 
 impl<'a> Network<'a> {
-    /// The network of `file` with nothing but its input. `live` are the nodes that the output needs.
+    /// The network of `file` with only its input. `live` are the nodes that the output depends on.
     pub(super) fn new(file: &'a File, live: &[Operator<'a>]) -> Self {
         let mut uses = HashMap::new();
         let inputs = live.iter().flat_map(|operator| operator.read());
@@ -143,7 +143,7 @@ impl<'a> Network<'a> {
         network
     }
 
-    /// Gives `value` its name.
+    /// Assigns `value` to a name.
     pub(super) fn bind(&mut self, name: &'a str, value: Value) {
         if let Value::Item(handle, _) = &value {
             self.items[handle.item].readers += self.uses.get(name).copied().unwrap_or(0);
@@ -156,12 +156,12 @@ impl<'a> Network<'a> {
         self.values.get(name).cloned()
     }
 
-    /// Whether something reads the value called `name`.
+    /// Whether any node reads the value called `name`.
     pub(super) fn is_read(&self, name: &str) -> bool {
         self.uses.contains_key(name)
     }
 
-    /// The value of input `index`, which has to be there.
+    /// The value of input `index`, which is required.
     pub(super) fn value(&self, operator: Operator<'a>, index: usize) -> Result<Value, Error> {
         let name = operator.input(index).ok_or_else(|| operator.fail(format!("it has no input {index}")))?;
         self.find(operator, name)
@@ -184,7 +184,7 @@ impl<'a> Network<'a> {
         Ok(value)
     }
 
-    /// The value of an item as input `index`, without padding.
+    /// Input `index` as the value of an item, without padding.
     pub(super) fn handle(&self, operator: Operator<'a>, index: usize) -> Result<Handle, Error> {
         match self.value(operator, index)? {
             Value::Item(handle, Padding { top: 0, left: 0, bottom: 0, right: 0 }) => Ok(handle),
@@ -195,39 +195,39 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// A map as input `index`, without padding.
+    /// Input `index` as a map, without padding.
     pub(super) fn map(&self, operator: Operator<'a>, index: usize) -> Result<Handle, Error> {
         let handle = self.handle(operator, index)?;
-        if handle.rank == 4 { Ok(handle) } else { Err(operator.fail("it reads something else than a map")) }
+        if handle.rank == 4 { Ok(handle) } else { Err(operator.fail("its input is not a map")) }
     }
 
-    /// A map as input `index`, and the padding around it.
+    /// Input `index` as a map, and the padding around it.
     pub(super) fn padded(&self, operator: Operator<'a>, index: usize) -> Result<(Handle, Padding), Error> {
         match self.value(operator, index)? {
             Value::Item(handle, padding) if handle.rank == 4 => Ok((handle, padding)),
-            _ => Err(operator.fail("it reads something else than a map")),
+            _ => Err(operator.fail("its input is not a map")),
         }
     }
 
-    /// Weights as input `index`.
+    /// Input `index` as weights.
     pub(super) fn weights(&mut self, operator: Operator<'a>, index: usize) -> Result<Rc<Floats>, Error> {
         match self.value(operator, index)? {
             Value::Floats(floats) => {
                 self.count(operator, index, &floats);
                 Ok(floats)
             }
-            _ => Err(operator.fail(format!("its input {index} is no constant of floats, which is not supported"))),
+            _ => Err(operator.fail(format!("its input {index} is not a constant of floats, which is not supported"))),
         }
     }
 
-    /// Counts floats as parameters, once for each name.
+    /// Counts floats as parameters, once per name.
     pub(super) fn count(&mut self, operator: Operator<'a>, index: usize, floats: &Floats) {
         if operator.input(index).is_some_and(|name| self.counted.insert(name)) {
             self.parameters = self.parameters.saturating_add(floats.values.len() as u64);
         }
     }
 
-    /// The integers of attribute `name`, or of input `index` in later operator sets.
+    /// The integers of attribute `name` or, in later operator sets, of input `index`.
     pub(super) fn integers(
         &self,
         operator: Operator<'a>,
@@ -242,37 +242,37 @@ impl<'a> Network<'a> {
         }
         match self.value(operator, index)? {
             Value::Integers(integers) => Ok(Some(integers.values.clone())),
-            _ => Err(operator.fail(format!("its input {index} is no constant of integers, which is not supported"))),
+            _ => Err(operator.fail(format!("its input {index} is not a constant of integers, which is not supported"))),
         }
     }
 
-    /// A single float as input `index`, if it is there.
+    /// Input `index` as a single float, if present.
     pub(super) fn scalar(&self, operator: Operator<'a>, index: usize) -> Result<Option<f32>, Error> {
         if operator.input(index).is_none() {
             return Ok(None);
         }
         match self.value(operator, index)? {
             Value::Floats(floats) if floats.values.len() == 1 => Ok(floats.values.first().copied()),
-            _ => Err(operator.fail(format!("its input {index} is no constant number, which is not supported"))),
+            _ => Err(operator.fail(format!("its input {index} is not a constant number, which is not supported"))),
         }
     }
 
-    /// Makes sure that there may be as many more values.
+    /// Takes `values` off the number of values that may be held.
     pub(super) fn hold(&mut self, operator: Operator<'_>, values: u64) -> Result<(), Error> {
         let left = self.left.checked_sub(values);
-        self.left = left.ok_or_else(|| operator.fail("its weights are more than the size of the file explains"))?;
+        self.left = left.ok_or_else(|| operator.fail("its weights are out of proportion to the size of the file"))?;
         Ok(())
     }
 
-    /// Makes sure that as many more values may be computed.
+    /// Takes `values` off the number of values that may be computed.
     pub(super) fn work(&mut self, operator: Operator<'_>, values: u64) -> Result<(), Error> {
         let left = self.work_left.checked_sub(values);
-        let fail = || operator.fail("computing its weights takes more steps than the size of the file explains");
+        let fail = || operator.fail("computing its weights takes too many steps for the size of the file");
         self.work_left = left.ok_or_else(fail)?;
         Ok(())
     }
 
-    /// Adds an item that reads `inputs` and returns its value, with the rank of the first input.
+    /// Adds an item that reads `inputs`; returns its value, with the rank of the first input.
     pub(super) fn push(&mut self, operator: Operator<'_>, op: Op, inputs: &[Handle]) -> Result<Handle, Error> {
         let first = inputs.first().copied().ok_or_else(|| operator.fail("it reads nothing"))?;
         let known: Option<Vec<[usize; 2]>> = inputs.iter().map(|input| input.size).collect();

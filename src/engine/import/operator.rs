@@ -25,7 +25,7 @@ impl<'a> Operator<'a> {
         &self.proto.op_type
     }
 
-    /// Whether the operator is one of ONNX itself.
+    /// Whether the operator belongs to ONNX itself.
     pub(super) fn is_standard(self) -> bool {
         matches!(self.proto.domain.as_str(), "" | "ai.onnx")
     }
@@ -40,23 +40,23 @@ impl<'a> Operator<'a> {
         Error::Node { node: self.name().to_owned(), operator, problem: problem.into() }
     }
 
-    /// Names of the values it reads; an empty one is left out.
+    /// Names of its inputs; an empty name means that the input is omitted.
     pub(super) fn inputs(self) -> &'a [String] {
         &self.proto.input
     }
 
-    /// Names of the values whose values it reads: a CastLike reads no more of its second one than the type.
+    /// Names of the inputs whose values it reads: of its second input, CastLike reads only the type.
     pub(super) fn read(self) -> &'a [String] {
         let inputs = self.inputs();
         if self.kind() == "CastLike" { inputs.get(..1).unwrap_or(inputs) } else { inputs }
     }
 
-    /// Name of input `index`, if it is there.
+    /// Name of input `index`, if present.
     pub(super) fn input(self, index: usize) -> Option<&'a str> {
         self.proto.input.get(index).map(String::as_str).filter(|name| !name.is_empty())
     }
 
-    /// Names of the values it makes.
+    /// Names of its outputs.
     pub(super) fn outputs(self) -> &'a [String] {
         &self.proto.output
     }
@@ -70,32 +70,32 @@ impl<'a> Operator<'a> {
         }
     }
 
-    /// Whether there is an attribute `name`.
+    /// Whether the attribute `name` is present.
     pub(super) fn has(self, name: &str) -> bool {
         self.proto.attribute.iter().any(|attribute| attribute.name == name)
     }
 
-    /// An integer, or `default`.
+    /// An integer attribute, or `default`.
     pub(super) fn int(self, name: &str, default: i64) -> Result<i64, Error> {
         Ok(self.attribute(name, AttributeType::Int)?.map_or(default, |attribute| attribute.i))
     }
 
-    /// A float, or `default`.
+    /// A float attribute, or `default`.
     pub(super) fn float(self, name: &str, default: f32) -> Result<f32, Error> {
         Ok(self.attribute(name, AttributeType::Float)?.map_or(default, |attribute| attribute.f))
     }
 
-    /// Integers.
+    /// A list of integers.
     pub(super) fn ints(self, name: &str) -> Result<Option<&'a [i64]>, Error> {
         Ok(self.attribute(name, AttributeType::Ints)?.map(|attribute| attribute.ints.as_slice()))
     }
 
-    /// Floats.
+    /// A list of floats.
     pub(super) fn floats(self, name: &str) -> Result<Option<&'a [f32]>, Error> {
         Ok(self.attribute(name, AttributeType::Floats)?.map(|attribute| attribute.floats.as_slice()))
     }
 
-    /// A text, or `default`.
+    /// A text attribute, or `default`.
     pub(super) fn text(self, name: &str, default: &'a str) -> Result<&'a str, Error> {
         let attribute = self.attribute(name, AttributeType::String)?;
         Ok(attribute.map_or(default, |attribute| std::str::from_utf8(&attribute.s).unwrap_or("?")))

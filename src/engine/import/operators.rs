@@ -1,4 +1,4 @@
-//! What every operator of the file becomes.
+//! Converts each operator of the file.
 
 use super::constant::Floats;
 use super::merge::Line;
@@ -7,14 +7,14 @@ use super::operator::Operator;
 use super::{Error, window};
 use crate::engine::op::{Activation, Conv, Op, Padding, Window};
 
-/// What a BatchNormalization adds to the variance unless it says otherwise.
+/// Default value that a BatchNormalization adds to the variance.
 const EPSILON: f32 = 1e-5;
 
 impl<'a> Network<'a> {
     /// Reads the node `operator`.
     ///
     /// # Errors
-    /// [`Error::Node`] when it, or something about it, is not supported; [`Error::Tensor`].
+    /// [`Error::Node`] if the node is not supported; [`Error::Tensor`].
     pub(super) fn node(&mut self, operator: Operator<'a>) -> Result<(), Error> {
         if !operator.is_standard() {
             return Err(operator.fail("this operator is not supported"));
@@ -82,7 +82,7 @@ impl<'a> Network<'a> {
         Ok(handle.into())
     }
 
-    /// The value of an operator that does nothing.
+    /// The value of an operator without effect.
     pub(super) fn nothing(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
         let handle = self.handle(operator, 0)?;
         self.pass(operator, handle)
@@ -131,7 +131,7 @@ impl<'a> Network<'a> {
     fn batch_norm(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
         let handle = self.handle(operator, 0)?;
         if operator.int("training_mode", 0)? != 0 || operator.int("spatial", 1)? != 1 {
-            return Err(operator.fail("a batch norm is supported as it infers, over channels"));
+            return Err(operator.fail("a batch norm is supported only in inference mode, over channels"));
         }
         let channels = self.items[handle.item].channels;
         let epsilon = f64::from(operator.float("epsilon", EPSILON)?);
@@ -156,14 +156,14 @@ impl<'a> Network<'a> {
         self.activate(operator, handle, activation)
     }
 
-    /// The bounds are attributes before operator set 11 and inputs since.
+    /// The bounds are attributes before operator set 11, and inputs from then on.
     fn clip(&mut self, operator: Operator<'a>) -> Result<Handle, Error> {
         let bound = |name: &str, index: usize, open: f32| match self.scalar(operator, index)? {
             Some(bound) => Ok(bound),
             None => operator.float(name, open),
         };
         let (low, high) = (bound("min", 1, f32::MIN)?, bound("max", 2, f32::MAX)?);
-        // A lower bound that is no bound for what it reads is as good as 0.
+        // A lower bound that never applies can be treated as 0.
         let low = if low <= 0.0 && self.is_positive(self.handle(operator, 0)?.item) { 0.0 } else { low };
         match (low, high) {
             (..=f32::MIN, f32::MAX..) => self.nothing(operator),
@@ -190,7 +190,7 @@ impl<'a> Network<'a> {
             Op::MaxPool(pool)
         } else {
             let counts = operator.int("count_include_pad", 0)? != 0;
-            // The zeros of a padding before it count in any case.
+            // The zeros of a preceding padding count in any case.
             if is_padded && !counts && pool.padding != before {
                 return Err(operator.fail("a mean over a padding of which only a part counts is not supported"));
             }
@@ -199,7 +199,7 @@ impl<'a> Network<'a> {
         self.push(operator, op, &[map])
     }
 
-    /// Whether the value of an item is known never to be negative: after an activation, or a maximum of it.
+    /// Whether the value of an item is known to be non-negative: after some activations, or after a maximum of them.
     fn is_positive(&self, item: usize) -> bool {
         let item = &self.items[item];
         let read = item.inputs.first().filter(|_| matches!(item.op, Op::MaxPool(_)));
@@ -247,11 +247,11 @@ impl<'a> Network<'a> {
             }
             (Value::Item(..), Value::Floats(floats)) => (self.handle(operator, 0)?, 1, floats),
             (Value::Floats(floats), Value::Item(..)) => (self.handle(operator, 1)?, 0, floats),
-            _ => return Err(operator.fail("its constant is not one of floats, which is not supported")),
+            _ => return Err(operator.fail("its constant is not of type float, which is not supported")),
         };
         self.work(operator, self.items[handle.item].channels as u64)?;
         let values = self.by_channel(operator, handle, floats)?;
-        // Weights have channels; a single number is part of a function, as the 3 and 6 of HardSwish are.
+        // Weights have channels; a single number is part of a function, like the 3 and 6 of HardSwish.
         if floats.values.len() > 1 {
             self.count(operator, index, floats);
         }
@@ -268,7 +268,7 @@ impl<'a> Network<'a> {
         self.line(operator, handle, &line)
     }
 
-    /// Sum, difference or product of two values of the network.
+    /// Sum, difference or product of two network values.
     fn two(&mut self, operator: Operator<'a>, first: Handle, second: Handle) -> Result<Handle, Error> {
         let channels = |handle: Handle| self.items[handle.item].channels;
         let sizes_differ = first.size.zip(second.size).is_some_and(|(first, second)| first != second);
@@ -289,7 +289,7 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// A constant as one number for each channel of `handle`.
+    /// A constant as one number per channel of `handle`.
     fn by_channel(&self, operator: Operator<'a>, handle: Handle, floats: &Floats) -> Result<Vec<f64>, Error> {
         let channels = self.items[handle.item].channels;
         let Floats { dims, values } = floats;
@@ -302,11 +302,11 @@ impl<'a> Network<'a> {
         if dims.len() <= handle.rank && fits && values.len() == channels && self.is_by_channel(handle) {
             Ok(values.iter().map(|&value| f64::from(value)).collect())
         } else {
-            Err(operator.fail(format!("a constant of the shape {dims:?} is not supported, only one for each channel")))
+            Err(operator.fail(format!("a constant of the shape {dims:?} is not supported, only one per channel")))
         }
     }
 
-    /// Whether axis 1 of the value is its channels: a map that was flattened has its pixels there, too.
+    /// Whether axis 1 of the value is its channels: in a flattened map it includes the pixels, too.
     fn is_by_channel(&self, handle: Handle) -> bool {
         handle.rank == 4 || handle.size == Some([1, 1]) || self.items[handle.item].flat
     }
@@ -316,12 +316,12 @@ impl<'a> Network<'a> {
         let each = self.operator_set >= 13;
         let axis = operator.int("axis", if each { -1 } else { 1 })?;
         let on_channels = axis == 1 || axis.checked_add(handle.rank as i64) == Some(1);
-        // Before operator set 13 it goes over all axes from this one on.
+        // Before operator set 13, the softmax covers all axes from this one on.
         let over_channels = self.is_by_channel(handle) && (each || handle.rank == 2 || handle.size == Some([1, 1]));
         if on_channels && over_channels {
             self.push(operator, Op::Softmax, &[handle])
         } else {
-            Err(operator.fail("a softmax over something else than the channels is not supported"))
+            Err(operator.fail("a softmax over anything but the channels is not supported"))
         }
     }
 }

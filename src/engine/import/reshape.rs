@@ -1,4 +1,4 @@
-//! Operators that arrange values anew: paddings, shapes, rows.
+//! Operators that rearrange values: paddings, shapes, rows.
 
 use super::network::{Handle, Network, Value};
 use super::operator::Operator;
@@ -6,7 +6,7 @@ use super::{Error, computed, window};
 use crate::engine::op::Padding;
 
 impl<'a> Network<'a> {
-    /// Zeros around a map, for the window behind it.
+    /// Zeros around a map, for the window after it.
     pub(super) fn pad(&mut self, operator: Operator<'a>) -> Result<Value, Error> {
         let (map, before) = self.padded(operator, 0)?;
         let mode = operator.text("mode", "constant")?;
@@ -45,7 +45,7 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// How many values there are, if that is known.
+    /// Number of values, if known.
     fn length(&self, handle: Handle) -> Option<usize> {
         let item = &self.items[handle.item];
         if item.flat {
@@ -70,7 +70,7 @@ impl<'a> Network<'a> {
         let target = self.integers(operator, "shape", 1)?.unwrap_or_default();
         let own = self.extents(handle);
         let copies = operator.int("allowzero", 0)? == 0;
-        // What is open, -1 or computed from an open size, is nothing.
+        // Extents that are open, -1 or computed from an open size are `None`.
         let target: Vec<Option<usize>> = target
             .iter()
             .enumerate()
@@ -86,7 +86,7 @@ impl<'a> Network<'a> {
         let length = self.length(handle);
         let rank = match target[..] {
             [batch, row] if may_be(batch, Some(1)) && may_be(row, length) => {
-                // With an open batch, the row has to be as long as what there is.
+                // With an open batch, the row must be as long as the value.
                 let whole = row.is_none_or(|row| row.checked_rem(channels) == Some(0));
                 whole.then_some(2)
             }
@@ -124,13 +124,13 @@ impl<'a> Network<'a> {
         let rank = match (handle.rank, &self.axes(operator, 4)?[..]) {
             (2, [2, 3]) | (3, [2] | [3]) if is_pixel => 4,
             (2, [2]) if is_pixel => 3,
-            _ => return Err(operator.fail("only height and width of one pixel can be put back")),
+            _ => return Err(operator.fail("only height and width of one pixel can be restored")),
         };
         let handle = self.pass(operator, handle)?;
         Ok(Handle { rank, ..handle })
     }
 
-    /// The axes of the operator, in order, counted from the first of `rank`.
+    /// The axes of the operator, sorted and counted from the first of `rank`.
     fn axes(&self, operator: Operator<'a>, rank: usize) -> Result<Vec<i64>, Error> {
         let axes = self.integers(operator, "axes", 1)?.unwrap_or_default();
         let place = |axis: i64| if axis < 0 { axis.saturating_add(rank as i64) } else { axis };

@@ -8,14 +8,14 @@ use crate::protobuf::{
     ValueInfoProto, ValueType,
 };
 
-/// A file whose nodes are made of `text`: in each line an output, an operator, and its inputs.
+/// A file with nodes described by `text`: each line has an output, an operator, and its inputs.
 struct Sketch {
     graph: GraphProto,
     operator_set: i64,
 }
 
 impl Sketch {
-    /// A network with an input `x` of `channels` × 6 × 8 and the output `y`.
+    /// A network with input `x` of `channels` × 6 × 8 and output `y`.
     fn new(channels: usize, text: &str) -> Self {
         let mut builder = Builder::new();
         let input = builder.input("x", channels).unwrap();
@@ -34,7 +34,7 @@ impl Sketch {
         Self { graph, operator_set: 13 }
     }
 
-    /// With a tensor of the values.
+    /// Adds a tensor with these values.
     fn floats(mut self, name: &str, dims: &[i64], values: &[f32]) -> Self {
         self.graph.initializer.push(TensorProto {
             name: name.to_owned(),
@@ -46,7 +46,7 @@ impl Sketch {
         self
     }
 
-    /// With a list of integers.
+    /// Adds a list of integers.
     fn integers(mut self, name: &str, values: &[i64]) -> Self {
         self.graph.initializer.push(TensorProto {
             name: name.to_owned(),
@@ -58,7 +58,7 @@ impl Sketch {
         self
     }
 
-    /// With an attribute of the node.
+    /// Adds an attribute to a node.
     fn attribute(mut self, node: &str, name: &str, kind: AttributeType, set: impl Fn(&mut AttributeProto)) -> Self {
         let mut attribute = AttributeProto { name: name.to_owned(), r#type: kind as i32, ..Default::default() };
         set(&mut attribute);
@@ -138,7 +138,7 @@ fn a_batch_norm_goes_into_the_convolution_that_only_it_reads() {
     assert_eq!((conv(&nodes[0]).activation, affine(&nodes[1]).activation), (Activation::Relu, Activation::None));
     let training = sketch("c Conv x w b\nn BatchNormalization c scale shift mean var\ny Relu n");
     let message = training.int("n", "training_mode", 1).message();
-    assert_eq!(message, "`n` (BatchNormalization): a batch norm is supported as it infers, over channels");
+    assert_eq!(message, "`n` (BatchNormalization): a batch norm is supported only in inference mode, over channels");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn numbers_for_each_channel_become_scales_and_shifts() {
     assert_eq!((nodes.len(), imported.parameters), (2, 4));
     for dims in [&[2][..], &[1, 1, 1, 2], &[2, 1], &[1, 1, 2, 1, 1]] {
         let message = Sketch::new(2, "y Add x c").floats("c", dims, &[1.0, 2.0]).message();
-        assert!(message.ends_with("is not supported, only one for each channel"), "{dims:?}: {message}");
+        assert!(message.ends_with("is not supported, only one per channel"), "{dims:?}: {message}");
     }
 }
 
@@ -170,7 +170,7 @@ fn paddings_are_resolved_where_they_can_be() {
     assert_eq!(padding(sketch("VALID", 1)), sides(0, 0, 0, 0));
     assert_eq!(padding(sketch("SAME_UPPER", 1)), sides(1, 1, 1, 2));
     assert_eq!(padding(sketch("SAME_LOWER", 1)), sides(1, 2, 1, 1));
-    // 6 rows of 2 need 1 more, 8 columns of 2 need 2 more.
+    // 6 rows in steps of 2 need 1 more, 8 columns in steps of 2 need 2 more.
     assert_eq!(padding(sketch("SAME_UPPER", 2)), sides(0, 1, 1, 1));
     assert_eq!(padding(sketch("SAME_LOWER", 2)), sides(1, 1, 0, 1));
     let mut open = sketch("SAME_UPPER", 2);
@@ -179,7 +179,7 @@ fn paddings_are_resolved_where_they_can_be() {
     assert_eq!(message, "`y` (Conv): its padding depends on the size of the input, which the file leaves open");
 }
 
-/// The input with a height and a width that are not fixed.
+/// The input with an open height and width.
 fn open_size(mut info: ValueInfoProto) -> ValueInfoProto {
     let kind = info.r#type.as_mut().and_then(|kind| kind.value.as_mut());
     if let Some(ValueType::TensorType(tensor)) = kind {
@@ -206,7 +206,7 @@ fn zeros_around_a_map_go_into_the_window_behind() {
     assert_eq!(other, "`y` (Relu): it reads a padded map; only convolutions and pools are supported behind a padding");
     let reflected = sketch("p Pad x pads\ny Conv p w").text("p", "mode", "reflect").message();
     assert_eq!(reflected, "`p` (Pad): only a padding of maps with zeros is supported");
-    assert_eq!(sketch("y Pad x pads").message(), "the output `y` is made by no node");
+    assert_eq!(sketch("y Pad x pads").message(), "no node makes the output `y`");
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn constants_are_computed_as_exporters_write_them_before_they_optimise() {
         let sketch = Sketch::new(2, "b Expand zero n\ny Conv x w b").integers("n", shape).floats("zero", &[], &[0.0]);
         sketch.floats("w", &[3, 2, 1, 1], &[0.5; 6]).message()
     };
-    let message = "`b` (Expand): its weights are more than the size of the file explains";
+    let message = "`b` (Expand): its weights are out of proportion to the size of the file";
     assert_eq!(many(&[1 << 30]), message);
     assert_eq!(many(&[1 << 40, 1 << 40]), "`b` (Expand): this operator is not supported for constants");
 }

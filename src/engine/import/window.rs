@@ -4,17 +4,17 @@ use super::Error;
 use super::operator::Operator;
 use crate::engine::graph::{Padding, Window};
 
-/// The operators that look at windows of a map.
+/// The operators that have windows.
 const WINDOWED: [&str; 8] =
     ["Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool", "MaxUnpool"];
 
-/// Longest side of a kernel, and largest stride, dilation and padding: no image that is classified has longer sides.
+/// Maximum kernel side, stride, dilation and padding: no classified image has longer sides.
 const MAX_EXTENT: i64 = 1 << 13;
 
-/// Most places of a kernel, which backends list.
+/// Maximum positions of a kernel, which backends list.
 const MAX_PLACES: u64 = 1 << 20;
 
-/// Whether the window of `operator`, of whatever kind it is, is one that an image can have.
+/// Checks that the window of `operator`, of whatever kind, is possible for an image.
 ///
 /// # Errors
 /// [`Error::Node`].
@@ -31,17 +31,16 @@ pub(super) fn check(operator: Operator<'_>) -> Result<(), Error> {
     let kernel = operator.ints("kernel_shape")?.unwrap_or_default();
     let places = kernel.iter().fold(1, |places: u64, side| places.saturating_mul(side.unsigned_abs()));
     if places > MAX_PLACES {
-        return Err(operator.fail(format!("its kernel has {places} places, and at most {MAX_PLACES} are supported")));
+        return Err(operator.fail(format!("its kernel has {places} places, but at most {MAX_PLACES} are supported")));
     }
     Ok(())
 }
 
-/// The window of a convolution or pool with the kernel given, or that of its attributes, on a map of
-/// `size` if that is known. `before` is padding that the map has already.
+/// The window of a convolution or pool, with the given kernel or that of its attributes, on a map of `size` if known.
+/// `before` is padding that the map already has.
 ///
 /// # Errors
-/// [`Error::Node`] when the window is none over two dimensions, is dilated, or its padding depends on a size
-/// that is not known.
+/// [`Error::Node`] if the window is not two-dimensional, is dilated, or has a padding that depends on an unknown size.
 pub(super) fn read(
     operator: Operator<'_>,
     kernel: Option<[usize; 2]>,
@@ -88,7 +87,7 @@ pub(super) fn read(
     Ok(Window { kernel, stride, padding })
 }
 
-/// Both paddings together; nothing if they overflow.
+/// The sum of both paddings; `None` if it overflows.
 pub(super) fn sum(a: Padding, b: Padding) -> Option<Padding> {
     Some(Padding {
         top: a.top.checked_add(b.top)?,
@@ -98,10 +97,10 @@ pub(super) fn sum(a: Padding, b: Padding) -> Option<Padding> {
     })
 }
 
-/// Padding along an axis with which there is a window for every `stride` begun of its `extent`.
+/// Padding along an axis so that there is a window for every `stride` begun of its `extent`.
 fn same(kernel: usize, stride: usize, extent: Option<usize>) -> Option<usize> {
     if stride == 1 {
-        // Whatever the extent is.
+        // Independent of the extent.
         return kernel.checked_sub(1);
     }
     let extent = extent?;

@@ -1,15 +1,15 @@
-//! Concatenations without copies: maps that are concatenated lie in the pixels of one map, beside each other.
+//! Concatenations without copies: the concatenated maps lie next to each other in the pixels of one map.
 //!
-//! Passes write whole units of channels. Where the channels of a part are none, what is written behind them lies in
-//! the next part, which is written later.
+//! Passes write whole units of channels. If the channels of a part are not whole units, the excess is written into the
+//! next part, which is overwritten later.
 
 use super::super::graph::{Graph, Op};
 use super::layers::{Buffer, Layers, Part, Work};
 use crate::kernels::UNIT;
 use crate::kernels::pass::Map;
 
-/// Lets the maps of concatenations be parts of one map each. Of two concatenations with a map in common, the later one
-/// has it.
+/// Makes the maps of each concatenation parts of a single map. If two concatenations share a map, the later one gets
+/// it.
 pub(super) fn concatenate(layers: &mut Layers, graph: &Graph, concatenations: &[Vec<usize>]) {
     let mut writers = vec![None; layers.buffers.len()];
     for (index, layer) in layers.layers.iter().enumerate() {
@@ -41,7 +41,8 @@ pub(super) fn concatenate(layers: &mut Layers, graph: &Graph, concatenations: &[
     }
 }
 
-/// Whether the layer number `writer` can write beside those of `maps` that it reads: it reads no units, but channels.
+/// Whether layer `writer` can write next to those of `maps` that it reads: it must read channels rather than whole
+/// units.
 fn fits(layers: &Layers, graph: &Graph, writer: usize, maps: &[usize]) -> bool {
     let layer = &layers.layers[writer];
     let reads_channels = match layer.work {
@@ -52,7 +53,7 @@ fn fits(layers: &Layers, graph: &Graph, writer: usize, maps: &[usize]) -> bool {
     reads_channels || !layer.inputs.iter().any(|input| maps.contains(input))
 }
 
-/// The maps that `numbers` name, neighbours in one map being one.
+/// The maps with these `numbers`; neighbours in one map are merged.
 pub(super) fn joined(buffers: &[Buffer], numbers: &[usize], maps: &[Map]) -> Vec<Map> {
     let mut joined: Vec<Map> = Vec::with_capacity(numbers.len());
     let mut before: Option<Part> = None;
@@ -62,7 +63,7 @@ pub(super) fn joined(buffers: &[Buffer], numbers: &[usize], maps: &[Map]) -> Vec
             (Some(last), Some(before), Some(part)) if part == before => last.channels += map.channels,
             _ => joined.push(map),
         }
-        // What would follow.
+        // The part that would come next.
         before = part.map(|part| Part { channel: part.channel + map.channels, ..part });
     }
     joined

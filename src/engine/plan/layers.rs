@@ -1,4 +1,4 @@
-//! The nodes of a graph as layers: what reads which maps and writes which one.
+//! The nodes of a graph as layers: which maps each one reads and writes.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,11 @@ use crate::kernels::UNIT;
 use crate::kernels::pass::{MAX_SEGMENTS, Map};
 use crate::kernels::runtime::Builder;
 
-/// Values of weights that a convolution in groups may take: a pass packs more of them than the network has.
+/// Maximum packed weights of a grouped convolution: packing needs more values than the network has.
 const MAX_GROUPED: usize = 1 << 26;
-/// Channels read from which on transforms pay.
+/// Minimum number of input channels at which transforms pay off.
 const WINOGRAD_CHANNELS: usize = 16;
-/// Rows and columns from which on they do.
+/// Minimum number of rows and columns at which they pay off.
 const WINOGRAD_SIDE: usize = 4;
 
 /// A map.
@@ -23,9 +23,9 @@ pub(super) struct Buffer {
     pub(super) stride: usize,
     /// Whether it is the network's input, whose pixels are not padded.
     pub(super) is_input: bool,
-    /// Whether it holds the Winograd transform of a map of that shape, and not the map.
+    /// Whether it holds the Winograd transform of a map of that shape instead of the map.
     pub(super) is_transform: bool,
-    /// The map whose pixels hold those of this one.
+    /// The map whose pixels contain this one.
     pub(super) part: Option<Part>,
 }
 
@@ -34,33 +34,33 @@ pub(super) struct Buffer {
 pub(super) struct Part {
     /// Number of the other map.
     pub(super) of: usize,
-    /// Its channel that is the first of the part.
+    /// The channel of the other map at which the part begins.
     pub(super) channel: usize,
 }
 
-/// What a layer does.
+/// The work of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Work {
-    /// What its node says.
+    /// The operator of its node.
     Node,
     /// The pointwise convolution of another node, and the depthwise one of its own.
     Fused {
         /// Position of the pointwise node.
         pointwise: usize,
     },
-    /// The activation of its node, which the pass of the node does not do.
+    /// The activation of its node, if the node's pass does not include it.
     Activation(Activation),
-    /// Puts maps beside each other.
+    /// Concatenates maps.
     Copy,
     /// The Winograd transform of a map.
     Transform,
-    /// The convolution of its node, of transforms.
+    /// The convolution of its node, on transforms.
     Winograd,
-    /// The convolution of its node, of a map that nobody else reads, by Winograd and strip by strip.
+    /// The convolution of its node by Winograd, strip by strip, on a map without other readers.
     Strips,
 }
 
-/// Something that reads maps and writes one.
+/// A step that reads maps and writes one.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
     /// Name of the node.
@@ -68,14 +68,14 @@ pub(super) struct Layer {
     /// Position of the node.
     pub(super) node: usize,
     pub(super) work: Work,
-    /// Numbers of the maps that it reads.
+    /// Numbers of its input maps.
     pub(super) inputs: Vec<usize>,
-    /// Number of the map that it writes.
+    /// Number of its output map.
     pub(super) output: usize,
 }
 
 impl Layer {
-    /// Positions of the nodes whose values its pass is made of.
+    /// Positions of the nodes that its pass computes.
     pub(super) fn nodes(&self) -> impl Iterator<Item = usize> + use<> {
         let (own, before) = match self.work {
             Work::Node | Work::Winograd | Work::Strips => (Some(self.node), None),
@@ -91,22 +91,22 @@ impl Layer {
 pub(super) struct Layers {
     pub(super) layers: Vec<Layer>,
     pub(super) buffers: Vec<Buffer>,
-    /// Number of the map of the input.
+    /// Number of the input's map.
     pub(super) input: usize,
-    /// Number of the map of the output.
+    /// Number of the output's map.
     pub(super) output: usize,
-    /// Numbers of the transforms of maps.
+    /// Numbers of the transforms, by number of the map.
     transforms: HashMap<usize, usize>,
 }
 
 impl Layers {
-    /// The layers of `graph`, whose nodes have these shapes.
+    /// The layers of `graph`, whose nodes have these `shapes`.
     pub(super) fn new(graph: &Graph, shapes: &[Shape]) -> Result<Self, Error> {
         let nodes = graph.nodes();
         let (used, readers) = readers(graph);
         let (layers, buffers, transforms) = (Vec::new(), Vec::new(), HashMap::new());
         let mut layers = Self { layers, buffers, input: 0, output: 0, transforms };
-        // The maps that hold the value of every node, channels beside each other.
+        // The maps that hold each node's value, with their channels concatenated.
         let mut values: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
         let mut concatenations: Vec<Vec<usize>> = Vec::new();
         for (index, node) in nodes.iter().enumerate() {
@@ -133,13 +133,13 @@ impl Layers {
                     return Err(unsupported("a padding as large as the kernel"));
                 }
                 Op::Conv(conv) => {
-                    // A depthwise convolution takes the pointwise one before it along.
+                    // A depthwise convolution is fused with the pointwise one before it.
                     let before = node.inputs.first().map(|input| input.index()).filter(|_| conv.is_depthwise());
                     let pointwise = before.filter(|before| readers[*before] == 1).filter(|&before| {
                         matches!(&nodes[before].op, Op::Conv(first)
                             if first.groups == 1 && fuses(first, conv, shapes[before], shapes[index]))
                     });
-                    // The other way round: this one will be taken along.
+                    // Conversely: this one will be fused.
                     let follower =
                         (readers[index] == 1 && conv.groups == 1).then(|| follower(graph, &used, index)).flatten();
                     let is_taken = follower.is_some_and(|after| {
@@ -205,7 +205,7 @@ impl Layers {
         self.buffers.len() - 1
     }
 
-    /// Whether a convolution of these maps is to be done by Winograd.
+    /// Whether to compute a convolution of these maps by Winograd.
     fn suit_winograd(&self, conv: &Conv, read: &[usize]) -> bool {
         let large = |map: &usize| {
             let Buffer { shape, is_input, .. } = self.buffers[*map];
@@ -214,14 +214,14 @@ impl Layers {
         conv.in_channels >= WINOGRAD_CHANNELS && Builder::is_winograd(&convolution(conv)) && read.iter().all(large)
     }
 
-    /// Whether these maps are one that is to be transformed strip by strip.
+    /// Whether these maps are a single one that should be transformed strip by strip.
     fn suit_strips(&self, conv: &Conv, read: &[usize]) -> bool {
         let &[map] = read else { return false };
         let Shape { height, width, channels } = self.buffers[map].shape;
         Builder::suits_strips(&Map::padded(0, height, width, channels), conv.out_channels)
     }
 
-    /// The transform of a map, made for node `index` if nobody has needed it yet.
+    /// The transform of a map; adds a layer for node `index` unless it already exists.
     fn transformed(&mut self, graph: &Graph, index: usize, map: usize) -> usize {
         if let Some(&transform) = self.transforms.get(&map) {
             return transform;
@@ -233,7 +233,7 @@ impl Layers {
         transform
     }
 
-    /// Adds the layer of node `index`, with a layer for its activation if passes do not do it.
+    /// Adds the layer of node `index`, and a layer for its activation if passes do not include it.
     fn layer(
         &mut self,
         graph: &Graph,
@@ -258,7 +258,7 @@ impl Layers {
         self.layers.push(Layer { name, node, work, inputs, output });
     }
 
-    /// The value of node `index` in one map with padded pixels, copied there if it is not.
+    /// The value of node `index` in a single map with padded pixels, copied if necessary.
     fn joined(&mut self, graph: &Graph, index: usize, value: Vec<usize>, shapes: &[Shape]) -> Vec<usize> {
         match value[..] {
             [only] if !self.buffers[only].is_input => value,
@@ -272,7 +272,7 @@ impl Layers {
     }
 }
 
-/// Whether windows can lie in padding alone.
+/// Whether a window can consist of padding only.
 fn is_beside_the_map(window: &Window) -> bool {
     let [rows, columns] = window.kernel;
     let Padding { top, left, bottom, right } = window.padding;
@@ -290,13 +290,13 @@ fn shapes_of(layers: &Layers, value: &[usize], otherwise: Shape) -> Shape {
     value.first().map_or(otherwise, |map| layers.buffers[*map].shape)
 }
 
-/// The one node that reads node `index`, of those that the output needs.
+/// The first node that reads node `index`, among those that the output depends on.
 fn follower(graph: &Graph, used: &[bool], index: usize) -> Option<usize> {
     let reads = |node: &Node| node.inputs.iter().any(|input| input.index() == index);
     graph.nodes().iter().zip(used).position(|(node, used)| *used && reads(node))
 }
 
-/// For every node, whether the output needs it, and how often it is read, the end of the network included.
+/// For every node, whether the output depends on it, and how often it is read, including by the end of the network.
 fn readers(graph: &Graph) -> (Vec<bool>, Vec<usize>) {
     let nodes = graph.nodes();
     let (mut used, mut readers) = (vec![false; nodes.len()], vec![0; nodes.len()]);
@@ -310,7 +310,7 @@ fn readers(graph: &Graph) -> (Vec<bool>, Vec<usize>) {
             }
         }
     }
-    // The input is there in any case.
+    // The input is always present.
     used[graph.input().index()] = true;
     (used, readers)
 }

@@ -1,8 +1,8 @@
-//! From a graph to a program for one instruction set and one input size.
+//! Compiles a graph for one instruction set and one input size.
 //!
-//! Nodes become layers (`layers`): concatenations disappear into lists of what is read, a pointwise
-//! convolution and the depthwise one behind it become one. Every layer's output gets a place in memory for as
-//! long as it is read (`place`); then the layers become the passes of a program.
+//! Nodes become layers (`layers`): concatenations become lists of inputs, and a pointwise convolution is fused with a
+//! depthwise one that follows it. Every layer's output gets a place in memory until its last read (`place`); then the
+//! layers become the passes of a program.
 
 mod concatenate;
 mod layers;
@@ -26,16 +26,16 @@ use layers::{Layer, Layers, Work};
 #[cfg(any(test, fuzzing))]
 const GAP: usize = 4 * crate::kernels::size::LINE;
 
-/// The largest maps for which little memory pays: beyond, weights are few.
+/// Maximum pixels of a map for which saving memory pays off: larger maps come with few weights.
 const LEAN_PIXELS: usize = 28 * 28;
 
-/// Why there is no program for a graph.
+/// Why a graph cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The graph cannot have the size asked for.
-    #[error("the network cannot have this input size")]
+    /// The graph does not support the requested size.
+    #[error("the network does not support this input size")]
     Graph(#[from] graph::Error),
-    /// The processor does not have the instruction set.
+    /// The processor lacks the instruction set.
     #[error("this processor does not have {isa}")]
     Isa {
         /// The instruction set.
@@ -46,13 +46,13 @@ pub enum Error {
     Unsupported {
         /// Name of the node.
         node: String,
-        /// What it does.
+        /// The unsupported operation.
         what: &'static str,
     },
-    /// There is no memory for the packed weights.
-    #[error("there is no memory for {bytes} bytes of packed weights")]
+    /// The packed weights do not fit into memory.
+    #[error("the packed weights ({bytes} bytes) do not fit into memory")]
     Weights {
-        /// Bytes that they take.
+        /// Their size in bytes.
         bytes: usize,
     },
     /// The maps do not fit into memory.
@@ -61,19 +61,19 @@ pub enum Error {
         /// Name of the node.
         node: String,
     },
-    /// A pass does not fit; a fault of the plan.
+    /// A pass does not fit: a bug in the plan.
     #[error("`{node}` cannot be planned")]
     Pass {
         /// Name of the node.
         node: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: PassError,
     },
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -85,7 +85,7 @@ impl Error {
     }
 }
 
-/// The form in which the weights of a Winograd convolution whose output is `map` are kept.
+/// How to store the weights of a Winograd convolution with the output `map`.
 fn kept(memory: MemoryMode, map: &Map) -> Kept {
     match memory {
         MemoryMode::Lean if map.pixels() <= LEAN_PIXELS => Kept::Taps,
@@ -93,7 +93,7 @@ fn kept(memory: MemoryMode, map: &Map) -> Kept {
     }
 }
 
-/// What a program is to be like.
+/// Options for a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlanOptions {
     /// The instruction set.
@@ -108,7 +108,7 @@ impl Default for PlanOptions {
     }
 }
 
-/// A program with where its input and its output are.
+/// A program, with the places of its input and output.
 #[derive(Debug)]
 pub struct Plan {
     program: Arc<Program>,
@@ -116,15 +116,15 @@ pub struct Plan {
     output: Map,
     steps: Vec<Step>,
     activation_bytes: usize,
-    /// Values between maps that are nobody's, where maps were placed apart.
+    /// Values between maps that belong to no map, if maps were placed apart.
     #[cfg(any(test, fuzzing))]
     gaps: Vec<std::ops::Range<usize>>,
 }
 
-/// One pass, for people.
+/// A pass in readable form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// Name of the node whose output it makes.
+    /// Name of the node whose output it computes.
     pub node: String,
     /// The algorithm.
     pub algorithm: &'static str,
@@ -136,31 +136,31 @@ pub struct Step {
     pub read: usize,
     /// Bytes of the map written.
     pub written: usize,
-    /// Where the output is, in bytes from the beginning of the activations.
+    /// Where the output is, in bytes from the start of the activations.
     pub offset: usize,
 }
 
 impl Plan {
-    /// The program of `graph` for inputs of `height × width` pixels. The weights of the graph are freed as they are
-    /// packed, those that nobody else has.
+    /// Compiles `graph` for inputs of `height × width` pixels. Weights of the graph that are not shared are freed as
+    /// they are packed.
     ///
     /// # Errors
-    /// Any of [`Error`].
+    /// Any [`Error`].
     pub fn new(graph: Graph, height: usize, width: usize, options: PlanOptions) -> Result<Self, Error> {
         Self::with(graph, [height, width], options, None)
     }
 
-    /// The same program with maps that never share memory and [`Self::gaps`] between them: it shows who touches what is
-    /// not his.
+    /// The same program, but maps never share memory and have [`Self::gaps`] between them, which reveals passes that
+    /// access memory outside their maps.
     ///
     /// # Errors
-    /// Any of [`Error`].
+    /// Any [`Error`].
     #[cfg(any(test, fuzzing))]
     pub fn apart(graph: Graph, height: usize, width: usize, options: PlanOptions) -> Result<Self, Error> {
         Self::with(graph, [height, width], options, Some(GAP))
     }
 
-    /// Values between maps that no pass may touch.
+    /// Values between maps, which no pass may touch.
     #[cfg(any(test, fuzzing))]
     #[must_use]
     pub fn gaps(&self) -> &[std::ops::Range<usize>] {
@@ -238,7 +238,7 @@ impl Plan {
         &self.steps
     }
 
-    /// Whether its weights lie in the pages in which they will stay: before, runs may take a little longer.
+    /// Whether its weights have reached their final memory pages; until then, runs may be slightly slower.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.program.is_settled()
@@ -274,23 +274,23 @@ impl Plan {
         self.output.pixels() * self.output.channels
     }
 
-    /// What is run.
+    /// The program.
     pub(super) fn program(&self) -> &Arc<Program> {
         &self.program
     }
 
-    /// Where the input lies.
+    /// The map of the input.
     pub(super) fn input_map(&self) -> &Map {
         &self.input
     }
 
-    /// Where the output lies.
+    /// The map of the output.
     pub(super) fn output_map(&self) -> &Map {
         &self.output
     }
 }
 
-/// What a clamping activation leaves; `None` for one that does not clamp.
+/// The range of a clamping activation; `None` for one that does not clamp.
 fn clamp(activation: Activation) -> Option<Clamp> {
     match activation {
         Activation::None => Some(Clamp::NONE),
@@ -327,7 +327,7 @@ fn is_grouped(conv: &Conv) -> bool {
     conv.groups > 1 && !conv.is_depthwise()
 }
 
-/// Values of the weights of a convolution in groups as they are packed; nothing when that overflows.
+/// Number of packed weights of a grouped convolution; `None` if it overflows.
 fn grouped_weights(conv: &Conv) -> Option<usize> {
     Builder::grouped_weights(&convolution(conv), conv.groups)
 }
@@ -337,7 +337,7 @@ fn depthwise(conv: &Conv) -> Depthwise<'_> {
     Depthwise { kernel, stride, top, left, weight, bias, clamp }
 }
 
-/// Whether a convolution and the depthwise one behind it can be one pass.
+/// Whether a convolution and the depthwise one after it can be one pass.
 fn fuses(first: &Conv, second: &Conv, between: Shape, after: Shape) -> bool {
     clamp(first.activation).is_some()
         && Builder::fuses(
@@ -348,11 +348,11 @@ fn fuses(first: &Conv, second: &Conv, between: Shape, after: Shape) -> bool {
         )
 }
 
-/// Whether there is a program for `graph` and inputs of `height × width` pixels, the instruction set and memory for its
-/// weights apart.
+/// Checks whether `graph` can be compiled for inputs of `height × width` pixels, regardless of instruction set and
+/// memory for weights.
 ///
 /// # Errors
-/// Any of [`Error`] but [`Error::Isa`], [`Error::Weights`] and [`Error::Pass`].
+/// Any [`Error`] except [`Error::Isa`], [`Error::Weights`] and [`Error::Pass`].
 pub fn check(graph: &Graph, height: usize, width: usize) -> Result<(), Error> {
     place::place(&Layers::new(graph, &graph.shapes(height, width)?)?).map(drop)
 }

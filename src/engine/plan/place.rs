@@ -1,4 +1,4 @@
-//! Where every map lies: the same memory serves maps that are not needed at the same time.
+//! Places maps in memory: maps that are not needed at the same time share memory.
 
 use super::super::graph::Shape;
 use super::Error;
@@ -6,19 +6,19 @@ use super::layers::{Buffer, Layers};
 use crate::kernels::pass::{Map, Scheme, Transform};
 use crate::kernels::size::{LINE, MAX_VALUES};
 
-/// The maps of all buffers, and how many values they take together.
+/// The maps of all buffers, and the number of values that they take together.
 ///
-/// A map is kept from the layer that writes it to the last one that reads it. Each is put into the first gap
-/// that is long enough.
+/// A map is kept from the layer that writes it to the last one that reads it. Each map is put into the first gap that
+/// is large enough.
 pub(super) fn place(layers: &Layers) -> Result<(Vec<Map>, usize), Error> {
     place_with(layers, None)
 }
 
-/// The same, or, where there is a `gap`, maps one behind the other that never share memory, with so many values that
-/// are nobody's behind each.
+/// The same; with a `gap`, maps lie one after another and never share memory, with a gap of that many values after
+/// each.
 pub(super) fn place_with(layers: &Layers, gap: Option<usize>) -> Result<(Vec<Map>, usize), Error> {
     let count = layers.layers.len();
-    // A part of a map lies where that one does.
+    // A part of a map lies inside that map.
     let whole = |number: usize| layers.buffers[number].part.map_or(number, |part| part.of);
     let mut last_read = vec![0; layers.buffers.len()];
     for (index, layer) in layers.layers.iter().enumerate() {
@@ -28,7 +28,7 @@ pub(super) fn place_with(layers: &Layers, gap: Option<usize>) -> Result<(Vec<Map
     }
     last_read[whole(layers.output)] = count;
     let mut maps: Vec<Option<Map>> = vec![None; layers.buffers.len()];
-    // What is taken, in the order of memory: start, end, number of the buffer.
+    // Occupied memory, in order: start, end, number of the buffer.
     let mut taken: Vec<(usize, usize, usize)> = Vec::new();
     let mut length = 0;
     let mut put = |number: usize, name: &str, taken: &mut Vec<(usize, usize, usize)>| {
@@ -64,7 +64,7 @@ pub(super) fn place_with(layers: &Layers, gap: Option<usize>) -> Result<(Vec<Map
     Ok((layers.buffers.iter().enumerate().map(|buffer| placed(buffer).unwrap_or(unused)).collect(), length))
 }
 
-/// What of `length` values no map takes, where maps never share memory.
+/// The part of `length` values that no map occupies, if maps never share memory.
 #[cfg(any(test, fuzzing))]
 pub(super) fn gaps(layers: &Layers, maps: &[Map], length: usize) -> Vec<std::ops::Range<usize>> {
     let whole = layers.buffers.iter().zip(maps).filter(|(buffer, _)| buffer.part.is_none());
@@ -82,7 +82,7 @@ pub(super) fn gaps(layers: &Layers, maps: &[Map], length: usize) -> Vec<std::ops
     gaps
 }
 
-/// Number of values of a buffer; nothing when that overflows.
+/// Number of values of a buffer; `None` if it overflows.
 pub(super) fn length_of(buffer: &Buffer, map: &Map) -> Option<usize> {
     match buffer {
         Buffer { is_transform: true, .. } => transform(map).length(),
@@ -91,12 +91,12 @@ pub(super) fn length_of(buffer: &Buffer, map: &Map) -> Option<usize> {
     }
 }
 
-/// The transform of a map of this shape, where the map would be.
+/// The transform of a map of this shape, in the place of the map.
 pub(super) fn transform(map: &Map) -> Transform {
     Transform::of(map, Scheme::of(map.height, map.width), map.offset)
 }
 
-/// The map of a buffer, at no particular place.
+/// The map of a buffer, without a place.
 fn map(buffer: &Buffer) -> Map {
     let Buffer { shape: Shape { height, width, channels }, stride, .. } = *buffer;
     Map { offset: 0, height, width, channels, stride }

@@ -1,4 +1,5 @@
-//! Plans whose maps never share memory compute the same as those whose maps do, and leave alone what lies between.
+//! Plans whose maps never share memory compute the same results as those whose maps do, and leave the gaps between maps
+//! alone.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use crate::choice::MemoryMode;
 use crate::kernels::Isa;
 use crate::kernels::runtime::Threads;
 
-/// What lies between maps.
+/// Value of the gaps between maps.
 const GAP: f32 = 12345.0;
 
 fn values(length: usize, inputs: usize) -> Values {
@@ -31,7 +32,7 @@ fn conv(builder: &mut Builder, from: NodeId, channels: usize, window: Window, gr
     builder.conv(&format!("{}:{channels}:{groups}", from.index()), from, conv).unwrap()
 }
 
-/// What a graph computes on every instruction set, apart and not, in one thread and in several.
+/// Checks what a graph computes on every instruction set, apart and not, with one thread and with several.
 fn check(graph: &Graph, height: usize, width: usize) {
     for (isa, memory) in
         Isa::ALL.into_iter().filter(|isa| isa.is_available()).zip(MemoryMode::ALL.iter().copied().cycle())
@@ -70,7 +71,7 @@ fn a_grouped_convolution_has_scratch_of_its_own() {
 
 #[test]
 fn a_grouped_convolution_reads_a_map_at_the_end_of_memory() {
-    // The output lies where the input was, in front of what is read; the last group has no whole unit.
+    // The output lies where the input was, before what is read; the last group is not a whole unit.
     let mut builder = Builder::new();
     let input = builder.input("input", 3).unwrap();
     let map = conv(&mut builder, input, 16, Window::square(3, 3, 1), 1);
@@ -98,7 +99,7 @@ fn every_kind_of_layer_keeps_to_its_maps() {
 
 #[test]
 fn a_layer_that_nobody_needs_takes_none_along() {
-    // A depthwise convolution that does not lead to the output reads the same map as one that does.
+    // A depthwise convolution that the output does not depend on reads the same map as one that it does depend on.
     let mut builder = Builder::new();
     let input = builder.input("input", 3).unwrap();
     let map = conv(&mut builder, input, 6, Window::square(1, 1, 0), 1);

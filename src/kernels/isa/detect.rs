@@ -1,4 +1,4 @@
-//! What the processor has, and the kernels for it.
+//! Detects the processor's instruction sets and selects kernels for them.
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2::Avx2;
@@ -10,7 +10,7 @@ use super::scalar::Scalar;
 use crate::kernels::table::{Isa, Kernels};
 
 impl Kernels {
-    /// The kernels for `isa`. None if the processor does not have it.
+    /// The kernels for `isa`. `None` if the processor does not have it.
     #[must_use]
     pub fn of(isa: Isa) -> Option<Self> {
         match isa {
@@ -21,12 +21,12 @@ impl Kernels {
             Isa::Avx512 => Avx512::detect().map(Avx512::kernels),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => Neon::detect().map(Neon::kernels),
-            // Those of other processors.
+            // Those of other architectures.
             _ => None,
         }
     }
 
-    /// The kernels of all tables that the processor can run: also those that suit other processors better, and
+    /// The kernels of all tables that the processor can run, including those that suit other processors better and
     /// those that tables fall back on.
     #[cfg(test)]
     pub(in crate::kernels) fn all() -> impl Iterator<Item = Self> {

@@ -1,16 +1,16 @@
-//! Instruction sets: one folder for each, with the same file names where files have the same job.
+//! Instruction sets: a folder for each, with the same file names for the same purposes.
 //!
-//! | file | what is there |
+//! | file | content |
 //! | --- | --- |
-//! | `mod.rs` | a token that proves that the processor has the instruction set, and gives the kernels |
+//! | `mod.rs` | a token that proves that the processor has the instruction set, and provides the kernels |
 //! | `vector.rs` | its vectors |
-//! | `table.rs` | its table, and what is in it: kernels of `generic`, compiled with the features of the instruction set |
-//! | `gemm.rs`, `depthwise.rs` | kernels of its own, in the place of those of `generic` |
+//! | `table.rs` | its table and the functions in it: kernels of `generic`, compiled with its features |
+//! | `gemm.rs`, `depthwise.rs` | its own kernels, in place of those of `generic` |
 //!
-//! `scalar` is plain Rust. It is what all others are tested against, and the table that they begin as.
+//! `scalar` is plain Rust. All others are tested against it, and their tables start from its table.
 
-/// A kernel for tiles of all sizes, in the order of a table: for 3, 4, 6 and 8 points of rows and of columns.
-/// Other parameters of the kernel may stand in front of these.
+/// A kernel for tiles of all sizes, in table order: for 3, 4, 6 and 8 points of rows and of columns. Other parameters
+/// of the kernel may precede these.
 macro_rules! by_edges {
     ($kernel:ident $(, $parameter:ident)*) => {
         [

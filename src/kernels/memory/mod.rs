@@ -1,4 +1,4 @@
-//! The memory that passes work on: weights, which do not change, and activations, which all threads write.
+//! The memory of passes: weights, which do not change, and activations, which all threads write.
 
 mod activations;
 mod pages;

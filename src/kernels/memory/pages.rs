@@ -1,8 +1,7 @@
-//! Huge pages for weights: who goes through all of them in every run then waits less for the translation of addresses.
+//! Huge pages for weights: each run reads all of them, and address translation then takes less time.
 //!
-//! Huge pages from the beginning would hold up the start, since the system has to clear and to search for them. A
-//! thread puts them in the place of written pages while inference runs already, and leaves it the processor half of the
-//! time.
+//! Using huge pages from the beginning would delay the start, because the system has to find and clear them. A thread
+//! replaces written pages with huge ones while inference is already running, and sleeps half of the time.
 //!
 //! # Safety
 //!
@@ -15,11 +14,12 @@ use std::time::Instant;
 
 use super::room::Room;
 
-/// Puts huge pages in the place of those of a room, in the background. Where the system cannot, pages stay as they are.
+/// Replaces the pages of a room with huge ones, in the background. If the system does not support this, pages stay as
+/// they are.
 #[cfg(target_os = "linux")]
 pub(super) fn enlarge(room: Arc<Room>) {
     if room.block().len() >= LEAST_BYTES {
-        // Without the thread, pages stay as they are, too.
+        // If the thread cannot be started, pages stay as they are, too.
         let _ = Builder::new().name("huge-pages".into()).stack_size(STACK_BYTES).spawn(move || collapse(&room));
     }
 }
@@ -28,23 +28,23 @@ pub(super) fn enlarge(room: Arc<Room>) {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn enlarge(_room: Arc<Room>) {}
 
-/// Bytes of a huge page, where it is not larger still.
+/// Bytes of a huge page, unless it is larger still.
 #[cfg(target_os = "linux")]
 const HUGE_BYTES: usize = 2 << 20;
 
-/// Bytes of a room from which on it is done.
+/// Minimum size, in bytes, of a room that gets huge pages.
 #[cfg(target_os = "linux")]
 const LEAST_BYTES: usize = 4 * HUGE_BYTES;
 
-/// `MADV_COLLAPSE` of Linux 6.1 (madvise(2)), which not every C library's header has.
+/// `MADV_COLLAPSE` of Linux 6.1 (madvise(2)), which some C library headers lack.
 #[cfg(target_os = "linux")]
 const MADV_COLLAPSE: libc::c_int = 25;
 
-/// Bytes of stack of the thread.
+/// Stack size of the thread in bytes.
 #[cfg(target_os = "linux")]
 const STACK_BYTES: usize = 64 << 10;
 
-/// Puts huge pages into the room, one after the other, as long as somebody else has it.
+/// Puts huge pages into the room one by one, as long as something else still holds it.
 #[cfg(target_os = "linux")]
 fn collapse(room: &Arc<Room>) {
     let block = room.block();
@@ -52,7 +52,7 @@ fn collapse(room: &Arc<Room>) {
     while page + HUGE_BYTES <= block.end && Arc::strong_count(room) > 1 {
         let start = Instant::now();
         let address = std::ptr::without_provenance_mut(page);
-        // SAFETY: the page lies in the block, which the room keeps, and holds the same values afterwards.
+        // SAFETY: the page lies in the block, which the room keeps alive, and holds the same values afterwards.
         if unsafe { libc::madvise(address, HUGE_BYTES, MADV_COLLAPSE) } != 0 {
             return;
         }

@@ -2,9 +2,9 @@
 //!
 //! # Safety
 //!
-//! - While weights are packed, one owner writes them, through `&mut`. Afterwards they are shared and not written.
-//! - Every address of weights is taken with the number of values that are used, and compared with what was packed, in
-//!   every build. An address that is only prefetched is never read.
+//! - While weights are packed, a single owner writes them, through `&mut`. Afterwards they are shared and not written.
+//! - Every address of weights is requested together with the number of values used, which is checked against the packed
+//!   length in every build. An address that is only prefetched is never read.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::room::Room;
 use crate::kernels::error::PassError;
 use crate::kernels::size::{self, LINE};
 
-/// Where packed values are among all weights.
+/// Position of packed values among all weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::kernels) struct Packed {
     start: usize,
@@ -26,7 +26,10 @@ impl Packed {
         self.length
     }
 
-    /// `length` of them from number `first` on. It panics where there are fewer.
+    /// `length` of the values, starting with number `first`.
+    ///
+    /// # Panics
+    /// If there are fewer.
     pub(in crate::kernels) fn part(self, first: usize, length: usize) -> Self {
         let fits = first <= self.length && length <= self.length - first;
         assert!(fits, "{length} values from {first} on of {} are asked for", self.length);
@@ -34,35 +37,35 @@ impl Packed {
     }
 }
 
-/// Packed weights, put one after the other while passes are made.
+/// Packed weights, appended while passes are made.
 #[derive(Debug)]
 pub struct Weights {
-    /// Where they are; `None` if they are only counted.
+    /// Their memory; `None` if they are only counted.
     room: Option<Arc<Room>>,
-    /// Number of values that are taken.
+    /// Number of values in use.
     length: usize,
 }
 
 impl Weights {
-    /// No weights yet. They are moved when there is no room for more.
+    /// No weights yet. They are moved when their memory is too small.
     #[must_use]
     pub fn new() -> Self {
         Self { room: Some(Arc::new(Room::get(0))), length: 0 }
     }
 
-    /// No weights yet, and room for `length` values; `None` if there is no memory.
+    /// No weights yet, and memory for `length` values; `None` if memory is insufficient.
     #[must_use]
     pub fn with_room(length: usize) -> Option<Self> {
         Some(Self { room: Some(Arc::new(Room::new(length)?)), length: 0 })
     }
 
-    /// Weights that are counted and not kept.
+    /// Weights that are counted but not stored.
     #[must_use]
     pub fn counted() -> Self {
         Self { room: None, length: 0 }
     }
 
-    /// These weights, of which no more will be; zeros where they were counted only.
+    /// These weights in final form; zeros if they were only counted.
     #[must_use]
     pub(in crate::kernels) fn kept(self) -> Self {
         let Self { room, length } = self;
@@ -71,25 +74,25 @@ impl Weights {
         Self { room: Some(room), length }
     }
 
-    /// Whether they lie in the pages in which they will stay.
+    /// Whether they have reached their final pages.
     #[must_use]
     pub(in crate::kernels) fn are_settled(&self) -> bool {
         self.room.as_ref().is_none_or(|room| Arc::strong_count(room) == 1)
     }
 
-    /// Values that `length` of them take with the zeros behind them.
+    /// Number of values that `length` weights take, including the zeros after them.
     ///
     /// # Errors
-    /// It overflows.
+    /// If it overflows.
     pub(in crate::kernels) fn taken(length: usize) -> Result<usize, PassError> {
         size::sum([size::round_up(length, LINE)?, LINE])
     }
 
-    /// Appends `length` values, zeros that `fill` overwrites: where they are. They are followed by zeros up to the
-    /// next cache line, and one more line of zeros.
+    /// Appends `length` values, zeros that `fill` overwrites, and returns their position. They are followed by zeros up
+    /// to the next cache line, and one more line of zeros.
     ///
     /// # Errors
-    /// No memory has room for them.
+    /// If they do not fit into memory.
     pub(in crate::kernels) fn fill(
         &mut self,
         length: usize,
@@ -97,7 +100,7 @@ impl Weights {
     ) -> Result<Packed, PassError> {
         let start = self.length;
         let end = size::addressable(size::sum([start, Self::taken(length)?])?)?;
-        // Nobody else has the room before the weights are kept.
+        // Nothing else holds the room before the weights are kept.
         if let Some(room) = self.room.as_mut().and_then(Arc::get_mut) {
             if room.length() < end {
                 let larger = Room::new(end.max(2 * start));
@@ -111,11 +114,11 @@ impl Weights {
         Ok(Packed { start, length })
     }
 
-    /// Appends `length` values, `value(i)` the `i`-th: where they are. They are followed as those of
-    /// [`fill`](Self::fill).
+    /// Appends `length` values, with `value(i)` as the `i`-th, and returns their position. They are followed by the
+    /// same zeros as with [`fill`](Self::fill).
     ///
     /// # Errors
-    /// Those of [`fill`](Self::fill).
+    /// The errors of [`fill`](Self::fill).
     pub(in crate::kernels) fn push(
         &mut self,
         length: usize,
@@ -125,7 +128,7 @@ impl Weights {
         self.fill(length, |to| to.iter_mut().zip(&mut values).for_each(|(to, value)| *to = value))
     }
 
-    /// Number of values, with the zeros between them.
+    /// Number of values, including the zeros between them.
     #[must_use]
     pub fn length(&self) -> usize {
         self.length
@@ -137,8 +140,10 @@ impl Weights {
         self.length.saturating_mul(size_of::<f32>())
     }
 
-    /// The address of value number `first` of `packed`, from which on `length` are read. Every build looks whether
-    /// these weights have as many: it panics where they have fewer.
+    /// The address of value `first` of `packed`, from which `length` values are read.
+    ///
+    /// # Panics
+    /// If these weights have fewer; checked in every build.
     pub(in crate::kernels) fn at(&self, packed: Packed, first: usize, length: usize) -> *const f32 {
         let Packed { start, length } = packed.part(first, length);
         let Some(room) = self.room.as_ref().filter(|room| start <= room.length() && length <= room.length() - start)
@@ -148,8 +153,8 @@ impl Weights {
         room.base().cast_const().wrapping_add(start)
     }
 
-    /// The address of the value that is `distance` behind the beginning of `packed`, to be asked for ahead of its use:
-    /// it may lie anywhere, and nobody reads it.
+    /// The address `distance` values after the beginning of `packed`, for prefetching: it may lie anywhere, and is
+    /// never read.
     pub(in crate::kernels) fn ahead(&self, packed: Packed, distance: usize) -> *const f32 {
         let base = self.room.as_ref().map_or(std::ptr::null(), |room| room.base().cast_const());
         base.wrapping_add(packed.start).wrapping_add(distance)

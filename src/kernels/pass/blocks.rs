@@ -1,4 +1,4 @@
-//! Packed weights of products: blocks of output channels, each as its tile reads it.
+//! Packed weights of products: blocks of output channels, each in the order in which its tile reads it.
 
 use std::ops::Range;
 
@@ -13,24 +13,25 @@ use crate::kernels::parts::Chunks;
 use crate::kernels::size::{self, product};
 use crate::kernels::table::Kernels;
 
-/// Rows that a block is used for before the next one is: several tiles of every instruction set, so that its weights
-/// are read from the first-level cache for all but one, and few enough to keep their inputs in the second. Whole tiles.
+/// Rows for which a block is used before the next one: several tiles of every instruction set, so that all but the
+/// first read its weights from the first-level cache, and few enough to keep their inputs in the second. Whole tiles of
+/// 4, 8, 14 and 28 rows.
 const CHUNK: usize = 56;
-/// Values of a row that are written at one time: what they are written to stays in the first-level cache.
+/// Values of a row that are written at a time, so that the destination stays in the first-level cache.
 const RUN: usize = 32;
 
-/// Some output channels, and where their weights are.
+/// Some output channels, and the position of their weights.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
     /// The first output channel.
     pub(super) channel: usize,
-    /// Number of output channels of a product, with those that only fill the last step.
+    /// Number of output channels of a product, including those that only fill the last step.
     pub(super) width: usize,
-    /// Whether it is two neighbours of that width whose products are Strassen's.
+    /// Whether it is two neighbours of that width, computed with Strassen's products.
     pub(super) is_pair: bool,
-    /// `[k][width]` weights, or what [`strassen::pack`] has packed.
+    /// `[k][width]` weights, or the result of [`strassen::pack`].
     pub(super) weights: Packed,
-    /// `[width]` biases; those of a pair are followed by as many more.
+    /// `[width]` biases; for a pair, followed by as many more.
     pub(super) bias: Packed,
 }
 
@@ -40,7 +41,7 @@ impl Block {
         Self { channel, width, is_pair, weights: Packed::default(), bias: Packed::default() }
     }
 
-    /// Behind its last output channel.
+    /// The end of its output channels.
     pub(super) fn end(&self) -> usize {
         self.channel + self.width * if self.is_pair { 2 } else { 1 }
     }
@@ -52,16 +53,16 @@ pub(super) struct Blocks {
     pub(super) blocks: Vec<Block>,
     /// Length of the contraction.
     pub(super) depth: usize,
-    /// Most rows of a tile.
+    /// Maximum rows of a tile.
     rows: usize,
 }
 
 impl Blocks {
-    /// Packs `weight`, `[channels][depth / taps][taps]`, with a bias for each of the output channels: the contraction
-    /// runs over taps, then over what is read. Neighbours become pairs where there is a `pairing`.
+    /// Packs `weight`, `[channels][depth / taps][taps]`, with a bias per output channel: the contraction runs over
+    /// taps, then over input channels. Neighbours become pairs if there is a `pairing`.
     ///
     /// # Errors
-    /// No memory has room for the weights.
+    /// If the weights do not fit into memory.
     pub(super) fn pack(
         kernels: Kernels,
         weights: &mut Weights,
@@ -96,38 +97,38 @@ impl Blocks {
         Ok(Self::of(kernels, blocks, depth))
     }
 
-    /// Blocks with weights that are packed.
+    /// Blocks with packed weights.
     pub(super) fn of(kernels: Kernels, blocks: Vec<Block>, depth: usize) -> Self {
         let rows = blocks.iter().map(|block: &Block| kernels.products(block.width).most_rows()).max().unwrap_or(1);
         Self { blocks, depth, rows }
     }
 
-    /// Most rows of a tile.
+    /// Maximum rows of a tile.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Whether some are pairs.
+    /// Whether some blocks are pairs.
     pub(super) fn have_pairs(&self) -> bool {
         self.blocks.iter().any(|block| block.is_pair)
     }
 
-    /// Values of scratch for the quarters of as many rows: whole cache lines.
+    /// Values of scratch for the quarters of `rows` rows: whole cache lines.
     ///
     /// # Errors
-    /// It overflows.
+    /// If it overflows.
     pub(super) fn scratch(&self, rows: usize) -> Result<usize, PassError> {
         let mut pairs = self.blocks.iter().filter(|block| block.is_pair);
         pairs.try_fold(0, |most, block| Ok(Quarters::scratch(rows, self.depth, block.width)?.max(most)))
     }
 
-    /// The quarters of `count` rows of the segments, from row `from` on, for [`Self::product`]; `None` if no block
-    /// is a pair.
+    /// The quarters of `count` rows of the segments, from row `from` on, for [`Self::product`]; `None` if no block is a
+    /// pair.
     ///
     /// # Safety
     /// - The segments are readable for these rows.
-    /// - The contraction of the segments is the one that was packed.
-    /// - Nobody else has the scratch, which is writable.
+    /// - The contraction of the segments is the packed one.
+    /// - The scratch is writable, and nothing else uses it.
     pub(super) unsafe fn quarters(
         &self,
         place: &Place<'_>,
@@ -136,8 +137,8 @@ impl Blocks {
         count: usize,
         scratch: Scratch,
     ) -> Option<Quarters> {
-        // SAFETY: the segments are readable for these rows, and the scratch is nobody else's. Blocks are pairs only
-        // where a pairing has halved all of its segments, whose channels are `depth` together.
+        // SAFETY: the segments are readable for these rows, and nothing else uses the scratch. Blocks are pairs only if
+        // a pairing has halved all of its segments, whose channels add up to `depth`.
         self.have_pairs().then(|| unsafe { Quarters::of(place.kernels, segments, self.depth, from, count, scratch) })
     }
 
@@ -151,12 +152,12 @@ impl Blocks {
         self.blocks.iter().map(macs).fold(0, u64::saturating_add)
     }
 
-    /// The products of `count` rows of the segments, from row `from` on, with the weights of `group`: the
-    /// `i`-th goes to `out + i * out_stride`, from the first channel of the group on.
+    /// The products of `count` rows of the segments, from row `from` on, with the weights of `group`: the `i`-th row
+    /// goes to `out + i * out_stride`, starting with the first channel of the group.
     ///
     /// # Safety
-    /// - The segments are readable for these rows, and their contraction is the one that was packed.
-    /// - `quarters` are those of these rows, and there are some if a block of the group is a pair.
+    /// - The segments are readable for these rows, and their contraction is the packed one.
+    /// - `quarters` are those of these rows, and are present if a block of the group is a pair.
     /// - `out` is writable for the widths of the group in as many rows, and overlaps nothing that is read.
     #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
     pub(super) unsafe fn product(
@@ -177,12 +178,12 @@ impl Blocks {
             return;
         }
         let first = group.first().map_or(0, |block| block.channel);
-        // Pairs have a look at all rows.
+        // Pairs use all rows at once.
         let length = if quarters.is_some() { count } else { CHUNK };
         let chunks = Chunks::of(count, length);
         for chunk in (0..chunks.number()).map(|index| chunks.rows(index)) {
             for block in group {
-                // The block behind this one is fetched while this one is used, evenly over its rows.
+                // The next block is prefetched while this one is used, evenly over its rows.
                 let length = block.weights.length();
                 let next = place.weights.ahead(block.weights, length + length.wrapping_mul(chunk.start) / count);
                 let biases = block.width * if block.is_pair { 2 } else { 1 };
@@ -217,7 +218,7 @@ impl Blocks {
         block.weights.length().saturating_mul(size_of::<f32>())
     }
 
-    /// Runs of the blocks `range` whose weights take at most `bytes` together, or of one block.
+    /// Runs of the blocks `range` whose weights take at most `bytes` together, or of a single block.
     pub(super) fn groups(&self, range: Range<usize>, bytes: usize) -> impl Iterator<Item = &[Block]> {
         let mut rest = &self.blocks[range];
         std::iter::from_fn(move || {
@@ -234,8 +235,8 @@ impl Blocks {
     }
 }
 
-/// Writes rows of `depth` values, one for each lane, as `[depth][width]`. Groups of `taps` values are taken apart: the
-/// first of all groups come first, then the second ones.
+/// Writes rows of `depth` values, one row per lane, as `[depth][width]`. Groups of `taps` values are split: the first
+/// values of all groups come first, then the second ones, and so on.
 pub(super) fn interleave(to: &mut [f32], width: usize, rows: &[f32], depth: usize, taps: usize) {
     let groups = depth / taps.max(1);
     for first in (0..groups).step_by(RUN) {

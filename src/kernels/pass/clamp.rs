@@ -1,16 +1,16 @@
 //! The limits of results.
 
-/// Least and largest value of a result: what a clamping activation leaves.
+/// Minimum and maximum of a result: the range of a clamping activation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Clamp {
-    /// The least.
+    /// The minimum.
     pub low: f32,
-    /// The largest.
+    /// The maximum.
     pub high: f32,
 }
 
 impl Clamp {
-    /// Every value stays as it is.
+    /// No clamping.
     pub const NONE: Self = Self { low: f32::NEG_INFINITY, high: f32::INFINITY };
     /// `max(x, 0)`.
     pub const RELU: Self = Self { low: 0.0, high: f32::INFINITY };

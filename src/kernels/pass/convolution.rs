@@ -16,15 +16,14 @@ use crate::kernels::size::{addressable, product};
 use crate::kernels::table::Kernels;
 use crate::kernels::tile::Segment;
 
-/// Bytes of weights that are used for all pixels before the next ones are: they stay in the second-level
-/// cache meanwhile.
+/// Bytes of weights that are used for all pixels before the next ones: they stay in the second-level cache meanwhile.
 const GROUP_BYTES: usize = 256 << 10;
 
-/// Pixels that are computed at one time where all are alike.
+/// Pixels that are computed at a time if all are treated alike.
 const STRIP: usize = 14 * 14;
 
-/// Pixels from which on parts share the pixels; with fewer, they share the output channels, so that weights
-/// are read once.
+/// Minimum number of pixels at which parts share the pixels; with fewer, they share the output channels, so that
+/// weights are read once.
 pub(super) const PIXELS_TO_SHARE: usize = 28 * 28;
 
 /// A convolution with dilation 1 and one group.
@@ -42,7 +41,7 @@ pub struct Convolution<'a> {
     pub weight: &'a [f32],
     /// `[out]`.
     pub bias: &'a [f32],
-    /// What results are clamped to.
+    /// The clamping of results.
     pub clamp: Clamp,
 }
 
@@ -52,7 +51,7 @@ impl Convolution<'_> {
         self.kernel == [1, 1] && self.stride == [1, 1] && (self.top, self.left) == (0, 0)
     }
 
-    /// Whether it leads from the inputs to the output, wherever they lie.
+    /// Checks that it leads from the inputs to the output, regardless of their positions.
     pub(super) fn check(&self, inputs: &[Map], output: &Map) -> Result<(), PassError> {
         let Some(first) = inputs.first() else { return Err(PassError("a convolution reads something")) };
         let same = inputs.iter().all(|map| (map.height, map.width) == (first.height, first.width));
@@ -69,7 +68,7 @@ impl Convolution<'_> {
     /// pairing.
     ///
     /// # Errors
-    /// No memory has room for the weights.
+    /// If the weights do not fit into memory.
     pub(super) fn pack(
         &self,
         kernels: Kernels,
@@ -94,7 +93,7 @@ pub(in crate::kernels) struct ConvPass {
     is_pointwise: bool,
     clamp: Clamp,
     blocks: Blocks,
-    /// Values of scratch of a part.
+    /// Values of scratch per part.
     scratch: usize,
 }
 
@@ -122,7 +121,7 @@ impl ConvPass {
     /// Computes `count` pixels of the output, from number `first` on, for the output channels of `group`.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the pixels and the channels are this part's.
+    /// - The duties of [`Pass::run`]; the pixels and the channels belong to this part.
     /// - The segments are readable for as many rows, and are those of these pixels.
     /// - No block of the group is a pair.
     unsafe fn product(&self, place: &Place<'_>, segments: &Segments, first: usize, count: usize, group: &[Block]) {
@@ -134,10 +133,10 @@ impl ConvPass {
         unsafe { self.blocks.product(place, group, segments, None, 0, count, out, stride, self.clamp) }
     }
 
-    /// The pixels of `strip` and the output channels of `blocks`, where windows are pixels.
+    /// The pixels of `strip` and the output channels of `blocks`, for windows that are single pixels.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the pixels or the channels are this part's.
+    /// - The duties of [`Pass::run`]; the pixels or the channels belong to this part.
     unsafe fn strip(&self, place: &Place<'_>, segments: &mut Segments, strip: Range<usize>, blocks: Range<usize>) {
         // There are more parts than pixels.
         if strip.is_empty() {
@@ -151,8 +150,8 @@ impl ConvPass {
             first += map.channels;
         }
         // SAFETY: input and output have the same pixels, for which the inputs are readable and the output is writable
-        // in whole units. The segments are all channels of the inputs, as they were packed, and the scratch is this
-        // part's.
+        // in whole units. The segments are all channels of the inputs, in packed order, and the scratch belongs to this
+        // part.
         unsafe {
             let Some(quarters) = self.blocks.quarters(place, segments, 0, strip.len(), place.scratch) else {
                 for group in self.blocks.groups(blocks, GROUP_BYTES) {
@@ -168,8 +167,7 @@ impl ConvPass {
         }
     }
 
-    /// The segments of the windows that begin at column `x` of row `y`, of which the kernel columns
-    /// `columns` lie in the map.
+    /// The segments of the windows that begin at column `x` of row `y`, with the kernel columns `columns` in the map.
     fn segments(&self, place: &Place<'_>, segments: &mut Segments, y: usize, x: usize, columns: Range<usize>) {
         segments.clear();
         let depth = self.blocks.depth / (self.kernel[0] * self.kernel[1]);
@@ -203,12 +201,12 @@ impl ConvPass {
     /// One row of the output.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the row or the channels are this part's.
+    /// - The duties of [`Pass::run`]; the row or the channels belong to this part.
     /// - No block is a pair.
     unsafe fn row(&self, place: &Place<'_>, segments: &mut Segments, y: usize, blocks: &[Block]) {
         let (width, out) = (self.inputs[0].width, self.output.width);
         let (columns, stride) = (self.kernel[1], self.stride[1]);
-        // Outputs whose windows lie in the map as a whole.
+        // Outputs whose windows lie entirely in the map.
         let start = self.left.div_ceil(stride).min(out);
         let end = (width + self.left).checked_sub(columns).map_or(0, |last| last / stride + 1).clamp(start, out);
         let mut x = 0;
@@ -217,7 +215,7 @@ impl ConvPass {
             let begin = x * stride;
             let inside = self.left.saturating_sub(begin)..(width + self.left - begin).min(columns);
             self.segments(place, segments, y, x, inside);
-            // SAFETY: the row or the channels are this part's. The windows of these outputs lie in the map in these
+            // SAFETY: the row or the channels belong to this part. The windows of these outputs lie in the map in these
             // columns, and no block is a pair.
             unsafe { self.product(place, segments, y * out + x, count, blocks) }
             x += count;
@@ -249,7 +247,7 @@ impl Pass for ConvPass {
                 // SAFETY: the pixels are this part's share, or all of them with the channels of this part.
                 return unsafe { self.strip(place, &mut segments, share(count, part, parts), blocks) };
             }
-            // Whole strips, so that the number of parts changes no result.
+            // Whole strips, so that the number of parts does not change the results.
             let strips = Chunks::of(count, STRIP);
             for strip in share(strips.number(), part, parts) {
                 // SAFETY: the strips are this part's share, or all of them with the channels of this part.

@@ -1,4 +1,4 @@
-//! Depthwise convolution: every channel is filtered on its own.
+//! Depthwise convolution: every channel is filtered separately.
 
 use super::clamp::Clamp;
 use super::map::{Map, check_maps, check_windows};
@@ -26,12 +26,12 @@ pub struct Depthwise<'a> {
     pub weight: &'a [f32],
     /// `[channels]`.
     pub bias: &'a [f32],
-    /// What results are clamped to.
+    /// The clamping of results.
     pub clamp: Clamp,
 }
 
 impl Depthwise<'_> {
-    /// Whether the kernels for rows can do it: 3 × 3, padding 1, stride 1 or 2 in both directions.
+    /// Whether the row kernels support it: 3 × 3, padding 1, stride 1 or 2 in both directions.
     pub(in crate::kernels) fn is_regular(&self, input: [usize; 2], output: [usize; 2]) -> bool {
         let [down, across] = self.stride;
         let size = |length: usize| length.div_ceil(down.max(1));
@@ -43,7 +43,7 @@ impl Depthwise<'_> {
     }
 }
 
-/// Weights for the kernels of rows: `[10][lanes]`, nine taps and the bias.
+/// Weights for the row kernels: `[10][lanes]`, nine taps and the bias.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taps {
     weights: Packed,
@@ -57,7 +57,7 @@ impl Taps {
     /// Packs a regular depthwise convolution of `channels`.
     ///
     /// # Errors
-    /// No memory has room for the weights.
+    /// If the weights do not fit into memory.
     pub(super) fn pack(weights: &mut Weights, channels: usize, layer: &Depthwise<'_>) -> Result<Self, PassError> {
         let lanes = round_up(channels, UNIT)?;
         let packed = weights.push(product(&[lanes, 10])?, |index| match (index % lanes, index / lanes) {
@@ -68,12 +68,12 @@ impl Taps {
         Ok(Self { weights: packed, lanes, stride: layer.stride[0], clamp: layer.clamp })
     }
 
-    /// One row of the output for `count` channels from number `first` on, both whole steps of the kernels. The
+    /// One row of the output for `count` channels from number `first` on, both multiples of the kernels' step. The
     /// three rows of the input and the output are at the first of these channels.
     ///
     /// # Safety
-    /// - Those of [`tile::Depthwise`] for these channels, but for the weights.
-    /// - The channels are whole steps, and among those that were packed, padded to whole units.
+    /// - The duties of [`tile::Depthwise`] for these channels, except for the weights.
+    /// - The channels are whole steps, and among the packed ones, padded to whole units.
     pub(super) unsafe fn run(&self, place: &Place<'_>, first: usize, count: usize, mut row: tile::Depthwise) {
         let step = place.kernels.step();
         debug_assert!(first + count <= self.lanes && count.is_multiple_of(step), "{count} channels from {first} on");
@@ -83,8 +83,8 @@ impl Taps {
         let mut left = count / step;
         while left > 0 {
             let steps = left.min(place.kernels.most_depthwise_steps());
-            // SAFETY: the rows are readable and the output is writable for these channels, and the weights were taken
-            // with all ten places of them.
+            // SAFETY: the rows are readable and the output is writable for these channels, and all ten places of the
+            // weights were requested.
             unsafe { place.kernels.depthwise(steps, self.stride, &row) }
             let width = steps * step;
             row.rows = row.rows.map(|at| at.wrapping_add(width));
@@ -110,9 +110,9 @@ pub(in crate::kernels) struct DepthwisePass {
 
 #[derive(Debug)]
 enum DepthwiseMethod {
-    /// By the kernels for rows; and a row of zeros.
+    /// With the row kernels; and a row of zeros.
     Regular(Taps, Packed),
-    /// Plainly; `[tap][lanes]` weights and `[lanes]` biases.
+    /// With plain loops; `[tap][lanes]` weights and `[lanes]` biases.
     Plain { weights: Packed, bias: Packed, lanes: usize },
 }
 
@@ -150,8 +150,8 @@ impl DepthwisePass {
     /// One row of the output by plain loops, with `[tap][lanes]` weights and `[lanes]` biases.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the row is this part's.
-    /// - There are as many weights and biases, and as many lanes as padded channels.
+    /// - The duties of [`Pass::run`]; the row belongs to this part.
+    /// - There are as many weights and biases, and `lanes` is the number of padded channels.
     unsafe fn plain_row(&self, place: &Place<'_>, y: usize, [weights, bias]: [*const f32; 2], lanes: usize) {
         let Self { input, output, .. } = self;
         for x in 0..output.width {
@@ -177,7 +177,7 @@ impl DepthwisePass {
                 }
                 let clamped = sum.map(|value| value.max(self.clamp.low).min(self.clamp.high));
                 let out = place.pixel(output, y * output.width + x).wrapping_add(lane);
-                // SAFETY: the unit lies in the pixel of the output, which is this part's.
+                // SAFETY: the unit lies in the pixel of the output, which belongs to this part.
                 unsafe { write(out, clamped) }
             }
         }
@@ -220,13 +220,13 @@ impl Pass for DepthwisePass {
                         high: 0.0,
                     };
                     // SAFETY: rows of the input and the row of zeros are as long as the map is wide, with pixels of
-                    // whole units. The row of the output is this part's, and overlaps no input.
+                    // whole units. The row of the output belongs to this part, and overlaps no input.
                     unsafe { taps.run(place, 0, output.channels.next_multiple_of(place.kernels.step()), call) }
                 }
                 DepthwiseMethod::Plain { weights, bias, lanes } => {
                     let weights = place.weights.at(weights, 0, self.kernel[0] * self.kernel[1] * lanes);
                     let bias = place.weights.at(bias, 0, lanes);
-                    // SAFETY: the row is this part's, and weights and biases were taken with these lengths.
+                    // SAFETY: the row belongs to this part, and weights and biases were requested with these lengths.
                     unsafe { self.plain_row(place, y, [weights, bias], lanes) }
                 }
             }

@@ -1,4 +1,4 @@
-//! What is done value by value: sums, scales and shifts, functions, copies.
+//! Operations on individual values: sums, scales and shifts, functions, copies.
 
 use super::clamp::Clamp;
 use super::map::{Map, channels, check_maps};
@@ -10,7 +10,7 @@ use crate::kernels::memory::{Packed, Weights};
 use crate::kernels::parts::share;
 use crate::kernels::size::UNIT;
 
-/// A function of every value.
+/// A function applied to every value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Function {
     /// Clamped.
@@ -42,11 +42,11 @@ impl Function {
 /// `function(scale · x + shift)`, per channel.
 #[derive(Debug, Clone, Copy)]
 pub struct Affine<'a> {
-    /// `[channels]`. None: 1.
+    /// `[channels]`; `None` means 1.
     pub scale: Option<&'a [f32]>,
-    /// `[channels]`. None: 0.
+    /// `[channels]`; `None` means 0.
     pub shift: Option<&'a [f32]>,
-    /// What is applied then.
+    /// Applied to the result.
     pub function: Function,
 }
 
@@ -107,7 +107,7 @@ impl Pass for AffinePass {
         let [scales, shifts] = [self.scale, self.shift].map(|packed| place.weights.at(packed, 0, lanes));
         for pixel in share(self.output.pixels(), part, parts) {
             for lane in (0..self.output.channels).step_by(UNIT) {
-                // SAFETY: the pixel lies in the map, the unit in the pixel, and the weights are as long as one.
+                // SAFETY: the pixel lies in the map, the unit in the pixel, and the weights are as long as a pixel.
                 let (mut values, scale, shift) = unsafe {
                     let value = read(place.pixel(&self.input, pixel).wrapping_add(lane));
                     (value, read(scales.wrapping_add(lane)), read(shifts.wrapping_add(lane)))
@@ -116,7 +116,7 @@ impl Pass for AffinePass {
                     *value = *value * scale + shift;
                 }
                 let out = place.pixel(&self.output, pixel).wrapping_add(lane);
-                // SAFETY: the unit lies in the pixel of the output, which is this part's.
+                // SAFETY: the unit lies in the pixel of the output, which belongs to this part.
                 unsafe { write(out, self.function.apply(values)) }
             }
         }
@@ -168,14 +168,14 @@ impl Pass for AddPass {
                     *sum = (*sum + other).max(self.clamp.low).min(self.clamp.high);
                 }
                 let out = place.pixel(&self.output, pixel).wrapping_add(lane);
-                // SAFETY: the unit lies in the pixel of the output, which is this part's.
+                // SAFETY: the unit lies in the pixel of the output, which belongs to this part.
                 unsafe { write(out, sum) }
             }
         }
     }
 }
 
-/// Maps put beside each other, channel by channel.
+/// Concatenation of maps, channel by channel.
 #[derive(Debug)]
 pub(in crate::kernels) struct CopyPass {
     inputs: Vec<Map>,
@@ -209,8 +209,8 @@ impl Pass for CopyPass {
         for pixel in share(self.output.pixels(), part, parts) {
             let mut out = place.pixel(&self.output, pixel);
             for map in &self.inputs {
-                // SAFETY: the pixel lies in the input, the channels of all inputs fit into the pixel of the
-                // output, which is this part's, and the maps do not overlap.
+                // SAFETY: the pixel lies in the input, the channels of all inputs fit into the pixel of the output,
+                // which belongs to this part, and the maps do not overlap.
                 unsafe { place.pixel(map, pixel).cast_const().copy_to_nonoverlapping(out, map.channels) }
                 out = out.wrapping_add(map.channels);
             }

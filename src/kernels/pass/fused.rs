@@ -1,5 +1,5 @@
-//! A pointwise convolution and the depthwise one behind it, as one: the map between them is never whole in
-//! memory. Rows of it go through a ring, or, where they are short, through a small map in scratch.
+//! A pointwise convolution and the depthwise one after it, as one pass: the map between them is never entirely in
+//! memory. Its rows go through a ring or, if they are short, through a small map in scratch.
 
 use super::blocks::{Block, Blocks};
 use super::clamp::Clamp;
@@ -20,22 +20,22 @@ use crate::kernels::tile::{self, Segment};
 /// Rows of the ring: a depthwise row reads three.
 const RING: usize = 4;
 
-/// Pixels of a row that are too few for several tiles of narrow instruction sets.
+/// Maximum pixels of a row that are too few for several tiles of narrow instruction sets.
 const SHORT: usize = 14;
 
-/// Pixels that are computed at once where two halves of them are for pairs.
+/// Pixels that are computed at once if two halves of them are used for pairs.
 const PAIRED: usize = 112;
 
-/// Bytes of weights that are used for the whole map before the next ones are.
+/// Bytes of weights that are used for the whole map before the next ones.
 const GROUP_BYTES: usize = 256 << 10;
-/// The same where sums are made again for every group.
+/// The same if sums are recomputed for every group.
 const PAIRED_BYTES: usize = 576 << 10;
 
-/// Pixels from which on parts share the rows, computing some twice; with fewer, they share the channels.
+/// Minimum number of pixels at which parts share the rows, computing some twice; with fewer, they share the channels.
 const PIXELS_TO_SHARE: usize = 28 * 28;
 
-/// Rows of the map between that are computed at once: all of them where they are shorter than `short` pixels, and
-/// otherwise as many as have `least`.
+/// Rows of the intermediate map that are computed at once: all if they are shorter than `short` pixels, otherwise as
+/// many as have `least` pixels.
 fn rows_at_once(input: &Map, short: usize, least: usize) -> usize {
     if input.width < short { input.height } else { least.div_ceil(input.width).min(input.height) }
 }
@@ -51,18 +51,18 @@ pub(in crate::kernels) struct FusedPass {
     taps: Taps,
     /// A row of zeros.
     zeros: Packed,
-    /// Rows of the map between that are computed at once.
+    /// Rows of the intermediate map that are computed at once.
     at_once: usize,
     /// Rows of it that are kept.
     kept: usize,
     /// Values of scratch for these rows.
     ring: usize,
-    /// Values of scratch for sums, behind the ring.
+    /// Values of scratch for sums, after the ring.
     sums: usize,
 }
 
 impl FusedPass {
-    /// The pointwise `first` on `inputs`, and the regular depthwise `second` on what it makes.
+    /// The pointwise `first` on `inputs`, and the regular depthwise `second` on its output.
     pub(in crate::kernels) fn new(
         kernels: Kernels,
         weights: &mut Weights,
@@ -73,7 +73,7 @@ impl FusedPass {
         output: Map,
     ) -> Result<Self, PassError> {
         let Some(&input) = inputs.first() else { return Err(PassError("a convolution reads something")) };
-        // The map between is as the first convolution would write it; it lies in scratch.
+        // The intermediate map has the form in which the first convolution would write it; it lies in scratch.
         check_channels(inputs, &output, length)?;
         first.check(inputs, &Map { height: input.height, width: input.width, ..output })?;
         let size = [input.height, input.width];
@@ -123,9 +123,9 @@ impl FusedPass {
     /// The channels of `group` for the output rows `from..to`.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the rows or the channels are this part's.
+    /// - The duties of [`Pass::run`]; the rows or the channels belong to this part.
     /// - The segments are those of [`Self::segments`].
-    /// - `whole` are the quarters of the whole map, if that is computed at once and a block is a pair.
+    /// - `whole` are the quarters of the whole map, if it is computed at once and a block is a pair.
     unsafe fn group(
         &self,
         place: &Place<'_>,
@@ -142,16 +142,16 @@ impl FusedPass {
         let (ring, sums) = self.scratch(place);
         let ring = ring.room(self.kept * input.width * stride);
         let ring = |y: usize| ring.wrapping_add(y % self.kept * input.width * stride);
-        // Rows of the map between that have been computed: runs of as many as are computed at once.
+        // Rows of the intermediate map that have been computed, in runs that are computed at once.
         let mut done = (from * self.stride).saturating_sub(1) / self.at_once * self.at_once;
         for y in from..to {
             let centre = y * self.stride;
             while done < (centre + 2).min(input.height) {
                 let rows = self.at_once.min(input.height - done);
                 let (pixel, pixels) = (done * input.width, rows * input.width);
-                // SAFETY: the inputs have these pixels. The ring, which is this part's scratch, has room for as many
-                // rows of the group, and the scratch behind it for the quarters of these rows. All channels are
-                // segments, as they were packed.
+                // SAFETY: the inputs have these pixels. The ring, which is scratch of this part, has room for as many
+                // rows of the group, and the scratch after it for the quarters of these rows. All channels are
+                // segments, in packed order.
                 unsafe {
                     let own = match whole {
                         Some(_) => None,
@@ -179,22 +179,22 @@ impl FusedPass {
                 high: 0.0,
             };
             // SAFETY: the rows of the ring and the row of zeros are as long as the map is wide, for all channels of the
-            // group. The row of the output is this part's in these channels, and overlaps no scratch.
+            // group. The row of the output belongs to this part in these channels, and overlaps no scratch.
             unsafe { self.taps.run(place, first.channel, stride, call) }
         }
     }
 
-    /// Bytes of weights of a group.
+    /// Bytes of weights per group.
     fn group_bytes(&self) -> usize {
         if self.blocks.have_pairs() && !self.is_whole() { PAIRED_BYTES } else { GROUP_BYTES }
     }
 
-    /// Whether all of the map between is computed at once.
+    /// Whether the whole intermediate map is computed at once.
     fn is_whole(&self) -> bool {
         self.at_once == self.inputs[0].height
     }
 
-    /// The ring, and what is behind it for sums.
+    /// The ring, and the scratch after it for sums.
     fn scratch(&self, place: &Place<'_>) -> (Scratch, Scratch) {
         place.scratch.split(self.ring)
     }
@@ -216,7 +216,7 @@ impl Pass for FusedPass {
 
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
         let count = self.blocks.blocks.len();
-        // Where all of the map is computed at once, its rows are not shared.
+        // If the whole map is computed at once, its rows are not shared.
         let by_rows = self.output.pixels() >= PIXELS_TO_SHARE && !self.is_whole();
         let (rows, blocks) = if by_rows {
             (share(self.output.height, part, parts), 0..count)
@@ -226,8 +226,8 @@ impl Pass for FusedPass {
         let segments = self.segments(place);
         let pixels = self.inputs[0].pixels();
         let (_, sums) = self.scratch(place);
-        // SAFETY: the inputs have all pixels, all of their channels are segments, as they were packed, and the scratch
-        // is this part's.
+        // SAFETY: the inputs have all pixels, all of their channels are segments, in packed order, and the scratch
+        // belongs to this part.
         let whole = self.is_whole().then(|| unsafe { self.blocks.quarters(place, &segments, 0, pixels, sums) });
         let whole = whole.flatten();
         for group in self.blocks.groups(blocks, self.group_bytes()) {

@@ -1,4 +1,4 @@
-//! Convolution in groups: one convolution after the other, on the channels of its groups.
+//! Grouped convolution: one convolution after the other, on the channels of its groups.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -13,8 +13,8 @@ use crate::kernels::parts::share;
 use crate::kernels::size::{UNIT, product};
 use crate::kernels::table::Kernels;
 
-/// How many groups a convolution takes at once, each with `out` output channels: so many that what they write are
-/// whole units. Between those that it takes, its weights are zeros.
+/// Number of groups that a convolution processes together, each with `out` output channels, so that it writes whole
+/// units. Weights between different groups are zero.
 fn together(out: usize) -> usize {
     let out = out.max(1);
     // Units are a power of 2.
@@ -30,8 +30,8 @@ pub(in crate::kernels) struct GroupedPass {
 }
 
 impl GroupedPass {
-    /// Values of weights of `convolution` in `groups`, and of what they are packed from: more where groups are taken
-    /// together. None if it overflows.
+    /// Values of weights of `convolution` in `groups`, and of what they are packed from: more if groups are processed
+    /// together. `None` if it overflows.
     pub(in crate::kernels) fn weights(convolution: &Convolution<'_>, groups: usize) -> Option<usize> {
         let out = convolution.bias.len().checked_div(groups)?;
         convolution.weight.len().checked_mul(together(out).min(groups))
@@ -60,8 +60,8 @@ impl GroupedPass {
             spread(&mut dense, &convolution.weight[outputs.start * each..outputs.end * each], out * each, each)?;
             let layer = Convolution { weight: &dense, bias: &convolution.bias[outputs.clone()], ..*convolution };
             let from = channels(&input, taken.start * read..taken.end * read);
-            // Its first output begins a unit, so that the units that it writes are its own: no others begin in its
-            // last one, and a pixel has room for whole units.
+            // Its first output begins a unit, so the units that it writes are its own: no others begin in its last one,
+            // and a pixel has room for whole units.
             let to = channels(&output, outputs);
             convolutions.push(ConvPass::new(kernels, weights, length, &[from], &layer, to)?);
         }
@@ -74,8 +74,8 @@ fn channels(map: &Map, range: Range<usize>) -> Map {
     Map { offset: map.offset + range.start, channels: range.len(), ..*map }
 }
 
-/// The weights of several groups, `group` values each, as those of one convolution of all their channels, of which
-/// each output reads `each` values of its own group and others times 0.
+/// The weights of several groups, `group` values each, as those of a single convolution of all their channels: each
+/// output reads `each` values of its own group, and the others times 0.
 fn spread(dense: &mut Vec<f32>, weights: &[f32], group: usize, each: usize) -> Result<(), PassError> {
     dense.clear();
     let groups = weights.len().checked_div(group).unwrap_or(0);
@@ -113,7 +113,7 @@ impl Pass for GroupedPass {
         let (part, parts) = if by_pixels { (part, parts) } else { (0, 1) };
         for convolution in &self.convolutions[convolutions] {
             // SAFETY: the place is that of this pass, to whose program the convolution belongs: its maps are channels
-            // of those that lie in memory. What it writes are its own units, which no part shares with another: a
+            // of maps that lie in memory. It writes only its own units, which no part shares with another: a
             // convolution is run by one part, or by all of them with the same `parts`.
             unsafe { convolution.run(place, part, parts) }
         }

@@ -1,4 +1,4 @@
-//! Maps, and whether a pass may touch them.
+//! Maps, and checks that a pass may touch them.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::kernels::size::{self, UNIT, product};
 /// A map in memory: NHWC, rows without gaps between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Map {
-    /// Where channel 0 of the first pixel is, in values from the beginning.
+    /// Position of channel 0 of the first pixel, in values from the beginning.
     pub offset: usize,
     /// Rows.
     pub height: usize,
@@ -16,16 +16,15 @@ pub struct Map {
     pub width: usize,
     /// Channels.
     pub channels: usize,
-    /// Values from one pixel to the next, at least `channels`. Maps that passes write have a multiple of
-    /// [`UNIT`].
+    /// Values from one pixel to the next, at least `channels`. For maps that passes write, a multiple of [`UNIT`].
     pub stride: usize,
 }
 
 impl Map {
-    /// A map whose pixels are padded to whole units.
+    /// A map with pixels padded to whole units.
     #[must_use]
     pub fn padded(offset: usize, height: usize, width: usize, channels: usize) -> Self {
-        // What is too long for that is refused by every pass.
+        // Every pass rejects a length that is too large for this.
         let stride = channels.checked_next_multiple_of(UNIT).unwrap_or(channels);
         Self { offset, height, width, channels, stride }
     }
@@ -36,7 +35,7 @@ impl Map {
         self.height.saturating_mul(self.width)
     }
 
-    /// Number of values that it takes in memory; None if it overflows.
+    /// Number of values that it takes in memory; `None` if it overflows.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
         product(&[self.height, self.width, self.stride]).ok()
@@ -47,7 +46,7 @@ impl Map {
         self.channels.checked_next_multiple_of(UNIT).unwrap_or(usize::MAX)
     }
 
-    /// Values of a pixel that passes may touch: all channels, in whole units where there is room.
+    /// Values of a pixel that passes may touch: all channels, in whole units if there is room.
     pub(super) fn touched(&self) -> usize {
         self.padded_channels().min(self.stride)
     }
@@ -60,8 +59,8 @@ impl Map {
         Ok(self.offset..size::sum([self.offset, product(&[last, self.stride])?, width])?)
     }
 
-    /// Whether the first `width` values of its pixels and all values of the pixels of `other` that passes may touch
-    /// lie beside each other in the pixels of a third map.
+    /// Whether the first `width` values of its pixels and all values of the pixels of `other` that passes may touch lie
+    /// next to each other in the pixels of a third map.
     fn is_beside(&self, width: usize, other: &Self) -> bool {
         if self.stride != other.stride || self.stride == 0 {
             return false;
@@ -72,8 +71,8 @@ impl Map {
     }
 }
 
-/// Whether windows of `kernel` rows and columns, `stride` apart, fit `input` and `output`: every window has
-/// a value of the map, whose first `before` rows and columns are padding. What lies beyond its end is, too.
+/// Checks that windows of `kernel` rows and columns, `stride` apart, fit `input` and `output`: every window has a value
+/// of the map. The first `before` rows and columns are padding, and so is everything beyond the end of the map.
 pub(super) fn check_windows(
     input: &Map,
     output: &Map,
@@ -86,7 +85,7 @@ pub(super) fn check_windows(
     let [inputs, outputs] = [input, output].map(|map| [map.height, map.width]);
     let begins = |axis: usize| {
         let last = outputs[axis].checked_sub(1)?.checked_mul(stride[axis])?;
-        // Where a window ends is computed, too.
+        // The end of a window is computed, too.
         last.checked_add(kernel[axis])?;
         Some(last < inputs[axis].checked_add(before[axis])?)
     };
@@ -94,18 +93,18 @@ pub(super) fn check_windows(
     check(inside, "the output has more windows than the input")
 }
 
-/// The channels of all maps together.
+/// The total number of channels of all maps.
 pub(super) fn channels(maps: &[Map]) -> Result<usize, PassError> {
     size::sum(maps.iter().map(|map| map.channels))
 }
 
-/// Whether the maps lie in memory of `length` values, and `output` overlaps none of `inputs`, which are read in whole
-/// units.
+/// Checks that the maps lie in memory of `length` values, and that `output` overlaps none of `inputs`, which are read
+/// in whole units.
 pub(super) fn check_maps(inputs: &[Map], output: &Map, length: usize) -> Result<(), PassError> {
     check_memory(inputs, output, length, Map::touched)
 }
 
-/// As [`check_maps`], for a pass that reads the channels of its inputs and nothing behind them.
+/// Like [`check_maps`], for a pass that reads the channels of its inputs and nothing after them.
 pub(super) fn check_channels(inputs: &[Map], output: &Map, length: usize) -> Result<(), PassError> {
     check_memory(inputs, output, length, |map| map.channels.min(map.stride))
 }
@@ -116,13 +115,13 @@ fn check_memory(inputs: &[Map], output: &Map, length: usize, read: impl Fn(&Map)
     let to = range(output, output.touched());
     let Some(to) = to else { return Err(PassError("a map does not lie in memory")) };
     for input in inputs {
-        // Where there are no channels, that is what is wrong.
+        // If there are no channels, another check reports that.
         check(range(input, read(input).max(1)).is_some(), "a map does not lie in memory")?;
     }
-    // Those of maps of one pixel are bounded by nothing else.
+    // For maps of one pixel, nothing else bounds the stride.
     inputs.iter().chain([output]).try_for_each(|map| size::addressable(map.stride).map(drop))?;
     check(inputs.iter().all(|map| map.channels > 0 && map.stride >= map.channels), "pixels are too close")?;
-    // A multiple of the unit that holds the channels holds them padded, too.
+    // A multiple of the unit that holds the channels also holds the padded channels.
     let padded = output.stride.is_multiple_of(UNIT) && output.stride >= output.channels;
     check(padded, "the output is not padded to whole units")?;
     let apart = |input: &Map| {

@@ -1,4 +1,4 @@
-//! Pooling: windows of a map, and the whole of it.
+//! Pooling: windows of a map, or the whole map.
 
 use super::map::{Map, check_maps, check_windows};
 use super::place::Place;
@@ -9,14 +9,14 @@ use crate::kernels::parts::share;
 use crate::kernels::size::UNIT;
 use crate::kernels::tile::Largest;
 
-/// What becomes of the values of a window.
+/// How the values of a window are reduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduce {
-    /// The largest.
+    /// The maximum.
     Max,
     /// The mean of those in the map.
     Mean,
-    /// The mean, padding counting as zeros.
+    /// The mean, with padding counted as zeros.
     MeanWithPadding,
 }
 
@@ -27,11 +27,11 @@ pub struct Pool {
     pub kernel: [usize; 2],
     /// Rows and columns from one window to the next.
     pub stride: [usize; 2],
-    /// Rows above the map.
+    /// Rows of padding above the map.
     pub top: usize,
-    /// Columns to the left of it.
+    /// Columns of padding to the left of it.
     pub left: usize,
-    /// What becomes of the values.
+    /// How the values are reduced.
     pub reduce: Reduce,
 }
 
@@ -91,7 +91,7 @@ impl Pass for PoolPass {
                             out,
                         };
                         // SAFETY: the window has a pixel and lies in the map, whose pixels have whole units, and so
-                        // whole steps. The pixel of the output is this part's, and overlaps no input.
+                        // whole steps. The pixel of the output belongs to this part, and overlaps no input.
                         unsafe { place.kernels.largest(&call) }
                         continue;
                     }
@@ -105,7 +105,7 @@ impl Pass for PoolPass {
                         let value = unsafe { read(place.pixel(input, pixel).wrapping_add(lane)) };
                         sum.iter_mut().zip(value).for_each(|(sum, value)| *sum += value);
                     }
-                    // SAFETY: the unit lies in the pixel of the output, which is this part's.
+                    // SAFETY: the unit lies in the pixel of the output, which belongs to this part.
                     unsafe { write(out.wrapping_add(lane), sum.map(|sum| sum / count as f32)) }
                 }
             }
@@ -155,7 +155,7 @@ impl Pass for AveragePass {
                 }
             }
             let out = place.pixel(&self.output, 0).wrapping_add(lane);
-            // SAFETY: the unit lies in the pixel of the output, and is this part's.
+            // SAFETY: the unit lies in the pixel of the output, and belongs to this part.
             unsafe { write(out, sum.map(|sum| sum / count as f32)) }
         }
     }

@@ -5,7 +5,7 @@ use crate::kernels::parts::even_parts;
 use crate::kernels::table::Kernels;
 use crate::kernels::tile::{Segment, Tile};
 
-/// Rows of segments, to be multiplied with weights.
+/// Rows of segments, to be multiplied by weights.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a> {
     /// The segments.
@@ -19,7 +19,7 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Whether what the segments have is within the contraction: weights are read for no more.
+    /// Whether the segments lie within the contraction: weights are not read beyond it.
     fn are_within(&self) -> bool {
         self.segments.iter().all(|Segment { channels, first, .. }| first + channels <= self.depth)
     }
@@ -37,13 +37,13 @@ pub(super) struct Product<'a> {
     pub(super) weights: *const f32,
     /// Number of output channels.
     pub(super) width: usize,
-    /// What is added to every row.
+    /// Added to every row.
     pub(super) bias: Matrix<*const f32>,
     /// Where the results go.
     pub(super) out: Matrix<*mut f32>,
-    /// What they are clamped to.
+    /// The clamping of results.
     pub(super) clamp: Clamp,
-    /// What is fetched meanwhile: where it begins, and how many values it has.
+    /// Prefetched meanwhile: the address and the number of values.
     pub(super) ahead: (*const f32, usize),
 }
 
@@ -54,8 +54,8 @@ impl Product<'_> {
     /// - The segments are readable for the rows, and their channels lie within the contraction.
     /// - The weights are readable for `width` values for every number of the contraction.
     /// - The bias is readable for `width` values in every row.
-    /// - The output is writable for `width` values in every row, and overlaps nothing that is read but the bias, which
-    ///   it may be, row by row.
+    /// - The output is writable for `width` values in every row, and overlaps nothing that is read except the bias,
+    ///   which it may equal, row by row.
     pub(super) unsafe fn run(&self, kernels: Kernels) {
         let Self { rows: Rows { segments, depth, first, length }, weights, width, clamp, .. } = *self;
         let ((bias, bias_stride), (out, out_stride), (ahead, fetched)) = (self.bias, self.out, self.ahead);
@@ -75,7 +75,7 @@ impl Product<'_> {
                 out_stride,
                 low: clamp.low,
                 high: clamp.high,
-                // A product beyond the numbers of a small processor asks for other lines.
+                // If the product overflows on a 32-bit processor, other lines are prefetched.
                 prefetch: ahead.wrapping_add(fetched.wrapping_mul(done) / length),
                 prefetch_step: fetched.wrapping_mul(rows).div_ceil((length * depth).max(1)),
             };

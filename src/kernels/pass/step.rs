@@ -1,4 +1,4 @@
-//! A step of a program: what every pass says and does.
+//! A step of a program: the interface of all passes.
 
 use std::fmt::Debug;
 
@@ -7,24 +7,24 @@ use super::place::Place;
 
 /// One step of a program.
 pub(in crate::kernels) trait Pass: Debug + Send + Sync {
-    /// What it is called in the plan: the algorithm.
+    /// Name of the algorithm, as shown in the plan.
     fn algorithm(&self) -> &'static str;
 
-    /// What it needs of the program: as far as its maps reach, and the scratch that every part takes from
+    /// What it needs of the program: the extent of its maps, and the scratch that every part takes from
     /// [`Place::scratch`].
     fn needs(&self) -> Needs;
 
     /// Multiply-accumulates that it executes.
     fn macs(&self) -> u64;
 
-    /// Does part number `part` of `parts`.
+    /// Runs part `part` of `parts`.
     ///
     /// # Safety
     /// - `place` belongs to the program that the pass was made for: its kernels, its weights, and activations that are
     ///   writable for [`Needs::values`].
     /// - No other pass runs on these activations at the same time.
-    /// - All parts of this one have the same `parts`, and a `part` below it of their own.
-    /// - Every part has scratch of its own, which is writable. It may have any length: less than [`Needs::scratch`] is
+    /// - All parts of this run have the same `parts`, and each has its own `part`, which is less.
+    /// - Every part has its own scratch, which is writable. It may have any length: less than [`Needs::scratch`] causes
     ///   a panic.
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize);
 }
@@ -34,29 +34,29 @@ pub(in crate::kernels) trait Pass: Debug + Send + Sync {
 pub(in crate::kernels) struct Needs {
     /// Values of activations: up to the end of the last map that it touches.
     pub(in crate::kernels) values: usize,
-    /// Values of scratch that every part needs for itself.
+    /// Values of scratch that each part needs.
     pub(in crate::kernels) scratch: usize,
 }
 
 impl Needs {
-    /// What a pass needs that touches whole units of `maps`, with so many values of scratch.
+    /// The needs of a pass that touches whole units of `maps`, with `scratch` values of scratch.
     pub(super) fn of(maps: &[Map], scratch: usize) -> Self {
         Self { values: maps.iter().map(|map| end(map, map.touched())).max().unwrap_or(0), scratch }
     }
 
-    /// The same for one that reads the channels of `inputs` and nothing behind them.
+    /// The same for a pass that reads the channels of `inputs` and nothing after them.
     pub(super) fn of_channels(inputs: &[Map], output: &Map, scratch: usize) -> Self {
         let inputs = inputs.iter().map(|map| end(map, map.channels)).max().unwrap_or(0);
         Self { values: inputs.max(end(output, output.touched())), scratch }
     }
 
-    /// What both need.
+    /// The larger of both needs.
     pub(super) fn max(self, other: Self) -> Self {
         Self { values: self.values.max(other.values), scratch: self.scratch.max(other.scratch) }
     }
 }
 
-/// Behind the first `width` values of the last pixel of a map.
+/// The end of the first `width` values of the last pixel of a map.
 fn end(map: &Map, width: usize) -> usize {
     map.range(width).map_or(usize::MAX, |range| range.end)
 }

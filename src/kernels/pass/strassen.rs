@@ -1,7 +1,7 @@
-//! Two neighbouring blocks of a pointwise convolution with seven products in place of eight: Strassen's algorithm, in
+//! Two neighbouring blocks of a pointwise convolution with seven products instead of eight: Strassen's algorithm, in
 //! Winograd's form (V. Strassen, "Gaussian elimination is not optimal", 1969; S. Winograd, 1971).
 //!
-//! The rows of a chunk are an upper and a lower half, the channels of every segment a left and a right half, and the
+//! The rows of a chunk form an upper and a lower half, the channels of every segment a left and a right half, and the
 //! two blocks are the halves of the output. With `A` for the input, `B` for the weights and `C` for the output:
 //!
 //! ```text
@@ -14,9 +14,9 @@
 //!                                     P7 = S3 T3
 //! ```
 //!
-//! The sums of the weights are packed. Those of the input are made once for all blocks of a chunk, and those of the
-//! products where the product kernels begin, but for `P5`, which two outputs need. With an odd number of rows the one
-//! in the middle is in both halves, and computed twice.
+//! The sums of the weights are packed. Those of the input are computed once for all blocks of a chunk, and those of the
+//! products at the start of the product kernels, except for `P5`, which two outputs need. With an odd number of rows,
+//! the middle one is in both halves and computed twice.
 
 use super::clamp::Clamp;
 use super::map::{self, Map};
@@ -32,18 +32,18 @@ use crate::kernels::tile::{Segment, StrassenInput, StrassenOutput};
 const PRODUCTS: usize = 7;
 /// Sums of the input.
 const SUMS: usize = 4;
-/// Rows of a pair from which on it pays: those of two tiles.
+/// Minimum rows of a pair at which it pays off: those of two tiles.
 const ROWS: usize = 28;
-/// Rows from which on weights are used often enough for there to be more of them.
+/// Minimum rows at which weights are used often enough to justify more of them.
 const PIXELS: usize = 7 * 7;
-/// Length of the contraction and output channels from which on it pays.
+/// Minimum length of the contraction, and minimum output channels, at which it pays off.
 const DEPTH: usize = 250;
 const CHANNELS: usize = 128;
 
-/// Most segments that are halved.
+/// Maximum number of segments that are halved.
 const SEGMENTS: usize = 16;
 
-/// How the channels of what is read are halved.
+/// How the input channels are halved.
 #[derive(Debug)]
 pub(super) struct Pairing {
     /// Number of channels of each segment, even.
@@ -51,8 +51,8 @@ pub(super) struct Pairing {
 }
 
 impl Pairing {
-    /// The pairing for a pointwise convolution of `inputs` to so many output channels, of which `rows` pixels are
-    /// computed at one time; `None` if it does not pay.
+    /// The pairing for a pointwise convolution of `inputs` to `channels` output channels, with `rows` pixels computed
+    /// at a time; `None` if it does not pay off.
     pub(super) fn of(inputs: &[Map], channels: usize, rows: usize) -> Option<Self> {
         let depth = map::channels(inputs).ok()?;
         let pixels = inputs.first().map_or(0, Map::pixels);
@@ -67,8 +67,8 @@ pub(super) fn length(depth: usize, width: usize) -> Result<usize, PassError> {
     product(&[PRODUCTS, depth / 2, width])
 }
 
-/// Packs the weights of a pair in the order of their use, `[product][depth / 2][width]`: `rows` has the contraction of
-/// the first lanes of both blocks.
+/// Packs the weights of a pair in the order of use, `[product][depth / 2][width]`: `rows` has the contraction of the
+/// first lanes of both blocks.
 pub(super) fn pack(to: &mut [f32], width: usize, rows: &[f32], pairing: &Pairing) {
     let depth: usize = pairing.channels.iter().sum();
     let plane = depth / 2 * width;
@@ -93,7 +93,7 @@ pub(super) fn pack(to: &mut [f32], width: usize, rows: &[f32], pairing: &Pairing
     }
 }
 
-/// Value `lane` of the biases of a pair: those of the first block, then what the second one has more.
+/// Value `lane` of the biases of a pair: those of the first block, then the differences of the second block from them.
 pub(super) fn bias(lane: usize, width: usize, bias: impl Fn(usize) -> f32) -> f32 {
     if lane < width { bias(lane) } else { bias(lane) - bias(lane - width) }
 }
@@ -103,14 +103,14 @@ fn stride(depth: usize) -> usize {
     (depth / 2).next_multiple_of(LINE)
 }
 
-/// What is between the products of a pair: three matrices of `rows` rows.
+/// Values between the products of a pair: three matrices of `rows` rows.
 fn between(rows: usize, width: usize) -> usize {
     3 * width * rows
 }
 
 /// The quarters of the rows of some segments, and their sums.
 pub(super) struct Quarters {
-    /// The left halves of the channels of the segments, where they lie.
+    /// The left halves of the segments' channels, in place.
     left: Segments,
     /// The right halves.
     right: Segments,
@@ -118,7 +118,7 @@ pub(super) struct Quarters {
     sums: [Segment; SUMS],
     /// Length of the contraction.
     depth: usize,
-    /// What lies behind the sums.
+    /// The scratch after the sums.
     scratch: Scratch,
     /// Rows of a half.
     rows: usize,
@@ -129,8 +129,8 @@ impl Quarters {
     ///
     /// # Safety
     /// - The segments are readable for these rows.
-    /// - Their channels are `depth` together, an even number for each.
-    /// - Nobody else has the scratch, which is writable.
+    /// - Their channels add up to `depth`, with an even number for each.
+    /// - The scratch is writable, and nothing else uses it.
     pub(super) unsafe fn of(
         kernels: Kernels,
         segments: &Segments,
@@ -168,10 +168,10 @@ impl Quarters {
         Self { left, right, sums: std::array::from_fn(sum), depth, scratch, rows }
     }
 
-    /// Values of scratch for as many rows, and for what is between the products of a pair: whole cache lines.
+    /// Values of scratch for `rows` rows, and for the values between the products of a pair: whole cache lines.
     ///
     /// # Errors
-    /// It overflows.
+    /// If it overflows.
     pub(super) fn scratch(rows: usize, depth: usize, width: usize) -> Result<usize, PassError> {
         let rows = rows.div_ceil(2);
         let sums = product(&[SUMS, round_up(depth / 2, LINE)?, rows])?;
@@ -179,17 +179,17 @@ impl Quarters {
         sum([sums, round_up(between(rows, width), LINE)?])
     }
 
-    /// The rows of a half of these segments, from number `first` on.
+    /// The rows of a half of these segments, starting with number `first`.
     fn half<'a>(&self, segments: &'a [Segment], first: usize) -> Rows<'a> {
         Rows { segments, depth: self.depth / 2, first, length: self.rows }
     }
 
-    /// The product of a pair of blocks: all that `whole` says, as if it were of one block, and with the weights of
+    /// The product of a pair of blocks: all arguments of `whole` are as for a single block, but with the weights of
     /// [`pack`] and the biases of [`bias`].
     ///
     /// # Safety
-    /// - Those of [`Product::run`], for both blocks: as many biases and output channels more.
-    /// - The weights are what [`pack`] has packed, and the biases those of [`bias`].
+    /// - The duties of [`Product::run`], for both blocks: with as many biases and output channels again.
+    /// - The weights were packed by [`pack`], and the biases are those of [`bias`].
     /// - The rows are those that these quarters were made of.
     pub(super) unsafe fn product(&self, kernels: Kernels, whole: &Product<'_>) {
         let Product { width, clamp, .. } = *whole;
@@ -206,7 +206,7 @@ impl Quarters {
         let c12 = (out.wrapping_add(width), stride);
         let c21 = (out.wrapping_add((lower - upper) * stride), stride);
         let c22 = (c21.0.wrapping_add(width), stride);
-        // P1 + P6 in the end; the same with P7; P5.
+        // Finally P1 + P6; the same with P7; P5.
         let scratch = self.scratch.room(between(rows, width));
         let [x, z, y] = [0, 1, 2].map(|index| (scratch.wrapping_add(index * rows * width), width));
         let kept = |(at, stride): Matrix<*mut f32>| (at.cast_const(), stride);
@@ -214,9 +214,9 @@ impl Quarters {
         let product = |index: usize, rows: Rows<'_>, bias: Matrix<*const f32>, out: Matrix<*mut f32>, clamp: Clamp| {
             let weights = whole.weights.wrapping_add(index * length);
             let ahead = (whole.ahead.0.wrapping_add(index * fetched), fetched);
-            // SAFETY: what is read are quarters of the rows or sums of them, of which there are as many, with weights
-            // that were packed for them. What is written are quarters of the output, or matrices in scratch, which has
-            // room for three; a bias is the one that was packed, or one of these matrices.
+            // SAFETY: the input consists of quarters of the rows or sums of them, of which there are as many, with
+            // weights that were packed for them. The output consists of quarters of the output, or of matrices in
+            // scratch, which has room for three; a bias is the packed one, or one of these matrices.
             unsafe { Product { rows, weights, width, bias, out, clamp, ahead }.run(kernels) }
         };
         let (first, more) = (whole.bias, (whole.bias.0.wrapping_add(width), 0));
@@ -237,8 +237,8 @@ impl Quarters {
             low: clamp.low,
             high: clamp.high,
         };
-        // SAFETY: the three are in scratch, apart from each other and without gaps between rows. The output is writable
-        // for the width of both blocks, of which this is the second.
+        // SAFETY: the three are in scratch, separate from each other and without gaps between rows. The output is
+        // writable for the width of both blocks, of which this is the second.
         unsafe { kernels.strassen_output(&call) }
         product(6, s4, kept(x), c12, clamp);
     }

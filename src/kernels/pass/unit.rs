@@ -1,13 +1,13 @@
-//! Units of channels as plain values, for what has no kernels.
+//! Units of channels as plain values, for operations without kernels.
 
 use crate::kernels::size::UNIT;
 
-/// A unit of values.
+/// Reads a unit of values.
 ///
 /// # Safety
 /// - The address is readable for a unit.
 pub(super) unsafe fn read(at: *const f32) -> [f32; UNIT] {
-    // SAFETY: the address is readable for a unit, by the caller's promise; an array may be read unaligned.
+    // SAFETY: the address is readable for a unit, as the caller guarantees; an array may be read unaligned.
     unsafe { at.cast::<[f32; UNIT]>().read_unaligned() }
 }
 
@@ -16,6 +16,6 @@ pub(super) unsafe fn read(at: *const f32) -> [f32; UNIT] {
 /// # Safety
 /// - The address is writable for a unit.
 pub(super) unsafe fn write(at: *mut f32, values: [f32; UNIT]) {
-    // SAFETY: the address is writable for a unit, by the caller's promise; an array may be written unaligned.
+    // SAFETY: the address is writable for a unit, as the caller guarantees; an array may be written unaligned.
     unsafe { at.cast::<[f32; UNIT]>().write_unaligned(values) }
 }

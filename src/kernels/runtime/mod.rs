@@ -1,4 +1,4 @@
-//! What runs: a network as a program of passes, and the threads that run it together.
+//! Running a network: a program of passes, and the threads that run it together.
 
 mod program;
 mod team;

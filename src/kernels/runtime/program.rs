@@ -1,11 +1,11 @@
-//! A network as passes in order, with the memory that they work on.
+//! A network as a sequence of passes, with the memory that they work on.
 //!
 //! # Safety
 //!
-//! - A pass is put in only if its maps lie in the memory and it was made with the kernels and the weights of this
+//! - A pass is added only if its maps lie in the memory and it was made with the kernels and the weights of this
 //!   program: the builder makes every pass itself.
 //! - [`Program::run`] asserts, in every build, that there is memory for the maps and for the scratch of all parts. The
-//!   scratch of a part lies behind the maps and overlaps no other.
+//!   scratch of a part lies after the maps and overlaps no other.
 //! - Only a team runs a program: passes one after the other, all parts of one with the same number of parts.
 
 use std::fmt::Debug;
@@ -20,15 +20,15 @@ use crate::kernels::pass::{
 use crate::kernels::size::{self, LINE};
 use crate::kernels::table::Kernels;
 
-/// Values behind the scratch of every part that nobody may touch: where a fuzzer looks whether somebody has.
+/// Values after the scratch of every part that nothing may touch: a fuzzer checks them.
 const BEHIND: usize = if cfg!(fuzzing) { 4 * LINE } else { 0 };
 
-/// Puts a program together, one pass after the other.
+/// Builds a program, pass by pass.
 #[derive(Debug)]
 pub struct Builder {
     kernels: Kernels,
     weights: Weights,
-    /// Values that maps may lie in.
+    /// Number of values available for maps.
     length: usize,
     passes: Vec<Box<dyn Pass>>,
 }
@@ -40,45 +40,44 @@ impl Builder {
         Self { kernels, weights: Weights::new(), length, passes: Vec::new() }
     }
 
-    /// The same for who knows how many values weights take: [`Self::weight_length`] of a builder that
-    /// [counted](Self::counting) them. `None` if there is no memory for them.
+    /// The same if the number of weight values is known: [`Self::weight_length`] of a builder that
+    /// [counted](Self::counting) them. `None` if memory is insufficient.
     #[must_use]
     pub fn with_room(kernels: Kernels, length: usize, weights: usize) -> Option<Self> {
         Some(Self { weights: Weights::with_room(weights)?, ..Self::new(kernels, length) })
     }
 
-    /// The same for a look at what passes need: weights are counted and not packed. In the program all of them are
-    /// zeros.
+    /// The same to find out what passes need: weights are counted and not packed. In the program all of them are zeros.
     #[must_use]
     pub fn counting(kernels: Kernels, length: usize) -> Self {
         Self { weights: Weights::counted(), ..Self::new(kernels, length) }
     }
 
-    /// Values that the weights take so far.
+    /// Number of weight values so far.
     #[must_use]
     pub fn weight_length(&self) -> usize {
         self.weights.length()
     }
 
-    /// A convolution of the channels of all `inputs`, in their order.
+    /// Adds a convolution of the channels of all `inputs`, in order.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn convolution(&mut self, inputs: &[Map], layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
         let pass = ConvPass::new(self.kernels, &mut self.weights, self.length, inputs, layer, output)?;
         self.push(pass)
     }
 
-    /// Values of weights of a convolution in `groups`, as [`Self::grouped`] packs them; None if it overflows.
+    /// Values of weights of a convolution in `groups`, as [`Self::grouped`] packs them; `None` if it overflows.
     #[must_use]
     pub fn grouped_weights(layer: &Convolution<'_>, groups: usize) -> Option<usize> {
         GroupedPass::weights(layer, groups)
     }
 
-    /// A convolution in `groups`; its weight is `[out, in / groups, kernel rows, kernel columns]`.
+    /// Adds a convolution in `groups`; its weight is `[out, in / groups, kernel rows, kernel columns]`.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn grouped(
         &mut self,
         input: Map,
@@ -90,31 +89,32 @@ impl Builder {
         self.push(pass)
     }
 
-    /// Whether [`Self::winograd`] does a convolution: 3 × 3, with stride 1 and padding 1.
+    /// Whether [`Self::winograd`] supports a convolution: 3 × 3, with stride 1 and padding 1.
     #[must_use]
     pub fn is_winograd(layer: &Convolution<'_>) -> bool {
         WinogradPass::fits(layer)
     }
 
-    /// Values of memory for the transform of a map; None if it overflows.
+    /// Number of values of a map's transform; `None` if it overflows.
     #[must_use]
     pub fn transform_length(map: &Map, scheme: Scheme) -> Option<usize> {
         Transform::of(map, scheme, 0).length()
     }
 
-    /// The transform of a map, for all Winograd convolutions that read it.
+    /// Adds the transform of a map, for all Winograd convolutions that read it.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn transform(&mut self, input: Map, to: Transform) -> Result<(), PassError> {
         let pass = TransformPass::new(self.length, input, to)?;
         self.push(pass)
     }
 
-    /// A convolution of the channels of all maps whose transforms are `inputs`, in their order, with weights `kept` so.
+    /// Adds a convolution of the channels of all maps whose transforms are `inputs`, in order, with weights stored as
+    /// `kept`.
     ///
     /// # Errors
-    /// The parts do not fit together, or [`Self::is_winograd`] does not hold.
+    /// If the parts do not fit together, or [`Self::is_winograd`] is false.
     pub fn winograd(
         &mut self,
         inputs: &[Transform],
@@ -126,41 +126,41 @@ impl Builder {
         self.push(pass)
     }
 
-    /// Whether [`Self::winograd_in_strips`] pays for a convolution of `input` to so many channels, if nobody else reads
-    /// the map.
+    /// Whether [`Self::winograd_in_strips`] pays off for a convolution of `input` to `channels` channels, if the map
+    /// has no other readers.
     #[must_use]
     pub fn suits_strips(input: &Map, channels: usize) -> bool {
         WinogradPass::suits_strips(input, channels)
     }
 
-    /// A convolution of the channels of a map, whose transform is made strip by strip.
+    /// Adds a convolution of the channels of a map, with the map's transform computed strip by strip.
     ///
     /// # Errors
-    /// The parts do not fit together, or [`Self::is_winograd`] does not hold.
+    /// If the parts do not fit together, or [`Self::is_winograd`] is false.
     pub fn winograd_in_strips(&mut self, input: Map, layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
         let pass = WinogradPass::in_strips(self.kernels, &mut self.weights, self.length, input, layer, output)?;
         self.push(pass)
     }
 
-    /// A depthwise convolution.
+    /// Adds a depthwise convolution.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn depthwise(&mut self, input: Map, layer: &Depthwise<'_>, output: Map) -> Result<(), PassError> {
         let pass = DepthwisePass::new(&mut self.weights, self.length, input, layer, output)?;
         self.push(pass)
     }
 
-    /// Whether a convolution and the depthwise one behind it, on maps of these sizes, can be one pass.
+    /// Whether a convolution and the depthwise one after it, on maps of these sizes, can be one pass.
     #[must_use]
     pub fn fuses(first: &Convolution<'_>, second: &Depthwise<'_>, input: [usize; 2], output: [usize; 2]) -> bool {
         first.is_pointwise() && second.is_regular(input, output)
     }
 
-    /// A pointwise convolution and the depthwise one behind it.
+    /// Adds a pointwise convolution and the depthwise one after it.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn fused(
         &mut self,
         inputs: &[Map],
@@ -172,53 +172,53 @@ impl Builder {
         self.push(pass)
     }
 
-    /// A pool.
+    /// Adds a pool.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn pool(&mut self, input: Map, pool: Pool, output: Map) -> Result<(), PassError> {
         let pass = PoolPass::new(self.length, input, pool, output)?;
         self.push(pass)
     }
 
-    /// The mean of all pixels.
+    /// Adds the mean of all pixels.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn average(&mut self, input: Map, output: Map) -> Result<(), PassError> {
         let pass = AveragePass::new(self.length, input, output)?;
         self.push(pass)
     }
 
-    /// Scales, shifts and a function.
+    /// Adds scales, shifts and a function.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn affine(&mut self, input: Map, affine: &Affine<'_>, output: Map) -> Result<(), PassError> {
         let pass = AffinePass::new(&mut self.weights, self.length, input, affine, output)?;
         self.push(pass)
     }
 
-    /// The sum of two maps.
+    /// Adds the sum of two maps.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn add(&mut self, inputs: [Map; 2], clamp: Clamp, output: Map) -> Result<(), PassError> {
         let pass = AddPass::new(self.length, inputs, clamp, output)?;
         self.push(pass)
     }
 
-    /// Maps beside each other.
+    /// Adds a concatenation of maps.
     ///
     /// # Errors
-    /// The parts do not fit together.
+    /// If the parts do not fit together.
     pub fn copy(&mut self, inputs: &[Map], output: Map) -> Result<(), PassError> {
         let pass = CopyPass::new(self.length, inputs, output)?;
         self.push(pass)
     }
 
     fn push(&mut self, pass: impl Pass + 'static) -> Result<(), PassError> {
-        // The pass was checked; what it says of itself is compared with what the program has all the same.
+        // The pass has been checked; its own account of its needs is checked against the program as well.
         check(pass.needs().values <= self.length, "a pass reaches beyond the maps of the program")?;
         self.passes.push(Box::new(pass));
         Ok(())
@@ -229,13 +229,13 @@ impl Builder {
     pub fn finish(self) -> Program {
         let scratch = self.passes.iter().map(|pass| pass.needs().scratch).max().unwrap_or(0);
         let Self { kernels, weights, length, passes } = self;
-        // The scratch of every part begins with a cache line. A size that overflows is larger than any memory, too.
+        // The scratch of every part begins with a cache line. A size that overflows exceeds any memory, too.
         let [length, scratch] = [length, scratch].map(|values| size::round_up(values, LINE).unwrap_or(usize::MAX));
         Program { kernels, weights: weights.kept(), length, scratch, passes }
     }
 }
 
-/// What does not change from run to run, to be shared.
+/// The part that does not change from run to run, to be shared.
 #[derive(Debug)]
 pub struct Program {
     kernels: Kernels,
@@ -246,7 +246,7 @@ pub struct Program {
     passes: Vec<Box<dyn Pass>>,
 }
 
-/// What a pass is, for people.
+/// A pass in readable form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// The algorithm.
@@ -262,12 +262,12 @@ impl Program {
         self.kernels
     }
 
-    /// What the passes are, in order.
+    /// Summaries of the passes, in order.
     pub fn summaries(&self) -> impl Iterator<Item = Summary> {
         self.passes.iter().map(|pass| Summary { algorithm: pass.algorithm(), macs: pass.macs() })
     }
 
-    /// Whether the system has done with the pages of the weights: before, runs may take a little longer.
+    /// Whether the weights have reached their final pages; until then, runs may be slightly slower.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.weights.are_settled()
@@ -279,27 +279,26 @@ impl Program {
         self.weights.bytes()
     }
 
-    /// Values of maps and of scratch for as many parts; more than any memory has where that is beyond all
-    /// numbers.
+    /// Values of maps and of scratch for `parts` parts; more than any memory has if it overflows.
     #[must_use]
     pub fn room(&self, parts: usize) -> usize {
         self.length.saturating_add(self.scratch.saturating_add(BEHIND).saturating_mul(parts))
     }
 
-    /// What of the activations of as many parts is nobody's scratch and no map.
+    /// The activations, for `parts` parts, that belong to no scratch and no map.
     #[cfg(any(test, fuzzing))]
     pub fn gaps(&self, parts: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
         let end = |part: usize| self.length + part * (self.scratch + BEHIND);
         (1..=parts).map(move |part| end(part) - BEHIND..end(part))
     }
 
-    /// Runs part number `part` of `parts` of all passes, one after the other; inputs are in their maps. After
-    /// each pass `meet` is called, and ends the run where it returns an error.
+    /// Runs part `part` of `parts` of all passes, one after the other; the inputs are in their maps. Calls `meet` after
+    /// each pass, and ends the run if it returns an error.
     ///
     /// # Safety
-    /// - All parts run on the same activations with the same `parts`, each with a `part` of its own.
-    /// - `meet` returns when all parts have called it, or with an error, behind which a part does nothing more.
-    /// - Until all parts have returned, nobody else uses the activations.
+    /// - All parts run on the same activations with the same `parts`, each with its own `part`.
+    /// - `meet` returns when all parts have called it, or with an error, after which a part does nothing more.
+    /// - Until all parts have returned, nothing else uses the activations.
     pub(super) unsafe fn run<E>(
         &self,
         activations: &Activations,
@@ -313,8 +312,8 @@ impl Program {
         let place = Place { kernels: self.kernels, weights: &self.weights, base, scratch };
         for pass in &self.passes {
             // SAFETY: the builder made the pass for these kernels, these weights and maps in `length` values, and the
-            // activations were asserted to hold these and the scratch of all parts, each behind the other. All parts
-            // have the same `parts` and a `part` of their own, and no part is in another pass before all have met.
+            // activations were asserted to hold these and, after them, the scratch of all parts one by one. All parts
+            // have the same `parts` and their own `part`, and no part is in another pass before all have met.
             unsafe { pass.run(&place, part, parts) }
             meet()?;
         }

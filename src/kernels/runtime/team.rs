@@ -1,15 +1,15 @@
-//! Threads that run a program together: each does its part of every pass, and all meet before the next pass.
+//! Threads that run a program together: each computes its part of every pass, and all meet before the next pass.
 //!
-//! Between runs the threads are parked. Within a run they wait for each other by looking, for passes are as
-//! short as a few microseconds. Nothing is allocated or locked in a run.
+//! Between runs the threads are parked. During a run they wait for each other by spinning, because passes can take as
+//! little as a few microseconds. Nothing is allocated or locked in a run.
 //!
 //! # Safety
 //!
-//! - A part begins a pass only after all parts have ended the one before: each adds itself to the barrier with
+//! - A part begins a pass only after all parts have ended the previous one: each adds itself to the barrier with
 //!   `AcqRel`, and the last one opens it with `Release`, which the others read with `Acquire`.
-//! - What the caller writes before a run is published by the `Release` of the request; behind the last barrier, no
-//!   other thread touches the memory until the next request.
-//! - A part that panics never reaches the barrier. The team is broken then: the other parts leave, no run begins again,
+//! - What the caller writes before a run is published by the `Release` of the request; after the last barrier, no other
+//!   thread touches the memory until the next request.
+//! - A part that panics never reaches the barrier. The team is then broken: the other parts leave, no run begins again,
 //!   and the threads are joined before the memory can be borrowed.
 //! - Stack: part 0 runs on the caller's, the others on `STACK_BYTES`. A pass needs less than 64 KiB of it. 32-bit ARM
 //!   has no stack probes, so a caller with a smaller stack than that would write below its guard page.
@@ -25,16 +25,16 @@ use super::program::Program;
 use crate::kernels::memory::Activations;
 use crate::kernels::size::MAX_VALUES;
 
-/// How often a waiting thread looks before it yields its core: some tens of microseconds.
+/// Number of times that a waiting thread checks before it yields its core: some tens of microseconds.
 const SPINS_BEFORE_YIELD: usize = 2000;
 
-/// Bytes of stack of a thread: passes keep their lists of segments there, the rest is on the heap.
+/// Stack size of a thread in bytes: passes keep their lists of segments there, everything else is on the heap.
 const STACK_BYTES: usize = 512 << 10;
 
-/// Most threads of a team: more than any processor has, and few enough to count what they share in small numbers.
+/// Maximum threads of a team: more than any processor has, and few enough that counts of what they share stay small.
 const MAX_THREADS: usize = 1 << 12;
 
-/// Threads that one run takes, and what they do first.
+/// The threads of a run, and how they start.
 #[derive(Clone)]
 pub struct Threads {
     count: usize,
@@ -42,20 +42,20 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// The calling thread alone.
+    /// The calling thread only.
     #[must_use]
     pub fn one() -> Self {
         Self::new(1, |_| ())
     }
 
-    /// `count` threads, at least the calling one. Each of the others calls `start` first, with its number from
-    /// 1 on: to choose its core, say.
+    /// `count` threads, at least the calling one. Each of the others first calls `start` with its number, from 1 on,
+    /// for example to choose its core.
     #[must_use]
     pub fn new(count: usize, start: impl Fn(usize) + Send + Sync + 'static) -> Self {
         Self { count: count.max(1), start: Arc::new(start) }
     }
 
-    /// How many there are, the calling one included.
+    /// Number of threads, including the calling one.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
@@ -68,7 +68,7 @@ impl fmt::Debug for Threads {
     }
 }
 
-/// A thread of the team has panicked: the run has no result, and there are no others.
+/// A thread of the team has panicked: this run has no result, and there will be no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a thread that inference runs on has panicked")]
 pub struct Broken;
@@ -77,19 +77,19 @@ pub struct Broken;
 #[derive(Debug)]
 pub struct Team {
     shared: Arc<Shared>,
-    /// All threads but the calling one.
+    /// All threads except the calling one.
     others: Vec<JoinHandle<()>>,
 }
 
-/// What all threads of a team see.
+/// State shared by all threads of a team.
 #[derive(Debug)]
 struct Shared {
     program: Arc<Program>,
     activations: Activations,
     barrier: Barrier,
-    /// Runs that have been asked for.
+    /// Number of runs requested.
     asked: AtomicUsize,
-    /// Whether the threads are to end.
+    /// Whether the threads should end.
     is_closing: AtomicBool,
 }
 
@@ -97,7 +97,7 @@ impl Team {
     /// Starts the threads for `program`. They are named after the calling thread.
     ///
     /// # Errors
-    /// The system starts no more threads, there are more than 4096, or there is no memory for the program.
+    /// If the system cannot start more threads, there are more than 4096, or memory for the program is insufficient.
     pub fn new(program: Arc<Program>, threads: &Threads) -> io::Result<Self> {
         let parts = threads.count;
         let room = program.room(parts);
@@ -119,7 +119,7 @@ impl Team {
             let (shared, start) = (Arc::clone(&team.shared), Arc::clone(&threads.start));
             let builder = thread::Builder::new().name(format!("{name}.{part}")).stack_size(STACK_BYTES);
             team.others.push(builder.spawn(move || {
-                // Whatever ends the thread before its time ends the run.
+                // If the thread ends early for any reason, the run ends.
                 let unwinding = BreakOnUnwind(&shared.barrier);
                 start(part);
                 std::mem::forget(unwinding);
@@ -129,7 +129,7 @@ impl Team {
         Ok(team)
     }
 
-    /// How many threads run the program.
+    /// Number of threads that run the program.
     #[must_use]
     pub fn parts(&self) -> usize {
         self.shared.barrier.parts
@@ -137,7 +137,7 @@ impl Team {
 
     /// Maps and scratch, between runs.
     pub fn values(&mut self) -> &mut [f32] {
-        // A thread may still be in the run that has failed.
+        // A thread may still be in the failed run.
         if self.shared.barrier.is_broken() {
             self.end();
         }
@@ -152,7 +152,7 @@ impl Team {
     /// # Errors
     /// [`Broken`].
     pub fn run(&mut self) -> Result<(), Broken> {
-        // A team that has broken begins no other run: threads may still be in the one that has failed.
+        // A broken team starts no other run: threads may still be in the failed one.
         if self.shared.barrier.is_broken() {
             self.end();
             return Err(Broken);
@@ -173,7 +173,7 @@ impl Team {
         self.shared.is_closing.store(true, Ordering::Release);
         for other in self.others.drain(..) {
             other.thread().unpark();
-            // A thread that panicked has said so, and has broken the barrier.
+            // A thread that panicked has reported it, and has broken the barrier.
             let _ = other.join();
         }
     }
@@ -186,7 +186,7 @@ impl Drop for Team {
 }
 
 impl Shared {
-    /// What the thread of a part does until the team ends.
+    /// The work of a part's thread until the team ends.
     fn serve(&self, part: usize) {
         let mut served = 0_usize;
         loop {
@@ -209,15 +209,15 @@ impl Shared {
     fn run(&self, part: usize) -> Result<(), Broken> {
         let unwinding = BreakOnUnwind(&self.barrier);
         // SAFETY: all parts of the team run on its activations, each with the number of its thread. The barrier lets
-        // everybody go when all have come. A run begins when all parts have ended the last one, and `Team` gives nobody
-        // else the activations in a run.
+        // all parts go when all have arrived. A run begins when all parts have ended the last one, and `Team` gives the
+        // activations to nothing else during a run.
         let outcome = unsafe { self.program.run(&self.activations, part, self.barrier.parts, || self.barrier.wait()) };
         std::mem::forget(unwinding);
         outcome
     }
 }
 
-/// Breaks the barrier when a part does not come to its end.
+/// Breaks the barrier if a part does not complete.
 struct BreakOnUnwind<'a>(&'a Barrier);
 
 impl Drop for BreakOnUnwind<'_> {
@@ -256,9 +256,9 @@ impl Barrier {
         self.is_broken.load(Ordering::Acquire)
     }
 
-    /// Returns when all parts have called it: what they wrote before is seen by all behind it.
+    /// Returns when all parts have called it: what they wrote before is visible to all afterwards.
     fn wait(&self) -> Result<(), Broken> {
-        // The number cannot change before this part has come.
+        // The number cannot change before this part has arrived.
         let met = self.met.0.load(Ordering::Relaxed);
         if self.come.0.fetch_add(1, Ordering::AcqRel) + 1 == self.parts {
             self.come.0.store(0, Ordering::Relaxed);
@@ -287,7 +287,7 @@ mod tests {
     use crate::kernels::runtime::Builder;
     use crate::kernels::table::{Isa, Kernels};
 
-    /// A place that threads take turns to write, the barrier between them.
+    /// A place that threads write in turn, with the barrier in between.
     struct Turns(UnsafeCell<usize>);
 
     // SAFETY: the test's threads write in turns.
@@ -308,7 +308,7 @@ mod tests {
                             unsafe { *turns.0.get() += 1 }
                         }
                         barrier.wait().unwrap();
-                        // SAFETY: nobody writes before the next meeting.
+                        // SAFETY: nothing writes before the next meeting.
                         assert_eq!(unsafe { *turns.0.get() }, round + 1);
                         barrier.wait().unwrap();
                     }
@@ -369,7 +369,7 @@ mod tests {
         let shared = &team.shared;
         let (asked, come) = (shared.asked.load(Ordering::Acquire), shared.barrier.come.0.load(Ordering::Acquire));
         assert_eq!(team.run(), Err(Broken));
-        // The second run has begun nothing.
+        // The second run has not started.
         let shared = &team.shared;
         assert_eq!(
             (shared.asked.load(Ordering::Acquire), shared.barrier.come.0.load(Ordering::Acquire)),

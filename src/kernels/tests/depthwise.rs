@@ -1,4 +1,4 @@
-//! Depthwise kernels and passes: rows of every length, plain geometry, and fused with the product in front of them.
+//! Depthwise kernels and passes: rows of every length, unusual geometry, and fused with the product before them.
 
 use super::guarded::Guarded;
 use super::{Memory, Noise, Plain, Sum, kernels, windows};
@@ -7,7 +7,7 @@ use crate::kernels::pass::{Clamp, Convolution, Depthwise, DepthwisePass, FusedPa
 use crate::kernels::tile;
 use crate::kernels::{Kernels, UNIT};
 
-/// A row by a kernel, in memory that ends, or begins, where the row does.
+/// A row computed by a kernel, in memory that ends, or begins, where the row does.
 fn row(kernels: Kernels, steps: usize, stride: usize, width: usize, clamp: Clamp, at_end: bool) {
     let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
     let lanes = steps * kernels.step();
@@ -29,7 +29,7 @@ fn row(kernels: Kernels, steps: usize, stride: usize, width: usize, clamp: Clamp
         low: clamp.low,
         high: clamp.high,
     };
-    // SAFETY: rows, weights and output are as long as the kernel asks for.
+    // SAFETY: rows, weights and output are as long as the kernel requires.
     unsafe { kernels.depthwise(steps, stride, &call) }
     for x in 0..out_width {
         for lane in 0..lanes {
@@ -59,7 +59,7 @@ fn rows_of_any_length() {
     }
 }
 
-/// Geometry of a depthwise convolution: kernel, stride, padding in front and behind.
+/// Geometry of a depthwise convolution: kernel, stride, padding before and after.
 #[derive(Debug, Clone, Copy)]
 struct Geometry {
     kernel: [usize; 2],
@@ -78,7 +78,7 @@ impl Geometry {
         Depthwise { kernel, stride, top, left, weight, bias, clamp }
     }
 
-    /// What a value of the output is, before it is clamped.
+    /// The value of an output before clamping.
     fn sum(&self, input: &Plain, weight: &[f32], bias: &[f32], [y, x, channel]: [usize; 3]) -> Sum {
         let mut sum = Sum::of(bias[channel]);
         let taps = self.kernel[0] * self.kernel[1];
@@ -152,7 +152,7 @@ fn plain_passes() {
     }
 }
 
-/// A product and a regular depthwise convolution behind it, as one pass.
+/// A product followed by a regular depthwise convolution, as one pass.
 fn fused(size: [usize; 2], inputs: &[usize], channels: usize, stride: usize) {
     let mut noise = Noise((size[0] * 1000 + size[1] * 10 + channels) as u32);
     let [height, width] = size;
@@ -161,7 +161,7 @@ fn fused(size: [usize; 2], inputs: &[usize], channels: usize, stride: usize) {
     let (weight, bias) = (noise.values(channels * depth), noise.values(channels));
     let clamp = Clamp::RELU6;
     let first = Convolution { kernel: [1, 1], stride: [1, 1], top: 0, left: 0, weight: &weight, bias: &bias, clamp };
-    // The map between, from double precision rounded once.
+    // The intermediate map, from double precision rounded once.
     let mut between = Plain { height, width, channels, values: Vec::new() };
     for pixel in 0..height * width {
         for channel in 0..channels {
@@ -185,7 +185,7 @@ fn fused(size: [usize; 2], inputs: &[usize], channels: usize, stride: usize) {
         let result = memory.run(kernels, &weights, &pass, &output);
         for (at, value) in places(&result) {
             let mut sum = geometry.sum(&between, &taps, &shift, at);
-            // What the values between are off by goes through nine taps.
+            // The errors of the intermediate values pass through nine taps.
             sum.size += 9.0 * (depth as f64).sqrt();
             sum.check(value, Clamp::NONE, (kernels.isa(), size, inputs, channels, stride, at));
         }
@@ -215,7 +215,7 @@ fn fused_passes_of_any_width() {
 
 #[test]
 fn fused_passes_in_several_groups() {
-    // More weights than stay in a cache: the channels are computed in groups, whose widths differ.
+    // More weights than fit into a cache: the channels are computed in groups of different widths.
     fused([7, 7], &[400, 330], 410, 1);
     fused([4, 30], &[1100], 132, 2);
     // Parts share the rows of a map of this size.
@@ -224,7 +224,7 @@ fn fused_passes_in_several_groups() {
 
 #[test]
 fn fused_passes_with_pairs() {
-    // The whole map at once; several rows at once, which parts share or not; more groups than one.
+    // The whole map at once; several rows at once, which parts share or not; more than one group.
     fused([14, 14], &[300], 168, 1);
     fused([15, 15], &[100, 152], 134, 2);
     fused([28, 28], &[480], 200, 1);

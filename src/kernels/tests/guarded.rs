@@ -1,8 +1,8 @@
-//! Memory that ends exactly where it should: one value before or behind it is a fault.
+//! Memory that ends exactly where it should: an access one value before or after it faults.
 
 use std::ptr::{NonNull, null_mut};
 
-/// Values right in front of memory that nobody may touch, and with such memory in front of them.
+/// Values directly before inaccessible memory, or directly after it.
 pub(super) struct Guarded {
     start: NonNull<f32>,
     length: usize,
@@ -22,11 +22,11 @@ impl Guarded {
     }
 
     fn new(from: &[f32], at_end: bool) -> Self {
-        // SAFETY: a number is asked for.
+        // SAFETY: this only queries a number.
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap();
         let room = size_of_val(from).max(1).next_multiple_of(page);
         let bytes = room + 2 * page;
-        // SAFETY: new memory is asked for; its first and last page are left without access.
+        // SAFETY: this allocates new memory; its first and last page are left inaccessible.
         let map = unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
             let map = libc::mmap(null_mut(), bytes, libc::PROT_NONE, flags, -1, 0);
@@ -47,19 +47,19 @@ impl Guarded {
     }
 
     pub(super) fn values(&self) -> &[f32] {
-        // SAFETY: so many values are accessible from there on.
+        // SAFETY: that many values are accessible from there on.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 
     fn values_mut(&mut self) -> &mut [f32] {
-        // SAFETY: so many values are accessible from there on.
+        // SAFETY: that many values are accessible from there on.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // SAFETY: the memory is this one's, and nobody has it any more.
+        // SAFETY: the memory belongs to this value, and nothing uses it any more.
         unsafe { libc::munmap(self.map, self.bytes) };
     }
 }

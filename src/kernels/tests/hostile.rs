@@ -12,10 +12,10 @@ use crate::kernels::pass::{
 use crate::kernels::runtime::{Builder, Team, Threads};
 use crate::kernels::{Isa, Kernels};
 
-/// Values of the memory of these tests.
+/// Values of memory in these tests.
 const LENGTH: usize = 4096;
 
-/// More than half of all numbers, and even.
+/// More than half of the range of `usize`, and even.
 const HUGE: usize = usize::MAX / 2 + 1;
 
 fn scalar() -> Kernels {
@@ -73,11 +73,11 @@ fn the_stride_of_a_single_pixel_is_bounded() {
             Convolution { kernel: [3, 3], stride: [1, 1], top: 1, left: 1, weight: &weight, bias: &bias, clamp };
         let mut weights = Weights::new();
         assert_eq!(rule(WinogradPass::in_strips(scalar(), &mut weights, LENGTH, input, &layer, output)), beyond);
-        // Where the output may lie beside the input in the pixels of a third map.
+        // Where the output may lie next to the input in the pixels of a third map.
         let (input, output) = (Map { offset: 12, ..input }, Map { offset: 8, stride, ..output });
         assert!(ConvPass::new(scalar(), &mut weights, LENGTH, &[input], &layer, output).is_err());
     }
-    // Windows so far apart that no address is between two of them.
+    // Windows so far apart that the distance between two of them is not addressable.
     let input = Map::padded(0, 1, 1, 8);
     assert_eq!(convolution(input, [1, 1], [1, HUGE / 8], output, 64), beyond);
     assert_eq!(Map::padded(0, HUGE, 2, usize::MAX).pixels(), usize::MAX);
@@ -152,7 +152,7 @@ fn a_fused_pass_is_checked_as_its_parts() {
     let clamp = Clamp::NONE;
     let first = Convolution { kernel: [1, 1], stride: [1, 1], top: 0, left: 0, weight: &weight, bias: &bias, clamp };
     let second = Depthwise { kernel: [3, 3], stride: [2, 2], top: 1, left: 1, weight: &taps, bias: &bias, clamp };
-    // A small output right in front of the input is apart from it, though the map between is larger.
+    // A small output directly before the input does not overlap it, although the intermediate map is larger.
     let (output, input) = (Map::padded(0, 2, 2, 8), Map::padded(32, 4, 4, 8));
     let fuse = |input: Map, first: &Convolution<'_>, second: &Depthwise<'_>, output: Map| {
         FusedPass::new(scalar(), &mut Weights::new(), LENGTH, &[input], first, second, output)
@@ -215,7 +215,7 @@ fn a_program_for_more_memory_than_there_is_does_not_run() {
     let first = Convolution { kernel: [1, 1], stride: [1, 1], top: 0, left: 0, weight: &weight, bias: &bias, clamp };
     let second = Depthwise { kernel: [3, 3], stride: [1, 1], top: 1, left: 1, weight: &taps, bias: &bias, clamp };
     let mut builder = Builder::new(scalar(), usize::MAX);
-    // With the scratch, more than all numbers.
+    // With the scratch, it overflows.
     builder.fused(&[Map::padded(0, 1, 1, 1)], &first, &second, Map::padded(HUGE, 1, 1, 8)).unwrap();
     let program = Arc::new(builder.finish());
     for threads in [1, 2, usize::MAX] {
@@ -238,7 +238,7 @@ fn an_output_without_channels_is_nothing() {
     }
 }
 
-/// The transform of a map of 14 × 14 pixels and 8 channels behind it, and its end.
+/// The map of 14 × 14 pixels and 8 channels, its transform after it, and the end.
 fn transformed() -> (Map, Transform, usize) {
     let input = Map::padded(0, 14, 14, 8);
     let to = Transform::of(&input, Scheme::Four, input.length().unwrap());
@@ -249,7 +249,7 @@ fn transformed() -> (Map, Transform, usize) {
 fn a_transform_lies_in_memory_up_to_its_last_tile() {
     let (input, to, end) = transformed();
     assert!(TransformPass::new(end, input, to).is_ok());
-    // Behind the first tile of the last plane, and right before the end.
+    // After the first tile of the last plane, and right before the end.
     for length in [6616, 6680, end - 1] {
         assert_eq!(rule(TransformPass::new(length, input, to)), "a map does not lie in memory");
         let (weight, bias, output) = ([0.0; 8 * 8 * 9], [0.0; 8], Map { offset: 0, ..input });
@@ -275,7 +275,7 @@ fn a_transform_overlaps_nothing_up_to_its_last_tile() {
         WinogradPass::new(scalar(), &mut Weights::new(), room, &[to], &layer, Kept::Points, output)
     };
     assert!(make(end).is_ok());
-    // In the last plane, behind its first tile.
+    // In the last plane, after its first tile.
     for offset in [6616, end - 1] {
         assert_eq!(rule(make(offset)), "the output overlaps an input");
         assert_eq!(rule(TransformPass::new(room, Map { offset, ..input }, to)), "the output overlaps an input");
@@ -290,7 +290,7 @@ fn lengths_of_winograd_convolutions_do_not_overflow() {
         let pass = WinogradPass::new(scalar(), &mut Weights::new(), usize::MAX, inputs, &layer, Kept::Points, output);
         rule(pass)
     };
-    // As many channels as wrap around to none, which the weight has.
+    // So many channels that the weight's length wraps around to zero.
     let wide = 1 << (usize::BITS - 7);
     let input = Transform::of(&Map::padded(0, 1, 1, wide), Scheme::Two, usize::MAX / 4);
     assert_eq!(make(&[input; 128], Map::padded(0, 1, 1, 8)), "a length overflows");

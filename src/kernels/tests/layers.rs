@@ -5,7 +5,7 @@ use crate::kernels::UNIT;
 use crate::kernels::memory::Weights;
 use crate::kernels::pass::{Clamp, ConvPass, Convolution, GroupedPass, Map, Pass};
 
-/// What is computed.
+/// The layer to compute.
 #[derive(Debug, Clone, Copy)]
 struct Case<'a> {
     size: [usize; 2],
@@ -77,7 +77,7 @@ impl Case<'_> {
                 if self.is_dense {
                     let offset = memory.length();
                     memory.values.extend(&map.values);
-                    // Right behind the last channel is no number.
+                    // The value right after the last channel is NaN.
                     memory.values.push(f32::NAN);
                     return Map { offset, height, width, channels: map.channels, stride: map.channels };
                 }
@@ -177,7 +177,7 @@ fn in_wide_groups() {
     // Each group is large enough for Strassen's products, which need scratch.
     let case = Case { inputs: &[512], channels: 256, groups: 2, ..Case::default() };
     case.check("grouped");
-    // An odd number of pixels in several strips, which parts share; groups that are no whole units.
+    // An odd number of pixels in several strips, which parts share; groups that are not whole units.
     Case { size: [29, 28], inputs: &[504], channels: 272, ..case }.check("grouped");
     Case { size: [9, 8], inputs: &[756], channels: 393, groups: 3, ..case }.check("grouped");
 }

@@ -22,20 +22,20 @@ use crate::kernels::pass::{Clamp, Map, Pass, PassError, Place, Scratch};
 use crate::kernels::{Kernels, UNIT};
 use guarded::Guarded;
 
-/// What a sum may be off by, as a part of the sum of the magnitudes of its terms: every term is rounded twice at
-/// most, to 2^-24 of a partial sum, and the longest sums of the tests have a thousand terms. Roundings rarely all
-/// go one way, so that a tenth of their number is enough.
+/// Maximum error of a sum, relative to the sum of the magnitudes of its terms: every term is rounded at most twice, to
+/// 2^-24 of a partial sum, and the longest sums of the tests have a thousand terms. Roundings rarely all go one way, so
+/// a tenth of their number is enough.
 const SUM: f64 = 100.0 / (1 << 24) as f64;
 
-/// What a function may be off by: a few roundings of a value of its size.
+/// Maximum error of a function: a few roundings of a value of its size.
 const FUNCTION: f64 = 8.0 / (1 << 24) as f64;
 
-/// The kernels of every instruction set there is here, also those that suit other processors better.
+/// The kernels of every available instruction set, including those that suit other processors better.
 fn kernels() -> impl Iterator<Item = Kernels> {
     Kernels::all()
 }
 
-/// Numbers without order, from -1 to 1.
+/// Pseudo-random numbers from -1 to 1.
 struct Noise(u32);
 
 impl Noise {
@@ -67,7 +67,7 @@ impl Sum {
         self.size += term.abs();
     }
 
-    /// Whether `value` is this sum, clamped.
+    /// Asserts that `value` is this sum, clamped.
     #[track_caller]
     fn check(&self, value: f32, clamp: Clamp, place: impl std::fmt::Debug) {
         let expected = self.value.clamp(f64::from(clamp.low), f64::from(clamp.high));
@@ -90,7 +90,7 @@ impl Plain {
         Self { height, width, channels, values: noise.values(height * width * channels) }
     }
 
-    /// The value there; None outside the map. Rows and columns are counted from the first window's begin.
+    /// The value there; `None` outside the map. Rows and columns are counted from the beginning of the first window.
     fn at(&self, y: usize, x: usize, [top, left]: [usize; 2], channel: usize) -> Option<f32> {
         let (y, x) = (y.checked_sub(top)?, x.checked_sub(left)?);
         let inside = y < self.height && x < self.width;
@@ -98,7 +98,7 @@ impl Plain {
     }
 }
 
-/// Memory for maps one behind the other, and for what a pass writes: everything that is nobody's channel is NaN.
+/// Memory for maps one after another, and for what a pass writes: everything that belongs to no channel is NaN.
 struct Memory {
     values: Vec<f32>,
 }
@@ -137,34 +137,33 @@ impl Memory {
         Plain { height, width, channels, values: pixels.flat_map(|pixel| &pixel[..channels]).copied().collect() }
     }
 
-    /// This memory after a pass in so many parts, which ends where pages begin that nobody may touch, or begins where
-    /// they end.
+    /// This memory after a pass in `parts` parts. It ends where inaccessible pages begin, or begins where they end.
     fn after(&self, kernels: Kernels, weights: &Weights, pass: &impl Pass, parts: usize, at_end: bool) -> Self {
         let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
         let values = guard(&self.values);
-        // No part may need what another one writes: the last one first, too.
+        // No part may need what another one writes: also runs the last one first.
         for part in (0..parts).map(|part| if at_end { part } else { parts - 1 - part }) {
             let room = guard(&vec![f32::NAN; pass.needs().scratch]);
             let scratch = Scratch::new(room.as_ptr(), room.values().len());
             let place = Place { kernels, weights, base: values.as_ptr(), scratch };
-            // SAFETY: the pass was made for maps in this memory, and has the scratch that it asks for.
+            // SAFETY: the pass was made for maps in this memory, and has the scratch that it needs.
             unsafe { pass.run(&place, part, parts) }
         }
         Self { values: values.values().to_vec() }
     }
 
-    /// Runs a pass in one part and in several, one after the other, and checks that all do the same: what it
-    /// leaves in `output`. Everything outside the output stays as it was.
+    /// Runs a pass in one part and in several, one after the other, checks that all give the same result, and returns
+    /// `output`. Everything outside the output must be unchanged.
     ///
-    /// The maps, and the scratch of every part, take exactly the memory that they ask for, between pages that nobody
-    /// may touch: they end where such a page begins, and then begin where one ends.
+    /// The maps, and the scratch of every part, take exactly the memory that they need, between inaccessible pages:
+    /// they end where such a page begins, and then begin where one ends.
     #[track_caller]
     fn run(&self, kernels: Kernels, weights: &Weights, pass: &impl Pass, output: &Map) -> Plain {
         self.run_in(&[2, 3, 5], 0.0, kernels, weights, pass, output)
     }
 
-    /// [`Self::run`], in one part and in these numbers of them. Results differ by at most `error`, in terms of the
-    /// largest: a part that has few rows may add up in another order than one that has many.
+    /// [`Self::run`], in one part and in these numbers of parts. Results differ by at most `error`, relative to the
+    /// largest: a part with few rows may add in another order than one with many.
     #[track_caller]
     fn run_in(
         &self,
@@ -198,13 +197,13 @@ impl Memory {
     }
 }
 
-/// What is made of a pass that cannot be made.
+/// The rule violated by a pass that cannot be made.
 #[track_caller]
 fn rule<T>(result: Result<T, PassError>) -> &'static str {
     result.err().expect("the pass could be made").0
 }
 
-/// Sizes of the output for windows over `size`, with `after` more rows or columns of padding behind the map.
+/// Sizes of the output for windows over `size`, with `after` more rows or columns of padding after the map.
 fn windows(
     size: [usize; 2],
     kernel: [usize; 2],

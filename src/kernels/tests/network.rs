@@ -1,4 +1,4 @@
-//! Passes one after the other, in a program: every instruction set computes the same network.
+//! Passes in sequence, in a program: every instruction set computes the same network.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use crate::kernels::Kernels;
 use crate::kernels::pass::{Affine, Clamp, Convolution, Depthwise, Function, Map, Pool, Reduce};
 use crate::kernels::runtime::{Builder, Team, Threads};
 
-/// What instruction sets may differ by in a network of a few layers, whose values are about 1: the roundings of
+/// Maximum difference between instruction sets in a network of a few layers with values of about 1: the roundings of
 /// each, in sums of less than a hundred terms.
 const NETWORK: f32 = 1e-5;
 
-/// Runs a small network, twice in the same memory: its results, and how many passes and weights there are.
+/// Runs a small network, twice in the same memory; returns its results and the algorithms of its passes.
 fn run(kernels: Kernels) -> (Vec<f32>, Vec<&'static str>) {
     let mut end = 0;
     let mut map = |height: usize, width: usize, channels: usize| {
@@ -69,7 +69,7 @@ fn run(kernels: Kernels) -> (Vec<f32>, Vec<&'static str>) {
         std::mem::take(&mut runs[0])
     });
     assert_eq!(results[0], results[1]);
-    // Parts may compute a value with other tiles than one thread does.
+    // Parts may compute a value with other tiles than a single thread does.
     for result in &results[2..] {
         let near = |(value, expected): (&f32, &f32)| (value - expected).abs() <= NETWORK;
         assert!(result.iter().zip(&results[0]).all(near), "{result:?} instead of {:?}", results[0]);

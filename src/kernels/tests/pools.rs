@@ -71,7 +71,7 @@ fn windows_end_where_they_end() {
                 let out = guard(&vec![0.0; lanes]);
                 let (from, to) = (input.as_ptr().cast_const(), out.as_ptr());
                 let call = Largest { input: from, row_stride, stride, height, width, lanes, out: to };
-                // SAFETY: the window and the result are as long as the kernel asks for.
+                // SAFETY: the window and the result are as long as the kernel requires.
                 unsafe { kernels.largest(&call) }
                 for (lane, value) in out.values().iter().enumerate() {
                     let pixels = (0..height).flat_map(|y| (0..width).map(move |x| y * row_stride + x * stride));

@@ -1,4 +1,4 @@
-//! Product kernels: every number of rows and width, at the edges of what they may touch.
+//! Product kernels: every number of rows and every width, at the edges of what they may touch.
 
 use super::guarded::Guarded;
 use super::{Noise, Sum, kernels};
@@ -6,20 +6,20 @@ use crate::kernels::Kernels;
 use crate::kernels::pass::Clamp;
 use crate::kernels::tile::{Segment, Tile};
 
-/// What lies between the rows of the output: it must stay.
+/// Content between the rows of the output, which must stay.
 const GAP: f32 = 12345.0;
 
-/// A contraction: the channels of every segment, and the values by which a row is longer than they are.
+/// A contraction: the channels of every segment, and the number of values by which a row is longer.
 type Shape<'a> = &'a [(usize, usize)];
 
-/// What sums begin with.
+/// Initial values of sums.
 #[derive(Debug, Clone, Copy)]
 enum Begin {
     /// The same for all rows.
     Bias,
-    /// Something else for every row.
+    /// Different values for every row.
     Rows,
-    /// What the output holds.
+    /// The content of the output.
     Output,
 }
 
@@ -29,7 +29,7 @@ fn tile(kernels: Kernels, steps: usize, rows: usize, shape: Shape<'_>, clamp: Cl
     let width = steps * kernels.step();
     let mut noise = Noise((rows * 100 + width) as u32);
     let depth: usize = shape.iter().map(|(channels, _)| channels).sum();
-    // The first row of the tile is not the first of the segments; what is in front of it is not touched either.
+    // The first row of the tile is not the first of the segments; what lies before it must not be touched either.
     let row = 2;
     let inputs: Vec<Guarded> = shape
         .iter()
@@ -81,11 +81,11 @@ fn tile(kernels: Kernels, steps: usize, rows: usize, shape: Shape<'_>, clamp: Cl
         out_stride,
         low: clamp.low,
         high: clamp.high,
-        // Nobody's memory.
+        // Inaccessible memory.
         prefetch: std::ptr::without_provenance(usize::MAX - 4096),
         prefetch_step: 4096,
     };
-    // SAFETY: segments, weights, biases and output are as long as the kernel asks for.
+    // SAFETY: segments, weights, biases and output are as long as the kernel requires.
     unsafe { kernels.products(width).run(rows, &call) }
     for (index, value) in out.values().iter().enumerate() {
         let (r, channel) = (index / out_stride, index % out_stride);
@@ -166,7 +166,7 @@ fn no_number_stays_no_number() {
                 prefetch: input.as_ptr(),
                 prefetch_step: 0,
             };
-            // SAFETY: one row of one channel, and a width of everything else.
+            // SAFETY: there is one row of one channel, and everything else has the length of a width.
             unsafe { kernels.products(width).run(1, &call) }
             assert!(out.iter().all(|value| value.is_nan()), "{} hides that a result is none", kernels.isa());
         }

@@ -1,5 +1,5 @@
-//! Passes of random shapes, always the same ones: in exactly the memory that they ask for, on every instruction set, in
-//! one part and in several, and in more than there is to share.
+//! Passes of random but reproducible shapes: in exactly the memory that they need, on every instruction set, in one
+//! part and in several, and in more parts than there is work to share.
 
 use super::{Memory, Noise, Plain, kernels, windows};
 use crate::kernels::memory::Weights;
@@ -9,8 +9,8 @@ use crate::kernels::pass::{
 };
 use crate::kernels::{Kernels, UNIT};
 
-/// What instruction sets may differ by, in terms of the largest result: Winograd's transforms take away values that are
-/// some hundred times the result.
+/// Maximum difference between instruction sets, relative to the largest result: Winograd's transforms subtract values
+/// that are some hundred times the result.
 const ERROR: f32 = 1e-4;
 
 /// Shapes of every kind of pass.
@@ -41,18 +41,18 @@ impl Random {
         [Clamp::NONE, Clamp::RELU, Clamp { low: -0.5, high: 0.75 }][self.from(0, 2)]
     }
 
-    /// The numbers of parts that a pass is run in.
+    /// The numbers of parts in which a pass is run.
     fn parts(&mut self) -> [usize; 3] {
         [self.from(2, 5), self.from(6, 40), self.one_of(&[63, 300, 1000])]
     }
 
-    /// Values beside the channels of a pixel.
+    /// Values next to the channels of a pixel.
     fn extra(&mut self) -> usize {
         UNIT * self.from(0, 2)
     }
 }
 
-/// What a kind of pass makes: on the kernels of an instruction set, of the same numbers every time.
+/// Checks that all instruction sets give the same results for a kind of pass, with the same random numbers.
 fn agree(kind: &str, test: impl Fn(Kernels, &mut Random) -> Plain) {
     for seed in 0..SHAPES {
         let results = kernels().map(|kernels| (kernels.isa(), test(kernels, &mut Random(Noise(seed * 7919 + 1)))));
@@ -76,7 +76,7 @@ fn put(memory: &mut Memory, random: &mut Random, [height, width]: [usize; 2], ch
 /// Rows and columns of a kernel, of its stride, of the padding before the map, and of the output.
 type Window = ([usize; 2], [usize; 2], [usize; 2], [usize; 2]);
 
-/// A window for a map of this size. None if it has no output.
+/// A window for a map of this size; `None` if it has no output.
 fn window(random: &mut Random, size: [usize; 2]) -> Option<Window> {
     let kernel = [random.from(1, 5), random.from(1, 5)];
     let stride = [random.from(1, 3), random.from(1, 3)];
@@ -85,7 +85,7 @@ fn window(random: &mut Random, size: [usize; 2]) -> Option<Window> {
     (!output.contains(&0)).then_some((kernel, stride, before, output))
 }
 
-/// Tries until there is something.
+/// Retries until there is a result.
 fn until<T>(random: &mut Random, mut make: impl FnMut(&mut Random) -> Option<T>) -> T {
     loop {
         if let Some(made) = make(random) {

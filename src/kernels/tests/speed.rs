@@ -1,4 +1,4 @@
-//! How fast the kernels are, printed beside the peak of the processor: `cargo test --release -- --ignored speed`.
+//! Prints the speed of the kernels next to the processor's peak: `cargo test --release -- --ignored speed`.
 
 #![allow(clippy::print_stdout, reason = "it is what it is for")]
 
@@ -9,10 +9,10 @@ use super::kernels;
 use crate::kernels::Kernels;
 use crate::kernels::tile::{Depthwise, Segment, Tile};
 
-/// Times that everything is measured: the best counts, as others may run, too.
+/// Repetitions of every measurement: the best counts, because other programs may be running.
 const TRIES: usize = 30;
 
-/// Operations per second of `work`, in 10^9, where it has `macs` multiply-accumulates.
+/// Operations per second of `work`, in 10^9, for `macs` multiply-accumulates.
 fn speed(macs: usize, mut work: impl FnMut()) -> f64 {
     let runs = (2_000_000 / macs).max(1);
     let time = |_| {
@@ -52,7 +52,7 @@ fn product(kernels: Kernels, steps: usize, rows: usize, depth: usize) -> f64 {
         prefetch_step: 1,
     };
     let products = kernels.products(width);
-    // SAFETY: segments, weights, biases and output are as long as the kernel asks for.
+    // SAFETY: segments, weights, biases and output are as long as the kernel requires.
     speed(rows * width * depth, || unsafe { products.run(rows, black_box(&tile)) })
 }
 
@@ -72,7 +72,7 @@ fn depthwise(kernels: Kernels, steps: usize, stride: usize, width: usize) -> f64
         low: f32::NEG_INFINITY,
         high: f32::INFINITY,
     };
-    // SAFETY: rows, weights and output are as long as the kernel asks for.
+    // SAFETY: rows, weights and output are as long as the kernel requires.
     speed(out_width * lanes * 9, || unsafe { kernels.depthwise(steps, stride, black_box(&row)) })
 }
 

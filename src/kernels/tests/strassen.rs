@@ -7,7 +7,7 @@ use crate::kernels::memory::Weights;
 use crate::kernels::pass::{Clamp, ConvPass, Convolution, Map, Pass};
 use crate::kernels::tile::{StrassenInput, StrassenOutput};
 
-/// What lies between the rows of an output: it must stay.
+/// Content between the rows of an output, which must stay.
 const GAP: f32 = 12345.0;
 
 /// The sums for halves of `channels` channels and `rows` rows, in memory that ends, or begins, where they do.
@@ -29,7 +29,7 @@ fn input(kernels: Kernels, channels: usize, rows: usize, at_end: bool) {
         out_stride,
         plane,
     };
-    // SAFETY: both halves and the sums are as long as the kernel asks for.
+    // SAFETY: both halves and the sums are as long as the kernel requires.
     unsafe { kernels.strassen_input(&call) }
     let mut expected = vec![GAP; out.values().len()];
     for (row, channel) in (0..rows).flat_map(|row| (0..channels).map(move |channel| (row, channel))) {
@@ -57,7 +57,7 @@ fn sums_of_any_number_of_channels() {
     }
 }
 
-/// What products of `width` channels and `rows` rows become, in memory that ends, or begins, where they do.
+/// Combines products of `width` channels and `rows` rows, in memory that ends, or begins, where they do.
 fn output(kernels: Kernels, width: usize, rows: usize, clamp: Clamp, at_end: bool) {
     let guard = |values: &[f32]| if at_end { Guarded::behind(values) } else { Guarded::before(values) };
     let mut noise = Noise((rows * 100 + width) as u32);
@@ -76,7 +76,7 @@ fn output(kernels: Kernels, width: usize, rows: usize, clamp: Clamp, at_end: boo
         low: clamp.low,
         high: clamp.high,
     };
-    // SAFETY: all are as long as the kernel asks for.
+    // SAFETY: all are as long as the kernel requires.
     unsafe { kernels.strassen_output(&call) }
     for (index, value) in out.values().iter().enumerate() {
         let (row, channel) = (index / out_stride, index % out_stride);
@@ -120,7 +120,7 @@ fn pointwise(size: [usize; 2], inputs: &[usize], channels: usize, clamp: Clamp) 
         let all = (height * width * depth * channels) as u64;
         assert!(pass.macs() < all * 15 / 16, "{} {size:?} {inputs:?} {channels} has no pairs", kernels.isa());
         let result = memory.run(kernels, &weights, &pass, &output);
-        // Every seventh one, and the last: double precision is slow.
+        // Every seventh value, and the last: double precision is slow.
         let last = result.values.len() - 1;
         for index in (0..last).step_by(7).chain([last]) {
             let (pixel, channel) = (index / channels, index % channels);
@@ -135,9 +135,9 @@ fn pointwise(size: [usize; 2], inputs: &[usize], channels: usize, clamp: Clamp) 
 #[test]
 fn pairs_of_blocks() {
     pointwise([14, 14], &[256], 160, Clamp::NONE);
-    // An odd number of pixels, several segments, channels that fill no block.
+    // An odd number of pixels, several segments, channels that do not fill a block.
     pointwise([15, 15], &[128, 30, 2, 100], 131, Clamp::RELU);
-    // Halves of segments that are as wide as no vector.
+    // Halves of segments that match the width of no vector.
     pointwise([14, 15], &[18; 14], 136, Clamp::RELU6);
     // Several strips, which parts share.
     pointwise([29, 28], &[252], 140, Clamp::RELU6);

@@ -9,10 +9,10 @@ use crate::kernels::pass::Clamp;
 use crate::kernels::tile::{MAX_POINTS, WinogradInput, WinogradOutput};
 use crate::kernels::{Kernels, UNIT};
 
-/// What lies between the values of the output: it must stay.
+/// Content between the values of the output, which must stay.
 const GAP: f32 = 12345.0;
 
-/// What inputs are multiplied with, to be summed, in every point: for three, four, six and eight points.
+/// Factors of the inputs in the sum for every point: for three, four, six and eight points.
 const TO_POINTS: [&[&[f64]]; 4] = [
     &[&[1.0, -1.0, 0.0], &[0.0, 1.0, 0.0], &[0.0, -1.0, 1.0]],
     &[&[1.0, 0.0, -1.0, 0.0], &[0.0, 0.5, 0.5, 0.0], &[0.0, -0.5, 0.5, 0.0], &[0.0, -1.0, 0.0, 1.0]],
@@ -36,7 +36,7 @@ const TO_POINTS: [&[&[f64]]; 4] = [
     ],
 ];
 
-/// What products are multiplied with, to be summed, for every output: for three, four, six and eight points.
+/// Factors of the products in the sum for every output: for three, four, six and eight points.
 const FROM_POINTS: [&[&[f64]]; 4] = [
     &[&[1.0, 1.0, 1.0]],
     &[&[1.0, 1.0, 1.0, 0.0], &[0.0, 1.0, -1.0, 1.0]],
@@ -74,7 +74,7 @@ fn sum(start: f32, [rows, columns]: [&[f64]; 2], value: impl Fn(usize, usize) ->
     sum
 }
 
-/// Numbers of channels: of every combination of vectors.
+/// Numbers of channels that cover every combination of vectors.
 fn lanes(kernels: Kernels) -> impl Iterator<Item = usize> {
     (1..=5).map(move |steps| steps * kernels.step()).chain([3 * UNIT])
 }
@@ -111,7 +111,7 @@ fn input(kernels: Kernels, kinds: [usize; 2], [rows, columns]: [Range<usize>; 2]
             columns: offsets(pitch),
             lanes,
         };
-        // SAFETY: the patch and the output are as long as the kernel asks for.
+        // SAFETY: the patch and the output are as long as the kernel requires.
         unsafe { kernels.winograd_input(kinds, &call) }
         for (index, value) in out.values().iter().enumerate() {
             let (y, x, lane) = (index / pitch / b, index / pitch % b, index % pitch);
@@ -129,7 +129,7 @@ fn input(kernels: Kernels, kinds: [usize; 2], [rows, columns]: [Range<usize>; 2]
     });
 }
 
-/// Makes `height` rows of `width` pixels of a tile.
+/// Computes `height` rows of `width` pixels of a tile.
 fn output(kernels: Kernels, kinds: [usize; 2], [height, width]: [usize; 2], lanes: usize, clamp: Clamp) {
     let (stride, pitch, [a, b]) = (lanes + 5, lanes + 3, kinds.map(points));
     let row_stride = width * stride + 2;
@@ -152,7 +152,7 @@ fn output(kernels: Kernels, kinds: [usize; 2], [height, width]: [usize; 2], lane
             low: clamp.low,
             high: clamp.high,
         };
-        // SAFETY: the products, the bias and the output are as long as the kernel asks for.
+        // SAFETY: the products, the bias and the output are as long as the kernel requires.
         unsafe { kernels.winograd_output(kinds, &call) }
         for (index, value) in out.values().iter().enumerate() {
             let (y, x, lane) = (index / row_stride, index % row_stride / stride, index % row_stride % stride);

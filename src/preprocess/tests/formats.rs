@@ -1,11 +1,10 @@
-//! Every pixel format, matrix and range, against the RGB path.
+//! Compares every pixel format, matrix and range with the RGB path.
 
 use super::*;
 use crate::frame::{ChromaSite, Matrix, Plane, Range};
 
-/// Codes are rounded to half a step. Limited-range blue is the worst case: 1.16 steps of 255 for a step
-/// of luma and up to 2.14 for one of chroma (BT.2020), so 1.7 for both halves, and half a step for
-/// the rounding of the RGB picture.
+/// Codes are rounded to half a step. Limited-range blue is the worst case: 1.16 steps of 255 per step of luma and up to
+/// 2.14 per step of chroma (BT.2020), so 1.7 for both halves, and half a step for the rounding of the RGB picture.
 const CODE_ROUNDING: f32 = 2.2 / 255.0;
 
 const ALL: [PixelFormat; 17] = [
@@ -28,7 +27,7 @@ const ALL: [PixelFormat; 17] = [
     PixelFormat::Uyvy,
 ];
 
-/// Bytes behind every row, filled with a value that must never count.
+/// Bytes after every row, filled with a value that must never matter.
 const PADDING: usize = 13;
 const GARBAGE: u8 = 0xA5;
 
@@ -65,7 +64,7 @@ fn encode(format: PixelFormat, color: Color, [r, g, b]: [f64; 3]) -> [f64; 3] {
     }
 }
 
-/// A smooth picture: R'G'B' at `x`, `y` in parts of the picture's sides, inside 0.1 to 0.9.
+/// A smooth picture: R'G'B' at `x`, `y` as fractions of the picture's sides, within 0.1 to 0.9.
 fn scene(x: f64, y: f64) -> [f64; 3] {
     [
         0.5 + 0.4 * (3.0 * x).sin() * (2.0 * y).cos(),
@@ -74,7 +73,7 @@ fn scene(x: f64, y: f64) -> [f64; 3] {
     ]
 }
 
-/// Planes of the scene: every sample holds the colour at its own place, between or on the pixels.
+/// Planes of the scene: every sample has the colour at its own position, between or on the pixels.
 fn planes(layout: &Layout, scene: impl Fn(f64, f64) -> [f64; 3]) -> Vec<(Vec<u8>, usize)> {
     let Layout { format, width, height, color } = *layout;
     let mut planes: Vec<(Vec<u8>, usize)> = (0..3)
@@ -107,7 +106,7 @@ fn run(layout: Layout, transform: Transform, scene: impl Fn(f64, f64) -> [f64; 3
     preprocess(transform, &Picture::new(layout, borrowed).unwrap())
 }
 
-/// The scene in the greys of its luma.
+/// The scene in greys of its luma.
 fn luma_only(matrix: Matrix) -> impl Fn(f64, f64) -> [f64; 3] {
     move |x, y| {
         let (color, weights) = (scene(x, y), luma(matrix));
@@ -140,7 +139,7 @@ fn every_format_matrix_and_range_shows_the_same_picture_as_rgb() {
 
 #[test]
 fn the_bytes_of_every_format_are_read_as_its_name_says() {
-    // An even picture of this colour, in three different codes.
+    // A uniform picture of this colour, in three different codes.
     const COLOUR: [f32; 3] = [200.0 / 255.0, 100.0 / 255.0, 50.0 / 255.0];
     let [r, g, b, x] = [200, 100, 50, GARBAGE];
     let [y, u, v] = [124, 86, 182];
@@ -165,7 +164,7 @@ fn the_bytes_of_every_format_are_read_as_its_name_says() {
     for (format, bytes) in repeated {
         let layout = Layout { color: Color { matrix: Matrix::Bt601, ..Color::RGB }, ..file_layout(format, 24, 16) };
         let planes = bytes.map(|bytes| bytes.repeat(24 * 16));
-        // A stride of 96 bytes is a whole number of every pattern.
+        // A stride of 96 bytes is a multiple of every pattern.
         let planes =
             [0, 1, 2].map(|plane: usize| Plane { data: &planes[plane], stride: 96.min(24 * bytes[plane].len()) });
         let found = preprocess(plain(16, 16, 16), &Picture::new(layout, planes).unwrap());
@@ -187,7 +186,7 @@ fn the_order_of_packed_rgb_bytes_does_not_change_a_bit() {
 
 #[test]
 fn colour_bars_come_out_of_the_camera_formats() {
-    /// Rounded codes give the colour to a step of 255 and a little.
+    /// With rounded codes, the colour is correct to a step of 255 and a little.
     const ROUNDED_BAR: f32 = 2.0 / 255.0;
     let bars = [
         (Matrix::Bt601, Range::Limited, [81, 90, 240], [1.0, 0.0, 0.0]),

@@ -1,4 +1,4 @@
-//! Against crops and statistics that torchvision and Pillow made of PNG files.
+//! Compares with crops and statistics that torchvision and Pillow computed from PNG files.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::*;
 
-/// Pillow rounds to 8 bits after each of its two passes, which moves a pixel by at most half a step in
-/// the first, carried over by weights of sum 1, and half a step in the second.
+/// Pillow rounds to 8 bits after each of its two passes. This moves a pixel by at most half a step in the first,
+/// propagated by weights of sum 1, and half a step in the second.
 pub(super) const TWO_ROUNDINGS: f32 = 1.0;
 
-/// The two roundings nearly cancel over a whole picture, where they have no common sign.
+/// The two roundings nearly cancel over a whole picture, because they have no common sign.
 const STATISTICS: f64 = 2e-3;
 
 pub(super) fn folder() -> PathBuf {
@@ -29,7 +29,7 @@ pub(super) fn open(case: &Value, key: &str) -> image::DynamicImage {
     image::open(folder().join(case[key].as_str().unwrap())).unwrap()
 }
 
-/// The file as it would reach a preprocessor: grey as it is, the rest as RGB without alpha.
+/// The file as it would reach a preprocessor: grey unchanged, the rest as RGB without alpha.
 fn tensor(image: &image::DynamicImage) -> Tensor {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let (format, data) = match image.as_luma8() {

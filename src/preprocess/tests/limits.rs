@@ -3,11 +3,11 @@
 use super::super::{Error, MAX_RESIZE, MIN_SIDE};
 use super::*;
 
-/// Weights are rounded to `f32`, and sums of some hundred products of 255 are taken in `f32`.
+/// Weights are rounded to `f32`, and sums of some hundred products of 255 are computed in `f32`.
 const ARITHMETIC: f32 = 1e-5;
 
-/// The definition, read off the documentation of torchvision and Pillow: the value of one pixel of the
-/// crop in 0 to 1, for an RGB picture without padding.
+/// The definition, from the documentation of torchvision and Pillow: the value of one pixel of the crop in 0 to 1, for
+/// an RGB picture without padding.
 fn pixel(data: &[u8], layout: &Layout, transform: &Transform, y: usize, x: usize) -> [f64; 3] {
     let short = layout.width.min(layout.height);
     let weights = |i: usize, length: usize, crop: usize| -> Vec<(usize, f64)> {

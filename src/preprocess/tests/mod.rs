@@ -1,4 +1,4 @@
-//! Tests of the room as a whole: against Pillow's crops, to the step and to the bit, over all formats, and at the limits.
+//! Tests of the whole module: against Pillow's crops, to a step and bit for bit, over all formats, and at the limits.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step is a failed test")]
 
@@ -12,7 +12,7 @@ use super::{Preprocessor, Transform};
 use crate::frame::{Color, Layout, Picture, PixelFormat};
 use crate::tensor::Tensor;
 
-/// What `transform` makes of `picture`, with a preprocessor of its own.
+/// The result of `transform` for `picture`, with a separate preprocessor.
 fn preprocess(transform: Transform, picture: &Picture<'_>) -> Tensor {
     let mut out = Tensor::zeros(transform.height, transform.width, 3);
     Preprocessor::new(transform).unwrap().run(picture, &mut out).unwrap();
@@ -29,7 +29,7 @@ fn file_layout(format: PixelFormat, width: usize, height: usize) -> Layout {
     Layout { format, width, height, color: Color::RGB }
 }
 
-/// Bytes without order: the upper 8 bits of a linear congruential generator that starts at `seed`.
+/// Pseudo-random bytes: the upper 8 bits of a linear congruential generator that starts at `seed`.
 fn noise(length: usize, seed: u32) -> Vec<u8> {
     let mut state = seed;
     let next = |_| {

@@ -1,4 +1,4 @@
-//! The reference path, bit by bit: Pillow's crops of pictures and of noise, and torchvision's values.
+//! Tests the reference path bit for bit: Pillow's crops of pictures and of noise, and torchvision's values.
 
 use sha2::{Digest, Sha256};
 
@@ -9,7 +9,7 @@ use crate::preprocess::{Error, MIN_SIDE, Reference};
 /// The fused path rounds its weights and its sums to `f32`: in units of 255.
 const ARITHMETIC: f32 = 1e-2;
 
-/// One picture of noise, and what Pillow makes of it.
+/// A noise picture, and Pillow's result for it.
 #[derive(serde::Deserialize)]
 struct Noise {
     width: usize,
@@ -48,7 +48,7 @@ impl Noise {
     }
 }
 
-/// Whether the fused path's tensor lies within a step of the crop, for a transform without normalisation.
+/// Asserts that the fused path's tensor lies within a step of the crop, for a transform without normalisation.
 fn assert_near(fused: &Tensor, crop: &[u8], name: &str) {
     for (index, (found, expected)) in fused.data().iter().zip(crop).enumerate() {
         let difference = (found * 255.0 - f32::from(*expected)).abs();

@@ -3,8 +3,8 @@
 use super::*;
 use crate::frame::{ChromaSite, Matrix, Plane, Range};
 
-/// In pixels of the output. An edge is measured through the sum of a row, which is exact for these
-/// sizes; what is left is arithmetic on differences of a few codes.
+/// In pixels of the output. An edge is measured through the sum of a row, which is exact for these sizes; what remains
+/// is arithmetic on differences of a few codes.
 const POSITION: f64 = 0.01;
 
 /// Chroma samples on the near side of the edge.
@@ -49,9 +49,9 @@ fn a_chroma_edge_lands_where_its_site_puts_it() {
 
 #[test]
 fn subsampled_chroma_is_filtered_as_a_picture_of_half_the_size() {
-    /// Two ways to the same weights in `f64`, rounded to `f32`.
+    /// Two ways to compute the same weights in `f64`, rounded to `f32`.
     const ARITHMETIC: f32 = 1e-5;
-    // Colours that no channel is cut off from.
+    // Colours that are not clipped in any channel.
     let chroma = |seed| -> Vec<u8> { noise(100 * 140, seed).into_iter().map(|value| 96 + value / 4).collect() };
     let (blue, red, luma) = (chroma(13), chroma(29), vec![128; 200 * 280]);
     let color = Color { matrix: Matrix::Bt601, ..Color::RGB };

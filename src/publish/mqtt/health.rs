@@ -1,4 +1,4 @@
-//! Whether connections last: how long to wait before the next one, and what to tell about those that ended.
+//! Whether connections last: how long to wait before the next one, and what to report about those that ended.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use super::outbox::Ended;
 
-/// First wait between two attempts to connect; each further one doubles it.
+/// First wait between two connection attempts; each further wait is twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
-/// A connection that lasted this long was a good one.
+/// A connection that lasts this long is a good one.
 pub(super) const STEADY: Duration = Duration::from_secs(10);
 
-/// Connections that end early, one after the other, before it is no accident.
+/// Number of consecutive connections ending early that is no longer a coincidence.
 const SUSPICIOUS: u32 = 3;
 
-/// What a broker that hangs up may dislike, and what to say of it.
+/// Properties of the client that may make a broker hang up.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     /// Client id.
@@ -24,28 +24,28 @@ pub(super) struct Client {
     pub(super) qos: u8,
 }
 
-/// The record of a connection, and of those before it.
+/// The history of connections.
 #[derive(Debug)]
 pub(super) struct Health {
     client: Client,
     retry_max: Duration,
     wait: Duration,
-    /// Connections in a row that ended early.
+    /// Consecutive connections that ended early.
     early: u32,
-    /// Those of them on which the broker took no result although some were sent.
+    /// Of these, the ones on which the broker took no result although some were sent.
     refused: u32,
-    /// Whether the present outage has been told.
+    /// Whether the current outage has been reported.
     told: bool,
-    /// Whether a series of early ends has been told.
+    /// Whether a series of early ends has been reported.
     warned: bool,
 }
 
-/// What to tell about an end.
+/// What to report about an end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Say {
     /// The outage begins.
     First,
-    /// It goes on.
+    /// It continues.
     Again,
     /// Connections keep ending early.
     Warn(String),
@@ -57,13 +57,13 @@ impl Health {
         Self { client, retry_max, wait, early: 0, refused: 0, told: false, warned: false }
     }
 
-    /// There is a connection: true if that is news.
+    /// A connection has been made: true if that should be reported.
     pub(super) fn connected(&mut self) -> bool {
         self.early < SUSPICIOUS - 1
     }
 
-    /// The connection has lasted for `lasted`, and the broker has taken so many results on it: true if that ends a series
-    /// of early ends that has been told.
+    /// The connection has lasted for `lasted`, and the broker has taken `taken` results on it: true if that ends a
+    /// reported series of early ends.
     pub(super) fn goes_on(&mut self, lasted: Duration, taken: u64) -> bool {
         if lasted < STEADY && (taken == 0 || self.refused == 0) {
             return false;
@@ -75,12 +75,12 @@ impl Health {
         std::mem::take(&mut self.warned)
     }
 
-    /// No connection came about.
+    /// A connection attempt failed.
     pub(super) fn failed(&mut self) -> (Duration, Say) {
         (self.wait_longer(), self.say())
     }
 
-    /// The connection has ended after `lasted`; `overlooked`: since a message was not acknowledged.
+    /// The connection ended after `lasted`; `overlooked` if the reason is a message that was not acknowledged.
     pub(super) fn ended(&mut self, lasted: Duration, overlooked: bool, ended: &Ended) -> (Duration, Say) {
         if ended.taken > 0 || (lasted >= STEADY && !overlooked) {
             self.refused = 0;
@@ -97,7 +97,7 @@ impl Health {
             self.wait = FIRST_RETRY.min(self.retry_max);
         }
         let wait = self.wait_longer();
-        // At 3, 6, 12, … of them.
+        // At the 3rd, 6th, 12th, … early end.
         let (times, rest) = (self.early / SUSPICIOUS, self.early % SUSPICIOUS);
         if rest == 0 && times.is_power_of_two() && !overlooked {
             (self.told, self.warned) = (true, true);
@@ -127,7 +127,7 @@ impl Health {
     }
 }
 
-/// Why a broker hangs up, again and again, as far as it can be told from here.
+/// Likely reasons why a broker hangs up repeatedly.
 struct Diagnosis<'a> {
     client: &'a Client,
     times: u32,
@@ -145,7 +145,7 @@ impl fmt::Display for Diagnosis<'_> {
             "another client uses the client id {id} and each takes the connection from the other (set \
              publish.mqtt.client_id or device.name)"
         );
-        // Whoever acknowledges everything dislikes no message.
+        // A broker that acknowledges everything objects to no message.
         let content = self.open == 0 && (*qos > 0 || self.refused == 0);
         let Some((topic, bytes)) = self.last.as_ref().filter(|_| !content) else {
             return write!(f, ", although it had acknowledged everything that was sent; most likely {other}");

@@ -1,7 +1,7 @@
-//! The thread that keeps the connection.
+//! The thread that maintains the connection.
 //!
-//! The client library writes packets, reads acknowledgements and pings. What is sent, and sent again, is the outbox's
-//! decision: after a lost connection the library's own lists are emptied.
+//! The client library writes packets, reads acknowledgements and sends pings. The outbox decides what is sent and
+//! resent: after a lost connection the library's own lists are cleared.
 
 use std::io;
 use std::sync::{Arc, MutexGuard};
@@ -26,17 +26,17 @@ pub(super) struct Link {
     pub(super) broker: String,
     pub(super) shared: Arc<Shared>,
     pub(super) health: Health,
-    /// Whether the session that an earlier process left behind is to be ended first.
+    /// Whether to end the session left by an earlier process first.
     pub(super) fresh: bool,
-    /// When the present connection was accepted.
+    /// When the current connection was accepted.
     pub(super) since: Option<Instant>,
-    /// Whether DISCONNECT has been asked for.
+    /// Whether DISCONNECT has been requested.
     pub(super) leaving: bool,
-    /// Until when the broker may hang up, once DISCONNECT is written.
+    /// How long the broker may still take to hang up, once DISCONNECT is written.
     pub(super) linger: Option<Instant>,
 }
 
-/// Tells those who wait that the thread has ended, however it does.
+/// Marks the end of the thread for waiting threads, whatever the cause.
 struct End<'a>(&'a Shared);
 
 impl Drop for End<'_> {
@@ -47,8 +47,8 @@ impl Drop for End<'_> {
 }
 
 impl Link {
-    /// Connects, and connects again, until it has disconnected on request; once `stopped` is set, a lost connection is
-    /// sought once more at most, and only for results that wait.
+    /// Connects and reconnects until it has disconnected on request. Once `stopped` is set, it tries to reconnect once
+    /// more at most, and only for waiting results.
     pub(super) fn keep(mut self, mut connection: Connection, stopped: &Stopped) {
         let shared = Arc::clone(&self.shared);
         let _end = End(&shared);
@@ -76,7 +76,7 @@ impl Link {
         }
     }
 
-    /// Takes an event. Returns how long to wait if the connection is given up for it.
+    /// Handles an event. Returns how long to wait if the connection is given up because of it.
     fn take(&mut self, library: &mut EventLoop, event: &Event) -> Option<Duration> {
         let shared = Arc::clone(&self.shared);
         match event {
@@ -115,7 +115,7 @@ impl Link {
                     return Some(self.end(library, outbox, Ending::Overlooked));
                 }
             }
-            // Two messages have one identifier: the library would stop publishing.
+            // Two messages have the same identifier: the library would stop publishing.
             Event::Outgoing(Outgoing::AwaitAck(_)) => return Some(self.end(library, outbox, Ending::Other)),
             event => note(&mut outbox, event),
         }
@@ -141,11 +141,11 @@ impl Link {
     fn watch(&mut self, outbox: &Outbox) {
         let lasted = self.since.map_or(Duration::ZERO, |since| since.elapsed());
         if self.health.goes_on(lasted, outbox.taken()) {
-            tracing::info!(broker = %self.broker, "MQTT: the connection holds again");
+            tracing::info!(broker = %self.broker, "MQTT: the connection is stable again");
         }
     }
 
-    /// Hands on whatever may be sent now, and DISCONNECT after the last acknowledgement.
+    /// Passes on everything that may be sent now, and DISCONNECT after the last acknowledgement.
     fn send(&mut self, library: &mut EventLoop, outbox: &mut Outbox) {
         while let Some(owed) = outbox.resume() {
             library.pending.push_back(match owed {
@@ -167,7 +167,7 @@ impl Link {
         }
     }
 
-    /// The connection is gone, or did not come about. Returns how long to wait for the next attempt.
+    /// The connection is lost or failed. Returns how long to wait before the next attempt.
     fn lost(&mut self, library: &mut EventLoop, error: &ConnectionError) -> Duration {
         let shared = Arc::clone(&self.shared);
         *shared.trouble() = Some(reason(&self.broker, error));
@@ -193,7 +193,7 @@ impl Link {
         error: Option<&ConnectionError>,
     ) -> Duration {
         let lasted = self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
-        // What came in ahead of the end.
+        // Events that arrived before the end.
         for event in std::mem::take(&mut library.state.events) {
             note(&mut outbox, &event);
         }
@@ -229,7 +229,7 @@ impl Link {
     }
 }
 
-/// Empties the lists of the library, and drops its connection.
+/// Clears the library's lists and drops its connection.
 fn forget(library: &mut EventLoop) {
     library.clean();
     library.pending.clear();
@@ -237,7 +237,7 @@ fn forget(library: &mut EventLoop) {
     library.state.collision = None;
 }
 
-/// What the broker, or the library, says of a message.
+/// Records what the broker or the library reports about a message.
 fn note(outbox: &mut Outbox, event: &Event) {
     match event {
         Event::Outgoing(Outgoing::Publish(id)) => outbox.written(*id),
@@ -248,7 +248,7 @@ fn note(outbox: &mut Outbox, event: &Event) {
     }
 }
 
-/// Whether it was the broker that ended the connection.
+/// Whether the broker ended the connection.
 fn hung_up(error: &ConnectionError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let by_peer =

@@ -1,15 +1,15 @@
-//! Results to an MQTT broker, which may come and go.
+//! Publishes results to an MQTT broker, which may come and go.
 //!
-//! [`Mqtt`] keeps results in a bounded queue, from which the oldest give way when it is full, and never waits for the
-//! broker. One thread keeps the connection ([`link`]); what is sent, and sent again after a lost connection, is decided by
-//! a state machine ([`outbox`]).
+//! [`Mqtt`] keeps results in a bounded queue that drops the oldest when it is full; it never waits for the broker. One
+//! thread maintains the connection ([`link`]); a state machine ([`outbox`]) decides what is sent, and what is resent
+//! after a lost connection.
 //!
 //! Topics under `<topic_prefix>/<device>`: `status` (retained: `online`, `stopped`, and `offline` as the last will),
 //! `<stream>/status` (retained: `online`, `retrying`, `offline`), `<stream>/result`.
 //!
-//! MQTT grants one will, and that is the device's: unless the device is `online`, its streams are not either, whatever
-//! their retained states say. Every connection begins with the streams' states, `offline` until the first result, and
-//! only then says `online` for the device.
+//! MQTT allows a single will, which is used for the device: unless the device is `online`, neither are its streams,
+//! whatever their retained states say. Every connection begins with the states of the streams, `offline` until the
+//! first result, and only then reports `online` for the device.
 
 mod health;
 mod link;
@@ -30,19 +30,19 @@ use link::Link;
 pub(super) use outbox::Message;
 use outbox::{CLIENT_QUEUE, Outbox};
 
-/// Most bytes of a packet.
+/// Maximum packet size in bytes.
 const LARGEST_PACKET: usize = 1 << 20;
 
-/// Bytes of a PUBLISH beside topic and payload, at most (MQTT 3.1.1, 3.3): fixed header, lengths, identifier.
+/// Maximum bytes of a PUBLISH besides topic and payload (MQTT 3.1.1, 3.3): fixed header, lengths, identifier.
 const PACKET_OVERHEAD: usize = 9;
 
-/// Time of a stop that is kept for DISCONNECT.
+/// Part of a stop's time that is reserved for DISCONNECT.
 const GOODBYE: Duration = Duration::from_millis(100);
 
-/// What the sink and its thread share.
+/// State shared by the sink and its thread.
 struct Shared {
     outbox: Mutex<Outbox>,
-    /// Notified of what happens while the sink is closing.
+    /// Notified of changes while the sink is closing.
     changed: Condvar,
     client: Client,
     /// Why there is no connection, once an attempt has failed.
@@ -58,7 +58,7 @@ impl Shared {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands to the client library whatever may be sent now. Never waits: the library's queue has room for it.
+    /// Passes everything that may be sent now to the client library. Never waits: the library's queue has room for it.
     fn hand(&self, outbox: &mut Outbox) {
         while let Some(Message { topic, payload, qos, retain }) = outbox.next() {
             if let Err(error) = self.client.try_publish(&*topic, qos, retain, payload) {
@@ -77,16 +77,16 @@ pub struct Mqtt {
     shared: Arc<Shared>,
     connection: Option<Thread<()>>,
     stop: Option<shutdown::Stop>,
-    /// Dropping it lets the thread connect; after `stop`, the thread ends instead.
+    /// Dropping it lets the thread connect; if `stop` was dropped before, the thread ends instead.
     waiting: Option<shutdown::Stop>,
 }
 
 impl Mqtt {
-    /// Makes ready to connect: [`Sink::begin`] does, and returns at once. If the broker is unreachable, hardnetd tries again
-    /// and again. The states of `streams` are `offline` until told otherwise.
+    /// Prepares the connection; [`Sink::begin`] starts it and returns at once. If the broker is unreachable, hardnetd
+    /// retries. The states of `streams` are `offline` until set.
     ///
     /// # Errors
-    /// The login or a certificate cannot be had (see [`check`]), or no thread can be started.
+    /// If the login or a certificate is unavailable (see [`check`]), or no thread can be started.
     pub fn new<'a>(
         settings: &config::Mqtt,
         device: &str,
@@ -116,7 +116,7 @@ impl Mqtt {
         let (stop, stopped) = shutdown::channel();
         let (waiting, begun) = shutdown::channel();
         let keep = move || {
-            // Disconnects when it is time.
+            // Disconnects when the sink begins.
             let _ = begun.receiver().recv();
             if !stopped.is_set() {
                 link.keep(connection, &stopped);
@@ -132,7 +132,7 @@ impl Mqtt {
         Ok(Self { base, qos, result_topics: BTreeMap::new(), dropped: 0, shared, connection, stop, waiting })
     }
 
-    /// Counts a result that is dropped: true at the 1st, 2nd, 4th, 8th, …
+    /// Counts a dropped result: true at the 1st, 2nd, 4th, 8th, …
     fn drops_more(&mut self) -> bool {
         self.dropped += 1;
         self.dropped.is_power_of_two()
@@ -157,7 +157,7 @@ impl Mqtt {
             outbox.lose();
             if self.drops_more() {
                 let (bytes, dropped) = (json.len(), self.dropped);
-                tracing::warn!(%topic, bytes, dropped, "a result is larger than an MQTT packet may be ({LARGEST_PACKET})");
+                tracing::warn!(%topic, bytes, dropped, "a result exceeds the MQTT packet limit ({LARGEST_PACKET})");
             }
             return Ok(());
         }
@@ -179,9 +179,9 @@ impl Mqtt {
         self.shared.hand(&mut outbox);
     }
 
-    /// Asks for the end: results that wait are still sent, then the states, then DISCONNECT.
+    /// Starts closing: waiting results are still sent, then the states, then DISCONNECT.
     fn begin_to_close(&mut self) {
-        // Drops the stop first: a wait for the next attempt to connect ends with it.
+        // Drops `stop` first, which ends a wait for the next connection attempt.
         self.stop = None;
         self.waiting = None;
         let mut outbox = self.shared.outbox();
@@ -189,7 +189,7 @@ impl Mqtt {
         self.shared.hand(&mut outbox);
     }
 
-    /// Waits until the broker has acknowledged everything, until `deadline`.
+    /// Waits until the broker has acknowledged everything, but no longer than `deadline`.
     fn wait_until_done(&self, deadline: Instant) {
         let mut outbox = self.shared.outbox();
         while !outbox.is_done() && !outbox.is_idle() {
@@ -202,16 +202,16 @@ impl Mqtt {
     }
 }
 
-/// Whether the login and the certificates of `settings` can be had.
+/// Checks that the login and the certificates of `settings` are available.
 ///
 /// # Errors
-/// A file of theirs cannot be read, or does not hold what it should.
+/// If one of their files cannot be read or has the wrong content.
 pub fn check(settings: &config::Mqtt) -> Result<(), Error> {
     options(settings, String::new(), tls::transport(settings)?.0)?;
     Ok(())
 }
 
-/// The broker of `settings` and the login there; the rest is as the library has it.
+/// The broker of `settings` and its login, with the library's defaults for the rest.
 pub(super) fn options(
     settings: &config::Mqtt,
     id: String,
@@ -234,13 +234,13 @@ fn client(settings: &config::Mqtt, id: String, status: &str) -> Result<(Client, 
     options
         .set_keep_alive(Duration::from_secs(settings.keep_alive_s.into()))
         .set_last_will(LastWill::new(status, "offline", QoS::AtLeastOnce, true))
-        // For the library this is the number of identifiers; the outbox limits how many messages are in flight.
+        // To the library this is the number of identifiers; the outbox limits the messages in flight.
         .set_inflight(Outbox::ids(settings.in_flight))
-        // With QoS 2, the first connection ends the session of an earlier process: the broker may still hold identifiers
-        // of its messages, and take new ones for them.
+        // With QoS 2, the first connection ends the session of an earlier process: the broker may still hold
+        // identifiers of its messages, and would take new messages with these identifiers for the old ones.
         .set_clean_session(settings.qos != 1)
         .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET);
-    // One place more, for DISCONNECT.
+    // One more place, for DISCONNECT.
     let (client, mut connection) = Client::new(options, CLIENT_QUEUE + 1);
     let mut network = rumqttc::NetworkOptions::new();
     network.set_connection_timeout(settings.connect_timeout_s.into()).set_tcp_nodelay(true);
@@ -287,15 +287,15 @@ impl Sink for Mqtt {
         self.wait_until_done(deadline - GOODBYE.min(left / 4));
         let is_connected = self.shared.outbox().is_connected();
         if !self.shared.outbox().is_done() && self.shared.client.try_disconnect().is_err() {
-            tracing::debug!("the MQTT thread has ended before");
+            tracing::debug!("the MQTT thread has already ended");
         }
-        // A thread that is about to connect for nothing ends by itself, within publish.mqtt.connect_timeout_s.
+        // A thread in a pointless connection attempt ends by itself, within publish.mqtt.connect_timeout_s.
         let is_idle = self.shared.outbox().is_idle();
         let deadline = if is_idle { deadline.min(Instant::now() + GOODBYE) } else { deadline };
         match self.connection.take().map(|thread| thread.join(Some(deadline))) {
             Some(Err(error)) if is_idle => tracing::debug!("{error}"),
             Some(Err(error)) => {
-                tracing::warn!("the MQTT broker does not take the last messages, the states among them: {error}");
+                tracing::warn!("the MQTT broker did not take the last messages, which include the states: {error}");
             }
             _ => {}
         }
@@ -313,7 +313,7 @@ impl Sink for Mqtt {
 }
 
 impl Drop for Mqtt {
-    /// Without [`Sink::close`] the thread still ends by itself.
+    /// The thread ends by itself even without [`Sink::close`].
     fn drop(&mut self) {
         if self.connection.is_some() {
             self.begin_to_close();

@@ -1,17 +1,18 @@
-//! What is to be sent, what is on its way, and what becomes of it when a connection ends.
+//! What is to be sent, what is in flight, and what happens to it when a connection ends.
 //!
-//! [`Outbox`] is a state machine without input and output: the sink puts messages in, the connection's thread reports
-//! what the client library has written and the broker has acknowledged, and both take out what is to be sent next. It is one
-//! file because every step reads and changes most of its state.
+//! [`Outbox`] is a state machine without I/O: the sink adds messages, the connection's thread reports what the client
+//! library has written and the broker has acknowledged, and both take out what is to be sent next. It is one file
+//! because every step reads and changes most of its state.
 //!
-//! The library keeps unacknowledged messages of its own, but it discards them when the broker comes back without the
-//! session, sends them again in the order of their identifiers, and stops for ever after a collision of identifiers. The
-//! outbox therefore keeps every message until it is acknowledged (MQTT 3.1.1, section 4.3), and after a lost connection
-//! says what is sent again:
+//! The library keeps unacknowledged messages too, but it discards them if the broker comes back without the session,
+//! resends them in the order of their identifiers, and stops forever after a collision of identifiers. The outbox
+//! therefore keeps every message until it is acknowledged (MQTT 3.1.1, section 4.3) and decides what is resent after a
+//! lost connection:
 //!
-//! - The broker has kept the session: what is unacknowledged goes out under its identifier, marked as a duplicate, in the
-//!   original order (4.4, 4.6). For QoS 2 that is what keeps "exactly once".
-//! - It has not: what is unacknowledged goes out as new. A message that had arrived is then there twice, also with QoS 2.
+//! - If the broker has kept the session, unacknowledged messages are resent under their identifiers, marked as
+//!   duplicates, in the original order (4.4, 4.6). For QoS 2 this is what ensures "exactly once".
+//! - If not, unacknowledged messages are sent as new ones. A message that had arrived is then delivered twice, also
+//!   with QoS 2.
 //!
 //! Order of sending on a connection: what the session owes, the retained states, the device's `online`, what an earlier
 //! connection did not deliver, and the queue.
@@ -27,36 +28,36 @@ pub(super) const CLIENT_QUEUE: usize = 16;
 /// A message that ends this many connections in a row is given up.
 const TRIES: u8 = 5;
 
-/// Answers to pings after which a message counts as overlooked: two whole intervals lie between them.
+/// Ping responses after which an unacknowledged message counts as overlooked: they span two whole intervals.
 const PINGS: u8 = 3;
 
-/// One message.
+/// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::publish) struct Message {
     pub(super) topic: Arc<str>,
     pub(super) payload: Vec<u8>,
     pub(super) qos: QoS,
-    /// True for states, which the broker keeps; false for results.
+    /// True for states, which the broker retains; false for results.
     pub(super) retain: bool,
 }
 
 impl Message {
-    /// A state, as the broker keeps it.
+    /// A retained state.
     fn state(topic: &Arc<str>, text: &str) -> Self {
         Self { topic: Arc::clone(topic), payload: text.as_bytes().to_vec(), qos: QoS::AtLeastOnce, retain: true }
     }
 }
 
-/// How far a message in flight has come.
+/// The progress of a message in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Unacknowledged in the session, and not yet sent again on this connection.
+    /// Unacknowledged in the session, and not yet resent on this connection.
     Due,
-    /// With the library.
+    /// Handed to the library.
     Handed,
-    /// Written to the connection: PUBACK or PUBREC is missing.
+    /// Written to the connection; waiting for PUBACK or PUBREC.
     Written,
-    /// The broker owns it (PUBREC): PUBCOMP is missing.
+    /// Owned by the broker (PUBREC); waiting for PUBCOMP.
     Released,
 }
 
@@ -66,15 +67,15 @@ struct Entry {
     /// Packet identifier; 0 for QoS 0.
     id: u16,
     stage: Stage,
-    /// Whether it has been written, on this connection or before: the broker may know it by its identifier.
+    /// Whether it has been written, on this connection or before: the broker may know its identifier.
     sent: bool,
-    /// Connections that ended on it.
+    /// Connections that ended because of it.
     tries: u8,
-    /// Answers to pings since it was written.
+    /// Ping responses since it was written.
     pings: u8,
 }
 
-/// What a resumed session owes.
+/// What a resumed session still has to send.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Owed {
     /// PUBLISH, marked as a duplicate.
@@ -99,30 +100,30 @@ pub(super) enum Ending {
 pub(super) struct Ended {
     /// Results written.
     pub(super) written: u64,
-    /// Results that the broker took: PUBACK or PUBREC.
+    /// Results that the broker accepted: PUBACK or PUBREC.
     pub(super) taken: u64,
-    /// Messages that were written and not acknowledged.
+    /// Messages written but not acknowledged.
     pub(super) open: usize,
-    /// Topic and payload's size of the message that was written last.
+    /// Topic and payload size of the last message written.
     pub(super) last: Option<(Arc<str>, usize)>,
-    /// A message that is given up, since it has ended one connection after the other.
+    /// A message that is given up because it ended several connections in a row.
     pub(super) given_up: Option<Message>,
 }
 
 /// Messages on their way to the broker.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    /// Most results that wait.
+    /// Maximum number of waiting results.
     limit: usize,
-    /// Most messages that may be unacknowledged.
+    /// Maximum number of unacknowledged messages.
     in_flight: usize,
-    /// Packet identifiers, from 1; the library deals them out in turn.
+    /// Number of packet identifiers, which start at 1; the library assigns them in turn.
     ids: u16,
-    /// The identifier that the library takes next.
+    /// The identifier that the library assigns next.
     next_id: u16,
-    /// Messages that may be unacknowledged at the moment; grows with each result that is taken.
+    /// Current limit of unacknowledged messages; grows with each accepted result.
     window: usize,
-    /// Whether the next connection begins with one message at a time, to see which one ends it.
+    /// Whether the next connection begins with one message at a time, to find the one that ends it.
     careful: bool,
     up: bool,
     closing: bool,
@@ -131,16 +132,16 @@ pub(super) struct Outbox {
     status: Arc<str>,
     /// The streams' states, by topic.
     states: BTreeMap<Arc<str>, &'static str>,
-    /// Topics whose retained messages the broker does not take.
+    /// Topics whose retained messages the broker does not accept.
     muted: BTreeSet<Arc<str>>,
     /// Connections that ended on a state, by topic: a new connection sends the newest state of each as a new message.
     tried: BTreeMap<Arc<str>, u8>,
     greeting: VecDeque<Message>,
-    /// What an earlier connection did not deliver, older than what waits.
+    /// What an earlier connection did not deliver; older than what is waiting.
     again: VecDeque<(Message, u8)>,
     waiting: VecDeque<Message>,
     farewell: Option<Message>,
-    /// In the order of sending.
+    /// Messages in flight, in the order of sending.
     flying: VecDeque<Entry>,
     releases: VecDeque<u16>,
     lost: u64,
@@ -150,7 +151,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// `status` is the topic of the device's state, `streams` are those of the streams' states; all of them are `offline`.
+    /// `status` is the topic of the device's state, `streams` are the topics of the streams' states, all of them
+    /// `offline`.
     pub(super) fn new(limit: usize, in_flight: u16, status: Arc<str>, streams: Vec<Arc<str>>) -> Self {
         Self {
             limit,
@@ -179,13 +181,13 @@ impl Outbox {
         }
     }
 
-    /// How many packet identifiers the library is to deal out: several times as many as may be in flight, so that one
-    /// message which is acknowledged late does not hold up those behind it.
+    /// Number of packet identifiers for the library: several times the messages in flight, so that one late
+    /// acknowledgement does not hold up the messages behind it.
     pub(super) fn ids(in_flight: u16) -> u16 {
         in_flight.saturating_mul(8).max(64)
     }
 
-    /// Takes a result. The oldest one makes room if there are too many, and is counted: true if so.
+    /// Takes a result. If the queue is full, the oldest is dropped and counted, and this returns true.
     pub(super) fn push(&mut self, message: Message) -> bool {
         let mut full = false;
         if self.waiting.len() >= self.limit
@@ -199,17 +201,17 @@ impl Outbox {
         full
     }
 
-    /// Counts a result that is not delivered.
+    /// Counts a result that will not be delivered.
     pub(super) fn lose(&mut self) {
         self.lost += 1;
     }
 
-    /// Results lost since [`Self::up`] last told.
+    /// Results lost since [`Self::up`] last reported them.
     pub(super) fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Takes the new state of a stream. Without a connection it is part of the next greeting.
+    /// Takes the new state of a stream. Without a connection it becomes part of the next greeting.
     pub(super) fn set(&mut self, topic: &Arc<str>, state: &'static str) {
         self.states.insert(Arc::clone(topic), state);
         if self.up && !self.muted.contains(topic) {
@@ -218,8 +220,8 @@ impl Outbox {
         }
     }
 
-    /// There is a connection; `session`: the broker has kept the session. Returns how many results have been lost since
-    /// the last time.
+    /// A connection has been made; `session` says whether the broker has kept the session. Returns the number of
+    /// results lost since the last call.
     pub(super) fn up(&mut self, session: bool) -> u64 {
         self.up = true;
         self.window = if self.careful { 1 } else { self.in_flight };
@@ -244,12 +246,12 @@ impl Outbox {
         std::mem::take(&mut self.lost)
     }
 
-    /// The connection is gone, and the library has forgotten whatever it held.
+    /// The connection is lost, and the library's lists have been cleared.
     pub(super) fn down(&mut self, ending: Ending) -> Ended {
         self.up = false;
         let written = |entry: &&mut Entry| entry.stage == Stage::Written;
         let open = self.flying.iter_mut().filter(written).count();
-        // Results of QoS 0 leave no trace but their number.
+        // QoS 0 results leave only their number.
         self.careful = ending == Ending::HungUpEarly && (open > 0 || self.written > self.taken);
         let suspect = match ending {
             Ending::HungUpEarly if open == 1 => self.flying.iter_mut().find(written),
@@ -284,7 +286,7 @@ impl Outbox {
         Ended { written, taken, open, last, given_up: given_up.map(|entry| entry.message) }
     }
 
-    /// What was handed to the library and never written is to be sent as if it had not been.
+    /// Messages that were handed to the library but never written are sent again as if they had not been handed over.
     fn take_back(&mut self) {
         let unsent = |entry: &Entry| entry.stage == Stage::Handed && !entry.sent;
         if let Some(first) = self.flying.iter().find(|entry| unsent(entry) && entry.id != 0) {
@@ -308,7 +310,7 @@ impl Outbox {
         self.farewell = (!muted).then(|| Message::state(&self.status, "stopped"));
     }
 
-    /// What the resumed session owes next, ahead of anything new.
+    /// What the resumed session has to send next, before anything new.
     pub(super) fn resume(&mut self) -> Option<Owed> {
         if !self.up {
             return None;
@@ -325,12 +327,12 @@ impl Outbox {
         Some(Owed::Publish(entry.id, entry.message.clone()))
     }
 
-    /// Messages that take a place of those that may be unacknowledged.
+    /// Messages that count towards the limit of unacknowledged ones.
     fn active(&self) -> usize {
         self.flying.iter().filter(|entry| entry.id != 0 && entry.stage != Stage::Due).count()
     }
 
-    /// The message to hand to the library next, which will number it as [`Self::next_id`] says.
+    /// The next message for the library, which will number it [`Self::next_id`].
     pub(super) fn next(&mut self) -> Option<Message> {
         let owes = |entry: &Entry| entry.stage == Stage::Due;
         let handed = self.flying.iter().filter(|entry| entry.stage == Stage::Handed).count();
@@ -371,7 +373,7 @@ impl Outbox {
         let known = self.flying.iter_mut().filter(handed).find(|entry| entry.id == id);
         let entry = match known {
             Some(entry) => entry,
-            // The library numbers otherwise than foreseen.
+            // The library's numbering differs from the prediction.
             None => match self.flying.iter_mut().filter(handed).find(|entry| entry.id != 0 && !entry.sent) {
                 Some(entry) => {
                     entry.id = id;
@@ -426,8 +428,8 @@ impl Outbox {
         }
     }
 
-    /// The broker has answered a ping. Returns the topic of a message that it has overlooked: the connection is to end,
-    /// since MQTT repeats a message only on the next one.
+    /// The broker has answered a ping. Returns the topic of a message that it has overlooked: the connection must then
+    /// end, because MQTT resends a message only on the next one.
     pub(super) fn pinged(&mut self) -> Option<Arc<str>> {
         for entry in self.flying.iter_mut().filter(|entry| matches!(entry.stage, Stage::Written | Stage::Released)) {
             entry.pings = entry.pings.saturating_add(1);
@@ -435,12 +437,12 @@ impl Outbox {
         self.flying.iter().find(|entry| entry.pings >= PINGS).map(|entry| Arc::clone(&entry.message.topic))
     }
 
-    /// Results that the broker took on this connection.
+    /// Results accepted by the broker on this connection.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Ends it: streams that are not `offline` become so, and the device's `stopped` is the last message.
+    /// Closes the outbox: streams that are not `offline` become so, and the device's `stopped` is the last message.
     pub(super) fn close(&mut self) {
         let on: Vec<_> =
             self.states.iter().filter(|(_, state)| **state != "offline").map(|(topic, _)| Arc::clone(topic)).collect();
@@ -463,31 +465,31 @@ impl Outbox {
         self.closing && self.up && none_left && self.farewell.is_none() && self.flying.is_empty()
     }
 
-    /// Results that are not delivered, as far as is known.
+    /// Number of results that are not known to be delivered.
     pub(super) fn undelivered(&self) -> usize {
         let results = |messages: &VecDeque<Message>| messages.iter().filter(|message| !message.retain).count();
         let flying = self.flying.iter().filter(|entry| !entry.message.retain).count();
         flying + self.again.len() + results(&self.waiting)
     }
 
-    /// Takes the results that are not delivered, as far as is known, in the order in which they came.
+    /// Takes the results that are not known to be delivered, in order of arrival.
     pub(super) fn take_undelivered(&mut self) -> Vec<Message> {
         let flying = self.flying.drain(..).map(|entry| entry.message);
         let again = self.again.drain(..).map(|(message, _)| message);
         flying.chain(again).chain(self.waiting.drain(..)).filter(|message| !message.retain).collect()
     }
 
-    /// Whether nothing but a connection that comes about would bring it further, and no result waits for that.
+    /// Whether only a new connection could change anything, and no result waits for one.
     pub(super) fn is_idle(&self) -> bool {
         self.ended || (!self.up && self.undelivered() == 0)
     }
 
-    /// Whether there is a connection to the broker.
+    /// Whether the broker is connected.
     pub(super) fn is_connected(&self) -> bool {
         self.up
     }
 
-    /// Notes that the connection's thread has ended.
+    /// Records that the connection's thread has ended.
     pub(super) fn end(&mut self) {
         self.ended = true;
     }

@@ -1,4 +1,4 @@
-//! The address of a file: what is asked for, what is shown of it, and the login in it.
+//! The address of a file: the part that is requested, the part that is shown, and the login in it.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -8,23 +8,23 @@ use ureq::http::Uri;
 use super::Error;
 use crate::config::redact;
 
-/// What stands for a secret.
+/// Replacement for a secret.
 const HIDDEN: &str = "***";
 
-/// An address that can be asked.
+/// An address that can be requested.
 #[derive(Debug)]
 pub(super) struct Address {
-    /// What is asked for, without the login.
+    /// The address to request, without the login.
     pub(super) plain: String,
-    /// What people may see.
+    /// The address to show to people.
     pub(super) shown: String,
-    /// The value of `Authorization`, where the address has a login.
+    /// The value of `Authorization`, if the address has a login.
     pub(super) login: Option<String>,
 }
 
 impl Address {
     /// # Errors
-    /// [`Error::Url`] for anything but a well-formed address with `http` or `https`, and a host.
+    /// [`Error::Url`] for anything other than a well-formed `http` or `https` address with a host.
     pub(super) fn new(url: &str) -> Result<Self, Error> {
         let wrong = |reason| Error::Url { url: shown(url), reason };
         let uri: Uri = url.parse().map_err(|_| wrong("it is not well formed"))?;
@@ -46,7 +46,7 @@ impl Address {
     }
 }
 
-/// `user:password`, percent-encoded as in an address, as HTTP sends it.
+/// `user:password`, percent-encoded in the address, as HTTP sends it.
 fn basic(login: &str) -> String {
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let mut bytes: Vec<u8> = percent_decode_str(user).collect();
@@ -55,7 +55,7 @@ fn basic(login: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(bytes))
 }
 
-/// Whether what follows the host, if anything, is the number of a port.
+/// Whether the text after the host, if any, is a port number.
 fn is_port(authority: &str) -> bool {
     match authority.rsplit_once(':') {
         None => true,
@@ -63,11 +63,11 @@ fn is_port(authority: &str) -> bool {
     }
 }
 
-/// `url`, well formed or not, without the login and without the query, where signatures and tokens stand.
+/// `url`, well formed or not, without the login and without the query, which may contain signatures and tokens.
 pub(super) fn shown(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    // A password that is not encoded may hold any of these characters: the last '@' ends it.
+    // An unencoded password may contain any of these characters: the last '@' ends it.
     let (login, rest) = if authority.contains('@') || !is_port(authority) {
         ("***@", rest.rsplit_once('@').map_or(HIDDEN, |(_, host)| host))
     } else {

@@ -1,4 +1,4 @@
-//! What a server answers, from its status and headers: the whole file, the rest of it, or neither.
+//! Classifies a server's answer by its status and headers: the whole file, the rest of it, or neither.
 
 use ureq::http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED};
 use ureq::http::{Response, StatusCode};
@@ -6,23 +6,23 @@ use ureq::http::{Response, StatusCode};
 use super::Error;
 use super::part::Part;
 
-/// Longest validator that is kept, in bytes.
+/// Maximum length of a validator that is kept, in bytes.
 const LONGEST_VALIDATOR: usize = 1 << 10;
 
-/// Longest header that is shown, in characters.
+/// Maximum length of a header that is shown, in characters.
 const LONGEST_SHOWN: usize = 100;
 
-/// An answer to the request for a file, or for what is missing of it.
+/// An answer to the request for a file, or for the missing rest of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The whole file follows.
     Whole {
         /// Its length in bytes.
         total: Option<u64>,
-        /// What the server calls this version.
+        /// The server's identifier of this version.
         validator: Option<String>,
     },
-    /// What is missing follows, or the beginning of that.
+    /// The missing rest follows, or the beginning of it.
     Rest {
         /// Where the answer ends, in bytes from the beginning of the file.
         end: u64,
@@ -31,14 +31,14 @@ pub(super) enum Answer {
     },
     /// Nothing is missing.
     Complete,
-    /// What is missing is not to be had: ask for the whole file.
+    /// The missing rest is not available: request the whole file.
     Refused,
 }
 
 impl Answer {
     /// # Errors
-    /// [`Error::Status`], [`Error::Page`], [`Error::Encoded`] when it is no file; [`Error::Range`] when
-    /// the whole file was asked for and another part is answered.
+    /// [`Error::Status`], [`Error::Page`] or [`Error::Encoded`] if it is not a file; [`Error::Range`] if the whole file
+    /// was requested and only a part is returned.
     pub(super) fn read(response: &Response<ureq::Body>, part: &Part, shown: &str) -> Result<Self, Error> {
         let (status, headers) = (response.status(), response.headers());
         let url = || shown.to_owned();
@@ -73,7 +73,7 @@ impl Answer {
     }
 }
 
-/// Which bytes are answered; `end` is the first that is not.
+/// The byte range of an answer; `end` is exclusive.
 #[derive(Debug, PartialEq, Eq)]
 struct Range {
     start: u64,
@@ -81,7 +81,7 @@ struct Range {
     total: Option<u64>,
 }
 
-/// Reads `bytes 10-99/100` and `bytes 10-99/*`.
+/// Parses `bytes 10-99/100` and `bytes 10-99/*`.
 fn range(text: &str) -> Option<Range> {
     let (range, total) = unit(text)?.split_once('/')?;
     let (start, last) = range.split_once('-')?;
@@ -103,12 +103,12 @@ fn unit(text: &str) -> Option<&str> {
     unit.eq_ignore_ascii_case("bytes").then_some(rest.trim())
 }
 
-/// A number of digits only: no sign.
+/// A number of digits only, without a sign.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// What `If-Range` takes: an `ETag` that is not weak, or else the date.
+/// A value for `If-Range`: a strong `ETag`, or else the date.
 fn validator(headers: &HeaderMap) -> Option<String> {
     let tag = text(headers, ETAG).filter(|tag| tag.starts_with('"'));
     let found = tag.or_else(|| text(headers, LAST_MODIFIED))?;

@@ -1,4 +1,4 @@
-//! Why a file with weights cannot be had from a server.
+//! Why a weight file could not be downloaded.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::exit::Exit;
 
-/// Why a file cannot be had. Addresses in it have no login and no query.
+/// Why a file could not be downloaded. Addresses in it have no login and no query.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address cannot be used.
+    /// The address is unusable.
     #[error("the address {url} cannot be used: {reason}")]
     Url {
         /// The address.
@@ -17,19 +17,19 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The address of the proxy cannot be used.
+    /// The proxy's address is unusable.
     #[error("the proxy {url} cannot be used")]
     Proxy {
         /// The address.
         url: String,
     },
-    /// The digest that is expected is none.
+    /// The expected digest is invalid.
     #[error("{prefix:?} is not the beginning of a SHA-256 digest: 1 to 64 of the digits 0-9 and a-f")]
     Prefix {
-        /// What was given.
+        /// The given value.
         prefix: String,
     },
-    /// The server cannot be reached, or breaks off.
+    /// The server is unreachable, or the connection broke.
     #[error("cannot download {url}")]
     Network {
         /// The address.
@@ -38,48 +38,48 @@ pub enum Error {
         #[source]
         source: Box<ureq::Error>,
     },
-    /// The server, or the network, says nothing.
+    /// The server or the network is silent.
     #[error("nothing came from {url} for {limit:?}")]
     Silent {
         /// The address.
         url: String,
-        /// The longest wait.
+        /// The time limit.
         limit: Duration,
     },
-    /// All tries together take too long.
+    /// All attempts together took too long.
     #[error("the download of {url} is not complete after {limit:?}")]
     Slow {
         /// The address.
         url: String,
-        /// The longest time.
+        /// The time limit.
         limit: Duration,
     },
-    /// The server sends somewhere else too often, or to no address.
+    /// The server redirects too often, or to an invalid address.
     #[error("{url} redirects too often, or to an address that cannot be used")]
     Redirect {
         /// The address.
         url: String,
     },
-    /// The server sends from an encrypted connection to one that is not.
-    #[error("{url} redirects from https to http, where anybody on the way can change the file")]
+    /// The server redirects from an encrypted connection to an unencrypted one.
+    #[error("{url} redirects from https to http, where an attacker on the network can change the file")]
     Downgrade {
         /// The address.
         url: String,
     },
-    /// The server has no such file, or does not give it away.
+    /// The server does not have the file, or refuses it.
     #[error("{url} answers with status {status}")]
     Status {
         /// The address.
         url: String,
-        /// The status, as HTTP numbers them.
+        /// The HTTP status.
         status: u16,
     },
-    /// The answer is a page for people.
+    /// The answer is a web page.
     #[error("{url} answers with a web page instead of a file (status {status})")]
     Page {
         /// The address.
         url: String,
-        /// The status, as HTTP numbers them.
+        /// The HTTP status.
         status: u16,
     },
     /// The transfer ended early.
@@ -87,20 +87,20 @@ pub enum Error {
     Cut {
         /// The address.
         url: String,
-        /// Bytes that came.
+        /// Bytes received.
         found: u64,
-        /// Bytes that were promised.
+        /// Bytes announced.
         total: u64,
     },
-    /// The whole file was asked for, and the server answers with another part.
-    #[error("{url} answers with the part `{answered}` when it is asked for the whole file")]
+    /// The whole file was requested, but the server returned a part.
+    #[error("{url} answers with the part `{answered}` instead of the whole file")]
     Range {
         /// The address.
         url: String,
-        /// What it answers.
+        /// The part that it returned.
         answered: String,
     },
-    /// The file comes in an encoding that was not asked for.
+    /// The file comes in an encoding that was not requested.
     #[error("{url} sends the file encoded as `{encoding}`")]
     Encoded {
         /// The address.
@@ -108,12 +108,12 @@ pub enum Error {
         /// The encoding.
         encoding: String,
     },
-    /// More comes than was promised.
-    #[error("{url} sends more than the {total} bytes that it promised")]
+    /// The server sent more than it announced.
+    #[error("{url} sends more than the {total} bytes that it announced")]
     Longer {
         /// The address.
         url: String,
-        /// Bytes that were promised.
+        /// Bytes announced.
         total: u64,
     },
     /// The file is too long.
@@ -121,15 +121,15 @@ pub enum Error {
     TooLong {
         /// The address.
         url: String,
-        /// The most bytes that are accepted.
+        /// Maximum bytes accepted.
         limit: u64,
     },
-    /// The file is not the one that is expected.
+    /// The file differs from the expected one.
     #[error("the file at {url} is not the expected one: its SHA-256 is {found}, which does not begin with {expected}")]
     Digest {
         /// The address.
         url: String,
-        /// What the digest must begin with.
+        /// The expected beginning of the digest.
         expected: String,
         /// The digest.
         found: String,
@@ -145,28 +145,28 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The path is taken by something else.
+    /// The path is not a regular file.
     #[error("{} is not a regular file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
-    /// Another process downloads the same file.
+    /// Another process is downloading the same file.
     #[error("another process is writing to {}", path.display())]
     Busy {
         /// The file that it writes to.
         path: PathBuf,
     },
-    /// No thread waits for the stop signal.
+    /// The thread that waits for the stop signal cannot be started.
     #[error("cannot start a thread for the download")]
     Thread(#[source] io::Error),
-    /// The stop was asked for.
+    /// A stop was requested.
     #[error("the download was stopped")]
     Stopped,
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -191,13 +191,13 @@ impl Error {
         }
     }
 
-    /// Whether another try may go better.
+    /// Whether another attempt may succeed.
     pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Silent { .. } | Self::Cut { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             Self::Network { source, .. } => match &**source {
-                // What TLS complains about comes as invalid data while a connection is made.
+                // TLS errors arrive as invalid data while connecting.
                 ureq::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
                 ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::ConnectProxyFailed(_) => true,
                 _ => false,
@@ -206,12 +206,12 @@ impl Error {
         }
     }
 
-    /// Whether what has come so far is of no use to another run.
+    /// Whether the bytes received so far are useless for another run.
     pub(super) fn spoils(&self) -> bool {
         matches!(self, Self::Longer { .. } | Self::TooLong { .. } | Self::Digest { .. })
     }
 
-    /// What the client library reports, without what it says about addresses.
+    /// Converts an error of the client library, leaving out what it says about addresses.
     pub(super) fn from_library(error: ureq::Error, url: &str, limits: &super::Limits) -> Self {
         let url = url.to_owned();
         match error {
@@ -221,7 +221,7 @@ impl Error {
             }
             ureq::Error::Timeout(_) => Self::Silent { url, limit: limits.idle },
             ureq::Error::RequireHttpsOnly(_) => Self::Downgrade { url },
-            // The messages of some of these show where the server sends.
+            // Some of these messages show the redirect target.
             ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed | ureq::Error::BadUri(_) => {
                 Self::Redirect { url }
             }

@@ -1,9 +1,8 @@
-//! One file with weights from a server: taken up again where it broke off, and verified before it gets its
-//! name.
+//! Downloads one weight file: resumes a download that was interrupted, and verifies the file before it gets its name.
 //!
-//! The bytes go to `<to>.part` beside the destination. `<to>.part.info` notes which address and which
-//! version of the file they are of. Both stay when a download breaks off, and are gone when it is complete
-//! or when what came is of no use.
+//! The bytes go to `<to>.part` next to the destination. `<to>.part.info` records the address and the version of the
+//! file that they belong to. Both stay if a download is interrupted, and are deleted when it completes or its bytes are
+//! useless.
 
 mod address;
 mod answer;
@@ -29,32 +28,32 @@ use answer::Answer;
 pub use error::Error;
 use part::{CHUNK, Part};
 
-/// The longest pause between two tries.
+/// Maximum pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What any longer limit is cut to: the clock can count so far.
+/// Longer limits are cut to this, which the clock can represent.
 const LONGEST_LIMIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The most redirects that are followed.
+/// Maximum number of redirects.
 const REDIRECTS: u32 = 10;
 
-/// How long the thread that waits for the stop signal may take to end.
+/// Time limit for the thread that waits for the stop signal to end.
 const JOIN: Duration = Duration::from_secs(1);
 
-/// What may be waited for, and how much may come.
+/// Limits on waiting times and size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest time to find the host, and again to connect to it, TLS included.
+    /// Time limit for finding the host, and again for connecting to it, including TLS.
     pub connect: Duration,
-    /// Longest wait for an answer, and for the next bytes of it.
+    /// Time limit for an answer, and for each next piece of it.
     pub idle: Duration,
-    /// Longest time for everything. What has come by then stays, and another run takes it up.
+    /// Time limit for everything. Bytes received by then are kept, and another run resumes from them.
     pub total: Duration,
-    /// Pause before the second try, at most 30 s. It doubles up to that with each try that brings nothing.
+    /// Pause before the second attempt, at most 30 s. Doubles up to that with each attempt that makes no progress.
     pub pause: Duration,
-    /// How often it is tried, 1 or more. What a try brings stays: the next one continues there.
+    /// Number of attempts, at least 1. Each one resumes where the last one stopped.
     pub attempts: u32,
-    /// Most bytes that the file may have.
+    /// Maximum size of the file in bytes.
     pub max_bytes: u64,
 }
 
@@ -71,28 +70,28 @@ impl Default for Limits {
     }
 }
 
-/// What stands between this computer and the server. Any proxy is asked for a tunnel (`CONNECT`), for
-/// `http://` as well.
+/// The proxy between this computer and the server. Every proxy is asked for a tunnel (`CONNECT`), for `http://` as
+/// well.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Proxy<'a> {
-    /// The first of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY` that is an address, for `http://` and
-    /// `https://` alike; no proxy for the hosts in `NO_PROXY`.
+    /// The first of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY` that is an address, for both `http://` and `https://`;
+    /// no proxy for the hosts in `NO_PROXY`.
     #[default]
     Environment,
-    /// None.
+    /// No proxy.
     Direct,
     /// This one: `http://`, `https://`, `socks4://`, `socks4a://`, `socks5://` or `socks5h://`, with or without a login.
     At(&'a str),
 }
 
-/// How far a download is.
+/// Progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of the file that are there. Falls back to 0 when the file must be fetched anew.
+    /// Bytes of the file received. Drops to 0 if the file must be downloaded again.
     pub bytes: u64,
-    /// Length of the file in bytes, where the server says it.
+    /// Length of the file in bytes, if the server states it.
     pub total: Option<u64>,
-    /// Whether some of the bytes came before, in another try or another run.
+    /// Whether some of the bytes come from an earlier attempt or run.
     pub resumed: bool,
 }
 
@@ -105,38 +104,37 @@ pub struct Downloaded {
     pub bytes: u64,
     /// Its SHA-256, as 64 lower-case hexadecimal digits.
     pub sha256: String,
-    /// Whether it was there before, and nothing was fetched.
+    /// Whether it was already present and nothing was downloaded.
     pub present: bool,
 }
 
-/// A file to fetch.
+/// A file to download.
 #[derive(Debug, Clone)]
 pub struct Download<'a> {
-    /// Where it is: `http://` or `https://`; a login in it is sent (`Basic`), never shown, and not sent on
-    /// to where the server redirects. From `https://`, no redirect to `http://` is followed.
+    /// Its address: `http://` or `https://`. A login in it is sent (`Basic`), but never shown, and not sent to redirect
+    /// targets. Redirects from `https://` to `http://` are not followed.
     pub url: &'a str,
-    /// Where it goes, in a folder that exists.
+    /// Destination, in an existing folder.
     pub to: &'a Path,
-    /// Digits with which its SHA-256 begins, 1 to 64, hexadecimal, lower case. Without them, nothing but
-    /// the length is checked, and a file that is there is replaced.
+    /// First digits of its SHA-256, 1 to 64, hexadecimal, lower case. Without them, only the length is checked, and an
+    /// existing file is replaced.
     pub digest_prefix: Option<&'a str>,
-    /// What may be waited for, and how much may come.
+    /// Limits on waiting times and size.
     pub limits: Limits,
-    /// What stands between.
+    /// The proxy, if any.
     pub proxy: Proxy<'a>,
 }
 
 impl Download<'_> {
-    /// Fetches the file; with the right digest at the destination, nothing is fetched.
+    /// Downloads the file; does nothing if the destination already has the right digest.
     ///
-    /// What an earlier run or try has brought is continued when the server can tell that the file is still
-    /// the same, or when the digest will tell. If the digest tells that the pieces do not belong together,
-    /// the file is fetched anew, once, with as many tries again. `progress` is called with every piece of
-    /// up to 64 KiB. After `stopped`, this returns as soon as nothing more is being looked up or connected,
-    /// which `limits.connect` bounds.
+    /// The bytes of an earlier run or attempt are reused if the server can tell that the file has not changed, or if
+    /// the digest will show it. If the digest shows that the pieces do not belong together, the file is downloaded
+    /// again, once, with the same number of attempts. `progress` is called with every piece of up to 64 KiB. After
+    /// `stopped`, this returns as soon as no lookup or connection is in progress, which `limits.connect` bounds.
     ///
     /// # Errors
-    /// [`Error`]. Then there is nothing new at the destination, and what was there is as it was.
+    /// Any [`Error`]. The destination is then unchanged.
     pub fn run(&self, progress: &mut dyn FnMut(Progress), stopped: &Stopped) -> Result<Downloaded, Error> {
         let address = Address::new(self.url)?;
         if let Some(prefix) = self.digest_prefix {
@@ -154,7 +152,7 @@ impl Download<'_> {
             let (agent, stopped) = (agent.clone(), stopped.clone());
             let wait = move || {
                 select! {
-                    // Ends the waits of the connections that are open.
+                    // Ends the waits of open connections.
                     recv(stopped.receiver()) -> _ => agent.shutdown(),
                     recv(ended.receiver()) -> _ => {}
                 }
@@ -171,7 +169,7 @@ impl Download<'_> {
         outcome
     }
 
-    /// What is at the destination, when it is the file already.
+    /// The file at the destination, if it is already the right one.
     fn present(&self, stopped: &Stopped) -> Result<Option<Downloaded>, Error> {
         let path = self.to.to_owned();
         match fs::metadata(self.to) {
@@ -211,7 +209,7 @@ impl Download<'_> {
     }
 }
 
-/// A download while it runs.
+/// A download in progress.
 struct Fetch<'a> {
     download: &'a Download<'a>,
     address: Address,
@@ -243,12 +241,12 @@ impl Fetch<'_> {
         }
     }
 
-    /// Fetches the whole file and checks its digest, which is returned.
+    /// Downloads the whole file, checks its digest and returns it.
     fn verified(&mut self, part: &mut Part) -> Result<String, Error> {
         self.whole(part)?;
         let Some(expected) = self.download.digest_prefix else { return Ok(part.digest()) };
         if part.is_pieced() && !part.digest().starts_with(expected) {
-            tracing::warn!(url = %self.address.shown, "the pieces do not make the expected file: fetching it anew");
+            tracing::warn!(url = %self.address.shown, "the pieces do not form the expected file; downloading it again");
             part.clear()?;
             self.whole(part)?;
         }
@@ -260,7 +258,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// Tries until the whole file is there.
+    /// Repeats attempts until the whole file is there.
     fn whole(&mut self, part: &mut Part) -> Result<(), Error> {
         let limits = &self.download.limits;
         let mut pause = limits.pause.min(LONGEST_PAUSE);
@@ -289,10 +287,10 @@ impl Fetch<'_> {
         }
     }
 
-    /// Asks for what is missing, or for the whole file, and receives it.
+    /// Requests the missing rest, or the whole file, and receives it.
     fn attempt(&mut self, part: &mut Part) -> Result<(), Error> {
         if self.download.digest_prefix.is_none() && part.validator().is_none() {
-            // Nothing could tell whether the bytes are of the same file.
+            // Nothing could show whether the bytes belong to the same file.
             part.clear()?;
         }
         loop {
@@ -307,7 +305,7 @@ impl Fetch<'_> {
                     (Some(end), Some(total))
                 }
                 Answer::Complete => return Ok(()),
-                // Of an empty part, there is no rest to be refused: this happens once.
+                // An empty part has no rest that can be refused, so this happens only once.
                 Answer::Refused => {
                     part.clear()?;
                     continue;
@@ -335,7 +333,7 @@ impl Fetch<'_> {
         }
         let answer = request.config().timeout_global(Some(remaining)).build().call();
         let answer = answer.map_err(|error| self.failed(error))?;
-        // A way that began without encryption may lead to it, and not out of it again.
+        // A chain of redirects may go from http to https, but not back.
         let encrypted = |uri: &Uri| uri.scheme() == Some(&Scheme::HTTPS);
         let leaves = |pair: &[Uri]| encrypted(&pair[0]) && !encrypted(&pair[1]);
         if answer.get_redirect_history().is_some_and(|way| way.windows(2).any(leaves)) {
@@ -344,7 +342,7 @@ impl Fetch<'_> {
         Ok(answer)
     }
 
-    /// Receives bytes up to `end`, of the file that has `total`.
+    /// Receives bytes up to `end` of a file of `total` bytes.
     fn receive(&mut self, body: Body, part: &mut Part, end: Option<u64>, total: Option<u64>) -> Result<(), Error> {
         let limit = self.download.limits.max_bytes;
         let too_long = |shown: &str| Error::TooLong { url: shown.to_owned(), limit };
@@ -356,7 +354,7 @@ impl Fetch<'_> {
         loop {
             (self.progress)(Progress { bytes: part.length(), total, resumed: part.is_pieced() });
             let read = reader.read(&mut buffer);
-            // The end and a failure may both come from the stop.
+            // Both the end and a failure may result from the stop.
             if self.stopped.is_set() {
                 return Err(Error::Stopped);
             }
@@ -381,7 +379,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// Time that is left for everything.
+    /// Remaining time for the whole download.
     fn remaining(&self) -> Duration {
         self.download.limits.total.min(LONGEST_LIMIT).saturating_sub(self.start.elapsed())
     }

@@ -1,4 +1,4 @@
-//! The bytes that have come so far: in a file beside the destination, with a note of what they are a part of.
+//! The bytes received so far: in a file next to the destination, with a note of what they belong to.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,25 +13,25 @@ use super::Error;
 use crate::replace::{self, beside};
 use crate::shutdown::Stopped;
 
-/// Bytes that are read and written at once.
+/// Bytes read and written at a time.
 pub(super) const CHUNK: usize = 64 << 10;
 
-/// Longest note that is read, in bytes.
+/// Maximum length of a note that is read, in bytes.
 const LONGEST_NOTE: u64 = 16 << 10;
 
-/// How often the file is opened again because another process has just moved it away.
+/// Number of times that the file is reopened because another process has just moved it away.
 const OPENINGS: usize = 3;
 
-/// What the bytes are a part of.
+/// What the bytes belong to.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
-    /// Digest of the address, which may hold secrets itself.
+    /// Digest of the address, which may itself contain secrets.
     source: String,
-    /// What the server calls this version of the file.
+    /// The server's identifier of this version of the file.
     validator: Option<String>,
 }
 
-/// A file that is not complete yet. No other process writes to it meanwhile.
+/// An incomplete file. Other processes cannot write to it meanwhile.
 #[derive(Debug)]
 pub(super) struct Part {
     path: PathBuf,
@@ -46,13 +46,12 @@ pub(super) struct Part {
 impl Part {
     /// The part of `to` that an earlier run left, or an empty one.
     ///
-    /// What was left is taken up when it is no longer than `longest` bytes, and when a digest will verify
-    /// it (`verified`), or when it comes from `address` and the server can tell whether it is still the
-    /// same file.
+    /// The bytes left are reused if there are no more than `longest`, and if a digest will verify them (`verified`) or
+    /// they come from `address` and the server can tell whether the file is still the same.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another process writes to it, [`Error::File`] when it cannot be opened or
-    /// read, [`Error::Stopped`].
+    /// [`Error::Busy`] if another process writes to it, [`Error::File`] if it cannot be opened or read,
+    /// [`Error::Stopped`].
     pub(super) fn open(to: &Path, address: &str, verified: bool, longest: u64, stop: &Stopped) -> Result<Self, Error> {
         let path = beside(to, ".part");
         let note_path = beside(to, ".part.info");
@@ -76,27 +75,27 @@ impl Part {
         Ok(part)
     }
 
-    /// Number of bytes that are there.
+    /// Number of bytes present.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// What the server calls the version that the bytes are of.
+    /// The server's identifier of the version that the bytes belong to.
     pub(super) fn validator(&self) -> Option<&str> {
         self.note.validator.as_deref()
     }
 
-    /// Whether the bytes come out of more than one answer, and may be of different files.
+    /// Whether the bytes come from more than one answer, and so may belong to different files.
     pub(super) fn is_pieced(&self) -> bool {
         self.pieced
     }
 
-    /// From here on, bytes of another answer follow.
+    /// Marks that bytes of another answer follow.
     pub(super) fn piece(&mut self) {
         self.pieced = self.length > 0;
     }
 
-    /// Throws the bytes away.
+    /// Discards the bytes.
     pub(super) fn clear(&mut self) -> Result<(), Error> {
         self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(|source| self.failed("write", source))?;
         (self.hash, self.length, self.pieced) = (Sha256::new(), 0, false);
@@ -104,9 +103,9 @@ impl Part {
         Ok(())
     }
 
-    /// Throws the bytes away, and notes that a version called `validator` follows.
+    /// Discards the bytes, and records that a version called `validator` follows.
     pub(super) fn begin(&mut self, validator: Option<String>) -> Result<(), Error> {
-        // In this order: a note never stands beside bytes of another version.
+        // In this order, so that a note never accompanies bytes of another version.
         self.clear()?;
         self.note.validator = validator;
         let text = serde_json::to_vec(&self.note).map_err(io::Error::from);
@@ -127,7 +126,7 @@ impl Part {
         hex(self.hash.clone().finalize())
     }
 
-    /// Gives the file its name `to`, on the disk, too.
+    /// Syncs the file and renames it to `to`.
     pub(super) fn finish(self, to: &Path) -> Result<(), Error> {
         self.file.sync_all().map_err(|source| self.failed("write", source))?;
         fs::rename(&self.path, to).map_err(|source| Error::File { action: "write", path: to.to_owned(), source })?;
@@ -136,7 +135,7 @@ impl Part {
         Ok(())
     }
 
-    /// Leaves the bytes for another run; does nothing if there are none.
+    /// Keeps the bytes for another run; does nothing if there are none.
     pub(super) fn leave(self) {
         if self.length == 0 {
             self.discard();
@@ -157,7 +156,7 @@ impl Part {
 /// SHA-256 of the file at `path`, as 64 lower-case hexadecimal digits, and its length in bytes.
 ///
 /// # Errors
-/// [`Error::File`] when it cannot be read, [`Error::Stopped`].
+/// [`Error::File`] if it cannot be read, [`Error::Stopped`].
 pub(super) fn digest_of(path: &Path, stop: &Stopped) -> Result<(String, u64), Error> {
     let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
     let mut hash = Sha256::new();
@@ -166,7 +165,7 @@ pub(super) fn digest_of(path: &Path, stop: &Stopped) -> Result<(String, u64), Er
     Ok((hex(hash.finalize()), length))
 }
 
-/// Hashes what follows in `file`, and says how many bytes that is; nothing when it was stopped.
+/// Hashes the rest of `file` and returns its length in bytes; `None` if stopped.
 fn feed(file: &mut File, hash: &mut Sha256, stop: &Stopped) -> io::Result<Option<u64>> {
     let mut buffer = vec![0; CHUNK];
     let mut length = 0;
@@ -184,34 +183,35 @@ fn feed(file: &mut File, hash: &mut Sha256, stop: &Stopped) -> io::Result<Option
     Ok(None)
 }
 
-/// Opens the file, or makes it, for this process only.
+/// Opens or creates the file, locked for this process.
 fn open_locked(path: &Path) -> Result<File, Error> {
     let failed = |source| Error::File { action: "write", path: path.to_owned(), source };
     for _ in 0..OPENINGS {
         let not_a_file = || Error::NotAFile { path: path.to_owned() };
-        // A pipe or a device could keep the program waiting.
+        // A pipe or a device could block the program.
         if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(not_a_file());
         }
         let mut options = OpenOptions::new();
         replace::without_links(options.read(true).write(true).create(true).truncate(false));
         let file = options.open(path).map_err(|error| match error.raw_os_error() {
-            // Somebody has just put a link there.
+            // Somebody has just placed a link there.
             Some(libc::ELOOP) => not_a_file(),
             _ => failed(error),
         })?;
         let found = file.metadata().map_err(failed)?;
-        // What is written to a file with several names changes under all of them.
+        // Writing to a file with several names would change it under all of them.
         if !found.is_file() || found.nlink() > 1 {
             return Err(not_a_file());
         }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => break,
-            // A file system without locks.
+            // The file system does not support locks.
             Err(TryLockError::Error(error)) => tracing::debug!(path = %path.display(), "no lock: {error}"),
         }
-        // Whoever had the lock may have given the file its final name meanwhile: it is no part any more.
+        // The previous owner of the lock may have renamed the file to its final name meanwhile; it is then no longer a
+        // part.
         let there = fs::symlink_metadata(path);
         if there.is_ok_and(|there| (there.dev(), there.ino()) == (found.dev(), found.ino())) {
             return Ok(file);
@@ -220,7 +220,7 @@ fn open_locked(path: &Path) -> Result<File, Error> {
     Err(Error::Busy { path: path.to_owned() })
 }
 
-/// The note at `path`, where there is one that can be used.
+/// The note at `path`, if it is usable.
 fn read_note(path: &Path) -> Option<Note> {
     let file = replace::without_links(OpenOptions::new().read(true)).open(path).ok()?;
     if !file.metadata().ok()?.is_file() {
@@ -229,7 +229,7 @@ fn read_note(path: &Path) -> Option<Note> {
     let mut text = Vec::new();
     file.take(LONGEST_NOTE).read_to_end(&mut text).ok()?;
     let mut note: Note = serde_json::from_slice(&text).ok()?;
-    // It is sent as it is.
+    // It is sent to the server verbatim.
     note.validator = note.validator.filter(|text| text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
     Some(note)
 }

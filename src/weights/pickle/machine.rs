@@ -1,4 +1,4 @@
-//! The stack machine that a pickle is a program for.
+//! The stack machine that executes a pickle.
 
 use std::io::{Read, Seek};
 
@@ -6,9 +6,9 @@ use super::tree::{Data, Id, Text, Value};
 use super::{Error, Global, LONGEST_NAME, MAX_STEPS, MAX_TEXT, MAX_VALUES, Pickle, opcode};
 use crate::weights::input::{self, Input};
 
-/// Values and marks on the stack.
+/// Maximum number of values and marks on the stack.
 const MAX_STACK: usize = 1 << 16;
-/// Longest line of an opcode that is written as text.
+/// Maximum length of a line in a textual opcode.
 const MAX_LINE: usize = 256;
 
 /// Runs the pickle that begins at the position of `input`.
@@ -40,16 +40,16 @@ pub(super) fn run<R: Read + Seek>(input: &mut Input<R>) -> Result<Pickle, Error>
 
 struct Machine<'i, R> {
     input: &'i mut Input<R>,
-    /// The opcode at work, and its position.
+    /// The current opcode, and its position.
     code: u8,
     at: u64,
     values: Vec<Value>,
     stack: Vec<Id>,
     /// Heights of the stack at the marks.
     marks: Vec<usize>,
-    /// Values by number. Writers number them from 0 or 1 on, with few gaps.
+    /// Values by number. Writers number them from 0 or 1, with few gaps.
     memo: Vec<Option<Id>>,
-    /// Bytes of all names.
+    /// Total bytes of all names.
     text: usize,
 }
 
@@ -62,7 +62,7 @@ impl<R: Read + Seek> Machine<'_, R> {
                     return Err(self.operand("a protocol from 0 to 5"));
                 }
             }
-            // Frames are a hint to readers that read ahead.
+            // Frames are a hint for readers that read ahead.
             opcode::FRAME => {
                 self.array::<8>()?;
             }
@@ -186,7 +186,7 @@ impl<R: Read + Seek> Machine<'_, R> {
         Ok(())
     }
 
-    /// The value on top of the stack, which stands above the last mark.
+    /// The value on top of the stack, above the last mark.
     fn top(&self) -> Result<Id, Error> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.last() {
@@ -206,7 +206,7 @@ impl<R: Read + Seek> Machine<'_, R> {
         self.values[id.index()].name().map(Box::from).ok_or_else(|| self.operand("a name on the stack"))
     }
 
-    /// The values above the last mark; the mark goes too.
+    /// The values above the last mark; removes the mark, too.
     fn pop_mark(&mut self) -> Result<Vec<Id>, Error> {
         let floor = self.marks.pop().ok_or_else(|| self.operand("a mark on the stack"))?;
         Ok(self.stack.split_off(floor))
@@ -222,7 +222,7 @@ impl<R: Read + Seek> Machine<'_, R> {
         for byte in &mut bytes[..length] {
             [*byte] = self.array()?;
         }
-        // Two's complement: the sign goes on to the left.
+        // Two's complement: extends the sign to the left.
         if length > 0 && bytes[length - 1] >= 0x80 {
             bytes[length..].fill(0xff);
         }
@@ -242,7 +242,7 @@ impl<R: Read + Seek> Machine<'_, R> {
         self.push(value)
     }
 
-    /// Where the string of a string opcode lies; its first byte is the next one.
+    /// Where the string of a string opcode lies; the position is at its first byte.
     fn string(&mut self) -> Result<Data, Error> {
         let length = match self.code {
             opcode::SHORT_BINUNICODE | opcode::SHORT_BINBYTES => u64::from(self.array::<1>()?[0]),
@@ -331,7 +331,7 @@ impl<R: Read + Seek> Machine<'_, R> {
             return Err(self.operand("a global and a tuple"));
         };
         let class = *class;
-        // No call that is looked into has more than two operands.
+        // No supported call has more than two relevant operands.
         let operands: Vec<&Value> = items.iter().take(3).map(|item| &self.values[item.index()]).collect();
         let value = match (class, &operands[..]) {
             (Global::OrderedDict, []) => Value::Dict(Vec::new()),
@@ -356,7 +356,7 @@ impl<R: Read + Seek> Machine<'_, R> {
         let (state, object) = (self.pop()?, self.top()?);
         match &mut self.values[object.index()] {
             Value::Object { class: Global::Reconstruct | Global::Dtype, state: slot @ None, .. } => *slot = Some(state),
-            // The attributes of an ordered dict; PyTorch keeps versions of modules there.
+            // The attributes of an ordered dict; PyTorch stores module versions there.
             Value::Dict(_) => {}
             _ => return Err(self.operand("an object that has a state")),
         }

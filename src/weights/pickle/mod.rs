@@ -1,12 +1,12 @@
-//! Pickles as data: a tree of values, of which nothing is ever executed.
+//! Reads pickles as data: a tree of values; nothing is ever executed.
 //!
-//! The machine follows the opcodes of Python's `pickletools` as far as `torch.save` and `paddle.save`
-//! write them, protocols 1 to 5. Objects are accepted when they are made by one of the [`Global`]s; they
-//! become an [`Value::Object`] that says how they would be made. Every other global, and every other
-//! opcode, is refused by name. Long strings are not read: a [`Data`] says where they lie.
+//! The machine follows the opcodes of Python's `pickletools` as far as `torch.save` and `paddle.save` write them,
+//! protocols 1 to 5. Objects are accepted if one of the [`Global`]s makes them; they become an [`Value::Object`] that
+//! describes how they would be made. Every other global or opcode is rejected by name. Long strings are not read: a
+//! [`Data`] records where they are.
 //!
-//! A pickle is refused when it is larger than the weights of a network explain ([`MAX_VALUES`],
-//! [`MAX_STEPS`], [`MAX_TEXT`], [`MAX_DEPTH`]), and when a container holds itself.
+//! A pickle is rejected if it is too large for the weights of a network ([`MAX_VALUES`], [`MAX_STEPS`], [`MAX_TEXT`],
+//! [`MAX_DEPTH`]), or if a container contains itself.
 
 mod machine;
 mod opcode;
@@ -19,22 +19,22 @@ use super::view::Element;
 use crate::exit::Exit;
 pub use tree::{Data, Id, Text, Value};
 
-/// How many values a pickle may hold.
+/// Maximum values in a pickle.
 pub const MAX_VALUES: usize = 1 << 18;
-/// How many opcodes a pickle may have.
+/// Maximum opcodes in a pickle.
 pub const MAX_STEPS: usize = 1 << 21;
-/// How many bytes the strings of a pickle may have in all, long ones not counted.
+/// Maximum total bytes of strings in a pickle, without long ones.
 pub const MAX_TEXT: usize = 1 << 22;
-/// How deep the values of a pickle may be nested.
+/// Maximum nesting depth of values.
 pub const MAX_DEPTH: u32 = 64;
-/// Longer strings are data: they can be no name.
+/// Longer strings are data: they cannot be names.
 pub const LONGEST_NAME: u64 = 1024;
 
-/// Why a pickle cannot be used.
+/// Why a pickle is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bytes that follow an opcode cannot be read.
-    #[error("what opcode {opcode} at byte {at} of the pickle needs cannot be read")]
+    /// The operand of an opcode cannot be read.
+    #[error("the operand of opcode {opcode} at byte {at} of the pickle cannot be read")]
     Input {
         /// Name of the opcode.
         opcode: &'static str,
@@ -71,28 +71,28 @@ pub enum Error {
         /// Position of the opcode.
         at: u64,
     },
-    /// An opcode does not find what it needs.
+    /// A precondition of an opcode is violated.
     #[error("opcode {opcode} at byte {at} of the pickle needs {needed}")]
     Operand {
         /// Name of the opcode.
         opcode: &'static str,
         /// Its position.
         at: u64,
-        /// What it needs.
+        /// The precondition.
         needed: &'static str,
     },
-    /// The pickle is larger than weights explain.
+    /// The pickle is too large for weights.
     #[error("the pickle has more than {limit} {unit} (byte {at})")]
     Limit {
-        /// What is counted.
+        /// The unit that is counted.
         unit: &'static str,
-        /// How many are allowed.
+        /// The limit.
         limit: usize,
         /// Position of the opcode.
         at: u64,
     },
-    /// A container holds itself.
-    #[error("the pickle has a container that holds itself")]
+    /// A container contains itself.
+    #[error("the pickle has a container that contains itself")]
     Cycle,
     /// Values are nested too deeply.
     #[error("the values of the pickle are nested more than {MAX_DEPTH} deep")]
@@ -115,7 +115,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the program when this error ends it.
+    /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -128,13 +128,13 @@ impl Error {
 /// The globals that tensors need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Global {
-    /// `collections.OrderedDict`: an ordinary dict here.
+    /// `collections.OrderedDict`: treated as an ordinary dict.
     OrderedDict,
     /// `tuple`, called with a tuple.
     Tuple,
-    /// `bytes`, called with nothing.
+    /// `bytes`, called without arguments.
     Bytes,
-    /// `_codecs.encode`, with `latin1`: bytes as the protocols before 3 write them.
+    /// `_codecs.encode`, with `latin1`: how protocols before 3 write bytes.
     Encode,
     /// `torch._utils._rebuild_tensor_v2`.
     Tensor,
@@ -196,7 +196,7 @@ impl Pickle {
     /// Reads one pickle, from the position of `input` up to its STOP.
     ///
     /// # Errors
-    /// When the pickle is damaged, or asks for more than tensors need; see [`Error`].
+    /// If the pickle is damaged, or uses more than tensors need; see [`Error`].
     pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<Self, Error> {
         let pickle = machine::run(input)?;
         tree::check(&pickle)?;
@@ -215,7 +215,7 @@ impl Pickle {
         self.values.get(id.index()).unwrap_or(&Value::None)
     }
 
-    /// The values in the tuple called `id`: `None` when it is no tuple, or has more than `most`.
+    /// The values in the tuple called `id`; `None` if it is not a tuple or has more than `most`.
     #[must_use]
     pub fn tuple(&self, id: Id, most: usize) -> Option<Vec<&Value>> {
         match self.value(id) {
@@ -224,8 +224,8 @@ impl Pickle {
         }
     }
 
-    /// The numbers in the tuple called `id`: `None` when it is no tuple, has more than `most`, or holds
-    /// something that is no number of elements.
+    /// The numbers in the tuple called `id`; `None` if it is not a tuple, has more than `most`, or contains something
+    /// that is not a number of elements.
     #[must_use]
     pub fn extents(&self, id: Id, most: usize) -> Option<Vec<usize>> {
         let items = self.tuple(id, most)?;
@@ -235,8 +235,8 @@ impl Pickle {
             .collect()
     }
 
-    /// The entries of the state dict: the dict itself, or, in a training checkpoint, the dict under
-    /// `state_dict`. `None` when what was pickled is no dict.
+    /// The entries of the state dict: the pickled dict itself or, in a training checkpoint, the dict under
+    /// `state_dict`. `None` if the pickled value is not a dict.
     #[must_use]
     pub fn state_dict(&self) -> Option<&[(Id, Id)]> {
         let Value::Dict(root) = self.root() else { return None };
@@ -247,7 +247,7 @@ impl Pickle {
         Some(inner.unwrap_or(root))
     }
 
-    /// All values, in the order in which they occur.
+    /// All values, in order of occurrence.
     #[must_use]
     pub fn values(&self) -> &[Value] {
         &self.values

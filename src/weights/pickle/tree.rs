@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use super::{Error, Global, MAX_DEPTH, Pickle};
 use crate::weights::input::Input;
 
-/// Name of a value within its pickle.
+/// Identifier of a value within its pickle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id(u32);
 
@@ -20,23 +20,22 @@ impl Id {
     }
 }
 
-/// Where a string lies, as it stands in the file.
+/// Position of a string in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Data {
     /// Position of its first byte.
     pub offset: u64,
     /// Its length in the file, in bytes.
     pub length: u64,
-    /// Whether the bytes are written as the characters U+0000 to U+00FF in UTF-8.
+    /// Whether the bytes are encoded as the characters U+0000 to U+00FF in UTF-8.
     pub latin1: bool,
 }
 
 impl Data {
-    /// The bytes themselves.
+    /// Reads the bytes.
     ///
     /// # Errors
-    /// [`Error::Data`] when they cannot be read, [`Error::Latin1`] when they are not written as they
-    /// should be.
+    /// [`Error::Data`] if they cannot be read, [`Error::Latin1`] if they are wrongly encoded.
     pub fn read<R: Read + Seek>(&self, input: &mut Input<R>) -> Result<Vec<u8>, Error> {
         let failed = |source| Error::Data { at: self.offset, source };
         input.seek(self.offset).map_err(failed)?;
@@ -49,8 +48,8 @@ impl Data {
     }
 }
 
-/// Turns UTF-8 into Latin-1 in place and returns its length; `None` when it is not UTF-8, or has
-/// characters beyond U+00FF.
+/// Converts UTF-8 to Latin-1 in place and returns its length; `None` if it is not UTF-8 or contains characters beyond
+/// U+00FF.
 fn narrow(bytes: &mut [u8]) -> Option<usize> {
     let (mut read, mut write) = (0, 0);
     while let Some(&first) = bytes.get(read) {
@@ -67,9 +66,9 @@ fn narrow(bytes: &mut [u8]) -> Option<usize> {
 /// A string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    /// The string, unless it is longer than a name can be.
+    /// The string, unless it is too long for a name.
     pub name: Option<Box<str>>,
-    /// Where it lies.
+    /// Its position.
     pub data: Data,
 }
 
@@ -78,39 +77,39 @@ pub struct Text {
 pub enum Value {
     /// `None`.
     None,
-    /// A truth value.
+    /// A Boolean.
     Bool(bool),
     /// An integer.
     Int(i128),
     /// A floating-point number. No tensor needs its value.
     Float,
-    /// A string of characters.
+    /// A text string.
     Text(Text),
-    /// A string of bytes.
+    /// A byte string.
     Bytes(Data),
     /// A tuple.
     Tuple(Vec<Id>),
     /// A list.
     List(Vec<Id>),
-    /// A dict, ordered. A key can occur more than once.
+    /// An ordered dict. A key can occur more than once.
     Dict(Vec<(Id, Id)>),
     /// A global.
     Global(Global),
     /// An object.
     Object {
-        /// What would make it.
+        /// The global that would make it.
         class: Global,
-        /// The tuple that this would be called with.
+        /// The tuple of arguments for that global.
         arguments: Id,
-        /// The state that the object would be given then.
+        /// The state that the object would then be given.
         state: Option<Id>,
     },
-    /// What the writer keeps outside the pickle, by the value that names it.
+    /// An object that the writer stores outside the pickle, identified by this value.
     Persistent(Id),
 }
 
 impl Value {
-    /// The string, when this is one that can be a name.
+    /// The string, if it can be a name.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self {
@@ -119,7 +118,7 @@ impl Value {
         }
     }
 
-    /// The `index`-th value in this one, dicts counted as key, value, key, value.
+    /// The `index`-th child value, with dicts counted as key, value, key, value.
     fn child(&self, index: usize) -> Option<Id> {
         match self {
             Self::None | Self::Bool(_) | Self::Int(_) | Self::Float => None,
@@ -138,14 +137,13 @@ impl Value {
     }
 }
 
-/// Refuses containers that hold themselves, and deep nesting. What the root does not hold is not looked
-/// at.
+/// Rejects containers that contain themselves, and deep nesting. Values that the root does not contain are not checked.
 pub(super) fn check(pickle: &Pickle) -> Result<(), Error> {
-    /// The height of a value that is not known yet, and of one that the walk is in.
+    /// The height of a value that is not known yet, and of one that is being visited.
     const UNKNOWN: u32 = 0;
     const OPEN: u32 = u32::MAX;
     let mut heights = vec![UNKNOWN; pickle.values.len()];
-    // The values that the walk is in, with the next child of each and the greatest height below it.
+    // The values being visited, each with its next child and the greatest height below it.
     let mut path = vec![(pickle.root, 0_usize, 0_u32)];
     while let Some((id, next, below)) = path.last_mut() {
         heights[id.index()] = OPEN;

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! - [`Avx2::detect`] asks for both features, and detection includes that the system keeps the registers.
-//! - Loads and stores are the unaligned ones, of 8 values: whole steps, no masks, nothing beyond a width.
+//! - [`Avx2::detect`] checks for both features, and detection includes that the system saves the registers.
+//! - Loads and stores are unaligned ones of 8 values: whole steps, no masks, nothing beyond a width.
 //! - Prefetches access nothing, whatever their address.
 
 mod table;
@@ -16,14 +16,14 @@ use crate::kernels::table::Kernels;
 pub(super) struct Avx2(());
 
 impl Avx2 {
-    /// The proof. None if the processor lacks one of the two.
+    /// The proof. `None` if the processor lacks one of the two.
     pub(super) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
     }
 
     /// The kernels.
     pub(super) fn kernels(self) -> Kernels {
-        // SAFETY: the processor has AVX2 and FMA, which this value proves; the functions of the table are compiled for
+        // SAFETY: the processor has AVX2 and FMA, as this value proves; the functions of the table are compiled for
         // these.
         unsafe { Kernels::new(&table::TABLE) }
     }

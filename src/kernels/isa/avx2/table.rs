@@ -17,92 +17,92 @@ use crate::kernels::tile::{
 /// Computes a tile.
 ///
 /// # Safety
-/// - Those of [`Tile`], for `R` rows and `8 * C` channels.
+/// - The duties of [`Tile`], for `R` rows and `8 * C` channels.
 /// - The processor has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn product<const R: usize, const C: usize>(tile: &Tile) {
-    // SAFETY: the caller keeps the duties of `Tile`, and the processor has AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `Tile`, and the processor has AVX2 and FMA.
     unsafe { gemm::<F32x8, F32x8, R, C, 0>(tile) }
 }
 
 /// Computes a row of a depthwise convolution.
 ///
 /// # Safety
-/// - Those of [`Depthwise`], for 8 channels and this stride.
+/// - The duties of [`Depthwise`], for 8 channels and this stride.
 /// - The processor has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
-    // SAFETY: the caller keeps the duties of `Depthwise`, and the processor has AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `Depthwise`, and the processor has AVX2 and FMA.
     unsafe { depthwise::<F32x8, STRIDE>(row) }
 }
 
 /// Transforms a patch of a map.
 ///
 /// # Safety
-/// - Those of [`WinogradInput`], for these points.
+/// - The duties of [`WinogradInput`], for these points.
 /// - The processor has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
-    // SAFETY: the caller keeps the duties of `WinogradInput`, and the processor has AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `WinogradInput`, and the processor has AVX2 and FMA.
     unsafe { winograd_input::<F32x8, F32x8, A, B>(call) }
 }
 
-/// Makes a tile of a map.
+/// Computes a tile of a map from products.
 ///
 /// # Safety
-/// - Those of [`WinogradOutput`], for these points.
+/// - The duties of [`WinogradOutput`], for these points.
 /// - The processor has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
-    // SAFETY: the caller keeps the duties of `WinogradOutput`, and the processor has AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `WinogradOutput`, and the processor has AVX2 and FMA.
     unsafe { winograd_output::<F32x8, F32x8, A, B>(call) }
 }
 
 /// Transforms weights.
 ///
 /// # Safety
-/// - Those of [`WinogradWeights`], for these points.
+/// - The duties of [`WinogradWeights`], for these points.
 /// - The processor has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn weights<const P: usize>(call: &WinogradWeights) {
-    // SAFETY: the caller keeps the duties of `WinogradWeights`, and the processor has AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `WinogradWeights`, and the processor has AVX2 and FMA.
     unsafe { winograd_weights::<F32x8, F32x8, P>(call) }
 }
 
-/// Makes the sums that Strassen's products are of.
+/// Computes the sums for Strassen's products.
 ///
 /// # Safety
-/// - Those of [`StrassenInput`].
+/// - The duties of [`StrassenInput`].
 /// - The processor has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn sums(call: &StrassenInput) {
-    // SAFETY: the caller keeps the duties of `StrassenInput`, and the processor has AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `StrassenInput`, and the processor has AVX2 and FMA.
     unsafe { strassen_input::<F32x8, F32x8>(call) }
 }
 
-/// Puts Strassen's products together.
+/// Combines Strassen's products.
 ///
 /// # Safety
-/// - Those of [`StrassenOutput`].
+/// - The duties of [`StrassenOutput`].
 /// - The processor has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn join(call: &StrassenOutput) {
-    // SAFETY: the caller keeps the duties of `StrassenOutput`, and the processor has AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `StrassenOutput`, and the processor has AVX2 and FMA.
     unsafe { strassen_output::<F32x8, F32x8>(call) }
 }
 
-/// Takes the largest values of a window.
+/// Computes the maximum over a window.
 ///
 /// # Safety
-/// - Those of [`Largest`].
+/// - The duties of [`Largest`].
 /// - The processor has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn window(call: &Largest) {
-    // SAFETY: the caller keeps the duties of `Largest`, and the processor has AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `Largest`, and the processor has AVX2 and FMA.
     unsafe { largest::<F32x8, F32x8>(call) }
 }
 
-/// Shows the peak.
+/// Runs multiply-adds at peak speed.
 ///
 /// # Safety
 /// - The processor has AVX2 and FMA.

@@ -17,55 +17,55 @@ unsafe impl Vector for F32x8 {
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
-        // SAFETY: the processor has AVX2 and FMA, by the caller's promise.
+        // SAFETY: the processor has AVX2 and FMA, as the caller guarantees.
         Self(unsafe { _mm256_set1_ps(value) })
     }
 
     #[inline(always)]
     unsafe fn load(at: *const f32) -> Self {
-        // SAFETY: the processor has AVX2 and FMA, and the address is readable for a vector, by the caller's promises.
+        // SAFETY: the processor has AVX2 and FMA, and the address is readable for a vector, as the caller guarantees.
         Self(unsafe { _mm256_loadu_ps(at) })
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
-        // SAFETY: the processor has AVX2 and FMA, and the address is writable for a vector, by the caller's promises.
+        // SAFETY: the processor has AVX2 and FMA, and the address is writable for a vector, as the caller guarantees.
         unsafe { _mm256_storeu_ps(at, self.0) }
     }
 
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
-        // SAFETY: the processor has AVX2 and FMA, by the caller's promise.
+        // SAFETY: the processor has AVX2 and FMA, as the caller guarantees.
         Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, addend.0) })
     }
 
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
-        // SAFETY: the processor has AVX2 and FMA, by the caller's promise.
+        // SAFETY: the processor has AVX2 and FMA, as the caller guarantees.
         Self(unsafe { _mm256_add_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn sub(self, other: Self) -> Self {
-        // SAFETY: the processor has AVX2 and FMA, by the caller's promise.
+        // SAFETY: the processor has AVX2 and FMA, as the caller guarantees.
         Self(unsafe { _mm256_sub_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
-        // SAFETY: the processor has AVX2 and FMA, by the caller's promise.
+        // SAFETY: the processor has AVX2 and FMA, as the caller guarantees.
         Self(unsafe { _mm256_mul_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
-        // SAFETY: the processor has AVX2 and FMA, by the caller's promise.
+        // SAFETY: the processor has AVX2 and FMA, as the caller guarantees.
         Self(unsafe { _mm256_min_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        // SAFETY: the processor has AVX2 and FMA, by the caller's promise.
+        // SAFETY: the processor has AVX2 and FMA, as the caller guarantees.
         Self(unsafe { _mm256_max_ps(self.0, other.0) })
     }
 

@@ -1,8 +1,8 @@
 //! The kernels with AVX-512: tiles of 14 × 8 to 8 × 48, within 32 registers.
 //!
-//! A processor with two multipliers of 512 bits can read no more than two values in the time that they take: a value
-//! that is spread over a register is used for up to three of them there. One that begins a single multiplication at a
-//! time reads each value as it goes, and gains from using a register of weights for many rows instead.
+//! A processor with two 512-bit multipliers can read at most two values in the time that one multiplication step of
+//! both takes, so a value that is broadcast to a register is used up to three times. A processor that starts a single
+//! multiplication at a time keeps up with reading, and gains from using a register of weights for many rows instead.
 
 use super::super::avx2::vector::F32x8;
 use super::super::generic::depthwise::depthwise;
@@ -23,92 +23,92 @@ use crate::kernels::tile::{
 /// Computes a tile.
 ///
 /// # Safety
-/// - Those of [`Tile`], for `R` rows and `16 * C + 8 * T` channels.
+/// - The duties of [`Tile`], for `R` rows and `16 * C + 8 * T` channels.
 /// - The processor has AVX-512 F and VL, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 unsafe fn product<const R: usize, const C: usize, const T: usize>(tile: &Tile) {
-    // SAFETY: the caller keeps the duties of `Tile`, and the processor has AVX-512 F and VL, AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `Tile`, and the processor has AVX-512 F and VL, AVX2 and FMA.
     unsafe { gemm::<F32x16, F32x8, R, C, T>(tile) }
 }
 
 /// Computes a row of a depthwise convolution.
 ///
 /// # Safety
-/// - Those of [`Depthwise`], for `V::LANES` channels and this stride.
+/// - The duties of [`Depthwise`], for `V::LANES` channels and this stride.
 /// - The processor has AVX-512 F and VL, AVX2 and FMA, and the instruction set of `V` with these.
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 unsafe fn row<V: Vector, const STRIDE: usize>(row: &Depthwise) {
-    // SAFETY: the caller keeps the duties of `Depthwise`, and the processor has the instruction set of `V`.
+    // SAFETY: the caller upholds the duties of `Depthwise`, and the processor has the instruction set of `V`.
     unsafe { depthwise::<V, STRIDE>(row) }
 }
 
 /// Transforms a patch of a map.
 ///
 /// # Safety
-/// - Those of [`WinogradInput`], for these points.
+/// - The duties of [`WinogradInput`], for these points.
 /// - The processor has AVX-512 F and VL, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
-    // SAFETY: the caller keeps the duties of `WinogradInput`, and the processor has AVX-512 F and VL, AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `WinogradInput`, and the processor has AVX-512 F and VL, AVX2 and FMA.
     unsafe { winograd_input::<F32x16, F32x8, A, B>(call) }
 }
 
-/// Makes a tile of a map.
+/// Computes a tile of a map from products.
 ///
 /// # Safety
-/// - Those of [`WinogradOutput`], for these points.
+/// - The duties of [`WinogradOutput`], for these points.
 /// - The processor has AVX-512 F and VL, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
-    // SAFETY: the caller keeps the duties of `WinogradOutput`, and the processor has AVX-512 F and VL, AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `WinogradOutput`, and the processor has AVX-512 F and VL, AVX2 and FMA.
     unsafe { winograd_output::<F32x16, F32x8, A, B>(call) }
 }
 
 /// Transforms weights.
 ///
 /// # Safety
-/// - Those of [`WinogradWeights`], for these points.
+/// - The duties of [`WinogradWeights`], for these points.
 /// - The processor has AVX-512 F and VL, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 unsafe fn weights<const P: usize>(call: &WinogradWeights) {
-    // SAFETY: the caller keeps the duties of `WinogradWeights`, and the processor has AVX-512 F and VL, AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `WinogradWeights`, and the processor has AVX-512 F and VL, AVX2 and FMA.
     unsafe { winograd_weights::<F32x16, F32x8, P>(call) }
 }
 
-/// Makes the sums that Strassen's products are of.
+/// Computes the sums for Strassen's products.
 ///
 /// # Safety
-/// - Those of [`StrassenInput`].
+/// - The duties of [`StrassenInput`].
 /// - The processor has AVX-512 F and VL, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 unsafe fn sums(call: &StrassenInput) {
-    // SAFETY: the caller keeps the duties of `StrassenInput`, and the processor has AVX-512 F and VL, AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `StrassenInput`, and the processor has AVX-512 F and VL, AVX2 and FMA.
     unsafe { strassen_input::<F32x16, F32x8>(call) }
 }
 
-/// Puts Strassen's products together.
+/// Combines Strassen's products.
 ///
 /// # Safety
-/// - Those of [`StrassenOutput`].
+/// - The duties of [`StrassenOutput`].
 /// - The processor has AVX-512 F and VL, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 unsafe fn join(call: &StrassenOutput) {
-    // SAFETY: the caller keeps the duties of `StrassenOutput`, and the processor has AVX-512 F and VL, AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `StrassenOutput`, and the processor has AVX-512 F and VL, AVX2 and FMA.
     unsafe { strassen_output::<F32x16, F32x8>(call) }
 }
 
-/// Takes the largest values of a window.
+/// Computes the maximum over a window.
 ///
 /// # Safety
-/// - Those of [`Largest`].
+/// - The duties of [`Largest`].
 /// - The processor has AVX-512 F and VL, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 unsafe fn window(call: &Largest) {
-    // SAFETY: the caller keeps the duties of `Largest`, and the processor has AVX-512 F and VL, AVX2 and FMA.
+    // SAFETY: the caller upholds the duties of `Largest`, and the processor has AVX-512 F and VL, AVX2 and FMA.
     unsafe { largest::<F32x16, F32x8>(call) }
 }
 
-/// Shows the peak.
+/// Runs multiply-adds at peak speed.
 ///
 /// # Safety
 /// - The processor has AVX-512 F and VL, AVX2 and FMA.
@@ -118,14 +118,14 @@ unsafe fn burst() -> u64 {
     unsafe { peak::burst::<F32x16, { peak::SUMS }, true>() }
 }
 
-/// Tiles of so many rows, by `C` registers of 512 and `T` of 256 bits.
+/// Tiles of 1 to the given number of rows, by `C` 512-bit and `T` 256-bit registers.
 macro_rules! rows {
     ($c:literal, $t:literal: $($rows:literal)*) => {
         &[$(product::<$rows, $c, $t>),*]
     };
 }
 
-/// What both tables have.
+/// Common to both tables.
 const COMMON: Table = Table {
     isa: Isa::Avx512,
     usual: 2,
@@ -144,7 +144,7 @@ const COMMON: Table = Table {
 /// Tiles of many rows.
 pub(super) static TALL: Table = COMMON;
 
-/// Tiles of many channels, too.
+/// With tiles of many channels, too.
 pub(super) static WIDE: Table = Table {
     usual: 4,
     gemm: &[

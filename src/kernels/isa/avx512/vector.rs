@@ -17,55 +17,55 @@ unsafe impl Vector for F32x16 {
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
-        // SAFETY: the processor has AVX-512 F, by the caller's promise.
+        // SAFETY: the processor has AVX-512 F, as the caller guarantees.
         Self(unsafe { _mm512_set1_ps(value) })
     }
 
     #[inline(always)]
     unsafe fn load(at: *const f32) -> Self {
-        // SAFETY: the processor has AVX-512 F, and the address is readable for a vector, by the caller's promises.
+        // SAFETY: the processor has AVX-512 F, and the address is readable for a vector, as the caller guarantees.
         Self(unsafe { _mm512_loadu_ps(at) })
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
-        // SAFETY: the processor has AVX-512 F, and the address is writable for a vector, by the caller's promises.
+        // SAFETY: the processor has AVX-512 F, and the address is writable for a vector, as the caller guarantees.
         unsafe { _mm512_storeu_ps(at, self.0) }
     }
 
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
-        // SAFETY: the processor has AVX-512 F, by the caller's promise.
+        // SAFETY: the processor has AVX-512 F, as the caller guarantees.
         Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
     }
 
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
-        // SAFETY: the processor has AVX-512 F, by the caller's promise.
+        // SAFETY: the processor has AVX-512 F, as the caller guarantees.
         Self(unsafe { _mm512_add_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn sub(self, other: Self) -> Self {
-        // SAFETY: the processor has AVX-512 F, by the caller's promise.
+        // SAFETY: the processor has AVX-512 F, as the caller guarantees.
         Self(unsafe { _mm512_sub_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
-        // SAFETY: the processor has AVX-512 F, by the caller's promise.
+        // SAFETY: the processor has AVX-512 F, as the caller guarantees.
         Self(unsafe { _mm512_mul_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
-        // SAFETY: the processor has AVX-512 F, by the caller's promise.
+        // SAFETY: the processor has AVX-512 F, as the caller guarantees.
         Self(unsafe { _mm512_min_ps(self.0, other.0) })
     }
 
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        // SAFETY: the processor has AVX-512 F, by the caller's promise.
+        // SAFETY: the processor has AVX-512 F, as the caller guarantees.
         Self(unsafe { _mm512_max_ps(self.0, other.0) })
     }
 

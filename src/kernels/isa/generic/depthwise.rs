@@ -6,7 +6,7 @@ use crate::kernels::tile::Depthwise;
 /// One row of a depthwise 3 × 3 convolution with padding 1, for one vector of channels: see [`Depthwise`].
 ///
 /// # Safety
-/// - Those of [`Depthwise`], for `V::LANES` channels and this stride.
+/// - The duties of [`Depthwise`], for `V::LANES` channels and this stride.
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn depthwise<V: Vector, const STRIDE: usize>(row: &Depthwise) {
@@ -23,12 +23,12 @@ pub(in crate::kernels::isa) unsafe fn depthwise<V: Vector, const STRIDE: usize>(
 /// See [`depthwise`]; results are clamped if `CLAMPS`.
 ///
 /// # Safety
-/// - Those of [`depthwise`].
+/// - The duties of [`depthwise`].
 #[inline(always)]
 unsafe fn along<V: Vector, const STRIDE: usize, const CLAMPS: bool>(row: &Depthwise) {
-    // SAFETY: by the duties of `Depthwise`, the taps and the bias are readable, the rows at every column below
-    // `in_width`, and the output is writable at every pixel below `out_width`, which is as many as there are columns
-    // for stride 1, and half as many, rounded up, for stride 2. The processor has the instructions.
+    // SAFETY: by the duties of `Depthwise`, the taps and the bias are readable, the rows are readable at every column
+    // below `in_width`, and the output is writable at every pixel below `out_width`, which is the number of columns for
+    // stride 1, and half of it, rounded up, for stride 2. The processor has the instructions.
     unsafe {
         let Depthwise { rows, in_stride, in_width, out, out_stride, out_width, weights, .. } = *row;
         let mut taps = [V::splat(0.0); 9];
@@ -37,9 +37,9 @@ unsafe fn along<V: Vector, const STRIDE: usize, const CLAMPS: bool>(row: &Depthw
         }
         let bias = V::load(weights.add(9 * row.weight_stride));
         let (low, high) = (V::splat(row.low), V::splat(row.high));
-        // Every column is read once, for all outputs that it reaches.
+        // Every column is read once, for all outputs that it contributes to.
         let column = |x: usize| rows.map(|row| V::load(row.add(x * in_stride)));
-        // With what a column adds to an output whose kernel has it at column `dx`.
+        // Adds a column's contribution to an output whose kernel has it at column `dx`.
         let add = |dx: usize, [a, b, c]: [V; 3], sum: V| {
             c.mul_add(taps[6 + dx], b.mul_add(taps[3 + dx], a.mul_add(taps[dx], sum)))
         };
@@ -48,7 +48,7 @@ unsafe fn along<V: Vector, const STRIDE: usize, const CLAMPS: bool>(row: &Depthw
             sum.store(out.add(x * out_stride));
         };
         if STRIDE == 1 {
-            // Two outputs are open at a time; two columns per round, so that they change places by themselves.
+            // Two outputs are in progress at a time; with two columns per round, they swap roles without moves.
             let first = column(0);
             let (mut even, mut odd) = (add(1, first, bias), add(0, first, bias));
             let mut x = 1;

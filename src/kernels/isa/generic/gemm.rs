@@ -2,28 +2,29 @@
 //!
 //! # Safety
 //!
-//! Base addresses of rows beyond the last are computed with operations that wrap, and never read.
+//! Base addresses of rows beyond the last are computed with wrapping operations and never read.
 
 use super::vector::{Vector, clamp};
 use crate::kernels::size::LINE;
 use crate::kernels::tile::{Segment, Tile};
 
-/// The most rows of a tile.
+/// Maximum rows of a tile.
 pub(in crate::kernels::isa) const MAX_ROWS: usize = 14;
 
-/// Vectors of sums of a single row that channels take turns with.
+/// Vectors of sums that the channels of a single row rotate through.
 const ALONE: usize = 8;
 
-/// Values that the weights of a single row are fetched ahead: what comes in the time that one of them takes.
+/// Distance, in values, by which the weights of a single row are prefetched: the amount that arrives during one memory
+/// latency.
 const AHEAD: usize = 4096;
 
-/// Rows that share a base address, at distances of none, one and two strides.
+/// Rows that share a base address, at offsets of zero, one and two strides.
 const PER_BASE: usize = 3;
 
-/// A tile of `R` rows (pixels) by `C` vectors `V` and `T` vectors `W` behind them (output channels): see [`Tile`].
+/// A tile of `R` rows (pixels) by `C` vectors `V` followed by `T` vectors `W` (output channels): see [`Tile`].
 ///
 /// # Safety
-/// - Those of [`Tile`], for `R` rows and `C * V::LANES + T * W::LANES` channels.
+/// - The duties of [`Tile`], for `R` rows and `C * V::LANES + T * W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn gemm<V: Vector, W: Vector, const R: usize, const C: usize, const T: usize>(
@@ -31,9 +32,9 @@ pub(in crate::kernels::isa) unsafe fn gemm<V: Vector, W: Vector, const R: usize,
 ) {
     const { assert!(R <= MAX_ROWS) }
     let (tail, width) = (C * V::LANES, C * V::LANES + T * W::LANES);
-    // SAFETY: by the duties of `Tile`, every row of every segment is readable for its channels, the weights are for the
-    // vectors of a row for each `k`, and the bias and the output are there for them in every row. The processor has the
-    // instructions.
+    // SAFETY: by the duties of `Tile`, every row of every segment is readable for its channels, the weights are
+    // readable for the vectors of a row for each `k`, and the bias is readable and the output writable for these
+    // vectors in every row. The processor has the instructions.
     unsafe {
         let mut sums = [([V::splat(0.0); C], [W::splat(0.0); T]); R];
         for (r, row) in sums.iter_mut().enumerate() {
@@ -77,14 +78,14 @@ pub(in crate::kernels::isa) unsafe fn gemm<V: Vector, W: Vector, const R: usize,
     }
 }
 
-/// The vectors of a row of a tile.
+/// Loads the vectors of a row of a tile.
 ///
 /// # Safety
-/// - `from` is readable for `C` vectors `V` and `T` vectors `W` behind them.
+/// - `from` is readable for `C` vectors `V` followed by `T` vectors `W`.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 unsafe fn load<V: Vector, W: Vector, const C: usize, const T: usize>(from: *const f32) -> ([V; C], [W; T]) {
-    // SAFETY: each vector is one of those that are readable, and the processor has the instructions.
+    // SAFETY: each vector is one of the readable ones, and the processor has the instructions.
     unsafe {
         let (mut wide, mut narrow) = ([V::splat(0.0); C], [W::splat(0.0); T]);
         for (c, vector) in wide.iter_mut().enumerate() {
@@ -107,7 +108,7 @@ unsafe fn add<V: Vector, W: Vector, const C: usize, const T: usize>(
     value: f32,
     factors: &([V; C], [W; T]),
 ) {
-    // SAFETY: the processor has the instructions, by the caller's promise.
+    // SAFETY: the processor has the instructions, as the caller guarantees.
     unsafe {
         for (sum, factor) in row.0.iter_mut().zip(factors.0) {
             *sum = V::splat(value).mul_add(factor, *sum);
@@ -118,8 +119,9 @@ unsafe fn add<V: Vector, W: Vector, const C: usize, const T: usize>(
     }
 }
 
-/// Adds what most of the `channels` of a single row have to its sums: of how many. Weights that are used for one row
-/// come from far away: they are fetched a little ahead, and no sum waits for the one before it.
+/// Adds the contribution of most of the `channels` of a single row to its sums and returns their number. Weights that
+/// are used for a single row come from main memory: they are prefetched a little ahead, and no sum waits for the
+/// previous one.
 ///
 /// # Safety
 /// - The row is readable for all channels.
@@ -135,8 +137,8 @@ unsafe fn alone<V: Vector, W: Vector, const C: usize, const T: usize>(
     let turns = (ALONE / (C + T)).max(1);
     let whole = channels / turns * turns;
     let width = C * V::LANES + T * W::LANES;
-    // SAFETY: `whole` is at most the number of channels, for each of which there are a value and the weights of a row;
-    // an address ahead of them is only prefetched. The processor has the instructions.
+    // SAFETY: `whole` is at most the number of channels, for each of which a value and the weights of a row are
+    // readable; an address ahead of them is only prefetched. The processor has the instructions.
     unsafe {
         let mut parts = [([V::splat(0.0); C], [W::splat(0.0); T]); ALONE];
         for first in (0..whole).step_by(turns) {

@@ -1,7 +1,7 @@
-//! Kernels that are written once, over the vectors of any instruction set.
+//! Kernels that are written once, generic over the vectors of any instruction set.
 //!
 //! They are always inlined: each is compiled as part of a function that has the features of an instruction set. Most
-//! take two vectors: a wide one, and another one for the channels that are left.
+//! take two vector types: a wide one, and another one for the remaining channels.
 
 pub(super) mod depthwise;
 pub(super) mod gemm;

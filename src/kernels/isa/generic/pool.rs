@@ -8,17 +8,17 @@
 use super::vector::Vector;
 use crate::kernels::tile::Largest;
 
-/// The largest values of a window: see [`Largest`]. `W` has a step of channels.
+/// The maximum over a window: see [`Largest`]. `W` has one step of channels.
 ///
 /// # Safety
-/// - Those of [`Largest`], for a step of `W::LANES` channels.
+/// - The duties of [`Largest`], for a step of `W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn largest<V: Vector, W: Vector>(call: &Largest) {
     debug_assert!(call.lanes.is_multiple_of(W::LANES), "{call:?}");
     let mut lane = 0;
-    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. All other duties
-    // are those of this function.
+    // SAFETY: the vectors end at the end of the channels at the latest: `lanes` is a multiple of `W::LANES`. All other
+    // duties are those of this function.
     unsafe {
         while lane + V::LANES <= call.lanes {
             largest_of::<V>(call, lane);
@@ -31,15 +31,15 @@ pub(in crate::kernels::isa) unsafe fn largest<V: Vector, W: Vector>(call: &Large
     }
 }
 
-/// One vector of channels, from channel `lane` on.
+/// One vector of channels, starting at channel `lane`.
 ///
 /// # Safety
-/// - Those of [`largest`].
-/// - The channels from `lane` on are at least `V::LANES`.
+/// - The duties of [`largest`].
+/// - There are at least `V::LANES` channels from `lane` on.
 #[inline(always)]
 unsafe fn largest_of<V: Vector>(call: &Largest, lane: usize) {
-    // SAFETY: by the duties of `Largest`, every pixel of the window, of which there is one, is readable for these
-    // channels, and the output is writable for them. The processor has the instructions.
+    // SAFETY: by the duties of `Largest`, every pixel of the window, of which there is at least one, is readable for
+    // these channels, and the output is writable for them. The processor has the instructions.
     unsafe {
         let mut row = call.input.add(lane);
         let mut result = V::load(row);

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! The last vector of a row steps back to end with the row, which needs a vector's worth of channels in a half: with
-//! fewer, a narrower vector is taken, and at last single values.
+//! The last vector of a row steps back to end with the row, which needs at least a vector's worth of channels in a
+//! half: with fewer, a narrower vector is used, and finally single values.
 
 use super::vector::{Vector, clamp};
 use crate::kernels::tile::{StrassenInput, StrassenOutput};
@@ -11,14 +11,14 @@ use crate::kernels::tile::{StrassenInput, StrassenOutput};
 /// The sums of the quarters of a matrix: see [`StrassenInput`]. `W` is no wider than `V`.
 ///
 /// # Safety
-/// - Those of [`StrassenInput`].
+/// - The duties of [`StrassenInput`].
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn strassen_input<V: Vector, W: Vector>(call: &StrassenInput) {
     debug_assert!(call.out_stride >= call.channels && call.stride >= 2 * call.channels, "{call:?}");
     // SAFETY: by the duties of `StrassenInput`, both halves are readable for both halves of the channels in every row,
-    // and the output is writable for half of them in every row of every plane. `sums` is called with as many channels
-    // as a vector has, and the processor has the instructions.
+    // and the output is writable for half of them in every row of every plane. `sums` is called only if there are at
+    // least as many channels as a vector has, and the processor has the instructions.
     unsafe {
         if call.channels >= V::LANES {
             sums::<V>(call);
@@ -40,11 +40,11 @@ pub(in crate::kernels::isa) unsafe fn strassen_input<V: Vector, W: Vector>(call:
     }
 }
 
-/// The sums with at least one vector of channels; the last one of a row is as far back as it has to be.
+/// Computes the sums for at least one vector of channels; the last vector of a row steps back as far as necessary.
 ///
 /// # Safety
-/// - Those of [`StrassenInput`].
-/// - There are `V::LANES` channels at least.
+/// - The duties of [`StrassenInput`].
+/// - There are at least `V::LANES` channels.
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
 unsafe fn sums<V: Vector>(call: &StrassenInput) {
@@ -54,8 +54,8 @@ unsafe fn sums<V: Vector>(call: &StrassenInput) {
         let out = out.wrapping_add(row * out_stride);
         for channel in (0..channels).step_by(V::LANES) {
             let channel = channel.min(channels - V::LANES);
-            // SAFETY: the vector ends with the channels of a half at the latest, which are readable and writable in
-            // every row by the duties of `StrassenInput`. The processor has the instructions.
+            // SAFETY: the vector ends at the end of the channels of a half at the latest, which are readable and
+            // writable in every row by the duties of `StrassenInput`. The processor has the instructions.
             unsafe {
                 let (a11, a12) = (V::load(upper.add(channel)), V::load(upper.add(channels + channel)));
                 let (a21, a22) = (V::load(lower.add(channel)), V::load(lower.add(channels + channel)));
@@ -71,10 +71,10 @@ unsafe fn sums<V: Vector>(call: &StrassenInput) {
     }
 }
 
-/// Puts products together: see [`StrassenOutput`]. `W` has a step of channels.
+/// Combines products: see [`StrassenOutput`]. `W` has one step of channels.
 ///
 /// # Safety
-/// - Those of [`StrassenOutput`], for a step of `W::LANES` channels.
+/// - The duties of [`StrassenOutput`], for a step of `W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn strassen_output<V: Vector, W: Vector>(call: &StrassenOutput) {
@@ -82,8 +82,8 @@ pub(in crate::kernels::isa) unsafe fn strassen_output<V: Vector, W: Vector>(call
     debug_assert!(width.is_multiple_of(W::LANES), "{call:?}");
     for row in 0..call.rows {
         let mut channel = 0;
-        // SAFETY: the vectors end with the row at the latest: `width` is a multiple of `W::LANES`. All other duties are
-        // those of this function.
+        // SAFETY: the vectors end at the end of the row at the latest: `width` is a multiple of `W::LANES`. All other
+        // duties are those of this function.
         unsafe {
             while channel + V::LANES <= width {
                 join::<V>(call, row, channel);
@@ -100,12 +100,12 @@ pub(in crate::kernels::isa) unsafe fn strassen_output<V: Vector, W: Vector>(call
 /// One vector of a row.
 ///
 /// # Safety
-/// - Those of [`strassen_output`].
-/// - The row has `V::LANES` channels from `channel` on.
+/// - The duties of [`strassen_output`].
+/// - The row has at least `V::LANES` channels from `channel` on.
 #[inline(always)]
 unsafe fn join<V: Vector>(call: &StrassenOutput, row: usize, channel: usize) {
     let at = row * call.width + channel;
-    // SAFETY: by the duties of `StrassenOutput`, all four are there for these channels of the row. The processor has
+    // SAFETY: by the duties of `StrassenOutput`, all four matrices have these channels of the row. The processor has
     // the instructions.
     unsafe {
         let product = V::load(call.product.add(at));

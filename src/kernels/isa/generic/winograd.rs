@@ -1,15 +1,15 @@
-//! The transforms of Winograd convolutions of 3 × 3, written over a vector of channels.
+//! The transforms of 3 × 3 Winograd convolutions, written over a vector of channels.
 //!
-//! In one dimension a tile of `m` outputs needs products in `m + 2` points: 0, 1 and ∞ for one output, −1 besides for
-//! two, ±2 besides for four, ±½ besides for six. Weights are evaluated in a point `p` as `w₀ + p·w₁ + p²·w₂`, and in ∞
-//! as `w₂`; all scales are in the transform of the input. So what weights are in a point does not depend on the size of
+//! In one dimension, a tile of `m` outputs needs products in `m + 2` points: 0, 1 and ∞ for one output, also −1 for
+//! two, also ±2 for four, and also ±½ for six. Weights are evaluated at a point `p` as `w₀ + p·w₁ + p²·w₂`, and at ∞ as
+//! `w₂`; all scale factors are in the transform of the input. So the weights at a point do not depend on the size of
 //! the tile, and tiles of several sizes share them.
 //!
 //! # Safety
 //!
-//! - What is between the two dimensions is read only where it was written: all rows of it before any column.
+//! - Intermediate values between the two dimensions are read only where they were written: all rows before any column.
 //! - A loop over channels takes vectors `V` while they fit, then `W`, of which every width is a multiple. A patch or a
-//!   tile at the border reads and writes only the rows and columns it is told.
+//!   tile at the border reads and writes only the rows and columns that the call names.
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -17,23 +17,24 @@ use std::mem::MaybeUninit;
 use super::vector::Vector;
 use crate::kernels::tile::{MAX_POINTS, WinogradInput, WinogradOutput, WinogradWeights};
 
-/// What is between the two dimensions of a transform.
+/// Intermediate values between the two dimensions of a transform.
 type Between<V> = MaybeUninit<[[V; MAX_POINTS]; MAX_POINTS]>;
 
-/// `count`, which on 64-bit ARM the compiler does not know: a loop of so many rounds stays one there. Unrolled, it
-/// would keep an address for every point, and has registers for few; elsewhere instructions add addresses up.
+/// `count`, hidden from the compiler on 64-bit ARM, so that a loop of that many rounds stays a loop. Unrolled, it would
+/// keep an address for every point, for which there are too few registers; on other processors, instructions add
+/// addresses.
 #[inline(always)]
 fn kept(count: usize) -> usize {
     if cfg!(target_arch = "aarch64") { black_box(count) } else { count }
 }
 
-/// `P` neighbouring inputs in `P` points.
+/// Evaluates `P` neighbouring inputs at `P` points.
 ///
 /// # Safety
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
 unsafe fn to_points<V: Vector, const P: usize>(d: [V; MAX_POINTS]) -> [V; MAX_POINTS] {
-    // SAFETY: it is arithmetic in registers, and the processor has the instructions.
+    // SAFETY: this is arithmetic in registers, and the processor has the instructions.
     unsafe {
         let c = |value: f32| V::splat(value);
         match P {
@@ -84,13 +85,13 @@ unsafe fn to_points<V: Vector, const P: usize>(d: [V; MAX_POINTS]) -> [V; MAX_PO
     }
 }
 
-/// `P - 2` neighbouring outputs out of products in `P` points.
+/// Computes `P - 2` neighbouring outputs from products in `P` points.
 ///
 /// # Safety
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
 unsafe fn from_points<V: Vector, const P: usize>(m: [V; MAX_POINTS]) -> [V; MAX_POINTS] {
-    // SAFETY: it is arithmetic in registers, and the processor has the instructions.
+    // SAFETY: this is arithmetic in registers, and the processor has the instructions.
     unsafe {
         let c = |value: f32| V::splat(value);
         match P {
@@ -129,10 +130,10 @@ unsafe fn from_points<V: Vector, const P: usize>(m: [V; MAX_POINTS]) -> [V; MAX_
     }
 }
 
-/// The transform of a patch, with vectors `V`, and `W` for what is left: see [`WinogradInput`].
+/// The transform of a patch, with vectors `V`, and `W` for the remaining channels: see [`WinogradInput`].
 ///
 /// # Safety
-/// - Those of [`WinogradInput`], for a step of `W::LANES` channels.
+/// - The duties of [`WinogradInput`], for a step of `W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn winograd_input<V: Vector, W: Vector, const A: usize, const B: usize>(
@@ -142,8 +143,8 @@ pub(in crate::kernels::isa) unsafe fn winograd_input<V: Vector, W: Vector, const
     debug_assert!(end.is_multiple_of(W::LANES) && call.bottom <= A && call.right <= B, "{call:?}");
     let is_whole = (call.top, call.bottom, call.left, call.right) == (0, A, 0, B);
     let mut lane = 0;
-    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. The patch is
-    // `WHOLE` if all of its pixels are readable. All other duties are those of this function.
+    // SAFETY: the vectors end at the end of the channels at the latest: `lanes` is a multiple of `W::LANES`. The patch
+    // is `WHOLE` only if all of its pixels are readable. All other duties are those of this function.
     unsafe {
         while lane + V::LANES <= end {
             if is_whole {
@@ -164,12 +165,12 @@ pub(in crate::kernels::isa) unsafe fn winograd_input<V: Vector, W: Vector, const
     }
 }
 
-/// The transform of a patch in the channels from `lane` on; without a look at the borders if it `WHOLE`ly
-/// lies in the map.
+/// The transform of a patch, for the channels from `lane` on; skips the border checks if the patch is `WHOLE`, that is,
+/// lies entirely in the map.
 ///
 /// # Safety
-/// - Those of [`WinogradInput`].
-/// - The channels from `lane` on are at least `V::LANES`.
+/// - The duties of [`WinogradInput`].
+/// - There are at least `V::LANES` channels from `lane` on.
 /// - All pixels of the patch are readable if it is `WHOLE`.
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
@@ -177,8 +178,8 @@ unsafe fn input_lanes<V: Vector, const A: usize, const B: usize, const WHOLE: bo
     let mut between = Between::<V>::uninit();
     let between = between.as_mut_ptr().cast::<V>();
     // SAFETY: by the duties of `WinogradInput`, the pixels that are read are readable and those that are written are
-    // writable for these channels. What is read of the values between was written, point by point of the rows. The
-    // processor has the instructions.
+    // writable for these channels. Intermediate values are read only after they were written, point by point of the
+    // rows. The processor has the instructions.
     unsafe {
         let zero = V::splat(0.0);
         let mut column = call.input.wrapping_add(lane);
@@ -210,10 +211,10 @@ unsafe fn input_lanes<V: Vector, const A: usize, const B: usize, const WHOLE: bo
     }
 }
 
-/// The transform to a tile, with vectors `V`, and `W` for what is left: see [`WinogradOutput`].
+/// The transform of products into a tile, with vectors `V`, and `W` for the remaining channels: see [`WinogradOutput`].
 ///
 /// # Safety
-/// - Those of [`WinogradOutput`], for a step of `W::LANES` channels.
+/// - The duties of [`WinogradOutput`], for a step of `W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn winograd_output<V: Vector, W: Vector, const A: usize, const B: usize>(
@@ -222,8 +223,8 @@ pub(in crate::kernels::isa) unsafe fn winograd_output<V: Vector, W: Vector, cons
     let end = call.lanes;
     debug_assert!(end.is_multiple_of(W::LANES) && call.width > 0 && call.height > 0, "{call:?}");
     let mut lane = 0;
-    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. All other duties
-    // are those of this function.
+    // SAFETY: the vectors end at the end of the channels at the latest: `lanes` is a multiple of `W::LANES`. All other
+    // duties are those of this function.
     unsafe {
         while lane + V::LANES <= end {
             output_lanes::<V, A, B>(call, lane);
@@ -236,19 +237,19 @@ pub(in crate::kernels::isa) unsafe fn winograd_output<V: Vector, W: Vector, cons
     }
 }
 
-/// The transform to a tile in the channels from `lane` on.
+/// The transform of products into a tile, for the channels from `lane` on.
 ///
 /// # Safety
-/// - Those of [`WinogradOutput`].
-/// - The channels from `lane` on are at least `V::LANES`.
+/// - The duties of [`WinogradOutput`].
+/// - There are at least `V::LANES` channels from `lane` on.
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
 unsafe fn output_lanes<V: Vector, const A: usize, const B: usize>(call: &WinogradOutput, lane: usize) {
     let mut between = Between::<V>::uninit();
     let between = between.as_mut_ptr().cast::<V>();
     // SAFETY: by the duties of `WinogradOutput`, the products and the bias are readable and the pixels within `height`
-    // and `width` are writable for these channels. What is read of the values between was written, row by row. The
-    // processor has the instructions.
+    // and `width` are writable for these channels. Intermediate values are read only after they were written, row by
+    // row. The processor has the instructions.
     unsafe {
         let zero = V::splat(0.0);
         let products = call.products.wrapping_add(lane);
@@ -279,24 +280,24 @@ unsafe fn output_lanes<V: Vector, const A: usize, const B: usize>(call: &Winogra
     }
 }
 
-/// What the three taps of a column are multiplied with in a point of the rows, of which there are `P`.
+/// Factors of the three taps of a column at one of the `P` points of the rows.
 fn powers<const P: usize>(row: usize) -> [f32; 3] {
     const FINITE: [f32; MAX_POINTS - 1] = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
     if row + 1 < P { [1.0, FINITE[row], FINITE[row] * FINITE[row]] } else { [0.0, 0.0, 1.0] }
 }
 
-/// The transform of weights, with vectors `V`, and `W` for what is left: see [`WinogradWeights`].
+/// The transform of weights, with vectors `V`, and `W` for the remaining channels: see [`WinogradWeights`].
 ///
 /// # Safety
-/// - Those of [`WinogradWeights`], for a step of `W::LANES` channels.
+/// - The duties of [`WinogradWeights`], for a step of `W::LANES` channels.
 /// - The processor has the instruction sets of `V` and `W`.
 #[inline(always)]
 pub(in crate::kernels::isa) unsafe fn winograd_weights<V: Vector, W: Vector, const P: usize>(call: &WinogradWeights) {
     let width = call.lanes;
     debug_assert!(width.is_multiple_of(W::LANES) && call.row < P && call.plane >= call.depth * width, "{call:?}");
     let mut lane = 0;
-    // SAFETY: the vectors end with the channels at the latest: `lanes` is a multiple of `W::LANES`. All other duties
-    // are those of this function.
+    // SAFETY: the vectors end at the end of the channels at the latest: `lanes` is a multiple of `W::LANES`. All other
+    // duties are those of this function.
     unsafe {
         while lane + V::LANES <= width {
             weight_lanes::<V, P>(call, lane);
@@ -309,17 +310,17 @@ pub(in crate::kernels::isa) unsafe fn winograd_weights<V: Vector, W: Vector, con
     }
 }
 
-/// The transform of weights for the output channels from `lane` on.
+/// The transform of weights, for the output channels from `lane` on.
 ///
 /// # Safety
-/// - Those of [`WinogradWeights`].
-/// - The channels from `lane` on are at least `V::LANES`.
+/// - The duties of [`WinogradWeights`].
+/// - There are at least `V::LANES` channels from `lane` on.
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
 unsafe fn weight_lanes<V: Vector, const P: usize>(call: &WinogradWeights, lane: usize) {
     let width = call.lanes;
     // SAFETY: by the duties of `WinogradWeights`, all nine taps are readable and all `P` planes are writable for these
-    // channels, for every one of `depth`. The processor has the instructions.
+    // channels, for each value of `depth`. The processor has the instructions.
     unsafe {
         let [one, first, second] = powers::<P>(call.row).map(|power| V::splat(power));
         let (mut taps, mut out) = (call.taps.wrapping_add(lane), call.out.wrapping_add(lane));
@@ -337,13 +338,13 @@ unsafe fn weight_lanes<V: Vector, const P: usize>(call: &WinogradWeights, lane: 
     }
 }
 
-/// Three weights in `P` points.
+/// Evaluates three weights at `P` points.
 ///
 /// # Safety
 /// - The processor has the instruction set of `V`.
 #[inline(always)]
 unsafe fn weight_points<V: Vector, const P: usize>([first, second, third]: [V; 3]) -> [V; MAX_POINTS] {
-    // SAFETY: it is arithmetic in registers, and the processor has the instructions.
+    // SAFETY: this is arithmetic in registers, and the processor has the instructions.
     unsafe {
         let even = first.add(third);
         let [one, minus_one] = [even.add(second), even.sub(second)];

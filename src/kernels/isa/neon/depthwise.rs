@@ -1,16 +1,16 @@
-//! Rows of a depthwise convolution in assembly, for eight channels in pairs of registers: loads, of which the
-//! compiler has no names, move their address by the distance of two pixels, and taps, sums and columns take all 32
+//! Rows of a depthwise convolution in assembly, for eight channels in pairs of registers. The loads, which have no
+//! compiler intrinsics, advance their address by the distance of two pixels; taps, sums and columns take all 32
 //! registers.
 //!
-//! Registers 0 to 17 hold the nine taps, row by row, 18 and 19 the bias, 20 to 23 two outputs that are open at a
-//! time, 24 to 29 a column of the input, 30 and 31 the limits of results.
+//! Registers 0 to 17 hold the nine taps, row by row, 18 and 19 the bias, 20 to 23 two outputs in progress, 24 to 29 a
+//! column of the input, 30 and 31 the limits of results.
 
 use std::arch::asm;
 use std::ptr::from_ref;
 
 use crate::kernels::tile::Depthwise;
 
-/// The next column of the input.
+/// Loads the next column of the input.
 macro_rules! column {
     () => {
         "ld1 {{v24.4s, v25.4s}}, [{a}], {in_pitch}
@@ -19,8 +19,8 @@ macro_rules! column {
     };
 }
 
-/// What the column adds to an output, in registers `$a` and `$b`, whose kernel has it on the left, in the middle or on
-/// the right: the numbers are those of the taps.
+/// Adds the column's contribution to an output, in registers `$a` and `$b`, whose kernel has it on the left, in the
+/// middle or on the right: the numbers are those of the taps.
 macro_rules! add {
     ($a:literal $b:literal left) => {
         add!($a $b, 0 1 6 7 12 13)
@@ -40,14 +40,14 @@ macro_rules! add {
     };
 }
 
-/// An output begins as the bias.
+/// Starts an output with the bias.
 macro_rules! open {
     ($a:literal $b:literal) => {
         concat!("mov v", $a, ".16b, v18.16b\nmov v", $b, ".16b, v19.16b")
     };
 }
 
-/// An output is stored as it is, or clamped: both instructions leave what is no number as it is.
+/// Stores an output, unchanged or clamped: both instructions keep NaN.
 macro_rules! close {
     ($a:literal $b:literal plain) => {
         concat!("st1 {{v", $a, ".4s, v", $b, ".4s}}, [{out}], {out_pitch}")
@@ -64,28 +64,28 @@ macro_rules! limit {
     };
 }
 
-/// The next tap, or the bias.
+/// Loads the next tap, or the bias.
 macro_rules! tap {
     ($a:literal $b:literal) => {
         concat!("ld1 {{v", $a, ".4s, v", $b, ".4s}}, [{tap}], {tap_pitch}")
     };
 }
 
-/// A function for rows of one stride.
+/// Defines a function for rows with one stride.
 macro_rules! row {
     ($name:ident, $rounds:expr, $rest:expr, $($line:expr),*) => {
         /// A row of eight channels: see [`Depthwise`].
         ///
         /// # Safety
-        /// - Those of [`Depthwise`], for 8 channels and the stride of the name.
+        /// - The duties of [`Depthwise`], for 8 channels and the stride of the name.
         /// - The processor has NEON.
         #[target_feature(enable = "neon")]
         pub(super) unsafe fn $name(row: &Depthwise) {
             let [a, b, c] = row.rows;
-            // SAFETY: by the duties of `Depthwise`, the taps and the bias are readable, the rows are at every column
-            // below `in_width`, and the output is writable at every pixel below `out_width`: as many columns are read
-            // and as many pixels written, in rounds and in what is left. All registers that are written are named here,
-            // and the processor has NEON.
+            // SAFETY: by the duties of `Depthwise`, the taps and the bias are readable, the rows are readable at every
+            // column below `in_width`, and the output is writable at every pixel below `out_width`: the rounds and the
+            // remainder read and write exactly these. All registers that are written are named here, and the processor
+            // has NEON.
             unsafe {
                 asm!(
                     tap!(0 1), tap!(2 3), tap!(4 5), tap!(6 7), tap!(8 9), tap!(10 11), tap!(12 13), tap!(14 15),
@@ -115,8 +115,8 @@ macro_rules! row {
     };
 }
 
-/// Stride 1: every column reaches three outputs, of which one is closed and one opened. Two columns make a round, so
-/// that the open outputs change places by themselves.
+/// Stride 1: every column contributes to three outputs; one of them is finished and one is started. Two columns form a
+/// round, so that the outputs in progress swap roles without moves.
 macro_rules! dense {
     ($name:ident, $kind:tt) => {
         row! {
@@ -171,7 +171,7 @@ halving!(halving_clamped, clamped);
 /// A row of eight channels: see [`Depthwise`].
 ///
 /// # Safety
-/// - Those of [`Depthwise`], for 8 channels and this stride.
+/// - The duties of [`Depthwise`], for 8 channels and this stride.
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn pair<const STRIDE: usize>(row: &Depthwise) {

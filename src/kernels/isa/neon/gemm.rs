@@ -1,4 +1,4 @@
-//! Products by lane: four input channels of a pixel are loaded at once, and each is multiplied out of its lane.
+//! Products by lane: four input channels of a pixel are loaded at once, and each is multiplied from its lane.
 
 use std::arch::aarch64::{
     float32x4_t, vcombine_f32, vdupq_n_f32, vfmaq_laneq_f32, vld1_dup_f32, vld1_f32, vld1q_f32, vmaxq_f32, vminq_f32,
@@ -12,7 +12,7 @@ use super::strip::{five, four, is_plain, six};
 use super::vector::F32x4;
 use crate::kernels::tile::{Segment, Tile};
 
-/// Rows whose sums are in registers at a time.
+/// Rows whose sums are in registers at the same time.
 const STRIP: usize = 4;
 
 /// Input channels that are loaded at once.
@@ -21,16 +21,16 @@ const LANES: usize = 4;
 /// A tile of `rows` rows (pixels) by `C` vectors (output channels), in strips: see [`Tile`].
 ///
 /// # Safety
-/// - Those of [`Tile`], for `rows` rows and `4 * C` channels.
+/// - The duties of [`Tile`], for `rows` rows and `4 * C` channels.
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn gemm<const C: usize>(tile: &Tile, rows: usize) {
     let (whole, rest) = (rows / STRIP, rows % STRIP);
     let mut ahead = tile.prefetch;
-    // What is asked for moves on with every 16 channels, in every strip.
+    // The prefetch address advances with every 16 channels, in every strip.
     let step = (tile.prefetch_step * 4 * LANES * size_of::<f32>() / rows.div_ceil(STRIP)).max(1);
-    // SAFETY: the strips are rows of the tile, for which the duties of `Tile` are kept, and the processor has NEON.
-    // Those in assembly have a row and a segment at least, and a step of one byte at least.
+    // SAFETY: the strips are rows of the tile, for which the duties of `Tile` are upheld, and the processor has NEON.
+    // Assembly strips have at least one row and one segment, and a step of at least one byte.
     unsafe {
         match C {
             4 if whole > 0 && tile.count > 0 => four(tile, whole, &mut ahead, step),
@@ -48,15 +48,16 @@ pub(super) unsafe fn gemm<const C: usize>(tile: &Tile, rows: usize) {
     }
 }
 
-/// `R` rows from row `row` of the tile on. `ahead` is prefetched, and moves by `step` bytes for every 16 channels.
+/// Computes `R` rows from row `row` of the tile on. `ahead` is prefetched, and advances by `step` bytes for every 16
+/// channels.
 ///
 /// # Safety
-/// - Those of [`Tile`], for these rows and `4 * C` channels.
+/// - The duties of [`Tile`], for these rows and `4 * C` channels.
 /// - The processor has NEON.
 #[inline(always)]
 unsafe fn strip<const R: usize, const C: usize>(tile: &Tile, row: usize, ahead: &mut *const f32, step: usize) {
-    // SAFETY: every access is at a row and a channel of the segments, of the weights, of the bias or of the output, for
-    // which the duties of `Tile` are kept, and the processor has NEON.
+    // SAFETY: every access is to a row and a channel of the segments, of the weights, of the bias or of the output, for
+    // which the duties of `Tile` are upheld, and the processor has NEON.
     unsafe {
         let mut sums = [[vdupq_n_f32(0.0); C]; R];
         for (r, sums) in sums.iter_mut().enumerate() {
@@ -117,13 +118,13 @@ unsafe fn strip<const R: usize, const C: usize>(tile: &Tile, row: usize, ahead: 
     }
 }
 
-/// What comes from every row.
+/// Applies `next` to every row.
 #[inline(always)]
 fn each<T, const R: usize>(pixels: &mut [*const f32; R], mut next: impl FnMut(&mut *const f32) -> T) -> [T; R] {
     from_fn(|r| next(&mut pixels[r]))
 }
 
-/// One channel, which is lane `LANE` of `values`, of every row.
+/// One channel of every row, in lane `LANE` of `values`.
 ///
 /// # Safety
 /// - The weights are readable for `C` vectors.
@@ -135,16 +136,16 @@ unsafe fn column<const LANE: i32, const R: usize, const C: usize>(
     weights: *const f32,
 ) {
     for c in 0..C {
-        // SAFETY: vector `c` is one of the `C` that are readable, and the processor has NEON.
+        // SAFETY: vector `c` is one of the `C` readable ones, and the processor has NEON.
         let factor = unsafe { vld1q_f32(weights.add(c * LANES)) };
         for (sums, value) in sums.iter_mut().zip(values) {
-            // SAFETY: the processor has NEON, by the caller's promise.
+            // SAFETY: the processor has NEON, as the caller guarantees.
             sums[c] = unsafe { vfmaq_laneq_f32::<LANE>(sums[c], factor, *value) };
         }
     }
 }
 
-/// Four channels of every row, which are in `values`.
+/// Four channels of every row, in `values`.
 ///
 /// # Safety
 /// - The weights are readable for `C` vectors for each of the channels.
@@ -155,8 +156,8 @@ unsafe fn quad<const R: usize, const C: usize>(
     values: [float32x4_t; R],
     weights: &mut *const f32,
 ) {
-    // SAFETY: four channels of `C` vectors are `C` times four vectors, of which each call takes four if there are as
-    // many. Written out: the compiler would leave a loop of this size, with the sums in memory.
+    // SAFETY: four channels of `C` vectors are `C` times four vectors; each call takes four of them if there are as
+    // many. Written out, because the compiler would not unroll a loop of this size and would keep the sums in memory.
     unsafe {
         quarter::<0, R, C>(sums, &values, weights);
         quarter::<1, R, C>(sums, &values, weights);
@@ -181,12 +182,12 @@ unsafe fn quarter<const G: usize, const R: usize, const C: usize>(
     if G >= C {
         return;
     }
-    // SAFETY: `G` is less than `C`, so that four vectors are readable, and the processor has NEON.
+    // SAFETY: `G` is less than `C`, so four vectors are readable, and the processor has NEON.
     let factors = unsafe { next_four(weights) };
     for (index, factor) in factors.into_iter().enumerate() {
         let (k, c) = ((4 * G + index) / C, (4 * G + index) % C);
         for (sums, value) in sums.iter_mut().zip(values) {
-            // SAFETY: the processor has NEON, by the caller's promise.
+            // SAFETY: the processor has NEON, as the caller guarantees.
             sums[c] = unsafe {
                 match k {
                     0 => vfmaq_laneq_f32::<0>(sums[c], factor, *value),
@@ -199,7 +200,7 @@ unsafe fn quarter<const G: usize, const R: usize, const C: usize>(
     }
 }
 
-/// The next four vectors; the address moves behind them. The compiler has no name for this instruction.
+/// Loads the next four vectors and advances the address past them. The compiler has no intrinsic for this instruction.
 ///
 /// # Safety
 /// - The address is readable for 16 values.
@@ -219,7 +220,7 @@ unsafe fn next_four(at: &mut *const f32) -> [float32x4_t; 4] {
     [a, b, c, d]
 }
 
-/// The next two vectors; the address moves behind them.
+/// Loads the next two vectors and advances the address past them.
 ///
 /// # Safety
 /// - The address is readable for 8 values.
@@ -238,7 +239,7 @@ unsafe fn next_two(at: &mut *const f32) -> [float32x4_t; 2] {
     [a, b]
 }
 
-/// The next vector; the address moves behind it.
+/// Loads the next vector and advances the address past it.
 ///
 /// # Safety
 /// - The address is readable for 4 values.

@@ -1,8 +1,8 @@
-//! The strips that most of the work is done in, in assembly: four rows by four, five or six vectors take all 32
-//! registers, and the compiler has no names for the loads that do with the fewest instructions.
+//! The strips that do most of the work, in assembly: four rows by four, five or six vectors take all 32 registers, and
+//! the compiler has no intrinsics for the loads that need the fewest instructions.
 //!
-//! Registers 0 to 3 hold weights, those from 4 on input channels, four of a row each, and the last ones the sums,
-//! row by row. A channel of a row is multiplied out of its lane.
+//! Registers 0 to 3 hold weights, those from 4 on input channels, four per row, and the last ones the sums, row by row.
+//! A channel of a row is multiplied from its lane.
 
 use std::arch::asm;
 use std::mem::offset_of;
@@ -10,12 +10,12 @@ use std::ptr::from_ref;
 
 use crate::kernels::tile::{Segment, Tile};
 
-// What the assembly takes for granted.
+// What the assembly relies on.
 const _: () = assert!(size_of::<Segment>() == 32 && offset_of!(Segment, stride) == 8);
 const _: () = assert!(offset_of!(Segment, channels) == 16 && offset_of!(Segment, first) == 24);
 const _: () = assert!(cfg!(target_endian = "little"));
 
-/// The next vectors of weights, into these registers.
+/// Loads the next vectors of weights into these registers.
 macro_rules! weights {
     ($a:literal) => {
         concat!("ld1 {{v", $a, ".4s}}, [{w}], #16\n")
@@ -28,7 +28,7 @@ macro_rules! weights {
     };
 }
 
-/// The vector in register `$w`, times lane `$k` of each of four registers, goes to each of four sums.
+/// Adds the vector in register `$w`, times lane `$k` of each of four registers, to each of four sums.
 macro_rules! column {
     ($w:literal $k:literal, $p:literal $q:literal $r:literal $s:literal, $a:literal $b:literal $c:literal $d:literal) => {
         concat!(
@@ -40,14 +40,14 @@ macro_rules! column {
     };
 }
 
-/// A sum becomes a result. Both instructions leave what is no number as it is.
+/// Clamps a sum. Both instructions keep NaN.
 macro_rules! clamp {
     ($a:literal) => {
         concat!("fmax v", $a, ".4s, v", $a, ".4s, v0.4s\nfmin v", $a, ".4s, v", $a, ".4s, v1.4s\n")
     };
 }
 
-/// A row of sums begins as the bias, or is clamped, or stored.
+/// Starts a row of sums with the bias, or clamps it, or stores it.
 macro_rules! row {
     (load $a:literal $b:literal $c:literal $d:literal) => {
         concat!("ld1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{bias}], {bias_pitch}\n")
@@ -84,7 +84,7 @@ macro_rules! row {
     };
 }
 
-/// One, two or four channels of four rows for four vectors, with registers for the weights to come.
+/// One, two or four channels of four rows for four vectors, with registers for the next weights.
 macro_rules! by_four {
     (1, $p:literal $q:literal $r:literal $s:literal) => {
         concat!(
@@ -135,7 +135,7 @@ macro_rules! by_four {
     };
 }
 
-/// All sums of four rows by four vectors begin as the bias, or are clamped, or stored.
+/// Starts all sums of four rows by four vectors with the bias, or clamps them, or stores them.
 macro_rules! rows_of_four {
     ($what:tt) => {
         concat!(
@@ -208,7 +208,7 @@ macro_rules! by_five {
     };
 }
 
-/// All sums of four rows by five vectors begin as the bias, or are clamped, or stored.
+/// Starts all sums of four rows by five vectors with the bias, or clamps them, or stores them.
 macro_rules! rows_of_five {
     ($what:tt) => {
         concat!(
@@ -289,7 +289,7 @@ macro_rules! by_six {
     };
 }
 
-/// All sums of four rows by six vectors begin as the bias, or are clamped, or stored.
+/// Starts all sums of four rows by six vectors with the bias, or clamps them, or stores them.
 macro_rules! rows_of_six {
     ($what:tt) => {
         concat!(
@@ -301,7 +301,8 @@ macro_rules! rows_of_six {
     };
 }
 
-/// Eight channels of the four rows for six vectors, in two halves, and for fewer, for which there are registers.
+/// Eight channels of the four rows: in two halves for six vectors, at once for fewer, for which there are enough
+/// registers.
 macro_rules! eight {
     (by_six) => {
         concat!(
@@ -320,38 +321,39 @@ macro_rules! eight {
     };
 }
 
-/// Whether results are stored as they are.
+/// Whether results are stored unclamped.
 pub(super) fn is_plain(tile: &Tile) -> bool {
     (tile.low, tile.high) == (f32::NEG_INFINITY, f32::INFINITY)
 }
 
-/// A function for a number of vectors.
+/// Defines a function for a number of vectors.
 macro_rules! strip {
     ($name:ident, $vectors:literal, $by:ident, $rows:ident) => {
-        /// The first `strips` strips of a tile, of four rows each, by as many vectors as the name says. `ahead` is
-        /// prefetched, and moves by `step` bytes for every 16 channels.
+        /// The first `strips` strips of a tile, of four rows each, by the number of vectors in the name. `ahead` is
+        /// prefetched, and advances by `step` bytes for every 16 channels.
         ///
         /// # Safety
-        /// - Those of [`Tile`], for these rows and vectors.
+        /// - The duties of [`Tile`], for these rows and vectors.
         /// - There is at least one strip, and the tile has at least one segment.
         /// - `step` is at least 1, and its product with the rounds of a segment stays below 2⁶⁴: rounds are counted in
-        ///   it.
+        ///   units of it.
         /// - The processor has NEON.
         #[inline(always)]
         pub(super) unsafe fn $name(tile: &Tile, strips: usize, ahead: &mut *const f32, step: usize) {
-            // What is left to the next row, in bytes, behind its first four vectors where there are more.
+            // Distance from the end of a row's first four vectors, or of all if there are no more, to the next row, in
+            // bytes.
             let pitch = |stride: usize| (stride * size_of::<f32>()).wrapping_sub(64 * usize::from($vectors > 4));
             debug_assert!(strips > 0 && tile.count > 0 && step > 0, "{strips} strips of {tile:?}");
             // SAFETY: the instructions read the segments, the weights and the bias and write the output for the rows of
-            // the strips, for which the duties of `Tile` are kept; loops that test at their end are entered with one
-            // round at least. All registers that are written are named here, and the processor has NEON.
+            // the strips, for which the duties of `Tile` are upheld; loops that test at their end are entered with at
+            // least one round. All registers that are written are named here, and the processor has NEON.
             unsafe {
                 asm!(
                     "9:",
                     "mov {segment}, {segments}",
                     "mov {count}, {counts}",
                     $rows!(load),
-                    // A segment: where its rows are, and its weights.
+                    // A segment: the positions of its rows, and its weights.
                     "2:",
                     "ldp {p}, {stride}, [{segment}], #16",
                     "ldp {left}, {w}, [{segment}], #16",
@@ -362,7 +364,7 @@ macro_rules! strip {
                     "madd {w}, {w}, {pitch}, {weights}",
                     "lsr {rounds}, {left}, #4",
                     "cbz {rounds}, 4f",
-                    // Rounds are counted in bytes to prefetch, up to none.
+                    // Rounds are counted down in bytes to prefetch.
                     "madd {ahead}, {rounds}, {step}, {ahead}",
                     "mneg {rounds}, {rounds}, {step}",
                     "3:",
@@ -371,7 +373,7 @@ macro_rules! strip {
                     eight!($by),
                     "adds {rounds}, {rounds}, {step}",
                     "b.ne 3b",
-                    // What is left of it: eight channels, four, two, one.
+                    // The remainder: eight channels, four, two, one.
                     "4:",
                     "tbz {left}, #3, 8f",
                     eight!($by),

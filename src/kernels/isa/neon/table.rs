@@ -18,92 +18,92 @@ use crate::kernels::tile::{
 /// Computes a tile.
 ///
 /// # Safety
-/// - Those of [`Tile`], for `R` rows and `4 * C` channels.
+/// - The duties of [`Tile`], for `R` rows and `4 * C` channels.
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 unsafe fn product<const R: usize, const C: usize>(tile: &Tile) {
-    // SAFETY: the caller keeps the duties of `Tile`, and the processor has NEON.
+    // SAFETY: the caller upholds the duties of `Tile`, and the processor has NEON.
     unsafe { gemm::<C>(tile, R) }
 }
 
 /// Computes a row of a depthwise convolution.
 ///
 /// # Safety
-/// - Those of [`Depthwise`], for 4 channels and this stride.
+/// - The duties of [`Depthwise`], for 4 channels and this stride.
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 unsafe fn row<const STRIDE: usize>(row: &Depthwise) {
-    // SAFETY: the caller keeps the duties of `Depthwise`, and the processor has NEON.
+    // SAFETY: the caller upholds the duties of `Depthwise`, and the processor has NEON.
     unsafe { depthwise::<F32x4, STRIDE>(row) }
 }
 
 /// Transforms a patch of a map.
 ///
 /// # Safety
-/// - Those of [`WinogradInput`], for these points.
+/// - The duties of [`WinogradInput`], for these points.
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 unsafe fn input<const A: usize, const B: usize>(call: &WinogradInput) {
-    // SAFETY: the caller keeps the duties of `WinogradInput`, and the processor has NEON.
+    // SAFETY: the caller upholds the duties of `WinogradInput`, and the processor has NEON.
     unsafe { winograd_input::<Pair, F32x4, A, B>(call) }
 }
 
-/// Makes a tile of a map.
+/// Computes a tile of a map from products.
 ///
 /// # Safety
-/// - Those of [`WinogradOutput`], for these points.
+/// - The duties of [`WinogradOutput`], for these points.
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 unsafe fn output<const A: usize, const B: usize>(call: &WinogradOutput) {
-    // SAFETY: the caller keeps the duties of `WinogradOutput`, and the processor has NEON.
+    // SAFETY: the caller upholds the duties of `WinogradOutput`, and the processor has NEON.
     unsafe { winograd_output::<Pair, F32x4, A, B>(call) }
 }
 
 /// Transforms weights.
 ///
 /// # Safety
-/// - Those of [`WinogradWeights`], for these points.
+/// - The duties of [`WinogradWeights`], for these points.
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 unsafe fn weights<const P: usize>(call: &WinogradWeights) {
-    // SAFETY: the caller keeps the duties of `WinogradWeights`, and the processor has NEON.
+    // SAFETY: the caller upholds the duties of `WinogradWeights`, and the processor has NEON.
     unsafe { winograd_weights::<F32x4, F32x4, P>(call) }
 }
 
-/// Makes the sums that Strassen's products are of.
+/// Computes the sums for Strassen's products.
 ///
 /// # Safety
-/// - Those of [`StrassenInput`].
+/// - The duties of [`StrassenInput`].
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 unsafe fn sums(call: &StrassenInput) {
-    // SAFETY: the caller keeps the duties of `StrassenInput`, and the processor has NEON.
+    // SAFETY: the caller upholds the duties of `StrassenInput`, and the processor has NEON.
     unsafe { strassen_input::<F32x4, F32x4>(call) }
 }
 
-/// Puts Strassen's products together.
+/// Combines Strassen's products.
 ///
 /// # Safety
-/// - Those of [`StrassenOutput`].
+/// - The duties of [`StrassenOutput`].
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 unsafe fn join(call: &StrassenOutput) {
-    // SAFETY: the caller keeps the duties of `StrassenOutput`, and the processor has NEON.
+    // SAFETY: the caller upholds the duties of `StrassenOutput`, and the processor has NEON.
     unsafe { strassen_output::<F32x4, F32x4>(call) }
 }
 
-/// Takes the largest values of a window.
+/// Computes the maximum over a window.
 ///
 /// # Safety
-/// - Those of [`Largest`].
+/// - The duties of [`Largest`].
 /// - The processor has NEON.
 #[target_feature(enable = "neon")]
 unsafe fn window(call: &Largest) {
-    // SAFETY: the caller keeps the duties of `Largest`, and the processor has NEON.
+    // SAFETY: the caller upholds the duties of `Largest`, and the processor has NEON.
     unsafe { largest::<Pair, F32x4>(call) }
 }
 
-/// Shows the peak.
+/// Runs multiply-adds at peak speed.
 ///
 /// # Safety
 /// - The processor has NEON.
@@ -113,7 +113,7 @@ unsafe fn burst() -> u64 {
     unsafe { peak::burst::<F32x4, { peak::SUMS }, true>() }
 }
 
-/// Tiles of 1 to 28 rows by some vectors.
+/// Tiles of 1 to 28 rows by a number of vectors.
 macro_rules! rows {
     ($vectors:literal) => {
         &[

@@ -1,16 +1,16 @@
-//! Kernels in plain Rust: what all others are tested against, what other instruction sets fall back on, and what
-//! processors without any of these run.
+//! Kernels in plain Rust: the reference for testing all others, the fallback of other instruction sets, and the kernels
+//! of processors without any of these.
 //!
 //! # Safety
 //!
-//! Vectors are arrays that are read and written unaligned. No instruction set is needed.
+//! Vectors are arrays with unaligned reads and writes. No instruction set is needed.
 
 pub(super) mod table;
 mod vector;
 
 use crate::kernels::table::Kernels;
 
-/// Proof that the processor can run the kernels in plain Rust: every one can.
+/// Proof that the processor can run the kernels in plain Rust: every processor can.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scalar;
 
@@ -21,7 +21,7 @@ impl Scalar {
         unsafe { Kernels::new(&table::TABLE) }
     }
 
-    /// The kernels with every step that a table has.
+    /// The kernels for every step that a table uses.
     #[cfg(test)]
     pub(super) fn all(self) -> [Kernels; 2] {
         // SAFETY: plain Rust needs no instruction set.

@@ -16,86 +16,86 @@ use crate::kernels::tile::{
 /// Computes a tile.
 ///
 /// # Safety
-/// - Those of [`Tile`], for `R` rows and `STEP` channels.
+/// - The duties of [`Tile`], for `R` rows and `STEP` channels.
 unsafe fn product<const STEP: usize, const R: usize>(tile: &Tile) {
-    // SAFETY: the caller keeps the duties of `Tile`; plain Rust needs no instruction set.
+    // SAFETY: the caller upholds the duties of `Tile`; plain Rust needs no instruction set.
     unsafe { gemm::<Plain<STEP>, Plain<STEP>, R, 1, 0>(tile) }
 }
 
 /// Computes a row of a depthwise convolution.
 ///
 /// # Safety
-/// - Those of [`Depthwise`], for `STEP` channels and this stride.
+/// - The duties of [`Depthwise`], for `STEP` channels and this stride.
 unsafe fn row<const STEP: usize, const STRIDE: usize>(row: &Depthwise) {
-    // SAFETY: the caller keeps the duties of `Depthwise`; plain Rust needs no instruction set.
+    // SAFETY: the caller upholds the duties of `Depthwise`; plain Rust needs no instruction set.
     unsafe { depthwise::<Plain<STEP>, STRIDE>(row) }
 }
 
 /// Transforms a patch of a map.
 ///
 /// # Safety
-/// - Those of [`WinogradInput`], for these points.
+/// - The duties of [`WinogradInput`], for these points.
 unsafe fn input<const STEP: usize, const A: usize, const B: usize>(call: &WinogradInput) {
-    // SAFETY: the caller keeps the duties of `WinogradInput`; plain Rust needs no instruction set.
+    // SAFETY: the caller upholds the duties of `WinogradInput`; plain Rust needs no instruction set.
     unsafe { winograd_input::<Plain<STEP>, Plain<STEP>, A, B>(call) }
 }
 
-/// Makes a tile of a map.
+/// Computes a tile of a map from products.
 ///
 /// # Safety
-/// - Those of [`WinogradOutput`], for these points.
+/// - The duties of [`WinogradOutput`], for these points.
 unsafe fn output<const STEP: usize, const A: usize, const B: usize>(call: &WinogradOutput) {
-    // SAFETY: the caller keeps the duties of `WinogradOutput`; plain Rust needs no instruction set.
+    // SAFETY: the caller upholds the duties of `WinogradOutput`; plain Rust needs no instruction set.
     unsafe { winograd_output::<Plain<STEP>, Plain<STEP>, A, B>(call) }
 }
 
 /// Transforms weights.
 ///
 /// # Safety
-/// - Those of [`WinogradWeights`], for these points.
+/// - The duties of [`WinogradWeights`], for these points.
 unsafe fn weights<const STEP: usize, const P: usize>(call: &WinogradWeights) {
-    // SAFETY: the caller keeps the duties of `WinogradWeights`; plain Rust needs no instruction set.
+    // SAFETY: the caller upholds the duties of `WinogradWeights`; plain Rust needs no instruction set.
     unsafe { winograd_weights::<Plain<STEP>, Plain<STEP>, P>(call) }
 }
 
-/// Makes the sums that Strassen's products are of.
+/// Computes the sums for Strassen's products.
 ///
 /// # Safety
-/// - Those of [`StrassenInput`].
+/// - The duties of [`StrassenInput`].
 unsafe fn sums<const STEP: usize>(call: &StrassenInput) {
-    // SAFETY: the caller keeps the duties of `StrassenInput`; plain Rust needs no instruction set.
+    // SAFETY: the caller upholds the duties of `StrassenInput`; plain Rust needs no instruction set.
     unsafe { strassen_input::<Plain<STEP>, Plain<STEP>>(call) }
 }
 
-/// Puts Strassen's products together.
+/// Combines Strassen's products.
 ///
 /// # Safety
-/// - Those of [`StrassenOutput`].
+/// - The duties of [`StrassenOutput`].
 unsafe fn join<const STEP: usize>(call: &StrassenOutput) {
-    // SAFETY: the caller keeps the duties of `StrassenOutput`; plain Rust needs no instruction set.
+    // SAFETY: the caller upholds the duties of `StrassenOutput`; plain Rust needs no instruction set.
     unsafe { strassen_output::<Plain<STEP>, Plain<STEP>>(call) }
 }
 
-/// Takes the largest values of a window.
+/// Computes the maximum over a window.
 ///
 /// # Safety
-/// - Those of [`Largest`].
+/// - The duties of [`Largest`].
 unsafe fn window<const STEP: usize>(call: &Largest) {
-    // SAFETY: the caller keeps the duties of `Largest`; plain Rust needs no instruction set.
+    // SAFETY: the caller upholds the duties of `Largest`; plain Rust needs no instruction set.
     unsafe { largest::<Plain<STEP>, Plain<STEP>>(call) }
 }
 
-/// Shows the peak.
+/// Runs multiply-adds at peak speed.
 ///
 /// # Safety
 /// - None: plain Rust needs no instruction set.
 unsafe fn burst<const STEP: usize>() -> u64 {
-    // The compiler's vectors are half as long as these, or shorter.
+    // The compiler's vectors are at most half as long as these.
     // SAFETY: plain Rust needs no instruction set.
     unsafe { peak::burst::<Plain<STEP>, { peak::SUMS / 2 }, false>() }
 }
 
-/// What tables begin as whose instruction set has this step: kernels that every processor can run.
+/// Default tables for instruction sets with this step: kernels that every processor can run.
 pub(in crate::kernels::isa) struct Defaults<const STEP: usize>;
 
 impl<const STEP: usize> Defaults<STEP> {
@@ -119,6 +119,6 @@ impl<const STEP: usize> Defaults<STEP> {
 /// The table.
 pub(super) static TABLE: Table = Defaults::<UNIT>::TABLE;
 
-/// The same for the least step: what a table falls back on that has this one.
+/// The same for the smallest step: the fallback of tables with that step.
 #[cfg(test)]
 pub(super) static NARROW: Table = Defaults::<4>::TABLE;

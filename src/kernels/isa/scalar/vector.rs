@@ -4,11 +4,11 @@ use std::array::from_fn;
 
 use super::super::generic::vector::Vector;
 
-/// As many lanes, for the compiler to vectorise.
+/// An array of lanes, for the compiler to vectorise.
 #[derive(Clone, Copy)]
 pub(super) struct Plain<const LANES: usize>([f32; LANES]);
 
-// SAFETY: loads and stores are of an array of as many values as there are lanes, and there are no prefetches.
+// SAFETY: loads and stores are of an array with one value per lane, and there are no prefetches.
 unsafe impl<const LANES: usize> Vector for Plain<LANES> {
     const LANES: usize = LANES;
 
@@ -19,19 +19,19 @@ unsafe impl<const LANES: usize> Vector for Plain<LANES> {
 
     #[inline(always)]
     unsafe fn load(at: *const f32) -> Self {
-        // SAFETY: the address is readable for a vector, by the caller's promise; an array may be read unaligned.
+        // SAFETY: the address is readable for a vector, as the caller guarantees; an array may be read unaligned.
         Self(unsafe { at.cast::<[f32; LANES]>().read_unaligned() })
     }
 
     #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
-        // SAFETY: the address is writable for a vector, by the caller's promise; an array may be written unaligned.
+        // SAFETY: the address is writable for a vector, as the caller guarantees; an array may be written unaligned.
         unsafe { at.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
 
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
-        // Rounded twice: a fused operation is a function call where the target has none.
+        // Rounded twice: a fused operation is a function call if the target has no instruction for it.
         Self(from_fn(|lane| self.0[lane] * factor.0[lane] + addend.0[lane]))
     }
 

@@ -1,4 +1,4 @@
-//! The convolution: products in all points, piece by piece, and the output out of them.
+//! The convolution: products in all points, piece by piece, and the output computed from them.
 
 use std::ops::Range;
 
@@ -24,12 +24,12 @@ use crate::kernels::tile::{Segment, WinogradOutput};
 /// more on most x86 processors and half of that on small ARM ones.
 const PRODUCT_BYTES: usize = if cfg!(target_arch = "x86_64") { 768 << 10 } else { 256 << 10 };
 
-/// Bytes of weights, and of the products of a row of tiles, up to which a map is transformed strip by strip, and half
-/// of those of its transform from which on it is.
+/// Maximum bytes of weights, and of the products of a row of tiles, for which a map is transformed strip by strip; the
+/// minimum size of the map's transform is twice that.
 const STRIP_BYTES: usize = 512 << 10;
 
-/// Pixels from which on parts may share the rows of tiles; with fewer, they share the output channels, so that weights
-/// are read once.
+/// Minimum number of pixels at which parts may share the rows of tiles; with fewer, they share the output channels, so
+/// that weights are read once.
 const PIXELS_TO_SHARE: usize = 28 * 28;
 
 /// See the module.
@@ -42,15 +42,15 @@ pub(in crate::kernels) struct WinogradPass {
     weights: Planes,
     /// `[units * UNIT]` biases.
     bias: Packed,
-    /// Most rows of tiles whose products are in scratch.
+    /// Maximum rows of tiles with products in scratch.
     rows: usize,
-    /// Most blocks of output channels whose products are in scratch.
+    /// Maximum blocks of output channels with products in scratch.
     blocks: usize,
     /// Values of scratch.
     scratch: Lengths,
 }
 
-/// What takes how many values of scratch, in this order.
+/// How scratch is divided, in this order.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lengths {
     /// The products of the largest piece.
@@ -61,16 +61,16 @@ struct Lengths {
     strip: usize,
 }
 
-/// What is read.
+/// The input.
 #[derive(Debug)]
 enum Source {
-    /// Transforms, and values from one plane of each to the next.
+    /// Transforms, each with the values from one plane to the next.
     Transforms(Vec<(Transform, usize)>),
-    /// A map, of which rows of tiles are transformed when they are needed.
+    /// A map whose rows of tiles are transformed when needed.
     Map(Map),
 }
 
-/// Some of the output, whose products are in scratch at one time.
+/// A part of the output whose products are in scratch at the same time.
 #[derive(Debug)]
 pub(super) struct Piece<'a> {
     /// Blocks of output channels.
@@ -87,7 +87,7 @@ pub(super) struct Piece<'a> {
     weights: Scratch,
     /// The transform of the strip that it reads.
     strip: *mut f32,
-    /// Values from one plane of that to the next.
+    /// Values from one plane of the strip to the next.
     strip_plane: usize,
 }
 
@@ -115,7 +115,7 @@ impl WinogradPass {
         let mut pass = Self::of(kernels, weights, source, (first.grid(), channels), layer, kept, output)?;
 
         let (grid, padded) = (pass.grid, round_up(output.channels, UNIT)?);
-        // Products that do not fit are made group by group, or band by band; what is read again should be little.
+        // Products that do not fit are computed group by group, or band by band; little should be read repeatedly.
         let (tile_rows, count) = (grid.sides[0].tiles(), pass.weights.blocks().len());
         let scheme = grid.scheme;
         let products = product(&[scheme.planes(), grid.tiles(), padded, size_of::<f32>()])?;
@@ -131,7 +131,7 @@ impl WinogradPass {
         pass.with_scratch()
     }
 
-    /// The same for a map that nobody else reads, whose transform is made strip by strip.
+    /// The same for a map without other readers, transformed strip by strip.
     pub(in crate::kernels) fn in_strips(
         kernels: Kernels,
         weights: &mut Weights,
@@ -148,13 +148,13 @@ impl WinogradPass {
         let mut pass =
             Self::of(kernels, weights, Source::Map(input), (grid, input.channels), layer, Kept::Points, output)?;
         let row = strip_row(&grid, output.channels).unwrap_or(usize::MAX);
-        // With the transform, which is no larger, and the weights they fit into the cache.
+        // Together with the transform, which is no larger, and the weights, they fit into the cache.
         pass.rows = (STRIP_BYTES / 2 / row.max(1)).clamp(1, grid.sides[0].tiles());
         pass.with_scratch()
     }
 
-    /// Whether [`Self::in_strips`] pays for a map and an output of so many channels: products and weights stay in the
-    /// second-level cache, as the transform of the whole map would not.
+    /// Whether [`Self::in_strips`] pays off for a map and an output of `channels` channels: products and weights stay
+    /// in the second-level cache, which the transform of the whole map would exceed.
     pub(in crate::kernels) fn suits_strips(input: &Map, channels: usize) -> bool {
         let scheme = Scheme::of(input.height, input.width);
         let grid = Grid::new(scheme, input.height, input.width);
@@ -167,7 +167,7 @@ impl WinogradPass {
             && bytes(Transform::of(input, scheme, 0).length()).is_some_and(|bytes| bytes > 2 * STRIP_BYTES)
     }
 
-    /// The pass, with all of the output in one piece.
+    /// The pass, with the whole output in one piece.
     fn of(
         kernels: Kernels,
         weights: &mut Weights,
@@ -207,12 +207,12 @@ impl WinogradPass {
         Ok(self)
     }
 
-    /// Whether a convolution is of the kind that this pass does.
+    /// Whether this pass supports a convolution.
     pub(in crate::kernels) fn fits(layer: &Convolution<'_>) -> bool {
         layer.kernel == [3, 3] && layer.stride == [1, 1] && (layer.top, layer.left) == (1, 1)
     }
 
-    /// What a part does, piece by piece: blocks of output channels, and rows of tiles.
+    /// The work of a part, piece by piece: blocks of output channels, and rows of tiles.
     pub(super) fn pieces(&self, part: usize, parts: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         let (rows, count) = (self.grid.sides[0].tiles(), self.weights.blocks().len());
         let (rows, blocks) = if self.by_rows(parts) {
@@ -225,8 +225,8 @@ impl WinogradPass {
             .flat_map(move |group| runs(rows.clone(), bands).map(move |band| (group.clone(), band)))
     }
 
-    /// Whether parts share the rows of tiles, and not the blocks of output channels: on large maps, where that makes
-    /// them as even, and where they transform what they read.
+    /// Whether parts share the rows of tiles instead of the blocks of output channels: on large maps, if that divides
+    /// the work as evenly, and if parts transform their own input.
     fn by_rows(&self, parts: usize) -> bool {
         if matches!(self.source, Source::Map(_)) {
             return true;
@@ -244,7 +244,7 @@ impl WinogradPass {
         by_rows * width(0..blocks.len()) <= by_blocks * points(0..rows.tiles())
     }
 
-    /// These blocks in these rows, and where their products are.
+    /// The piece for these blocks in these rows, and the position of its products.
     pub(super) fn piece(&self, place: &Place<'_>, blocks: &Range<usize>, rows: &Range<usize>) -> Piece<'_> {
         let (planes, columns) = (self.grid.scheme.planes(), self.grid.sides[1].tiles());
         let blocks = &self.weights.blocks()[blocks.clone()];
@@ -269,11 +269,11 @@ impl WinogradPass {
         }
     }
 
-    /// The products of a piece, in scratch.
+    /// Computes the products of a piece, in scratch.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
-    /// - What the piece reads is transformed.
+    /// - The duties of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
+    /// - The input of the piece is transformed.
     pub(super) unsafe fn products(&self, place: &Place<'_>, piece: &Piece<'_>) {
         let blocks = piece.blocks;
         let mut segments = Segments::new();
@@ -292,7 +292,8 @@ impl WinogradPass {
                 let points = self.grid.scheme.points();
                 for block in blocks {
                     for rows in self.weights.runs() {
-                        // SAFETY: the scratch for the weights is this part's, and apart from that for the products.
+                        // SAFETY: the scratch for the weights belongs to this part, and is separate from that for the
+                        // products.
                         let from = unsafe { self.weights.transform(place, block, &rows, piece.weights) };
                         for point in rows.start * points..rows.end * points {
                             let count = self.segments(place, piece, point, &mut segments);
@@ -306,7 +307,7 @@ impl WinogradPass {
         }
     }
 
-    /// The tiles of a piece in a plane: what is read for them, and how many there are.
+    /// The tiles of a piece in a plane: their inputs and their number.
     fn segments(&self, place: &Place<'_>, piece: &Piece<'_>, point: usize, segments: &mut Segments) -> usize {
         let (slot, count) = self.grid.slots(point, &piece.rows);
         segments.clear();
@@ -328,23 +329,23 @@ impl WinogradPass {
         count
     }
 
-    /// Transforms what a piece reads, where it is not transformed yet.
+    /// Transforms the input of a piece, unless it is already transformed.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
+    /// - The duties of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
     unsafe fn transform(&self, place: &Place<'_>, piece: &Piece<'_>) {
         let Source::Map(map) = &self.source else { return };
         let (columns, rows) = (self.grid.sides[1].tiles(), &piece.rows);
         let tiles = rows.start * columns..rows.end * columns;
-        // SAFETY: the map lies in memory, with whole units, and the scratch, which is this part's, has room for the
-        // planes of the piece.
+        // SAFETY: the map lies in memory, with whole units, and the scratch, which belongs to this part, has room for
+        // the planes of the piece.
         unsafe { transform::transform(place, map, &self.grid, tiles, rows.start, piece.strip, piece.strip_plane) }
     }
 
-    /// The products of a piece in a plane and a block.
+    /// Computes the products of a piece in a plane and a block.
     ///
     /// # Safety
-    /// - Those of [`Self::products`].
+    /// - The duties of [`Self::products`].
     /// - Segments, their number of tiles and factors are those of the plane and the block.
     #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
     unsafe fn product(
@@ -359,16 +360,16 @@ impl WinogradPass {
     ) {
         let before = piece.blocks.first().map_or(0, |block| block.channel);
         let out = piece.products.wrapping_add(point * piece.plane + block.channel - before);
-        // SAFETY: the transforms have these tiles in this plane, and all of their channels are segments, as they were
-        // packed. The plane of the scratch has room for these tiles with all units of the blocks.
+        // SAFETY: the transforms have these tiles in this plane, and all of their channels are segments, in packed
+        // order. The plane of the scratch has room for these tiles with all units of the blocks.
         unsafe { self.weights.product(place, block, factors, segments, count, out, piece.stride) }
     }
 
-    /// The output of a piece out of its products.
+    /// Computes the output of a piece from its products.
     ///
     /// # Safety
-    /// - Those of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
-    /// - The products of the piece were made.
+    /// - The duties of [`Pass::run`]; the piece is one of this part's [`Self::pieces`].
+    /// - The products of the piece have been computed.
     pub(super) unsafe fn outputs(&self, place: &Place<'_>, piece: &Piece<'_>) {
         let Self { output, grid, .. } = self;
         let channel = piece.blocks.first().map_or(0, |block| block.channel);
@@ -395,8 +396,8 @@ impl WinogradPass {
                 };
                 debug_assert!(y + call.height <= output.height && x + call.width <= output.width, "tile {tile:?}");
                 debug_assert!(channel + call.lanes <= output.stride, "tile {tile:?}");
-                // SAFETY: the products of the tile are in scratch in all points of these edges, the bias was taken for
-                // the channels of the piece, and the tile in the output is this part's in these channels.
+                // SAFETY: the products of the tile are in scratch in all points of these edges, the bias was requested
+                // for the channels of the piece, and the tile in the output belongs to this part in these channels.
                 unsafe { place.kernels.winograd_output(edges.map(Edge::kernel), &call) }
             }
         }
@@ -432,8 +433,8 @@ impl Pass for WinogradPass {
     unsafe fn run(&self, place: &Place<'_>, part: usize, parts: usize) {
         for (blocks, rows) in self.pieces(part, parts) {
             let piece = self.piece(place, &blocks, &rows);
-            // SAFETY: the piece is this part's. What it reads is transformed before the products are made, and these
-            // before the output.
+            // SAFETY: the piece belongs to this part. Its input is transformed before the products are computed, and
+            // these before the output.
             unsafe {
                 self.transform(place, &piece);
                 self.products(place, &piece);
@@ -443,7 +444,7 @@ impl Pass for WinogradPass {
     }
 }
 
-/// Bytes of the products of one row of tiles. None if it overflows.
+/// Bytes of the products of one row of tiles. `None` if it overflows.
 fn strip_row(grid: &Grid, channels: usize) -> Option<usize> {
     let padded = round_up(channels, UNIT).ok()?;
     product(&[grid.sides[1].tiles(), padded, grid.scheme.planes(), size_of::<f32>()]).ok()

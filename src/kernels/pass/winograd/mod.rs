@@ -1,9 +1,9 @@
-//! Convolutions of 3 × 3 by Winograd's algorithm: tiles of the output are computed out of products in points,
-//! of which there are fewer than taps of the kernel for all pixels.
+//! 3 × 3 convolutions by Winograd's algorithm: tiles of the output are computed from products in points, of which there
+//! are fewer than taps of the kernel times pixels.
 //!
-//! Transforms of maps are passes of their own, since one map is the input of several convolutions: it is
-//! transformed once, and its transform is read by all of them. A large map that one convolution alone reads is
-//! transformed strip by strip in the pass of that one: its transform is never whole in memory.
+//! Transforms of maps are separate passes, because a map can be the input of several convolutions: it is transformed
+//! once, and all of them read its transform. A large map with a single reader is transformed strip by strip in the
+//! reader's pass: its transform is never entirely in memory.
 
 mod convolution;
 mod kept;

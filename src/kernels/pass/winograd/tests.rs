@@ -12,17 +12,17 @@ use crate::kernels::runtime::{Builder, Team, Threads};
 use crate::kernels::size::LINE;
 use crate::kernels::{Isa, Kernels};
 
-/// Largest error, in terms of the largest output. Single precision has 6e-8; transforms in the points ±2
-/// and ±½ add and take away values that are some hundred times the result.
+/// Maximum error, relative to the largest output. Single precision has 6e-8; transforms in the points ±2 and ±½ add and
+/// subtract values that are some hundred times the result.
 const ERROR: f64 = 1e-4;
 
-/// What memory holds that nobody may read: it spreads into everything it is used for.
+/// Content of memory that nothing may read: it spreads into every result that uses it.
 const GUARD: f32 = f32::NAN;
 
 /// Values of guard around every map.
 const GAP: usize = 3 * LINE;
 
-/// Numbers without a pattern, from -1 to 1.
+/// Pseudo-random numbers from -1 to 1.
 struct Random(u64);
 
 impl Random {
@@ -37,7 +37,7 @@ fn all() -> impl Iterator<Item = Kernels> {
     Isa::ALL.into_iter().filter_map(Kernels::of)
 }
 
-/// One convolution, with its maps in memory, all of it guard but the maps.
+/// One convolution, with its maps in memory; everything outside the maps is guard.
 struct Case {
     inputs: Vec<Map>,
     transforms: Vec<Transform>,
@@ -86,7 +86,7 @@ impl Case {
         }
     }
 
-    /// Memory of guard, with numbers in the channels of the inputs.
+    /// Memory filled with guard, with numbers in the channels of the inputs.
     fn memory(&self, extra: usize, random: &mut Random) -> Activations {
         let mut memory = Activations::new(self.length + extra).unwrap();
         let values = memory.values();
@@ -121,7 +121,7 @@ impl Case {
         sum.max(f64::from(self.clamp.low)).min(f64::from(self.clamp.high))
     }
 
-    /// The memory after the convolution, in so many parts.
+    /// The memory after the convolution, in `parts` parts.
     fn run(&self, kernels: Kernels, kept: Kept, parts: usize) -> Activations {
         let mut weights = Weights::new();
         let layer = self.layer();
@@ -137,11 +137,11 @@ impl Case {
         let mut memory = self.memory(start - self.length + scratch + GAP, &mut Random(7));
         let base = memory.base();
         for pass in &passes {
-            // The last part first: none may need what another one writes.
+            // The last part first: none may depend on what another writes.
             for part in (0..parts).rev() {
                 let scratch = Scratch::new(base.wrapping_add(start), scratch);
                 let place = Place { kernels, weights: &weights, base, scratch };
-                // SAFETY: the memory holds all maps and the scratch, and nobody else has it.
+                // SAFETY: the memory holds all maps and the scratch, and nothing else uses it.
                 unsafe { pass.run(&place, part, parts) }
             }
         }
@@ -149,7 +149,7 @@ impl Case {
         memory
     }
 
-    /// Nothing is written but the transforms, the output and the scratch, which ends at `end`.
+    /// Checks that nothing is written except the transforms, the output and the scratch, which ends at `end`.
     fn check_guards(&self, values: &[f32], end: usize) {
         let mut owned: Vec<_> = self.transforms.iter().map(|to| (to.offset, to.length().unwrap())).collect();
         owned.extend(self.inputs.iter().chain([&self.output]).map(|map| (map.offset, map.length().unwrap())));
@@ -163,7 +163,7 @@ impl Case {
         assert!(values[at..].iter().all(|value| value.is_nan()), "written after {at}");
     }
 
-    /// The results of one part are right, and those of several parts are the same.
+    /// Checks that the results of one part are correct, and that several parts give the same.
     fn check(&self, kernels: Kernels, name: &str) {
         for kept in [Kept::Points, Kept::Taps] {
             self.check_kept(kernels, kept, name);
@@ -302,7 +302,7 @@ fn what_does_not_fit_together_is_refused() {
 #[test]
 fn programs_share_a_transform() {
     let mut case = Case::new(Scheme::Four, [9, 10], &[8, 3], 6, &mut Random(5));
-    // Memory may end anywhere: scratch begins with a cache line all the same.
+    // Memory may end anywhere; scratch still begins with a cache line.
     case.length -= 5;
     for kernels in all() {
         let mut builder = Builder::new(kernels, case.length);
@@ -312,7 +312,7 @@ fn programs_share_a_transform() {
         }
         let layer = case.layer();
         assert!(Builder::is_winograd(&layer));
-        // The first layer's output takes the place of its second input, which only lives on as a transform.
+        // The first layer's output takes the place of its second input, which survives only as a transform.
         let between = Map { offset: case.inputs[1].offset, channels: 6, ..case.inputs[1] };
         builder.winograd(&case.transforms, &layer, Kept::Points, between).unwrap();
         builder.winograd(&case.transforms, &layer, Kept::Taps, case.output).unwrap();
@@ -336,10 +336,10 @@ fn programs_share_a_transform() {
     }
 }
 
-/// Runs of a measurement, of which the fastest counts.
+/// Runs of a measurement; the fastest counts.
 const RUNS: usize = 40;
 
-/// Values that are written between runs: other layers use their weights meanwhile.
+/// Values written between runs, as other layers use their weights meanwhile.
 const OTHERS: usize = 4 << 20;
 
 /// Prints times of layers: direct; transforms of all inputs and of the last one; products; output.
@@ -389,7 +389,7 @@ fn measure() {
             for _ in 0..RUNS {
                 others.iter_mut().for_each(|value| *value += 1.0);
                 let mut time = [0.0; 5];
-                // SAFETY: the memory holds all maps and the scratch, and nobody else has it.
+                // SAFETY: the memory holds all maps and the scratch, and nothing else uses it.
                 unsafe {
                     let place = Place { kernels, weights: &packed, base, scratch };
                     for pass in &transforms {
@@ -435,7 +435,7 @@ fn measure() {
 
 #[test]
 fn strips_give_what_whole_transforms_do() {
-    // Sides that end in tiles of every size; more rows of tiles than one in a strip.
+    // Sides that end in tiles of every size; more rows of tiles than one per strip.
     for (size, channels, out) in [([28, 29], 16, 20), ([31, 30], 24, 8), ([50, 17], 20, 33), ([8, 101], 9, 16)] {
         let scheme = Scheme::of(size[0], size[1]);
         let case = Case::new(scheme, size, &[channels], out, &mut Random(3));
@@ -457,7 +457,7 @@ fn strips_give_what_whole_transforms_do() {
                 for part in (0..parts).rev() {
                     let scratch = Scratch::new(base.wrapping_add(start), scratch);
                     let place = Place { kernels, weights: &weights, base, scratch };
-                    // SAFETY: the memory holds all maps and the scratch, and nobody else has it.
+                    // SAFETY: the memory holds all maps and the scratch, and nothing else uses it.
                     unsafe { pass.run(&place, part, parts) }
                 }
                 case.check_guards(memory.values(), start + scratch);

@@ -1,4 +1,4 @@
-//! How a map is covered with tiles, and where what belongs to them is in a transform.
+//! How a map is covered with tiles, and where the values of a tile are in a transform.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use crate::kernels::tile::MAX_POINTS;
 /// Taps of a kernel.
 pub(super) const TAPS: usize = 9;
 
-/// What reading a weight in a point costs, in products with it: larger tiles have fewer products, and more weights.
+/// Cost of reading a weight in a point, in products with it: larger tiles have fewer products and more weights.
 const WEIGHT_COST: usize = 6;
 
-/// The tiles of a map: those that lie in it, and smaller ones at its end.
+/// The tiles of a map: full ones, and smaller ones at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// Tiles of 2 × 2, in 16 points.
@@ -25,7 +25,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// The one that suits a map: with the least of products and weights.
+    /// The best scheme for a map: the one with the fewest products and weights.
     #[must_use]
     pub fn of(height: usize, width: usize) -> Self {
         let cost = |scheme: &Self| {
@@ -35,7 +35,7 @@ impl Scheme {
         [Self::Two, Self::Four, Self::Six].into_iter().min_by_key(cost).unwrap_or(Self::Four)
     }
 
-    /// Its name in the plan, with weights kept so.
+    /// Its name in the plan, with weights in this form.
     pub(super) fn name(self, kept: Kept) -> &'static str {
         match (self, kept) {
             (Self::Two, Kept::Points) => "winograd 2",
@@ -47,7 +47,7 @@ impl Scheme {
         }
     }
 
-    /// Its name in the plan, with the transform of the map strip by strip.
+    /// Its name in the plan if the map is transformed strip by strip.
     pub(super) fn strip_name(self) -> &'static str {
         match self {
             Self::Two => "winograd 2 in strips",
@@ -75,7 +75,7 @@ impl Scheme {
         self.points() * self.points()
     }
 
-    /// Place of its kernel in a table.
+    /// Index of its kernel in a table.
     pub(super) fn kernel(self) -> usize {
         self.edge() / 2 - 1
     }
@@ -96,7 +96,7 @@ impl Edge {
         self.length + 2
     }
 
-    /// Place of its kernels in a table.
+    /// Index of its kernels in a table.
     pub(super) fn kernel(self) -> usize {
         self.length / 2
     }
@@ -106,22 +106,22 @@ impl Edge {
         if index + 1 < self.points() { index } else { self.last }
     }
 
-    /// Whether it has the point.
+    /// Whether it has this point.
     fn has(self, point: usize) -> bool {
         point == self.last || point + 1 < self.points()
     }
 }
 
-/// The height or the width of a map, cut into edges of tiles.
+/// The height or width of a map, divided into edges of tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Side {
     /// Pixels.
     length: usize,
     /// The edge of all tiles but the smaller one.
     edge: Edge,
-    /// Number of these tiles. The last one may reach beyond the map.
+    /// Number of these tiles. The last one may extend beyond the map.
     full: usize,
-    /// The smaller tile behind them.
+    /// The smaller tile after them.
     rest: Option<Edge>,
 }
 
@@ -130,7 +130,7 @@ impl Side {
         let last = scheme.points() - 1;
         let edge = Edge { length: scheme.edge(), last };
         let (full, rest) = (length / edge.length, length % edge.length);
-        // There is no tile of three or five: the next larger one costs fewer products than two smaller ones.
+        // There are no tiles of three or five: the next larger one costs fewer products than two smaller ones.
         match [0, 1, 2, 4].into_iter().find(|smaller| rest <= *smaller && *smaller < edge.length) {
             Some(0) => Self { length, edge, full, rest: None },
             Some(smaller) => Self { length, edge, full, rest: Some(Edge { length: smaller, last }) },
@@ -164,13 +164,13 @@ impl Side {
         self.edge(tile).length.min(self.length - self.start(tile))
     }
 
-    /// What of the pixels that a tile reads, from the one before it on, lies in the map.
+    /// The pixels that a tile reads, as far as they lie in the map, counted from the one before the tile.
     pub(super) fn read(self, tile: usize) -> Range<usize> {
         let before = usize::from(tile == 0);
         before..self.edge(tile).points().min(self.length + 1 - self.start(tile))
     }
 
-    /// Number of tiles that have a point: the first ones.
+    /// Number of tiles that have a point: these are the first ones.
     pub(super) fn having(self, point: usize) -> usize {
         self.full + usize::from(self.rest.is_some_and(|edge| edge.has(point)))
     }
@@ -178,8 +178,8 @@ impl Side {
 
 /// The tiles of a map.
 ///
-/// Its transform has a plane for every point of the rows and every point of the columns. In it are, row by
-/// row, the tiles that have this point.
+/// Its transform has a plane for every point of the rows and every point of the columns. A plane contains, row by row,
+/// the tiles that have this point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grid {
     pub(super) scheme: Scheme,
@@ -197,7 +197,7 @@ impl Grid {
         self.sides[0].tiles() * self.sides[1].tiles()
     }
 
-    /// The tiles of the rows `rows` that have the point of `plane`: where they begin in it, and how many.
+    /// The tiles of the rows `rows` that have the point of `plane`: their start in the plane, and their number.
     pub(super) fn slots(&self, plane: usize, rows: &Range<usize>) -> (usize, usize) {
         let points = self.scheme.points();
         let columns = self.sides[1].having(plane % points);
@@ -205,9 +205,9 @@ impl Grid {
         (rows.start * columns, end.saturating_sub(rows.start) * columns)
     }
 
-    /// Where the products or inputs of a tile are: the sum of one of the first and one of the second, for each
-    /// of its points; when planes are `plane` values long and tiles `stride`, and the first row of tiles is
-    /// number `from`.
+    /// Positions of a tile's products or inputs: for each of its points, the sum of one of the first and one of the
+    /// second. Planes are `plane` values long, tiles are `stride` values apart, and the first row of tiles is number
+    /// `from`.
     pub(super) fn offsets(
         &self,
         tile: [usize; 2],
@@ -234,8 +234,8 @@ impl Grid {
     }
 }
 
-/// The length of a plane that holds `length` values: an odd number of cache lines. Planes that are a power of
-/// two apart would share a few sets of the cache.
+/// The length of a plane that holds `length` values: an odd number of cache lines. Planes that are a power of two apart
+/// would share a few cache sets.
 pub(super) fn plane_length(length: usize) -> Result<usize, PassError> {
     product(&[length.div_ceil(LINE) | 1, LINE])
 }

@@ -1,4 +1,4 @@
-//! Maps in the points of a Winograd convolution.
+//! Maps transformed to the points of a Winograd convolution.
 
 use std::ops::Range;
 
@@ -11,10 +11,10 @@ use crate::kernels::pass::step::{Needs, Pass};
 use crate::kernels::size::{UNIT, product, round_up};
 use crate::kernels::tile::WinogradInput;
 
-/// The transform of a map in memory, which any number of convolutions read: `[point][tile][channel]`.
+/// The transform of a map in memory, which any number of convolutions may read: `[point][tile][channel]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transform {
-    /// Where it begins, in values from the beginning.
+    /// Its position, in values from the beginning.
     pub offset: usize,
     /// Rows of the map.
     pub height: usize,
@@ -33,7 +33,7 @@ impl Transform {
         Self { offset, height: map.height, width: map.width, channels: map.channels, scheme }
     }
 
-    /// Number of values that it takes in memory. None if it overflows.
+    /// Number of values that it takes in memory; `None` if it overflows.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
         product(&[self.plane().ok()?, self.scheme.planes()]).ok()
@@ -55,7 +55,7 @@ impl Transform {
         plane_length(product(&[rows, columns, round_up(self.channels, UNIT)?])?)
     }
 
-    /// A map in the same place that is all of the transform: one pixel, whose channels are all values of all planes.
+    /// A map in the same place that covers the whole transform: one pixel, whose channels are all values of all planes.
     pub(super) fn as_map(&self) -> Result<Map, PassError> {
         check(self.channels > 0, "pixels are too close")?;
         let length = product(&[self.plane()?, self.scheme.planes()])?;
@@ -105,13 +105,12 @@ impl Pass for TransformPass {
     }
 }
 
-/// Transforms the tiles `tiles` of `input`, in order row by row, to planes at `to` whose first row of tiles is number
-/// `from`.
+/// Transforms the tiles `tiles` of `input`, row by row, to planes at `to` whose first row of tiles is number `from`.
 ///
 /// # Safety
 /// - The map lies in memory, with pixels of whole units.
 /// - The planes have room for these tiles, in whole units of the channels, and overlap no part of the map.
-/// - Nobody else writes these tiles or reads them.
+/// - Nothing else reads or writes these tiles.
 pub(super) unsafe fn transform(
     place: &Place<'_>,
     input: &Map,
@@ -143,13 +142,13 @@ pub(super) unsafe fn transform(
             lanes: input.channels.next_multiple_of(place.kernels.step()),
         };
         debug_assert!(call.lanes <= input.stride && (tile[0] >= from), "tile {tile:?} of {input:?}");
-        // SAFETY: what is read of the patch lies in the map, whole steps of a pixel in its stride, and the
-        // planes have room for the tile in all points of its edges.
+        // SAFETY: the part of the patch that is read lies in the map, with whole steps of a pixel in its stride, and
+        // the planes have room for the tile in all points of its edges.
         unsafe { place.kernels.winograd_input(edges.map(Edge::kernel), &call) }
     }
 }
 
-/// Values from one tile of the transform of a map to the next.
+/// Values from one tile to the next in the transform of a map.
 pub(super) fn stride(map: &Map) -> usize {
     map.channels.next_multiple_of(UNIT)
 }

@@ -16,7 +16,7 @@ use crate::kernels::size::{product, sum};
 use crate::kernels::table::Kernels;
 use crate::kernels::tile::WinogradWeights;
 
-/// Length of the contraction whose taps are transformed at one time: they stay in the first-level cache.
+/// Length of the contraction for which taps are transformed at a time: they stay in the first-level cache.
 const RUN: usize = 32;
 
 /// Bytes of transformed weights that wait for their products: they stay in the second-level cache meanwhile.
@@ -26,20 +26,20 @@ const TRANSFORMED_BYTES: usize = 384 << 10;
 #[derive(Debug)]
 pub(super) struct Planes {
     scheme: Scheme,
-    /// The blocks: of the first plane, or with `[depth][TAPS][width]` weights.
+    /// The blocks: those of the first plane, or with `[depth][TAPS][width]` weights.
     blocks: Blocks,
     form: PackedForm,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum PackedForm {
-    /// `[plane][block][depth][width]`, planes so many values apart.
+    /// `[plane][block][depth][width]`, with planes this many values apart.
     Points(usize),
-    /// `[block][depth][TAPS][width]`, of which so many rows of planes are transformed at one time.
+    /// `[block][depth][TAPS][width]`, of which this many rows of planes are transformed at a time.
     Taps(usize),
 }
 
-/// What is packed in the lanes of a block: one row of `length` values for each.
+/// The content of a block's lanes: one row of `length` values per lane.
 #[derive(Debug, Clone, Copy)]
 struct Lanes<'a> {
     values: &'a [f32],
@@ -51,7 +51,7 @@ struct Lanes<'a> {
 pub(super) struct Factors {
     /// `[depth][width]`.
     weights: *const f32,
-    /// What is fetched meanwhile: where it begins, and how many values it has.
+    /// Prefetched meanwhile: the address and the number of values.
     ahead: (*const f32, usize),
 }
 
@@ -59,7 +59,7 @@ impl Planes {
     /// Packs `weight`, `[channels][depth][TAPS]`.
     ///
     /// # Errors
-    /// No memory has room for the weights.
+    /// If the weights do not fit into memory.
     pub(super) fn pack(
         kernels: Kernels,
         weights: &mut Weights,
@@ -123,7 +123,7 @@ impl Planes {
         self.blocks.depth
     }
 
-    /// The form in which they are kept.
+    /// The form in which they are stored.
     pub(super) fn kept(&self) -> Kept {
         match self.form {
             PackedForm::Points(_) => Kept::Points,
@@ -134,31 +134,32 @@ impl Planes {
     /// Values of scratch for transformed weights.
     ///
     /// # Errors
-    /// It overflows.
+    /// If it overflows.
     pub(super) fn scratch(&self) -> Result<usize, PassError> {
         let PackedForm::Taps(rows) = self.form else { return Ok(0) };
         let widest = self.blocks().iter().map(|block| block.width).max().unwrap_or(0);
         product(&[plane_length(product(&[self.depth(), widest])?)?, rows, self.scheme.points()])
     }
 
-    /// Values from one plane of transformed weights to the next: no more than for the widest block, which
-    /// [`Self::scratch`] has computed.
+    /// Values from one plane of transformed weights to the next: at most as for the widest block, for which
+    /// [`Self::scratch`] has checked it.
     fn plane(&self, width: usize) -> usize {
         plane_length(self.depth() * width).unwrap_or(usize::MAX)
     }
 
-    /// The rows of planes in the order in which they are used for a block that is kept as taps.
+    /// The rows of planes in the order in which they are used, for a block stored as taps.
     pub(super) fn runs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let points = self.scheme.points();
         let most = if let PackedForm::Taps(rows) = self.form { rows } else { points };
         parts::runs(0..points, most)
     }
 
-    /// Transforms a block in the rows of planes `rows` into `scratch`, when weights are kept as taps: where they are.
+    /// Transforms a block in the rows of planes `rows` into `scratch`, if weights are stored as taps, and returns their
+    /// address.
     ///
     /// # Safety
     /// - The rows are a run of [`Self::runs`].
-    /// - Nobody else has the scratch, which is writable.
+    /// - The scratch is writable, and nothing else uses it.
     pub(super) unsafe fn transform(
         &self,
         place: &Place<'_>,
@@ -178,15 +179,15 @@ impl Planes {
                 out: out.wrapping_add(index * self.scheme.points() * plane),
                 plane,
             };
-            // SAFETY: the taps of the block were packed so, the scratch has room for as many planes, and the row is one
-            // of the points.
+            // SAFETY: the taps of the block were packed in this form, the scratch has room for as many planes, and the
+            // row is one of the points.
             unsafe { place.kernels.winograd_weights(self.scheme.kernel(), &call) }
         }
         out.cast_const()
     }
 
-    /// The weights of plane `point` and block number `index` of `blocks`, which are used plane after plane, and in
-    /// each of them block after block.
+    /// The weights of plane `point` and block number `index` of `blocks`, which are used plane by plane, and block by
+    /// block within each.
     pub(super) fn packed(&self, place: &Place<'_>, point: usize, blocks: &[Block], index: usize) -> Factors {
         let plane = if let PackedForm::Points(plane) = self.form { plane } else { 0 };
         let (point_ahead, block_ahead) = match blocks.get(index + 1) {
@@ -198,8 +199,8 @@ impl Planes {
         Factors { weights: place.weights.at(blocks[index].weights, point * plane, length), ahead: (ahead, length) }
     }
 
-    /// The weights of plane `point`, which [`Self::transform`] has put to `from` with the others of `rows`.
-    /// What is fetched meanwhile is a share of the taps of the next block.
+    /// The weights of plane `point`, which [`Self::transform`] has put at `from` with the others of `rows`. A share of
+    /// the taps of the next block is prefetched meanwhile.
     pub(super) fn transformed(
         &self,
         place: &Place<'_>,
@@ -215,11 +216,11 @@ impl Planes {
         Factors { weights: from.wrapping_add(index * self.plane(block.width)), ahead: (ahead, share) }
     }
 
-    /// The products of the first `count` rows of the segments with the weights of a plane and a block: the `i`-th
+    /// The products of the first `count` rows of the segments with the weights of a plane and a block: the `i`-th row
     /// goes to `out + i * out_stride`.
     ///
     /// # Safety
-    /// - The segments are readable for these rows, and their contraction is the one that was packed.
+    /// - The segments are readable for these rows, and their contraction is the packed one.
     /// - The factors are those of this block.
     /// - `out` is writable for the width of the block in as many rows, and overlaps nothing that is read.
     #[allow(clippy::too_many_arguments, reason = "each is a part of one product")]
@@ -243,12 +244,12 @@ impl Planes {
             ahead: factors.ahead,
         };
         // SAFETY: the segments are readable and the output is writable for these rows, the factors are weights of the
-        // block for the whole contraction, and the bias was taken for its width.
+        // block for the whole contraction, and the bias was requested for its width.
         unsafe { product.run(place.kernels) }
     }
 }
 
-/// Writes the weights of a block, whose lanes are rows of `[depth][TAPS]`, in all points: `[plane][depth][width]`,
+/// Writes the weights of a block, whose lanes are rows of `[depth][TAPS]`, in all points: `[plane][depth][width]`, with
 /// planes `plane` values apart.
 fn points(kernels: Kernels, scheme: Scheme, block: &Block, lanes: Lanes<'_>, to: &mut [f32], plane: usize) {
     let (width, depth) = (block.width, lanes.length / TAPS);

@@ -1,4 +1,4 @@
-//! The outbox between the state of the real client library and a broker that loses connections and sessions.
+//! Tests the outbox between the state of the real client library and a broker that loses connections and sessions.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use rumqttc::{Event, MqttState, Outgoing, Packet, PubAck, PubComp, PubRec, PubRel, Publish, Request};
@@ -22,11 +22,11 @@ impl Random {
     }
 }
 
-/// How the broker behaves.
+/// The broker's behaviour.
 #[derive(Debug, Clone, Copy)]
 struct Habits {
     qos: QoS,
-    /// Whether the session survives a lost connection: always, or as chance has it.
+    /// Whether the session survives a lost connection: always or at random.
     keeps_session: bool,
     /// Whether it acknowledges in any order.
     disorderly: bool,
@@ -50,7 +50,7 @@ struct World {
     habits: Habits,
     outbox: Outbox,
     up: bool,
-    // The client library, whose event loop has these lists around its state.
+    // The client library: its event loop keeps these lists around its state.
     library: MqttState,
     channel: VecDeque<Request>,
     pending: VecDeque<Request>,
@@ -91,7 +91,7 @@ impl World {
         self.outbox.up(session);
     }
 
-    /// Some of what is on the way still arrives; no answer does.
+    /// Some packets in flight still arrive, but no answer does.
     fn disconnect(&mut self) {
         for _ in 0..self.random.below(self.to_broker.len() + 1) {
             self.broker_takes();
@@ -201,7 +201,7 @@ impl World {
         self.check();
     }
 
-    /// Runs without a fault until nothing moves.
+    /// Runs without faults until nothing changes.
     fn settle(&mut self) {
         if !self.up {
             self.connect();
@@ -229,7 +229,7 @@ impl World {
     }
 }
 
-/// A random history of `steps` steps with results of two streams, and a quiet end. Returns how many results there were.
+/// A random history of `steps` steps with results of two streams, and a quiet end. Returns the number of results.
 fn live(world: &mut World, steps: usize) -> usize {
     let mut results = 0;
     for _ in 0..steps {
@@ -275,7 +275,7 @@ fn missing(world: &World, results: usize) -> usize {
     (0..results).filter(|number| !delivered.contains(number.to_string().as_str())).count()
 }
 
-/// Numbers of a topic, each at its first delivery.
+/// Result numbers of a topic, in the order of first delivery.
 fn first(world: &World, topic: &str) -> Vec<usize> {
     let mut seen = BTreeSet::new();
     let numbers = world.delivered_of(topic).into_iter().map(|number| number.parse().unwrap());
@@ -393,7 +393,7 @@ fn a_message_that_ends_one_connection_after_the_other_is_given_up_and_the_next_o
     }
 }
 
-/// Acknowledges everything but `fatal`, at which the broker hangs up. True if the message `1` gets through.
+/// Acknowledges everything except `fatal`, at which the broker hangs up. True if message `1` gets through.
 fn connection_that_ends_with(outbox: &mut Outbox, fatal: &[u8]) -> bool {
     loop {
         while outbox.resume().is_some() || outbox.next().is_some() {}
