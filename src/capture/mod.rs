@@ -204,7 +204,7 @@ pub enum Error {
     #[error("the camera redirected more than {} times without sending video", guard::MOST_REDIRECTS)]
     SentInCircles,
     /// A network camera sends data, but no frame results.
-    #[error("the camera has sent {} MB without a frame (the limit)", player::MOST_PER_FRAME >> 20)]
+    #[error("the camera has sent {} MiB without a frame (the limit)", player::MOST_PER_FRAME >> 20)]
     Flood,
     /// A network camera that has asked for a digest now asks for the password in clear.
     #[error(

@@ -94,8 +94,9 @@ impl InferencePlan {
                     let plan = plan.map_err(Error::Native)?;
                     // Size of the maps in memory, including the channels that pad vectors: allocated by the runner.
                     let needed = plan.plan().activation_bytes() as u64;
-                    if needed > MAX_ACTIVATION_BYTES.saturating_mul(2) {
-                        return Err(Error::Memory { name: name.to_owned(), needed });
+                    let limit = MAX_ACTIVATION_BYTES.saturating_mul(2);
+                    if needed > limit {
+                        return Err(Error::Memory { name: name.to_owned(), needed, limit });
                     }
                     return Ok(Self::Native(plan));
                 }

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::{graph, onnx, plan};
 use crate::exit::Exit;
 use crate::kernels::runtime::Broken;
@@ -16,13 +15,15 @@ pub enum Error {
     /// The maps of the network would need too much memory.
     #[error(
         "`{name}` needs {} MB for its maps at this input size, but only {} are allowed: choose a smaller input size",
-        needed / 1_000_000, MAX_ACTIVATION_BYTES / 1_000_000
+        needed / 1_000_000, limit / 1_000_000
     )]
     Memory {
         /// Name of the model.
         name: String,
         /// Bytes that the maps need at the same time.
         needed: u64,
+        /// Bytes that are allowed.
+        limit: u64,
     },
     /// The network has too many nodes for tract.
     #[error("the network has {nodes} nodes, counting joined maps, but tract prepares at most {limit}")]

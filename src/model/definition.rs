@@ -423,7 +423,7 @@ pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
 fn check_memory(graph: &Graph, transform: &Transform, name: &str) -> Result<(), Error> {
     let needed = cost(graph, transform.height, transform.width)?.peak_activation_bytes;
     if needed > MAX_ACTIVATION_BYTES {
-        return Err(inference::Error::Memory { name: name.to_owned(), needed }.into());
+        return Err(inference::Error::Memory { name: name.to_owned(), needed, limit: MAX_ACTIVATION_BYTES }.into());
     }
     Ok(())
 }
