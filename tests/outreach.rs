@@ -607,7 +607,7 @@ fn a_camera_whose_picture_never_ends_is_given_up() {
     let (_camera, _folder, config) = camera_that_sends(Then::Picture, "retry_max_s = 0.0\nstart_timeout_s = 100.0\n");
     let outcome = run(["run", "-c", &config]);
     assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
-    assert!(outcome.message().contains("32 MB without a frame"), "{}", outcome.stderr);
+    assert!(outcome.message().contains("32 MiB without a frame"), "{}", outcome.stderr);
 }
 
 /// Without a limit, each takes two threads; some hundreds crash the process, and sometimes two that arrive together do.
