@@ -312,7 +312,7 @@ mod tests {
             (failed(io::ErrorKind::ConnectionRefused.into()), "nothing listens at broker.local:1883; "),
             (
                 failed(handshake),
-                "broker.local:1883 was reached, and TLS failed: the broker's certificate is signed by nobody",
+                "broker.local:1883 was reached, and TLS failed: the broker's certificate is not signed by a trusted",
             ),
             (failed(io::ErrorKind::ConnectionReset.into()), "the broker has closed the connection"),
             (ConnectionError::NetworkTimeout, "no answer from broker.local:1883 within publish.mqtt.connect_timeout_s"),
