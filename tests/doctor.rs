@@ -176,7 +176,7 @@ fn a_model_that_is_missing_or_damaged_is_named() {
     let folder = folder();
     let outcome = doctor(&folder, "[model]\nname = \"nowhere.safetensors\"\n", &[]);
     assert_eq!(outcome.code(), 69);
-    says(&outcome, "model", "nowhere.safetensors", "error", &["nor an existing file", "check model.name"]);
+    says(&outcome, "model", "nowhere.safetensors", "error", &["there is no such file", "check model.name"]);
     let damaged = folder.path().join("damaged.safetensors");
     fs::write(&damaged, "this is no model").unwrap();
     let name = damaged.to_str().unwrap();
