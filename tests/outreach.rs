@@ -486,6 +486,49 @@ fn a_digest_of_an_earlier_connection_counts() {
     assert!(outcome.stderr.contains("password in clear"), "{}", outcome.stderr);
 }
 
+/// rtspsrc takes any transport, and over UDP it answers a challenge to a keep-alive by itself: one without parameters
+/// crashes it.
+#[test]
+fn a_camera_that_chooses_a_transport_it_was_not_offered_is_refused() {
+    for transport in [
+        "RTP/AVP;unicast;client_port=47000-47001;server_port=9-10",
+        "RTP/AVP;multicast;destination=239.1.2.4;port=5000-5001",
+    ] {
+        let camera = Camera::start(move |_, asked| match asked.method() {
+            "SETUP" => reply("200 OK", &["Session: 7;timeout=2", &format!("Transport: {transport}")]),
+            "GET_PARAMETER" | "PLAY" => reply("401 Unauthorized", &["WWW-Authenticate: Digest"]),
+            _ => plain(asked, SDP),
+        });
+        let outcome = run_camera(&camera, "");
+        assert_eq!(outcome.code(), 69, "{transport}: {}", outcome.stderr);
+        assert!(outcome.message().contains("a transport that it was not offered"), "{}", outcome.stderr);
+        assert!(camera.asked().iter().all(|asked| asked.method() != "PLAY"), "{:?}", camera.asked());
+    }
+}
+
+/// The first challenge of any kind comes to a keep-alive, which rtspsrc shows to nobody.
+#[test]
+fn a_camera_that_plays_without_a_login_gets_no_password_at_a_keep_alive() {
+    let kept_alive = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&kept_alive);
+    let camera = Camera::start(move |_, asked| match asked.method() {
+        "SETUP" => {
+            let ports = asked.text.split("client_port=").nth(1).unwrap().split(['\r', '\n', ';', ',']).next().unwrap();
+            let transport = format!("Transport: RTP/AVP;unicast;client_port={ports};server_port=9-10;source=127.0.0.9");
+            reply("200 OK", &["Session: 7;timeout=2", &transport])
+        }
+        "OPTIONS" | "GET_PARAMETER" if asked.text.contains("Session: 7") => {
+            count.fetch_add(1, Ordering::Relaxed);
+            reply("401 Unauthorized", &[BASIC])
+        }
+        _ => plain(asked, SDP),
+    });
+    let outcome = run_camera(&camera, "rtsp_transport = \"udp\"\n");
+    assert!(kept_alive.load(Ordering::Relaxed) > 0, "{:?}", camera.asked());
+    assert!(camera.logins().is_empty(), "{:?}", camera.logins());
+    assert_ne!(outcome.code(), 0);
+}
+
 #[test]
 fn a_camera_whose_packets_get_lost_over_udp_is_asked_again_over_tcp_with_its_login() {
     let camera = Camera::start(|_, asked| match (asked.method(), asked.authorization()) {

@@ -88,6 +88,7 @@ impl PipelineSession {
         let (sender, notices) = bounded(NOTICES);
         if let Some(decode) = pipeline.by_name("decode") {
             restrict(&decode)?;
+            frames::refuse_short(&decode);
         }
         if let Some(source) = pipeline.by_name("source").filter(|_| guard.is_some()) {
             limit(&source, &activity);

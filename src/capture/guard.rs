@@ -18,9 +18,13 @@
 //! - Credentials that GStreamer allocates are freed once, by its own function.
 //! - A panic in an `extern "C"` function aborts the process; it does not unwind into C.
 
+#[cfg(test)]
+mod tests;
+mod transport;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -49,6 +53,8 @@ static ASKED_FOR_DIGEST: Mutex<BTreeSet<(String, u16)>> = Mutex::new(BTreeSet::n
 pub(super) enum Attempt {
     /// To send the program to another host or port.
     Elsewhere(String),
+    /// To choose a transport that it was not offered.
+    OtherTransport,
     /// To obtain the password in clear after asking for a digest.
     InClear,
     /// To redirect the program endlessly.
@@ -151,13 +157,10 @@ impl Guard {
         !refused
     }
 
-    /// The camera plays. Over UDP, `rtspsrc` answers a challenge to a keep-alive without showing it to anybody: where a
-    /// digest was asked for, it has no password for that. Its connection keeps the digest that was accepted.
+    /// Called when the camera plays. Over UDP, `rtspsrc` answers a challenge to a keep-alive without passing it to its
+    /// extensions, so it has no password meanwhile. Its connection keeps the login that was accepted.
     fn playing(&self) {
-        let cameras = ASKED_FOR_DIGEST.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = cameras.contains(&(self.endpoint.host.to_ascii_lowercase(), self.endpoint.port));
-        drop(cameras);
-        if let Some(source) = self.source.upgrade().filter(|_| digest)
+        if let Some(source) = self.source.upgrade()
             && let Some(password) = source.property::<Option<String>>("user-pw")
         {
             source.set_property("user-pw", None::<&str>);
@@ -327,7 +330,7 @@ unsafe extern "C" fn after_send(
     // SAFETY: the type says that the message is a response, so this is the active part of the union.
     let code = unsafe { response.type_data.response.code };
     // SAFETY: `response` is a valid message, and no reference to its text is kept.
-    let (location, offers) = unsafe { (location(response), offers(response)) };
+    let (location, offers) = unsafe { (header(response, ffi::GST_RTSP_HDR_LOCATION), offers(response)) };
     if (300..400).contains(&code) && location.is_some_and(|location| !guard.may_follow(&location)) {
         // A status code for which `rtspsrc` follows no redirect.
         response.type_data.response.code = ffi::GST_RTSP_STS_USE_PROXY;
@@ -339,31 +342,48 @@ unsafe extern "C" fn after_send(
         unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_WWW_AUTHENTICATE, -1) };
     }
     // SAFETY: `request` is a valid message or null, and is only read.
-    if code == ffi::GST_RTSP_STS_OK && unsafe { is_play(request) } {
-        guard.playing();
+    let request = unsafe { request.as_ref() }.filter(|request| request.type_ == ffi::GST_RTSP_MESSAGE_REQUEST);
+    let Some(request) = request.filter(|_| code == ffi::GST_RTSP_STS_OK) else { return ffi::GST_RTSP_OK };
+    // SAFETY: the type says that it is a request, so this is the active part of the union.
+    match unsafe { request.type_data.request.method } {
+        ffi::GST_RTSP_PLAY => guard.playing(),
+        // SAFETY: both messages are valid, and the second may be changed.
+        ffi::GST_RTSP_SETUP => unsafe { choose(guard, request, response) },
+        _ => {}
     }
     ffi::GST_RTSP_OK
 }
 
-/// Whether a message asks to play.
+/// Leaves in the answer to a SETUP what [`transport::accepted`] makes of the camera's choice: without a transport, the
+/// session fails.
 ///
 /// # Safety
-/// `message` is null or valid.
-unsafe fn is_play(message: *mut ffi::GstRTSPMessage) -> bool {
+/// Both messages are valid.
+unsafe fn choose(guard: &Guard, request: &ffi::GstRTSPMessage, response: &mut ffi::GstRTSPMessage) {
     // SAFETY: by the contract above.
-    let Some(message) = (unsafe { message.as_ref() }) else { return false };
-    // SAFETY: the type says which part of the union is active.
-    message.type_ == ffi::GST_RTSP_MESSAGE_REQUEST && unsafe { message.type_data.request.method } == ffi::GST_RTSP_PLAY
+    let (offered, chosen) =
+        unsafe { (header(request, ffi::GST_RTSP_HDR_TRANSPORT), header(response, ffi::GST_RTSP_HDR_TRANSPORT)) };
+    let Some(chosen) = chosen else { return };
+    let accepted = transport::accepted(&offered.unwrap_or_default(), &chosen);
+    // SAFETY: by the contract above; -1 means all headers of that name.
+    unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_TRANSPORT, -1) };
+    match accepted.and_then(|accepted| CString::new(accepted).ok()) {
+        // SAFETY: by the contract above; GStreamer copies the text, which ends with a zero.
+        Some(accepted) => unsafe {
+            ffi::gst_rtsp_message_add_header(response, ffi::GST_RTSP_HDR_TRANSPORT, accepted.as_ptr());
+        },
+        None => guard.note(Attempt::OtherTransport),
+    }
 }
 
-/// The redirect address in an answer.
+/// The first header of that name in a message.
 ///
 /// # Safety
 /// `message` is valid.
-unsafe fn location(message: &ffi::GstRTSPMessage) -> Option<String> {
+unsafe fn header(message: &ffi::GstRTSPMessage, field: ffi::GstRTSPHeaderField) -> Option<String> {
     let mut value = ptr::null_mut();
     // SAFETY: the message is valid, and `value` has room for a pointer.
-    let result = unsafe { ffi::gst_rtsp_message_get_header(message, ffi::GST_RTSP_HDR_LOCATION, &raw mut value, 0) };
+    let result = unsafe { ffi::gst_rtsp_message_get_header(message, field, &raw mut value, 0) };
     if result != ffi::GST_RTSP_OK || value.is_null() {
         return None;
     }
@@ -436,6 +456,3 @@ unsafe extern "C" fn parse_sdp(
     }
     ffi::GST_RTSP_OK
 }
-
-#[cfg(test)]
-mod tests;

@@ -200,6 +200,9 @@ pub enum Error {
         /// The address, without password and control characters.
         to: String,
     },
+    /// A network camera chose a transport that it was not offered.
+    #[error("the camera chose a transport that it was not offered (check rtsp_transport)")]
+    OtherTransport,
     /// A network camera keeps redirecting the program.
     #[error("the camera redirected more than {} times without sending video", guard::MOST_REDIRECTS)]
     SentInCircles,
@@ -262,6 +265,7 @@ impl Error {
             | Self::Unusable { .. }
             | Self::Reference { .. }
             | Self::SentElsewhere { .. }
+            | Self::OtherTransport
             | Self::SentInCircles
             | Self::Flood
             | Self::AskedInClear => true,
@@ -284,6 +288,7 @@ impl Error {
             | Self::UnknownHost { .. }
             | Self::Ended { .. }
             | Self::SentElsewhere { .. }
+            | Self::OtherTransport
             | Self::SentInCircles
             | Self::Flood
             | Self::Silent { .. } => Exit::Unavailable,

@@ -39,6 +39,9 @@ const MOST_ENCODINGS: usize = 4;
 /// address is, the rest is left out.
 const LONGEST_WORD: usize = 1024;
 
+/// Most bytes of an address or a path (Linux's `PATH_MAX`). A longer one is hidden as a whole.
+const LONGEST_ADDRESS: usize = 4096;
+
 /// Forms of addresses in messages.
 const FORMS: [&str; 3] =
     ["rtsp://HOST:PORT/PATH", "rtsp://USER:PASSWORD@HOST/PATH", "mqtt://[USER@]HOST[:PORT][/PREFIX]"];
@@ -57,6 +60,9 @@ const FORMS: [&str; 3] =
 /// ```
 #[must_use]
 pub fn redact(address: &str) -> String {
+    if address.len() > LONGEST_ADDRESS && address.contains(['@', '=', '%', ':']) {
+        return HIDDEN.to_owned();
+    }
     hide_values(&hide_login(address))
 }
 
@@ -462,7 +468,8 @@ mod tests {
         }
         let words = "u=".repeat(400) + " ";
         assert!(redact_words(&words.repeat(count)).len() < 2 * MAX_TEXT);
-        let deep = "file:".repeat(count);
+        assert_eq!(redact(&"u=".repeat(count)), HIDDEN);
+        let deep = "file:".repeat(700);
         assert_eq!(redact(&format!("{deep}rtsp://u:p@h")), format!("{deep}rtsp://u:***@h"));
         let long = format!("u:{}@h", "p".repeat(2 * LONGEST_WORD));
         assert!(!redact_words(&long).contains("pp"), "what may be a password is not shown");

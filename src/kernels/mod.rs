@@ -18,12 +18,7 @@
 //! Files import each other without circles, and so do folders, as a test checks. A `mod.rs` only describes its folder
 //! and re-exports what others need; files in the folder import directly from each other.
 //!
-//! # Adding a kernel
-//!
-//! The kernel's arguments are a structure in `tile`, its place is a field of `table::Table`, and it is called by a
-//! method of [`Kernels`]. It is written over a vector in `isa/generic`, and has a line in the table of `isa/scalar`:
-//! the other tables start from that one, so an instruction set without its own kernel falls back on it. An instruction
-//! set that gets its own wraps this kernel, or a better one, in its `table.rs`.
+//! `docs/extending.md` says how to add a kernel.
 //!
 //! # Safety
 //!

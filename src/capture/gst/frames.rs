@@ -1,7 +1,7 @@
 //! The end of a pipeline: turns what GStreamer decodes into frames, which keep its buffers mapped.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -137,6 +137,38 @@ impl SampleReader {
     }
 }
 
+/// Fails the pipeline at a raw frame of `decode` that is shorter than its format: the filters that follow would warn and
+/// pass on memory that nothing has written.
+pub(super) fn refuse_short(decode: &gst::Element) {
+    decode.connect_pad_added(refuse_short_at);
+}
+
+fn refuse_short_at(element: &gst::Element, pad: &gst::Pad) {
+    let element = element.downgrade();
+    let format = Mutex::<Option<(gst::Caps, usize)>>::default();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let (Some(gst::PadProbeData::Buffer(buffer)), Some(caps)) = (&info.data, pad.current_caps()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let mut format = format.lock().unwrap_or_else(PoisonError::into_inner);
+        let needed = match &*format {
+            Some((known, size)) if *known == caps => *size,
+            _ => {
+                let size = gst_video::VideoInfo::from_caps(&caps).map_or(0, |info| info.size());
+                format.insert((caps, size)).1
+            }
+        };
+        // Metadata has its own sizes, which GStreamer checks.
+        if buffer.size() >= needed || buffer.meta::<gst_video::VideoMeta>().is_some() {
+            return gst::PadProbeReturn::Ok;
+        }
+        if let Some(element) = element.upgrade() {
+            gst::element_error!(element, gst::StreamError::Format, ("a frame is shorter than its format"));
+        }
+        gst::PadProbeReturn::Handled
+    });
+}
+
 /// How long ago the picture was taken, according to the source.
 fn age(sink: &gst_app::AppSink, sample: &gst::Sample, buffer: &gst::BufferRef) -> Duration {
     let taken = || {
@@ -191,6 +223,29 @@ mod tests {
     use super::super::init;
     use super::*;
     use crate::telemetry::FrameNumbers;
+
+    #[test]
+    fn a_frame_that_is_shorter_than_its_format_reaches_no_filter() {
+        init().unwrap();
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 64, 48).build().unwrap();
+        let text = "appsrc name=source ! videoflip video-direction=90r ! appsink name=sink sync=false";
+        let pipeline = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
+        let source = pipeline.by_name("source").unwrap().downcast::<gst_app::AppSrc>().unwrap();
+        let sink = pipeline.by_name("sink").unwrap().downcast::<gst_app::AppSink>().unwrap();
+        source.set_caps(Some(&info.to_caps().unwrap()));
+        refuse_short_at(source.upcast_ref(), &source.static_pad("src").unwrap());
+        pipeline.set_state(gst::State::Playing).unwrap();
+        for size in [info.size(), 1000] {
+            source.push_buffer(gst::Buffer::with_size(size).unwrap()).unwrap();
+        }
+        source.end_of_stream().unwrap();
+        assert!(sink.pull_sample().is_ok());
+        assert!(sink.pull_sample().is_err(), "the short one is not passed on");
+        let failed = pipeline.bus().unwrap().pop_filtered(&[gst::MessageType::Error]).unwrap();
+        let gst::MessageView::Error(failed) = failed.view() else { panic!("{failed:?}") };
+        assert!(failed.error().message().contains("shorter than its format"), "{failed:?}");
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
 
     #[test]
     fn a_frame_that_is_shorter_than_its_caps_say_is_a_failure_and_no_end() {

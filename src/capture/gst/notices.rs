@@ -23,6 +23,7 @@ pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, notices: &S
             tracing::debug!(error = %error.error(), "from the pipeline");
             Notice::Failed(match guard.and_then(Guard::attempt) {
                 Some(Attempt::Elsewhere(to)) => Error::SentElsewhere { to },
+                Some(Attempt::OtherTransport) => Error::OtherTransport,
                 Some(Attempt::InClear) => Error::AskedInClear,
                 Some(Attempt::InCircles) => Error::SentInCircles,
                 None => failure(&error.error()),

@@ -59,7 +59,8 @@ impl Scheme for MediaFile {
 
     fn open(&self) -> Result<Medium<'_>, Error> {
         let file = open(&self.path)?;
-        Ok(Medium::Pipeline(Box::new(move |frames| end(&self.path, &file, frames))))
+        let length = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
+        Ok(Medium::Pipeline(Box::new(move |frames| end(&self.path, &file, length, frames))))
     }
 
     fn check_paths(&self) -> Result<(), String> {
@@ -87,12 +88,14 @@ fn open(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// Judges the end of a file that was opened at the start: to a demuxer, a truncated file looks complete.
-fn end(path: &Path, file: &File, frames: u64) -> Result<(), Error> {
+/// Judges the end of a file that was opened at the start and had `length` bytes then: to a demuxer, a truncated file looks
+/// complete.
+fn end(path: &Path, file: &File, length: u64, frames: u64) -> Result<(), Error> {
     if frames == 0 {
         return Err(Error::NoVideo);
     }
-    match container::missing_bytes(file) {
+    let shrunk = || file.metadata().map(|metadata| length.saturating_sub(metadata.len()));
+    match container::missing_bytes(file).and_then(|missing| Ok(missing.max(shrunk()?))) {
         Ok(0) => Ok(()),
         Ok(missing) => Err(Error::Truncated { missing, frames }),
         Err(source) => Err(Error::Unreadable { path: path.to_owned(), source }),
@@ -128,6 +131,11 @@ mod tests {
         assert!(judge(whole, 3).is_ok());
         assert!(matches!(judge(whole, 0), Err(Error::NoVideo)));
         assert!(matches!(judge(&whole[..8], 3), Err(Error::Truncated { missing: 4, frames: 3 })));
+        std::fs::write(&path, whole).unwrap();
+        let source = parse(path.to_str().unwrap()).unwrap();
+        let Medium::Pipeline(end) = source.open().unwrap() else { panic!("a file is played") };
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(end(3), Err(Error::Truncated { missing: 12, frames: 3 })), "it was emptied while it played");
     }
 
     #[test]
