@@ -94,7 +94,8 @@ test-vm: deb ## Try the package in a virtual machine with systemd: installing, r
 	REVISION=2 cross/package $(HOST)
 	tests/vm/run target/debian/hardnetd_*-1_amd64.deb target/debian/hardnetd_*-2_amd64.deb
 
-install: build ## Install program, units, rules and default configuration under $(DESTDIR)$(PREFIX) and /etc
+install: ## Install what `make build` has built: program, units, rules and default configuration under $(DESTDIR)$(PREFIX) and /etc
+	@test -x target/release/hardnetd || { echo "there is no target/release/hardnetd: run 'make build' first" >&2; exit 1; }
 	install -D -m 755 target/release/hardnetd $(DESTDIR)$(PREFIX)/bin/hardnetd
 	install -D -m 644 -t $(DESTDIR)/etc/systemd/system $(UNITS)
 	sed -i 's|/usr/bin/hardnetd|$(PREFIX)/bin/hardnetd|; s|/usr/share/hardnetd|$(PREFIX)/share/hardnetd|' \

@@ -31,6 +31,13 @@ fn number(row: &Value, key: &str) -> f64 {
 }
 
 #[test]
+fn cores_are_counted_before_threads_are_pinned_to_them() {
+    let report: Value = serde_json::from_str(&bench(&["--json", "--threads", "2"]).stdout).unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(report["host"]["cores"], cores);
+}
+
+#[test]
 fn a_row_has_all_figures_and_they_fit_together() {
     let report: Value = serde_json::from_str(&bench(&["--json", "--model", "hardnet68ds"]).stdout).unwrap();
     assert_eq!(keys(&report), ["host", "rows", "schema"]);

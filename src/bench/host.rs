@@ -1,7 +1,5 @@
 //! The machine used for measuring: its processor, and the speed of its memory.
 
-use std::thread;
-
 use serde::Serialize;
 
 use super::peak::{self, Bandwidth};
@@ -38,14 +36,14 @@ pub struct Host {
 }
 
 impl Host {
-    /// Inspects the machine, and measures its memory if `room` bytes suffice for that: several times the last-level
-    /// cache.
+    /// Inspects the machine, which has `cores`, and measures its memory if `room` bytes suffice for that: several times the
+    /// last-level cache.
     #[must_use]
-    pub fn measure(room: usize) -> Self {
+    pub fn measure(cores: usize, room: usize) -> Self {
         let bandwidth = Some(buffer()).filter(|bytes| *bytes <= room).and_then(peak::bandwidth);
         Self {
             cpu: read("/proc/cpuinfo").as_deref().and_then(cpu),
-            cores: thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            cores,
             isa: available(),
             memory_read_gb_s: bandwidth.map(|Bandwidth { read, .. }| read),
             memory_copy_gb_s: bandwidth.map(|Bandwidth { copy, .. }| copy),

@@ -115,6 +115,8 @@ pub struct BenchOptions {
     pub memories: Vec<MemoryMode>,
     /// Threads per inference.
     pub threads: Threads,
+    /// Cores that the process may use, of which the threads may have taken some for themselves.
+    pub cores: usize,
     /// Rows and columns of the input, instead of the model's own.
     pub size: Option<[usize; 2]>,
     /// Time for each row, without warm-up.
@@ -274,7 +276,7 @@ pub fn measure(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<
     };
     let rows = runners.iter().zip(&samples).zip(isas).map(row).collect();
     drop(runners);
-    Ok(Report { schema: SCHEMA, host: Host::measure(host::room()), rows })
+    Ok(Report { schema: SCHEMA, host: Host::measure(options.cores, host::room()), rows })
 }
 
 /// Warms up, then runs each in turn for a slice, round by round, until each has had its `time`; returns the run times
@@ -353,6 +355,7 @@ mod tests {
             isas: vec![IsaChoice::Auto],
             memories: vec![],
             threads: Threads::one(),
+            cores: 1,
             size: None,
             time: Duration::ZERO,
         };

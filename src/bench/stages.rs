@@ -63,7 +63,7 @@ pub fn stages(options: &BenchOptions, progress: Progress<'_>) -> Result<Report<S
         let mut told = |done, all: Duration| progress(all * index + done, all * count);
         rows.push(row(choice, options.time, &mut told)?);
     }
-    Ok(Report { schema: STAGES_SCHEMA, host: Host::measure(usize::MAX), rows })
+    Ok(Report { schema: STAGES_SCHEMA, host: Host::measure(options.cores, usize::MAX), rows })
 }
 
 /// The stages of one model: the network is compiled up to the end of each module.

@@ -101,7 +101,10 @@ fn threads(count: usize) -> Result<Threads, Error> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    // Before this thread is pinned.
+    let cores = affinity::allowed().map_err(Error::Affinity)?.len();
     let options = BenchOptions {
+        cores,
         models: arguments.model.clone(),
         backends: arguments.backend.clone(),
         isas: arguments.isa.clone(),

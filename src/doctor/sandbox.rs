@@ -40,7 +40,7 @@ fn runs_as(identity: &Identity, service: Option<&str>) -> Finding {
         Some(service) => Finding::ok(NAME, format!("{service}, user {user} ({})", identity.uid)),
         None => Finding::info(NAME, format!("user {user}, not as a service")).with(
             "the service may be allowed less: sudo systemd-run --pipe --wait -p DynamicUser=yes \
-             -p \"SupplementaryGroups=video render\" hardnetd doctor",
+             -p \"SupplementaryGroups=hardnetd video render\" hardnetd doctor",
         ),
     }
 }
