@@ -307,6 +307,14 @@ fn files_and_folders_of_streams_are_looked_at() {
     says(&of(&format!("images:{}", photos.display())), "streams", "door", "ok", &["pictures"]);
     let secret = stream("rtsp://127.0.0.1/1") + "username = \"me\"\npassword_file = \"/nowhere/secret\"\n";
     says(&doctor(&folder, &secret, &[]), "streams", "door", "error", &["/nowhere/secret", "LoadCredential="]);
+    let credential = secret.replace("/nowhere/secret", "camera-password");
+    says(
+        &doctor(&folder, &credential, &[]),
+        "streams",
+        "door",
+        "warning",
+        &["camera-password", "only the service sees"],
+    );
 }
 
 #[test]

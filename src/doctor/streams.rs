@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Context, Finding};
 use crate::capture::{Fault, Settings};
-use crate::config::Stream;
+use crate::config::{Stream, is_missing_credential};
 use crate::exit::chain;
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
@@ -35,6 +35,9 @@ fn of(stream: &Stream, timeout: Duration) -> Finding {
     // This also reads the password file.
     let source = match Settings::new(stream) {
         Ok(settings) => settings.source,
+        Err(error) if !stream.password_file.is_empty() && is_missing_credential(&stream.password_file) => {
+            return Finding::warning(name, chain(&error), "only the service sees its credentials: check it there");
+        }
         Err(error) => {
             let remedy =
                 "put the file there, readable for the service (LoadCredential= in the unit), or correct the key";
