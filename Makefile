@@ -6,6 +6,9 @@ PREFIX ?= /usr/local
 # The target of packages that run on this machine.
 HOST = x86_64-unknown-linux-gnu
 UNITS = systemd/hardnetd.service systemd/hardnetd@.service
+BASH_COMPLETION = share/bash-completion/completions/hardnetd
+ZSH_COMPLETION = share/zsh/site-functions/_hardnetd
+FISH_COMPLETION = share/fish/vendor_completions.d/hardnetd.fish
 
 # For building and running; then what the tests also need: encoders, an RTSP server, a broker, systemd-analyze.
 RUN_PACKAGES = gcc libc6-dev make pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
@@ -94,7 +97,7 @@ test-vm: deb ## Try the package in a virtual machine with systemd: installing, r
 	REVISION=2 cross/package $(HOST)
 	tests/vm/run target/debian/hardnetd_*-1_amd64.deb target/debian/hardnetd_*-2_amd64.deb
 
-install: ## Install what `make build` has built: program, units, rules and default configuration under $(DESTDIR)$(PREFIX) and /etc
+install: ## Install what `make build` has built, under $(DESTDIR)$(PREFIX) and /etc: program, units, man pages, completions, configuration
 	@test -x target/release/hardnetd || { echo "there is no target/release/hardnetd: run 'make build' first" >&2; exit 1; }
 	install -D -m 755 target/release/hardnetd $(DESTDIR)$(PREFIX)/bin/hardnetd
 	install -D -m 644 -t $(DESTDIR)/etc/systemd/system $(UNITS)
@@ -104,11 +107,21 @@ install: ## Install what `make build` has built: program, units, rules and defau
 	install -D -m 644 systemd/hardnetd.rules $(DESTDIR)/etc/udev/rules.d/60-hardnetd.rules
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/hardnetd/boards systemd/boards/*.conf
 	sed -i 's|/usr/share/hardnetd|$(PREFIX)/share/hardnetd|' $(DESTDIR)$(PREFIX)/share/hardnetd/boards/*.conf
+	rm -rf target/install && target/release/hardnetd man target/install
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 target/install/*.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 target/install/*.5
+	for shell in bash zsh fish; do target/release/hardnetd completions $$shell >target/install/$$shell || exit 1; done
+	install -D -m 644 target/install/bash $(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)
+	install -D -m 644 target/install/zsh $(DESTDIR)$(PREFIX)/$(ZSH_COMPLETION)
+	install -D -m 644 target/install/fish $(DESTDIR)$(PREFIX)/$(FISH_COMPLETION)
 	test -e $(DESTDIR)/etc/hardnetd/hardnetd.toml || install -D -m 644 configs/default.toml $(DESTDIR)/etc/hardnetd/hardnetd.toml
 
 uninstall: ## Remove what install put there; the configuration stays
 	rm -f $(DESTDIR)$(PREFIX)/bin/hardnetd $(UNITS:systemd/%=$(DESTDIR)/etc/systemd/system/%) \
-		$(DESTDIR)/etc/sysusers.d/hardnetd.conf $(DESTDIR)/etc/udev/rules.d/60-hardnetd.rules
+		$(DESTDIR)/etc/sysusers.d/hardnetd.conf $(DESTDIR)/etc/udev/rules.d/60-hardnetd.rules \
+		$(addprefix $(DESTDIR)$(PREFIX)/,$(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)) \
+		$(DESTDIR)$(PREFIX)/share/man/man1/hardnetd.1 $(DESTDIR)$(PREFIX)/share/man/man1/hardnetd-*.1 \
+		$(DESTDIR)$(PREFIX)/share/man/man5/hardnetd.toml.5
 	rm -rf $(DESTDIR)$(PREFIX)/share/hardnetd
 
 clean: ## Remove what was built

@@ -101,6 +101,12 @@ where
 }
 
 impl<T> Thread<T> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// For `select!`: disconnects when the thread has ended.
     #[must_use]
     pub fn done(&self) -> &Receiver<Infallible> {

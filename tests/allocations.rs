@@ -98,7 +98,8 @@ fn a_frame_allocates_nothing_between_the_decoder_and_its_record() {
         stop_timeout: Duration::from_secs(10),
         wedge_after: 0,
     });
-    let mut running = running.unwrap().go(vec![Box::new(Noting(Arc::clone(&counts)))]);
+    let (mut running, gate) = running.unwrap().go(vec![Box::new(Noting(Arc::clone(&counts)))], Vec::new());
+    drop(gate);
     let (_, outcome) = running.take_sinks(None);
     running.finish(outcome, Instant::now() + Duration::from_secs(10)).unwrap();
     let counts = counts.lock().unwrap();

@@ -689,18 +689,18 @@ fn a_camera_that_answers_a_byte_at_a_time_is_connected_to_once_over_reloads() {
     let (port, connections) = dripping_camera();
     let folder = folder();
     let config = folder.path().join("hardnetd.toml");
-    let configure = |top: u32| {
+    let configure = |max_fps: u32| {
         let stream = format!("[[stream]]\nname = \"door\"\nsource = \"rtsp://127.0.0.1:{port}/1\"\n");
         let limits = "start_timeout_s = 0.5\nretry_max_s = 0.1\n";
-        std::fs::write(&config, format!("{stream}{limits}[model]\ntop = {top}\n")).unwrap();
+        std::fs::write(&config, format!("{stream}{limits}max_fps = {max_fps}\n")).unwrap();
     };
     configure(1);
     let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
     wait_for("the first attempt", || running.log().contains("has not shut down yet").then_some(()));
-    for top in 2..5 {
-        configure(top);
+    for max_fps in 2..5 {
+        configure(max_fps);
         running.signal(rustix::process::Signal::HUP);
-        let ended = top as usize - 1;
+        let ended = max_fps as usize - 1;
         wait_for("a reload", || (running.log().matches("stream ended").count() == ended).then_some(()));
     }
     // Longer than another pipeline would take to connect.

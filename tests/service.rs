@@ -377,6 +377,125 @@ fn a_reload_applies_a_changed_stream_in_the_same_process() {
     assert_eq!(systemd.streams(), ["door", "yard"]);
 }
 
+/// Two streams, the second with `pattern`, and MQTT; then `rest`, which may begin with keys of MQTT.
+fn two_streams(port: u16, pattern: &str, rest: &str) -> String {
+    let yard = format!("[[stream]]\nname = \"yard\"\nsource = \"test:{pattern}?size=64x64\"\n");
+    let mqtt = format!("[publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {port}\n");
+    format!("[device]\nname = \"pi\"\n{DOOR}{yard}{mqtt}{rest}")
+}
+
+/// The states of a stream that were published since it was first online.
+fn states(subscriber: &Subscriber, stream: &str) -> Vec<String> {
+    let topic = format!("hardnetd/pi/{stream}/status ");
+    let of = |line: &String| line.split_once(&topic).map(|(_, state)| state.to_owned());
+    subscriber.lines().iter().filter_map(of).skip_while(|state| state != "online").collect()
+}
+
+#[test]
+fn a_reload_leaves_a_stream_alone_that_has_not_changed() {
+    let broker = Broker::start("allow_anonymous true");
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let systemd = Notified::new();
+    systemd.configure(&two_streams(broker.port, "ball", ""));
+    let running = systemd.start(None);
+    systemd.wait("READY=1");
+    subscriber.wait("hardnetd/pi/door/status online");
+    let reload = |pattern: &str, rest: &str| {
+        systemd.configure(&two_streams(broker.port, pattern, rest));
+        running.signal(Signal::HUP);
+        systemd.wait("RELOADING=1");
+        systemd.wait("READY=1");
+    };
+    // More inference threads, and another model.
+    let changes = [("snow", "[inference]\nworkers = 2\n"), ("smpte", "[model]\nname = \"hardnet68ds\"\n")];
+    for (index, (pattern, rest)) in changes.into_iter().enumerate() {
+        let online = || states(&subscriber, "yard").iter().filter(|state| *state == "online").count();
+        wait_for("the second stream", || (online() > index).then_some(()));
+        reload(pattern, rest);
+    }
+    let results = || fs::read_to_string(systemd.folder.path().join("results.jsonl")).unwrap();
+    wait_for("the new model", || results().contains("hardnet68ds").then_some(()));
+    let door = states(&subscriber, "door");
+    assert!(!door.contains(&"offline".to_owned()), "{door:?}");
+    // A new connection learns the state.
+    reload("smpte", "keep_alive_s = 20\n");
+    let connected = || subscriber.lines().iter().filter(|line| line.ends_with("pi/status online")).count() == 2;
+    wait_for("the new connection", || connected().then_some(()));
+    Subscriber::start(broker.port, &[]).wait("hardnetd/pi/door/status online");
+    subscriber.wait("hardnetd/pi/yard/result ");
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    subscriber.wait("hardnetd/pi/status stopped");
+    let log = &outcome.stderr;
+    assert_eq!(log.matches("unchanged=1 started=1").count(), 2, "{log}");
+    assert_eq!(log.matches("unchanged=2 started=0").count(), 1, "{log}");
+    let ends = |stream: &str| log.lines().filter(|line| line.contains("stream ended") && line.contains(stream)).count();
+    assert_eq!((ends("door"), ends("yard")), (1, 3), "{log}");
+    for stream in ["door", "yard"] {
+        assert_eq!(states(&subscriber, stream).last().unwrap(), "offline");
+    }
+    let records = common::records(&results());
+    let door: Vec<_> = common::of_stream(&records, "door").into_iter().cloned().collect();
+    common::numbers_add_up(&door);
+    let models: Vec<_> = door.iter().map(|record| record["model"]["name"].as_str().unwrap()).collect();
+    assert!(models.contains(&"hardnet68ds") && models.contains(&"hardnet39ds"), "{models:?}");
+}
+
+/// Its inference thread cannot give it up.
+#[test]
+fn a_stream_whose_inference_thread_hangs_starts_again_at_a_reload() {
+    let broker = Broker::start("allow_anonymous true");
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let systemd = Notified::new();
+    let wedge = "[debug]\nwedge_after = 3\n[inference]\nworkers = 2\n";
+    systemd.configure(&two_streams(broker.port, "ball", wedge));
+    let running = systemd.start(None);
+    systemd.wait("READY=1");
+    wait_for("both threads to hang", || (running.log().matches("freezes, as debug").count() == 2).then_some(()));
+    systemd.configure(&two_streams(broker.port, "ball", ""));
+    running.signal(Signal::HUP);
+    systemd.wait("RELOADING=1");
+    systemd.wait("READY=1");
+    let before = subscriber.results();
+    wait_for("results again", || (subscriber.results() > before + 10).then_some(()));
+    assert!(running.log().contains("unchanged=0 started=2"), "{}", running.log());
+    for stream in ["door", "yard"] {
+        assert_eq!(states(&subscriber, stream).last().unwrap(), "online");
+    }
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().code(), 0);
+}
+
+#[test]
+fn a_stop_during_the_switch_ends_the_streams_that_were_to_go_on() {
+    let broker = Broker::start("allow_anonymous true");
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let systemd = Notified::new();
+    // The switch waits for the thread of the second stream, which hangs. The first one has few results.
+    let configure = |pattern: &str, rest: &str| {
+        let text = two_streams(broker.port, pattern, rest);
+        systemd.configure(&text.replace(DOOR, &format!("{DOOR}max_fps = 1.0\n")));
+    };
+    configure("ball", "[debug]\nwedge_after = 40\n[inference]\nworkers = 2\n");
+    let running = systemd.start(None);
+    systemd.wait("READY=1");
+    subscriber.wait("hardnetd/pi/door/status online");
+    wait_for("a thread to hang", || running.log().contains("freezes, as debug").then_some(()));
+    configure("snow", "[inference]\nworkers = 2\n");
+    running.signal(Signal::HUP);
+    wait_for("the switch", || running.log().contains("ready for the reload").then_some(()));
+    let first = || threads(running.pid()).iter().filter(|(name, _)| name == "infer-0").count();
+    wait_for("the thread of the first stream to give it up", || (first() == 1).then_some(()));
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    subscriber.wait("hardnetd/pi/status stopped");
+    for stream in ["door", "yard"] {
+        assert_eq!(states(&subscriber, stream).last().unwrap(), "offline", "{stream}");
+    }
+}
+
 /// The effects of a failed reload: the old configuration stays in force, and results continue, in the same process.
 fn refused(systemd: &Notified, running: &Running) {
     running.signal(Signal::HUP);

@@ -17,7 +17,7 @@ use crate::replace::replace;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  hardnetd man man/ && man -l man/hardnetd.1")]
 pub(super) struct Arguments {
-    /// The folder to write the pages to; made where there is none.
+    /// Folder for the pages, created if it does not exist.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }

@@ -12,7 +12,7 @@ use crossbeam_channel::{Sender, select};
 use super::{Error, Item};
 use crate::record::{Record, StreamRecord, StreamState};
 use crate::shutdown::Stopped;
-use crate::telemetry::StreamCounters;
+use crate::telemetry::{FrameCounts, StreamCounters, StreamStatus};
 
 /// Time between attempts while the other thread reports a state.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -21,10 +21,15 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(super) struct States {
     stream: Arc<str>,
     counters: Arc<StreamCounters>,
-    results: Sender<Item>,
     stopped: Stopped,
-    /// Whether the stream has ended; locked while a state is determined and reported.
-    ended: Mutex<bool>,
+    /// Locked while a state is determined and reported.
+    reporting: Mutex<Reporting>,
+}
+
+struct Reporting {
+    /// Whether the stream has ended.
+    ended: bool,
+    results: Sender<Item>,
 }
 
 impl States {
@@ -34,7 +39,7 @@ impl States {
         results: Sender<Item>,
         stopped: Stopped,
     ) -> Self {
-        Self { stream, counters, results, stopped, ended: Mutex::new(false) }
+        Self { stream, counters, stopped, reporting: Mutex::new(Reporting { ended: false, results }) }
     }
 
     /// Reports a result for frame `seq`: the stream is online if the frame was captured since the source was last
@@ -46,25 +51,25 @@ impl States {
         if self.counters.is_online() {
             return Ok(());
         }
-        let _ended = self.lock();
-        if self.counters.turn_online(seq) { self.send(StreamState::Online) } else { Ok(()) }
+        let reporting = self.lock();
+        if self.counters.turn_online(seq) { self.send(&reporting, StreamState::Online) } else { Ok(()) }
     }
 
     /// Reports that the source has failed; the first frame after reopening gets the number `next`. Reports nothing
     /// after a stop: the publisher may be gone, and the state is obsolete anyway.
     pub(super) fn retrying(&self, next: u64) {
-        let ended = loop {
-            match self.ended.try_lock() {
-                Ok(ended) => break ended,
-                Err(TryLockError::Poisoned(ended)) => break ended.into_inner(),
+        let reporting = loop {
+            match self.reporting.try_lock() {
+                Ok(reporting) => break reporting,
+                Err(TryLockError::Poisoned(reporting)) => break reporting.into_inner(),
                 Err(TryLockError::WouldBlock) if self.stopped.wait(PAUSE) => return,
                 Err(TryLockError::WouldBlock) => {}
             }
         };
         self.counters.count_retry(next);
-        if !*ended && !self.stopped.is_set() {
+        if !reporting.ended && !self.stopped.is_set() {
             select! {
-                send(self.results, self.item(StreamState::Retrying)) -> _ => {}
+                send(reporting.results, self.item(StreamState::Retrying)) -> _ => {}
                 recv(self.stopped.receiver()) -> _ => {}
             }
         }
@@ -75,13 +80,32 @@ impl States {
     /// # Errors
     /// If the publisher has ended.
     pub(super) fn offline(&self) -> Result<(), Error> {
-        let mut ended = self.lock();
-        *ended = true;
-        self.send(StreamState::Offline)
+        let mut reporting = self.lock();
+        reporting.ended = true;
+        self.send(&reporting, StreamState::Offline)
     }
 
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Sends the states from now on to another publisher.
+    pub(super) fn redirect(&self, results: Sender<Item>) {
+        self.lock().results = results;
+    }
+
+    /// Reports the current state once more, to sinks that may not know it. Without a result since the start of the
+    /// source, it is the one in which they begin.
+    pub(super) fn announce(&self) {
+        let reporting = self.lock();
+        let state = match self.counters.status() {
+            _ if reporting.ended => return,
+            StreamStatus { online: true, .. } => StreamState::Online,
+            StreamStatus { counts: FrameCounts { retries: 0, .. }, .. } => return,
+            _ => StreamState::Retrying,
+        };
+        // A publisher that has ended reports the reason itself.
+        let _ = self.send(&reporting, state);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reporting> {
+        self.reporting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn item(&self, state: StreamState) -> Item {
@@ -89,8 +113,8 @@ impl States {
         Item { record: Record::Stream(record), permit: None }
     }
 
-    fn send(&self, state: StreamState) -> Result<(), Error> {
-        self.results.send(self.item(state)).map_err(|_| Error::PublisherGone)
+    fn send(&self, reporting: &Reporting, state: StreamState) -> Result<(), Error> {
+        reporting.results.send(self.item(state)).map_err(|_| Error::PublisherGone)
     }
 }
 
@@ -136,6 +160,24 @@ mod tests {
         states.offline().unwrap();
         states.retrying(1);
         assert_eq!(told(&items), [StreamState::Offline]);
+    }
+
+    #[test]
+    fn a_stream_that_goes_on_is_announced_where_it_goes() {
+        let (states, before, _stop) = states(16);
+        let (results, after) = bounded(16);
+        states.redirect(results);
+        states.announce();
+        assert_eq!(told(&after), [], "every sink begins with offline");
+        states.result(0).unwrap();
+        states.announce();
+        states.retrying(1);
+        states.announce();
+        let online = [StreamState::Online; 2].into_iter();
+        assert_eq!(told(&after), online.chain([StreamState::Retrying; 2]).collect::<Vec<_>>());
+        states.offline().unwrap();
+        states.announce();
+        assert_eq!((told(&after), told(&before)), (vec![StreamState::Offline], vec![]));
     }
 
     #[test]

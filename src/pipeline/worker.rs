@@ -39,6 +39,45 @@ pub(super) struct Lane {
     pub(super) failures: Option<Failures>,
 }
 
+impl Lane {
+    /// Takes over a stream that goes on: all of `old` but the preparation of frames, which depends on the model.
+    pub(super) fn take_over(&mut self, old: Self) {
+        let Self { preprocessor, .. } = std::mem::replace(self, old);
+        self.preprocessor = preprocessor;
+    }
+}
+
+/// Asks an inference thread to give up lanes to the next pipeline.
+pub(super) struct HandOver {
+    /// Names of the streams.
+    pub(super) streams: Arc<[Arc<str>]>,
+    /// Where their states go from now on.
+    pub(super) results: Sender<Item>,
+}
+
+impl HandOver {
+    /// Splits off the lanes to give up. A stream whose source has ended is drained like the others.
+    fn split(&self, lanes: &mut Vec<Lane>) -> Vec<Lane> {
+        let goes_on = |lane: &Lane| self.streams.contains(&lane.stream) && !lane.counters.status().ended;
+        let (given_up, rest): (Vec<Lane>, Vec<Lane>) = std::mem::take(lanes).into_iter().partition(goes_on);
+        *lanes = rest;
+        for lane in &given_up {
+            lane.states.redirect(self.results.clone());
+        }
+        given_up
+    }
+}
+
+/// Why an inference thread interrupts its work.
+enum Interruption {
+    /// The stream of that lane has ended.
+    Ended(usize),
+    /// Lanes are to be given up.
+    HandOver(HandOver),
+    /// There are no lanes, or the stop's time limit has passed.
+    Over,
+}
+
 /// Settings of an inference thread.
 pub(super) struct WorkerSettings {
     pub(super) device: Arc<str>,
@@ -51,6 +90,7 @@ pub(super) struct WorkerSettings {
     pub(super) cores: Vec<u32>,
     pub(super) priority: u32,
     pub(super) results: Sender<Item>,
+    pub(super) hand_over: Receiver<HandOver>,
     pub(super) drain: Drain,
     pub(super) pulse: Arc<Pulse>,
     /// Results after which the thread hangs, for tests of the watchdog; 0: never.
@@ -82,29 +122,46 @@ impl Worker {
         Ok(Self { settings, session })
     }
 
-    /// Classifies until every stream has ended. If a source has stopped, its stream is drained first, as far as the
-    /// stop's time limit allows; remaining frames count as dropped.
-    pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<(), Error> {
-        while let Some(ended) = self.serve(&mut lanes)? {
-            lanes.swap_remove(ended).states.offline()?;
+    /// Classifies until every stream has ended or been given up, and returns the lanes given up. If a source has stopped,
+    /// its stream is drained first, as far as the stop's time limit allows; remaining frames count as dropped.
+    pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<Vec<Lane>, Error> {
+        let mut given_up = Vec::new();
+        loop {
+            match self.serve(&mut lanes)? {
+                Interruption::Ended(lane) => lanes.swap_remove(lane).states.offline()?,
+                Interruption::HandOver(hand_over) => given_up.append(&mut hand_over.split(&mut lanes)),
+                Interruption::Over => break,
+            }
+        }
+        if let Ok(hand_over) = self.settings.hand_over.try_recv() {
+            given_up.append(&mut hand_over.split(&mut lanes));
         }
         for lane in lanes {
             lane.states.offline()?;
         }
-        Ok(())
+        Ok(given_up)
     }
 
-    /// Classifies until a stream has ended and returns its index among the lanes; `None` if there are no lanes or the
-    /// stop's time limit has passed.
-    fn serve(&mut self, lanes: &mut [Lane]) -> Result<Option<usize>, Error> {
+    /// Classifies until something interrupts it.
+    fn serve(&mut self, lanes: &mut [Lane]) -> Result<Interruption, Error> {
         let frames: Vec<Receiver<Frame>> = lanes.iter().map(|lane| lane.outlet.frames.clone()).collect();
+        let hand_over = self.settings.hand_over.clone();
         let mut select = Select::new();
         for frames in &frames {
             select.recv(frames);
         }
+        let to_give_up = select.recv(&hand_over);
         while !frames.is_empty() && !self.settings.drain.is_over_for_frames() {
             let operation = select.select();
             let index = operation.index();
+            if index == to_give_up {
+                match operation.recv(&hand_over) {
+                    Ok(hand_over) => return Ok(Interruption::HandOver(hand_over)),
+                    // The owner is gone.
+                    Err(_) => select.remove(to_give_up),
+                }
+                continue;
+            }
             self.settings.pulse.beat();
             let goes_on = match operation.recv(&frames[index]) {
                 Ok(frame) => self.take(&mut lanes[index], frame)?,
@@ -112,10 +169,10 @@ impl Worker {
             };
             self.settings.pulse.rest();
             if !goes_on {
-                return Ok(Some(index));
+                return Ok(Interruption::Ended(index));
             }
         }
-        Ok(None)
+        Ok(Interruption::Over)
     }
 
     /// Classifies one frame; false if the stream has reached its number of results.

@@ -3,8 +3,8 @@
 //! SIGTERM and SIGINT stop the sources and drain the work in flight; a second one ends the process at once. SIGHUP
 //! reloads the configuration: everything that can fail is prepared on a separate thread while the old pipeline runs,
 //! and the new pipeline replaces the old one only when it is ready. Until then, and after any failure, the old
-//! configuration stays in force. Under systemd (`Type=notify`), READY, RELOADING, STATUS, STOPPING and WATCHDOG are
-//! sent to `$NOTIFY_SOCKET` (sd_notify(3)).
+//! configuration stays in force. The sources of streams that have not changed go on. Under systemd (`Type=notify`),
+//! READY, RELOADING, STATUS, STOPPING and WATCHDOG are sent to `$NOTIFY_SOCKET` (sd_notify(3)).
 //!
 //! The watchdog is fed while every thread of the running pipeline makes progress. That includes an inference thread
 //! that waits for frames, and the thread of an absent camera that is being reopened. It is not fed once a thread has
@@ -32,6 +32,7 @@ pub use setup::Order;
 use setup::{Current, Ready, Setup};
 use signals::Signal;
 pub use signals::Signals;
+use systemd::Seen;
 
 /// Heartbeats within the watchdog interval.
 const BEATS: u32 = 3;
@@ -104,10 +105,13 @@ impl Error {
 pub fn run(signals: &Signals, order: Order) -> Result<(), Error> {
     let (order, registry) = (Arc::new(order), Arc::new(Registry::new()));
     let Some((mut ready, is_reload_due)) = start(signals, &order, &registry)? else { return Ok(()) };
-    let sinks = ready.take_sinks(Sinks::new(), Instant::now());
-    let mut running = ready.pipeline.go(sinks);
+    let sinks = ready.take_sinks(Sinks::new(), &[], Instant::now());
+    let (mut running, gate) = ready.pipeline.go(sinks, Vec::new());
+    drop(gate);
     let setup = Arc::new(ready.setup);
-    let mut service = Service { signals, order, registry, setup, is_reload_due, preparation: None, given_up: None };
+    let seen = Seen::new();
+    let mut service =
+        Service { signals, order, registry, setup, is_reload_due, preparation: None, given_up: None, seen };
     loop {
         match service.supervise(running)? {
             Some(next) => running = next,
@@ -157,6 +161,8 @@ struct Service<'a> {
     is_reload_due: bool,
     preparation: Option<(Preparation, Receiver<Instant>)>,
     given_up: Option<Cancelled>,
+    /// What the latest status told.
+    seen: Seen,
 }
 
 impl Service<'_> {
@@ -177,7 +183,6 @@ impl Service<'_> {
         }
         let mut failures = running.failures().clone();
         let (mut aim, mut deadline, mut overdue) = (Aim::Serve, None, never());
-        let mut before = Vec::new();
         let (nothing_prepared, no_limit) = (never(), never());
         loop {
             let mut stop = false;
@@ -212,14 +217,17 @@ impl Service<'_> {
                     }
                 }
                 recv(limit) -> _ => self.give_up(),
-                recv(status) -> _ => systemd::status(&running, &self.registry, &mut before),
+                recv(status) -> _ => systemd::status(&running, &self.registry, &mut self.seen),
                 recv(watchdog) -> _ => systemd::beat(&running, watchdog_limit.unwrap_or_default()),
             }
             if stop {
                 if let Some((preparation, _)) = self.preparation.take() {
                     self.given_up = Some(preparation.cancel());
                 }
-                running.stop();
+                match &aim {
+                    Aim::Switch(ready) => running.hand_over(&ready.pipeline, &ready.unchanged),
+                    Aim::Serve | Aim::Stop { .. } => running.stop(),
+                }
                 let end = *deadline.get_or_insert_with(|| Instant::now() + self.setup.config.device.stop_timeout());
                 overdue = at(end);
             }
@@ -279,17 +287,23 @@ impl Service<'_> {
         }
     }
 
-    /// Replaces a stopped pipeline with what is `ready`.
+    /// Replaces a pipeline that hands over with what is `ready`. Streams that have not changed go on; sources that stop do
+    /// so before new ones begin, since a camera may serve only one connection.
     fn switch(&mut self, mut old: Running, mut ready: Ready, deadline: Option<Instant>) -> Running {
         let deadline = deadline.unwrap_or_else(|| old.deadline());
         let (sinks, outcome) = old.take_sinks(Some(deadline));
-        let sinks = ready.take_sinks(sinks, deadline);
+        let kept = old.take_kept(deadline);
+        let sinks = ready.take_sinks(sinks, &kept, deadline);
+        let unchanged = kept.len();
+        let (running, gate) = ready.pipeline.go(sinks, kept);
         if let Err(error) = old.finish(outcome, deadline) {
             tracing::warn!("before the reload: {}", chain(&error));
         }
-        tracing::info!("reloaded: the streams start again with the new configuration");
+        drop(gate);
+        let started = running.statuses().count() - unchanged;
+        tracing::info!(unchanged, started, "reloaded: streams that have not changed go on, the others start");
         self.setup = Arc::new(ready.setup);
-        ready.pipeline.go(sinks)
+        running
     }
 
     /// Closes the sinks and waits for the threads.

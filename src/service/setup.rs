@@ -10,7 +10,7 @@ use crate::capture::{self, Settings, Source};
 use crate::config::{self, Config, Flag, Loaded};
 use crate::exit::chain;
 use crate::model::{Model, ModelOptions};
-use crate::pipeline::{self, Parts, Prepared, Sinks};
+use crate::pipeline::{self, KeptStream, Parts, Prepared, Sinks};
 use crate::printable::escaped;
 use crate::publish::{self, Mqtt, Outgoing, Sink, Stdout, Unsent};
 use crate::record::StreamState;
@@ -84,6 +84,8 @@ pub(super) struct Current {
 pub(super) struct Ready {
     pub(super) setup: Setup,
     pub(super) pipeline: Prepared,
+    /// Names of the streams that go on as they are.
+    pub(super) unchanged: Vec<Arc<str>>,
     /// The new sinks.
     sinks: Sinks,
 }
@@ -121,8 +123,9 @@ pub(super) fn prepare(
     }
     let streams = streams(&config)?;
     go_on()?;
-    if let Some(before) = before {
-        check(&config, &files, &streams, before)?;
+    let unchanged = before.map(|before| unchanged(&config, &files, before)).unwrap_or_default();
+    if before.is_some() {
+        check(&streams, &unchanged)?;
     }
     let model = match before.filter(|before| is_same_model(&config, &files, before)) {
         Some(before) => Arc::clone(&before.model),
@@ -160,20 +163,23 @@ pub(super) fn prepare(
         "{}", if before.is_some() { "ready for the reload" } else { "starting" }
     );
     let setup = Setup { config, files, device, model, sinks: made_of };
-    Ok(Some(Box::new(Ready { setup, pipeline, sinks })))
+    Ok(Some(Box::new(Ready { setup, pipeline, unchanged, sinks })))
 }
 
 impl Ready {
     /// The sinks of this setup: the new ones, and those of `old` that stay. The others are closed by `deadline`, and
-    /// what they could not hand out goes to the new sink of the same name.
-    pub(super) fn take_sinks(&mut self, old: Sinks, deadline: Instant) -> Sinks {
+    /// what they could not hand out goes to the new sink of the same name. Sinks that stay know the states of the streams
+    /// in `kept`.
+    pub(super) fn take_sinks(&mut self, old: Sinks, kept_streams: &[KeptStream], deadline: Instant) -> Sinks {
         let mut sinks = std::mem::take(&mut self.sinks);
         let is_wanted = |name| self.setup.sinks.iter().any(|made_of| made_of.name() == name);
+        let is_new = |stream: &&config::Stream| kept_streams.iter().all(|kept| kept.name() != stream.name);
+        let new_streams: Vec<&config::Stream> = self.setup.config.streams.iter().filter(is_new).collect();
         let mut kept = Sinks::new();
         for sink in old.into_iter().rev() {
             let name = sink.name();
             match sinks.iter_mut().find(|new| new.name() == name) {
-                None if is_wanted(name) => kept.push(told(sink, &self.setup.config.streams)),
+                None if is_wanted(name) => kept.push(told(sink, &new_streams)),
                 heir => match sink.close(deadline) {
                     Err(publish::Error::Unsent(unsent)) => hand_over(unsent, heir),
                     Err(error) => tracing::warn!(sink = name, "before the reload: {}", chain(&error)),
@@ -202,8 +208,8 @@ impl Ready {
     }
 }
 
-/// A sink that stays, with all streams set to `offline` until they have a result.
-fn told(mut sink: Box<dyn Sink>, streams: &[config::Stream]) -> Box<dyn Sink> {
+/// A sink that stays, with `streams` set to `offline` until they have a result.
+fn told(mut sink: Box<dyn Sink>, streams: &[&config::Stream]) -> Box<dyn Sink> {
     for stream in streams {
         // A lost sink reports the error again at the first result.
         if let Err(error) = sink.take(&Outgoing::stream(stream.name.as_str().into(), StreamState::Offline)) {
@@ -227,13 +233,18 @@ fn streams(config: &Config) -> Result<Vec<Settings>, Error> {
     config.streams.iter().map(open).collect()
 }
 
+/// Names of the streams that `before` has too, with the same settings and the same content of their files.
+fn unchanged(config: &Config, files: &Files, before: &Setup) -> Vec<Arc<str>> {
+    let is_same = |stream: &&config::Stream| {
+        before.config.streams.contains(stream) && files.of_stream(&stream.name) == before.files.of_stream(&stream.name)
+    };
+    config.streams.iter().filter(is_same).map(|stream| stream.name.as_str().into()).collect()
+}
+
 /// Checks that the new and changed streams can be opened, as far as possible while the old ones run.
-fn check(config: &Config, files: &Files, streams: &[Settings], before: &Setup) -> Result<(), Error> {
-    for (stream, settings) in config.streams.iter().zip(streams) {
-        let is_known = before.config.streams.contains(stream);
-        if !is_known || files.of_stream(&stream.name) != before.files.of_stream(&stream.name) {
-            capture::check(settings).map_err(|source| Error::Stream { stream: stream.name.clone(), source })?;
-        }
+fn check(streams: &[Settings], unchanged: &[Arc<str>]) -> Result<(), Error> {
+    for settings in streams.iter().filter(|settings| !unchanged.contains(&settings.stream)) {
+        capture::check(settings).map_err(|source| Error::Stream { stream: settings.stream.to_string(), source })?;
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Notifications to systemd through `$NOTIFY_SOCKET` (sd_notify(3)); without it, they do nothing.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
@@ -45,18 +47,30 @@ pub(super) fn beat(running: &Running, limit: Duration) {
     }
 }
 
-/// Sends the state of every stream; `before` holds each stream's results at the previous call. Totals are those of the
-/// process.
-pub(super) fn status(running: &Running, registry: &Registry, before: &mut Vec<u64>) {
+/// The latest status: when it was, and the results of each stream.
+#[derive(Debug)]
+pub(super) struct Seen {
+    at: Instant,
+    results: BTreeMap<Arc<str>, u64>,
+}
+
+impl Seen {
+    /// No status yet.
+    pub(super) fn new() -> Self {
+        Self { at: Instant::now(), results: BTreeMap::new() }
+    }
+}
+
+/// Sends the state of every stream. Totals are those of the process.
+pub(super) fn status(running: &Running, registry: &Registry, seen: &mut Seen) {
     let mut text = String::new();
-    for (index, (stream, status)) in running.statuses().enumerate() {
-        if before.len() <= index {
-            before.push(0);
-        }
-        let classified = status.counts.classified;
-        #[allow(clippy::cast_precision_loss, reason = "results of five seconds")]
-        let rate = (classified - before[index]) as f64 / STATUS_PERIOD.as_secs_f64();
-        before[index] = classified;
+    let elapsed_s = seen.at.elapsed().as_secs_f64();
+    seen.at = Instant::now();
+    for (stream, status) in running.statuses() {
+        let classified = registry.totals(stream).read().classified;
+        let before = seen.results.insert(Arc::clone(stream), classified).unwrap_or(0);
+        #[allow(clippy::cast_precision_loss, reason = "results of a few seconds")]
+        let rate = classified.saturating_sub(before) as f64 / elapsed_s;
         text += &format!("{stream}: {}; ", state(status, rate));
     }
     let sum = registry.sum();

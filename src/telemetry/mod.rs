@@ -12,11 +12,12 @@ use crate::frame::monotonic_ns;
 pub use numbers::{FrameNumbers, Ticket};
 pub use registry::Registry;
 
-/// What happens to the frames of one stream in one pipeline. Written by the pipeline's threads, read for reports.
+/// What happens to the frames of one stream from the start of its source to its end, in one pipeline or in several.
+/// Written by the threads of the pipeline, read for reports.
 #[derive(Debug, Default)]
 pub struct StreamCounters {
     counters: Counters,
-    /// The same across all pipelines of the process.
+    /// The same across all sources of that name since the process began.
     totals: Arc<Counters>,
     online: AtomicBool,
     ended: AtomicBool,
@@ -66,7 +67,7 @@ pub struct FrameCounts {
 /// A snapshot of a stream's state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamStatus {
-    /// The counts in this pipeline.
+    /// The counts since the source was started.
     pub counts: FrameCounts,
     /// Whether there are results since the source was last opened.
     pub online: bool,
@@ -75,7 +76,7 @@ pub struct StreamStatus {
 }
 
 impl StreamCounters {
-    /// Counters of a new pipeline, which are also added to `totals`.
+    /// Counters of a new source, which are also added to `totals`.
     #[must_use]
     pub fn new(totals: Arc<Counters>) -> Self {
         Self { totals, ..Self::default() }
@@ -129,7 +130,7 @@ impl StreamCounters {
         self.online.load(Ordering::Acquire)
     }
 
-    /// The counts in this pipeline.
+    /// The counts since the source was started.
     #[must_use]
     pub fn read(&self) -> FrameCounts {
         self.counters.read()
@@ -187,16 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pipeline_counts_begins_at_zero_and_adds_to_the_totals() {
+    fn what_a_source_counts_begins_at_zero_and_adds_to_the_totals() {
         let totals = Arc::<Counters>::default();
-        for pipeline in 1..=3 {
+        for source in 1..=3 {
             let counters = StreamCounters::new(Arc::clone(&totals));
             counters.count_captured();
             counters.count_dropped();
             counters.count_retry(0);
             let once = FrameCounts { captured: 1, dropped: 1, retries: 1, ..FrameCounts::default() };
             assert_eq!(counters.read(), once);
-            assert_eq!((totals.read().captured, totals.read().retries), (pipeline, pipeline));
+            assert_eq!((totals.read().captured, totals.read().retries), (source, source));
         }
     }
 
