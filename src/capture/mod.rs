@@ -43,6 +43,9 @@ pub type Frame = frame::Frame<Samples>;
 /// Takes a frame; breaks when no more are wanted. It may block, which holds a file back.
 pub type Deliver = Arc<dyn Fn(Frame) -> ControlFlow<()> + Send + Sync>;
 
+/// Takes a progress report; breaks when no more frames are wanted.
+pub type Report<'a> = dyn Fn(Progress<'_>) -> ControlFlow<()> + 'a;
+
 /// Progress reports of a source's thread.
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'a> {

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crossbeam_channel::never;
 
 use super::player::{Activity, Clock, Event, Notice, Player, Session, SystemClock};
 use super::scheme::{Carrier, Medium, images};
-use super::{Deliver, Error, Progress, Settings, gst, teardown};
+use super::{Deliver, Error, Progress, Report, Settings, gst, teardown};
 use crate::exit::Exit;
 use crate::shutdown::Stopped;
 use crate::telemetry::FrameNumbers;
@@ -26,7 +27,8 @@ pub(super) const BEAT: Duration = Duration::from_millis(250);
 const LOOKUP: u32 = 4;
 
 /// Runs a source until it ends or `stopped` is set. Each frame goes to `deliver`, with a number from `numbers`. A
-/// camera that fails is reopened repeatedly if its settings say so; `report` is informed.
+/// camera that fails is reopened repeatedly if its settings say so. `report` is informed at least once in each [`BEAT`], and
+/// ends the run when no more frames are wanted.
 ///
 /// # Errors
 /// If the source cannot be opened, fails, or is silent beyond its limits, and is not reopened.
@@ -35,7 +37,7 @@ pub fn run(
     numbers: &Arc<FrameNumbers>,
     stopped: &Stopped,
     deliver: &Deliver,
-    report: &dyn Fn(Progress<'_>),
+    report: &Report<'_>,
 ) -> Result<(), Error> {
     Supervisor { settings, numbers, stopped, deliver, report, player: &gst::Gstreamer, clock: &SystemClock }.run()
 }
@@ -56,7 +58,7 @@ struct Supervisor<'a> {
     numbers: &'a Arc<FrameNumbers>,
     stopped: &'a Stopped,
     deliver: &'a Deliver,
-    report: &'a dyn Fn(Progress<'_>),
+    report: &'a Report<'a>,
     player: &'a dyn Player,
     clock: &'a dyn Clock,
 }
@@ -80,8 +82,7 @@ impl Supervisor<'_> {
                 return Err(error);
             }
             let wait = backoff.next(next > first);
-            (self.report)(Progress::Retrying { error: &error, wait, next });
-            if self.pause(wait) {
+            if (self.report)(Progress::Retrying { error: &error, wait, next }).is_break() || self.pause(wait) {
                 return Ok(());
             }
         }
@@ -93,8 +94,7 @@ impl Supervisor<'_> {
         let (Some(endpoint), Error::Failed { exit: Exit::Unavailable, .. }) = (endpoint, &error) else { return error };
         let Some(lookup) = self.player.look_up(&endpoint.host) else { return error };
         for _ in 0..LOOKUP {
-            (self.report)(Progress::Watching);
-            if self.stopped.is_set() {
+            if (self.report)(Progress::Watching).is_break() || self.stopped.is_set() {
                 break;
             }
             if self.clock.wait_for_end(lookup.done(), BEAT) {
@@ -107,7 +107,7 @@ impl Supervisor<'_> {
         error
     }
 
-    /// Waits; true if a stop has been requested meanwhile.
+    /// Waits; true if no more frames are wanted meanwhile.
     fn pause(&self, wait: Duration) -> bool {
         let until = self.clock.now_ns().saturating_add(nanoseconds(wait));
         loop {
@@ -118,7 +118,9 @@ impl Supervisor<'_> {
             if matches!(self.clock.wait(self.stopped, &never(), left.min(BEAT)), Event::Stop) {
                 return true;
             }
-            (self.report)(Progress::Watching);
+            if (self.report)(Progress::Watching).is_break() {
+                return true;
+            }
         }
     }
 
@@ -135,7 +137,9 @@ impl Supervisor<'_> {
         };
         let launch = settings.launch.as_ref();
         let launch = launch.ok_or_else(|| Error::Unusable { message: "the source has no pipeline".into() })?;
-        report(Progress::Watching);
+        if report(Progress::Watching).is_break() {
+            return Ok(());
+        }
         let session = self.player.start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
         let outcome = match self.watch(&*session) {
             Decision::End => end(session.activity().frames()),
@@ -166,8 +170,10 @@ impl Supervisor<'_> {
                 Event::Time => {
                     let now = self.clock.now_ns();
                     due = now.saturating_add(period);
-                    (self.report)(Progress::Watching);
-                    attempt.tick(now, session)
+                    match (self.report)(Progress::Watching) {
+                        ControlFlow::Continue(()) => attempt.tick(now, session),
+                        ControlFlow::Break(()) => Decision::Stop,
+                    }
                 }
             };
             if !matches!(decision, Decision::Continue) {

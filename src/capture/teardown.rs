@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::player::{Clock, Session};
 use super::supervise::BEAT;
-use super::{Progress, Settings};
+use super::{Progress, Report, Settings};
 use crate::shutdown::{self, Stopped, Thread};
 
 /// Time, in [`BEAT`]s, after which a camera's pipeline is left to finish shutting down in the background.
@@ -27,13 +27,13 @@ pub(super) fn take_down(
     session: Box<dyn Session>,
     stopped: &Stopped,
     clock: &dyn Clock,
-    report: &dyn Fn(Progress<'_>),
+    report: &Report<'_>,
 ) {
     let Some(address) = address(settings) else { return };
     // If no thread can be started, the session is dropped here.
     let Ok(thread) = shutdown::spawn("teardown", move || drop(session)) else { return };
     for _ in 0..PATIENCE {
-        report(Progress::Watching);
+        let _ = report(Progress::Watching);
         if clock.wait_for_end(thread.done(), BEAT) {
             return;
         }

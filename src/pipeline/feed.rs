@@ -96,6 +96,7 @@ impl Feed {
             numbers,
             counters: Arc::clone(&counters),
             states,
+            inlet: Arc::new(inlet),
             pulse: Arc::clone(&pulse),
             is_alone: Arc::clone(&is_alone),
             stopped,
@@ -105,7 +106,7 @@ impl Feed {
                 recv(opened.receiver()) -> _ => {}
                 recv(source.stopped.receiver()) -> _ => {}
             }
-            if source.stopped.is_set() { Ok(()) } else { source.run(inlet, backlog, quota) }
+            if source.stopped.is_set() { Ok(()) } else { source.run(backlog, quota) }
         })?;
         Ok(Stream { name, source_uri, is_camera, counters, pulse, is_alone, stop: Some(stop), thread })
     }
@@ -117,14 +118,15 @@ struct Source {
     numbers: Arc<FrameNumbers>,
     counters: Arc<StreamCounters>,
     states: Arc<States>,
+    inlet: Arc<QueueSender>,
     pulse: Arc<Pulse>,
     is_alone: Arc<AtomicBool>,
     stopped: Stopped,
 }
 
 impl Source {
-    fn run(self, inlet: QueueSender, backlog: Option<Backlog>, quota: Option<Quota>) -> Result<(), capture::Error> {
-        let (until, waiting) = (self.stopped.clone(), Arc::clone(&self.pulse));
+    fn run(self, backlog: Option<Backlog>, quota: Option<Quota>) -> Result<(), capture::Error> {
+        let (inlet, until, waiting) = (Arc::clone(&self.inlet), self.stopped.clone(), Arc::clone(&self.pulse));
         let deliver: capture::Deliver = Arc::new(move |frame| {
             if let Some(backlog) = &backlog {
                 // Waiting for a slow reader is not this thread's fault.
@@ -160,7 +162,8 @@ impl Source {
         outcome
     }
 
-    fn report(&self, progress: Progress<'_>) {
+    /// Takes note of progress; breaks when no more frames are wanted.
+    fn report(&self, progress: Progress<'_>) -> ControlFlow<()> {
         self.pulse.beat();
         let stream = &self.settings.stream;
         match progress {
@@ -170,11 +173,13 @@ impl Source {
                 self.counters.count_failed();
                 tracing::error!(%stream, "{}", chain(error));
             }
+            Progress::Retrying { .. } if self.inlet.is_closed() => {}
             Progress::Retrying { error, wait, next } => {
                 let wait_s = wait.as_secs_f64();
                 tracing::warn!(%stream, wait_s, "the source has failed and will be reopened: {}", chain(error));
                 self.states.retrying(next);
             }
         }
+        if self.inlet.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

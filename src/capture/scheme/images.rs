@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Carrier, Fault, Launch, Medium, PATH_REMEDY, Scheme, Source, SourceError, path};
 use crate::capture::Frame;
-use crate::capture::{Deliver, Error, Progress, still};
+use crate::capture::{Deliver, Error, Progress, Report, still};
 use crate::config::{Stream, redact};
 use crate::exit::chain;
 use crate::frame::{Pixels as _, Timestamp};
@@ -71,20 +71,19 @@ pub(in crate::capture) fn play(
     ticket: &Ticket,
     stopped: &Stopped,
     deliver: &Deliver,
-    report: &dyn Fn(Progress<'_>),
+    report: &Report<'_>,
 ) {
     for path in paths {
-        if stopped.is_set() {
+        if stopped.is_set() || report(Progress::Watching).is_break() {
             return;
         }
-        report(Progress::Watching);
         let opened = still::Still::open(&path);
         let now = Timestamp::now();
         let Some(seq) = ticket.number() else { return };
         let picture = match opened {
             Ok(picture) => picture,
             Err(error) => {
-                report(Progress::Unreadable(&error));
+                let _ = report(Progress::Unreadable(&error));
                 continue;
             }
         };

@@ -94,6 +94,8 @@ struct World {
     beats: RefCell<Vec<u64>>,
     /// When the stop is requested, in milliseconds.
     stop_at: Cell<Option<u64>>,
+    /// From when on no frames are wanted.
+    unwanted_at: Cell<Option<u64>>,
     /// Whether names are not known; otherwise they are not looked up.
     is_unknown: Cell<bool>,
     /// When shutting down a session completes, in milliseconds.
@@ -117,6 +119,7 @@ impl World {
             retries: RefCell::default(),
             beats: RefCell::default(),
             stop_at: Cell::default(),
+            unwanted_at: Cell::default(),
             is_unknown: Cell::default(),
             hold_until: Cell::default(),
             holds: RefCell::default(),
@@ -125,11 +128,17 @@ impl World {
 
     fn run(&self) -> Result<(), Error> {
         let deliver: Deliver = Arc::new(|_| ControlFlow::Continue(()));
-        let report = |progress: Progress<'_>| match progress {
-            Progress::Watching => self.beats.borrow_mut().push(self.now_ms()),
-            Progress::Unreadable(_) => {}
-            Progress::Retrying { wait, next, .. } => {
-                self.retries.borrow_mut().push((u64::try_from(wait.as_millis()).unwrap(), next));
+        let report = |progress: Progress<'_>| {
+            match progress {
+                Progress::Watching => self.beats.borrow_mut().push(self.now_ms()),
+                Progress::Unreadable(_) => {}
+                Progress::Retrying { wait, next, .. } => {
+                    self.retries.borrow_mut().push((u64::try_from(wait.as_millis()).unwrap(), next));
+                }
+            }
+            match self.unwanted_at.get() {
+                Some(at) if at <= self.now_ms() => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
             }
         };
         let supervisor = Supervisor {
@@ -393,6 +402,20 @@ fn a_stop_ends_a_wait_at_once() {
     world.stop_at.set(Some(777));
     assert!(world.run().is_ok());
     assert_eq!((world.now_ms(), world.starts.borrow().len()), (777, 2));
+}
+
+#[test]
+fn a_camera_whose_frames_are_no_longer_wanted_is_not_waited_for() {
+    for (unwanted_at, end) in [(100, 250), (777, 1000), (900, 1000)] {
+        let world = World::new(&camera("unwanted"), [fails_at(0), Ok(vec![])]);
+        world.unwanted_at.set(Some(unwanted_at));
+        assert!(world.run().is_ok());
+        assert_eq!(world.now_ms(), end, "at the first beat after {unwanted_at}");
+    }
+    let world = World::new(&camera("unwanted"), [Ok(vec![(300, Step::Frame), (310, Step::Say(Notice::End))])]);
+    world.unwanted_at.set(Some(310));
+    assert!(world.run().is_ok());
+    assert_eq!((world.now_ms(), world.starts.borrow().len()), (310, 1));
 }
 
 #[test]
