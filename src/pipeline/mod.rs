@@ -207,8 +207,8 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
 }
 
 impl Prepared {
-    /// Starts the pipeline; results go to `sinks`. Streams in `kept` go on in place of the prepared ones of the same name;
-    /// the sources of the others begin when the gate is dropped.
+    /// Starts the pipeline; results go to `sinks`. Streams in `kept` go on in place of the prepared ones of the same
+    /// name; the sources of the others begin when the gate is dropped.
     #[must_use]
     pub fn go(self, sinks: Sinks, mut kept: Vec<KeptStream>) -> (Running, Gate) {
         let Self { mut running, gate, sinks: to_publisher, lanes, results } = self;
@@ -269,8 +269,7 @@ impl Drop for Alarm {
     }
 }
 
-/// Starts inference thread `index` and waits until it is ready for its lanes. The thread returns those that it has given
-/// up.
+/// Starts inference thread `index` and waits until it is ready for its lanes. The thread returns those that it gives up.
 fn start_worker(
     index: usize,
     plan: WorkerSettings,

@@ -79,8 +79,8 @@ impl Running {
         self.halt();
     }
 
-    /// Begins the switch to `next`: stops all streams but those called `unchanged`, whose sources go on and whose frames
-    /// wait for `next`.
+    /// Begins the switch to `next`: stops all streams but those called `unchanged`, whose sources go on and whose
+    /// frames wait for `next`.
     pub fn hand_over(&mut self, next: &Prepared, unchanged: &[Arc<str>]) {
         let streams: Arc<[Arc<str>]> = unchanged.into();
         for worker in &self.workers {
@@ -179,8 +179,8 @@ impl Running {
     /// the sinks.
     ///
     /// # Errors
-    /// The first of: that of the sinks, a failed inference thread, failed streams; work that was only abandoned comes after
-    /// what failed. The others are logged.
+    /// The first of: that of the sinks, a failed inference thread, failed streams; work that was only abandoned comes
+    /// after what failed. The others are logged.
     pub fn finish(self, outcome: Result<(), Error>, deadline: Instant) -> Result<(), Error> {
         let total = self.streams.len();
         let mut errors: Vec<Error> = outcome.err().into_iter().chain(self.failed).collect();

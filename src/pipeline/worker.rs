@@ -122,8 +122,8 @@ impl Worker {
         Ok(Self { settings, session })
     }
 
-    /// Classifies until every stream has ended or been given up, and returns the lanes given up. If a source has stopped,
-    /// its stream is drained first, as far as the stop's time limit allows; remaining frames count as dropped.
+    /// Classifies until every stream has ended or been given up, and returns the lanes given up. If a source has
+    /// stopped, its stream is drained first, as far as the stop's time limit allows; remaining frames count as dropped.
     pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<Vec<Lane>, Error> {
         let mut given_up = Vec::new();
         loop {

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod handshake;
+mod lines;
 mod mqtt;
 mod probe;
 mod stdout;
@@ -92,29 +93,48 @@ pub trait Sink: Send {
 }
 
 /// What a sink could not hand out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Unsent {
-    lines: Vec<stdout::Line>,
-    /// Whether one more line is partly written and remains with its writer.
-    is_cut: bool,
-    messages: Vec<mqtt::Message>,
+    rest: Rest,
     /// Why there was no connection to send them on, if there was none.
     unreachable: Option<String>,
-    /// Results dropped earlier because a queue was full, and not reported yet.
+    /// Results dropped earlier because the queue was full, and not reported yet.
     dropped: u64,
+}
+
+/// What is left in a sink, for one of the same kind.
+#[derive(Debug)]
+enum Rest {
+    Stdout {
+        lines: Vec<lines::Line>,
+        /// Whether one more line is partly written and remains with its writer.
+        is_cut: bool,
+    },
+    Mqtt(Vec<mqtt::Message>),
 }
 
 impl Unsent {
     /// Number of results.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lines.len() + usize::from(self.is_cut) + self.messages.len()
+        match &self.rest {
+            Rest::Stdout { lines, is_cut } => lines.len() + usize::from(*is_cut),
+            Rest::Mqtt(messages) => messages.len(),
+        }
     }
 
     /// Whether there are no results.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Who was to take the results, and the setting that limits the queue.
+    fn reader_and_limit(&self) -> (&'static str, &'static str) {
+        match &self.rest {
+            Rest::Stdout { .. } => ("the reader of standard output", "publish.stdout.queue"),
+            Rest::Mqtt(_) => ("the MQTT broker", "publish.mqtt.queue"),
+        }
     }
 }
 
@@ -142,20 +162,19 @@ pub enum Error {
 }
 
 fn not_taken(unsent: &Unsent) -> String {
-    let who =
-        if unsent.lines.is_empty() && !unsent.is_cut { "the MQTT broker" } else { "the reader of standard output" };
+    let (reader, limit) = unsent.reader_and_limit();
     let results = counted(unsent.len(), "result", "results");
     let text = || match &unsent.unreachable {
-        Some(reason) => format!("{results} did not reach {who}: {reason}"),
-        None => format!("{who} did not take {results} before the stop's deadline (device.stop_timeout_s)"),
+        Some(reason) => format!("{results} did not reach {reader}: {reason}"),
+        None => format!("{reader} did not take {results} before the stop's deadline (device.stop_timeout_s)"),
     };
     match unsent.dropped {
         0 => text(),
         dropped if unsent.is_empty() => {
             let results = counted(dropped, "result", "results");
-            format!("{results} had been dropped, since publish.mqtt.queue was full")
+            format!("{results} had been dropped because {limit} was full")
         }
-        dropped => format!("{}; {dropped} more had been dropped because publish.mqtt.queue was full", text()),
+        dropped => format!("{}; {dropped} more had been dropped because {limit} was full", text()),
     }
 }
 

@@ -4,13 +4,13 @@
 //! deadline, and there is a single one for the whole process, across reloads: a second one could write into the middle
 //! of a line.
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Error, JsonLine, Outgoing, Permit, Sink, Unsent};
+use super::lines::{Line, Lines};
+use super::{Error, Outgoing, Rest, Sink, Unsent};
 use crate::record::Record;
 use crate::shutdown::{self, Stopped};
 
@@ -19,23 +19,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Time before output that would block is retried.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// A waiting line; one without a permit belongs to a live stream.
-#[derive(Debug)]
-pub(super) struct Line {
-    bytes: JsonLine,
-    permit: Option<Permit>,
-}
-
 /// The writer's queue.
 #[derive(Debug, Default)]
 struct Queue {
-    lines: VecDeque<Line>,
-    /// Number of lines from live streams.
-    live: usize,
-    /// Maximum number of these.
-    most: usize,
-    /// Lines of live streams that were dropped.
-    dropped: u64,
+    lines: Lines,
     /// Whether a line is being written.
     is_writing: bool,
     /// Whether the output has received part of a line: the next writer ends that line first.
@@ -48,38 +35,9 @@ struct Queue {
 
 impl Queue {
     fn push(&mut self, line: Line) {
-        if line.permit.is_none() {
-            self.live += 1;
-            if self.live > self.most {
-                self.drop_oldest();
-            }
-        }
-        self.lines.push_back(line);
-    }
-
-    fn drop_oldest(&mut self) {
-        let Some(oldest) = self.lines.iter().position(|line| line.permit.is_none()) else { return };
-        self.lines.remove(oldest);
-        self.live -= 1;
-        self.dropped += 1;
-        if self.dropped.is_power_of_two() {
-            let dropped = self.dropped;
+        if let Some(dropped) = self.lines.push(line) {
             tracing::warn!(dropped, "nobody reads standard output: the oldest results of live streams are dropped");
         }
-    }
-
-    fn pop(&mut self) -> Option<Line> {
-        let line = self.lines.pop_front()?;
-        if line.permit.is_none() {
-            self.live -= 1;
-        }
-        Some(line)
-    }
-
-    /// Takes all waiting lines.
-    fn clear(&mut self) -> Vec<Line> {
-        self.live = 0;
-        self.lines.drain(..).collect()
     }
 
     fn is_idle(&self) -> bool {
@@ -108,7 +66,7 @@ impl Shared {
     fn write(&self, output: &mut impl Write) {
         let mut queue = self.lock();
         loop {
-            queue = match queue.pop() {
+            queue = match queue.lines.pop() {
                 None => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 Some(line) => {
                     queue.is_writing = true;
@@ -122,7 +80,7 @@ impl Shared {
                     if let Err((error, is_cut)) = written {
                         (queue.lost, queue.has_writer) = (Some(error), false);
                         queue.is_cut |= is_cut;
-                        queue.clear();
+                        queue.lines.clear();
                         self.changed.notify_all();
                         return;
                     }
@@ -216,13 +174,14 @@ impl Sink for Stdout {
     }
 
     fn begin(&mut self) {
-        self.shared.lock().most = self.most;
+        self.shared.lock().lines.limit(self.most);
     }
 
     fn adopt(&mut self, unsent: Unsent) {
+        let Rest::Stdout { lines, .. } = unsent.rest else { return };
         let mut queue = self.shared.lock();
-        queue.most = self.most;
-        for line in unsent.lines {
+        queue.lines.limit(self.most);
+        for line in lines {
             queue.push(line);
         }
         self.shared.changed.notify_all();
@@ -254,7 +213,8 @@ impl Sink for Stdout {
             }
         }
         Self::check(&queue)?;
-        let unsent = Unsent { lines: queue.clear(), is_cut: queue.is_writing, ..Unsent::default() };
+        let rest = Rest::Stdout { lines: queue.lines.clear(), is_cut: queue.is_writing };
+        let unsent = Unsent { rest, unreachable: None, dropped: 0 };
         if unsent.is_empty() { Ok(()) } else { Err(Error::Unsent(unsent)) }
     }
 }

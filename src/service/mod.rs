@@ -287,8 +287,8 @@ impl Service<'_> {
         }
     }
 
-    /// Replaces a pipeline that hands over with what is `ready`. Streams that have not changed go on; sources that stop do
-    /// so before new ones begin, since a camera may serve only one connection.
+    /// Replaces a pipeline that hands over with what is `ready`. Streams that have not changed go on; sources that stop
+    /// do so before new ones begin, since a camera may serve only one connection.
     fn switch(&mut self, mut old: Running, mut ready: Ready, deadline: Option<Instant>) -> Running {
         let deadline = deadline.unwrap_or_else(|| old.deadline());
         let (sinks, outcome) = old.take_sinks(Some(deadline));

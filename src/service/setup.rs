@@ -168,8 +168,8 @@ pub(super) fn prepare(
 
 impl Ready {
     /// The sinks of this setup: the new ones, and those of `old` that stay. The others are closed by `deadline`, and
-    /// what they could not hand out goes to the new sink of the same name. Sinks that stay know the states of the streams
-    /// in `kept`.
+    /// what they could not hand out goes to the new sink of the same name. Sinks that stay know the states of
+    /// `kept_streams`.
     pub(super) fn take_sinks(&mut self, old: Sinks, kept_streams: &[KeptStream], deadline: Instant) -> Sinks {
         let mut sinks = std::mem::take(&mut self.sinks);
         let is_wanted = |name| self.setup.sinks.iter().any(|made_of| made_of.name() == name);

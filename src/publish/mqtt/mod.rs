@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use rumqttc::{Client, LastWill, MqttOptions, QoS, Transport};
 
-use super::{Error, Outgoing, Sink, Unsent, tls};
+use super::{Error, Outgoing, Rest, Sink, Unsent, tls};
 use crate::config;
 use crate::record::{Record, StreamRecord};
 use crate::shutdown::{self, Thread};
@@ -258,9 +258,10 @@ impl Sink for Mqtt {
     }
 
     fn adopt(&mut self, unsent: Unsent) {
+        let Rest::Mqtt(messages) = unsent.rest else { return };
         let shared = Arc::clone(&self.shared);
         let mut outbox = shared.outbox();
-        for message in unsent.messages {
+        for message in messages {
             if outbox.push(message) && self.drops_more() {
                 tracing::warn!(dropped = self.dropped, "the MQTT queue is full: the oldest results are dropped");
             }
@@ -306,7 +307,7 @@ impl Sink for Mqtt {
                 let reason =
                     || self.shared.trouble().clone().unwrap_or_else(|| "no connection has come about yet".into());
                 let unreachable = (!is_connected).then(reason);
-                Err(Error::Unsent(Unsent { messages, dropped, unreachable, ..Unsent::default() }))
+                Err(Error::Unsent(Unsent { rest: Rest::Mqtt(messages), unreachable, dropped }))
             }
         }
     }
