@@ -5,6 +5,7 @@ PYTHON ?= python3
 PREFIX ?= /usr/local
 # The target of packages that run on this machine.
 HOST = x86_64-unknown-linux-gnu
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 UNITS = systemd/hardnetd.service systemd/hardnetd@.service
 BASH_COMPLETION = share/bash-completion/completions/hardnetd
 ZSH_COMPLETION = share/zsh/site-functions/_hardnetd
@@ -92,10 +93,11 @@ deb: ## Make a Debian package: make deb TARGET=aarch64-unknown-linux-gnu; withou
 fuzz: deps-run ## Look for faults with inputs out of bytes: make fuzz TARGET=run SECONDS=600
 	fuzz/run $(or $(TARGET),run) $(or $(SECONDS),600)
 
-test-vm: deb ## Try the package in a virtual machine with systemd: installing, running, upgrading, purging
+test-vm: ## Try the package in a virtual machine with systemd: installing, running, upgrading, purging
 	@./.ci/packages $(VM_PACKAGES)
+	$(MAKE) deb TARGET=$(HOST)
 	REVISION=2 cross/package $(HOST)
-	tests/vm/run target/debian/hardnetd_*-1_amd64.deb target/debian/hardnetd_*-2_amd64.deb
+	tests/vm/run target/debian/hardnetd_$(VERSION)-1_amd64.deb target/debian/hardnetd_$(VERSION)-2_amd64.deb
 
 install: ## Install what `make build` has built, under $(DESTDIR)$(PREFIX) and /etc: program, units, man pages, completions, configuration
 	@test -x target/release/hardnetd || { echo "there is no target/release/hardnetd: run 'make build' first" >&2; exit 1; }

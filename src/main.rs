@@ -1,5 +1,6 @@
 //! The `hardnetd` program: parses the command line, runs the command, prints the error chain once, and exits.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -11,10 +12,11 @@ const LAST_MESSAGE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     hardnetd::allocator::share_arenas();
-    match hardnetd::cli::run(std::env::args_os()) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match hardnetd::cli::run(arguments.clone()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if let Some(message) = error.message() {
+            if let Some(message) = error.message(&arguments) {
                 tell(message);
             }
             ExitCode::from(error.exit().code())

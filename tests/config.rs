@@ -346,7 +346,7 @@ fn the_environment_takes_lists_with_and_without_brackets_and_says_how_it_is_writ
             "test:ball",
             "expected [[stream]] sections in a file, or a source on the command line",
         ),
-        ("HARDNETD__MODEL", "hardnet68", "expected a key behind it, as in HARDNETD__MODEL__KEY"),
+        ("HARDNETD__MODEL", "hardnet68", "expected a key after it, as in HARDNETD__MODEL__KEY"),
     ] {
         let mut command = hardnetd(["config", "check"]);
         command.env(name, value);
@@ -480,7 +480,7 @@ fn a_run_warns_of_unchecked_certificates_and_of_passwords_in_clear_text() {
         ),
         (
             "[[stream]]\nname = \"a\"\nsource = \"rtsp://me:s3cret@127.0.0.1:1/1\"\nretry_max_s = 0\n".to_owned(),
-            "hardnetd.toml: stream[0].source = \"rtsp://me:***@127.0.0.1:1/1\": the password stands here in clear text",
+            "hardnetd.toml: stream[0].source = \"rtsp://me:***@127.0.0.1:1/1\": the password is here in clear text",
         ),
     ] {
         let file = write(&folder, &config, &[]);

@@ -217,7 +217,13 @@ fn a_broker_that_refuses_the_login_is_told_from_one_that_is_away() {
 
     let outcome = doctor(&folder, &mqtt(broker.port, ""), &[]);
     assert_eq!(outcome.code(), 69);
-    says(&outcome, "broker", "login", "error", &["not authorised", "without a user name", "the broker wants a login"]);
+    says(
+        &outcome,
+        "broker",
+        "login",
+        "error",
+        &["not authorised", "without a user name", "the broker requires a login"],
+    );
 
     fs::write(&password, "wr0ng\n").unwrap();
     let outcome = doctor(&folder, &mqtt(broker.port, &login), &[]);
@@ -230,6 +236,10 @@ fn a_broker_that_refuses_the_login_is_told_from_one_that_is_away() {
     fs::remove_file(&password).unwrap();
     let outcome = doctor(&folder, &mqtt(broker.port, &login), &[]);
     says(&outcome, "broker", "login", "error", &["publish.mqtt.password_file", "LoadCredential="]);
+
+    // Only the service has its credentials.
+    let outcome = doctor(&folder, &mqtt(broker.port, "username = \"me\"\npassword_file = \"mqtt-password\""), &[]);
+    says(&outcome, "broker", "login", "warning", &["mqtt-password", "LoadCredential="]);
 
     broker.stop();
     let outcome = doctor(&folder, &mqtt(broker.port, ""), &[]);

@@ -7,8 +7,8 @@ use common::{run, seqs};
 
 #[test]
 fn results_and_drops_add_up_and_results_stay_young() {
-    const FRAMES: u64 = 150;
-    let source = format!("test:ball?frames={FRAMES}");
+    const FRAMES: u64 = 600;
+    let source = format!("test:ball?frames={FRAMES}&fps=240");
     let records = run(["run", "--source", &source, "--model", "hardnet68"]).records();
 
     let dropped: u64 = records.iter().map(|record| record["dropped"].as_u64().unwrap()).sum();

@@ -12,7 +12,7 @@ use std::process::Command;
 use common::broker::Broker;
 use common::picky_broker::{PickyBroker, Published, Reply, take_over};
 use common::subscriber::Subscriber;
-use common::{Outcome, Running, folder, free_port, hardnetd, wait_for};
+use common::{Outcome, Running, data, folder, free_port, hardnetd, run, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -307,4 +307,16 @@ fn a_run_that_lost_its_output_ends_with_that_error_and_the_states_in_order() {
     subscriber.wait("hardnetd/pi/status stopped");
     assert_eq!(retained(broker.port, "hardnetd/pi/door/status"), "1 offline");
     assert_eq!(retained(broker.port, "hardnetd/pi/status"), "1 stopped");
+}
+
+/// What was only abandoned hides nothing that failed: the file stays damaged, and the broker may come back.
+#[test]
+fn a_damaged_picture_is_the_error_though_the_broker_is_away_too() {
+    let folder = folder();
+    fs::copy(data("photos/coffee.jpg"), folder.path().join("a.jpg")).unwrap();
+    fs::write(folder.path().join("b.jpg"), "no picture").unwrap();
+    let (source, sink) = (format!("images:{}", folder.path().display()), format!("mqtt://127.0.0.1:{}", free_port()));
+    let outcome = run(["run", "--source", &source, "--size", "32x32", "--sink", &sink]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("did not reach the MQTT broker"), "{}", outcome.stderr);
 }

@@ -105,7 +105,7 @@ fn inputs_and_outputs_that_are_not_those_of_a_classifier_are_refused() {
     assert_eq!(input(&[1, -1, 8, 8], float), "the input `image` has an open number of channels");
     assert_eq!(input(&[1, 1 << 40, 8, 8], float), "the input `image` has 1099511627776 channels, more than any image");
     let bytes = input(&[1, 3, 8, 8], DataType::Uint8);
-    assert_eq!(bytes, "the input `image` has the type UINT8, and FLOAT is needed");
+    assert_eq!(bytes, "the input `image` has the type UINT8, but FLOAT is required");
     let two = changed(|graph| graph.input.push(info("mask", &[1, 3, 8, 8], float)));
     assert_eq!(two, "the network has 2 inputs (image, mask), but 1 is supported");
     let two = changed(|graph| graph.output.push(info("mean", &[1, 4, 1, 1], float)));
@@ -145,7 +145,7 @@ fn tensors_that_cannot_be_used_are_named() {
     let infinite = first(&|tensor| tensor.float_data[3] = f32::INFINITY);
     assert_eq!(infinite, "the tensor `conv` has weights that are not finite");
     let twice = changed(|graph| graph.initializer.push(tensor("w", &[1])));
-    assert_eq!(twice, "the tensor `w` is there twice");
+    assert_eq!(twice, "the tensor `w` occurs twice");
 }
 
 #[test]
@@ -153,11 +153,17 @@ fn nodes_in_no_order_in_which_they_can_run_are_refused() {
     let missing = changed(|graph| {
         graph.initializer.remove(0);
     });
-    assert_eq!(missing, "`conv` (Conv): it reads `w`, which is not an input, a tensor of the file or made by a node");
+    assert_eq!(
+        missing,
+        "`conv` (Conv): it reads `w`, which is neither an input nor a tensor of the file, and no node produces it"
+    );
     let unsorted = changed(|graph| graph.node.swap(1, 2));
-    assert_eq!(unsorted, "`mean` (GlobalAveragePool): it reads `pool`, which `pool` makes only later, or in a circle");
+    assert_eq!(
+        unsorted,
+        "`mean` (GlobalAveragePool): it reads `pool`, which `pool` produces only later, or in a cycle"
+    );
     let cyclic = changed(|graph| graph.node[0].input[0] = "mean".to_owned());
-    assert_eq!(cyclic, "`conv` (Conv): it reads `mean`, which `mean` makes only later, or in a circle");
+    assert_eq!(cyclic, "`conv` (Conv): it reads `mean`, which `mean` produces only later, or in a cycle");
     let twice = changed(|graph| graph.node[1].output = vec!["conv".to_owned()]);
     assert_eq!(twice, "`pool` (MaxPool): its output `conv` already exists");
     let branch = changed(|graph| {

@@ -493,6 +493,8 @@ fn a_camera_that_chooses_a_transport_it_was_not_offered_is_refused() {
     for transport in [
         "RTP/AVP;unicast;client_port=47000-47001;server_port=9-10",
         "RTP/AVP;multicast;destination=239.1.2.4;port=5000-5001",
+        "RTP/AVP/UDP/TCP;unicast;client_port=47000-47001;server_port=9-10",
+        "RTP/AVP/MCAST/TCP;destination=239.1.2.4;port=5000-5001",
     ] {
         let camera = Camera::start(move |_, asked| match asked.method() {
             "SETUP" => reply("200 OK", &["Session: 7;timeout=2", &format!("Transport: {transport}")]),
@@ -523,10 +525,23 @@ fn a_camera_that_plays_without_a_login_gets_no_password_at_a_keep_alive() {
         }
         _ => plain(asked, SDP),
     });
-    let outcome = run_camera(&camera, "rtsp_transport = \"udp\"\n");
-    assert!(kept_alive.load(Ordering::Relaxed) > 0, "{:?}", camera.asked());
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let password = folder.path().join("password");
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let text = format!(
+        "[[stream]]\nname = \"door\"\nsource = \"{}\"\nusername = \"me\"\npassword_file = \"{}\"\n\
+         rtsp_transport = \"udp\"\nstart_timeout_s = 60.0\n",
+        camera.address(),
+        password.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    // A login would come with the second one, at once.
+    wait_for("two keep-alives", || (kept_alive.load(Ordering::Relaxed) >= 2).then_some(()));
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.finish().code(), 0);
     assert!(camera.logins().is_empty(), "{:?}", camera.logins());
-    assert_ne!(outcome.code(), 0);
 }
 
 #[test]
@@ -577,6 +592,35 @@ fn both_challenges_at_once_are_answered_with_a_digest() {
         let logins = camera.logins();
         assert!(!logins.is_empty() && logins.iter().all(|login| login.starts_with("Digest ")), "{logins:?}");
     }
+}
+
+/// rtspsrc tries nine times, and a camera locks the user out.
+#[test]
+fn a_wrong_password_is_tried_twice_in_a_session() {
+    for challenge in [BASIC, DIGEST] {
+        let camera = Camera::start(move |_, asked| match asked.method() {
+            "OPTIONS" => plain(asked, SDP),
+            _ => reply("401 Unauthorized", &[challenge]),
+        });
+        let outcome = run_camera(&camera, "");
+        assert_eq!(outcome.code(), 77, "{}", outcome.stderr);
+        assert_eq!(camera.logins().len(), 2, "{:?}", camera.asked());
+    }
+}
+
+#[test]
+fn a_login_is_repeated_as_often_as_only_its_nonce_is_too_old() {
+    let stale = format!("{DIGEST}, stale=TRUE");
+    let refusals = AtomicUsize::new(0);
+    let camera = Camera::start(move |_, asked| match (asked.method(), asked.authorization()) {
+        ("OPTIONS", _) => plain(asked, SDP),
+        (_, None) => reply("401 Unauthorized", &[DIGEST]),
+        _ if refusals.fetch_add(1, Ordering::Relaxed) < 4 => reply("401 Unauthorized", &[&stale]),
+        _ => reply("404 Not Found", &[]),
+    });
+    let outcome = run_camera(&camera, "");
+    assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
+    assert_eq!(camera.logins().len(), 5, "{:?}", camera.asked());
 }
 
 #[test]

@@ -475,7 +475,7 @@ fn a_stop_during_the_switch_ends_the_streams_that_were_to_go_on() {
     // The switch waits for the thread of the second stream, which hangs. The first one has few results.
     let configure = |pattern: &str, rest: &str| {
         let text = two_streams(broker.port, pattern, rest);
-        systemd.configure(&text.replace(DOOR, &format!("{DOOR}max_fps = 1.0\n")));
+        systemd.configure(&text.replace(DOOR, &format!("{DOOR}max_fps = 1\n")));
     };
     configure("ball", "[debug]\nwedge_after = 40\n[inference]\nworkers = 2\n");
     let running = systemd.start(None);

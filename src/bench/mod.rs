@@ -176,7 +176,7 @@ impl BenchOptions {
             return Ok(others);
         }
         for isa in IsaChoice::ALL.iter().filter(|isa| others.iter().any(|row| row.isa == **isa)) {
-            tracing::warn!("this processor does not have {isa}, which is left out");
+            tracing::warn!("{isa} is left out: this processor does not support it");
         }
         Ok(possible)
     }
@@ -220,7 +220,7 @@ pub struct Row {
     pub gmac: Option<f64>,
     /// 10⁹ multiply-accumulates per second, based on the median.
     pub gmacs_per_s: Option<f64>,
-    /// The instruction set of `fma_peak_gflops`: the row's own, or the machine's best one if the back end chooses.
+    /// The instruction set of `fma_peak_gflops`: the row's own, or the machine's best one if the backend chooses.
     pub peak_isa: IsaChoice,
     /// Peak of multiply-adds in registers, times the number of threads, in 10⁹ floating-point operations per second.
     pub fma_peak_gflops: f64,

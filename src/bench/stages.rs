@@ -113,7 +113,11 @@ fn row(choice: &Combination, time: Duration, progress: Progress<'_>) -> Result<S
         stage.runs = sample.runs();
         before = stage.until_ms;
     }
-    let (isa, threads) = (choice.isa, choice.threads.count());
+    let threads = choice.threads.count();
+    let isa = match choice.backend() {
+        BackendChoice::Native => choice.engine().options().isa.into(),
+        _ => choice.isa,
+    };
     let memory = Some(choice.memory).filter(|_| choice.backend() == BackendChoice::Native);
     Ok(StageRow { model, backend: choice.backend(), isa, memory, threads, size: [height, width], stages })
 }

@@ -61,7 +61,7 @@ impl Player for Gstreamer {
         Ok(Box::new(PipelineSession::start(stream, launch, ticket, deliver)?))
     }
 
-    /// GStreamer reports a name that is not known as it does a host that does not answer.
+    /// GStreamer reports an unknown name in the same way as a host that does not answer.
     fn look_up(&self, host: &str) -> Option<Thread<io::Result<()>>> {
         network::look_up(host)
     }

@@ -45,6 +45,10 @@ const LONGEST: usize = 200;
 /// Maximum redirects that one session follows.
 pub(super) const MOST_REDIRECTS: u32 = 8;
 
+/// Maximum logins in a row that a camera may refuse in one session: cameras lock a user out after some five, and
+/// `rtspsrc` tries nine times. A second one may be needed for a new nonce.
+const MOST_REFUSALS: u32 = 2;
+
 /// The cameras, by host and port, that have asked for digest authentication since the program started.
 static ASKED_FOR_DIGEST: Mutex<BTreeSet<(String, u16)>> = Mutex::new(BTreeSet::new());
 
@@ -68,11 +72,12 @@ pub(super) struct Guard {
     attempt: Mutex<Option<Attempt>>,
     attached: AtomicBool,
     redirects: AtomicU32,
+    refusals: AtomicU32,
     source: glib::WeakRef<gst::Element>,
     withheld: Mutex<Withheld>,
 }
 
-/// The password of a camera that plays, which `rtspsrc` does not have meanwhile.
+/// The password, withheld from `rtspsrc` while the camera plays.
 #[derive(Default)]
 struct Withheld(Option<String>);
 
@@ -95,6 +100,7 @@ impl Guard {
             attempt: Mutex::default(),
             attached: AtomicBool::new(false),
             redirects: AtomicU32::new(0),
+            refusals: AtomicU32::new(0),
             source: glib::WeakRef::new(),
             withheld: Mutex::default(),
         })
@@ -157,6 +163,15 @@ impl Guard {
         !refused
     }
 
+    /// Whether a login may follow an answer that refuses one, which `tried` says.
+    fn may_try_again(&self, tried: bool, offers: Offers) -> bool {
+        // The camera knows the password, and wants it with another nonce (RFC 7616, 3.3).
+        if !tried || offers.stale {
+            return true;
+        }
+        self.refusals.fetch_add(1, Ordering::Relaxed) + 1 < MOST_REFUSALS
+    }
+
     /// Called when the camera plays. Over UDP, `rtspsrc` answers a challenge to a keep-alive without passing it to its
     /// extensions, so it has no password meanwhile. Its connection keeps the login that was accepted.
     fn playing(&self) {
@@ -168,8 +183,8 @@ impl Guard {
         }
     }
 
-    /// A request is sent whose answer will be shown: `rtspsrc` gets the password back, which a new connection needs when no
-    /// packet came over UDP.
+    /// Called before a request whose answer the sentry sees. Returns the password to `rtspsrc`, which needs it for a new
+    /// connection if no packet has arrived over UDP.
     fn asking(&self) {
         let password = self.withheld().0.take();
         if let (Some(source), Some(password)) = (self.source.upgrade(), password) {
@@ -187,6 +202,8 @@ impl Guard {
 struct Offers {
     basic: bool,
     digest: bool,
+    /// Whether only the nonce of the login was too old.
+    stale: bool,
     /// Whether a challenge has no parameters: `rtspsrc` of GStreamer 1.22 reads them without checking that there are
     /// any.
     bare: bool,
@@ -337,12 +354,20 @@ unsafe extern "C" fn after_send(
         // SAFETY: as above; -1 means all headers of that name.
         unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_LOCATION, -1) };
     }
-    if offers.bare || !guard.may_log_in(offers) {
+    // SAFETY: `request` is a valid message or null, and is only read.
+    let request = unsafe { request.as_ref() }.filter(|request| request.type_ == ffi::GST_RTSP_MESSAGE_REQUEST);
+    // SAFETY: the request is valid.
+    let login = request.and_then(|request| unsafe { header(request, ffi::GST_RTSP_HDR_AUTHORIZATION) });
+    // With these two, `rtspsrc` meets a challenge.
+    let is_refused = matches!(code, ffi::GST_RTSP_STS_UNAUTHORIZED | ffi::GST_RTSP_STS_NOT_FOUND);
+    if !is_refused {
+        guard.refusals.store(0, Ordering::Relaxed);
+    }
+    let gives_up = is_refused && !guard.may_try_again(login.is_some(), offers);
+    if offers.bare || !guard.may_log_in(offers) || gives_up {
         // SAFETY: as above.
         unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_WWW_AUTHENTICATE, -1) };
     }
-    // SAFETY: `request` is a valid message or null, and is only read.
-    let request = unsafe { request.as_ref() }.filter(|request| request.type_ == ffi::GST_RTSP_MESSAGE_REQUEST);
     let Some(request) = request.filter(|_| code == ffi::GST_RTSP_STS_OK) else { return ffi::GST_RTSP_OK };
     // SAFETY: the type says that it is a request, so this is the active part of the union.
     match unsafe { request.type_data.request.method } {
@@ -407,6 +432,8 @@ unsafe fn offers(message: &mut ffi::GstRTSPMessage) -> Offers {
     let each = (0..).map_while(|index| unsafe { (*credentials.add(index)).as_ref() });
     for credential in each {
         offers.bare |= credential.params.is_null();
+        // SAFETY: the parameters are null, or an array like that of the credentials.
+        offers.stale |= unsafe { is_stale(credential.params) };
         match credential.scheme {
             ffi::GST_RTSP_AUTH_BASIC => offers.basic = true,
             ffi::GST_RTSP_AUTH_DIGEST => offers.digest = true,
@@ -416,6 +443,23 @@ unsafe fn offers(message: &mut ffi::GstRTSPMessage) -> Offers {
     // SAFETY: the array is ours and is not used after this.
     unsafe { ffi::gst_rtsp_auth_credentials_free(credentials) };
     offers
+}
+
+/// Whether the parameters of a challenge say that its nonce replaces one that was too old.
+///
+/// # Safety
+/// `params` is null, or an array of valid parameters that ends with a null pointer.
+unsafe fn is_stale(params: *mut *mut ffi::GstRTSPAuthParam) -> bool {
+    if params.is_null() {
+        return false;
+    }
+    // SAFETY: by the contract above; names and values are null, or texts that end with a zero.
+    (0..).map_while(|index| unsafe { (*params.add(index)).as_ref() }).any(|param| unsafe {
+        let is = |text: *mut std::ffi::c_char, word: &str| {
+            !text.is_null() && CStr::from_ptr(text).to_bytes().eq_ignore_ascii_case(word.as_bytes())
+        };
+        is(param.name, "stale") && is(param.value, "true")
+    })
 }
 
 /// The attributes in which a description names clocks. `rtspsrc` and its jitter buffer query these over the network, or

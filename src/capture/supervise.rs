@@ -23,7 +23,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Maximum time between two heartbeats of the thread: a quarter of the shortest limit, in whole seconds, that systemd
 /// accepts.
 pub(super) const BEAT: Duration = Duration::from_millis(250);
-/// Time that the name of a camera's host is looked up for after a failure, in [`BEAT`]s.
+/// Maximum time, in [`BEAT`]s, to wait for the lookup of a camera's name after a failure.
 const LOOKUP: u32 = 4;
 
 /// Runs a source until it ends or `stopped` is set. Each frame goes to `deliver`, with a number from `numbers`. A
@@ -69,7 +69,12 @@ impl Supervisor<'_> {
         let begin = self.numbers.next();
         loop {
             // One pipeline at a time; otherwise a camera could accumulate them, even across reloads.
+            let mut is_told = false;
             while teardown::lingers(self.settings) {
+                if !std::mem::replace(&mut is_told, true) {
+                    let stream = &self.settings.stream;
+                    tracing::warn!(%stream, "waiting for the previous connection to this camera to close");
+                }
                 if self.pause(BEAT) {
                     return Ok(());
                 }
@@ -88,7 +93,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The error of a network camera that could not be connected to: that its name is not known, if this is told soon.
+    /// Replaces the error of a camera that could not be connected to with [`Error::UnknownHost`] if its name turns out to
+    /// be unknown in time.
     fn explained(&self, error: Error) -> Error {
         let endpoint = self.settings.launch.as_ref().and_then(|launch| launch.endpoint.as_ref());
         let (Some(endpoint), Error::Failed { exit: Exit::Unavailable, .. }) = (endpoint, &error) else { return error };

@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     /// Rows and columns of the input, such as 320x256 [default: the model's own].
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<[usize; 2]>,
-    /// Seconds for each row, warm-up apart.
+    /// Seconds per row, excluding warm-up.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     seconds: Duration,
     /// Show where the time goes, module by module.
@@ -189,7 +189,8 @@ fn show(report: &Report<Row>) -> String {
 fn show_stages(report: &Report<StageRow>) -> String {
     let mut text = show_host(&report.host);
     for row in &report.rows {
-        let StageRow { model, backend, size: [height, width], stages, .. } = row;
+        let StageRow { model, backend, isa, memory, size: [height, width], stages, .. } = row;
+        let memory = memory.map(|memory| format!(", {memory}")).unwrap_or_default();
         let mut table = table(["Module", "Output", "GMAC", "Until ms", "Difference ms", "% of all", "Runs"]);
         let all = stages.last().map_or(f64::NAN, |stage| stage.until_ms);
         for StageTime { name, output: [channels, rows, columns], gmac, until_ms, difference_ms, runs } in stages {
@@ -203,7 +204,9 @@ fn show_stages(report: &Report<StageRow>) -> String {
                 runs.to_string(),
             ]);
         }
-        text += &format!("\n\n{} on {backend} at {height}x{width}, differences of medians\n{table}", line(model));
+        let model = line(model);
+        text +=
+            &format!("\n\n{model} on {backend} ({isa}{memory}) at {height}x{width}, differences of medians\n{table}");
     }
     text
 }

@@ -1,5 +1,6 @@
 //! `hardnetd classify`: pictures in, classes out.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -49,8 +50,8 @@ pub(super) struct Arguments {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Outcome<'a> {
-    Classified { file: &'a Path, top: TopClasses },
-    Failed { file: &'a Path, error: String },
+    Classified { file: Cow<'a, str>, top: TopClasses },
+    Failed { file: Cow<'a, str>, error: String },
 }
 
 /// Why a picture has no classes.
@@ -85,12 +86,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut outcomes = Vec::with_capacity(arguments.images.len());
     let mut first_failure = None;
     for file in &arguments.images {
-        progress.set_message(line(&file.to_string_lossy()).into_owned());
+        let name = file.to_string_lossy();
+        progress.set_message(line(&name).into_owned());
         outcomes.push(match classify(file, &mut preprocessor, &mut session, top) {
-            Ok(top) => Outcome::Classified { file, top },
+            Ok(top) => Outcome::Classified { file: name, top },
             Err(error) => {
                 first_failure.get_or_insert(error.exit());
-                Outcome::Failed { file, error: chain(&error) }
+                Outcome::Failed { file: name, error: chain(&error) }
             }
         });
         progress.inc(1);
@@ -156,8 +158,7 @@ fn print(outcomes: &[Outcome], json: bool) -> io::Result<()> {
     if !output.is_terminal() {
         for (file, top) in classified {
             // A tab or a line feed in a field would look like a separator.
-            let file = file.to_string_lossy();
-            let file = escaped(&file);
+            let file = escaped(file);
             for (rank, Scored { index, label, score }) in top.iter().enumerate() {
                 writeln!(output, "{file}\t{}\t{index}\t{}\t{score}", rank + 1, line(label))?;
             }
@@ -168,7 +169,7 @@ fn print(outcomes: &[Outcome], json: bool) -> io::Result<()> {
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["File", "Class", "Label", "Score"]);
     for (file, top) in classified {
         for (rank, Scored { index, label, score }) in top.iter().enumerate() {
-            let file = if rank == 0 { line(&file.to_string_lossy()).into_owned() } else { String::new() };
+            let file = if rank == 0 { line(file).into_owned() } else { String::new() };
             table.add_row([file, index.to_string(), line(label).into_owned(), format!("{:.1} %", score * 100.0)]);
         }
     }

@@ -13,11 +13,12 @@ use crate::printable::{escaped, is_printable};
 /// Arguments of `config`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-To check as the service's user, in its sandbox:
-  sudo systemd-run --pipe --wait -p DynamicUser=yes hardnetd config check
+To check as the service's user:
+  sudo systemd-run --pipe --wait -p DynamicUser=yes -p SupplementaryGroups=hardnetd \\
+      hardnetd config check
 
 Examples:
-  hardnetd config default > /etc/hardnetd/hardnetd.toml
+  hardnetd config default > hardnetd.toml
   hardnetd config check -c ./hardnetd.toml
   HARDNETD__MODEL__NAME=hardnet68ds hardnetd config show")]
 pub(super) struct Arguments {

@@ -1,6 +1,6 @@
 //! Log lines of a daemon, written by a separate thread, so that logging never waits for the reader.
 //!
-//! If nobody reads, the newest lines are dropped and counted. The next line that can be written is preceded by their
+//! If nobody reads, the newest lines are dropped and counted. The next line that can be written is followed by their
 //! number.
 
 use std::io::{self, Write};
@@ -134,7 +134,9 @@ mod tests {
             let (dropped, kept) = (dropped.sum::<usize>(), text.lines().filter(|line| line.parse::<usize>().is_ok()));
             (dropped, kept.count() + dropped)
         };
+        let end = Instant::now() + Duration::from_secs(60);
         while accounted().1 < WAITING + 10 {
+            assert!(Instant::now() < end, "{:?}", accounted());
             std::thread::yield_now();
         }
         let (dropped, all) = accounted();

@@ -61,7 +61,7 @@ pub(super) fn start(verbosity: &Verbosity, daemon: bool) -> Log {
         (false, 1) => "info,hardnetd=debug",
         (false, _) => "trace",
     };
-    let asked = env::var("HARDNETD_LOG").ok();
+    let asked = env::var("HARDNETD_LOG").ok().filter(|filter| !filter.is_empty());
     let (filter, refused) = match asked.as_deref().map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),

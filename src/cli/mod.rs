@@ -105,7 +105,7 @@ struct ModelChoice {
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<[usize; 2]>,
-    /// What runs the network; auto: the native engine, or tract if native does not know all of it.
+    /// What runs the network; auto: the native engine, or tract, if the program has it, where native does not know all of it.
     #[arg(long, value_name = "B", default_value = "auto", value_parser = choice::<BackendChoice>())]
     backend: BackendChoice,
     /// Instruction set of the native engine; auto: the best that the processor has.
@@ -296,18 +296,15 @@ impl Error {
     }
 
     /// The error and its causes in printable form: on one line, except for the problems of a configuration, which have
-    /// a line each. `None` if it has already been printed.
+    /// a line each. `None` if it has already been printed. `arguments` are those of the program, which it may quote.
     #[must_use]
-    pub fn message(&self) -> Option<String> {
+    pub fn message(&self, arguments: &[OsString]) -> Option<String> {
+        let hint = || self.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+        let shown = |text: String| redact_words(&without_logins(text, arguments)).into_owned();
         match self {
             Self::Usage => None,
-            Self::Config(_) | Self::Service(service::Error::Config(_)) => {
-                Some(printable::block(&redact_words(&chain(self))))
-            }
-            _ => {
-                let hint = self.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-                Some(printable::line(&redact_words(&(chain(self) + &hint))).into_owned())
-            }
+            Self::Config(_) | Self::Service(service::Error::Config(_)) => Some(printable::block(&shown(chain(self)))),
+            _ => Some(printable::line(&shown(chain(self) + &hint())).into_owned()),
         }
     }
 

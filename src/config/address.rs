@@ -33,7 +33,9 @@ impl Broker {
             _ => return Err("unknown sink".into()),
         };
         // A password may contain any character that ends an authority, so the last '@' ends the login.
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         let (username, rest) = match rest.rsplit_once('@') {
+            Some(_) if !authority.contains('@') && is_place(authority) => return Err("an '@' after the host".into()),
             Some((login, _)) if login.contains(':') || login.contains("%3A") || login.contains("%3a") => {
                 return Err("a password here would be seen by every user; use publish.mqtt.password_file".into());
             }
@@ -60,6 +62,12 @@ impl Broker {
         topic_prefix.as_deref().map_or(Ok(()), check_topic)?;
         Ok(Self { tls, username, host: host.to_owned(), port, topic_prefix })
     }
+}
+
+/// Whether it can only be a host, with a port or without.
+fn is_place(authority: &str) -> bool {
+    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+    !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Checks that `text` is a host name or address, and nothing else.

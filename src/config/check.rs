@@ -107,7 +107,7 @@ impl<'a> Checker<'a> {
         let mut object = Map::new();
         let ValueKind::Table(table) = &value.kind else {
             let expected = match self.origin {
-                Origin::Environment => format!("expected a key behind it, as in {}", variable(&format!("{path}.KEY"))),
+                Origin::Environment => format!("expected a key after it, as in {}", variable(&format!("{path}.KEY"))),
                 _ => format!("expected a section, written [{path}]"),
             };
             self.problem(path, &format!("{}: {expected}", show(value)));

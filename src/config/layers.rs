@@ -1,6 +1,6 @@
 //! The layers of the configuration: the files, the environment, and the flags.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -57,18 +57,31 @@ fn is_drop_in(name: &OsStr) -> bool {
 
 /// The environment variables that set keys; one that is not valid Unicode is a problem.
 pub(super) fn environment(problems: &mut Vec<Problem>) -> Environment {
-    let mut variables = HashMap::new();
+    let mut variables = BTreeMap::new();
+    let mut refuse = |name: &str, message: String| {
+        problems.push(Problem { origin: format!("environment variable {name}"), key: None, message });
+    };
     for (name, value) in env::vars_os() {
         let Some(name) = name.to_str().filter(|name| name.to_uppercase().starts_with(PREFIX)) else { continue };
-        match value.into_string() {
-            Ok(value) => drop(variables.insert(name.to_owned(), value)),
-            Err(_) => problems.push(Problem {
-                origin: format!("environment variable {name}"),
-                key: None,
-                message: "expected text in UTF-8".into(),
-            }),
+        let Ok(value) = value.into_string() else {
+            refuse(name, "expected text in UTF-8".into());
+            continue;
+        };
+        // One of two spellings of a key would win by chance.
+        if let Some((other, _)) = variables.insert(name.to_uppercase(), (name.to_owned(), value)) {
+            refuse(name, format!("it sets the same key as {other}: expected one of them"));
         }
     }
+    // The names of keys in a section come after that of the section, `__` apart.
+    for (name, (section, _)) in &variables {
+        let inside = format!("{name}__");
+        if let Some((_, (other, _))) =
+            variables.range(inside.clone()..).next().filter(|(next, _)| next.starts_with(&inside))
+        {
+            refuse(section, format!("it sets a whole section, and {other} a key of it: expected one of them"));
+        }
+    }
+    let variables: HashMap<String, String> = variables.into_values().collect();
     Environment::with_prefix("HARDNETD").prefix_separator("__").separator("__").source(Some(variables))
 }
 

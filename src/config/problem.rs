@@ -68,9 +68,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Whether a flag, or several, are to blame.
+    /// Whether a flag, alone or with others, is to blame: it can be left out.
     pub(super) fn is_of_flag(&self) -> bool {
-        self.origin.starts_with("--")
+        self.origin.split(", ").any(|origin| origin.starts_with("--"))
     }
 }
 
@@ -81,7 +81,7 @@ impl fmt::Display for Problem {
             Some(key) if message.starts_with("unknown") => write!(f, "{origin}: {key}: {message}"),
             Some(key) => write!(f, "{origin}: {key} = {message}"),
             // The message begins with the value: the flag as it was typed.
-            None if self.is_of_flag() => write!(f, "{origin} {message}"),
+            None if origin.starts_with("--") => write!(f, "{origin} {message}"),
             None => write!(f, "{origin}: {message}"),
         }
     }

@@ -24,7 +24,7 @@ const SECRET_PARTS: [&str; 9] =
     ["passw", "passc", "passphrase", "pwd", "token", "secret", "auth", "signature", "credential"];
 
 /// Endings of the names of such keys: `loginpas`, `apikey`.
-const SECRET_ENDS: [&str; 4] = ["pass", "pas", "psw", "key"];
+const SECRET_ENDS: [&str; 5] = ["pass", "pas", "psw", "pswd", "key"];
 
 /// Full names of such keys, including abbreviations used by cameras.
 const SECRET_KEYS: [&str; 8] = ["p", "pw", "pin", "psk", "sig", "sid", "jwt", "session"];
@@ -146,11 +146,18 @@ fn hide_login_of(address: &str) -> String {
         let (login, host) = rest.split_at(end);
         let host = hide_port(host);
         return match colon(login) {
-            Some(at) if login[at..].starts_with(':') && at + 1 < login.len() => {
+            Some(at) if login[at..].starts_with(':') && !matches!(login.get(at + 1..=at + 1), None | Some("@")) => {
                 format!("{scheme}{}:{HIDDEN}{host}", &login[..at])
             }
-            // An '@' in a path (RFC 3986, 3.3).
-            None if login.contains('/') => format!("{scheme}{login}{host}"),
+            // An '@' in a path (RFC 3986, 3.3), perhaps after a login without a colon.
+            None if login.contains('/') => {
+                let authority = &login[..login.find(['/', '?', '#']).unwrap_or(login.len())];
+                match authority.rfind('@') {
+                    Some(end) => format!("{scheme}{HIDDEN}{}{host}", &login[end..]),
+                    None => format!("{scheme}{login}{host}"),
+                }
+            }
+            _ if login.is_empty() => format!("{scheme}{host}"),
             _ => format!("{scheme}{HIDDEN}{host}"),
         };
     }
@@ -439,7 +446,8 @@ mod tests {
             "rtsp%3A%2F%2F",
         ];
         let logins = ["me:{}@", "{}@", "{}:@", ":{}@", "me%3A{}@", "me:{}%40", "me:a@{}@", "me:x/{}?y@", "me: {}'\"#@"];
-        let hosts = ["cam", "cam:554/1", "10.0.0.5:554/a/b", "[fe80::1]:554/1", "cam/1?channel=1#x", ""];
+        let hosts =
+            ["cam", "cam:554/1", "10.0.0.5:554/a/b", "[fe80::1]:554/1", "cam/1?channel=1#x", "cam/stream@1", ""];
         let queries = ["auth={}", "Password={}&x=1", "user=me_password={}_channel=1", "token={}", "login=me:{}"];
         let mut count = 0;
         let mut check = |address: String| {

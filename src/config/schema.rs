@@ -84,9 +84,9 @@ section! {
         source: String = "test:ball", Allowed::Source;
         /// Maximum frames per second; frames beyond it are left out before any conversion. 0: no limit.
         max_fps: u32 = 0_u32, Allowed::Integer(0, MAX_FPS as i64);
-        /// Seconds from the start to the first frame; the stream then counts as failed.
+        /// Maximum seconds from start to first frame; after that the stream counts as failed.
         start_timeout_s: f64 = 20.0, Allowed::Number(0.1, 3600.0);
-        /// Seconds without a frame from a running source; the stream then counts as failed.
+        /// Maximum seconds without a frame from a running source; after that the stream counts as failed.
         stall_timeout_s: f64 = 10.0, Allowed::Number(0.1, 3600.0);
         /// Longest wait in seconds before a failed camera is reopened, 0.1 or more; the first waits are shorter. 0:
         /// the stream ends with the failure. Cameras given with `--source` have 0.
@@ -193,7 +193,7 @@ section! {
         connect_timeout_s: u16 = 5_u16, Allowed::Integer(1, 300);
         /// Longest wait in seconds between two connection attempts; the first waits are shorter.
         retry_max_s: f64 = 30.0, Allowed::Number(0.1, 3600.0);
-        /// Results kept while the broker is unreachable; beyond it, the oldest are dropped and counted.
+        /// Maximum number of results kept while the broker is unreachable; beyond that, the oldest are dropped and counted.
         queue: u32 = 1000_u32, Allowed::Integer(1, 1_000_000);
     }
 }

@@ -15,7 +15,7 @@ const LARGEST_PEM: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file could not be read.
-    #[error("cannot read the file that {key} names, {}", path.display())]
+    #[error("cannot read {} ({key})", path.display())]
     Unreadable {
         /// The configuration key.
         key: String,
@@ -25,7 +25,7 @@ pub enum SecretError {
         source: io::Error,
     },
     /// The file has no content.
-    #[error("the file that {key} names, {}, is empty", path.display())]
+    #[error("{} ({key}) is empty", path.display())]
     Empty {
         /// The configuration key.
         key: String,

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use super::redact::redact;
+use super::schema::{ROOT, Section};
 
 /// What the TOML parser says of `text`, and the key and the table that it means where the key is there twice.
 pub(super) fn message(error: &(dyn Error + Send + Sync + 'static), text: &str) -> String {
@@ -25,9 +26,14 @@ fn duplicate(error: &toml::de::Error, text: &str) -> Option<String> {
     let span = error.span()?;
     let (key, before) = (text.get(span.clone())?.trim(), text.get(..span.start)?);
     let (above, begun) = before.rsplit_once('\n').unwrap_or(("", before));
+    // Other lines in brackets may be those of a text that continues over several.
+    let is_known = |table: &str| {
+        let first = table.trim_matches(['[', ']']).split('.').next().unwrap_or_default().trim();
+        matches!(ROOT, Section::Group(sections) if sections.iter().any(|(section, _)| *section == first))
+    };
     let header = |line: &str| {
         let line = line.split('#').next().unwrap_or_default().trim();
-        (line.starts_with('[') && line.ends_with(']')).then(|| redact(line))
+        (line.starts_with('[') && line.ends_with(']') && is_known(line)).then(|| redact(line))
     };
     let line = text.get(before.len() - begun.len()..)?.lines().next()?;
     if let Some(table) = header(line) {
@@ -51,6 +57,7 @@ mod tests {
             ("[model]\ntop = 1\ntop = 2\n", "line 3, column 1: duplicate key `top` in [model]"),
             ("[[stream]] # one\nname = \"a\"\nname = \"s3cret\"\n", "duplicate key `name` in [[stream]]"),
             ("[model]\n[publish.mqtt]\n[publish.mqtt]\n", "duplicate key: [publish.mqtt] is there twice"),
+            ("[model]\nname = '''\n[s3cret]\n'''\ntop = 1\ntop = 2\n", "duplicate key `top` in [model]"),
             ("[a]\nmodel = { top = 1, top = 2 }\n", "duplicate key `top`"),
         ] {
             let error = text.parse::<toml::Table>().unwrap_err();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::{Context, Finding};
-use crate::config::Mqtt;
+use crate::config::{Mqtt, is_missing_credential};
 use crate::exit::chain;
 use crate::publish::{ProbeError, probe};
 use crate::system::network::{self, Reach, reach};
@@ -45,6 +45,15 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     findings.push(match &answer.login {
         Ok(()) => Finding::ok("login", format!("accepted {}", by_whom(settings))),
         Err(ProbeError::Handshake(_)) => Finding::info("login", "not tried"),
+        Err(error @ (ProbeError::Secret(_) | ProbeError::Tls(_))) => {
+            let found = format!("{place}: {}", chain(error));
+            let files = [&settings.password_file, &settings.ca_file, &settings.cert_file, &settings.key_file];
+            // As for the password of a camera: the service has its credentials, and its administrator does not.
+            match files.iter().any(|file| !file.is_empty() && is_missing_credential(file)) {
+                true => Finding::warning("login", found, remedy(error, settings)),
+                false => Finding::error("login", found, remedy(error, settings)),
+            }
+        }
         Err(error) => {
             Finding::error("login", format!("{place}: {} {}", chain(error), by_whom(settings)), remedy(error, settings))
         }
@@ -68,7 +77,7 @@ fn remedy(error: &ProbeError, settings: &Mqtt) -> String {
             "put the password there, one line, readable for the service: LoadCredential= in the unit".into()
         }
         ProbeError::Login { .. } if settings.username.is_empty() => {
-            "set publish.mqtt.username and password_file: the broker wants a login".into()
+            "set publish.mqtt.username and password_file: the broker requires a login".into()
         }
         ProbeError::Login { .. } => {
             "check publish.mqtt.username and password_file against the broker's users (Mosquitto: mosquitto_passwd)"
@@ -106,7 +115,7 @@ fn certificate(valid_until: Option<Timestamp>, settings: &Mqtt) -> Finding {
     let days = until.duration_since(Timestamp::now()).as_hours() / 24;
     let found = format!("valid until {until}, {days} days");
     match days < RENEWAL_DAYS {
-        true => Finding::warning(NAME, found, "renew the broker's certificate: without it nothing is sent any more"),
+        true => Finding::warning(NAME, found, "renew the broker's certificate: once it has expired, nothing is sent"),
         false => Finding::ok(NAME, found),
     }
 }

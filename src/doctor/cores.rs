@@ -114,8 +114,11 @@ fn isolated(settings: &Inference, cores: &Cores) -> Finding {
                 .with(format!("for a steadier latency, isolcpus={list} on the kernel's command line"))
         }
         (false, _, false, _) => {
-            let found =
-                format!("cores {} are isolated, and nothing is to run on {}", ranges(&cores.isolated), ranges(&idle));
+            let found = format!(
+                "cores {} are isolated, but inference.cores does not use {}",
+                ranges(&cores.isolated),
+                ranges(&idle)
+            );
             Finding::warning(NAME, found, format!("inference.cores = [{}], or no isolcpus=", listed(&cores.isolated)))
         }
         (false, _, true, false) => Finding::info(

@@ -6,7 +6,7 @@ use super::{Context, Finding};
 use crate::choice::BackendChoice;
 use crate::config::Config;
 use crate::exit::{Exit, chain};
-use crate::inference::Backend;
+use crate::inference::{self, Backend};
 use crate::model::{Error, Model, ModelOptions};
 use crate::plural::counted;
 
@@ -62,6 +62,9 @@ fn short(digest: &str) -> &str {
 
 fn remedy(error: &Error) -> &'static str {
     match error.exit() {
+        _ if matches!(error, Error::Inference(inference::Error::WithoutTract)) => {
+            "set inference.backend to \"auto\" or \"native\", or use a program that was built with tract"
+        }
         Exit::NoInput => "check model.name and model.labels, and that the service's user can read the files",
         Exit::Usage => "check model.size and the files against `hardnetd model info`",
         Exit::Unavailable => "free memory or threads, or choose a smaller model",

@@ -123,6 +123,8 @@ pub fn evaluate(
     let mut tally = Tally::default();
     let mut broken: Vec<(usize, PictureError)> = Vec::new();
     thread::scope(|scope| {
+        // An early return drops it, which ends the workers.
+        let found = found;
         let mut handles = Vec::with_capacity(threads);
         for index in 0..threads {
             let worker = Worker::new(model)?;

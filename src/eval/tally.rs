@@ -1,10 +1,10 @@
 //! Counts correct and wrong classes, and computes the report.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Number of classes listed per class with which its pictures are most often confused.
 const CONFUSED_WITH: usize = 3;
@@ -35,10 +35,15 @@ pub struct Report {
 /// A picture that could not be classified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Broken {
-    /// The file.
+    /// The file; in JSON, what of its name is not UTF-8 is replaced.
+    #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// Why.
     pub error: String,
+}
+
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// Results for one class.

@@ -4,7 +4,7 @@
 use super::build::EPSILON;
 use super::layout::{Layer, Module, module_entries, modules};
 use super::table::{ARCHITECTURES, Architecture};
-use crate::engine::graph::{Conv, Graph, Linear, Op};
+use crate::engine::graph::{Activation, Conv, Graph, Linear, Op, Padding, Window};
 use crate::weights::{Array, EntryRole, Error, StateDict};
 
 /// The architecture with exactly the convolutions and the linear layer of `graph`, in order, with the number of classes
@@ -55,8 +55,12 @@ pub fn weights_of(
 /// Whether the operator is that of the module, apart from its weights.
 fn is_layer(module: &Module, op: &Op) -> bool {
     let is_conv = |conv: &Conv, read: usize, kernel: usize, stride: usize, groups: usize| {
+        let side = kernel / 2;
+        let padding = Padding { top: side, left: side, bottom: side, right: side };
+        let activation = if groups == 1 { Activation::Relu6 } else { Activation::None };
         (conv.in_channels, conv.out_channels, conv.groups) == (read, module.channels, groups)
-            && (conv.window.kernel, conv.window.stride) == ([kernel; 2], [stride; 2])
+            && conv.window == Window { kernel: [kernel; 2], stride: [stride; 2], padding }
+            && conv.activation == activation
     };
     match (module.layer, op) {
         (Layer::Conv { in_channels, kernel, stride }, Op::Conv(conv)) => is_conv(conv, in_channels, kernel, stride, 1),
@@ -72,6 +76,7 @@ mod tests {
 
     use super::super::{build, find, seeded};
     use super::*;
+    use crate::engine::graph::{Builder, NodeId};
 
     #[test]
     fn a_folded_graph_gives_weights_that_make_the_same_graph() {
@@ -98,5 +103,30 @@ mod tests {
         assert!(weights_of(&graph, find("hardnet68ds")).unwrap().is_none());
         let part = graph.up_to(graph.find("base.4").unwrap()).unwrap();
         assert!(weights_of(&part, None).unwrap().is_none());
+        for change in
+            [|conv: &mut Conv| conv.activation = Activation::Relu, |conv: &mut Conv| conv.window.padding.top = 0]
+        {
+            let mut other = Builder::new();
+            let mut nodes = Vec::new();
+            for (index, node) in graph.nodes().iter().enumerate() {
+                let inputs: Vec<NodeId> = node.inputs.iter().map(|input| nodes[input.index()]).collect();
+                nodes.push(match node.op.clone() {
+                    Op::Input { channels } => other.input(&node.name, channels).unwrap(),
+                    Op::Conv(mut conv) => {
+                        if index == 1 {
+                            change(&mut conv);
+                        }
+                        other.conv(&node.name, inputs[0], conv).unwrap()
+                    }
+                    Op::MaxPool(pool) => other.max_pool(&node.name, inputs[0], pool).unwrap(),
+                    Op::Concat => other.concat(&node.name, &inputs).unwrap(),
+                    Op::GlobalAverage => other.global_average(&node.name, inputs[0]).unwrap(),
+                    Op::Linear(linear) => other.linear(&node.name, inputs[0], linear).unwrap(),
+                    op => panic!("{op:?}"),
+                });
+            }
+            let other = other.finish(*nodes.last().unwrap()).unwrap();
+            assert!(weights_of(&other, None).unwrap().is_none());
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::plan;
 use crate::kernels::Isa;
 use crate::kernels::runtime::Threads;
 
-/// The back end that runs a network.
+/// The backend that runs a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// The program's own engine, with this instruction set.
@@ -100,7 +100,9 @@ impl InferencePlan {
                     }
                     return Ok(Self::Native(plan));
                 }
-                Err(plan::Error::Unsupported { node, what }) if engine.backend == BackendChoice::Auto => {
+                Err(plan::Error::Unsupported { node, what })
+                    if engine.backend == BackendChoice::Auto && cfg!(feature = "tract") =>
+                {
                     tracing::warn!(
                         model = name,
                         "runs on tract: `{node}`: {what} is not supported by the native engine"
@@ -132,7 +134,7 @@ impl InferencePlan {
         })
     }
 
-    /// The back end.
+    /// The backend.
     #[must_use]
     pub fn backend(&self) -> Backend {
         match self {

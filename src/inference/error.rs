@@ -10,12 +10,12 @@ use crate::kernels::runtime::Broken;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The network does not support that input size.
-    #[error("the model cannot have this input size")]
+    #[error("the model does not support this input size")]
     Size(#[from] graph::Error),
     /// The maps of the network would need too much memory.
     #[error(
         "`{name}` needs {} MB for its maps at this input size, but only {} are allowed: choose a smaller input size",
-        needed / 1_000_000, limit / 1_000_000
+        needed.div_ceil(1_000_000), limit / 1_000_000
     )]
     Memory {
         /// Name of the model.

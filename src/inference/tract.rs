@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 
 use prost::Message as _;
+use tract_onnx::model::Onnx;
 use tract_onnx::pb;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::{
@@ -22,7 +23,7 @@ use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
 use crate::engine::import::{self, File};
 use crate::engine::onnx;
-use crate::protobuf::{ModelProto, NodeProto};
+use crate::protobuf::{Extent, GraphProto, ModelProto, NodeProto, ValueType};
 use crate::tensor::{Tensor, TensorMut};
 
 /// Maximum number of nodes in a network for tract. Its preparation time grows with the square of the number: up to two
@@ -133,11 +134,13 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         let unbounded = |error: import::Error| failed("read")(TractError::msg(error.to_string()));
         file.check_constants().map_err(unbounded)?;
         let fact = f32::fact([1, file.channels(), height, width]).into();
-        let proto = file.into_proto();
+        let mut proto = file.into_proto();
         check_nodes(&proto)?;
+        proto.graph.iter_mut().for_each(forget_names_of_extents);
         let proto = translated(proto)?;
         // The shapes that a file states for values between nodes hold for any input size, not for this one.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
+        check_operators(&onnx, &proto)?;
         let mut parsed = onnx.model_for_proto_model(&proto).map_err(failed("read"))?;
         drop(proto);
         parsed.set_input_fact(0, fact).map_err(failed("read"))?;
@@ -149,6 +152,29 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         check_memory(&typed).map_err(failed("read"))?;
         Ok(typed)
     })
+}
+
+/// Removes the names of open extents, which tract parses as expressions, by recursion: the size of the input is set.
+fn forget_names_of_extents(graph: &mut GraphProto) {
+    for info in graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info) {
+        let Some(ValueType::TensorType(tensor)) = info.r#type.as_mut().and_then(|kind| kind.value.as_mut()) else {
+            continue;
+        };
+        for extent in tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim) {
+            if matches!(extent.value, Some(Extent::DimParam(_))) {
+                extent.value = None;
+            }
+        }
+    }
+}
+
+/// Checks that tract has the operators of a network: its own message about one that it lacks has the whole node in it.
+fn check_operators(onnx: &Onnx, model: &pb::ModelProto) -> Result<(), Error> {
+    let mut nodes = model.graph.iter().flat_map(|graph| &graph.node);
+    match nodes.find(|node| !onnx.op_register.0.contains_key(&node.op_type)) {
+        Some(node) => Err(failed("read")(TractError::msg(format!("`{}` is not an operator of tract", node.op_type)))),
+        None => Ok(()),
+    }
 }
 
 /// The same model in tract's own messages.
@@ -233,7 +259,7 @@ fn check_node(model: &TypedModel, node: &TypedNode, listed: &mut u64) -> TractRe
     let cuts = cuts.iter().map(|cut| (cut.pad_before as u64).saturating_add(cut.pad_after as u64).saturating_add(1));
     *listed = listed.saturating_add(cuts.fold(product(&spec.kernel_shape, 1), u64::saturating_mul));
     if *listed > MAX_LISTED {
-        let places = "places of windows up to here, with those at the edges";
+        let places = "window positions so far, including those clipped at the edges";
         return fail(format!("has a large window: {listed} {places}, but {MAX_LISTED} are allowed"));
     }
     Ok(())

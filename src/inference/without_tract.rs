@@ -7,7 +7,7 @@ use crate::engine::graph::Graph;
 use crate::engine::import::File;
 use crate::tensor::TensorMut;
 
-/// A compiled network, of which there is none.
+/// A compiled network, which never exists in this build.
 #[derive(Debug, Clone)]
 pub struct TractPlan(Infallible);
 
@@ -37,7 +37,7 @@ impl TractPlan {
     /// A network for one thread.
     ///
     /// # Errors
-    /// None, for there is no plan.
+    /// Never fails: there is no plan.
     pub fn network(&self) -> Result<TractNetwork, Error> {
         match self.0 {}
     }
@@ -51,7 +51,7 @@ pub fn output_count(_: File, _: usize, _: usize) -> Result<usize, Error> {
     Err(Error::WithoutTract)
 }
 
-/// Runs a [`TractPlan`], of which there is none.
+/// Runs a [`TractPlan`], which never exists in this build.
 pub struct TractNetwork(Infallible);
 
 impl Network for TractNetwork {

@@ -10,7 +10,7 @@ use crate::choice::BackendChoice;
 use crate::config::{self, Config, SIDES};
 use crate::engine::cost::{MAX_ACTIVATION_BYTES, cost};
 use crate::engine::graph::{Graph, Op};
-use crate::engine::import::{self, Imported};
+use crate::engine::import;
 use crate::engine::{onnx, plan};
 use crate::exit::chain;
 use crate::hardnet::{self, Architecture};
@@ -203,12 +203,11 @@ impl Definition {
         }
         let Transform { height, width, .. } = transform;
         let (graph, parameters, classes) = match file.network() {
-            Ok(Imported { graph, parameters, .. }) => {
-                let graph = without_softmax(graph)?;
-                let shapes = graph.shapes(height, width).map_err(inference::Error::Size)?;
-                let output = shapes.get(graph.output().index());
+            Ok(imported) => {
+                let shapes = imported.shapes(height, width).map_err(inference::Error::Size)?;
+                let output = shapes.get(imported.graph.output().index());
                 let classes = output.map_or(0, |shape| shape.height * shape.width * shape.channels);
-                (Ok(graph), parameters, classes)
+                (Ok(without_softmax(imported.graph)?), imported.parameters, classes)
             }
             Err(reason) => match tract::output_count(file, height, width) {
                 Ok(logits) => (Err(chain(&reason)), 0, logits),
@@ -216,7 +215,7 @@ impl Definition {
                     return Err(Error::Neither { path: path.to_owned(), source: source.into() });
                 }
                 Err(inference::Error::WithoutTract) => {
-                    tracing::warn!("tract may know the network, but this program was built without it");
+                    tracing::warn!("tract might be able to run this network, but this program was built without it");
                     return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() });
                 }
                 // Neither backend can run it, and this reason names the node.
@@ -228,7 +227,7 @@ impl Definition {
         }
         let (name, labels, training, source) = match said {
             Some(Metadata { classes: said, .. }) if said != classes => {
-                let problems = vec![format!("it is of {said} classes, and the network has {classes}")];
+                let problems = vec![format!("it is for {said} classes, but the network has {classes}")];
                 let source = Box::new(metadata::Error::Values { problems });
                 return Err(Error::Metadata { path: path.to_owned(), source });
             }
@@ -409,13 +408,14 @@ pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
     let wrong = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
     let file = regular::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
-    let mut bytes = Vec::with_capacity(usize::try_from(length.min(import::MAX_LENGTH)).unwrap_or_default());
-    // It may have grown since.
-    file.take(import::MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    let length = length.max(bytes.len() as u64);
     if length > import::MAX_LENGTH {
         return Err(wrong(import::Error::TooLarge { length }));
     }
+    let mut bytes = Vec::new();
+    let room = usize::try_from(length).ok().and_then(|length| bytes.try_reserve_exact(length).ok());
+    room.ok_or_else(|| unreadable(io::ErrorKind::OutOfMemory.into()))?;
+    // The file may have grown since: `parse` refuses it if it is too large now.
+    file.take(import::MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     import::File::parse(&bytes).map_err(wrong)
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::metadata::CLASS_COUNTS;
 use super::{labels, metadata, verify};
-use crate::config::SIDES;
+use crate::config::{SIDES, redact};
 use crate::engine::{graph, import};
 use crate::exit::Exit;
 use crate::hardnet;
@@ -16,7 +16,7 @@ use crate::weights;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is neither a model nor a file of that name.
-    #[error("`{name}` is not the name of a model, and there is no such file; the models are {}", names())]
+    #[error("`{}` is not the name of a model, and there is no such file; the models are {}", redact(name), names())]
     Unknown {
         /// The requested name.
         name: String,

@@ -137,7 +137,7 @@ impl Model {
         self.plan.is_settled()
     }
 
-    /// The back end that runs the network.
+    /// The backend that runs the network.
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.plan.backend()

@@ -1,4 +1,4 @@
-//! How many frames a file is still to give, where its stream ends after a number of results.
+//! Limits how many frames a file delivers if its stream ends after a number of results.
 //!
 //! The source takes a frame only if a result of it is wanted: once as many are on their way as results are missing, it
 //! waits until one of them fails, or until the stream has had its results.
@@ -20,7 +20,7 @@ pub(super) struct Quota {
 /// The side of the inference thread, which says which frames become no result; dropping it ends the source.
 pub(super) struct Failures(Sender<()>);
 
-/// For a stream that ends after `results`, one at least.
+/// For a stream that ends after `results` results, at least one.
 pub(super) fn quota(results: u64) -> (Quota, Failures) {
     // A source empties it with every frame, so that it holds few.
     let (sender, failed) = unbounded();

@@ -188,8 +188,8 @@ impl Running {
         errors.extend(self.streams.into_iter().filter_map(|stream| stream.end(deadline).err()));
         let errors = errors.into_iter().filter(|error| !matches!(error, Error::PublisherGone));
         let (streams, mut errors): (Vec<Error>, Vec<Error>) = errors.partition(Error::is_of_stream);
-        errors.sort_by_key(Error::is_abandoned_work);
         errors.extend(all_in_one(streams, total));
+        errors.sort_by_key(Error::is_abandoned_work);
         let mut errors = errors.into_iter();
         let first = errors.next();
         for error in errors {

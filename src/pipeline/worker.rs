@@ -198,11 +198,13 @@ impl Worker {
             model: Arc::clone(&self.settings.tag),
             top,
             latency_us,
-            dropped: lane.numbers.answer(seq),
+            dropped: lane.numbers.missed(seq),
         };
-        lane.states.result(seq)?;
+        let item = Item { record: Record::Result(record), permit };
+        let sent = lane.states.result(seq).and_then(|()| self.send(item));
+        sent.inspect_err(|_| lane.counters.count_dropped())?;
+        lane.numbers.answer(seq);
         lane.counters.count_classified();
-        self.send(Item { record: Record::Result(record), permit })?;
         self.stand_still_if_asked();
         if let Some(remaining) = &mut lane.remaining {
             *remaining -= 1;

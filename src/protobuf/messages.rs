@@ -22,7 +22,7 @@ pub struct ModelProto {
     /// Versions of the operators.
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
-    /// Whatever the writer has to say, by key.
+    /// Free-form metadata, by key.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
 }
@@ -292,6 +292,20 @@ pub enum DataType {
     Complex128 = 15,
     /// The upper half of 32-bit floating point.
     Bfloat16 = 16,
+    /// 8-bit floating point, 4 bits of exponent, without infinity.
+    Float8E4m3fn = 17,
+    /// The same without negative zero.
+    Float8E4m3fnuz = 18,
+    /// 8-bit floating point, 5 bits of exponent.
+    Float8E5m2 = 19,
+    /// The same without infinity and negative zero.
+    Float8E5m2fnuz = 20,
+    /// Unsigned, 4 bits, two to a byte.
+    Uint4 = 21,
+    /// Signed, 4 bits, two to a byte.
+    Int4 = 22,
+    /// 4-bit floating point, two to a byte.
+    Float4e2m1 = 23,
 }
 
 impl DataType {
@@ -316,6 +330,13 @@ impl DataType {
             Self::Complex64 => "COMPLEX64",
             Self::Complex128 => "COMPLEX128",
             Self::Bfloat16 => "BFLOAT16",
+            Self::Float8E4m3fn => "FLOAT8E4M3FN",
+            Self::Float8E4m3fnuz => "FLOAT8E4M3FNUZ",
+            Self::Float8E5m2 => "FLOAT8E5M2",
+            Self::Float8E5m2fnuz => "FLOAT8E5M2FNUZ",
+            Self::Uint4 => "UINT4",
+            Self::Int4 => "INT4",
+            Self::Float4e2m1 => "FLOAT4E2M1",
         }
     }
 }
@@ -401,4 +422,142 @@ pub enum Extent {
     /// A name, for an extent that is open.
     #[prost(string, tag = "2")]
     DimParam(String),
+}
+
+#[cfg(all(test, feature = "tract"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use prost::Message as _;
+    use tract_onnx::pb;
+
+    use super::*;
+
+    fn tensor(name: &str) -> TensorProto {
+        TensorProto {
+            dims: vec![101, -102],
+            data_type: DataType::Double as i32,
+            segment: Some(Segment { begin: 103, end: 104 }),
+            float_data: vec![1.25],
+            int32_data: vec![-105],
+            string_data: vec![vec![106]],
+            int64_data: vec![107],
+            name: name.to_owned(),
+            raw_data: vec![108],
+            double_data: vec![2.5],
+            uint64_data: vec![109],
+            external_data: vec![StringStringEntryProto { key: "location".into(), value: "weights".into() }],
+            data_location: Some(DataLocation::External as i32),
+        }
+    }
+
+    fn info(name: &str) -> ValueInfoProto {
+        let extents = [Extent::DimValue(110), Extent::DimParam("height".into())];
+        let dim = extents.into_iter().map(|extent| Dimension { value: Some(extent) }).collect();
+        let shape = Some(TensorShapeProto { dim });
+        let value = Some(ValueType::TensorType(TensorType { elem_type: DataType::Float as i32, shape }));
+        ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { value }) }
+    }
+
+    fn graph(name: &str, node: Vec<NodeProto>) -> GraphProto {
+        GraphProto {
+            node,
+            name: name.to_owned(),
+            initializer: vec![tensor("initializer")],
+            input: vec![info("an-input")],
+            output: vec![info("an-output")],
+            value_info: vec![info("a-value")],
+            sparse_initializer: vec![SparseTensorProto { values: Some(tensor("sparse")) }],
+        }
+    }
+
+    /// A message with a value in every field.
+    fn everything() -> ModelProto {
+        let attribute = AttributeProto {
+            name: "attribute".into(),
+            f: 3.5,
+            i: 111,
+            s: vec![112],
+            t: Some(tensor("value")),
+            g: Some(graph("branch", vec![])),
+            floats: vec![4.5],
+            ints: vec![113],
+            strings: vec![vec![114]],
+            tensors: vec![tensor("listed")],
+            graphs: vec![graph("branches", vec![])],
+            r#type: AttributeType::Graphs as i32,
+        };
+        let node = NodeProto {
+            input: vec!["read".into()],
+            output: vec!["written".into()],
+            name: "node".into(),
+            op_type: "Conv".into(),
+            attribute: vec![attribute],
+            domain: "node.domain".into(),
+        };
+        ModelProto {
+            ir_version: 115,
+            producer_name: "producer".into(),
+            producer_version: "version".into(),
+            graph: Some(graph("main", vec![node])),
+            opset_import: vec![OperatorSetIdProto { domain: "set.domain".into(), version: 116 }],
+            metadata_props: vec![StringStringEntryProto { key: "key".into(), value: "text".into() }],
+        }
+    }
+
+    #[test]
+    fn tract_reads_every_field_under_its_name() {
+        let model = everything();
+        let theirs = pb::ModelProto::decode(&*model.encode_to_vec()).unwrap();
+        assert_eq!(ModelProto::decode(&*theirs.encode_to_vec()).unwrap(), model);
+        let shown = format!("{theirs:?}");
+        for field in [
+            "ir_version: 115",
+            "producer_name: \"producer\"",
+            "producer_version: \"version\"",
+            "domain: \"set.domain\"",
+            "version: 116",
+            "key: \"key\"",
+            "value: \"text\"",
+            "input: [\"read\"]",
+            "output: [\"written\"]",
+            "name: \"node\"",
+            "op_type: \"Conv\"",
+            "domain: \"node.domain\"",
+            "name: \"attribute\"",
+            "f: 3.5",
+            "i: 111",
+            "s: [112]",
+            "floats: [4.5]",
+            "ints: [113]",
+            "strings: [[114]]",
+            "r#type: Graphs",
+            "dims: [101, -102]",
+            "data_type: Double",
+            "begin: 103",
+            "end: 104",
+            "float_data: [1.25]",
+            "int32_data: [-105]",
+            "string_data: [[106]]",
+            "int64_data: [107]",
+            "raw_data: [108]",
+            "double_data: [2.5]",
+            "uint64_data: [109]",
+            "DimValue(110)",
+            "DimParam(\"height\")",
+        ] {
+            assert!(shown.contains(field), "{field} is not in {shown}");
+        }
+        let theirs = theirs.graph.unwrap();
+        let names = |infos: &[pb::ValueInfoProto]| infos.iter().map(|info| info.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&theirs.input), ["an-input"]);
+        assert_eq!(names(&theirs.output), ["an-output"]);
+        assert_eq!(names(&theirs.value_info), ["a-value"]);
+        assert_eq!(theirs.initializer[0].name, "initializer");
+        let attribute = &theirs.node[0].attribute[0];
+        assert_eq!(attribute.t.as_ref().unwrap().name, "value");
+        assert_eq!(attribute.tensors[0].name, "listed");
+        assert_eq!(attribute.g.as_ref().unwrap().name, "branch");
+        assert_eq!(attribute.graphs[0].name, "branches");
+    }
 }

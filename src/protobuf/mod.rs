@@ -104,9 +104,9 @@ impl MessageType {
         })
     }
 
-    /// Size of the decoded message in bytes, without what it refers to.
+    /// Size of the decoded message in bytes, without what it refers to: here or as a message of tract, whichever is larger.
     fn size(self) -> u64 {
-        (match self {
+        let own = match self {
             Self::Model => size_of::<ModelProto>(),
             Self::Graph => size_of::<GraphProto>(),
             Self::Node => size_of::<NodeProto>(),
@@ -117,7 +117,30 @@ impl MessageType {
             Self::Type => size_of::<TypeProto>(),
             Self::TensorType => size_of::<TensorType>(),
             Self::Shape => size_of::<TensorShapeProto>(),
-        }) as u64
+        };
+        own.max(self.size_for_tract()) as u64
+    }
+
+    #[cfg(feature = "tract")]
+    fn size_for_tract(self) -> usize {
+        use tract_onnx::pb;
+        match self {
+            Self::Model => size_of::<pb::ModelProto>(),
+            Self::Graph => size_of::<pb::GraphProto>(),
+            Self::Node => size_of::<pb::NodeProto>(),
+            Self::Attribute => size_of::<pb::AttributeProto>(),
+            Self::Tensor => size_of::<pb::TensorProto>(),
+            Self::Sparse => size_of::<pb::SparseTensorProto>(),
+            Self::Info => size_of::<pb::ValueInfoProto>(),
+            Self::Type => size_of::<pb::TypeProto>(),
+            Self::TensorType => size_of::<pb::type_proto::Tensor>(),
+            Self::Shape => size_of::<pb::TensorShapeProto>(),
+        }
+    }
+
+    #[cfg(not(feature = "tract"))]
+    fn size_for_tract(self) -> usize {
+        0
     }
 }
 
@@ -167,7 +190,7 @@ pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
                 let content = inside.get(start..stop).unwrap_or_default();
                 match kind.field(key >> 3) {
                     Content::Message(_) if open.len() == MAX_DEPTH => {
-                        return Err(damaged("a message that is nested too deep"));
+                        return Err(damaged("a message that is nested too deeply"));
                     }
                     Content::Message(inner) => {
                         take(GROWTH * inner.size())?;
@@ -200,6 +223,9 @@ pub fn check(bytes: &[u8], kind: MessageType) -> Result<(), Error> {
 fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     let mut value = 0_u64;
     for (index, &byte) in bytes.get(at..)?.iter().take(10).enumerate() {
+        if index == 9 && byte > 1 {
+            return None;
+        }
         value |= u64::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
             return Some((value, at + index + 1));

@@ -158,7 +158,7 @@ impl Stdout {
         Ok(Self { shared, most })
     }
 
-    /// Every sink of a lost output is told so: that of before a reload, and that of after it.
+    /// Reports a lost output to every sink that uses it: those from before a reload and those from after it.
     fn check(queue: &Queue) -> Result<(), Error> {
         let again = |error: &io::Error| match error.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),
@@ -276,7 +276,10 @@ mod tests {
         let (_stop, stopped) = shutdown::channel();
         assert!(matches!(old.flush(&stopped), Err(Error::Stdout(_))));
         assert!(matches!(new.flush(&stopped), Err(Error::Stdout(_))));
-        let mut third = Stdout::with(shared, 8, Small { room: 100, ..full() }).unwrap();
-        assert!(third.flush(&stopped).is_ok(), "there is a new writer");
+        let mut third = Stdout::with(Arc::clone(&shared), 8, Small { room: 100, ..full() }).unwrap();
+        shared.lock().push(Line { bytes: Arc::new(b"another\n".to_vec()), permit: None });
+        shared.changed.notify_all();
+        assert!(third.flush(&stopped).is_ok());
+        assert!(shared.lock().is_idle(), "the new writer has written it");
     }
 }

@@ -173,12 +173,12 @@ impl Service<'_> {
         let watchdog_limit = systemd::watchdog();
         let watchdog = watchdog_limit.map_or_else(never, |limit| tick(limit / BEATS));
         let stop_timeout = self.setup.config.device.stop_timeout();
-        if let Some(limit) = watchdog_limit.filter(|limit| *limit <= stop_timeout) {
+        if let Some(limit) = watchdog_limit.filter(|limit| *limit <= stop_timeout + *limit / BEATS) {
             let (limit_s, stop_timeout_s) = (limit.as_secs_f64(), stop_timeout.as_secs_f64());
             tracing::warn!(
                 limit_s,
                 stop_timeout_s,
-                "device.stop_timeout_s is not shorter than WatchdogSec=: a reload that takes that long is killed"
+                "device.stop_timeout_s is too long for WatchdogSec=: systemd kills the service if a reload takes that long"
             );
         }
         let mut failures = running.failures().clone();

@@ -50,8 +50,10 @@ impl Signals {
         shutdown::spawn("signals", move || {
             for signal in caught.forever() {
                 let signal = if signal == SIGHUP { Signal::Reload } else { Signal::Stop };
-                // The queue is read continuously; if it is full, it holds the same signal, or the process is stopping.
-                let _ = sender.try_send(signal);
+                // The queue may be read late. It always has room for a stop; one reload is as good as many.
+                if signal == Signal::Stop || sender.len() + 1 < WAITING {
+                    let _ = sender.try_send(signal);
+                }
                 if signal == Signal::Stop {
                     thread::sleep(TOGETHER);
                     armed.store(true, Ordering::Release);

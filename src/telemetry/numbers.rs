@@ -35,12 +35,15 @@ impl FrameNumbers {
         self.state.load(Ordering::Acquire) & LAST
     }
 
-    /// Frame `seq` has become a result. Returns the number of frames since the previous result, from any attempt or
-    /// pipeline, that have not.
+    /// The number of frames between the previous result, from any attempt or pipeline, and frame `seq`.
     #[must_use]
-    pub fn answer(&self, seq: u64) -> u64 {
-        let expected = self.answered.fetch_max(seq.saturating_add(1), Ordering::AcqRel);
-        seq.saturating_sub(expected)
+    pub fn missed(&self, seq: u64) -> u64 {
+        seq.saturating_sub(self.answered.load(Ordering::Acquire))
+    }
+
+    /// The result of frame `seq` is on its way to the sinks.
+    pub fn answer(&self, seq: u64) {
+        self.answered.fetch_max(seq.saturating_add(1), Ordering::AcqRel);
     }
 
     /// Moves on to the next attempt and returns the new state.
@@ -128,8 +131,14 @@ mod tests {
     #[test]
     fn what_is_not_classified_counts_once_and_never_below_zero() {
         let numbers = FrameNumbers::default();
-        assert_eq!([0, 1, 4, 5].map(|seq| numbers.answer(seq)), [0, 0, 2, 0]);
-        assert_eq!(numbers.answer(3), 0, "a frame that was overtaken");
-        assert_eq!(numbers.answer(8), 2);
+        let result = |seq: u64| {
+            let missed = numbers.missed(seq);
+            numbers.answer(seq);
+            missed
+        };
+        assert_eq!([0, 1, 4, 5].map(result), [0, 0, 2, 0]);
+        assert_eq!(result(3), 0, "a frame that was overtaken");
+        assert_eq!([6, 8].map(|seq| numbers.missed(seq)), [0, 2], "nothing has come of frame 6");
+        assert_eq!(result(8), 2);
     }
 }

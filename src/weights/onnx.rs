@@ -161,6 +161,9 @@ fn varint<R: Read + Seek>(input: &mut Input<R>) -> Result<u64, Error> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let byte = input.byte()?;
+        if shift == 63 && byte > 1 {
+            break;
+        }
         value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             return Ok(value);

@@ -185,7 +185,7 @@ fn check_end<R: Read + Seek>(reader: &mut R) -> Result<(), Error> {
         let is_there = record.starts_with(b"PK\x06\x06") && number(record, 4) == RECORD as u64 - 12;
         let is_named = number(locator, 8).checked_add(RECORD as u64) == Some(start + at as u64);
         if !is_there || !is_named || number(record, 32) > MAX_DIRECTORY / ENTRY || number(record, 40) > MAX_DIRECTORY {
-            return Err(Error::Layout { what: "the end of the zip archive is another one, or has too many entries" });
+            return Err(Error::Layout { what: "the end of the zip archive is misplaced, or lists too many entries" });
         }
     }
     reader.seek(SeekFrom::Start(0)).map_err(failed)?;

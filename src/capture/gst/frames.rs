@@ -108,7 +108,7 @@ impl SampleReader {
         }
     }
 
-    /// The frame, whose number is still to come; `None` if the sample is not as its caps describe it.
+    /// The frame, not yet numbered; `None` if the sample is not as its caps describe it.
     fn frame(&mut self, sink: &gst_app::AppSink, sample: &gst::Sample, arrived: Timestamp) -> Option<Frame> {
         let caps = sample.caps()?;
         if self.format.as_ref().is_none_or(|(known, ..)| known.as_ref() != caps) {
@@ -158,7 +158,7 @@ fn refuse_short_at(element: &gst::Element, pad: &gst::Pad) {
                 format.insert((caps, size)).1
             }
         };
-        // Metadata has its own sizes, which GStreamer checks.
+        // An element that attaches sizes of its own is trusted with them.
         if buffer.size() >= needed || buffer.meta::<gst_video::VideoMeta>().is_some() {
             return gst::PadProbeReturn::Ok;
         }

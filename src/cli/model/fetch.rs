@@ -39,7 +39,7 @@ $ALL_PROXY, $HTTPS_PROXY or $HTTP_PROXY; $NO_PROXY lists the hosts without one.
 Examples:
   hardnetd model fetch hardnet68
   hardnetd model fetch hardnet39ds --from https://mirror.example/hardnet39ds-0e6c6fa9.pth
-  hardnetd model fetch hardnet85 --from /media/usb/hardnet85-a28faa00.pth --output /var/lib/hardnetd/hardnet85.safetensors")]
+  hardnetd model fetch hardnet85 --from /media/usb/hardnet85-a28faa00.pth --output ./hardnet85.safetensors")]
 pub(super) struct Arguments {
     /// Name of the model: hardnet39ds, hardnet68ds, hardnet68 or hardnet85.
     #[arg(value_name = "NAME")]

@@ -38,7 +38,7 @@ pub(super) struct Arguments {
 /// What a file with weights does not say.
 #[derive(Debug, Args)]
 pub(super) struct AsModel {
-    /// The network: a name or the table of an architecture in a .toml file [default: told by the weights].
+    /// The network: a name or the table of an architecture in a .toml file [default: determined from the weights].
     #[arg(short, long, value_name = "A")]
     arch: Option<String>,
     /// Number of classes [default: that of the head; with --new-head, that of the labels].

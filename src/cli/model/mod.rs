@@ -46,7 +46,7 @@ enum Action {
     ///
     /// Files that cannot be used are named on standard error; the others are listed all the same.
     List {
-        /// Model files to list too: of one's own, or other networks as ONNX files.
+        /// More models to list: your own model files or ONNX networks.
         #[arg(value_name = "FILE")]
         files: Vec<String>,
         #[command(flatten)]

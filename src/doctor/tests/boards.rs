@@ -87,7 +87,7 @@ fn an_isolated_core_is_for_inference_alone() {
     let at = |cpus: &str, cores: &[u32]| cores::look(&pi4(cpus).context(Some(on_cores(cores))));
     says(&at("0-3", &[3]), "inference", State::Ok, &["on cores 3"]);
     says(&at("0-3", &[3]), "isolated", State::Ok, &["cores 3 are for inference alone"]);
-    says(&at("0-3", &[2]), "isolated", State::Warning, &["nothing is to run on 3", "inference.cores = [3]"]);
+    says(&at("0-3", &[2]), "isolated", State::Warning, &["inference.cores does not use 3", "inference.cores = [3]"]);
     says(&at("0-3", &[2, 3]), "isolated", State::Info, &["other work may run on 2 too"]);
     // A shell does not get the isolated core; the service must request it.
     says(&at("0-2", &[3]), "inference", State::Warning, &["as is usual for isolated cores", "CPUAffinity=0-3"]);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::constant::{self, Constant};
 use super::operator::Operator;
 use super::{Error, File};
-use crate::protobuf::TensorProto;
+use crate::protobuf::{AttributeProto, TensorProto};
 
 /// Maximum values of a computed constant: 64 MB of them.
 const MAX_VALUES: u64 = 1 << 24;
@@ -37,14 +37,16 @@ impl File {
             let operator = Operator::new(node);
             let known = |name: &String| constants.get(name.as_str()).copied();
             let read: Option<Vec<u64>> = node.input.iter().filter(|name| !name.is_empty()).map(known).collect();
-            let shape = node.input.first().and_then(|name| filled.get(name.as_str()).copied());
+            let mut inputs = node.input.iter().filter(|name| !name.is_empty());
+            let shape = inputs.next().and_then(|name| filled.get(name.as_str()).copied());
             let values = match (operator.kind(), read) {
                 ("Shape" | "Size", _) => MAX_AXES,
                 ("Constant", _) => {
                     let value = node.attribute.iter().find_map(|attribute| attribute.t.as_ref());
                     let shape = value.and_then(extents);
                     filled.extend(node.output.iter().filter_map(|name| Some((name.as_str(), shape?))));
-                    let lists = node.attribute.iter().map(|list| list.ints.len().max(list.floats.len())).max();
+                    let length = |list: &AttributeProto| list.ints.len().max(list.floats.len()).max(list.strings.len());
+                    let lists = node.attribute.iter().map(length).max();
                     value.map_or(lists.unwrap_or(0).max(1) as u64, |tensor| count(&tensor.dims))
                 }
                 // It depends on the input, whose size is known.
@@ -87,14 +89,12 @@ fn made(kind: &str, read: &[u64]) -> Option<u64> {
     let largest = read.iter().copied().max().unwrap_or(0);
     match kind {
         "Identity" | "Cast" | "CastLike" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Slice"
-        | "Split" | "Neg" | "Abs" | "Sqrt" | "Reciprocal" | "Exp" | "Log" | "Floor" | "Ceil" | "Relu" | "Clip"
-        | "Sigmoid" | "Not" | "Dropout" | "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceMax" | "ReduceMin" => {
-            Some(largest)
-        }
+        | "Split" | "Neg" | "Abs" | "Sqrt" | "Reciprocal" | "Exp" | "Log" | "Floor" | "Ceil" | "Relu" | "Sigmoid"
+        | "Not" | "Dropout" | "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceMax" | "ReduceMin" => Some(largest),
         "Concat" => Some(read.iter().fold(0, |sum, count| sum.saturating_add(*count))),
         // Broadcasting, or an index for every position: at most all combinations.
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Less" | "Greater" | "And" | "Or" | "Where"
-        | "Min" | "Max" | "Gather" => {
+        | "Min" | "Max" | "Clip" | "Gather" => {
             Some(read.iter().fold(1, |product, count| product.saturating_mul((*count).max(1))))
         }
         _ => None,

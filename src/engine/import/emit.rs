@@ -26,11 +26,13 @@ pub(super) fn network(file: &File) -> Result<Imported, Error> {
         _ => return Err(Error::Output { name: output.to_owned() }),
     };
     let parameters = network.parameters;
-    let graph = build(network, last)?;
+    let (graph, rows) = build(network, last)?;
+    let (size, metadata, producer) = (file.size(), file.metadata(), file.producer());
+    let imported = Imported { graph, rows, size, metadata, producer, parameters };
     if let Some([height, width]) = file.size() {
-        graph.shapes(height, width).map_err(Error::Graph)?;
+        imported.shapes(height, width).map_err(Error::Graph)?;
     }
-    Ok(Imported { graph, size: file.size(), metadata: file.metadata(), producer: file.producer(), parameters })
+    Ok(imported)
 }
 
 /// The nodes that the output depends on, in order.
@@ -48,8 +50,8 @@ fn live(file: &File) -> Vec<Operator<'_>> {
     live
 }
 
-/// The graph of the items that item `last` depends on.
-fn build(network: Network<'_>, last: usize) -> Result<Graph, Error> {
+/// The graph of the items that item `last` depends on, and its convolutions whose value is known to be one pixel.
+fn build(network: Network<'_>, last: usize) -> Result<(Graph, Vec<NodeId>), Error> {
     let mut needed = vec![false; network.items.len()];
     needed[last] = true;
     // Every item comes after its inputs.
@@ -63,6 +65,7 @@ fn build(network: Network<'_>, last: usize) -> Result<Graph, Error> {
     let mut builder = Builder::new();
     let mut names = Names::default();
     let mut nodes: Vec<Option<NodeId>> = Vec::with_capacity(network.items.len());
+    let mut rows = Vec::new();
     for (index, item) in network.items.into_iter().enumerate() {
         if !needed[index] {
             nodes.push(None);
@@ -74,11 +77,14 @@ fn build(network: Network<'_>, last: usize) -> Result<Graph, Error> {
             _ => names.take(&item.name, ""),
         };
         let inputs: Vec<NodeId> = item.inputs.iter().filter_map(|&input| nodes.get(input).copied()?).collect();
+        let is_row = item.size == Some([1, 1]) && matches!(item.op, Op::Conv(_));
         let node = add(&mut builder, &name, &inputs, item.op)?;
         nodes.push(Some(node));
+        rows.extend(is_row.then_some(node));
     }
     let unknown = || Error::Graph(graph::Error::UnknownNode { name: OUTPUT.to_owned() });
-    builder.finish(nodes.get(last).copied().flatten().ok_or_else(unknown)?).map_err(Error::Graph)
+    let graph = builder.finish(nodes.get(last).copied().flatten().ok_or_else(unknown)?).map_err(Error::Graph)?;
+    Ok((graph, rows))
 }
 
 /// Adds the node of `op`.

@@ -6,7 +6,9 @@ use prost::Message as _;
 
 use super::operator::Operator;
 use super::{Error, Imported, MAX_LENGTH, constant, emit, window};
-use crate::protobuf::{self, DataType, Extent, GraphProto, ModelProto, ValueInfoProto, ValueType as Type};
+use crate::protobuf::{
+    self, AttributeProto, DataType, Extent, GraphProto, ModelProto, ValueInfoProto, ValueType as Type,
+};
 
 /// Maximum channels of an image.
 const MAX_CHANNELS: usize = 1 << 16;
@@ -136,11 +138,12 @@ fn input(graph: &GraphProto) -> Result<&ValueInfoProto, Error> {
 fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>), Error> {
     let fail = |problem: String| Error::Input { name: input.name.clone(), problem };
     let Some(Type::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
-        return Err(fail("is no tensor".to_owned()));
+        return Err(fail("is not a tensor".to_owned()));
     };
     if tensor.elem_type != DataType::Float as i32 {
-        let found = DataType::try_from(tensor.elem_type).map_or("an unknown type", |found| found.as_str_name());
-        return Err(fail(format!("has the type {found}, and FLOAT is needed")));
+        let found = DataType::try_from(tensor.elem_type);
+        let found = found.map_or_else(|_| format!("number {}", tensor.elem_type), |found| found.as_str_name().into());
+        return Err(fail(format!("has the type {found}, but FLOAT is required")));
     }
     let dims = tensor.shape.as_ref().map(|shape| shape.dim.as_slice()).unwrap_or_default();
     // Open extents are names, missing, or not positive.
@@ -162,14 +165,43 @@ fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>), Error> {
     Ok((channels, fixed(2).zip(fixed(3)).map(|(height, width)| [height, width])))
 }
 
+/// Checks that each attribute is there once, that a constant has one alone, and that axes are reordered and not repeated.
+/// Backends read an attribute by its name, the first of several or another one, and do not expect otherwise.
+fn check_attributes(operator: Operator<'_>, attributes: &[AttributeProto]) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    if let Some(again) = attributes.iter().find(|attribute| !seen.insert(attribute.name.as_str())) {
+        return Err(operator.fail(format!("its attribute `{}` occurs twice", again.name)));
+    }
+    match operator.kind() {
+        "Constant" if attributes.len() != 1 => {
+            Err(operator.fail(format!("it has {} attributes, but a constant has one", attributes.len())))
+        }
+        "Transpose" => {
+            let order = operator.ints("perm")?.unwrap_or_default();
+            let mut axes = order.to_vec();
+            axes.sort_unstable();
+            let is_order = (0..).zip(&axes).all(|(axis, found)| axis == *found);
+            if is_order {
+                Ok(())
+            } else {
+                Err(operator.fail(format!("`perm` is {order:?}, which repeats or lacks an axis")))
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Checks that every value is made once and before it is read, and that the tensors and windows of the nodes are valid.
 fn check_order(graph: &GraphProto, input: &str) -> Result<(), Error> {
     let mut made: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    if made.contains("") {
+        return Err(Error::Tensor { name: String::new(), problem: "has no name".to_owned() });
+    }
     if made.len() != graph.initializer.len() {
         let mut seen = HashSet::new();
         let again = graph.initializer.iter().find(|tensor| !seen.insert(tensor.name.as_str()));
         let name = again.map(|tensor| tensor.name.clone()).unwrap_or_default();
-        return Err(Error::Tensor { name, problem: "is there twice".to_owned() });
+        return Err(Error::Tensor { name, problem: "occurs twice".to_owned() });
     }
     made.insert(input);
     let makers: HashMap<&str, usize> = (0..)
@@ -178,6 +210,7 @@ fn check_order(graph: &GraphProto, input: &str) -> Result<(), Error> {
         .collect();
     for node in &graph.node {
         let operator = Operator::new(node);
+        check_attributes(operator, &node.attribute)?;
         window::check(operator)?;
         for attribute in &node.attribute {
             if attribute.g.is_some() || !attribute.graphs.is_empty() {
@@ -195,9 +228,11 @@ fn check_order(graph: &GraphProto, input: &str) -> Result<(), Error> {
             return Err(operator.fail(match makers.get(value.as_str()) {
                 Some(&maker) => {
                     let maker = Operator::new(&graph.node[maker]);
-                    format!("it reads `{value}`, which `{}` makes only later, or in a circle", maker.name())
+                    format!("it reads `{value}`, which `{}` produces only later, or in a cycle", maker.name())
                 }
-                None => format!("it reads `{value}`, which is not an input, a tensor of the file or made by a node"),
+                None => format!(
+                    "it reads `{value}`, which is neither an input nor a tensor of the file, and no node produces it"
+                ),
             }));
         }
         for value in node.output.iter().filter(|value| !value.is_empty()) {

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 pub use file::File;
 
-use super::graph::{self, Graph};
+use super::graph::{self, Graph, NodeId, Shape};
 use crate::exit::Exit;
 use crate::protobuf;
 
@@ -136,6 +136,8 @@ pub struct Imported {
     /// The network. A linear layer that reads a map of more than one pixel becomes a convolution with a kernel as large
     /// as the map.
     pub graph: Graph,
+    /// The convolutions that stand for linear layers: their value is one pixel at every valid input size.
+    pub rows: Vec<NodeId>,
     /// Height and width of the input in pixels, if the file fixes them. Paddings and linear layers may depend on them.
     pub size: Option<[usize; 2]>,
     /// The file's metadata by key.
@@ -145,6 +147,21 @@ pub struct Imported {
     /// Number of values in the float tensors that the network's operators read as weights, biases, statistics, scales
     /// and shifts.
     pub parameters: u64,
+}
+
+impl Imported {
+    /// The shape of every node's output for an input of `height × width` pixels.
+    ///
+    /// # Errors
+    /// The errors of [`Graph::shapes`], also if a linear layer would read more values than it has weights for.
+    pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>, graph::Error> {
+        let shapes = self.graph.shapes(height, width)?;
+        let is_larger = |row: &&NodeId| shapes.get(row.index()).is_some_and(|shape| shape.height * shape.width != 1);
+        match self.rows.iter().find(is_larger).and_then(|row| self.graph.node(*row)) {
+            Some(node) => Err(graph::Error::Size { name: node.name.clone(), height, width }),
+            None => Ok(shapes),
+        }
+    }
 }
 
 /// Reads the network from the ONNX file in `bytes`.

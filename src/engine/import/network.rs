@@ -189,7 +189,7 @@ impl<'a> Network<'a> {
         match self.value(operator, index)? {
             Value::Item(handle, Padding { top: 0, left: 0, bottom: 0, right: 0 }) => Ok(handle),
             Value::Item(..) => {
-                Err(operator.fail("it reads a padded map; only convolutions and pools are supported behind a padding"))
+                Err(operator.fail("it reads a padded map; only convolutions and pools are supported after a padding"))
             }
             _ => Err(operator.fail(format!("its input {index} is a constant, which is not supported"))),
         }

@@ -271,7 +271,8 @@ impl<'a> Network<'a> {
     /// Sum, difference or product of two network values.
     fn two(&mut self, operator: Operator<'a>, first: Handle, second: Handle) -> Result<Handle, Error> {
         let channels = |handle: Handle| self.items[handle.item].channels;
-        let sizes_differ = first.size.zip(second.size).is_some_and(|(first, second)| first != second);
+        // One of open size, with one of one pixel, would be repeated over the map.
+        let sizes_differ = first.size != second.size;
         if first.rank != second.rank || channels(first) != channels(second) || sizes_differ {
             return Err(operator.fail("two values of different shapes are not supported"));
         }

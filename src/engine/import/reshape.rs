@@ -93,7 +93,9 @@ impl<'a> Network<'a> {
             [batch, depth, height, width] if may_be(batch, Some(1)) && may_be(depth, Some(channels)) => {
                 let one = handle.rank == 4 || handle.size == Some([1, 1]);
                 let [rows, columns] = handle.size.map_or([None; 2], |size| size.map(Some));
-                (one && may_be(height, rows) && may_be(width, columns)).then_some(4)
+                // Of a map of open size, both sides are computed from it.
+                let is_known = handle.size.is_some() || (height.is_none() && width.is_none());
+                (one && is_known && may_be(height, rows) && may_be(width, columns)).then_some(4)
             }
             _ => None,
         };

@@ -203,7 +203,7 @@ fn zeros_around_a_map_go_into_the_window_behind() {
     let negative = "`y` (MaxPool): a maximum over zeros around a map that can be negative is not supported";
     assert_eq!(pool("p Pad x pads\ny MaxPool p").message(), negative);
     let other = sketch("p Pad x pads\ny Relu p").message();
-    assert_eq!(other, "`y` (Relu): it reads a padded map; only convolutions and pools are supported behind a padding");
+    assert_eq!(other, "`y` (Relu): it reads a padded map; only convolutions and pools are supported after a padding");
     let reflected = sketch("p Pad x pads\ny Conv p w").text("p", "mode", "reflect").message();
     assert_eq!(reflected, "`p` (Pad): only a padding of maps with zeros is supported");
     assert_eq!(sketch("y Pad x pads").message(), "no node makes the output `y`");
@@ -269,6 +269,22 @@ fn a_map_becomes_a_row_in_every_way() {
     assert_eq!(wrong, "`y` (Reshape): only reshaping all but the batch to a row is supported");
     let wrong = Sketch::new(2, "y Squeeze x axes").integers("axes", &[2, 3]).message();
     assert_eq!(wrong, "`y` (Squeeze): height and width are not 1");
+}
+
+#[test]
+fn a_network_of_open_size_is_checked_at_the_size_that_it_runs_at() {
+    let open = |text: &str| {
+        let mut sketch = Sketch::new(2, text);
+        sketch.graph.input[0] = open_size(sketch.graph.input[0].clone());
+        sketch
+    };
+    let row = open("f Flatten x\ny MatMul f w").floats("w", &[32, 3], &[0.5; 96]).read().unwrap();
+    assert!(row.shapes(4, 4).is_ok());
+    assert!(matches!(row.shapes(5, 5), Err(graph::Error::Size { .. })), "25 pixels, and weights for 16");
+    let turned = open("r Reshape x shape\ny Relu r").integers("shape", &[1, 2, -1, 1]).message();
+    assert!(turned.contains("`r` (Reshape): only reshaping"), "{turned}");
+    let spread = open("m GlobalAveragePool x\ny Add x m").message();
+    assert_eq!(spread, "`y` (Add): two values of different shapes are not supported");
 }
 
 #[test]

@@ -112,6 +112,8 @@ impl Link {
                         "MQTT: the broker answers, but has not acknowledged a message to {topic} for twice \
                          publish.mqtt.keep_alive_s: connecting again, to repeat it"
                     );
+                    let reason = "it has not acknowledged a message for twice publish.mqtt.keep_alive_s";
+                    *shared.trouble() = Some(reason.into());
                     return Some(self.end(library, outbox, Ending::Overlooked));
                 }
             }

@@ -305,7 +305,7 @@ impl Sink for Mqtt {
             (messages, 0) if messages.is_empty() => Ok(()),
             (messages, dropped) => {
                 let reason =
-                    || self.shared.trouble().clone().unwrap_or_else(|| "no connection has come about yet".into());
+                    || self.shared.trouble().clone().unwrap_or_else(|| "no connection has been established yet".into());
                 let unreachable = (!is_connected).then(reason);
                 Err(Error::Unsent(Unsent { rest: Rest::Mqtt(messages), unreachable, dropped }))
             }
