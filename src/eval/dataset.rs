@@ -67,6 +67,15 @@ pub enum DatasetError {
         /// Classes of the model.
         classes: usize,
     },
+    /// Some folders have names of classes, and one does not.
+    #[error(
+        "{} is not named after a class of the model, as other folders there are: rename or remove it, or use a list",
+        path.display()
+    )]
+    Misnamed {
+        /// The folder.
+        path: PathBuf,
+    },
     /// There are no pictures.
     #[error("there are no pictures in {}: expected files that end in .jpg, .jpeg or .png", path.display())]
     Empty {
@@ -81,7 +90,7 @@ impl DatasetError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreadable { .. } | Self::Empty { .. } => Exit::NoInput,
-            Self::Long { .. } | Self::Line { .. } | Self::Folders { .. } => Exit::Data,
+            Self::Long { .. } | Self::Line { .. } | Self::Folders { .. } | Self::Misnamed { .. } => Exit::Data,
         }
     }
 }
@@ -117,7 +126,7 @@ pub fn from_list(images: &Path, list: &Path, classes: usize) -> Result<Vec<Sampl
 
 /// The pictures of a folder with one subfolder per class, in byte order of folders and files.
 ///
-/// If every subfolder has the name of one of `labels`, that is its class. Otherwise the subfolders are the classes in
+/// If the subfolders have names of `labels`, these are their classes. If none has, the subfolders are the classes in
 /// order, as in torchvision's `ImageFolder`, and their number must match.
 ///
 /// # Errors
@@ -128,9 +137,13 @@ pub fn from_folders<L: AsRef<str>>(images: &Path, labels: &[L]) -> Result<Vec<Sa
         let name = folder.file_name()?.to_str()?;
         labels.iter().position(|label| label.as_ref() == name)
     };
-    let by_name: Option<Vec<usize>> = folders.iter().map(named).collect();
-    let classes = match by_name {
-        Some(classes) if !classes.is_empty() => classes,
+    let by_name: Vec<Option<usize>> = folders.iter().map(named).collect();
+    let misnamed = by_name.iter().position(Option::is_none);
+    let classes: Vec<usize> = match misnamed {
+        None if !folders.is_empty() => by_name.into_iter().flatten().collect(),
+        Some(index) if by_name.iter().any(Option::is_some) => {
+            return Err(DatasetError::Misnamed { path: folders[index].clone() });
+        }
         _ if folders.len() == labels.len() => (0..folders.len()).collect(),
         _ => {
             let (folders, classes) = (folders.len(), labels.len());
@@ -205,6 +218,8 @@ mod tests {
         let of = |ant, cat| [("ant/3.jpeg".to_owned(), ant), ("cat/1.PNG".to_owned(), cat), ("cat/2.jpg".into(), cat)];
         assert_eq!(samples(&["dog", "cat", "ant"]).unwrap(), of(2, 1));
         assert_eq!(samples(&["class 0", "class 1"]).unwrap(), of(0, 1));
+        let misnamed = samples(&["cat", "dog"]).unwrap_err();
+        assert!(misnamed.to_string().contains("ant is not named after a class"), "{misnamed}");
         let error = samples(&["class 0", "class 1", "class 2"]).unwrap_err();
         assert!(error.to_string().contains("2 folders, but the model has 3 classes"), "{error}");
         assert!(matches!(from_folders(&root.path().join("cat"), &["a"]), Err(DatasetError::Folders { .. })));

@@ -215,13 +215,11 @@ impl Prepared {
         // From here on, only threads have results to send.
         drop(results);
         let deadline = Instant::now() + DISMISSAL;
-        let mut known = Vec::with_capacity(kept.len());
         for (to_worker, mut lanes) in lanes {
             for lane in &mut lanes {
                 let same = |kept: &KeptStream| kept.stream.name == lane.stream;
                 let Some(index) = kept.iter().position(same) else { continue };
                 let KeptStream { stream, lane: old } = kept.swap_remove(index);
-                known.push(Arc::clone(&old.states));
                 lane.take_over(old);
                 if let Some(prepared) = running.streams.iter_mut().find(|prepared| prepared.name == stream.name) {
                     std::mem::replace(prepared, stream).dismiss(deadline);
@@ -236,9 +234,6 @@ impl Prepared {
         }
         // The same holds for the publisher.
         let _ = to_publisher.send(sinks);
-        for states in known {
-            states.announce();
-        }
         (running, gate)
     }
 

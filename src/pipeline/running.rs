@@ -57,6 +57,12 @@ impl KeptStream {
     pub fn name(&self) -> &str {
         &self.stream.name
     }
+
+    /// Its state, for sinks that may not know it.
+    #[must_use]
+    pub fn state(&self) -> StreamState {
+        self.lane.states.current()
+    }
 }
 
 impl Running {

@@ -90,18 +90,14 @@ impl States {
         self.lock().results = results;
     }
 
-    /// Reports the current state once more, to sinks that may not know it. Without a result since the start of the
-    /// source, it is the one in which they begin.
-    pub(super) fn announce(&self) {
+    /// The latest state; `offline` before the first result.
+    pub(super) fn current(&self) -> StreamState {
         let reporting = self.lock();
-        let state = match self.counters.status() {
-            _ if reporting.ended => return,
-            StreamStatus { online: true, .. } => StreamState::Online,
-            StreamStatus { counts: FrameCounts { retries: 0, .. }, .. } => return,
-            _ => StreamState::Retrying,
-        };
-        // A publisher that has ended reports the reason itself.
-        let _ = self.send(&reporting, state);
+        match self.counters.status() {
+            StreamStatus { online: true, .. } if !reporting.ended => StreamState::Online,
+            StreamStatus { counts: FrameCounts { retries: 1.., .. }, .. } if !reporting.ended => StreamState::Retrying,
+            _ => StreamState::Offline,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Reporting> {
@@ -163,21 +159,21 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_goes_on_is_announced_where_it_goes() {
+    fn a_stream_that_goes_on_keeps_its_state_and_reports_where_it_goes() {
         let (states, before, _stop) = states(16);
+        let mut seen = vec![states.current()];
+        states.result(0).unwrap();
+        seen.push(states.current());
         let (results, after) = bounded(16);
         states.redirect(results);
-        states.announce();
-        assert_eq!(told(&after), [], "every sink begins with offline");
-        states.result(0).unwrap();
-        states.announce();
+        seen.push(states.current());
         states.retrying(1);
-        states.announce();
-        let online = [StreamState::Online; 2].into_iter();
-        assert_eq!(told(&after), online.chain([StreamState::Retrying; 2]).collect::<Vec<_>>());
+        seen.push(states.current());
         states.offline().unwrap();
-        states.announce();
-        assert_eq!((told(&after), told(&before)), (vec![StreamState::Offline], vec![]));
+        seen.push(states.current());
+        let (online, retrying, offline) = (StreamState::Online, StreamState::Retrying, StreamState::Offline);
+        assert_eq!(seen, [offline, online, online, retrying, offline]);
+        assert_eq!((told(&before), told(&after)), (vec![online], vec![retrying, offline]));
     }
 
     #[test]

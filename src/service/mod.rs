@@ -246,7 +246,7 @@ impl Service<'_> {
         if self.given_up.take_if(|given_up| given_up.has_ended()).is_none() && self.given_up.is_some() {
             tracing::error!(
                 "the configuration is not reloaded, the old one stays in force: the last preparation timed out and \
-                 still hangs; look for a file that cannot be read (a network share?)"
+                 has not ended yet; reload again when it has, or look for a file that cannot be read (a network share?)"
             );
             return systemd::ready();
         }
@@ -281,7 +281,7 @@ impl Service<'_> {
             tracing::error!(
                 limit_s,
                 "the configuration is not reloaded, the old one stays in force: it is not ready within \
-                 device.reload_timeout_s"
+                 device.reload_timeout_s of the old one"
             );
             systemd::ready();
         }

@@ -168,8 +168,8 @@ pub(super) fn prepare(
 
 impl Ready {
     /// The sinks of this setup: the new ones, and those of `old` that stay. The others are closed by `deadline`, and
-    /// what they could not hand out goes to the new sink of the same name. Sinks that stay know the states of
-    /// `kept_streams`.
+    /// what they could not hand out goes to the new sink of the same name. All begin with the states of `kept_streams`;
+    /// other streams are `offline` until they have a result.
     pub(super) fn take_sinks(&mut self, old: Sinks, kept_streams: &[KeptStream], deadline: Instant) -> Sinks {
         let mut sinks = std::mem::take(&mut self.sinks);
         let is_wanted = |name| self.setup.sinks.iter().any(|made_of| made_of.name() == name);
@@ -179,13 +179,20 @@ impl Ready {
         for sink in old.into_iter().rev() {
             let name = sink.name();
             match sinks.iter_mut().find(|new| new.name() == name) {
-                None if is_wanted(name) => kept.push(told(sink, &new_streams)),
+                None if is_wanted(name) => {
+                    let mut sink = sink;
+                    tell(&mut sink, new_streams.iter().map(|stream| (stream.name.as_str(), StreamState::Offline)));
+                    kept.push(sink);
+                }
                 heir => match sink.close(deadline) {
                     Err(publish::Error::Unsent(unsent)) => hand_over(unsent, heir),
                     Err(error) => tracing::warn!(sink = name, "before the reload: {}", chain(&error)),
                     Ok(()) => {}
                 },
             }
+        }
+        for sink in sinks.iter_mut().chain(&mut kept) {
+            tell(sink, kept_streams.iter().map(|stream| (stream.name(), stream.state())));
         }
         for sink in &mut sinks {
             sink.begin();
@@ -208,15 +215,14 @@ impl Ready {
     }
 }
 
-/// A sink that stays, with `streams` set to `offline` until they have a result.
-fn told(mut sink: Box<dyn Sink>, streams: &[&config::Stream]) -> Box<dyn Sink> {
-    for stream in streams {
+/// Tells a sink the states of streams.
+fn tell<'a>(sink: &mut Box<dyn Sink>, states: impl Iterator<Item = (&'a str, StreamState)>) {
+    for (stream, state) in states {
         // A lost sink reports the error again at the first result.
-        if let Err(error) = sink.take(&Outgoing::stream(stream.name.as_str().into(), StreamState::Offline)) {
+        if let Err(error) = sink.take(&Outgoing::stream(stream.into(), state)) {
             tracing::debug!("{error}");
         }
     }
-    sink
 }
 
 fn hand_over(unsent: Unsent, heir: Option<&mut Box<dyn Sink>>) {

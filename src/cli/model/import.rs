@@ -57,10 +57,10 @@ pub(super) struct AsModel {
     #[arg(long, value_name = "R", value_parser = ratio)]
     crop_ratio: Option<f64>,
     /// Mean of R, G and B, of 0 to 1 [default: 0.485,0.456,0.406].
-    #[arg(long, value_name = "R,G,B", value_parser = colour)]
+    #[arg(long, value_name = "R,G,B", value_parser = mean)]
     mean: Option<[f32; 3]>,
-    /// Standard deviation of R, G and B [default: 0.229,0.224,0.225].
-    #[arg(long, value_name = "R,G,B", value_parser = colour)]
+    /// Standard deviation of R, G and B, above 0, at most 1 [default: 0.229,0.224,0.225].
+    #[arg(long, value_name = "R,G,B", value_parser = deviation)]
     std: Option<[f32; 3]>,
 }
 
@@ -69,10 +69,19 @@ fn ratio(text: &str) -> Result<f64, String> {
     ratio.ok_or_else(|| "expected a number above 0, at most 1, such as 0.875".into())
 }
 
-fn colour(text: &str) -> Result<[f32; 3], String> {
+fn mean(text: &str) -> Result<[f32; 3], String> {
+    let mean = colour(text).filter(|mean| mean.iter().all(|value| (0.0..=1.0).contains(value)));
+    mean.ok_or_else(|| "expected three numbers from 0 to 1, such as 0.485,0.456,0.406 (125 of 255 is 0.49)".into())
+}
+
+fn deviation(text: &str) -> Result<[f32; 3], String> {
+    let deviation = colour(text).filter(|std| std.iter().all(|value| *value > 0.0 && *value <= 1.0));
+    deviation.ok_or_else(|| "expected three numbers above 0, at most 1, such as 0.229,0.224,0.225".into())
+}
+
+fn colour(text: &str) -> Option<[f32; 3]> {
     let numbers: Option<Vec<f32>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
-    let colour = numbers.and_then(|numbers| numbers.try_into().ok());
-    colour.ok_or_else(|| "expected three numbers, such as 0.485,0.456,0.406".into())
+    numbers.and_then(|numbers| numbers.try_into().ok())
 }
 
 impl AsModel {
