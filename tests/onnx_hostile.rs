@@ -336,6 +336,10 @@ fn invalid() -> Vec<(&'static str, Vec<u8>)> {
         ];
         network([nodes, rest.to_vec()].concat(), constants)
     };
+    let without_a_mode = |nodes: Vec<NodeProto>, constants| {
+        let rest = [node("Conv", &["image", "w"], "conv"), node("Dropout", &["conv", "", "mode"], "map")];
+        network([nodes, rest.to_vec()].concat(), constants)
+    };
     let strided = with("Conv", &["image", "w"], &[("strides", &[1; 2]), ("strides", &[2; 2])]);
     vec![
         ("`perm` is [0, 0, 0, 0]", order(&[0; 4])),
@@ -344,6 +348,15 @@ fn invalid() -> Vec<(&'static str, Vec<u8>)> {
         ("has 2 attributes, but a constant has one", filled(vec![decoy], vec![])),
         ("has no name", filled(vec![node("Identity", &["t"], "s")], vec![integers("", &[1]), integers("t", &[1])])),
         ("`strides` occurs twice", network(vec![strided], vec![])),
+        // tract reads a value of an empty tensor.
+        ("Dropout", without_a_mode(vec![], vec![integers("mode", &[])])),
+        (
+            "Dropout",
+            without_a_mode(
+                vec![node("Slice", &["some", "from", "to"], "mode")],
+                vec![integers("some", &[1, 2]), integers("from", &[1]), integers("to", &[1])],
+            ),
+        ),
         ("Foo", network(vec![node("Foo", &["image", "w"], "map")], vec![floats("big", &[4], &[0.5; 4])])),
     ]
 }

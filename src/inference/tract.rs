@@ -247,6 +247,9 @@ fn check_node(model: &TypedModel, node: &TypedNode, listed: &mut u64) -> TractRe
         let Some(shape) = output.fact.shape.as_concrete() else {
             return fail("makes a map whose size depends on the picture".to_owned());
         };
+        if !node.inputs.is_empty() && shape.contains(&0) {
+            return fail(format!("makes an empty map, of {shape:?}"));
+        }
         if shape.len() > MAX_AXES {
             return fail(format!("makes a map of {} axes: expected {MAX_AXES} at most", shape.len()));
         }

@@ -1,7 +1,7 @@
 //! Limits what a file computes from constants alone, before there is any input: these values must stay few, because
 //! preparing the network computes them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::constant::{self, Constant};
 use super::operator::Operator;
@@ -19,7 +19,8 @@ const MAX_AXES: u64 = 8;
 
 impl File {
     /// Checks that constants computed from constants stay small: allows only operators that make at most as many values
-    /// as they read, or a bounded number of them.
+    /// as they read, or a bounded number of them. A constant of which a single value is read must not be empty: tract
+    /// reads one all the same.
     ///
     /// # Errors
     /// [`Error::Node`] names the first node that violates this.
@@ -32,6 +33,9 @@ impl File {
         // For tensors that hold a shape: the number of values of that shape.
         let mut filled: HashMap<&str, u64> =
             graph.initializer.iter().filter_map(|tensor| Some((tensor.name.as_str(), extents(tensor)?))).collect();
+        // Constants that may have no value.
+        let mut empty: HashSet<&str> =
+            constants.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
         let mut all = 0_u64;
         for node in &graph.node {
             let operator = Operator::new(node);
@@ -39,6 +43,13 @@ impl File {
             let read: Option<Vec<u64>> = node.input.iter().filter(|name| !name.is_empty()).map(known).collect();
             let mut inputs = node.input.iter().filter(|name| !name.is_empty());
             let shape = inputs.next().and_then(|name| filled.get(name.as_str()).copied());
+            let may_be_empty = |(_, name): &(usize, &String)| empty.contains(name.as_str());
+            let mut read_empty = node.input.iter().enumerate().filter(may_be_empty).peekable();
+            let some_empty = read_empty.peek().is_some();
+            let all_empty = node.input.iter().all(|name| name.is_empty() || empty.contains(name.as_str()));
+            if let Some((index, _)) = read_empty.find(|(index, _)| reads_one_value(operator.kind(), *index)) {
+                return Err(operator.fail(format!("its input {index} has no value, or may have none")));
+            }
             let values = match (operator.kind(), read) {
                 ("Shape" | "Size", _) => MAX_AXES,
                 ("Constant", _) => {
@@ -69,8 +80,29 @@ impl File {
                 return Err(operator.fail(problem));
             }
             constants.extend(node.output.iter().map(|name| (name.as_str(), values)));
+            let is_empty = match operator.kind() {
+                "Slice" | "Split" => true,
+                "Concat" => all_empty,
+                "Constant" | "ConstantOfShape" => values == 0,
+                _ => some_empty,
+            };
+            if is_empty {
+                empty.extend(node.output.iter().map(String::as_str));
+            }
         }
         Ok(())
+    }
+}
+
+/// Whether tract reads a single value of that input.
+fn reads_one_value(kind: &str, index: usize) -> bool {
+    match kind {
+        "Dropout" | "Clip" | "TopK" | "OneHot" | "CumSum" | "Trilu" | "DFT" | "STFT" | "QuantizeLinear"
+        | "DequantizeLinear" | "QLinearConv" | "QLinearMatMul" | "ConvInteger" | "MatMulInteger" => index > 0,
+        "Pad" | "NonMaxSuppression" => index > 1,
+        "RNN" | "LSTM" | "GRU" => index == 4,
+        "Range" | "If" | "HannWindow" | "HammingWindow" | "BlackmanWindow" | "MelWeightMatrix" => true,
+        _ => false,
     }
 }
 
