@@ -357,6 +357,23 @@ fn invalid() -> Vec<(&'static str, Vec<u8>)> {
                 vec![integers("some", &[1, 2]), integers("from", &[1]), integers("to", &[1])],
             ),
         ),
+        // tract writes beyond the classes that it has, and follows a tree in circles.
+        ("TreeEnsembleClassifier", {
+            let tree =
+                NodeProto { domain: "ai.onnx.ml".to_owned(), ..node("TreeEnsembleClassifier", &["image"], "map") };
+            network(vec![tree], vec![])
+        }),
+        ("LayerNormalization", {
+            let norm =
+                NodeProto { attribute: vec![int("axis", -9)], ..node("LayerNormalization", &["conv", "four"], "map") };
+            network(vec![node("Conv", &["image", "w"], "conv"), norm], vec![floats("four", &[4], &[1.0; 4])])
+        }),
+        // tract computes with an empty map before anything else is known.
+        ("Slice", {
+            let ends = vec![integers("from", &[0]), integers("to", &[0]), integers("axes", &[2])];
+            let none = node("Slice", &["image", "from", "to", "axes"], "none");
+            network(vec![none, node("Conv", &["none", "w"], "map")], ends)
+        }),
         ("Foo", network(vec![node("Foo", &["image", "w"], "map")], vec![floats("big", &[4], &[0.5; 4])])),
     ]
 }
@@ -489,7 +506,10 @@ fn what_multiplies_a_small_file_is_refused_in_three_gigabytes() {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
             let outcome = Running::start(&mut command).finish();
             assert_eq!(outcome.code(), 65, "{named} on {backend}: {}", outcome.stderr);
-            assert!(outcome.message().contains(named), "{named} on {backend}: {}", outcome.stderr);
+            let message = outcome.message();
+            // The native engine alone refuses some at the first operator that it does not support.
+            let about = message.contains(named) || backend == "native" && message.contains("is not supported");
+            assert!(about, "{named} on {backend}: {message}");
             assert_eq!(outcome.message().lines().count(), 1, "{}", outcome.stderr);
         }
     }

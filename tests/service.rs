@@ -467,6 +467,21 @@ fn a_stream_whose_inference_thread_hangs_starts_again_at_a_reload() {
     assert_eq!(running.finish().code(), 0);
 }
 
+/// What the thread has not read must not hold the next pipeline open.
+#[test]
+fn a_service_whose_thread_hung_before_a_reload_ends_with_its_last_stream() {
+    let systemd = Notified::new();
+    systemd.configure(&format!("{DOOR}[debug]\nwedge_after = 3\n"));
+    let running = systemd.start(None);
+    systemd.wait("READY=1");
+    wait_for("the thread to hang", || running.log().contains("freezes, as debug").then_some(()));
+    systemd.configure("[[stream]]\nname = \"file\"\nsource = \"test:ball?size=64x64&frames=30&live=false\"\n");
+    running.signal(Signal::HUP);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("captured=30 classified=30"), "{}", outcome.stderr);
+}
+
 #[test]
 fn a_stop_during_the_switch_ends_the_streams_that_were_to_go_on() {
     let broker = Broker::start("allow_anonymous true");

@@ -114,7 +114,8 @@ impl<'a> Checker<'a> {
             return Json::Object(object);
         };
         for (key, value) in table {
-            let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let shown = if names.contains(&key.as_str()) { key.clone() } else { redact(key) };
+            let here = if path.is_empty() { shown } else { format!("{path}.{shown}") };
             match names.iter().position(|name| name == key) {
                 Some(index) => match each(self, &here, index, value) {
                     Json::Null => {}

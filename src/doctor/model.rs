@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Context, Finding};
 use crate::choice::BackendChoice;
-use crate::config::Config;
+use crate::config::{Config, redact};
 use crate::exit::{Exit, chain};
 use crate::inference::{self, Backend};
 use crate::model::{Error, Model, ModelOptions};
@@ -22,7 +22,7 @@ fn of(config: &Config) -> Vec<Finding> {
     let start = Instant::now();
     let model = match Model::load(&settings.name, &options) {
         Ok(model) => model,
-        Err(error) => return vec![Finding::error(settings.name.clone(), chain(&error), remedy(&error))],
+        Err(error) => return vec![Finding::error(redact(&settings.name), chain(&error), remedy(&error))],
     };
     let ((height, width), parameters) = (model.input(), model.parameters() as f64 / 1e6);
     let found = format!(
@@ -31,7 +31,7 @@ fn of(config: &Config) -> Vec<Finding> {
         counted(model.classes(), "class", "classes"),
         start.elapsed().as_millis()
     );
-    let mut findings = vec![Finding::ok(settings.name.clone(), found)];
+    let mut findings = vec![Finding::ok(redact(&settings.name), found)];
     findings.push(match model.training().warning() {
         None => Finding::ok("training", "trained"),
         Some(warning) => Finding::warning(

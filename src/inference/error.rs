@@ -33,6 +33,14 @@ pub enum Error {
         /// Number that tract prepares in reasonable time.
         limit: usize,
     },
+    /// tract is not given the operator of a node.
+    #[error("`{node}` ({operator}) is not an operator that tract is given")]
+    Operator {
+        /// Name of the node.
+        node: String,
+        /// Its operator.
+        operator: String,
+    },
     /// The network cannot be exported for tract.
     #[error("cannot write the model as ONNX")]
     Onnx(#[source] onnx::Error),
@@ -81,7 +89,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Size(_) => Exit::Usage,
-            Self::Memory { .. } | Self::Nodes { .. } | Self::NoOutput => Exit::Data,
+            Self::Memory { .. } | Self::Nodes { .. } | Self::Operator { .. } | Self::NoOutput => Exit::Data,
             Self::Onnx(error) => error.exit(),
             Self::Native(error) => error.exit(),
             Self::Threads { .. } | Self::WithoutTract => Exit::Unavailable,

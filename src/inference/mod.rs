@@ -4,6 +4,8 @@ mod backend;
 mod classes;
 mod error;
 pub mod native;
+#[cfg(feature = "tract")]
+mod operators;
 mod top;
 #[cfg_attr(not(feature = "tract"), path = "without_tract.rs")]
 pub mod tract;

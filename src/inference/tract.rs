@@ -8,22 +8,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 
 use prost::Message as _;
-use tract_onnx::model::Onnx;
 use tract_onnx::pb;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::{
-    DatumExt, Framework, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractError, TractResult,
-    TypedModel, TypedNode, TypedRunnableModel, TypedSimpleState, tvec,
+    DatumExt, Framework, InferenceModel, InferenceModelExt, IntoTValue, RunOptions, Tensor as TractTensor, TractError,
+    TractResult, TypedModel, TypedNode, TypedRunnableModel, TypedSimpleState, tvec,
 };
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::nn::BaseDataShape;
 
-use super::{Error, Network, Output};
+use super::{Error, Network, Output, operators};
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
 use crate::engine::import::{self, File};
 use crate::engine::onnx;
-use crate::protobuf::{Extent, GraphProto, ModelProto, NodeProto, ValueType};
+use crate::protobuf::{ModelProto, NodeProto};
 use crate::tensor::{Tensor, TensorMut};
 
 /// Maximum number of nodes in a network for tract. Its preparation time grows with the square of the number: up to two
@@ -136,14 +135,16 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         let fact = f32::fact([1, file.channels(), height, width]).into();
         let mut proto = file.into_proto();
         check_nodes(&proto)?;
-        proto.graph.iter_mut().for_each(forget_names_of_extents);
+        operators::check(&proto)?;
+        proto.graph.iter_mut().for_each(operators::forget_names_of_extents);
         let proto = translated(proto)?;
         // The shapes that a file states for values between nodes hold for any input size, not for this one.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-        check_operators(&onnx, &proto)?;
         let mut parsed = onnx.model_for_proto_model(&proto).map_err(failed("read"))?;
         drop(proto);
         parsed.set_input_fact(0, fact).map_err(failed("read"))?;
+        parsed.analyse(false).map_err(failed("read"))?;
+        check_sizes(&parsed).map_err(failed("read"))?;
         let typed = parsed.into_typed().map_err(failed("read"))?;
         let mut listed = 0;
         for node in typed.nodes() {
@@ -154,27 +155,18 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
     })
 }
 
-/// Removes the names of open extents, which tract parses as expressions, by recursion: the size of the input is set.
-fn forget_names_of_extents(graph: &mut GraphProto) {
-    for info in graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info) {
-        let Some(ValueType::TensorType(tensor)) = info.r#type.as_mut().and_then(|kind| kind.value.as_mut()) else {
-            continue;
-        };
-        for extent in tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim) {
-            if matches!(extent.value, Some(Extent::DimParam(_))) {
-                extent.value = None;
+/// Checks that no node makes an empty map or one that does not fit into memory, before tract computes what it can.
+fn check_sizes(model: &InferenceModel) -> TractResult<()> {
+    for node in model.nodes().iter().filter(|node| !node.inputs.is_empty()) {
+        for output in &node.outputs {
+            let Some(shape) = output.fact.shape.as_concrete_finite()? else { continue };
+            if shape.contains(&0) || product(&shape, 1) > MAX_ACTIVATION_BYTES / size_of::<f32>() as u64 {
+                let problem = "makes an empty map, or one that does not fit into memory";
+                return Err(TractError::msg(format!("`{}` {problem}: {shape:?}", node.name)));
             }
         }
     }
-}
-
-/// Checks that tract has the operators of a network: its own message about one that it lacks has the whole node in it.
-fn check_operators(onnx: &Onnx, model: &pb::ModelProto) -> Result<(), Error> {
-    let mut nodes = model.graph.iter().flat_map(|graph| &graph.node);
-    match nodes.find(|node| !onnx.op_register.0.contains_key(&node.op_type)) {
-        Some(node) => Err(failed("read")(TractError::msg(format!("`{}` is not an operator of tract", node.op_type)))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The same model in tract's own messages.
@@ -247,9 +239,6 @@ fn check_node(model: &TypedModel, node: &TypedNode, listed: &mut u64) -> TractRe
         let Some(shape) = output.fact.shape.as_concrete() else {
             return fail("makes a map whose size depends on the picture".to_owned());
         };
-        if !node.inputs.is_empty() && shape.contains(&0) {
-            return fail(format!("makes an empty map, of {shape:?}"));
-        }
         if shape.len() > MAX_AXES {
             return fail(format!("makes a map of {} axes: expected {MAX_AXES} at most", shape.len()));
         }

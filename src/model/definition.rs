@@ -148,7 +148,7 @@ impl Definition {
     pub fn open(name: &str, options: &ModelOptions) -> Result<Self, Error> {
         let definition = match find(name)? {
             Place::Architecture(architecture) => Self::seeded(architecture, CLASSES)?,
-            Place::File(path) if ends_in(&path, "onnx") => Self::read_onnx(&path, options.size)?,
+            Place::File(path) if ends_in(&path, "onnx") => Self::read_onnx(&path, options)?,
             Place::File(path) => Self::read(&path)?,
         };
         definition.with(options)
@@ -180,9 +180,9 @@ impl Definition {
         Ok(Self { network, classes, labels: None, transform, training, source: None })
     }
 
-    /// The network in the ONNX file at `path`, for inputs of `size` if the file leaves the size open.
-    fn read_onnx(path: &Path, size: Option<[usize; 2]>) -> Result<Self, Error> {
-        let file = open_onnx(path)?;
+    /// The network in the ONNX file at `path`, for inputs of the size in `options` if the file leaves the size open.
+    fn read_onnx(path: &Path, options: &ModelOptions) -> Result<Self, Error> {
+        let (file, size) = (open_onnx(path)?, options.size);
         let (fixed, metadata, channels) = (file.size(), file.metadata(), file.channels());
         if let (Some([height, width]), Some(size)) = (fixed, size)
             && size != [height, width]
@@ -208,6 +208,10 @@ impl Definition {
                 let output = shapes.get(imported.graph.output().index());
                 let classes = output.map_or(0, |shape| shape.height * shape.width * shape.channels);
                 (Ok(without_softmax(imported.graph)?), imported.parameters, classes)
+            }
+            // A file that is not trusted never reaches tract this way.
+            Err(reason) if options.engine.backend == BackendChoice::Native => {
+                return Err(Error::NoGraph { path: path.to_owned(), reason: chain(&reason) });
             }
             Err(reason) => match tract::output_count(file, height, width) {
                 Ok(logits) => (Err(chain(&reason)), 0, logits),

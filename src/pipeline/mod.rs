@@ -169,6 +169,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     let mut waiting = Vec::with_capacity(count);
     for (index, lanes) in lanes.into_iter().enumerate() {
         let (hand_over, handed_over) = bounded(1);
+        let unread = handed_over.clone();
         let plan = WorkerSettings {
             device: Arc::clone(&device),
             run: registry.run(),
@@ -186,7 +187,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         };
         let (to_worker, to_serve) = bounded(1);
         let thread = start_worker(index, plan, to_serve, failed.clone())?;
-        workers.push(WorkerThread { thread, hand_over });
+        workers.push(WorkerThread { thread, hand_over, unread });
         waiting.push((to_worker, lanes));
     }
     let streams = sources.into_iter().map(Feed::start).collect::<Result<_, _>>()?;

@@ -43,6 +43,8 @@ pub(super) struct WorkerThread {
     /// Returns the lanes that it has given up to the next pipeline.
     pub(super) thread: Thread<Result<Vec<Lane>, Error>>,
     pub(super) hand_over: Sender<HandOver>,
+    /// Takes back what the thread has not read.
+    pub(super) unread: Receiver<HandOver>,
 }
 
 /// A stream between two pipelines: its source goes on, and nobody takes its frames.
@@ -164,9 +166,14 @@ impl Running {
     pub fn take_kept(&mut self, deadline: Instant) -> Vec<KeptStream> {
         let mut lanes = Vec::new();
         for worker in self.workers.drain(..) {
+            let unread = worker.unread.clone();
             match joined(worker, deadline) {
                 Ok(given_up) => lanes.extend(given_up),
-                Err(error) => self.failed.push(error),
+                Err(error) => {
+                    self.failed.push(error);
+                    // It holds the next pipeline open.
+                    let _ = unread.try_recv();
+                }
             }
         }
         let mut kept = Vec::with_capacity(lanes.len());

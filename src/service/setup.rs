@@ -63,9 +63,9 @@ impl MadeOf {
         }
     }
 
-    /// Opens the sink; every stream is `offline` until it has a result.
-    fn open(&self, streams: &[config::Stream]) -> Result<Box<dyn Sink>, publish::Error> {
-        let names = streams.iter().map(|stream| stream.name.as_str());
+    /// Opens the sink; every stream of `streams` is `offline` until it has a result.
+    fn open<'a>(&self, streams: impl Iterator<Item = &'a config::Stream>) -> Result<Box<dyn Sink>, publish::Error> {
+        let names = streams.map(|stream| stream.name.as_str());
         Ok(match self {
             Self::Stdout(settings) => Box::new(Stdout::new(settings.queue as usize)?),
             Self::Mqtt { settings, device, .. } => Box::new(Mqtt::new(settings, device, names)?),
@@ -135,7 +135,12 @@ pub(super) fn prepare(
     let made_of = sinks(&config, &files, &device);
     let known = before.map_or(&[][..], |before| &before.sinks);
     let is_new = |made_of: &&MadeOf| !known.contains(made_of) || lost.contains(&made_of.name());
-    let sinks = made_of.iter().filter(is_new).map(|made_of| made_of.open(&config.streams)).collect::<Result<_, _>>()?;
+    // A broker that is away now has still to learn that a stream has gone.
+    let base = |config: &Config, device: &Arc<str>| (config.publish.mqtt.topic_prefix.clone(), Arc::clone(device));
+    let has_same_topics = |before: &&Setup| base(&before.config, &before.device) == base(&config, &device);
+    let gone = before.filter(has_same_topics).map_or(&[][..], |before| &before.config.streams);
+    let named = || config.streams.iter().chain(gone);
+    let sinks = made_of.iter().filter(is_new).map(|made_of| made_of.open(named())).collect::<Result<_, _>>()?;
 
     let Config { inference, debug, .. } = &config;
     let count = streams.len();
@@ -201,7 +206,7 @@ impl Ready {
         for made_of in &self.setup.sinks {
             if !sinks.iter().any(|sink| sink.name() == made_of.name()) {
                 // Lost since the preparation.
-                match made_of.open(&self.setup.config.streams) {
+                match made_of.open(self.setup.config.streams.iter()) {
                     Ok(mut sink) => {
                         sink.begin();
                         sinks.push(sink);

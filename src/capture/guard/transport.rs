@@ -47,7 +47,7 @@ fn value<'a>(part: &'a str, name: &str) -> Option<&'a str> {
 /// offered. A unicast session sends to the camera's host only, whatever other hosts the answer names; a multicast
 /// session sends to the group that it names.
 pub(super) fn accepted(offered: &str, chosen: &str) -> Option<String> {
-    let mut chosen = parts(chosen.split(',').next()?);
+    let chosen = parts(chosen.split(',').next()?);
     let kind = lower(&chosen)?;
     if !offered.split(',').any(|offer| lower(&parts(offer)) == Some(kind)) {
         return None;
@@ -57,8 +57,15 @@ pub(super) fn accepted(offered: &str, chosen: &str) -> Option<String> {
         let is_group = |host: &str| host.parse().is_ok_and(|host: IpAddr| host.is_multicast());
         return (groups.next().is_some_and(is_group) && groups.next().is_none()).then(|| chosen.join(";"));
     }
-    chosen.retain(|part| value(part, "source").is_none() && value(part, "destination").is_none());
-    Some(chosen.join(";"))
+    // GStreamer writes the others to standard error.
+    let is_known = |part: &str| {
+        let known = ["interleaved", "client_port", "server_port", "port", "ttl", "ssrc", "mode", "layers"];
+        matches!(part.to_ascii_lowercase().as_str(), "unicast" | "append")
+            || known.into_iter().any(|name| value(part, name).is_some())
+    };
+    let (profile, parameters) = chosen.split_first()?;
+    let kept = parameters.iter().filter(|part| is_known(part)).copied();
+    Some(std::iter::once(*profile).chain(kept).collect::<Vec<_>>().join(";"))
 }
 
 #[cfg(test)]
@@ -105,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_answer_names_no_other_host_to_send_to() {
-        let chosen = "RTP/AVP ; unicast;source=10.0.0.9; Destination = 10.0.0.8;server_port=1-2;ssrc=1";
+        let chosen = "RTP/AVP ; unicast;source=10.0.0.9; Destination = 10.0.0.8;server_port=1-2;x=y;ssrc=1;";
         assert_eq!(accepted(UDP, chosen).as_deref(), Some("RTP/AVP;unicast;server_port=1-2;ssrc=1"));
         assert_eq!(accepted(MULTICAST, GROUP).as_deref(), Some(GROUP));
     }
