@@ -27,8 +27,8 @@ pub(super) const BEAT: Duration = Duration::from_millis(250);
 const LOOKUP: u32 = 4;
 
 /// Runs a source until it ends or `stopped` is set. Each frame goes to `deliver`, with a number from `numbers`. A
-/// camera that fails is reopened repeatedly if its settings say so. `report` is informed at least once in each
-/// [`BEAT`], and ends the run when no more frames are wanted.
+/// camera that fails is reopened repeatedly if its settings say so. `report` is informed at least every quarter of
+/// a second, and ends the run when no more frames are wanted.
 ///
 /// # Errors
 /// If the source cannot be opened, fails, or is silent beyond its limits, and is not reopened.
