@@ -345,6 +345,22 @@ fn run_camera(camera: &Camera, more: &str) -> Outcome {
     run_source(folder.path(), &camera.address(), &login)
 }
 
+/// The daemon with that camera, a login and a transport; its folder lives as long as it runs.
+fn running_over(camera: &Camera, transport: &str) -> (tempfile::TempDir, Running) {
+    let folder = folder();
+    let (config, password) = (folder.path().join("hardnetd.toml"), folder.path().join("password"));
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let text = format!(
+        "[[stream]]\nname = \"door\"\nsource = \"{}\"\nusername = \"me\"\npassword_file = \"{}\"\n\
+         rtsp_transport = \"{transport}\"\nstart_timeout_s = 60.0\n",
+        camera.address(),
+        password.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    (folder, running)
+}
+
 /// Whether a login reveals the password: `me:hunter2` in base64.
 fn in_clear(login: &str) -> bool {
     login.contains("bWU6aHVudGVyMg")
@@ -525,18 +541,7 @@ fn a_camera_that_plays_without_a_login_gets_no_password_at_a_keep_alive() {
         }
         _ => plain(asked, SDP),
     });
-    let folder = folder();
-    let config = folder.path().join("hardnetd.toml");
-    let password = folder.path().join("password");
-    std::fs::write(&password, "hunter2\n").unwrap();
-    let text = format!(
-        "[[stream]]\nname = \"door\"\nsource = \"{}\"\nusername = \"me\"\npassword_file = \"{}\"\n\
-         rtsp_transport = \"udp\"\nstart_timeout_s = 60.0\n",
-        camera.address(),
-        password.display()
-    );
-    std::fs::write(&config, text).unwrap();
-    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    let (_folder, running) = running_over(&camera, "udp");
     // A login would come with the second one, at once.
     wait_for("two keep-alives", || (kept_alive.load(Ordering::Relaxed) >= 2).then_some(()));
     running.signal(rustix::process::Signal::TERM);
@@ -556,18 +561,7 @@ fn a_camera_whose_packets_get_lost_over_udp_is_asked_again_over_tcp_with_its_log
         }
         _ => plain(asked, SDP),
     });
-    let folder = folder();
-    let password = folder.path().join("password");
-    std::fs::write(&password, "hunter2\n").unwrap();
-    let config = folder.path().join("hardnetd.toml");
-    let text = format!(
-        "[[stream]]\nname = \"door\"\nsource = \"{}\"\nusername = \"me\"\npassword_file = \"{}\"\n\
-         rtsp_transport = \"auto\"\nstart_timeout_s = 60.0\n",
-        camera.address(),
-        password.display()
-    );
-    std::fs::write(&config, text).unwrap();
-    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    let (_folder, running) = running_over(&camera, "auto");
     wait_for("the camera to be set up over TCP with its login", || {
         let asked = camera.asked();
         let over_tcp = |asked: &&Asked| asked.method() == "SETUP" && asked.text.contains("RTP/AVP/TCP");
