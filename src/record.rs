@@ -73,7 +73,7 @@ pub struct ResultRecord {
     pub run: RunId,
     /// Number of the frame in its stream: starts at 0, increases, and is unique within a run.
     pub seq: u64,
-    /// When the picture was taken: RFC 3339, UTC, microseconds; followed by `captured_monotonic_ns`.
+    /// When the frame reached the program: RFC 3339, UTC, microseconds; followed by `captured_monotonic_ns`.
     #[serde(flatten, serialize_with = "serialize_captured")]
     pub captured: Timestamp,
     /// The model that classified it.
@@ -142,7 +142,7 @@ pub type TopClasses = SmallVec<[Scored; 5]>;
 /// Durations of the stages of one frame, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Latency {
-    /// From the exposure of the picture to its arrival in the program.
+    /// From the arrival of its first packet to the decoded frame; 0 for files.
     pub capture: u64,
     /// Waiting for an inference thread.
     pub queue: u64,
@@ -150,7 +150,7 @@ pub struct Latency {
     pub preprocess: u64,
     /// The network and the selection of the best classes.
     pub infer: u64,
-    /// From the exposure of the picture to the end of inference.
+    /// From `captured_at` to the end of inference.
     pub total: u64,
 }
 

@@ -111,6 +111,31 @@ fn later_layers_win() {
 }
 
 #[test]
+fn what_looks_like_a_setting_and_sets_nothing_is_a_warning() {
+    let folder = folder();
+    let file = folder.path().join("hardnetd.toml");
+    let warnings = |text: &str, variables: &[(&str, &str)]| {
+        fs::write(&file, text).unwrap();
+        let mut command = hardnetd(["config", "check", "-c", file.to_str().unwrap()]);
+        command.envs(variables.iter().copied());
+        let outcome = Running::start(&mut command).finish();
+        assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+        outcome.stderr
+    };
+    let stream = "[[stream]]\nsource = \"test:ball\"\n";
+    assert_eq!(warnings(stream, &[("HARDNETD_LOG", "warn")]), "");
+    let single = warnings(stream, &[("HARDNETD_MODEL_NAME", "x"), ("HARDNETD__MODEL__TOP", "3")]);
+    assert!(single.contains("HARDNETD_MODEL_NAME: ignored; sections have two underscores"), "{single}");
+    assert_eq!(single.lines().count(), 1, "{single}");
+    let empty = warnings("", &[]);
+    assert!(
+        empty.contains("hardnetd.toml: no [[stream]] here or in conf.d, so only test:ball is classified"),
+        "{empty}"
+    );
+    assert_eq!(warnings("[[stream]]\n", &[]), "");
+}
+
+#[test]
 fn problems_of_all_layers_are_reported_together_with_their_origin() {
     let folder = folder();
     let file = folder.path().join("hardnetd.toml");
@@ -126,7 +151,7 @@ fn problems_of_all_layers_are_reported_together_with_their_origin() {
         for part in [
             "4 problems",
             "hardnetd.toml: model.top = 0: expected a whole number from 1 to 1000\n",
-            "a.toml: devise: unknown key; did you mean 'device'?\n",
+            "a.toml: devise: unknown section; did you mean 'device'?\n",
             "b.toml: ",
             "environment variable HARDNETD__INFERENCE__WORKERS: inference.workers = \"many\": expected a whole number",
         ] {

@@ -305,7 +305,13 @@ fn files_and_folders_of_streams_are_looked_at() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let of = |source: &str| doctor(&folder, &stream(source), &[]);
-    says(&of("/nowhere/clip.mp4"), "streams", "door", "error", &["/nowhere/clip.mp4", "No such file", "ProtectHome="]);
+    says(
+        &of("/nowhere/clip.mp4"),
+        "streams",
+        "door",
+        "error",
+        &["/nowhere/clip.mp4", "No such file", "does not see /tmp"],
+    );
     fs::write(path("empty.mp4"), "").unwrap();
     says(&of(&path("empty.mp4")), "streams", "door", "error", &["is empty"]);
     assert!(Command::new("mkfifo").arg(path("pipe.mp4")).status().unwrap().success());

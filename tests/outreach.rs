@@ -105,7 +105,7 @@ fn a_file_that_names_addresses_opens_none_of_them() {
          xmlns:xlink=\"http://www.w3.org/1999/xlink\" width=\"64\" height=\"64\">\
          <image width=\"64\" height=\"64\" xlink:href=\"{url}.png\"/></svg>"
     );
-    let list = "names other addresses";
+    let list = "refers to other addresses";
     for (name, content, part) in [
         ("hls.mp4", hls(&format!("{url}.ts")), list),
         ("hls_master.mp4", master, list),

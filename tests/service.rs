@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::broker::Broker;
 use common::subscriber::Subscriber;
-use common::{Running, folder, hardnetd, wait_for};
+use common::{Running, encode, folder, hardnetd, wait_for};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -322,7 +322,7 @@ fn the_watchdog_is_not_fed_when_a_worker_stands_still() {
     // From the first complaint about the worker, which never continues.
     let complaints = || {
         let log = running.log();
-        let (_, after) = log.split_once("freezes, as debug.wedge_after asks").unwrap_or_default();
+        let (_, after) = log.split_once("freezing an inference thread").unwrap_or_default();
         after.lines().filter(|line| line.contains("no progress") && line.contains("infer-0")).count()
     };
     systemd.until("the first missed sign of life", |_| complaints() >= 1);
@@ -452,7 +452,9 @@ fn a_stream_whose_inference_thread_hangs_starts_again_at_a_reload() {
     systemd.configure(&two_streams(broker.port, "ball", wedge));
     let running = systemd.start(None);
     systemd.wait("READY=1");
-    wait_for("both threads to hang", || (running.log().matches("freezes, as debug").count() == 2).then_some(()));
+    wait_for("both threads to hang", || {
+        (running.log().matches("freezing an inference thread").count() == 2).then_some(())
+    });
     systemd.configure(&two_streams(broker.port, "ball", ""));
     running.signal(Signal::HUP);
     systemd.wait("RELOADING=1");
@@ -467,6 +469,38 @@ fn a_stream_whose_inference_thread_hangs_starts_again_at_a_reload() {
     assert_eq!(running.finish().code(), 0);
 }
 
+/// Its thread is most likely reading a large picture when it is stopped.
+#[test]
+fn a_source_that_stops_late_leaves_the_other_stream_of_its_inference_thread_alone() {
+    let systemd = Notified::new();
+    let pictures = systemd.folder.path().join("pictures");
+    fs::create_dir(&pictures).unwrap();
+    let first = pictures.join("0.jpg");
+    encode("videotestsrc num-buffers=1 ! video/x-raw,width=8000,height=6000 ! jpegenc", &first);
+    for number in 1..200 {
+        fs::hard_link(&first, pictures.join(format!("{number}.jpg"))).unwrap();
+    }
+    let with = |source: &str| {
+        systemd.configure(&format!(
+            "[device]\nstop_timeout_s = 0.5\n{DOOR}[[stream]]\nname = \"yard\"\nsource = \"{source}\"\n"
+        ));
+    };
+    with(&format!("images:{}", pictures.display()));
+    let running = systemd.start(None);
+    systemd.wait("READY=1");
+    wait_for("results of both", || {
+        ["door", "yard"].iter().all(|name| systemd.streams().contains(&(*name).to_owned())).then_some(())
+    });
+    with("test:snow?size=64x64");
+    running.signal(Signal::HUP);
+    systemd.wait("RELOADING=1");
+    systemd.wait("READY=1");
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("unchanged=1 started=1"), "{}", outcome.stderr);
+}
+
 /// What the thread has not read must not hold the next pipeline open.
 #[test]
 fn a_service_whose_thread_hung_before_a_reload_ends_with_its_last_stream() {
@@ -474,7 +508,7 @@ fn a_service_whose_thread_hung_before_a_reload_ends_with_its_last_stream() {
     systemd.configure(&format!("{DOOR}[debug]\nwedge_after = 3\n"));
     let running = systemd.start(None);
     systemd.wait("READY=1");
-    wait_for("the thread to hang", || running.log().contains("freezes, as debug").then_some(()));
+    wait_for("the thread to hang", || running.log().contains("freezing an inference thread").then_some(()));
     systemd.configure("[[stream]]\nname = \"file\"\nsource = \"test:ball?size=64x64&frames=30&live=false\"\n");
     running.signal(Signal::HUP);
     let outcome = running.finish();
@@ -496,7 +530,7 @@ fn a_stop_during_the_switch_ends_the_streams_that_were_to_go_on() {
     let running = systemd.start(None);
     systemd.wait("READY=1");
     subscriber.wait("hardnetd/pi/door/status online");
-    wait_for("a thread to hang", || running.log().contains("freezes, as debug").then_some(()));
+    wait_for("a thread to hang", || running.log().contains("freezing an inference thread").then_some(()));
     configure("snow", "[inference]\nworkers = 2\n");
     running.signal(Signal::HUP);
     wait_for("the switch", || running.log().contains("ready for the reload").then_some(()));
@@ -672,6 +706,33 @@ fn a_reload_that_is_asked_for_during_another_comes_after_it() {
     wait_for("results of the last configuration", || systemd.streams().ends_with(&["yard".to_owned()]).then_some(()));
     running.signal(Signal::TERM);
     assert_eq!(running.finish().code(), 0);
+}
+
+#[test]
+fn a_reload_that_is_asked_for_after_one_that_timed_out_comes_when_that_has_ended() {
+    let systemd = Notified::new();
+    // Reading the model alone takes longer than the shortest limit.
+    let model = systemd.folder.path().join("model.onnx");
+    fs::File::create(&model).unwrap().set_len((2 << 30) - 1).unwrap();
+    systemd.configure(&format!("[device]\nreload_timeout_s = 1\n{DOOR}"));
+    let running = systemd.start(None);
+    systemd.wait("READY=1");
+    systemd.configure(&format!("[model]\nname = \"{}\"\n", model.display()));
+    running.signal(Signal::HUP);
+    systemd.wait("RELOADING=1");
+    systemd.wait("READY=1");
+    systemd.configure(&DOOR.replace("door", "yard"));
+    running.signal(Signal::HUP);
+    for part in ["RELOADING=1", "READY=1"] {
+        systemd.wait(part);
+    }
+    wait_for("results of the last configuration", || systemd.streams().ends_with(&["yard".to_owned()]).then_some(()));
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    for part in ["took longer than device.reload_timeout_s", "will be reloaded when it returns"] {
+        assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
+    }
 }
 
 #[test]

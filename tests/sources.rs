@@ -123,7 +123,11 @@ fn each_of_several_streams_tells_its_failures_once() {
     assert_eq!(outcome.stderr.matches("b.jpg").count(), 2, "{}", outcome.stderr);
     assert_eq!(outcome.stderr.matches("1 of 3 frames cannot be classified").count(), 2, "{}", outcome.stderr);
     assert_eq!(outcome.stderr.matches("cannot read /nowhere").count(), 1, "{}", outcome.stderr);
-    assert!(outcome.message().ends_with("hardnetd: 3 of 3 streams failed"), "{}", outcome.stderr);
+    assert!(
+        outcome.message().ends_with("hardnetd: 3 of 3 streams failed: stream-1, stream-2, stream-3"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]

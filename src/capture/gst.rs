@@ -198,7 +198,8 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
 fn restrict(decode: &gst::Element) -> Result<(), Error> {
     let signal = glib::subclass::SignalId::lookup("autoplug-select", decode.type_());
     let choice = signal.and_then(|signal| glib::EnumClass::with_type(signal.query().return_type().type_()));
-    let choice = choice.ok_or_else(|| Error::Broken { message: "its decodebin takes no advice".into() })?;
+    let choice =
+        choice.ok_or_else(|| Error::Broken { message: "its decodebin has no signal autoplug-select".into() })?;
     decode.connect("autoplug-select", false, move |arguments| {
         let caps = arguments.get(2)?.get::<gst::Caps>().ok()?;
         let factory = arguments.get(3)?.get::<gst::ElementFactory>().ok()?;

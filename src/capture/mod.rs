@@ -172,7 +172,7 @@ pub enum Error {
         exit: Exit,
     },
     /// The name of a network camera's host is not known.
-    #[error("the name {host} is not known (check the address and the name service)")]
+    #[error("cannot resolve {host} (check the address and DNS)")]
     UnknownHost {
         /// The name.
         host: String,
@@ -187,8 +187,8 @@ pub enum Error {
     Stopped,
     /// The media file refers to addresses or other files.
     #[error(
-        "it is {what}, which names other addresses, and hardnetd opens none of them. Give the video file that it \
-         leads to, or the rtsp:// address of the camera, as the source"
+        "it is {what}, which refers to other addresses; hardnetd does not open them. Use the video file itself, or the \
+         rtsp:// address of the camera, as the source"
     )]
     Reference {
         /// What it is.
@@ -214,7 +214,7 @@ pub enum Error {
     Flood,
     /// A network camera that has asked for a digest now asks for the password in clear.
     #[error(
-        "the camera asks for the password in clear (Basic) after asking for a digest. hardnetd does not send \
+        "the camera asks for a plain-text password (Basic) after it had asked for digest authentication. hardnetd does not send \
          it, because the request may be forged. If the camera was reconfigured on purpose, restart hardnetd"
     )]
     AskedInClear,

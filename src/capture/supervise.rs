@@ -255,7 +255,7 @@ impl<'a> Attempt<'a> {
         match notice {
             Notice::Failed(_) | Notice::End if stopped || activity.is_refused() => return Decision::Stop,
             Notice::Failed(Error::MissingDecoder { what, .. }) if activity.frames() > 0 => {
-                tracing::warn!(%stream, "{what} is missing; the video continues without it");
+                tracing::warn!(%stream, "no decoder for {what}; the video continues without it");
             }
             Notice::Failed(Error::Reference { what }) if activity.frames() > 0 => {
                 tracing::warn!(%stream, "ignoring {what} in the stream; the video continues");

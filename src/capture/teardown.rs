@@ -41,8 +41,8 @@ pub(super) fn take_down(
     if !stopped.is_set() {
         tracing::warn!(
             stream = %settings.stream,
-            "the camera's pipeline has not shut down yet: GStreamer is reading a slow answer or a large \
-             picture. The camera is reopened after that"
+            "the camera's pipeline has not shut down yet: GStreamer is reading a slow response or a large \
+             frame. The camera will be reopened once it has"
         );
     }
     LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((address.to_owned(), thread));

@@ -32,7 +32,7 @@ memory. `% of peak` compares with a tight loop of multiply-adds that runs betwee
 instruction set, or the best one of the machine if the backend chooses its own. It counts the multiplications of \
 direct convolution; the algorithms of Winograd and Strassen need fewer, so it can be above 100. Peak memory is that of the whole \
 process: measure a row alone to get its own. Measuring memory bandwidth takes several times the size of the last \
-cache: it is measured with --stages, and if the models take as much.
+cache: it is measured only with --stages, or if the models take as much memory themselves.
 
 --stages compiles the network up to the end of each module, keeps all of them in memory, and runs them in turns, \
 each for --seconds. The time of a module is the DIFFERENCE of two medians: it contains the noise of both and can be \

@@ -13,7 +13,7 @@ use crate::printable::{escaped, is_printable};
 /// Arguments of `config`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-To check as the service's user:
+To check with the service's user and groups:
   sudo systemd-run --pipe --wait -p DynamicUser=yes -p SupplementaryGroups=hardnetd \\
       hardnetd config check
 

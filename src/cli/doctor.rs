@@ -33,7 +33,7 @@ Every line is one of
 On a terminal, doctor prints a table; elsewhere, tab-separated lines: state, area, name, what was found, remedy. \
 --json prints an object with the schema hardnetd.doctor.v1.
 
-The service may have other permissions than its administrator. To check with the service's:
+The service may have other permissions than its administrator. To check with its user and groups:
   sudo systemd-run --pipe --wait -p DynamicUser=yes \\
       -p \"SupplementaryGroups=hardnetd video render\" hardnetd doctor
 

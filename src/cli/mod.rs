@@ -39,7 +39,8 @@ Examples:
   hardnetd doctor                                  find problems and their remedies
 
 Exit codes: 0 success, 64 wrong usage, 65 unusable data, 66 missing input, 69 unavailable, \
-70 internal error, 74 input or output failed, 77 permission denied, 78 wrong configuration.";
+70 internal error, 74 input or output failed, 77 permission denied, 78 wrong configuration, \
+128 + n ended by a second signal n.";
 
 /// Classifies camera streams on small computers with HarDNet.
 #[derive(Debug, Parser)]
@@ -105,7 +106,7 @@ struct ModelChoice {
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<[usize; 2]>,
-    /// What runs the network; auto: the native engine, or tract, if the program has it, where native does not know all of it.
+    /// What runs the network; auto: the native engine, or tract (if built in) for networks that it does not support.
     #[arg(long, value_name = "B", default_value = "auto", value_parser = choice::<BackendChoice>())]
     backend: BackendChoice,
     /// Instruction set of the native engine; auto: the best that the processor has.

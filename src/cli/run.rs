@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW")]
     size: Option<String>,
-    /// What runs the network; auto: the native engine, or tract, if the program has it, where native does not know all of it.
+    /// What runs the network; auto: the native engine, or tract (if built in) for networks that it does not support.
     #[arg(long, value_name = "B", value_parser = choice::<BackendChoice>())]
     backend: Option<BackendChoice>,
     /// Instruction set of the native engine; auto: the best that the processor has.

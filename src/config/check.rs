@@ -121,7 +121,10 @@ impl<'a> Checker<'a> {
                     Json::Null => {}
                     json => drop(object.insert(key.clone(), json)),
                 },
-                None => self.problem(&here, &unknown(key, names)),
+                None => {
+                    let what = if matches!(value.kind, ValueKind::Table(_)) { "section" } else { "key" };
+                    self.problem(&here, &unknown(what, key, names));
+                }
             }
         }
         Json::Object(object)
@@ -270,7 +273,7 @@ const HABITS: [(&str, &str); 14] = [
     ("file", "name"),
 ];
 
-fn unknown(key: &str, names: &[&str]) -> String {
+fn unknown(what: &str, key: &str, names: &[&str]) -> String {
     let known = names.join(", ");
     let key = key.to_lowercase().replace('-', "_");
     let near = names.iter().map(|name| (strsim::damerau_levenshtein(&key, name), name)).min();
@@ -279,15 +282,15 @@ fn unknown(key: &str, names: &[&str]) -> String {
     if let Some((distance, name)) = near
         && distance <= slips
     {
-        return format!("unknown key; did you mean '{name}'?");
+        return format!("unknown {what}; did you mean '{name}'?");
     }
     let words: Vec<&str> = key.split('_').collect();
     let holds = |name: &&&str| words.iter().all(|word| name.split('_').any(|part| part == *word));
     let meant = HABITS.iter().filter(|(habit, name)| *habit == key && names.contains(name)).map(|(_, name)| name);
     let meant: Vec<String> = meant.chain(names.iter().filter(holds)).map(|name| format!("'{name}'")).collect();
     match meant.as_slice() {
-        [] => format!("unknown key; known here: {known}"),
-        meant => format!("unknown key; did you mean {}? Known here: {known}", meant.join(" or ")),
+        [] => format!("unknown {what}; known here: {known}"),
+        meant => format!("unknown {what}; did you mean {}? Known here: {known}", meant.join(" or ")),
     }
 }
 

@@ -15,6 +15,8 @@ use super::{Error, SYSTEM_FILE};
 
 /// Prefix of environment variables that set keys.
 const PREFIX: &str = "HARDNETD__";
+/// The variable for the filter of log lines.
+const LOG_FILTER: &str = "HARDNETD_LOG";
 
 /// The named file or the system's, and the `conf.d` next to it, in reading order.
 ///
@@ -83,6 +85,20 @@ pub(super) fn environment(problems: &mut Vec<Problem>) -> Environment {
     }
     let variables: HashMap<String, String> = variables.into_values().collect();
     Environment::with_prefix("HARDNETD").prefix_separator("__").separator("__").source(Some(variables))
+}
+
+/// The environment variables that look as if they set a key, and do not.
+pub(super) fn ignored_variables() -> impl Iterator<Item = Problem> {
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let is_near = |name: &String| {
+        let name = name.to_uppercase();
+        name.starts_with("HARDNETD_") && !name.starts_with(PREFIX) && name != LOG_FILTER
+    };
+    names.filter(is_near).map(|name| Problem {
+        origin: format!("environment variable {name}"),
+        key: None,
+        message: format!("ignored; sections have two underscores on both sides, as in {PREFIX}MODEL__NAME"),
+    })
 }
 
 /// A value set by a command-line flag.

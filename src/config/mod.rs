@@ -67,7 +67,14 @@ impl Loaded {
     /// Settings that work but may be unwanted (see [`warnings()`]), each with the file, variable or flag that sets it.
     #[must_use]
     pub fn warnings(&self) -> Vec<Problem> {
-        warnings(&self.config).into_iter().map(|warning| self.place(warning)).collect()
+        // Without a file, too, but then nobody expects a camera.
+        let without_streams = self.files.first().filter(|_| !self.places.has("stream")).map(|file| Problem {
+            origin: file.display().to_string(),
+            key: None,
+            message: format!("no [[stream]] here or in conf.d, so only {} is classified", Stream::default().source),
+        });
+        let of_values = warnings(&self.config).into_iter().map(|warning| self.place(warning));
+        layers::ignored_variables().chain(without_streams).chain(of_values).collect()
     }
 
     /// A warning, with the file, variable or flag that sets its key.

@@ -70,7 +70,7 @@ fn inference(settings: &Inference, cores: &Cores, service: bool) -> Finding {
             return Finding::warning(
                 NAME,
                 found,
-                "lower inference.workers or inference.threads: they wait for each other",
+                "more threads than cores: lower inference.workers or inference.threads",
             );
         }
         return Finding::ok(NAME, format!("{what} on any of cores {}", ranges(&cores.allowed)));

@@ -69,7 +69,7 @@ pub enum DatasetError {
     },
     /// Some folders have names of classes, and one does not.
     #[error(
-        "{} is not named after a class of the model, as other folders there are: rename or remove it, or use a list",
+        "{} is not named after a class of the model, although other folders are: rename or remove it, or use a list",
         path.display()
     )]
     Misnamed {

@@ -84,7 +84,8 @@ pub enum Problem {
     },
 }
 
-fn list(problems: &[Problem]) -> String {
+/// The first problems, and the number of the others.
+pub(super) fn list<P: ToString>(problems: &[P]) -> String {
     let shown: Vec<String> = problems.iter().take(PROBLEMS_SHOWN).map(ToString::to_string).collect();
     let text = shown.join("; ");
     match problems.len().checked_sub(PROBLEMS_SHOWN) {

@@ -19,6 +19,7 @@
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::build::list;
 use super::layout::{layer_channels, parameters};
 use super::table::{Architecture, find};
 use crate::exit::Exit;
@@ -69,7 +70,7 @@ pub enum TableError {
         problem: String,
     },
     /// Values are out of range.
-    #[error("{}: {}", path.display(), problems.join("; "))]
+    #[error("{}: {}", path.display(), list(problems))]
     Values {
         /// The file.
         path: PathBuf,

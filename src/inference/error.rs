@@ -34,7 +34,7 @@ pub enum Error {
         limit: usize,
     },
     /// tract is not given the operator of a node.
-    #[error("`{node}` ({operator}) is not an operator that tract is given")]
+    #[error("`{node}`: {operator} is not supported: tract is only given operators of image classifiers")]
     Operator {
         /// Name of the node.
         node: String,

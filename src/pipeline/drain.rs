@@ -26,13 +26,9 @@ impl Drain {
         self.begun.get_or_init(|| now);
     }
 
-    /// Whether no more frames are to be taken.
-    pub(super) fn is_over_for_frames(&self) -> bool {
-        self.is_over_for_frames_at(Instant::now())
-    }
-
-    fn is_over_for_frames_at(&self, now: Instant) -> bool {
-        self.begun.get().is_some_and(|begun| now.saturating_duration_since(*begun) > self.limit * 2 / 3)
+    /// When no more frames are taken; `None` before a stop.
+    pub(super) fn end_of_frames(&self) -> Option<Instant> {
+        self.begun.get().map(|begun| *begun + self.limit * 2 / 3)
     }
 
     /// When the publisher stops waiting for inference; `None` before a stop.
@@ -56,11 +52,11 @@ mod tests {
         let second = Duration::from_secs(1);
         let drain = Drain::new(3 * second);
         let start = Instant::now();
-        assert!(!drain.is_over_for_frames_at(start + 100 * second), "no stop yet");
+        assert_eq!((drain.end_of_frames(), drain.end_of_results()), (None, None), "no stop yet");
         drain.begin_at(start);
         drain.clone().begin_at(start + second);
-        assert!(!drain.is_over_for_frames_at(start + 2 * second), "the first stop counts");
-        assert!(drain.is_over_for_frames_at(start + 2 * second + Duration::from_nanos(1)));
+        assert_eq!(drain.end_of_frames(), Some(start + 2 * second), "the first stop counts");
+        assert_eq!(drain.end_of_results(), Some(start + 5 * second / 2));
         assert_eq!(drain.deadline(), start + 3 * second);
     }
 }

@@ -41,10 +41,10 @@ pub enum Error {
         captured: u64,
     },
     /// Some of several streams failed; each has been reported.
-    #[error("{failed} of {total} streams failed")]
+    #[error("{} of {total} streams failed: {}", failed.len(), failed.join(", "))]
     Streams {
-        /// Streams that failed.
-        failed: usize,
+        /// Names of the streams that failed.
+        failed: Vec<String>,
         /// Streams there were.
         total: usize,
         /// The exit code of the first of them.
@@ -69,7 +69,7 @@ pub enum Error {
     #[error("cannot write a record as JSON")]
     Record(#[source] serde_json::Error),
     /// A thread cannot be started.
-    #[error("cannot start the thread {name}")]
+    #[error("cannot start the thread `{name}`")]
     Thread {
         /// Name of the thread.
         name: String,
@@ -97,6 +97,14 @@ impl Error {
         matches!(self, Self::Stream { .. } | Self::Frames { .. } | Self::Streams { .. })
     }
 
+    /// The stream that failed, if it is one.
+    pub(super) fn stream(&self) -> Option<&str> {
+        match self {
+            Self::Stream { stream, .. } | Self::Frames { stream, .. } => Some(stream),
+            _ => None,
+        }
+    }
+
     /// The exit code of the error. What a camera sends may be different next time, so a service that ends because of it
     /// is worth restarting.
     #[must_use]
@@ -113,7 +121,8 @@ impl Error {
             Self::Affinity(affinity::Error::Priority { .. }) => Exit::NoPermission,
             Self::Affinity(_) => Exit::Config,
             Self::Publish(error) => error.exit(),
-            Self::Record(_) | Self::Thread { .. } | Self::Join(_) | Self::PublisherGone => Exit::Internal,
+            Self::Thread { .. } => Exit::Unavailable,
+            Self::Record(_) | Self::Join(_) | Self::PublisherGone => Exit::Internal,
         }
     }
 }

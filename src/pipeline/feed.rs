@@ -176,7 +176,8 @@ impl Source {
             Progress::Retrying { .. } if self.inlet.is_closed() => {}
             Progress::Retrying { error, wait, next } => {
                 let wait_s = wait.as_secs_f64();
-                tracing::warn!(%stream, wait_s, "the source has failed and will be reopened: {}", chain(error));
+                let source = self.settings.source.describe();
+                tracing::warn!(%stream, wait_s, "{source} has failed and will be reopened: {}", chain(error));
                 self.states.retrying(next);
             }
         }

@@ -30,7 +30,7 @@ use crate::capture::Settings;
 use crate::config::Inference;
 use crate::model::{Model, Training};
 use crate::preprocess::Preprocessor;
-use crate::publish::{Backlog, Permit};
+use crate::publish::{self, Backlog, Permit};
 use crate::record::{ModelTag, Record};
 use crate::shutdown::{self, Stop, Thread};
 use crate::system::affinity;
@@ -187,7 +187,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         };
         let (to_worker, to_serve) = bounded(1);
         let thread = start_worker(index, plan, to_serve, failed.clone())?;
-        workers.push(WorkerThread { thread, hand_over, unread });
+        workers.push(WorkerThread::new(thread, hand_over, unread));
         waiting.push((to_worker, lanes));
     }
     let streams = sources.into_iter().map(Feed::start).collect::<Result<_, _>>()?;
@@ -201,8 +201,6 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         failures,
         drain,
         pulses,
-        failed: Vec::new(),
-        unreported: Vec::new(),
     };
     Ok(Prepared { running, gate, sinks, lanes: waiting, results })
 }
@@ -229,13 +227,22 @@ impl Prepared {
             // The thread is waiting for them, and the channel has room.
             let _ = to_worker.send(lanes);
         }
-        let is_alone = running.streams.len() == 1;
+        let is_alone = running.is_of_one_stream();
         for stream in &running.streams {
             stream.is_alone.store(is_alone, Ordering::Release);
         }
         // The same holds for the publisher.
         let _ = to_publisher.send(sinks);
         (running, gate)
+    }
+
+    /// Takes note of a sink that was lost before it starts.
+    pub fn lose(&self, sink: &'static str, error: publish::Error) {
+        self.running.lost.add(sink, error);
+    }
+
+    fn is_of_one_stream(&self) -> bool {
+        self.running.is_of_one_stream()
     }
 
     /// Where the results of its streams go.
@@ -265,13 +272,13 @@ impl Drop for Alarm {
     }
 }
 
-/// Starts inference thread `index` and waits until it is ready for its lanes. The thread returns those that it gives up.
+/// Starts inference thread `index` and waits until it is ready for its lanes.
 fn start_worker(
     index: usize,
     plan: WorkerSettings,
     lanes: Receiver<Vec<Lane>>,
     failed: Sender<()>,
-) -> Result<Thread<Result<Vec<Lane>, Error>>, Error> {
+) -> Result<Thread<Result<(), Error>>, Error> {
     let (ready, is_ready) = bounded(1);
     let thread = spawn(format!("infer-{index}"), move || {
         let mut worker = Worker::new(plan)?;
@@ -280,9 +287,9 @@ fn start_worker(
         let lanes = lanes.recv().unwrap_or_default();
         // Triggered by an error and by a panic.
         let alarm = Alarm { failed, armed: true };
-        let given_up = worker.run(lanes)?;
+        worker.run(lanes)?;
         alarm.disarm();
-        Ok(given_up)
+        Ok(())
     })?;
     match is_ready.recv() {
         Ok(()) => Ok(thread),

@@ -1,6 +1,6 @@
 //! The thread that serialises each record once and hands it to every sink. Sinks never block it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use super::drain::Drain;
 use super::{Error, Item};
 use crate::exit::chain;
 use crate::publish::{self, JsonLine, Outgoing, Sink};
-use crate::record::{Record, ResultRecord, StreamRecord, StreamState};
+use crate::record::{Record, ResultRecord};
 use crate::shutdown::Stopped;
 use crate::telemetry::Pulse;
 
@@ -24,6 +24,10 @@ pub(super) struct Lost(Arc<Mutex<Vec<(&'static str, publish::Error)>>>);
 impl Lost {
     pub(super) fn names(&self) -> Vec<&'static str> {
         self.lock().iter().map(|(name, _)| *name).collect()
+    }
+
+    pub(super) fn add(&self, sink: &'static str, error: publish::Error) {
+        self.lock().push((sink, error));
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(&'static str, publish::Error)>> {
@@ -80,6 +84,11 @@ impl Publisher {
     /// have ended or, after a stop, their time is up. Flushes the sinks unless stopped.
     pub(super) fn run(self, sinks: &Receiver<Sinks>) -> End {
         let Ok(mut sinks) = sinks.recv() else { return End { sinks: Sinks::new(), outcome: Ok(()) } };
+        if sinks.is_empty()
+            && let Some((_, error)) = self.lost.lock().pop()
+        {
+            return End { sinks, outcome: Err(error.into()) };
+        }
         let mut outcome = self.hand_out(&mut sinks);
         if outcome.is_ok() && !self.stopped.is_set() {
             // Whoever reads the results of a file may take as long as it likes.
@@ -95,7 +104,6 @@ impl Publisher {
 
     fn hand_out(&self, sinks: &mut Sinks) -> Result<(), Error> {
         let mut lines = Lines::default();
-        let mut states = BTreeMap::new();
         let not_stopped = never();
         let mut stopped = self.stopped.receiver();
         let mut end = never::<Instant>();
@@ -108,10 +116,7 @@ impl Publisher {
                         Ok(Item { record, permit }) => {
                             let line = match &record {
                                 Record::Result(result) => lines.write(result)?,
-                                Record::Stream(StreamRecord { stream, state }) => {
-                                    states.insert(Arc::clone(stream), *state);
-                                    JsonLine::default()
-                                }
+                                Record::Stream(_) => JsonLine::default(),
                             };
                             let outgoing = Outgoing { record, line, permit };
                             self.each(sinks, |sink| sink.take(&outgoing))?;
@@ -123,15 +128,9 @@ impl Publisher {
                     stopped = &not_stopped;
                     end = self.drain.end_of_results().map_or_else(never, at);
                 }
-                recv(end) -> _ => break,
+                recv(end) -> _ => return Ok(()),
             }
         }
-        // An inference thread is still busy, but its streams have ended.
-        for (stream, _) in states.into_iter().filter(|(_, state)| *state != StreamState::Offline) {
-            let offline = Outgoing::stream(stream, StreamState::Offline);
-            self.each(sinks, |sink| sink.take(&offline))?;
-        }
-        Ok(())
     }
 
     /// Applies an operation to each sink. A sink that fails is lost, without effect on the others.
@@ -154,7 +153,7 @@ impl Publisher {
                 return Err(error.into());
             }
             tracing::error!(sink = sink.name(), "a sink is lost; the others continue: {}", chain(&error));
-            self.lost.lock().push((sink.name(), error));
+            self.lost.add(sink.name(), error);
         }
         Ok(())
     }

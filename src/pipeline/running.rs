@@ -2,15 +2,16 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 
 use super::drain::Drain;
 use super::feed::Stream;
 use super::publisher::{self, Lost, Sinks};
 use super::worker::{HandOver, Lane};
-use super::{Error, Prepared};
+use super::{Error, Item, Prepared};
 use crate::exit::chain;
 use crate::publish::Outgoing;
 use crate::record::StreamState;
@@ -32,19 +33,51 @@ pub struct Running {
     pub(super) drain: Drain,
     /// The pulses of the publisher and of the inference threads, by thread name.
     pub(super) pulses: Vec<(String, Arc<Pulse>)>,
-    /// Why inference threads that have been joined failed.
-    pub(super) failed: Vec<Error>,
-    /// Streams that were to be kept, and whose end nobody has reported.
-    pub(super) unreported: Vec<Arc<str>>,
 }
 
 /// An inference thread, as its pipeline sees it.
 pub(super) struct WorkerThread {
-    /// Returns the lanes that it has given up to the next pipeline.
-    pub(super) thread: Thread<Result<Vec<Lane>, Error>>,
-    pub(super) hand_over: Sender<HandOver>,
+    thread: Thread<Result<(), Error>>,
+    /// `None` once a stop has begun.
+    hand_over: Option<Sender<HandOver>>,
     /// Takes back what the thread has not read.
-    pub(super) unread: Receiver<HandOver>,
+    unread: Receiver<HandOver>,
+    /// The lanes that it gives up, once it has been asked.
+    given_up: Option<Receiver<Vec<Lane>>>,
+}
+
+impl WorkerThread {
+    /// A thread that receives from `hand_over`, as `unread` does.
+    pub(super) fn new(
+        thread: Thread<Result<(), Error>>,
+        hand_over: Sender<HandOver>,
+        unread: Receiver<HandOver>,
+    ) -> Self {
+        Self { thread, hand_over: Some(hand_over), unread, given_up: None }
+    }
+
+    /// Asks for the lanes of `streams`, whose states go to `results` from then on.
+    fn ask(&mut self, streams: Arc<[Arc<str>]>, results: Sender<Item>) {
+        let (given_up, lanes) = bounded(1);
+        self.given_up = Some(lanes);
+        if let Some(hand_over) = &self.hand_over {
+            // There is room: a pipeline is handed over once.
+            let _ = hand_over.try_send(HandOver { streams, results, given_up });
+        }
+    }
+
+    /// Waits for the lanes until `deadline`.
+    fn lanes(&mut self, deadline: Instant) -> Vec<Lane> {
+        let Some(lanes) = self.given_up.take() else { return Vec::new() };
+        select! {
+            recv(lanes) -> lanes => return lanes.unwrap_or_default(),
+            recv(self.thread.done()) -> _ => {}
+            recv(at(deadline)) -> _ => {}
+        }
+        // A request that is not read would hold the next pipeline open.
+        drop(self.unread.try_recv());
+        lanes.try_recv().unwrap_or_default()
+    }
 }
 
 /// A stream between two pipelines: its source goes on, and nobody takes its frames.
@@ -82,7 +115,6 @@ impl Running {
 
     /// Stops the sources; frames already captured are still classified.
     pub fn stop(&mut self) {
-        self.unreported.extend(self.kept.iter().map(|stream| Arc::clone(&stream.name)));
         self.streams.append(&mut self.kept);
         self.halt();
     }
@@ -90,13 +122,16 @@ impl Running {
     /// Begins the switch to `next`: stops all streams but those called `unchanged`, whose sources go on and whose
     /// frames wait for `next`.
     pub fn hand_over(&mut self, next: &Prepared, unchanged: &[Arc<str>]) {
+        // The threads are woken for a stop that has begun.
+        self.drain.begin();
         let streams: Arc<[Arc<str>]> = unchanged.into();
-        for worker in &self.workers {
-            // There is room: a pipeline is handed over once.
-            let _ = worker.hand_over.try_send(HandOver { streams: Arc::clone(&streams), results: next.results() });
+        for worker in &mut self.workers {
+            worker.ask(Arc::clone(&streams), next.results());
         }
         let is_kept = |stream: &Stream| unchanged.contains(&stream.name);
         (self.kept, self.streams) = mem::take(&mut self.streams).into_iter().partition(is_kept);
+        let is_alone = next.is_of_one_stream();
+        self.kept.iter().for_each(|stream| stream.is_alone.store(is_alone, Ordering::Release));
         self.halt();
     }
 
@@ -104,6 +139,8 @@ impl Running {
         self.drain.begin();
         self.stop = None;
         self.streams.iter_mut().for_each(Stream::stop);
+        // Wakes the inference threads, whose time is limited now.
+        self.workers.iter_mut().for_each(|worker| worker.hand_over = None);
     }
 
     /// The thread that has been busy longest with one piece of work, and for how long, if longer than `limit`.
@@ -117,6 +154,11 @@ impl Running {
     /// The state of every stream.
     pub fn statuses(&self) -> impl Iterator<Item = (&Arc<str>, StreamStatus)> {
         self.all_streams().map(|stream| (&stream.name, stream.counters.status()))
+    }
+
+    /// Whether its only stream is alone, so that the error of the program is that of the stream.
+    pub(super) fn is_of_one_stream(&self) -> bool {
+        self.all_streams().count() == 1
     }
 
     fn all_streams(&self) -> impl Iterator<Item = &Stream> {
@@ -142,8 +184,9 @@ impl Running {
             Some(Ok(publisher::End { sinks, outcome })) => (sinks, outcome),
             Some(Err(error)) => (Sinks::new(), Err(error.into())),
         };
-        for stream in self.unreported.drain(..) {
-            let offline = Outgoing::stream(stream, StreamState::Offline);
+        // Some may not have been reported: a thread is still busy with them, or has failed.
+        for stream in &self.streams {
+            let offline = Outgoing::stream(Arc::clone(&stream.name), StreamState::Offline);
             for sink in &mut sinks {
                 // A sink that is lost says so when it is closed.
                 let _ = sink.take(&offline);
@@ -159,28 +202,20 @@ impl Running {
         self.drain.deadline()
     }
 
-    /// Waits for the inference threads until `deadline`, after [`hand_over`](Self::hand_over) and
-    /// [`take_sinks`](Self::take_sinks), and returns the streams for the next pipeline. A stream whose inference thread
-    /// has not given it up ends with this pipeline.
+    /// Waits until the inference threads have given up the streams of [`hand_over`](Self::hand_over), or for `deadline`,
+    /// and returns these streams for the next pipeline. One that has not been given up ends with this pipeline.
     #[must_use]
     pub fn take_kept(&mut self, deadline: Instant) -> Vec<KeptStream> {
-        let mut lanes = Vec::new();
-        for worker in self.workers.drain(..) {
-            let unread = worker.unread.clone();
-            match joined(worker, deadline) {
-                Ok(given_up) => lanes.extend(given_up),
-                Err(error) => {
-                    self.failed.push(error);
-                    // It holds the next pipeline open.
-                    let _ = unread.try_recv();
-                }
-            }
-        }
+        let mut lanes: Vec<Lane> = self.workers.iter_mut().flat_map(|worker| worker.lanes(deadline)).collect();
         let mut kept = Vec::with_capacity(lanes.len());
         for mut stream in self.kept.drain(..) {
             if let Some(index) = lanes.iter().position(|lane| lane.stream == stream.name) {
                 kept.push(KeptStream { stream, lane: lanes.swap_remove(index) });
             } else {
+                if !stream.counters.status().ended {
+                    let name = &stream.name;
+                    tracing::warn!(stream = %name, "the stream starts again: its inference thread is still busy");
+                }
                 stream.stop();
                 self.streams.push(stream);
             }
@@ -196,8 +231,9 @@ impl Running {
     /// after what failed. The others are logged.
     pub fn finish(self, outcome: Result<(), Error>, deadline: Instant) -> Result<(), Error> {
         let total = self.streams.len();
-        let mut errors: Vec<Error> = outcome.err().into_iter().chain(self.failed).collect();
-        errors.extend(self.workers.into_iter().filter_map(|worker| joined(worker, deadline).err()));
+        let mut errors: Vec<Error> = outcome.err().into_iter().collect();
+        let joined = |worker: WorkerThread| worker.thread.join(Some(deadline))?;
+        errors.extend(self.workers.into_iter().filter_map(|worker| joined(worker).err()));
         errors.extend(self.streams.into_iter().filter_map(|stream| stream.end(deadline).err()));
         let errors = errors.into_iter().filter(|error| !matches!(error, Error::PublisherGone));
         let (streams, mut errors): (Vec<Error>, Vec<Error>) = errors.partition(Error::is_of_stream);
@@ -212,10 +248,6 @@ impl Running {
     }
 }
 
-fn joined(worker: WorkerThread, deadline: Instant) -> Result<Vec<Lane>, Error> {
-    worker.thread.join(Some(deadline))?
-}
-
 /// The error of the only stream, or that some of `total` have failed: each of several is reported once, as soon as its
 /// source fails, or here.
 fn all_in_one(mut failed: Vec<Error>, total: usize) -> Option<Error> {
@@ -226,5 +258,6 @@ fn all_in_one(mut failed: Vec<Error>, total: usize) -> Option<Error> {
     for error in failed.iter().filter(|error| matches!(error, Error::Frames { .. })) {
         tracing::error!("{}", chain(error));
     }
-    Some(Error::Streams { failed: failed.len(), total, exit })
+    let failed = failed.iter().filter_map(Error::stream).map(str::to_owned).collect();
+    Some(Error::Streams { failed, total, exit })
 }

@@ -90,9 +90,15 @@ impl States {
         self.lock().results = results;
     }
 
-    /// The latest state; `offline` before the first result.
+    /// The latest state of a stream that no inference thread has; `offline` before the first result. Does not wait: the
+    /// source may be waiting for a publisher that starts only later.
     pub(super) fn current(&self) -> StreamState {
-        let reporting = self.lock();
+        let reporting = match self.reporting.try_lock() {
+            Ok(reporting) => reporting,
+            Err(TryLockError::Poisoned(reporting)) => reporting.into_inner(),
+            // Only the source holds it, to report this.
+            Err(TryLockError::WouldBlock) => return StreamState::Retrying,
+        };
         match self.counters.status() {
             StreamStatus { online: true, .. } if !reporting.ended => StreamState::Online,
             StreamStatus { counts: FrameCounts { retries: 1.., .. }, .. } if !reporting.ended => StreamState::Retrying,
@@ -174,6 +180,23 @@ mod tests {
         let (online, retrying, offline) = (StreamState::Online, StreamState::Retrying, StreamState::Offline);
         assert_eq!(seen, [offline, online, online, retrying, offline]);
         assert_eq!((told(&before), told(&after)), (vec![online], vec![retrying, offline]));
+    }
+
+    #[test]
+    fn the_state_of_a_stream_is_known_while_its_source_waits_for_the_publisher() {
+        let (states, items, _stop) = states(1);
+        states.result(0).unwrap();
+        let source = {
+            let states = Arc::clone(&states);
+            std::thread::spawn(move || states.retrying(1))
+        };
+        while states.reporting.try_lock().is_ok() {
+            std::thread::yield_now();
+        }
+        assert_eq!(states.current(), StreamState::Retrying);
+        assert_eq!(items.recv().map(|_| ()), Ok(()), "the publisher starts");
+        source.join().unwrap();
+        assert_eq!(told(&items), [StreamState::Retrying]);
     }
 
     #[test]

@@ -53,18 +53,21 @@ pub(super) struct HandOver {
     pub(super) streams: Arc<[Arc<str>]>,
     /// Where their states go from now on.
     pub(super) results: Sender<Item>,
+    /// Takes the lanes; has room for them.
+    pub(super) given_up: Sender<Vec<Lane>>,
 }
 
 impl HandOver {
-    /// Splits off the lanes to give up. A stream whose source has ended is drained like the others.
-    fn split(&self, lanes: &mut Vec<Lane>) -> Vec<Lane> {
+    /// Gives up the lanes of the streams. A stream whose source has ended is drained like the others.
+    fn give_up(self, lanes: &mut Vec<Lane>) {
         let goes_on = |lane: &Lane| self.streams.contains(&lane.stream) && !lane.counters.status().ended;
         let (given_up, rest): (Vec<Lane>, Vec<Lane>) = std::mem::take(lanes).into_iter().partition(goes_on);
         *lanes = rest;
         for lane in &given_up {
             lane.states.redirect(self.results.clone());
         }
-        given_up
+        // If nobody waits for them any more, they end here.
+        let _ = self.given_up.send(given_up);
     }
 }
 
@@ -122,24 +125,25 @@ impl Worker {
         Ok(Self { settings, session })
     }
 
-    /// Classifies until every stream has ended or been given up, and returns the lanes given up. If a source has
-    /// stopped, its stream is drained first, as far as the stop's time limit allows; remaining frames count as dropped.
-    pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<Vec<Lane>, Error> {
-        let mut given_up = Vec::new();
+    /// Classifies until every stream has ended or been given up. If a source has stopped, its stream is drained first, as
+    /// far as the stop's time limit allows; remaining frames count as dropped.
+    pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<(), Error> {
+        let outcome = self.classify_all(&mut lanes);
+        if let Ok(hand_over) = self.settings.hand_over.try_recv() {
+            hand_over.give_up(&mut lanes);
+        }
+        outcome?;
+        lanes.iter().try_for_each(|lane| lane.states.offline())
+    }
+
+    fn classify_all(&mut self, lanes: &mut Vec<Lane>) -> Result<(), Error> {
         loop {
-            match self.serve(&mut lanes)? {
+            match self.serve(lanes)? {
                 Interruption::Ended(lane) => lanes.swap_remove(lane).states.offline()?,
-                Interruption::HandOver(hand_over) => given_up.append(&mut hand_over.split(&mut lanes)),
-                Interruption::Over => break,
+                Interruption::HandOver(hand_over) => hand_over.give_up(lanes),
+                Interruption::Over => return Ok(()),
             }
         }
-        if let Ok(hand_over) = self.settings.hand_over.try_recv() {
-            given_up.append(&mut hand_over.split(&mut lanes));
-        }
-        for lane in lanes {
-            lane.states.offline()?;
-        }
-        Ok(given_up)
     }
 
     /// Classifies until something interrupts it.
@@ -151,13 +155,20 @@ impl Worker {
             select.recv(frames);
         }
         let to_give_up = select.recv(&hand_over);
-        while !frames.is_empty() && !self.settings.drain.is_over_for_frames() {
-            let operation = select.select();
+        while !frames.is_empty() {
+            let operation = match self.settings.drain.end_of_frames() {
+                None => select.select(),
+                Some(end) if end <= Instant::now() => break,
+                Some(end) => match select.select_deadline(end) {
+                    Ok(operation) => operation,
+                    Err(_) => break,
+                },
+            };
             let index = operation.index();
             if index == to_give_up {
                 match operation.recv(&hand_over) {
                     Ok(hand_over) => return Ok(Interruption::HandOver(hand_over)),
-                    // The owner is gone.
+                    // A stop has begun, or the owner is gone.
                     Err(_) => select.remove(to_give_up),
                 }
                 continue;
@@ -217,7 +228,7 @@ impl Worker {
         match self.settings.wedge_after {
             0 => {}
             1 => {
-                tracing::warn!("an inference thread freezes, as debug.wedge_after asks");
+                tracing::warn!("freezing an inference thread (debug.wedge_after)");
                 loop {
                     std::thread::park();
                 }

@@ -193,8 +193,8 @@ impl Error {
         match self {
             Self::Stdout(_) => Exit::Io,
             Self::Secret(_) | Self::Tls(_) => Exit::Config,
-            Self::Thread(_) | Self::Ended => Exit::Internal,
-            Self::Unsent(_) => Exit::Unavailable,
+            Self::Ended => Exit::Internal,
+            Self::Thread(_) | Self::Unsent(_) => Exit::Unavailable,
         }
     }
 }

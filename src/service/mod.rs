@@ -66,13 +66,13 @@ pub enum Error {
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
     /// The thread that prepares a configuration cannot be started.
-    #[error("cannot start the thread prepare")]
+    #[error("cannot start the thread `prepare`")]
     Thread(#[source] io::Error),
     /// The preparation panicked.
     #[error(transparent)]
     Join(#[from] JoinError),
     /// The preparation was cancelled.
-    #[error("the preparation was given up")]
+    #[error("the reload was cancelled")]
     Cancelled,
 }
 
@@ -86,7 +86,8 @@ impl Error {
             Self::Model(error) => error.exit(),
             Self::Publish(error) => error.exit(),
             Self::Pipeline(error) => error.exit(),
-            Self::Thread(_) | Self::Join(_) | Self::Cancelled => Exit::Internal,
+            Self::Thread(_) => Exit::Unavailable,
+            Self::Join(_) | Self::Cancelled => Exit::Internal,
         }
     }
 
@@ -183,21 +184,24 @@ impl Service<'_> {
         }
         let mut failures = running.failures().clone();
         let (mut aim, mut deadline, mut overdue) = (Aim::Serve, None, never());
-        let (nothing_prepared, no_limit) = (never(), never());
+        let (nothing_prepared, no_limit, nothing_given_up) = (never(), never(), never());
         loop {
             let mut stop = false;
-            if matches!(aim, Aim::Serve) && self.is_reload_due && self.preparation.is_none() {
+            // One preparation at a time, even if it was given up.
+            let may_prepare = self.preparation.is_none() && self.given_up.is_none();
+            if matches!(aim, Aim::Serve) && self.is_reload_due && may_prepare {
                 self.prepare(&running);
             }
             let (prepared, limit) = match &self.preparation {
                 Some((preparation, limit)) => (preparation.done(), limit),
                 None => (&nothing_prepared, &no_limit),
             };
+            let given_up = self.given_up.as_ref().map_or(&nothing_given_up, Cancelled::done);
             select! {
                 recv(running.done()) -> _ => break,
                 recv(overdue) -> _ => break,
                 recv(self.signals.received) -> signal => match signal {
-                    Ok(Signal::Reload) => self.is_reload_due = true,
+                    Ok(Signal::Reload) => self.ask_for_reload(),
                     _ => {
                         tracing::info!("stopping");
                         systemd::stopping();
@@ -217,6 +221,7 @@ impl Service<'_> {
                     }
                 }
                 recv(limit) -> _ => self.give_up(),
+                recv(given_up) -> _ => self.given_up = None,
                 recv(status) -> _ => systemd::status(&running, &self.registry, &mut self.seen),
                 recv(watchdog) -> _ => systemd::beat(&running, watchdog_limit.unwrap_or_default()),
             }
@@ -239,17 +244,21 @@ impl Service<'_> {
         }
     }
 
+    /// Takes note of a SIGHUP.
+    fn ask_for_reload(&mut self) {
+        self.is_reload_due = true;
+        if self.given_up.is_some() {
+            tracing::warn!(
+                "the last reload timed out and is still blocked; the configuration will be reloaded when it returns. Look \
+                 for a file that does not respond (a network share?)"
+            );
+        }
+    }
+
     /// Starts preparing the current configuration.
     fn prepare(&mut self, running: &Running) {
         self.is_reload_due = false;
         systemd::reloading();
-        if self.given_up.take_if(|given_up| given_up.has_ended()).is_none() && self.given_up.is_some() {
-            tracing::error!(
-                "the configuration is not reloaded, the old one stays in force: the last preparation timed out and \
-                 has not ended yet; reload again when it has, or look for a file that cannot be read (a network share?)"
-            );
-            return systemd::ready();
-        }
         let current = Current { setup: Arc::clone(&self.setup), lost: running.lost_sinks() };
         match Preparation::start(&self.order, &self.registry, Some(current)) {
             Ok(preparation) => {
@@ -280,8 +289,8 @@ impl Service<'_> {
             let limit_s = self.setup.config.device.reload_timeout_s;
             tracing::error!(
                 limit_s,
-                "the configuration is not reloaded, the old one stays in force: it is not ready within \
-                 device.reload_timeout_s of the old one"
+                "the configuration is not reloaded, the old one stays in force: preparing the new one took longer than \
+                 device.reload_timeout_s"
             );
             systemd::ready();
         }
@@ -297,11 +306,11 @@ impl Service<'_> {
         let unchanged = kept.len();
         let (running, gate) = ready.pipeline.go(sinks, kept);
         if let Err(error) = old.finish(outcome, deadline) {
-            tracing::warn!("before the reload: {}", chain(&error));
+            tracing::warn!("while stopping the old configuration: {}", chain(&error));
         }
         drop(gate);
         let started = running.statuses().count() - unchanged;
-        tracing::info!(unchanged, started, "reloaded: streams that have not changed go on, the others start");
+        tracing::info!(unchanged, started, "reloaded: unchanged streams continue, the others are restarted");
         self.setup = Arc::new(ready.setup);
         running
     }

@@ -54,8 +54,9 @@ impl Preparation {
 pub(super) struct Cancelled(Thread<Outcome>);
 
 impl Cancelled {
-    pub(super) fn has_ended(&self) -> bool {
-        self.0.has_ended()
+    /// For `select!`: disconnects at its end.
+    pub(super) fn done(&self) -> &Receiver<Infallible> {
+        self.0.done()
     }
 
     /// Waits for its end, until `deadline`.

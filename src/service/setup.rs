@@ -191,7 +191,9 @@ impl Ready {
                 }
                 heir => match sink.close(deadline) {
                     Err(publish::Error::Unsent(unsent)) => hand_over(unsent, heir),
-                    Err(error) => tracing::warn!(sink = name, "before the reload: {}", chain(&error)),
+                    Err(error) => {
+                        tracing::warn!(sink = name, "while stopping the old configuration: {}", chain(&error))
+                    }
                     Ok(()) => {}
                 },
             }
@@ -208,10 +210,14 @@ impl Ready {
                 // Lost since the preparation.
                 match made_of.open(self.setup.config.streams.iter()) {
                     Ok(mut sink) => {
+                        tell(&mut sink, kept_streams.iter().map(|stream| (stream.name(), stream.state())));
                         sink.begin();
                         sinks.push(sink);
                     }
-                    Err(error) => tracing::error!(sink = made_of.name(), "a sink is lost: {}", chain(&error)),
+                    Err(error) => {
+                        tracing::error!(sink = made_of.name(), "a sink is lost: {}", chain(&error));
+                        self.pipeline.lose(made_of.name(), error);
+                    }
                 }
             }
         }
@@ -233,7 +239,7 @@ fn tell<'a>(sink: &mut Box<dyn Sink>, states: impl Iterator<Item = (&'a str, Str
 fn hand_over(unsent: Unsent, heir: Option<&mut Box<dyn Sink>>) {
     match heir {
         Some(heir) => heir.adopt(unsent),
-        None => tracing::warn!("before the reload: {}", publish::Error::Unsent(unsent)),
+        None => tracing::warn!("while stopping the old configuration: {}", publish::Error::Unsent(unsent)),
     }
 }
 

@@ -38,7 +38,7 @@ impl Unreachable {
                 format!("check {key}; names in .local need avahi-daemon and libnss-mdns here, or give an address")
             }
             Self::Name { .. } | Self::NameTime { .. } => {
-                format!("check {key} and the name service (`getent hosts NAME`), or give an address")
+                format!("check {key} and DNS (`getent hosts NAME`), or give an address")
             }
             Self::Refused { .. } => {
                 format!(

@@ -29,7 +29,7 @@ const SCHEMES: [(&str, &str, Parse); 4] = [
 type Parse = fn(&str) -> Result<Source, SourceError>;
 
 /// Advice for a path that cannot be read.
-const PATH_REMEDY: &str = "check the path and its mode; ProtectHome= in the unit hides the homes of users";
+const PATH_REMEDY: &str = "check the path and its permissions; the service does not see /tmp, nor private home folders";
 
 /// A kind of source.
 pub trait Scheme: fmt::Debug + Send + Sync {

@@ -13,7 +13,7 @@ use rumqttc::{
 
 use super::Shared;
 use super::health::{Health, STEADY, Say};
-use super::outbox::{Ending, Outbox, Owed};
+use super::outbox::{Ending, Outbox, Owed, TRIES};
 use crate::publish::HandshakeError;
 use crate::shutdown::Stopped;
 use crate::system::network::{Unreachable, is_unknown_name};
@@ -208,8 +208,8 @@ impl Link {
             tracing::warn!(
                 topic = %message.topic,
                 bytes = message.payload.len(),
-                "MQTT: one connection after the other has ended on this message: it is given up; is it larger than the \
-                 broker's limit, or its topic forbidden?"
+                "MQTT: message dropped: {TRIES} connections in a row ended while sending it. It may exceed the \
+                 broker's size limit, or its topic may be forbidden"
             );
         }
         tracing::debug!(undelivered, open = ended.open, "MQTT: kept for the next connection");

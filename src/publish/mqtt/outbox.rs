@@ -26,7 +26,7 @@ use rumqttc::QoS;
 pub(super) const CLIENT_QUEUE: usize = 16;
 
 /// A message that ends this many connections in a row is given up.
-const TRIES: u8 = 5;
+pub(super) const TRIES: u8 = 5;
 
 /// Ping responses after which an unacknowledged message counts as overlooked: they span two whole intervals.
 const PINGS: u8 = 3;
@@ -211,10 +211,10 @@ impl Outbox {
         self.lost
     }
 
-    /// Takes the new state of a stream. Without a connection it becomes part of the next greeting.
+    /// Takes the state of a stream, which is sent if it is new. Without a connection it becomes part of the next greeting.
     pub(super) fn set(&mut self, topic: &Arc<str>, state: &'static str) {
-        self.states.insert(Arc::clone(topic), state);
-        if self.up && !self.muted.contains(topic) {
+        let is_new = self.states.insert(Arc::clone(topic), state) != Some(state);
+        if is_new && self.up && !self.muted.contains(topic) {
             self.waiting.retain(|message| !message.retain || message.topic != *topic);
             self.waiting.push_back(Message::state(topic, state));
         }

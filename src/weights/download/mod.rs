@@ -246,7 +246,7 @@ impl Fetch<'_> {
         self.whole(part)?;
         let Some(expected) = self.download.digest_prefix else { return Ok(part.digest()) };
         if part.is_pieced() && !part.digest().starts_with(expected) {
-            tracing::warn!(url = %self.address.shown, "the pieces do not form the expected file; downloading it again");
+            tracing::warn!(url = %self.address.shown, "the resumed download has the wrong SHA-256; starting over");
             part.clear()?;
             self.whole(part)?;
         }
