@@ -132,7 +132,6 @@ fn what_looks_like_a_setting_and_sets_nothing_is_a_warning() {
         empty.contains("hardnetd.toml: no [[stream]] here or in conf.d, so only test:ball is classified"),
         "{empty}"
     );
-    assert_eq!(warnings("[[stream]]\n", &[]), "");
 }
 
 #[test]
@@ -460,7 +459,8 @@ fn a_check_opens_the_files_that_are_named() {
 #[test]
 fn a_check_looks_for_bare_names_among_the_credentials() {
     let folder = folder();
-    let config = "[publish.mqtt]\nenabled = true\nusername = \"me\"\npassword_file = \"a-password\"\n";
+    let config = "[[stream]]\nsource = \"test:ball\"\n[publish.mqtt]\nenabled = true\nusername = \"me\"\n\
+                  password_file = \"a-password\"\n";
     let file = write(&folder, config, &[]);
     let by_hand = run(["config", "check", "-c", &file]);
     assert_eq!(by_hand.code(), 0, "{}", by_hand.stderr);
@@ -478,7 +478,8 @@ fn a_check_looks_for_bare_names_among_the_credentials() {
 #[test]
 fn a_check_warns_of_what_this_machine_does_not_permit() {
     let folder = folder();
-    let outcome = run(["config", "check", "-c", &write(&folder, "[inference]\ncores = [1023]\n", &[])]);
+    let config = "[[stream]]\nsource = \"test:ball\"\n[inference]\ncores = [1023]\n";
+    let outcome = run(["config", "check", "-c", &write(&folder, config, &[])]);
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     let warning = "inference.cores = [1023]: inference.cores names 1023; the cores of this machine are 0";
     assert!(outcome.stderr.contains(warning), "{}", outcome.stderr);

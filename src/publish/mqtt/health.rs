@@ -220,7 +220,7 @@ mod tests {
         };
         let refused = text(1, &end(3, 0, 3));
         assert!(refused.contains("acknowledged no result; the last message was 812 bytes to hardnetd/pi/door/result"));
-        assert!(refused.contains("packet's size") && !refused.contains("QoS 2"), "{refused}");
+        assert!(refused.contains("maximum packet size") && !refused.contains("QoS 2"), "{refused}");
         assert!(text(2, &end(3, 0, 3)).contains("does not support QoS 2"));
         let taken_over = text(1, &end(3, 3, 0));
         assert!(taken_over.contains("most likely another client uses the client id pi"), "{taken_over}");

@@ -135,7 +135,7 @@ impl Link {
         if lost > 0 {
             tracing::warn!(
                 lost,
-                "MQTT: results were lost while the broker was unreachable: more of them than publish.mqtt.queue holds"
+                "MQTT: results were lost while the broker was unreachable: publish.mqtt.queue was full, or the broker hung up on them"
             );
         }
     }
