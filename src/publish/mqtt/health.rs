@@ -226,7 +226,7 @@ mod tests {
         assert!(taken_over.contains("most likely another client uses the client id pi"), "{taken_over}");
         assert!(!taken_over.contains("size"), "{taken_over}");
         let unknown = text(0, &end(3, 0, 0));
-        assert!(unknown.contains("packet's size") && unknown.contains("client id pi"), "{unknown}");
+        assert!(unknown.contains("maximum packet size") && unknown.contains("client id pi"), "{unknown}");
         assert!(!unknown.contains("acknowledged no"), "QoS 0 is never acknowledged: {unknown}");
     }
 
