@@ -481,3 +481,18 @@ fn wrong_usage_is_told_and_help_has_examples() {
         assert!(help.stdout.contains(part), "{part:?} is not in: {}", help.stdout);
     }
 }
+
+#[test]
+fn a_terminal_that_does_not_know_its_width_gets_a_table_of_eighty_columns() {
+    let folder = folder();
+    let path = folder.path().join("hardnetd.toml");
+    fs::write(&path, "[[stream]]\nsource = \"test:ball\"\n").unwrap();
+    let program = env!("CARGO_BIN_EXE_hardnetd");
+    let line = format!("stty cols 0; {program} doctor --timeout 60 -c {}", path.display());
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let outcome = Running::start(&mut command).finish();
+    assert!(outcome.stdout.contains("Area"), "{}", outcome.stdout);
+    let widest = outcome.stdout.lines().map(|line| line.chars().count()).max();
+    assert!(widest.is_some_and(|widest| (60..=120).contains(&widest)), "{widest:?}: {}", outcome.stdout);
+}

@@ -6,8 +6,8 @@
 //! GStreamer's `GstRTSPExtension` before it acts on them. [`Sentry`] is such an element: it alters what must not be
 //! acted on, and its [`Guard`] records the reason.
 //!
-//! gstreamer-rs does not wrap this interface, so this is one of the few files with `unsafe` code. It works with
-//! GStreamer 1.18 and later.
+//! gstreamer-rs does not wrap this interface: this is one of the few files with `unsafe` code, and one file because all
+//! calls of the interface belong together. It works with GStreamer 1.18 and later.
 //!
 //! # Safety
 //!

@@ -100,6 +100,10 @@ fn print(report: &Report) -> io::Result<()> {
 fn table(report: &Report, colour: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    // Some serial consoles do not know their width.
+    if table.width() == Some(0) {
+        table.set_width(80);
+    }
     table.set_header(["Area", "Check", "State", "Found"]);
     let mut before = "";
     for Check { area, finding } in &report.checks {
