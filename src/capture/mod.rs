@@ -172,7 +172,7 @@ pub enum Error {
         exit: Exit,
     },
     /// The name of a network camera's host is not known.
-    #[error("cannot resolve {host} (check the address and DNS)")]
+    #[error("cannot resolve {host} (check the address and {})", if host.ends_with(".local") { "avahi-daemon and libnss-mdns" } else { "DNS" })]
     UnknownHost {
         /// The name.
         host: String,

@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     /// four].
     #[arg(short, long, value_name = "M")]
     model: Vec<String>,
-    /// What runs the network [default: auto].
+    /// What runs the network; tract only if built in [default: auto].
     #[arg(long, value_name = "B", value_parser = choice::<BackendChoice>())]
     backend: Vec<BackendChoice>,
     /// Instruction set of the native engine [default: auto].

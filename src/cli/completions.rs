@@ -9,7 +9,9 @@ use super::{Error, printed};
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  hardnetd completions bash > /usr/share/bash-completion/completions/hardnetd")]
+#[command(
+    after_help = "Example:\n  hardnetd completions bash | sudo tee /usr/share/bash-completion/completions/hardnetd > /dev/null"
+)]
 pub(super) struct Arguments {
     /// The shell to complete for.
     shell: Shell,

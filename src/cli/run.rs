@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     /// End each stream after N results.
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one)]
     frames: Option<u64>,
-    /// Where results go, instead of the configured sinks; can be repeated.
+    /// Where results go, instead of the configured sinks: standard output too, only if it is named. Can be repeated.
     #[arg(long, value_name = "SINK")]
     sink: Vec<String>,
 }

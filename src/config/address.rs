@@ -30,7 +30,7 @@ impl Broker {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mqtt") => (false, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("mqtts") => (true, rest),
             _ if address.contains('@') => return Err("the scheme mqtt:// or mqtts:// is missing".into()),
-            _ => return Err("unknown sink".into()),
+            _ => return Err("unknown sink (for a file, redirect standard output)".into()),
         };
         // A password may contain any character that ends an authority, so the last '@' ends the login.
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
@@ -239,7 +239,7 @@ mod tests {
             Broker { tls: true, username: Some("me".into()), port: 1, topic_prefix: Some("a/b".into()), ..plain("h") };
         assert_eq!(Broker::parse("mqtts://me@h:1/a/b"), Ok(all));
         for (address, part) in [
-            ("smoke", "unknown sink"),
+            ("smoke", "unknown sink (for a file, redirect standard output)"),
             ("me:secret@h", "scheme"),
             ("mqtt://me:secret@h", "password_file"),
             ("mqtt://me:sec/ret@h", "password_file"),

@@ -256,7 +256,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Names that other programs use for keys of this one.
-const HABITS: [(&str, &str); 14] = [
+const HABITS: [(&str, &str); 17] = [
     ("url", "source"),
     ("uri", "source"),
     ("input", "source"),
@@ -271,6 +271,9 @@ const HABITS: [(&str, &str); 14] = [
     ("framerate", "max_fps"),
     ("weights", "name"),
     ("file", "name"),
+    ("mqtt", "publish"),
+    ("stdout", "publish"),
+    ("cameras", "stream"),
 ];
 
 fn unknown(what: &str, key: &str, names: &[&str]) -> String {

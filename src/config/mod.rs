@@ -64,11 +64,17 @@ impl Loaded {
         self.places.problem(key, message)
     }
 
+    /// Whether a file or a flag lists the streams; otherwise, the test pattern is the only one.
+    #[must_use]
+    pub fn lists_streams(&self) -> bool {
+        self.places.has("stream")
+    }
+
     /// Settings that work but may be unwanted (see [`warnings()`]), each with the file, variable or flag that sets it.
     #[must_use]
     pub fn warnings(&self) -> Vec<Problem> {
         // Without a file, too, but then nobody expects a camera.
-        let without_streams = self.files.first().filter(|_| !self.places.has("stream")).map(|file| Problem {
+        let without_streams = self.files.first().filter(|_| !self.lists_streams()).map(|file| Problem {
             origin: file.display().to_string(),
             key: None,
             message: format!("no [[stream]] here or in conf.d, so only {} is classified", Stream::default().source),

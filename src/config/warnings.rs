@@ -31,7 +31,7 @@ fn password_in_source(key: &str, stream: &Stream) -> Option<Warning> {
     holds_password(&stream.source).then(|| Warning {
         key: key.to_owned(),
         found: format!("{:?}: the password is here in clear text", redact(&stream.source)),
-        remedy: "write it into a file that only the service can read, and name that in password_file, with username"
+        remedy: "write it into a file that only the service can read, and name that in password_file of a configuration, with username"
             .to_owned(),
     })
 }

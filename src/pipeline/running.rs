@@ -214,7 +214,7 @@ impl Running {
             } else {
                 if !stream.counters.status().ended {
                     let name = &stream.name;
-                    tracing::warn!(stream = %name, "the stream starts again: its inference thread is still busy");
+                    tracing::warn!(stream = %name, "the stream starts again: its inference thread did not finish a frame in time");
                 }
                 stream.stop();
                 self.streams.push(stream);

@@ -45,6 +45,9 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// A reload would replace all streams by the test pattern.
+    #[error("the configuration lists no [[stream]] any more; to go on without cameras, restart the service")]
+    NoStreams,
     /// A stream cannot be opened.
     #[error("stream `{stream}`")]
     Stream {
@@ -82,6 +85,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(error) => error.exit(),
+            Self::NoStreams => Exit::Config,
             Self::Stream { source, .. } | Self::Capture(source) => source.exit(),
             Self::Model(error) => error.exit(),
             Self::Publish(error) => error.exit(),
@@ -202,11 +206,14 @@ impl Service<'_> {
                 recv(overdue) -> _ => break,
                 recv(self.signals.received) -> signal => match signal {
                     Ok(Signal::Reload) => self.ask_for_reload(),
-                    _ => {
+                    Ok(Signal::Stop(received)) => {
+                        // The switch of a reload may have kept it waiting.
+                        deadline.get_or_insert(received + stop_timeout);
+                        (aim, stop) = (Aim::Stop { by_signal: true }, true);
                         tracing::info!("stopping");
                         systemd::stopping();
-                        (aim, stop) = (Aim::Stop { by_signal: true }, true);
                     }
+                    Err(_) => (aim, stop) = (Aim::Stop { by_signal: true }, true),
                 },
                 recv(failures) -> failure => {
                     failures = never();

@@ -46,6 +46,18 @@ pub(super) struct Setup {
     device: Arc<str>,
     model: Arc<Model>,
     sinks: Vec<MadeOf>,
+    /// Streams that earlier configurations with the same topics had, and this one does not.
+    gone: Vec<String>,
+    /// Whether a file or a flag lists the streams.
+    lists_streams: bool,
+}
+
+impl Setup {
+    /// Names of the streams, then of those that have gone.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let streams = self.config.streams.iter().map(|stream| stream.name.as_str());
+        streams.chain(self.gone.iter().map(String::as_str))
+    }
 }
 
 /// What defines a sink: two with equal definitions are the same sink.
@@ -64,11 +76,10 @@ impl MadeOf {
     }
 
     /// Opens the sink; every stream of `streams` is `offline` until it has a result.
-    fn open<'a>(&self, streams: impl Iterator<Item = &'a config::Stream>) -> Result<Box<dyn Sink>, publish::Error> {
-        let names = streams.map(|stream| stream.name.as_str());
+    fn open<'a>(&self, streams: impl Iterator<Item = &'a str>) -> Result<Box<dyn Sink>, publish::Error> {
         Ok(match self {
             Self::Stdout(settings) => Box::new(Stdout::new(settings.queue as usize)?),
-            Self::Mqtt { settings, device, .. } => Box::new(Mqtt::new(settings, device, names)?),
+            Self::Mqtt { settings, device, .. } => Box::new(Mqtt::new(settings, device, streams)?),
         })
     }
 }
@@ -104,6 +115,10 @@ pub(super) fn prepare(
     let loaded = order.load()?;
     capture::init()?;
     let warnings = loaded.warnings();
+    let lists_streams = loaded.lists_streams();
+    if !lists_streams && current.is_some_and(|current| current.setup.lists_streams) {
+        return Err(Error::NoStreams);
+    }
     let config = loaded.config;
     let files = Files::read(&config);
     let device: Arc<str> = if config.device.name.is_empty() { host_name() } else { config.device.name.clone() }.into();
@@ -135,11 +150,8 @@ pub(super) fn prepare(
     let made_of = sinks(&config, &files, &device);
     let known = before.map_or(&[][..], |before| &before.sinks);
     let is_new = |made_of: &&MadeOf| !known.contains(made_of) || lost.contains(&made_of.name());
-    // A broker that is away now has still to learn that a stream has gone.
-    let base = |config: &Config, device: &Arc<str>| (config.publish.mqtt.topic_prefix.clone(), Arc::clone(device));
-    let has_same_topics = |before: &&Setup| base(&before.config, &before.device) == base(&config, &device);
-    let gone = before.filter(has_same_topics).map_or(&[][..], |before| &before.config.streams);
-    let named = || config.streams.iter().chain(gone);
+    let gone = gone(&config, &device, before);
+    let named = || config.streams.iter().map(|stream| &stream.name).chain(&gone).map(String::as_str);
     let sinks = made_of.iter().filter(is_new).map(|made_of| made_of.open(named())).collect::<Result<_, _>>()?;
 
     let Config { inference, debug, .. } = &config;
@@ -167,7 +179,7 @@ pub(super) fn prepare(
         cores = ?inference.cores,
         "{}", if before.is_some() { "ready for the reload" } else { "starting" }
     );
-    let setup = Setup { config, files, device, model, sinks: made_of };
+    let setup = Setup { config, files, device, model, sinks: made_of, gone, lists_streams };
     Ok(Some(Box::new(Ready { setup, pipeline, unchanged, sinks })))
 }
 
@@ -208,7 +220,7 @@ impl Ready {
         for made_of in &self.setup.sinks {
             if !sinks.iter().any(|sink| sink.name() == made_of.name()) {
                 // Lost since the preparation.
-                match made_of.open(self.setup.config.streams.iter()) {
+                match made_of.open(self.setup.names()) {
                     Ok(mut sink) => {
                         tell(&mut sink, kept_streams.iter().map(|stream| (stream.name(), stream.state())));
                         sink.begin();
@@ -248,6 +260,17 @@ fn streams(config: &Config) -> Result<Vec<Settings>, Error> {
         Settings::new(stream).map_err(|source| Error::Stream { stream: stream.name.clone(), source })
     };
     config.streams.iter().map(open).collect()
+}
+
+/// Streams that have gone since the process began publishing to these topics. A broker that is away now has still to learn
+/// of it.
+fn gone(config: &Config, device: &Arc<str>, before: Option<&Setup>) -> Vec<String> {
+    let has_same_topics = |before: &&Setup| {
+        let (old, new) = (&before.config.publish.mqtt.topic_prefix, &config.publish.mqtt.topic_prefix);
+        (old, &before.device) == (new, device)
+    };
+    let has_gone = |name: &&str| config.streams.iter().all(|stream| stream.name != **name);
+    before.filter(has_same_topics).into_iter().flat_map(Setup::names).filter(has_gone).map(str::to_owned).collect()
 }
 
 /// Names of the streams that `before` has too, with the same settings and the same content of their files.

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -24,8 +24,8 @@ const SIGNAL_EXIT: i32 = 128;
 pub(super) enum Signal {
     /// SIGHUP: reload the configuration.
     Reload,
-    /// SIGTERM or SIGINT: stop.
-    Stop,
+    /// SIGTERM or SIGINT, received at that time: stop.
+    Stop(Instant),
 }
 
 /// The received signals.
@@ -49,12 +49,12 @@ impl Signals {
         let (sender, received) = bounded(WAITING);
         shutdown::spawn("signals", move || {
             for signal in caught.forever() {
-                let signal = if signal == SIGHUP { Signal::Reload } else { Signal::Stop };
+                let is_stop = signal != SIGHUP;
                 // The queue may be read late. It always has room for a stop; one reload is as good as many.
-                if signal == Signal::Stop || sender.len() + 1 < WAITING {
-                    let _ = sender.try_send(signal);
+                if is_stop || sender.len() + 1 < WAITING {
+                    let _ = sender.try_send(if is_stop { Signal::Stop(Instant::now()) } else { Signal::Reload });
                 }
-                if signal == Signal::Stop {
+                if is_stop {
                     thread::sleep(TOGETHER);
                     armed.store(true, Ordering::Release);
                 }

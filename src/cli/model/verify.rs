@@ -17,7 +17,7 @@ The model runs on a reproducible input, and the output of every module is compar
 floating point. A reference file holds values computed elsewhere, as JSON: `cases`, each with `height`, `width`, \
 `logits` and, optionally, `stages` of `module`, `mean`, `std` and `first` (values in the order channels, rows, \
 columns). Differences are relative to the largest value of a module if that is above 1, since rounding errors grow \
-with values.
+with values. Needs a program that was built with tract.
 
 Exit code 65 means that something differs.
 
