@@ -719,7 +719,7 @@ fn a_reload_that_is_asked_for_after_one_that_timed_out_comes_when_that_has_ended
     systemd.configure(&format!("[device]\nreload_timeout_s = 1\n{DOOR}"));
     let running = systemd.start(None);
     systemd.wait("READY=1");
-    systemd.configure(&format!("[model]\nname = \"{}\"\n", model.display()));
+    systemd.configure(&format!("{DOOR}[model]\nname = \"{}\"\n", model.display()));
     running.signal(Signal::HUP);
     systemd.wait("RELOADING=1");
     systemd.wait("READY=1");
