@@ -36,6 +36,8 @@ use systemd::Seen;
 
 /// Heartbeats within the watchdog interval.
 const BEATS: u32 = 3;
+/// A stop has at least this part of its time, one divided by it, once the switch of a reload has ended.
+const LEAST_SHARE: u32 = 4;
 /// Maximum time that a stop waits for a start in progress.
 const LEAVE_START: Duration = Duration::from_millis(1500);
 
@@ -207,8 +209,9 @@ impl Service<'_> {
                 recv(self.signals.received) -> signal => match signal {
                     Ok(Signal::Reload) => self.ask_for_reload(),
                     Ok(Signal::Stop(received)) => {
-                        // The switch of a reload may have kept it waiting.
-                        deadline.get_or_insert(received + stop_timeout);
+                        // The switch of a reload may have kept it waiting; the sinks need some time in any case.
+                        let least = Instant::now() + stop_timeout / LEAST_SHARE;
+                        deadline.get_or_insert((received + stop_timeout).max(least));
                         (aim, stop) = (Aim::Stop { by_signal: true }, true);
                         tracing::info!("stopping");
                         systemd::stopping();
