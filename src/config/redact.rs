@@ -2,7 +2,7 @@
 //!
 //! [`redact`] is for a single value, such as a configured source; [`redact_words`] is for text that may contain some,
 //! such as a log line. Both prefer to hide too much: an address that is not well formed may contain a password
-//! anywhere.
+//! anywhere. It is one file because what is hidden must be read together; a third of it are tests.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,8 @@
 //! The tract backend: from graph to ONNX to an optimised plan.
 //!
 //! This is the reference backend. Everything runs on the calling thread: tract is built without its thread pool, and
-//! the plan also asks for a single thread.
+//! the plan also asks for a single thread. It is one file because all of it is about what tract may be given, and a third
+//! of it are tests.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};

@@ -2,7 +2,7 @@
 //! reads. Decoding skips all other fields: training information, functions, annotations, documentation.
 //!
 //! Names and numbers are those of the specification, and so are the meanings; a field that a file leaves out is zero or
-//! empty.
+//! empty. It is one file because it follows the specification, message by message.
 
 /// A file.
 #[derive(Clone, PartialEq, prost::Message)]
