@@ -209,9 +209,7 @@ impl Service<'_> {
                 recv(self.signals.received) -> signal => match signal {
                     Ok(Signal::Reload) => self.ask_for_reload(),
                     Ok(Signal::Stop(received)) => {
-                        // The switch of a reload may have kept it waiting; the sinks need some time in any case.
-                        let least = Instant::now() + stop_timeout / LEAST_SHARE;
-                        deadline.get_or_insert((received + stop_timeout).max(least));
+                        deadline.get_or_insert(end_of_stop(received, Instant::now(), stop_timeout));
                         (aim, stop) = (Aim::Stop { by_signal: true }, true);
                         tracing::info!("stopping");
                         systemd::stopping();
@@ -365,4 +363,23 @@ fn refuse(error: &Error) {
     };
     tracing::error!("the configuration is not reloaded, the old one stays in force: {}{hint}", chain(error));
     systemd::ready();
+}
+
+/// When a stop ends whose signal was `received`, and which begins `now`, because the switch of a reload kept it waiting. The
+/// sinks have some time in any case.
+fn end_of_stop(received: Instant, now: Instant, limit: Duration) -> Instant {
+    (received + limit).max(now + limit / LEAST_SHARE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_a_switch_kept_waiting_has_what_is_left_and_a_quarter_at_least() {
+        let (received, second) = (Instant::now(), Duration::from_secs(1));
+        for (waited, end) in [(0, 4), (1, 4), (3, 4), (4, 5), (9, 10)] {
+            assert_eq!(end_of_stop(received, received + waited * second, 4 * second), received + end * second);
+        }
+    }
 }
