@@ -90,6 +90,21 @@ fn errors_of_flags_show_the_flag_as_it_was_typed() {
 }
 
 #[test]
+fn a_value_without_its_option_is_told_the_option() {
+    let usage = |arguments: &[&str], tip: &str| {
+        let outcome = run(arguments);
+        assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(tip), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("secret"), "{}", outcome.stderr);
+    };
+    usage(&["run", "test:ball"], "tip: use '--source test:ball'");
+    usage(&["run", "rtsp://me:secret@camera/a"], "tip: use '--source rtsp://me:***@camera/a'");
+    usage(&["-v", "config", "check", "hardnetd.toml"], "tip: use '--config hardnetd.toml'");
+    usage(&["model", "fetch", "ftp://mirror/hardnet68.pth"], "goes after --from");
+    usage(&["model", "fetch", "hardnet68", "--from", "ftp://mirror/a.pth"], "expected http://…, https://… or the path");
+}
+
+#[test]
 fn a_missing_or_unreadable_configuration_is_named() {
     fails(&run(["run", "-c", "/nowhere/hardnetd.toml"]), 78, &["/nowhere/hardnetd.toml", "No such file"]);
     let folder = folder();
@@ -236,7 +251,7 @@ fn a_picture_that_is_none_is_unusable_data() {
     let path = folder.path().join("photo.jpg");
     fs::write(&path, "not a picture").unwrap();
     let path = path.to_str().unwrap();
-    fails(&run(["classify", path]), 65, &[path, "JPEG or PNG"]);
+    fails(&run(["classify", path]), 65, &[path, "JPEG or PNG", "for a video, use `hardnetd run --source FILE`"]);
     let bytes = fs::read(data("photos/coffee.jpg")).unwrap();
     fs::write(path, &bytes[..200]).unwrap();
     fails(&run(["classify", path]), 65, &[path]);

@@ -116,7 +116,7 @@ pub enum Error {
     #[error(transparent)]
     Still(#[from] StillError),
     /// The media file cannot be read.
-    #[error("cannot read {}", redact(&path.display().to_string()))]
+    #[error("cannot read {}{}", redact(&path.display().to_string()), scheme::file_hint(path))]
     Unreadable {
         /// The file.
         path: PathBuf,

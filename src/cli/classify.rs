@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
+use image::ImageError;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -68,6 +69,16 @@ enum PictureError {
 }
 
 impl PictureError {
+    /// What to do instead; empty if there is nothing to say.
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Still(StillError::NotAPicture { source: ImageError::Unsupported(_), .. }) => {
+                "; for a video, use `hardnetd run --source FILE`"
+            }
+            _ => "",
+        }
+    }
+
     fn exit(&self) -> Exit {
         match self {
             Self::Still(error) => error.exit(),
@@ -92,7 +103,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             Ok(top) => Outcome::Classified { file: name, top },
             Err(error) => {
                 first_failure.get_or_insert(error.exit());
-                Outcome::Failed { file: name, error: chain(&error) }
+                Outcome::Failed { file: name, error: chain(&error) + error.hint() }
             }
         });
         progress.inc(1);

@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use std::{env, fmt};
 
 use tracing::field::{Field, Visit};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -62,10 +62,10 @@ pub(super) fn start(verbosity: &Verbosity, daemon: bool) -> Log {
         (false, _) => "trace",
     };
     let asked = env::var("HARDNETD_LOG").ok().filter(|filter| !filter.is_empty());
-    let (filter, refused) = match asked.as_deref().map(EnvFilter::try_new) {
+    let (filter, refused) = match asked.as_deref().map(filter) {
         Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (EnvFilter::new(default), Some(error)),
-        None => (EnvFilter::new(default), None),
+        Some(Err(error)) => (filter(default).unwrap_or_default(), Some(error)),
+        None => (filter(default).unwrap_or_default(), None),
     };
     let journal = journal::is_connected().then(Journal::new).and_then(Result::ok);
     // If the thread cannot be started, the logging threads write their own lines.
@@ -74,16 +74,18 @@ pub(super) fn start(verbosity: &Verbosity, daemon: bool) -> Log {
         Some(lines) => BoxMakeWriter::new(move || lines.clone()),
         None => BoxMakeWriter::new(|| Redacted(io::stderr())),
     };
+    let registry = tracing_subscriber::registry().with(filter);
     let started = match journal {
-        Some(journal) => tracing_subscriber::registry().with(filter).with(journal).try_init(),
-        None => tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(writer)
-            .with_ansi(io::stderr().is_terminal() && colour())
-            .fmt_fields(Line)
-            .log_internal_errors(false)
-            .with_target(false)
-            .finish()
+        Some(journal) => registry.with(journal).try_init(),
+        None => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_writer(writer)
+                    .with_ansi(io::stderr().is_terminal() && colour())
+                    .fmt_fields(Line)
+                    .log_internal_errors(false)
+                    .with_target(false),
+            )
             .try_init(),
     };
     if let Err(error) = started {
@@ -93,6 +95,12 @@ pub(super) fn start(verbosity: &Verbosity, daemon: bool) -> Log {
         tracing::warn!("$HARDNETD_LOG is ignored: {error}");
     }
     Log(lines)
+}
+
+/// Reads a list such as `warn,hardnetd=debug`: levels, each for the modules whose path begins with the name before it.
+fn filter(text: &str) -> Result<Targets, ParseError> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(",").parse()
 }
 
 /// Whether a field gives the origin of a library's message that came through `log`.
@@ -154,6 +162,8 @@ mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
+    use tracing::Level;
+
     use super::*;
 
     #[derive(Clone, Default)]
@@ -190,6 +200,23 @@ mod tests {
     fn a_line_of_the_log_holds_one_event_and_nothing_that_a_terminal_obeys() {
         let line = " WARN an answer: no\\n WARN forged\\u{9b}m stream=door\\u{1b}]0;x\\u{7} name=\"a\\nb\" count=3\n";
         assert_eq!(logged(false), line);
+    }
+
+    #[test]
+    fn a_filter_sets_a_level_for_everything_and_for_modules() {
+        let chosen = filter("warn, hardnetd=info,,hardnetd::publish=debug").unwrap();
+        let wanted = [
+            ("gst", Level::WARN, true),
+            ("gst", Level::INFO, false),
+            ("hardnetd::service", Level::INFO, true),
+            ("hardnetd::service", Level::DEBUG, false),
+            ("hardnetd::publish::mqtt", Level::DEBUG, true),
+            ("hardnetd::publish::mqtt", Level::TRACE, false),
+        ];
+        for (target, level, enabled) in wanted {
+            assert_eq!(chosen.would_enable(target, &level), enabled, "{target} {level}");
+        }
+        assert!(filter("hardnetd=loud").is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use indicatif::{ProgressState, ProgressStyle};
 
@@ -315,6 +316,12 @@ impl Error {
             Self::Model(crate::model::Error::Head { .. }) => "--new-head leaves it out",
             Self::Model(crate::model::Error::NoHead { .. }) => "name it with --classes N or --labels FILE",
             Self::Save(crate::model::SaveError::Exists { .. }) => "--force overwrites it",
+            Self::Model(crate::model::Error::Unpublished { name }) if name.contains('/') => {
+                "an address or a file goes after --from, behind the name of the model"
+            }
+            Self::Download(error) if error.exit() == Exit::Unavailable => {
+                "you can also download the file on another machine and name it with --from"
+            }
             Self::Bench(crate::bench::Error::FixedIsa { .. }) => "leave --isa out",
             Self::Bench(crate::bench::Error::FixedMemory { .. }) => "leave --memory out",
             Self::Bench(crate::bench::Error::OneThread { .. }) => "leave --threads out",
@@ -356,6 +363,26 @@ fn without_logins(text: String, arguments: &[OsString]) -> String {
     })
 }
 
+/// Names the option for a value without one, such as a source or a file.
+fn suggest_option(error: &mut clap::Error, arguments: &[OsString]) {
+    const OPTIONS: [(&str, &str); 5] = [
+        ("run", "--source"),
+        ("eval", "--images"),
+        ("bench", "--model"),
+        ("config", "--config"),
+        ("doctor", "--config"),
+    ];
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidArg) else { return };
+    if error.kind() != ErrorKind::UnknownArgument || value.starts_with('-') {
+        return;
+    }
+    let command = arguments.iter().skip(1).find_map(|argument| OPTIONS.iter().find(|(command, _)| argument == command));
+    if let Some((_, option)) = command {
+        let tip = format!("use '{option} {value}'").into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+}
+
 /// The command line, from which help, man pages and completions are generated.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -376,7 +403,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             }
             // The error quotes arguments, which may come from file names expanded by a shell.
             let quotes = arguments.iter().map(|argument| printable::line(&argument.to_string_lossy()).into_owned());
-            let error = Cli::try_parse_from(quotes).err().unwrap_or(error);
+            let mut error = Cli::try_parse_from(quotes).err().unwrap_or(error);
+            suggest_option(&mut error, &arguments);
             // Misplaced text may be an address with a password.
             let text = error.render();
             let coloured = io::stderr().is_terminal() && logging::colour();

@@ -24,6 +24,9 @@ Sinks:
   mqtt://[USER@]HOST[:PORT][/PREFIX] an MQTT broker; PREFIX comes before the device in every topic
   mqtts://…                          the same over TLS
 
+Options take precedence over the configuration, which has more settings, such as those for passwords: `hardnetd config \
+default` prints every key with its default. SIGHUP reloads the configuration; SIGTERM and SIGINT stop the daemon.
+
 Examples:
   hardnetd run --source test:ball --frames 100
   hardnetd run --source clip.mp4 --model hardnet68ds > results.jsonl

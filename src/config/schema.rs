@@ -315,3 +315,45 @@ impl Stream {
         Duration::from_secs_f64(self.stall_timeout_s)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::DEFAULT;
+    use super::*;
+
+    #[test]
+    fn the_commented_defaults_give_the_bounds_of_every_number() {
+        let sections: [(&str, &[(&str, Allowed)]); 7] = [
+            ("[device]", Device::KEYS),
+            ("[[stream]]", Stream::KEYS),
+            ("[model]", Model::KEYS),
+            ("[inference]", Inference::KEYS),
+            ("[publish.stdout]", Stdout::KEYS),
+            ("[publish.mqtt]", Mqtt::KEYS),
+            ("[debug]", Debug::KEYS),
+        ];
+        for (header, keys) in sections {
+            for (key, allowed) in keys {
+                let (low, high) = match *allowed {
+                    Allowed::Integer(low, high) | Allowed::Integers(low, high) => (low.to_string(), high.to_string()),
+                    Allowed::Number(low, high) | Allowed::NumberOrZero(low, high) => {
+                        (low.to_string(), high.to_string())
+                    }
+                    _ => continue,
+                };
+                let section = DEFAULT.split(&format!("\n{header}\n")).nth(1).unwrap_or_default();
+                let above = section.split(&format!("\n{key} = ")).next().unwrap_or_default();
+                let comment = above.lines().rev().take_while(|line| line.starts_with('#')).collect::<String>();
+                let comment = comment.replace(',', "");
+                let numbers: Vec<&str> = comment
+                    .split(|c: char| !c.is_ascii_digit() && c != '.')
+                    .map(|number| number.trim_end_matches('.'))
+                    .collect();
+                assert!(
+                    numbers.contains(&low.as_str()) && numbers.contains(&high.as_str()),
+                    "{header} {key}: {comment}"
+                );
+            }
+        }
+    }
+}

@@ -44,7 +44,7 @@ pub enum Error {
     },
     /// There are more or fewer labels than classes.
     #[error(
-        "{} has {}, but the model has {}",
+        "{} has {}, but the model has {}: expected one line per class",
         path.display(), counted(*labels, "label", "labels"), counted(*classes, "class", "classes")
     )]
     Count {
@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn a_wrong_number_of_labels_is_named_with_that_of_the_classes() {
         let error = file(b"cat\ndog\n", 3).unwrap_err().to_string();
-        assert!(error.ends_with("labels.txt has 2 labels, but the model has 3 classes"), "{error}");
+        assert!(
+            error.ends_with("labels.txt has 2 labels, but the model has 3 classes: expected one line per class"),
+            "{error}"
+        );
         assert!(matches!(file(b"", 1), Err(Error::Empty { .. })));
     }
 

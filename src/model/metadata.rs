@@ -49,9 +49,10 @@ impl Training {
     #[must_use]
     pub fn warning(self) -> Option<&'static str> {
         match self {
-            Self::Seeded => {
-                Some("the weights are untrained (reproducible random numbers): labels and scores mean nothing")
-            }
+            Self::Seeded => Some(
+                "the weights are untrained (reproducible random numbers): labels and scores mean nothing until you \
+                     load trained ones, such as those of `hardnetd model fetch`",
+            ),
             Self::HeadUntrained => {
                 Some("the head of the model is untrained: labels and scores mean nothing until it is trained")
             }

@@ -11,10 +11,12 @@ use crate::config::{self, Config, Flag, Loaded};
 use crate::exit::chain;
 use crate::model::{Model, ModelOptions};
 use crate::pipeline::{self, KeptStream, Parts, Prepared, Sinks};
+use crate::plural::counted;
 use crate::printable::escaped;
 use crate::publish::{self, Mqtt, Outgoing, Sink, Stdout, Unsent};
 use crate::record::StreamState;
 use crate::shutdown::Stopped;
+use crate::system::affinity;
 use crate::telemetry::Registry;
 
 /// What to run: the configuration file, and the additions from the command line.
@@ -155,6 +157,7 @@ pub(super) fn prepare(
     let sinks = made_of.iter().filter(is_new).map(|made_of| made_of.open(named())).collect::<Result<_, _>>()?;
 
     let Config { inference, debug, .. } = &config;
+    warn_of_many_threads(inference);
     let count = streams.len();
     let pipeline = pipeline::prepare(Parts {
         registry: Arc::clone(registry),
@@ -319,6 +322,19 @@ fn load(config: &Config) -> Result<Model, Error> {
         tracing::warn!(model = model.name(), "{warning}");
     }
     Ok(model)
+}
+
+/// Threads that share a core wait for each other in every layer.
+fn warn_of_many_threads(inference: &config::Inference) {
+    let threads = inference.workers as usize * inference.threads as usize;
+    let Ok(cores) = affinity::allowed() else { return };
+    if threads > cores.len() {
+        tracing::warn!(
+            "{} share {}: lower inference.threads or inference.workers",
+            counted(threads, "inference thread", "inference threads"),
+            counted(cores.len(), "core", "cores")
+        );
+    }
 }
 
 /// The host name, with characters replaced that are not allowed in a topic.

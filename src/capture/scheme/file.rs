@@ -46,15 +46,7 @@ impl Scheme for MediaFile {
     }
 
     fn demuxer(&self) -> Option<&'static str> {
-        match self.path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "mp4" | "m4v" | "mov" => Some("qtdemux"),
-            "mkv" | "webm" => Some("matroskademux"),
-            "avi" => Some("avidemux"),
-            "flv" => Some("flvdemux"),
-            "ts" | "mts" | "m2ts" => Some("tsdemux"),
-            "ogg" | "ogv" => Some("oggdemux"),
-            _ => None,
-        }
+        demuxer(&self.path)
     }
 
     fn open(&self) -> Result<Medium<'_>, Error> {
@@ -85,6 +77,29 @@ fn open(path: &Path) -> Result<File, Error> {
     match regular::open(path) {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(Error::Folder { path: path.to_owned() }),
         opened => opened.map_err(unreadable),
+    }
+}
+
+fn demuxer(path: &Path) -> Option<&'static str> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "mp4" | "m4v" | "mov" => Some("qtdemux"),
+        "mkv" | "webm" => Some("matroskademux"),
+        "avi" => Some("avidemux"),
+        "flv" => Some("flvdemux"),
+        "ts" | "mts" | "m2ts" => Some("tsdemux"),
+        "ogg" | "ogv" => Some("oggdemux"),
+        _ => None,
+    }
+}
+
+/// What a path that cannot be read may have been meant to be; empty if it looks like a file.
+pub(in crate::capture) fn hint(path: &Path) -> &'static str {
+    if path.starts_with("/dev") {
+        " (hardnetd reads files and network cameras, not devices)"
+    } else if path.components().count() == 1 && demuxer(path).is_none() {
+        " (for a network camera, write rtsp:// before its address)"
+    } else {
+        ""
     }
 }
 
@@ -136,6 +151,14 @@ mod tests {
         let Medium::Pipeline(end) = source.open().unwrap() else { panic!("a file is played") };
         std::fs::write(&path, "").unwrap();
         assert!(matches!(end(3), Err(Error::Truncated { missing: 12, frames: 3 })), "it was emptied while it played");
+    }
+
+    #[test]
+    fn a_camera_that_is_taken_for_a_file_gets_a_hint() {
+        let message = |path: &str| parse(path).unwrap().open().map(drop).unwrap_err().to_string();
+        assert!(message("camera.invalid").ends_with("write rtsp:// before its address)"));
+        assert!(message("/dev/no-video0").ends_with("not devices)"));
+        assert_eq!(message("no-clip.mp4"), "cannot read no-clip.mp4");
     }
 
     #[test]

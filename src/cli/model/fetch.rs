@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::Error;
 use super::import::finish;
+use crate::config::redact;
 use crate::exit::chain;
 use crate::hardnet::{self, Published};
 use crate::model::{self, Import};
@@ -39,7 +40,7 @@ $ALL_PROXY, $HTTPS_PROXY or $HTTP_PROXY; $NO_PROXY lists the hosts without one.
 Examples:
   hardnetd model fetch hardnet68
   hardnetd model fetch hardnet39ds --from https://mirror.example/hardnet39ds-0e6c6fa9.pth
-  hardnetd model fetch hardnet85 --from /media/usb/hardnet85-a28faa00.pth --output ./hardnet85.safetensors")]
+  hardnetd model fetch hardnet85 --from /media/usb/hardnet85-a28faa00.pth")]
 pub(super) struct Arguments {
     /// Name of the model: hardnet39ds, hardnet68ds, hardnet68 or hardnet85.
     #[arg(value_name = "NAME")]
@@ -89,6 +90,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let name = published.url.rsplit('/').next().unwrap_or(published.name);
     let mut expected = Expected::new(prefix)?;
     let is_file = !["http://", "https://"].iter().any(|scheme| from.starts_with(scheme));
+    if is_file && from.contains("://") {
+        let from = redact(from);
+        return Err(Error::Argument(format!("--from {from}: expected http://…, https://… or the path of a file")));
+    }
     if is_file {
         let file = PathBuf::from(from);
         expected.check(&file)?;

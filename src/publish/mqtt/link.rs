@@ -172,15 +172,16 @@ impl Link {
     /// The connection is lost or failed. Returns how long to wait before the next attempt.
     fn lost(&mut self, library: &mut EventLoop, error: &ConnectionError) -> Duration {
         let shared = Arc::clone(&self.shared);
-        *shared.trouble() = Some(reason(&self.broker, error));
+        let reason = reason(&self.broker, self.since.is_some(), error);
+        *shared.trouble() = Some(reason.clone());
         let Some(since) = self.since else {
             let (wait, say) = self.health.failed();
-            self.tell_lost(&say, error);
+            self.tell_lost(&say, &reason);
             return wait;
         };
         let ending = if hung_up(error) && since.elapsed() < STEADY { Ending::HungUpEarly } else { Ending::Other };
-        tracing::debug!(broker = %self.broker, "MQTT: the connection has ended: {}", reason(&self.broker, error));
-        self.end_because(library, shared.outbox(), ending, Some(error))
+        tracing::debug!(broker = %self.broker, "MQTT: the connection has ended: {reason}");
+        self.end_because(library, shared.outbox(), ending, Some(&reason))
     }
 
     fn end(&mut self, library: &mut EventLoop, outbox: MutexGuard<'_, Outbox>, ending: Ending) -> Duration {
@@ -192,7 +193,7 @@ impl Link {
         library: &mut EventLoop,
         mut outbox: MutexGuard<'_, Outbox>,
         ending: Ending,
-        error: Option<&ConnectionError>,
+        reason: Option<&str>,
     ) -> Duration {
         let lasted = self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
         // Events that arrived before the end.
@@ -214,16 +215,15 @@ impl Link {
         }
         tracing::debug!(undelivered, open = ended.open, "MQTT: kept for the next connection");
         let (wait, say) = self.health.ended(lasted, ending == Ending::Overlooked, &ended);
-        match (say, error) {
+        match (say, reason) {
             (Say::Warn(text), _) if !self.leaving => tracing::warn!(broker = %self.broker, "MQTT: {text}"),
-            (say, Some(error)) if !self.leaving => self.tell_lost(&say, error),
+            (say, Some(reason)) if !self.leaving => self.tell_lost(&say, reason),
             _ => {}
         }
         wait
     }
 
-    fn tell_lost(&self, say: &Say, error: &ConnectionError) {
-        let reason = reason(&self.broker, error);
+    fn tell_lost(&self, say: &Say, reason: &str) {
         match say {
             Say::First => tracing::warn!(broker = %self.broker, "MQTT: no connection, trying again: {reason}"),
             _ => tracing::debug!(broker = %self.broker, "MQTT: still no connection: {reason}"),
@@ -263,8 +263,8 @@ fn hung_up(error: &ConnectionError) -> bool {
     }
 }
 
-/// Why there is no connection to `broker`, a host and a port.
-fn reason(broker: &str, error: &ConnectionError) -> String {
+/// Why there is no connection to `broker`, a host and a port. It has accepted the connection before, or not.
+fn reason(broker: &str, accepted: bool, error: &ConnectionError) -> String {
     if let Some(error) = HandshakeError::of(error) {
         let remedy = error.remedy();
         let what = match error {
@@ -292,7 +292,11 @@ fn reason(broker: &str, error: &ConnectionError) -> String {
         ConnectionError::ConnectionRefused(code) => {
             format!("the broker refuses ({code:?}); check publish.mqtt.username, password_file and client_id")
         }
-        error if hung_up(error) => "the broker has closed the connection".into(),
+        error if hung_up(error) && accepted => "the broker has closed the connection".into(),
+        error if hung_up(error) => format!(
+            "{broker} has closed the connection before accepting it; check that publish.mqtt.port and tls agree with \
+             the broker"
+        ),
         other => other.to_string(),
     }
 }
@@ -319,8 +323,10 @@ mod tests {
             (failed(io::ErrorKind::ConnectionReset.into()), "the broker has closed the connection"),
             (ConnectionError::NetworkTimeout, "no answer from broker.local:1883 within publish.mqtt.connect_timeout_s"),
         ] {
-            let text = reason("broker.local:1883", &error);
+            let text = reason("broker.local:1883", true, &error);
             assert!(text.starts_with(start), "{text}");
         }
+        let text = reason("broker.local:8883", false, &failed(io::ErrorKind::ConnectionReset.into()));
+        assert!(text.contains("before accepting it; check that publish.mqtt.port and tls agree"), "{text}");
     }
 }
