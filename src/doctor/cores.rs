@@ -1,7 +1,7 @@
 //! The cores: which exist, which are for inference, whether anything else runs there, and how fast they may run.
 
 use super::{Context, Finding};
-use crate::config::Inference;
+use crate::config::{Config, Inference};
 use crate::plural::counted;
 use crate::system::host::{Host, cpu_list, ranges, value};
 
@@ -18,7 +18,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         ),
     )];
     if let Some(config) = &context.config {
-        findings.push(inference(&config.inference, &cores, host.service().is_some()));
+        findings.push(inference(config, &cores, host.service().is_some()));
         findings.push(isolated(&config.inference, &cores));
     }
     findings.push(governor(host, &cores.online));
@@ -54,16 +54,18 @@ fn numbered(host: &Host) -> Vec<u32> {
 }
 
 /// Whether this process may use the cores configured for inference.
-pub(super) fn permitted(host: &Host, settings: &Inference) -> Finding {
-    inference(settings, &Cores::of(host), host.service().is_some())
+pub(super) fn permitted(host: &Host, config: &Config) -> Finding {
+    inference(config, &Cores::of(host), host.service().is_some())
 }
 
 /// Whether inference has its configured cores.
-fn inference(settings: &Inference, cores: &Cores, service: bool) -> Finding {
+fn inference(config: &Config, cores: &Cores, service: bool) -> Finding {
     const NAME: &str = "inference";
-    let threads = settings.workers as usize * settings.threads as usize;
-    let Inference { workers, threads: each, cores: asked, .. } = settings;
-    let what = format!("{} of {}", counted(*workers, "worker", "workers"), counted(*each, "thread", "threads"));
+    let Inference { workers, threads: each, cores: asked, .. } = &config.inference;
+    // Each stream has one worker.
+    let workers = (*workers).min(u32::try_from(config.streams.len()).unwrap_or(u32::MAX)).max(1);
+    let threads = workers as usize * *each as usize;
+    let what = format!("{} of {}", counted(workers, "worker", "workers"), counted(*each, "thread", "threads"));
     if asked.is_empty() {
         if threads > cores.allowed.len() {
             let found = format!("{what} on {}", counted(cores.allowed.len(), "core", "cores"));

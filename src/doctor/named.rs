@@ -55,7 +55,7 @@ pub fn named(loaded: &Loaded) -> Named {
 fn machine(host: &Host, config: &Config) -> Vec<Warning> {
     let inference = &config.inference;
     let shown = format!("{:?}", inference.cores);
-    let cores = (cores::permitted(host, inference), "inference.cores", shown);
+    let cores = (cores::permitted(host, config), "inference.cores", shown);
     let priority = (sandbox::permitted(host, inference), "inference.priority", inference.priority.to_string());
     let is_bad = |finding: &Finding| matches!(finding.state, State::Warning | State::Error);
     let warning = |(finding, key, value): (Finding, &str, String)| Warning {

@@ -241,10 +241,6 @@ impl Prepared {
         self.running.lost.add(sink, error);
     }
 
-    fn is_of_one_stream(&self) -> bool {
-        self.running.is_of_one_stream()
-    }
-
     /// Where the results of its streams go.
     fn results(&self) -> Sender<Item> {
         self.results.clone()

@@ -113,8 +113,10 @@ impl Running {
         &self.failures
     }
 
-    /// Stops the sources; frames already captured are still classified.
-    pub fn stop(&mut self) {
+    /// Stops the sources, and everything by `end`; frames already captured are still classified, unless they have been
+    /// handed over.
+    pub fn stop(&mut self, end: Instant) {
+        self.drain.begin_until(end);
         self.streams.append(&mut self.kept);
         self.halt();
     }
@@ -130,8 +132,8 @@ impl Running {
         }
         let is_kept = |stream: &Stream| unchanged.contains(&stream.name);
         (self.kept, self.streams) = mem::take(&mut self.streams).into_iter().partition(is_kept);
-        let is_alone = next.is_of_one_stream();
-        self.kept.iter().for_each(|stream| stream.is_alone.store(is_alone, Ordering::Release));
+        // Whether this pipeline or the next one tells why a source fails now is open: it says so itself.
+        self.kept.iter().for_each(|stream| stream.is_alone.store(false, Ordering::Release));
         self.halt();
     }
 
@@ -214,7 +216,7 @@ impl Running {
             } else {
                 if !stream.counters.status().ended {
                     let name = &stream.name;
-                    tracing::warn!(stream = %name, "the stream starts again: its inference thread did not finish a frame in time");
+                    tracing::warn!(stream = %name, "the stream starts again: its inference thread did not give it back in time");
                 }
                 stream.stop();
                 self.streams.push(stream);

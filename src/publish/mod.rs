@@ -1,8 +1,8 @@
 //! Destinations of results. A [`Sink`] takes one record at a time, in order; sinks are independent of each other.
 //!
 //! Each sink has a bounded queue and its own threads, so taking a record never waits: a blocked or lost sink does not
-//! hold up the others. When the queue is full, the oldest result of a live stream is dropped and counted; a file waits
-//! ([`Backlog`]). Sinks outlive the pipeline that feeds them.
+//! hold up the others. When the queue is full, the oldest result is dropped and counted; the results of a file wait
+//! for standard output ([`Backlog`]). Sinks outlive the pipeline that feeds them.
 
 mod backlog;
 mod handshake;
@@ -63,7 +63,7 @@ pub trait Sink: Send {
     /// Name of the sink in messages; unique within the process.
     fn name(&self) -> &'static str;
 
-    /// Activates the sink: it may connect. Called once, before the first record.
+    /// Activates the sink: it may connect. Called once. Records taken before wait.
     fn begin(&mut self) {}
 
     /// Takes over what another sink of the same name could not hand out; called before [`begin`](Self::begin).

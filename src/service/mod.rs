@@ -207,6 +207,7 @@ impl Service<'_> {
                 recv(running.done()) -> _ => break,
                 recv(overdue) -> _ => break,
                 recv(self.signals.received) -> signal => match signal {
+                    Ok(Signal::Reload) if matches!(aim, Aim::Stop { .. }) => {}
                     Ok(Signal::Reload) => self.ask_for_reload(),
                     Ok(Signal::Stop(received)) => {
                         deadline.get_or_insert(end_of_stop(received, Instant::now(), stop_timeout));
@@ -237,11 +238,11 @@ impl Service<'_> {
                 if let Some((preparation, _)) = self.preparation.take() {
                     self.given_up = Some(preparation.cancel());
                 }
+                let end = *deadline.get_or_insert_with(|| Instant::now() + stop_timeout);
                 match &aim {
                     Aim::Switch(ready) => running.hand_over(&ready.pipeline, &ready.unchanged),
-                    Aim::Serve | Aim::Stop { .. } => running.stop(),
+                    Aim::Serve | Aim::Stop { .. } => running.stop(end),
                 }
-                let end = *deadline.get_or_insert_with(|| Instant::now() + self.setup.config.device.stop_timeout());
                 overdue = at(end);
             }
         }

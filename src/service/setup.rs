@@ -93,7 +93,7 @@ pub(super) struct Current {
     pub(super) lost: Vec<&'static str>,
 }
 
-/// What has been prepared: nothing of it runs yet, and nothing more can fail.
+/// What has been prepared: nothing of it runs yet. Only a sink that has been lost meanwhile can still fail.
 pub(super) struct Ready {
     pub(super) setup: Setup,
     pub(super) pipeline: Prepared,
@@ -157,8 +157,8 @@ pub(super) fn prepare(
     let sinks = made_of.iter().filter(is_new).map(|made_of| made_of.open(named())).collect::<Result<_, _>>()?;
 
     let Config { inference, debug, .. } = &config;
-    warn_of_many_threads(inference);
     let count = streams.len();
+    warn_of_many_threads(inference, count);
     let pipeline = pipeline::prepare(Parts {
         registry: Arc::clone(registry),
         device: Arc::clone(&device),
@@ -325,8 +325,9 @@ fn load(config: &Config) -> Result<Model, Error> {
 }
 
 /// Threads that share a core wait for each other in every layer.
-fn warn_of_many_threads(inference: &config::Inference) {
-    let threads = inference.workers as usize * inference.threads as usize;
+fn warn_of_many_threads(inference: &config::Inference, streams: usize) {
+    // Each stream has one worker.
+    let threads = streams.min(inference.workers as usize) * inference.threads as usize;
     let Ok(cores) = affinity::allowed() else { return };
     if threads > cores.len() {
         tracing::warn!(

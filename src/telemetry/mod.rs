@@ -54,7 +54,7 @@ impl Counters {
 pub struct FrameCounts {
     /// Frames received from the source.
     pub captured: u64,
-    /// Frames replaced by a newer one before an inference thread was free.
+    /// Frames that no inference thread took: replaced by a newer one, or left at a stop.
     pub dropped: u64,
     /// Frames that resulted in a classification.
     pub classified: u64,

@@ -135,7 +135,7 @@ impl Link {
         if lost > 0 {
             tracing::warn!(
                 lost,
-                "MQTT: results were lost while the broker was unreachable: publish.mqtt.queue was full, or the broker hung up on them"
+                "MQTT: results were lost: publish.mqtt.queue was full, or the broker does not take them (size, topic)"
             );
         }
     }
@@ -209,7 +209,7 @@ impl Link {
             tracing::warn!(
                 topic = %message.topic,
                 bytes = message.payload.len(),
-                "MQTT: message dropped: {TRIES} connections in a row ended while sending it. It may exceed the \
+                "MQTT: message dropped: {TRIES} connections ended while sending it. It may exceed the \
                  broker's size limit, or its topic may be forbidden"
             );
         }

@@ -25,7 +25,7 @@ use rumqttc::QoS;
 /// Messages that the client library may hold unwritten.
 pub(super) const CLIENT_QUEUE: usize = 16;
 
-/// A message that ends this many connections in a row is given up.
+/// A message during whose sending this many connections ended is given up.
 pub(super) const TRIES: u8 = 5;
 
 /// Ping responses after which an unacknowledged message counts as overlooked: they span two whole intervals.
