@@ -1,7 +1,7 @@
 //! The findings for each board.
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Stream};
 use crate::doctor::{clock, cores, devices, program, sandbox, sensors, storage};
 
 const GOVERNOR: &str = "/sys/devices/system/cpu";
@@ -103,6 +103,8 @@ fn cores_that_do_not_exist_or_are_too_few_are_told() {
     says(&at(on_cores(&[3, 9])), "inference", State::Error, &["names 9; the cores of this machine are 0-3"]);
     let mut many = Config::default();
     (many.inference.workers, many.inference.threads) = (3, 2);
+    says(&at(many.clone()), "inference", State::Ok, &["1 worker of 2 threads", "any of cores 0-3"]);
+    many.streams = vec![Stream::default(); 4];
     says(&at(many), "inference", State::Warning, &["3 workers of 2 threads on 4 cores"]);
     let board = Board::new("0-1");
     board.file("/sys/devices/system/cpu/online", "0-1");
