@@ -195,7 +195,11 @@ fn what_is_no_labelled_set_is_refused() {
     picture(&images.join("cat/1.jpg"), 0, 0);
     let outcome = case.eval(&[]);
     assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
-    assert!(outcome.message().contains("1 folder, but the model has 8 classes"), "{}", outcome.stderr);
+    assert!(
+        outcome.message().contains("1 folder (cat), but the model has 8 classes (black, blue"),
+        "{}",
+        outcome.stderr
+    );
     let list = case.folder.path().join("list");
     fs::write(&list, "cat/1.jpg 8\n").unwrap();
     let outcome = case.eval(&["--list", list.to_str().unwrap()]);

@@ -242,7 +242,7 @@ fn what_is_lost_in_an_outage_is_told_at_its_end() {
     broker.stop();
     said("the MQTT queue is full");
     broker.restart();
-    said("results were lost while the broker was unreachable");
+    said("results were lost: publish.mqtt.queue was full");
     stop(running);
 }
 

@@ -9,6 +9,7 @@ mod container;
 pub mod elements;
 mod gst;
 mod guard;
+mod jpeg;
 pub mod package;
 mod player;
 mod plug;
@@ -34,7 +35,7 @@ pub use samples::Samples;
 pub use scheme::{
     Carrier, End, Endpoint, FORMATS, Fault, Launch, Medium, PATTERNS, Scheme, Source, SourceError, TestError,
 };
-pub use still::{Still, StillError, list as pictures};
+pub use still::{Still, StillError, is_picture, list as pictures};
 pub use supervise::{check, run};
 
 /// A frame of a source.

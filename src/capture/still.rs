@@ -1,29 +1,66 @@
-//! Images from JPEG and PNG files: a single one, or all of a folder.
+//! Images from picture files: a single one, or all of a folder.
 //!
 //! Colours become RGB as with Pillow's `convert("RGB")`: grey is repeated, palettes are looked up, alpha is dropped
 //! without blending, and of 16 bits the upper 8 are kept. CMYK is assumed to be inverted, as Adobe writes it into JPEG
 //! files, so red is `C K / 255`, and so on.
 //!
-//! PNG files decode exactly as in Pillow. For JPEG files, the inverse DCT, the chroma interpolation (linear in both)
+//! PNG, BMP, GIF, TIFF and lossless WebP files decode exactly as in Pillow; of several pictures in a file, the first is
+//! taken. For JPEG files, the inverse DCT, the chroma interpolation (linear in both)
 //! and the colour conversion round differently from libjpeg-turbo: a sample differs by at most 5, and in photographs by
 //! 0.01 (4:4:4), 0.1 (4:2:2) or 0.1 to 0.3 (4:2:0) on average. If chroma is subsampled, the last column and the last
 //! row may differ more, because the decoder interpolates with data that the file holds beyond them: hardly in
 //! photographs, by up to 62 in noise and in pictures of a few pixels.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
 
-use image::error::{LimitError, LimitErrorKind};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 
+use super::jpeg::{self, Scan};
 use crate::exit::Exit;
 use crate::frame::{self, Color, Layout, Picture, PixelFormat, Pixels, Plane};
 use crate::regular;
 
-/// Memory limit for decoding one picture, in bytes.
-const MEMORY_LIMIT: u64 = 1 << 30;
+/// Memory, in bytes, that all pictures of the process may take at the same time: samples as decoded, and as RGB. A
+/// picture that alone takes more is refused.
+const MEMORY: u64 = 224 << 20;
+
+/// The part of [`MEMORY`] that is in use.
+static IN_USE: Mutex<u64> = Mutex::new(0);
+/// Notified when memory has been given back.
+static GIVEN_BACK: Condvar = Condvar::new();
+
+/// Memory for one picture. Dropping it gives it back.
+#[derive(Debug)]
+struct Room(u64);
+
+impl Room {
+    /// Waits until `bytes` are free: other threads give back what they have when their pictures have been classified.
+    fn take(bytes: u64) -> Self {
+        let in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |in_use: &mut u64| *in_use + bytes > MEMORY;
+        let mut in_use = GIVEN_BACK.wait_while(in_use, is_full).unwrap_or_else(PoisonError::into_inner);
+        *in_use += bytes;
+        Self(bytes)
+    }
+
+    /// Gives back all but `bytes`.
+    fn shrink(&mut self, bytes: u64) {
+        let surplus = self.0.saturating_sub(bytes);
+        *IN_USE.lock().unwrap_or_else(PoisonError::into_inner) -= surplus;
+        self.0 -= surplus;
+        GIVEN_BACK.notify_all();
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.shrink(0);
+    }
+}
 
 /// A picture could not be read from a file.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +73,28 @@ pub enum StillError {
         /// What the system says.
         source: io::Error,
     },
-    /// The file is not a JPEG or PNG picture, or it is broken.
-    #[error("{} is not a readable JPEG or PNG picture", path.display())]
+    /// The file is not a picture of a known kind, or it is broken.
+    #[error("{} is not a readable picture (JPEG, PNG, WebP, BMP, GIF, TIFF)", path.display())]
     NotAPicture {
         /// The file.
         path: PathBuf,
         /// What the decoder says.
         source: ImageError,
+    },
+    /// The picture is too large.
+    #[error(
+        "{} has {width} x {height} pixels, for which decoding takes {} MB; the limit is {} MB: reduce the picture",
+        path.display(), needed.div_ceil(1_000_000), MEMORY / 1_000_000
+    )]
+    Large {
+        /// The file.
+        path: PathBuf,
+        /// Its columns.
+        width: u32,
+        /// Its rows.
+        height: u32,
+        /// The memory that decoding takes, in bytes.
+        needed: u64,
     },
     /// The file ends before its picture does.
     #[error("{} is cut off: it ends before its picture does", path.display())]
@@ -51,7 +103,7 @@ pub enum StillError {
         path: PathBuf,
     },
     /// The folder has no pictures.
-    #[error("{} holds no pictures: expected files that end in .jpg, .jpeg or .png", path.display())]
+    #[error("{} holds no pictures: expected files that end in {}", path.display(), ENDINGS.map(|ending| format!(".{ending}")).join(", "))]
     NoPictures {
         /// The folder.
         path: PathBuf,
@@ -64,10 +116,15 @@ impl StillError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreadable { .. } | Self::NoPictures { .. } => Exit::NoInput,
-            Self::NotAPicture { .. } | Self::Truncated { .. } => Exit::Data,
+            Self::NotAPicture { .. } | Self::Large { .. } | Self::Truncated { .. } => Exit::Data,
         }
     }
 }
+
+/// The content of a picture file.
+trait Input: BufRead + Seek {}
+
+impl<T: BufRead + Seek> Input for T {}
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +141,11 @@ pub struct Still {
     width: usize,
     height: usize,
     data: Vec<u8>,
+    _room: Room,
 }
 
 impl Still {
-    /// Decodes a JPEG or PNG file (recognised by content, not by name) and rotates it upright according to its EXIF
+    /// Decodes a picture file (recognised by content, not by name) and rotates it upright according to its EXIF
     /// orientation. Transparency is dropped; greyscale becomes RGB.
     ///
     /// # Errors
@@ -96,7 +154,7 @@ impl Still {
         Self::read(path, Reading::Upright)
     }
 
-    /// Decodes a JPEG or PNG file (recognised by content, not by name) into what Pillow's
+    /// Decodes a picture file (recognised by content, not by name) into what Pillow's
     /// `Image.open(path).convert("RGB")` holds, which torchvision's `ImageFolder` uses for evaluation: rows and columns
     /// as stored, whatever the EXIF orientation. 16-bit greyscale without alpha is clamped to 255, not scaled, because
     /// Pillow (13.0) does so; [`Still::open`] takes the upper 8 bits.
@@ -120,32 +178,48 @@ impl Still {
             ImageError::IoError(source) => unreadable(source),
             source => StillError::NotAPicture { path: path.to_owned(), source },
         };
-        let file = regular::open(path).map_err(unreadable)?;
-        let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(unreadable)?;
+        let mut file = BufReader::new(regular::open(path).map_err(unreadable)?);
+        let scan = jpeg::scan(&mut file).and_then(|scan| Ok((scan, file.rewind()?))).map_err(unreadable)?.0;
+        let input: Box<dyn Input> = match &scan {
+            Some(Scan { has_tables: false, coefficients: 0, .. }) => {
+                Box::new(Cursor::new(jpeg::with_tables(file).map_err(unreadable)?))
+            }
+            _ => Box::new(file),
+        };
+        let mut reader = ImageReader::new(input).with_guessed_format().map_err(unreadable)?;
         let mut limits = Limits::default();
-        limits.max_alloc = Some(MEMORY_LIMIT);
+        limits.max_alloc = Some(MEMORY);
         reader.limits(limits);
-        let jpeg = reader.format() == Some(ImageFormat::Jpeg);
         let mut decoder = reader.into_decoder().map_err(not_a_picture)?;
-        // The samples as decoded, and as RGB: a file of a few bytes can ask for much.
-        let (width, height) = decoder.dimensions();
-        let rgb_bytes = u64::from(width) * u64::from(height) * 3;
-        if decoder.total_bytes().saturating_add(rgb_bytes) > MEMORY_LIMIT {
-            let limit = LimitError::from_kind(LimitErrorKind::InsufficientMemory);
-            return Err(not_a_picture(ImageError::Limits(limit)));
-        }
         let orientation = match reading {
             Reading::Upright => decoder.orientation().map_err(not_a_picture)?,
             Reading::Stored => Orientation::NoTransforms,
         };
         // The decoder fills the missing part of a JPEG file with grey.
-        if jpeg && !ends(&mut BufReader::new(regular::open(path).map_err(unreadable)?)).map_err(unreadable)? {
-            return Err(StillError::Truncated { path: path.to_owned() });
+        let coefficients = match scan {
+            Some(Scan { ends: false, .. }) => return Err(StillError::Truncated { path: path.to_owned() }),
+            Some(Scan { coefficients, .. }) => coefficients,
+            None => 0,
+        };
+        // A file of a few bytes can ask for much.
+        let (width, height) = decoder.dimensions();
+        let rgb_bytes = u64::from(width) * u64::from(height) * 3;
+        let copy = if decoder.color_type() == ColorType::Rgb8 && orientation == Orientation::NoTransforms {
+            0
+        } else {
+            rgb_bytes
+        };
+        let needed = [decoder.total_bytes(), copy, coefficients].into_iter().fold(0, u64::saturating_add);
+        if needed > MEMORY {
+            return Err(StillError::Large { path: path.to_owned(), width, height, needed });
         }
+        let mut room = Room::take(needed);
         let mut image = DynamicImage::from_decoder(decoder).map_err(not_a_picture)?;
         image.apply_orientation(orientation);
         let (width, height) = (image.width() as usize, image.height() as usize);
-        Ok(Self { width, height, data: rgb(image, reading) })
+        let data = rgb(image, reading);
+        room.shrink(rgb_bytes);
+        Ok(Self { width, height, data, _room: room })
     }
 
     /// Size and colour.
@@ -193,31 +267,14 @@ fn rgb(image: DynamicImage, reading: Reading) -> Vec<u8> {
     }
 }
 
-/// Whether a JPEG file has its end marker (EOI) after its picture. Those of thumbnails, which lie inside other
-/// segments, do not count.
-fn ends(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
-    let byte = |file: &mut dyn BufRead| -> io::Result<Option<u8>> {
-        let mut byte = [0];
-        Ok((file.read(&mut byte)? == 1).then_some(byte[0]))
-    };
-    // Compressed samples are skipped like anything else that is not a marker.
-    while file.skip_until(0xff)? > 0 {
-        let mut code = byte(file)?;
-        while code == Some(0xff) {
-            code = byte(file)?;
-        }
-        match code {
-            Some(0xd9) => return Ok(true),
-            // Stuffing, TEM, RST0 to RST7 and SOI have no payload.
-            Some(0 | 1 | 0xd0..=0xd8) => {}
-            Some(_) => {
-                let (Some(high), Some(low)) = (byte(file)?, byte(file)?) else { return Ok(false) };
-                file.seek_relative(i64::from(u16::from_be_bytes([high, low])) - 2)?;
-            }
-            None => return Ok(false),
-        }
-    }
-    Ok(false)
+/// File extensions of pictures, in lower case.
+const ENDINGS: [&str; 9] = ["jpg", "jpeg", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"];
+
+/// Whether the name of a file is that of a picture.
+#[must_use]
+pub fn is_picture(path: &Path) -> bool {
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
 }
 
 /// The pictures of a folder, selected by file extension, in byte order of their names.
@@ -229,8 +286,7 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, StillError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-        if ending.is_some_and(|ending| ["jpg", "jpeg", "png"].iter().any(|known| ending == *known)) {
+        if is_picture(&path) {
             paths.push(path);
         }
     }
@@ -348,19 +404,23 @@ mod tests {
         let path = copies.path().join("huge.jpg");
         fs::write(&path, bytes).unwrap();
         let error = Still::open(&path).unwrap_err();
-        assert!(matches!(error, StillError::NotAPicture { source: ImageError::Limits(_), .. }), "{error}");
+        assert!(matches!(error, StillError::Large { width: 65535, height: 65535, .. }), "{error}");
         assert_eq!(error.exit(), Exit::Data);
     }
 
     #[test]
-    fn an_end_marker_counts_only_behind_the_picture() {
-        let ends = |bytes: &[u8]| ends(&mut io::Cursor::new(bytes)).unwrap();
-        // SOI, a segment with a thumbnail's end in it, SOS, samples with stuffing and a restart, filled EOI.
-        let whole = b"\xff\xd8\xff\xe1\0\x06\xff\xd8\xff\xd9\xff\xda\0\x04\x01\x02abc\xff\0de\xff\xd0fg\xff\xff\xd9";
-        assert!(ends(whole));
-        assert!(ends(&[&whole[..], b"trailing"].concat()));
-        for length in 0..whole.len() {
-            assert!(!ends(&whole[..length]), "the first {length} bytes");
-        }
+    fn a_jpeg_without_huffman_tables_has_the_standard_ones() {
+        let decode = |name: &str| Still::open_stored(&folder().join(name)).unwrap().data;
+        assert_eq!(decode("no_tables.jpg"), decode("444.jpg"));
+    }
+
+    #[test]
+    fn pictures_wait_for_each_other_when_together_they_are_too_large() {
+        let first = Room::take(MEMORY);
+        let second = std::thread::spawn(|| drop(Room::take(1)));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!second.is_finished());
+        drop(first);
+        second.join().unwrap();
     }
 }

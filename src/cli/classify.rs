@@ -31,7 +31,7 @@ Examples:
   hardnetd classify photo.jpg
   hardnetd classify --top 1 --json photos/*.jpg | jq -r '.[] | [.file, .top[0].label] | @tsv'")]
 pub(super) struct Arguments {
-    /// JPEG or PNG files.
+    /// Pictures: JPEG, PNG, WebP, BMP, GIF or TIFF files.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
     #[command(flatten)]

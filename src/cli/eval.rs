@@ -11,7 +11,7 @@ use comfy_table::{Table, presets};
 use indicatif::ProgressBar;
 
 use super::{Error, ModelChoice, printed, progress_style};
-use crate::eval::{Confusion, EvalOptions, Report, evaluate, from_folders, from_list};
+use crate::eval::{Confusion, Dataset, EvalOptions, Report, evaluate, from_folders, from_list};
 use crate::plural::counted;
 use crate::printable::line;
 
@@ -51,11 +51,25 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let model = Arc::new(arguments.model.load()?);
-    let samples = match &arguments.list {
+    let set = match &arguments.list {
         Some(list) => from_list(&arguments.images, list, model.classes()),
         None => from_folders(&arguments.images, model.labels()),
     };
-    let samples = samples.map_err(crate::eval::Error::from)?;
+    let Dataset { samples, left_out, in_order } = set.map_err(crate::eval::Error::from)?;
+    if !left_out.is_empty() {
+        let names: Vec<_> = left_out.iter().take(SHOWN).map(|path| path.to_string_lossy()).collect();
+        let files = counted(left_out.len(), "file is no picture and is", "files are no pictures and are");
+        let more = if left_out.len() > SHOWN { ", …" } else { "" };
+        tracing::warn!("{files} left out: {}{more}", names.join(", "));
+    }
+    if let Some([first, .., last]) = in_order.as_deref() {
+        let labels = model.labels();
+        let (low, high) = (&labels[0], &labels[labels.len() - 1]);
+        tracing::warn!(
+            "no folder is named after a class: the folders are the classes in the order of their names, from {first} ({low}) \
+             to {last} ({high})"
+        );
+    }
     if let Some(warning) = model.training().warning() {
         tracing::warn!(model = model.name(), "{warning}");
     }
@@ -72,6 +86,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     tracing::info!("{pictures}, {rate:.1} per second on {threads}");
     printed(print(&report, arguments.json))
 }
+
+/// Files shown of those left out.
+const SHOWN: usize = 5;
 
 /// A progress bar on standard error; hidden unless it is a terminal.
 fn progress(samples: u64) -> ProgressBar {

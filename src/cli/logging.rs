@@ -6,7 +6,7 @@ use std::{env, fmt};
 
 use tracing::field::{Field, Visit};
 use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -98,9 +98,29 @@ pub(super) fn start(verbosity: &Verbosity, daemon: bool) -> Log {
 }
 
 /// Reads a list such as `warn,hardnetd=debug`: levels, each for the modules whose path begins with the name before it.
-fn filter(text: &str) -> Result<Targets, ParseError> {
+///
+/// # Errors
+/// If it is no such list, or, as after a typing error in a level, nothing of hardnetd is in it.
+fn filter(text: &str) -> Result<Targets, String> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join(",").parse()
+    let parsed = parts.collect::<Vec<_>>().join(",").parse::<Targets>().map_err(|error| error.to_string());
+    let text: String = text.chars().take(SHOWN).collect();
+    match parsed {
+        Ok(targets) if concerns_us(&targets) => Ok(targets),
+        Ok(_) => Err(format!("{text:?} selects nothing of hardnetd; expected levels and modules, such as {EXAMPLE:?}")),
+        Err(error) => Err(format!("{text:?}: {error}; expected levels and modules, such as {EXAMPLE:?}")),
+    }
+}
+
+/// Characters shown of a wrong filter.
+const SHOWN: usize = 80;
+
+/// A filter for messages.
+const EXAMPLE: &str = "warn,hardnetd=debug";
+
+/// Whether a filter has a level for everything, or one for a module of hardnetd.
+fn concerns_us(targets: &Targets) -> bool {
+    targets.default_level().is_some() || targets.iter().any(|(target, _)| target.starts_with("hardnetd"))
 }
 
 /// Whether a field gives the origin of a library's message that came through `log`.
@@ -216,7 +236,10 @@ mod tests {
         for (target, level, enabled) in wanted {
             assert_eq!(chosen.would_enable(target, &level), enabled, "{target} {level}");
         }
-        assert!(filter("hardnetd=loud").is_err());
+        assert!(filter("off").is_ok() && filter("hardnetd::publish=trace").is_ok());
+        for wrong in ["hardnetd=loud", "nonsense", "debgu", "=,=", "*"] {
+            assert!(filter(wrong).is_err_and(|error| error.contains(wrong) && error.contains(EXAMPLE)), "{wrong}");
+        }
     }
 
     #[test]

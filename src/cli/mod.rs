@@ -68,7 +68,7 @@ struct Verbosity {
 enum Command {
     /// Run the daemon: streams in, classifications out.
     Run(run::Arguments),
-    /// Classify JPEG and PNG pictures.
+    /// Classify pictures: JPEG, PNG, WebP, BMP, GIF, TIFF.
     Classify(classify::Arguments),
     /// Measure the accuracy of a model on labelled pictures.
     Eval(eval::Arguments),

@@ -16,7 +16,7 @@ Sources:
   test:PATTERN              a GStreamer test pattern, live at 30 frames per second;
                             options: test:ball?size=1280x720&fps=60&frames=100&live=false
   PATH or file:PATH         a media file, every frame in order
-  images:DIR                the JPEG and PNG files of a folder
+  images:DIR                the pictures of a folder: JPEG, PNG, WebP, BMP, GIF, TIFF
   rtsp://HOST:PORT/PATH     a network camera
 
 Sinks:
@@ -67,7 +67,7 @@ pub(super) struct Arguments {
     /// End each stream after N results.
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one)]
     frames: Option<u64>,
-    /// Where results go, instead of the configured sinks: standard output too, only if it is named. Can be repeated.
+    /// Where results go, instead of the configured sinks; can be repeated. Without `stdout` among them, nothing is printed.
     #[arg(long, value_name = "SINK")]
     sink: Vec<String>,
 }

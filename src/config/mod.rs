@@ -10,7 +10,6 @@ mod check;
 mod layers;
 mod merge;
 mod problem;
-mod read;
 mod redact;
 mod schema;
 mod secret;
@@ -25,6 +24,7 @@ use std::path::{Path, PathBuf};
 use ::config::{ConfigError, File, FileFormat, Source};
 
 use crate::exit::Exit;
+use crate::regular;
 pub use address::{Broker, login_end};
 pub use check::SourceCheck;
 use check::{Checker, Origin};
@@ -144,7 +144,7 @@ pub fn load(file: Option<&Path>, flags: &[Flag], source_check: SourceCheck) -> R
     let main = files.first().filter(|first| file.unwrap_or(Path::new(SYSTEM_FILE)) == first.as_path());
     for path in &files {
         checker.origin = Origin::File(path.display().to_string());
-        match read::text(path, LARGEST_FILE) {
+        match regular::read_text(path, LARGEST_FILE) {
             Ok(text) => add(&mut merged, &mut checker, File::from_str(&text, FileFormat::Toml), &text),
             Err(source) if main == Some(path) => return Err(Error::Unreadable { path: path.clone(), source }),
             Err(source) => checker.problems.push(Problem {

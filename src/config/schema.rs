@@ -128,7 +128,7 @@ section! {
         /// processor has.
         isa: IsaChoice = IsaChoice::Auto, Allowed::Choice(IsaChoice::WORDS);
         /// Trade memory for speed: `fast`, or `lean` (hardnet68 and hardnet85 take less than half of the memory and
-        /// are 11 to 20 % slower; the other models are the same).
+        /// are 11 to 44 % slower, depending on the processor; the other models are the same).
         memory: MemoryMode = MemoryMode::Fast, Allowed::Choice(MemoryMode::WORDS);
         /// Inference workers; streams are assigned to them in turn.
         workers: u32 = 1_u32, Allowed::Integer(1, 256);

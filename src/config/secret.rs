@@ -4,7 +4,7 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::read;
+use crate::regular;
 
 /// Maximum size of a secret file in bytes.
 const LARGEST_FILE: u64 = 1 << 16;
@@ -42,7 +42,7 @@ pub enum SecretError {
 /// If the file is missing, unreadable or empty.
 pub fn read_secret(key: &str, file: &str) -> Result<String, SecretError> {
     let path = secret_path(file);
-    match read::text(&path, LARGEST_FILE) {
+    match regular::read_text(&path, LARGEST_FILE) {
         Err(source) => Err(SecretError::Unreadable { key: key.into(), path, source }),
         Ok(text) => match text.lines().next().filter(|line| !line.is_empty()) {
             Some(line) => Ok(line.to_owned()),
@@ -57,7 +57,7 @@ pub fn read_secret(key: &str, file: &str) -> Result<String, SecretError> {
 /// If the file is missing, unreadable, empty or larger than a megabyte.
 pub fn read_pem(key: &str, file: &str) -> Result<String, SecretError> {
     let path = secret_path(file);
-    match read::text(&path, LARGEST_PEM) {
+    match regular::read_text(&path, LARGEST_PEM) {
         Err(source) => Err(SecretError::Unreadable { key: key.into(), path, source }),
         Ok(text) if text.trim().is_empty() => Err(SecretError::Empty { key: key.into(), path }),
         Ok(text) => Ok(text),

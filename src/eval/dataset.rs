@@ -1,17 +1,14 @@
 //! The pictures to evaluate, and the class of each.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Exit;
 use crate::plural::counted;
+use crate::regular;
 
 /// Maximum size of a list in bytes: that of ImageNet's training set takes a fifth.
 const MAX_LIST: u64 = 1 << 28;
-
-/// File extensions of pictures, in lower case.
-const ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
 
 /// A picture and its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +30,13 @@ pub enum DatasetError {
         /// Why.
         source: io::Error,
     },
-    /// The list is too long.
-    #[error("{} is longer than {MAX_LIST} bytes", path.display())]
-    Long {
+    /// The list is too long, or not text.
+    #[error("{} is no list of pictures: expected a file name and the number of its class per line", path.display())]
+    NotAList {
         /// The list.
         path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// A line of the list is invalid.
     #[error(
@@ -56,32 +55,67 @@ pub enum DatasetError {
     },
     /// The folders do not match the model's classes.
     #[error(
-        "{} has {}, but the model has {}: expected one folder per class, or a list of the pictures",
-        path.display(), counted(*folders, "folder", "folders"), counted(*classes, "class", "classes")
+        "{} has {}, but the model has {}: expected a folder for each class, named after it or with its number, or a list \
+         of the pictures",
+        path.display(), examples(folders, "folder", "folders"), examples(labels, "class", "classes")
     )]
     Folders {
         /// The folder with the folders.
         path: PathBuf,
-        /// Number of folders.
-        folders: usize,
-        /// Classes of the model.
-        classes: usize,
+        /// Names of the folders.
+        folders: Vec<String>,
+        /// Labels of the model.
+        labels: Vec<String>,
     },
-    /// Some folders have names of classes, and one does not.
+    /// Some folders have names of classes, and others do not.
     #[error(
-        "{} is not named after a class of the model, although other folders are: rename or remove it, or use a list",
-        path.display()
+        "{} has {} not named after a class of the model, although others are; without a folder: {}. Rename or remove \
+         folders, or use a list",
+        path.display(), examples(folders, "folder", "folders"), examples(labels, "class", "classes")
     )]
     Misnamed {
+        /// The folder with the folders.
+        path: PathBuf,
+        /// Names of the folders.
+        folders: Vec<String>,
+        /// Labels without a folder.
+        labels: Vec<String>,
+    },
+    /// A folder has the number of a class that the model does not have.
+    #[error(
+        "{} has the number {number} as its name, but the classes of the model are 0 to {last}", path.display()
+    )]
+    Number {
         /// The folder.
         path: PathBuf,
+        /// The number.
+        number: usize,
+        /// The last class of the model.
+        last: usize,
     },
     /// There are no pictures.
-    #[error("there are no pictures in {}: expected files that end in .jpg, .jpeg or .png", path.display())]
+    #[error("there are no pictures in {}: expected JPEG, PNG, WebP, BMP, GIF or TIFF files", path.display())]
     Empty {
         /// The folder or list.
         path: PathBuf,
     },
+}
+
+/// Names shown of several.
+const SHOWN: usize = 5;
+
+/// The count of `names` and the first few of them: `12 folders (a, b, …)`.
+fn examples(names: &[String], one: &str, several: &str) -> String {
+    if names.is_empty() {
+        return format!("no {several}");
+    }
+    format!("{} ({})", counted(names.len(), one, several), first_of(names))
+}
+
+/// The first few of `names`, as a list.
+pub(super) fn first_of(names: &[String]) -> String {
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
 }
 
 impl DatasetError {
@@ -90,9 +124,24 @@ impl DatasetError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreadable { .. } | Self::Empty { .. } => Exit::NoInput,
-            Self::Long { .. } | Self::Line { .. } | Self::Folders { .. } | Self::Misnamed { .. } => Exit::Data,
+            Self::NotAList { .. }
+            | Self::Line { .. }
+            | Self::Folders { .. }
+            | Self::Misnamed { .. }
+            | Self::Number { .. } => Exit::Data,
         }
     }
+}
+
+/// A labelled set of pictures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// The pictures, in order.
+    pub samples: Vec<Sample>,
+    /// Visible files in the folders that are not pictures, by their names.
+    pub left_out: Vec<PathBuf>,
+    /// Names of the folders, if these are the classes only by their order.
+    pub in_order: Option<Vec<String>>,
 }
 
 /// The pictures of a list, in order. Each line has a file name relative to `images` and, after the last space, the
@@ -100,13 +149,11 @@ impl DatasetError {
 ///
 /// # Errors
 /// If the list is unreadable, has an invalid line, or contains no pictures.
-pub fn from_list(images: &Path, list: &Path, classes: usize) -> Result<Vec<Sample>, DatasetError> {
-    let unreadable = |source| DatasetError::Unreadable { path: list.to_owned(), source };
-    let mut text = String::new();
-    File::open(list).and_then(|file| file.take(MAX_LIST + 1).read_to_string(&mut text)).map_err(unreadable)?;
-    if text.len() as u64 > MAX_LIST {
-        return Err(DatasetError::Long { path: list.to_owned() });
-    }
+pub fn from_list(images: &Path, list: &Path, classes: usize) -> Result<Dataset, DatasetError> {
+    let text = regular::read_text(list, MAX_LIST).map_err(|source| match regular::is_content(&source) {
+        true => DatasetError::NotAList { path: list.to_owned(), source },
+        false => DatasetError::Unreadable { path: list.to_owned(), source },
+    })?;
     let mut samples = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let sample = line.trim().rsplit_once([' ', '\t']).and_then(|(name, class)| {
@@ -121,58 +168,17 @@ pub fn from_list(images: &Path, list: &Path, classes: usize) -> Result<Vec<Sampl
             found: found(),
         })?);
     }
-    if samples.is_empty() { Err(DatasetError::Empty { path: list.to_owned() }) } else { Ok(samples) }
-}
-
-/// The pictures of a folder with one subfolder per class, in byte order of folders and files.
-///
-/// If the subfolders have names of `labels`, these are their classes. If none has, the subfolders are the classes in
-/// order, as in torchvision's `ImageFolder`, and their number must match.
-///
-/// # Errors
-/// If a folder is unreadable, the folders do not match the classes, or there are no pictures.
-pub fn from_folders<L: AsRef<str>>(images: &Path, labels: &[L]) -> Result<Vec<Sample>, DatasetError> {
-    let folders: Vec<PathBuf> = entries(images)?.into_iter().filter(|path| path.is_dir()).collect();
-    let named = |folder: &PathBuf| {
-        let name = folder.file_name()?.to_str()?;
-        labels.iter().position(|label| label.as_ref() == name)
-    };
-    let by_name: Vec<Option<usize>> = folders.iter().map(named).collect();
-    let misnamed = by_name.iter().position(Option::is_none);
-    let classes: Vec<usize> = match misnamed {
-        None if !folders.is_empty() => by_name.into_iter().flatten().collect(),
-        Some(index) if by_name.iter().any(Option::is_some) => {
-            return Err(DatasetError::Misnamed { path: folders[index].clone() });
-        }
-        _ if folders.len() == labels.len() => (0..folders.len()).collect(),
-        _ => {
-            let (folders, classes) = (folders.len(), labels.len());
-            return Err(DatasetError::Folders { path: images.to_owned(), folders, classes });
-        }
-    };
-    let mut samples = Vec::new();
-    for (folder, class) in folders.iter().zip(classes) {
-        let pictures = entries(folder)?.into_iter().filter(|path| is_picture(path));
-        samples.extend(pictures.map(|path| Sample { path, class }));
+    if samples.is_empty() {
+        return Err(DatasetError::Empty { path: list.to_owned() });
     }
-    if samples.is_empty() { Err(DatasetError::Empty { path: images.to_owned() }) } else { Ok(samples) }
-}
-
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
-    let mut paths = read().map_err(|source| DatasetError::Unreadable { path: folder.to_owned(), source })?;
-    paths.sort();
-    Ok(paths)
-}
-
-fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-    ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
+    Ok(Dataset { samples, left_out: Vec::new(), in_order: None })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::fs;
 
     use super::*;
 
@@ -181,7 +187,7 @@ mod tests {
         let list = folder.path().join("list.txt");
         fs::write(&list, text).unwrap();
         let name = |path: &Path| path.strip_prefix("/images").unwrap().to_str().unwrap().to_owned();
-        let samples = from_list(Path::new("/images"), &list, 10)?;
+        let Dataset { samples, .. } = from_list(Path::new("/images"), &list, 10)?;
         Ok(samples.into_iter().map(|sample| (name(&sample.path), sample.class)).collect())
     }
 
@@ -189,6 +195,11 @@ mod tests {
     fn a_list_has_a_name_and_a_class_per_line() {
         let samples = list("b.JPEG 9\nsub/a b.png\t0\r\n\n").unwrap();
         assert_eq!(samples, [("b.JPEG".to_owned(), 9), ("sub/a b.png".to_owned(), 0)]);
+        assert_eq!(
+            list("\u{feff}a.jpg 1\nb.jpg 2").unwrap()[0],
+            ("a.jpg".to_owned(), 1),
+            "a byte order mark is no name"
+        );
     }
 
     #[test]
@@ -200,28 +211,5 @@ mod tests {
         assert!(matches!(list("\n"), Err(DatasetError::Empty { .. })));
         let missing = from_list(Path::new("/"), Path::new("/nowhere"), 10).unwrap_err();
         assert_eq!(missing.exit(), Exit::NoInput);
-    }
-
-    #[test]
-    fn folders_are_classes_by_name_or_in_their_order() {
-        let root = tempfile::tempdir().unwrap();
-        for file in ["cat/2.jpg", "cat/1.PNG", "cat/notes.txt", "ant/3.jpeg"] {
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
-        }
-        fs::write(root.path().join("README"), "").unwrap();
-        let samples = |labels: &[&str]| -> Result<Vec<(String, usize)>, DatasetError> {
-            let name = |path: PathBuf| path.strip_prefix(root.path()).unwrap().to_str().unwrap().to_owned();
-            Ok(from_folders(root.path(), labels)?.into_iter().map(|s| (name(s.path), s.class)).collect())
-        };
-        let of = |ant, cat| [("ant/3.jpeg".to_owned(), ant), ("cat/1.PNG".to_owned(), cat), ("cat/2.jpg".into(), cat)];
-        assert_eq!(samples(&["dog", "cat", "ant"]).unwrap(), of(2, 1));
-        assert_eq!(samples(&["class 0", "class 1"]).unwrap(), of(0, 1));
-        let misnamed = samples(&["cat", "dog"]).unwrap_err();
-        assert!(misnamed.to_string().contains("ant is not named after a class"), "{misnamed}");
-        let error = samples(&["class 0", "class 1", "class 2"]).unwrap_err();
-        assert!(error.to_string().contains("2 folders, but the model has 3 classes"), "{error}");
-        assert!(matches!(from_folders(&root.path().join("cat"), &["a"]), Err(DatasetError::Folders { .. })));
     }
 }

@@ -4,6 +4,7 @@
 //! (`preprocess::Reference`), and classifies it. The results are counted in one place.
 
 mod dataset;
+mod folders;
 mod tally;
 
 use std::io;
@@ -14,7 +15,8 @@ use std::thread;
 
 use crossbeam_channel::{Sender, bounded};
 
-pub use dataset::{DatasetError, Sample, from_folders, from_list};
+pub use dataset::{Dataset, DatasetError, Sample, from_list};
+pub use folders::from_folders;
 use tally::Tally;
 pub use tally::{Broken, Class, Confusion, Report};
 
@@ -24,6 +26,7 @@ use crate::frame;
 use crate::inference::{self, InferenceSession};
 use crate::kernels::runtime::Threads;
 use crate::model::Model;
+use crate::plural::counted;
 use crate::preprocess::{self, Reference};
 
 /// Number of best classes that count.
@@ -46,6 +49,14 @@ pub enum Error {
         /// The exit code of the failure.
         exit: Exit,
     },
+    /// No picture of the set can be classified; each has been reported.
+    #[error("none of {} can be classified", counted(*pictures, "picture", "pictures"))]
+    AllBroken {
+        /// Number of pictures.
+        pictures: usize,
+        /// The exit code of the first failure.
+        exit: Exit,
+    },
     /// The model cannot be run.
     #[error(transparent)]
     Inference(#[from] inference::Error),
@@ -66,7 +77,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Dataset(error) => error.exit(),
-            Self::Broken { exit, .. } => *exit,
+            Self::Broken { exit, .. } | Self::AllBroken { exit, .. } => *exit,
             Self::Inference(error) => error.exit(),
             Self::Preprocess(_) => Exit::Data,
             Self::Thread(_) => Exit::Unavailable,
@@ -110,7 +121,7 @@ pub struct EvalOptions {
 /// pictures after each one.
 ///
 /// # Errors
-/// If the model fails, or, with strict `options`, a picture: then the first such picture of the set is reported.
+/// If the model fails, all pictures, or, with strict `options`, one: then the first such picture of the set is reported.
 pub fn evaluate(
     model: &Arc<Model>,
     samples: &[Sample],
@@ -156,6 +167,9 @@ pub fn evaluate(
     broken.sort_by_key(|(index, _)| *index);
     if let Some((_, error)) = broken.first().filter(|_| options.strict) {
         return Err(Error::Broken { message: chain(error), exit: error.exit() });
+    }
+    if let Some((_, error)) = broken.first().filter(|_| broken.len() == samples.len()) {
+        return Err(Error::AllBroken { pictures: samples.len(), exit: error.exit() });
     }
     let describe =
         |(index, error): (usize, PictureError)| Broken { file: samples[index].path.clone(), error: chain(&error) };

@@ -16,7 +16,7 @@
 //! downsample = true      # whether the map is halved then
 //! ```
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::build::list;
@@ -58,6 +58,8 @@ pub enum TableError {
     NotText {
         /// The file.
         path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The content is not TOML, or has the wrong keys or types.
     #[error("{}, line {line}: not an architecture table: {problem}", path.display())]
@@ -96,15 +98,11 @@ impl TableError {
 /// Any [`TableError`].
 pub fn read_table(path: &Path) -> Result<Architecture, TableError> {
     let unreadable = |source: io::Error| match source.kind() {
-        io::ErrorKind::InvalidData => TableError::NotText { path: path.to_owned() },
+        io::ErrorKind::FileTooLarge => TableError::Long { path: path.to_owned() },
+        io::ErrorKind::InvalidData => TableError::NotText { path: path.to_owned(), source },
         _ => TableError::Unreadable { path: path.to_owned(), source },
     };
-    let mut text = String::new();
-    let file = regular::open(path).map_err(unreadable)?;
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(TableError::Long { path: path.to_owned() });
-    }
+    let text = regular::read_text(path, MAX_BYTES).map_err(unreadable)?;
     let wrong = |error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let (line, problem) =
@@ -243,6 +241,8 @@ downsample = true
     fn what_is_no_table_is_refused_with_its_place() {
         let error = table(&MINI.replace("depthwise", "depth")).unwrap_err().to_string();
         assert!(error.contains("unknown field `depth`") && error.contains("line 6"), "{error}");
+        let error = table(&MINI.replace("[16, 32]", "[16, 32, 64]")).unwrap_err().to_string();
+        assert!(error.contains("invalid length 3, expected two numbers of channels"), "{error}");
         assert!(matches!(table("name = "), Err(TableError::Syntax { .. })));
         assert!(matches!(table(&" ".repeat(1 << 21)), Err(TableError::Long { .. })));
         let folder = tempfile::tempdir().unwrap();

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A network of the family, or one with the same structure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,6 +12,7 @@ pub struct Architecture {
     /// Name, as the program prints it.
     pub name: Cow<'static, str>,
     /// Channels after the first convolution (3 × 3, stride 2) and after the second.
+    #[serde(deserialize_with = "two")]
     pub stem: [usize; 2],
     /// Kernel of the second convolution.
     pub second_kernel: usize,
@@ -40,6 +42,13 @@ pub struct Block {
     pub transition: usize,
     /// Whether the map is halved after the transition.
     pub downsample: bool,
+}
+
+/// Exactly two numbers: an array would ignore what follows.
+fn two<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[usize; 2], D::Error> {
+    let numbers = Vec::<usize>::deserialize(deserializer)?;
+    let count = numbers.len();
+    numbers.try_into().map_err(|_| D::Error::invalid_length(count, &"two numbers of channels"))
 }
 
 const fn block(growth: usize, layers: usize, transition: usize, downsample: bool) -> Block {

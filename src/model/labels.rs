@@ -1,6 +1,6 @@
 //! Class names.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::exit::Exit;
 use crate::plural::counted;
 use crate::regular;
 
-/// Maximum size of a label file in bytes: the room in the metadata of a model file.
-const MAX_BYTES: u64 = 1 << 19;
+/// Maximum size of a label file in bytes: half of the metadata of a model file.
+const MAX_BYTES: u64 = 1 << 22;
 
 /// Why labels are unusable.
 #[derive(Debug, thiserror::Error)]
@@ -22,14 +22,16 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The file is too long.
-    #[error("{} is longer than {MAX_BYTES} bytes: expected one label per line", path.display())]
-    Long {
+    /// The file is too long, or not text.
+    #[error("{} is no list of labels: expected one label per line", path.display())]
+    NotText {
         /// The file.
         path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// A line has no printable label.
-    #[error("{}, line {line}: expected a label, in UTF-8 and without control characters", path.display())]
+    #[error("{}, line {line}: expected a label, without control characters", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -63,7 +65,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreadable { .. } => Exit::NoInput,
-            Self::Long { .. } | Self::Line { .. } | Self::Empty { .. } | Self::Count { .. } => Exit::Data,
+            Self::NotText { .. } | Self::Line { .. } | Self::Empty { .. } | Self::Count { .. } => Exit::Data,
         }
     }
 }
@@ -87,17 +89,14 @@ pub fn read(path: &Path, classes: usize) -> Result<Vec<Arc<str>>, Error> {
 /// # Errors
 /// Any [`Error`] except `Count`.
 pub fn read_all(path: &Path) -> Result<Vec<Arc<str>>, Error> {
-    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    regular::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(Error::Long { path: path.to_owned() });
-    }
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii_end();
-    let lines = text.split(|&byte| byte == b'\n').enumerate().filter(|_| !text.is_empty());
-    let label = |(index, line): (usize, &[u8])| {
-        let label = std::str::from_utf8(line).ok().map(str::trim);
-        let label = label.filter(|label| !label.is_empty() && !label.chars().any(char::is_control));
+    let text = regular::read_text(path, MAX_BYTES).map_err(|source| match regular::is_content(&source) {
+        true => Error::NotText { path: path.to_owned(), source },
+        false => Error::Unreadable { path: path.to_owned(), source },
+    })?;
+    let text = text.trim_ascii_end();
+    let lines = text.split('\n').enumerate().filter(|_| !text.is_empty());
+    let label = |(index, line): (usize, &str)| {
+        let label = Some(line.trim()).filter(|label| !label.is_empty() && !label.chars().any(char::is_control));
         label.map(Arc::from).ok_or(Error::Line { path: path.to_owned(), line: index + 1 })
     };
     let labels: Vec<Arc<str>> = lines.map(label).collect::<Result<_, _>>()?;
@@ -159,9 +158,11 @@ mod tests {
     #[test]
     fn lines_without_a_label_are_named() {
         assert!(matches!(file(b"cat\n\ndog", 3), Err(Error::Line { line: 2, .. })));
-        assert!(matches!(file(b"cat\n\xff", 2), Err(Error::Line { line: 2, .. })));
+        let error = file(b"cat\n\xff", 2).unwrap_err();
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "line 2 is not text in UTF-8");
+        assert_eq!(error.exit(), Exit::Data);
         assert!(matches!(file(b"c\0at", 1), Err(Error::Line { line: 1, .. })));
-        assert!(matches!(file(&[b'a'; 1 << 20], 1), Err(Error::Long { .. })));
+        assert!(matches!(file(&[b'a'; 1 << 23], 1), Err(Error::NotText { .. })));
         assert!(matches!(read(Path::new("/nowhere"), 1), Err(Error::Unreadable { .. })));
     }
 

@@ -1,7 +1,7 @@
 //! Checks that a model computes what it should, module by module on the seeded input: compares the backends with
 //! 64-bit floating point and with a file of reference values.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -113,9 +113,8 @@ impl Reference {
     /// # Errors
     /// [`ReferenceError::Unreadable`] and [`ReferenceError::Content`].
     pub fn read(path: &Path) -> Result<Self, ReferenceError> {
-        let mut text = String::new();
-        let read = regular::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
-        read.map_err(|source| ReferenceError::Unreadable { path: path.to_owned(), source })?;
+        let text = regular::read_text(path, MAX_BYTES);
+        let text = text.map_err(|source| ReferenceError::Unreadable { path: path.to_owned(), source })?;
         serde_json::from_str(&text).map_err(|source| ReferenceError::Content { path: path.to_owned(), source })
     }
 

@@ -94,6 +94,8 @@ impl From<&rustls::Error> for HandshakeError {
                     let names: Vec<_> = presented.iter().map(|name| bare(name)).collect();
                     Self::Name(names.join(", "))
                 }
+                // A certificate that has signed itself, and says that it is an authority.
+                CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => Self::Issuer,
                 other => Self::Certificate(other.to_string()),
             },
             rustls::Error::AlertReceived(

@@ -11,7 +11,7 @@ use crate::hardnet;
 use crate::weights::file::sha256;
 
 /// Maximum size of a file that is not a model: all readers reject longer ones.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: u64 = 1 << 22;
 
 /// A file and the digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]

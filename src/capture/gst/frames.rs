@@ -117,7 +117,7 @@ impl SampleReader {
             self.formats += 1;
             // The camera decides how often the format changes.
             if self.formats.is_power_of_two() {
-                tracing::info!(stream = %self.stream, caps = %caps, count = self.formats, "frames of a new format");
+                tracing::info!(stream = %self.stream, caps = %caps, count = self.formats, "the frames have a new format");
             }
             self.format = Some((caps.to_owned(), info, layout));
         }

@@ -92,11 +92,17 @@ fn demuxer(path: &Path) -> Option<&'static str> {
     }
 }
 
+/// Whether it has the form of `HOST` or `HOST:PORT/PATH`.
+fn is_like_a_host(path: &Path) -> bool {
+    let first = path.components().next().map(|first| first.as_os_str().to_string_lossy()).unwrap_or_default();
+    path.components().count() == 1 || first.contains([':', '.']) || first == "rtsp"
+}
+
 /// What a path that cannot be read may have been meant to be; empty if it looks like a file.
 pub(in crate::capture) fn hint(path: &Path) -> &'static str {
     if path.starts_with("/dev") {
         " (hardnetd reads files and network cameras, not devices)"
-    } else if path.components().count() == 1 && demuxer(path).is_none() {
+    } else if !path.is_absolute() && demuxer(path).is_none() && is_like_a_host(path) {
         " (for a network camera, write rtsp:// before its address)"
     } else {
         ""
@@ -156,9 +162,13 @@ mod tests {
     #[test]
     fn a_camera_that_is_taken_for_a_file_gets_a_hint() {
         let message = |path: &str| parse(path).unwrap().open().map(drop).unwrap_err().to_string();
-        assert!(message("camera.invalid").ends_with("write rtsp:// before its address)"));
+        for path in ["camera.invalid", "camera.invalid:554/stream1", "10.0.0.7:554/1", "rtsp//camera.invalid/1"] {
+            assert!(message(path).ends_with("write rtsp:// before its address)"), "{path}");
+        }
         assert!(message("/dev/no-video0").ends_with("not devices)"));
-        assert_eq!(message("no-clip.mp4"), "cannot read no-clip.mp4");
+        for path in ["no-clip.mp4", "no-folder/clip", "/no-folder.x/clip"] {
+            assert_eq!(message(path), format!("cannot read {path}"));
+        }
     }
 
     #[test]

@@ -151,7 +151,10 @@ fn examine(shown: &str, endpoint: &Endpoint, timeout: Duration) -> Result<String
                 Reach::Public => ", over a public network: pictures and login can be read on the way",
                 Reach::Loopback | Reach::Local => "",
             };
-            Ok(format!("{shown}: {address} answers after {took} ms ({}){far}", line.trim_end()))
+            Ok(format!(
+                "{shown}: {address} answers after {took} ms ({}); path and login not checked{far}",
+                line.trim_end()
+            ))
         }
         Ok(line) if line.is_empty() => {
             Err(Fault::new(format!("{shown}: {address} hangs up instead of answering"), remedy))

@@ -301,7 +301,9 @@ impl Sink for Mqtt {
             _ => {}
         }
         let mut outbox = self.shared.outbox();
-        match (outbox.take_undelivered(), outbox.lost()) {
+        let undelivered = outbox.take_undelivered();
+        outbox.abandon();
+        match (undelivered, outbox.lost()) {
             (messages, 0) if messages.is_empty() => Ok(()),
             (messages, dropped) => {
                 let reason =

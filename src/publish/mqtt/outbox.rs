@@ -489,6 +489,14 @@ impl Outbox {
         self.up
     }
 
+    /// Leaves nothing to publish: a connection that is accepted too late must not undo the states of its successor.
+    pub(super) fn abandon(&mut self) {
+        self.states.clear();
+        self.greeting.clear();
+        self.releases.clear();
+        self.farewell = None;
+    }
+
     /// Records that the connection's thread has ended.
     pub(super) fn end(&mut self) {
         self.ended = true;

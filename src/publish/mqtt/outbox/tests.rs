@@ -283,6 +283,18 @@ fn first(world: &World, topic: &str) -> Vec<usize> {
 }
 
 #[test]
+fn a_closed_sink_that_is_connected_too_late_publishes_nothing() {
+    let mut outbox = outbox(LIMIT);
+    outbox.set(&DOOR.into(), "online");
+    outbox.push(result("h/pi/door/result", 1, QoS::AtLeastOnce));
+    outbox.close();
+    assert_eq!(outbox.take_undelivered().len(), 1);
+    outbox.abandon();
+    outbox.up(false);
+    assert!(outbox.next().is_none() && outbox.is_done());
+}
+
+#[test]
 fn with_qos_2_and_a_session_every_result_arrives_exactly_once_and_in_order() {
     let habits = Habits { qos: QoS::ExactlyOnce, keeps_session: true, disorderly: false };
     histories(habits, |world, results| {

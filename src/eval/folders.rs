@@ -1,0 +1,212 @@
+//! A folder with one subfolder per class, as people and recorders' disks have it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::dataset::{Dataset, DatasetError, Sample};
+use crate::capture::is_picture;
+
+/// Folders that disks, archives and editors keep beside the user's own. Names that begin with a dot are left out too.
+const KEPT_BY_SYSTEMS: [&str; 7] =
+    ["@eaDir", "#recycle", "#snapshot", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"];
+
+/// The pictures of a folder with one subfolder per class, in byte order of folders and files, and of folders below
+/// these. Hidden files and folders are left out.
+///
+/// If the subfolders have names of `labels`, in any case and with `_` for spaces, these are their classes. If all have numbers as names, these are the
+/// classes. If none has the name of a label, the subfolders are the classes in order, as in torchvision's
+/// `ImageFolder`, and their number must match.
+///
+/// # Errors
+/// If a folder is unreadable, the folders do not match the classes, or there are no pictures.
+pub fn from_folders<L: AsRef<str>>(images: &Path, labels: &[L]) -> Result<Dataset, DatasetError> {
+    let folders: Vec<PathBuf> = visible(images)?.into_iter().filter(|path| path.is_dir()).collect();
+    let (classes, in_order) = classes(images, &folders, labels)?;
+    let mut set = Dataset { samples: Vec::new(), left_out: Vec::new(), in_order };
+    for (folder, class) in folders.iter().zip(classes) {
+        collect(folder, class, &mut Vec::new(), &mut set)?;
+    }
+    if set.samples.is_empty() { Err(DatasetError::Empty { path: images.to_owned() }) } else { Ok(set) }
+}
+
+/// The class of each folder, and the names of the folders if only their order says so.
+fn classes<L: AsRef<str>>(
+    images: &Path,
+    folders: &[PathBuf],
+    labels: &[L],
+) -> Result<(Vec<usize>, Option<Vec<String>>), DatasetError> {
+    let names: Vec<String> =
+        folders.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into())).collect();
+    let exact = |name: &String| labels.iter().position(|label| label.as_ref() == name);
+    let like = |name: &String| labels.iter().position(|label| plain(label.as_ref()) == plain(name));
+    let by_label: Vec<Option<usize>> = names.iter().map(|name| exact(name).or_else(|| like(name))).collect();
+    let path = images.to_owned();
+    if by_label.iter().any(Option::is_some) {
+        if let Some(classes) = by_label.iter().copied().collect() {
+            return Ok((classes, None));
+        }
+        let folders = names.iter().zip(&by_label).filter(|(_, class)| class.is_none()).map(|(name, _)| name.clone());
+        let labels = labels.iter().enumerate().filter(|(index, _)| !by_label.contains(&Some(*index)));
+        let labels = labels.map(|(_, label)| label.as_ref().to_owned()).collect();
+        return Err(DatasetError::Misnamed { path, folders: folders.collect(), labels });
+    }
+    let number = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok())?;
+    let by_number: Option<Vec<usize>> = names.iter().map(number).collect();
+    if let Some(numbers) = by_number.filter(|numbers| !numbers.is_empty()) {
+        if let Some(index) = numbers.iter().position(|number| *number >= labels.len()) {
+            let (number, last) = (numbers[index], labels.len().saturating_sub(1));
+            return Err(DatasetError::Number { path: folders[index].clone(), number, last });
+        }
+        return Ok((numbers, None));
+    }
+    if names.len() != labels.len() {
+        let labels = labels.iter().map(|label| label.as_ref().to_owned()).collect();
+        return Err(DatasetError::Folders { path, folders: names, labels });
+    }
+    Ok(((0..names.len()).collect(), Some(names)))
+}
+
+/// A label as it may be written for a folder: in any case, with `_` for spaces.
+fn plain(text: &str) -> String {
+    text.to_lowercase().replace('_', " ")
+}
+
+/// Adds the pictures of `folder`, which is in the folders `above`, and of the folders in it.
+fn collect(folder: &Path, class: usize, above: &mut Vec<PathBuf>, set: &mut Dataset) -> Result<(), DatasetError> {
+    let unreadable = |source| DatasetError::Unreadable { path: folder.to_owned(), source };
+    let place = folder.canonicalize().map_err(unreadable)?;
+    // A link may lead back to a folder above it.
+    if above.contains(&place) {
+        return Ok(());
+    }
+    above.push(place);
+    for path in visible(folder)? {
+        if path.is_dir() {
+            collect(&path, class, above, set)?;
+        } else if is_picture(&path) {
+            set.samples.push(Sample { path, class });
+        } else {
+            set.left_out.push(path);
+        }
+    }
+    above.pop();
+    Ok(())
+}
+
+/// What a folder holds but hidden files and folders, in byte order.
+fn visible(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    let mut paths = read().map_err(|source| DatasetError::Unreadable { path: folder.to_owned(), source })?;
+    paths.retain(|path| {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        !name.starts_with('.') && !KEPT_BY_SYSTEMS.contains(&&*name)
+    });
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    /// Pictures with their classes, what is left out, and whether the folders are classes by their order.
+    type Found = (Vec<(String, usize)>, Vec<String>, bool);
+
+    fn set(files: &[&str], labels: &[&str]) -> Result<Found, DatasetError> {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let name = |path: PathBuf| path.strip_prefix(root.path()).unwrap().to_str().unwrap().to_owned();
+        let Dataset { samples, left_out, in_order } = from_folders(root.path(), labels)?;
+        let samples = samples.into_iter().map(|Sample { path, class }| (name(path), class)).collect();
+        Ok((samples, left_out.into_iter().map(name).collect(), in_order.is_some()))
+    }
+
+    fn of(samples: &[(&str, usize)]) -> Vec<(String, usize)> {
+        samples.iter().map(|(name, class)| ((*name).to_owned(), *class)).collect()
+    }
+
+    #[test]
+    fn folders_are_classes_by_name_or_in_their_order() {
+        let files = ["cat/2.jpg", "cat/1.PNG", "cat/notes.txt", "ant/3.jpeg", "README"];
+        let both = |ant, cat| of(&[("ant/3.jpeg", ant), ("cat/1.PNG", cat), ("cat/2.jpg", cat)]);
+        let left_out = vec!["cat/notes.txt".to_owned()];
+        assert_eq!(set(&files, &["dog", "cat", "ant"]).unwrap(), (both(2, 1), left_out.clone(), false));
+        assert_eq!(set(&files, &["Ant", "Cat", "cat"]).unwrap(), (both(0, 2), left_out.clone(), false));
+        assert_eq!(set(&files, &["class 0", "class 1"]).unwrap(), (both(0, 1), left_out, true));
+        let spaced = set(&["fire_truck/a.jpg"], &["Ambulance", "Fire truck"]).unwrap().0;
+        assert_eq!(spaced, of(&[("fire_truck/a.jpg", 1)]));
+    }
+
+    #[test]
+    fn folders_that_do_not_match_the_classes_are_named_with_these() {
+        let misnamed = set(&["ant/1.jpg", "cat/1.jpg"], &["cat", "dog", "fox"]).unwrap_err().to_string();
+        assert!(misnamed.contains("has 1 folder (ant) not named after a class"), "{misnamed}");
+        assert!(misnamed.contains("without a folder: 2 classes (dog, fox)"), "{misnamed}");
+        let few = set(&["ant/1.jpg"], &["a", "b", "c", "d", "e", "f"]).unwrap_err().to_string();
+        assert!(few.contains("1 folder (ant), but the model has 6 classes (a, b, c, d, e, …)"), "{few}");
+        let none = set(&["1.jpg"], &["cat"]).unwrap_err().to_string();
+        assert!(none.contains("no folders, but the model has 1 class (cat)"), "{none}");
+    }
+
+    #[test]
+    fn numbers_are_numbers() {
+        let files: Vec<String> = (0..12).map(|class| format!("{class}/a.jpg")).collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        let labels: Vec<String> = (0..12).map(|class| format!("thing {class}")).collect();
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let (samples, _, in_order) = set(&files, &labels).unwrap();
+        assert!(!in_order);
+        for (name, class) in samples {
+            assert_eq!(name, format!("{class}/a.jpg"));
+        }
+        assert_eq!(set(&["007/a.jpg"], &labels).unwrap().0, of(&[("007/a.jpg", 7)]), "some classes have no picture");
+        let error = set(&["0/a.jpg", "12/a.jpg"], &labels).unwrap_err().to_string();
+        assert!(error.contains("the number 12") && error.contains("0 to 11"), "{error}");
+    }
+
+    #[test]
+    fn hidden_files_and_folders_are_no_classes_and_no_pictures() {
+        let files = [
+            ".ipynb_checkpoints/a.jpg",
+            "@eaDir/a.jpg",
+            "__MACOSX/cat/._a.jpg",
+            "cat/a.jpg",
+            "cat/._a.jpg",
+            "cat/.DS_Store",
+            "cat/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
+            "dog/b.jpg",
+        ];
+        let pictures = of(&[("cat/a.jpg", 0), ("dog/b.jpg", 1)]);
+        assert_eq!(set(&files, &["cat", "dog"]).unwrap(), (pictures, Vec::new(), false));
+        // One class has no folder, and one hidden folder is there instead.
+        let error = set(&[".trash/a.jpg", "n01/a.jpg"], &["cat", "dog"]).unwrap_err();
+        assert!(matches!(error, DatasetError::Folders { .. }), "{error}");
+    }
+
+    #[test]
+    fn pictures_of_every_known_kind_are_found_at_any_depth() {
+        let files = ["cat/a.webp", "cat/day/b.BMP", "cat/day/one/c.gif", "cat/d.tif", "cat/e.jfif", "cat/f.heic"];
+        let (samples, left_out, _) = set(&files, &["cat"]).unwrap();
+        let found: Vec<&str> = samples.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(found, ["cat/a.webp", "cat/d.tif", "cat/day/b.BMP", "cat/day/one/c.gif", "cat/e.jfif"]);
+        assert_eq!(left_out, ["cat/f.heic"]);
+    }
+
+    #[test]
+    fn a_link_to_a_folder_above_ends() {
+        let root = tempfile::tempdir().unwrap();
+        let cat = root.path().join("cat");
+        fs::create_dir(&cat).unwrap();
+        fs::write(cat.join("a.jpg"), "").unwrap();
+        std::os::unix::fs::symlink(&cat, cat.join("again")).unwrap();
+        let set = from_folders(root.path(), &["cat"]).unwrap();
+        assert_eq!(set.samples, [Sample { path: cat.join("a.jpg"), class: 0 }]);
+    }
+}
