@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use hardnetd::choice::BackendChoice;
-use hardnetd::frame::{ChromaSite, Color, Layout, Matrix, Picture, PixelFormat, Plane, Range};
+use hardnetd::frame::{ChromaSite, Color, Layout, Matrix, Picture, PixelAspect, PixelFormat, Plane, Range};
 use hardnetd::hardnet;
 use hardnetd::inference::Engine;
 use hardnetd::kernels::runtime::Threads;
@@ -84,7 +84,7 @@ fn preprocess(format: gst_video::VideoFormat, width: usize, height: usize, bandw
         gst_video::VideoFormat::Yuy2 => (PixelFormat::Yuy2, YUV),
         _ => (PixelFormat::Bgrx, Color::RGB),
     };
-    let layout = Layout { format: pixels, width, height, color };
+    let layout = Layout { format: pixels, width, height, color, aspect: PixelAspect::SQUARE };
     let plane = |index: u32| match frame.plane_data(index) {
         Ok(data) => Plane { data, stride: info.stride()[index as usize] as usize },
         Err(_) => Plane { data: &[], stride: 0 },

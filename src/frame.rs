@@ -233,6 +233,32 @@ pub struct Layout {
     pub height: usize,
     /// Meaning of the samples.
     pub color: Color,
+    /// Shape of a pixel.
+    pub aspect: PixelAspect,
+}
+
+impl Layout {
+    /// Width and height as shown, both in the same unit.
+    #[must_use]
+    pub fn shown(&self) -> [u64; 2] {
+        let PixelAspect { width, height } = self.aspect;
+        [self.width as u64 * u64::from(width), self.height as u64 * u64::from(height)]
+    }
+}
+
+/// Width and height of a pixel as shown, in the same unit, both at least 1: the sample aspect ratio of video codecs
+/// (ITU-T H.264, E.2.1), the pixel aspect ratio of GStreamer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PixelAspect {
+    /// Width.
+    pub width: u32,
+    /// Height.
+    pub height: u32,
+}
+
+impl PixelAspect {
+    /// Pixels as wide as high.
+    pub const SQUARE: Self = Self { width: 1, height: 1 };
 }
 
 /// One plane of samples.
@@ -397,7 +423,7 @@ mod tests {
         ];
         for (format, width, stride) in cases {
             let data: Vec<u8> = (0..2 * stride).map(|i| i as u8).collect();
-            let layout = Layout { format, width, height: 2, color: Color::RGB };
+            let layout = Layout { format, width, height: 2, color: Color::RGB, aspect: PixelAspect::SQUARE };
             let picture = Picture::packed(layout, &data);
             let second_row = picture.map(|picture| picture.row(0, 1)[0]);
             assert_eq!(second_row, Ok(stride as u8), "{format:?}, {width} columns");

@@ -200,6 +200,26 @@ fn a_broker_that_hangs_up_at_every_result_is_warned_of_with_the_likely_causes() 
 }
 
 #[test]
+fn a_broker_that_refuses_retained_messages_and_wills_gets_none() {
+    let policy = |published: &Published| if published.retained { Reply::HangUp } else { Reply::Take };
+    let broker = PickyBroker::start(false, policy);
+    let folder = folder();
+    let running = daemon(&folder, broker.port, "");
+    wait_for("the setting", || running.log().contains("publish.mqtt.retain = false").then_some(()));
+    assert!(broker.has_will());
+    stop(running);
+    let running = daemon(&folder, broker.port, "retain = false\nlast_will = false\n");
+    let states = || {
+        let delivered = broker.delivered();
+        delivered.into_iter().filter(|published| !published.is_result()).map(|published| published.payload).collect()
+    };
+    wait_for("both states", || Some(states()).filter(|states: &Vec<String>| states.len() >= 3));
+    assert!(!broker.has_will());
+    stop(running);
+    assert_eq!(states().last().unwrap(), "stopped");
+}
+
+#[test]
 fn a_broker_without_qos_2_is_named_as_such() {
     let broker = PickyBroker::start(true, |published| if published.qos == 2 { Reply::HangUp } else { Reply::Take });
     let folder = folder();

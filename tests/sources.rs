@@ -250,6 +250,27 @@ fn a_file_that_was_filmed_upright_is_classified_upright() {
 }
 
 #[test]
+fn a_picture_of_wide_pixels_is_classified_as_it_is_shown() {
+    let folder = folder();
+    let scores = |name: &str, caps: &str| {
+        let path = folder.path().join(name);
+        let source = "videotestsrc pattern=ball num-buffers=1 ! video/x-raw,width=854,height=480,framerate=30/1";
+        let scaled = format!("{source} ! videoscale add-borders=false ! video/x-raw,{caps}");
+        encode(&format!("{scaled} ! x264enc pass=quant quantizer=10 ! qtmux"), &path);
+        let outcome = run(["run", "--top", "1000", "--source", path.to_str().unwrap()]);
+        let mut top = outcome.records()[0]["top"].as_array().unwrap().clone();
+        top.sort_by_key(|class| class["index"].as_u64());
+        top.iter().map(|class| class["score"].as_f64().unwrap()).collect::<Vec<f64>>()
+    };
+    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f64>();
+    let square = scores("square.mov", "width=854,height=480,pixel-aspect-ratio=1/1");
+    let wide = scores("wide.mov", "width=640,height=480,pixel-aspect-ratio=427/320");
+    let thin = scores("thin.mov", "width=640,height=480,pixel-aspect-ratio=1/1");
+    let (near, far) = (distance(&square, &wide), distance(&square, &thin));
+    assert!(near < far / 3.0, "{near} for wide pixels, {far} for square ones");
+}
+
+#[test]
 fn frames_keep_the_format_that_the_decoder_gave_them() {
     let outcome = run(["run", "-v", "--source", "test:ball?frames=1&live=false&format=YUY2"]);
     assert!(outcome.stderr.contains("format=(string)YUY2"), "{}", outcome.stderr);

@@ -21,7 +21,7 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader, Limi
 
 use super::jpeg::{self, Scan};
 use crate::exit::Exit;
-use crate::frame::{self, Color, Layout, Picture, PixelFormat, Pixels, Plane};
+use crate::frame::{self, Color, Layout, Picture, PixelAspect, PixelFormat, Pixels, Plane};
 use crate::regular;
 
 /// Memory, in bytes, that all pictures of the process may take at the same time: samples as decoded, and as RGB. A
@@ -225,7 +225,13 @@ impl Still {
     /// Size and colour.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        Layout { format: PixelFormat::Rgb, width: self.width, height: self.height, color: Color::RGB }
+        Layout {
+            format: PixelFormat::Rgb,
+            width: self.width,
+            height: self.height,
+            color: Color::RGB,
+            aspect: PixelAspect::SQUARE,
+        }
     }
 
     /// The decoded picture.

@@ -183,6 +183,10 @@ section! {
         topic_prefix: String = "hardnetd", Allowed::Topic;
         /// Quality of service of results: 0 at most once, 1 at least once, 2 exactly once.
         qos: u8 = 0_u8, Allowed::Integer(0, 2);
+        /// Whether the broker keeps the states for later subscribers (retained messages).
+        retain: bool = true, Allowed::Switch;
+        /// Whether the broker publishes `offline` if the connection is lost (last will).
+        last_will: bool = true, Allowed::Switch;
         /// Maximum number of unacknowledged messages with QoS 1 and 2. Mosquitto discards QoS 2 messages beyond its
         /// own `max_inflight_messages`, which is 20.
         in_flight: u16 = 20_u16, Allowed::Integer(1, 1000);

@@ -9,7 +9,7 @@ use crate::plural::counted;
 use crate::regular;
 
 /// Maximum size of a label file in bytes: half of the metadata of a model file.
-const MAX_BYTES: u64 = 1 << 22;
+const MAX_BYTES: u64 = 1 << 21;
 
 /// Why labels are unusable.
 #[derive(Debug, thiserror::Error)]

@@ -24,7 +24,7 @@ use crate::preprocess::{self, Preprocessor, Transform};
 pub const KEY: &str = "hardnetd.model";
 
 /// Maximum size of metadata in bytes. A safetensors file has room for less.
-const MAX_LENGTH: usize = 1 << 23;
+const MAX_LENGTH: usize = 1 << 22;
 
 /// The only supported schema.
 const SCHEMA: &str = "hardnetd.model.v1";

@@ -111,11 +111,12 @@ mod tests {
 
     use super::*;
     use crate::capture::Samples;
-    use crate::frame::{Color, Layout, PixelFormat, Timestamp};
+    use crate::frame::{Color, Layout, PixelAspect, PixelFormat, Timestamp};
     use crate::shutdown;
 
     fn frame(seq: u64) -> Frame {
-        let layout = Layout { format: PixelFormat::Gray8, width: 1, height: 1, color: Color::RGB };
+        let layout =
+            Layout { format: PixelFormat::Gray8, width: 1, height: 1, color: Color::RGB, aspect: PixelAspect::SQUARE };
         let captured = Timestamp::now();
         let pixels = Samples::nothing();
         Frame { stream: "s".into(), file: None, seq, captured, arrived_ns: captured.monotonic_ns, layout, pixels }

@@ -18,11 +18,11 @@
 //! - Alpha is ignored. Transfer curves and primaries are not converted.
 //!
 //! ```
-//! use hardnetd::frame::{Color, Layout, Picture, PixelFormat};
+//! use hardnetd::frame::{Color, Layout, Picture, PixelAspect, PixelFormat};
 //! use hardnetd::preprocess::{Preprocessor, Transform};
 //! use hardnetd::tensor::Tensor;
 //!
-//! let layout = Layout { format: PixelFormat::Rgb, width: 320, height: 240, color: Color::RGB };
+//! let layout = Layout { format: PixelFormat::Rgb, width: 320, height: 240, color: Color::RGB, aspect: PixelAspect::SQUARE };
 //! let white = vec![255; 320 * 240 * 3];
 //! let picture = Picture::packed(layout, &white)?;
 //!

@@ -36,10 +36,11 @@ pub(super) struct PicturePlan {
 impl PicturePlan {
     /// Prepares for pictures of `layout`, with both sides at least 1.
     pub(super) fn new(transform: &Transform, layout: Layout) -> Self {
-        let Layout { format, width, height, color } = layout;
-        let short = width.min(height);
-        let across = Side::new(width, short, transform.resize, transform.width);
-        let down = Side::new(height, short, transform.resize, transform.height);
+        let Layout { format, width, height, color, .. } = layout;
+        let [wide, high] = layout.shown();
+        let short = wide.min(high);
+        let across = Side::new(width, wide, short, transform.resize, transform.width);
+        let down = Side::new(height, high, short, transform.resize, transform.height);
         let site = color.chroma_site;
 
         let components: Vec<_> =
@@ -233,7 +234,7 @@ fn store(band: &[Vec<Column>; 3], lane: usize, row: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{ChromaSite, Color, Matrix, PixelFormat};
+    use crate::frame::{ChromaSite, Color, Matrix, PixelAspect, PixelFormat};
 
     /// In bytes: rows of 57344 pixels of four bytes, each byte 8 times as `f32`, are 7 MiB; the rest is tables.
     const LARGEST: usize = 16 << 20;
@@ -251,7 +252,10 @@ mod tests {
         let color = Color { matrix: Matrix::Bt709, chroma_site, ..Color::RGB };
         for (width, height) in [(65_535, 65_535), (8, 65_535), (65_535, 8), (65_535, 257)] {
             for format in [PixelFormat::Gray8, PixelFormat::Nv12, PixelFormat::Yuy2, PixelFormat::Rgbx] {
-                let plan = PicturePlan::new(&Transform::IMAGENET, Layout { format, width, height, color });
+                let plan = PicturePlan::new(
+                    &Transform::IMAGENET,
+                    Layout { format, width, height, color, aspect: PixelAspect::SQUARE },
+                );
                 assert!(memory(&plan) < LARGEST, "{width}×{height} {format:?}: {}", memory(&plan));
             }
         }

@@ -139,9 +139,10 @@ impl Tables {
 
     fn new(transform: &Transform, size: [usize; 2]) -> Self {
         let [height, width] = size;
-        let short = width.min(height);
-        let across = Side::new(width, short, transform.resize, transform.width);
-        let down = Side::new(height, short, transform.resize, transform.height);
+        let [wide, high] = [width as u64, height as u64];
+        let short = wide.min(high);
+        let across = Side::new(width, wide, short, transform.resize, transform.width);
+        let down = Side::new(height, high, short, transform.resize, transform.height);
         let columns_first = down.loss() > 0 && down.loss() > 2 * across.loss();
         let (across, down) = (across.fixed_taps(), down.fixed_taps());
         let length = transform.width * CHANNELS;

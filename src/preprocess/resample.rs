@@ -24,10 +24,10 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// The side of `length` pixels of a picture with a shorter side of `short` pixels, which becomes `resize`. `crop`
-    /// is at most `resize`, and `short` at least 1.
-    pub(super) fn new(length: usize, short: usize, resize: usize, crop: usize) -> Self {
-        let resized = (resize as u64).saturating_mul(length as u64) / short as u64;
+    /// The side of `length` pixels, `shown` long, of a picture whose shorter side as shown, `short` long in the same
+    /// unit, becomes `resize`. `crop` is at most `resize`, and `short` at least 1.
+    pub(super) fn new(length: usize, shown: u64, short: u64, resize: usize, crop: usize) -> Self {
+        let resized = (resize as u64).saturating_mul(shown) / short;
         let first = half_to_even(resized.saturating_sub(crop as u64));
         Self { length, resized, first, crop }
     }
@@ -172,14 +172,14 @@ mod tests {
             ((259, 256), 259, 18),
         ];
         for ((length, short), resized, first) in cases {
-            let side = Side::new(length, short, 256, 224);
+            let side = Side::new(length, length as u64, short as u64, 256, 224);
             assert_eq!((side.resized, side.first), (resized, first), "side {length} of a picture of {short}");
         }
     }
 
     #[test]
     fn a_side_that_keeps_its_length_is_copied() {
-        let taps = Side::new(256, 256, 256, 224).taps(0, false);
+        let taps = Side::new(256, 256, 256, 256, 224).taps(0, false);
         for i in 0..224 {
             assert_eq!(taps.trimmed(i), (16 + i, &[1.0_f32][..]));
         }
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn halving_weights_four_samples_as_pillow_does() {
-        let side = Side::new(16, 16, 8, 8);
+        let side = Side::new(16, 16, 16, 8, 8);
         let taps = side.taps(0, false);
         assert_eq!(taps.trimmed(3), (5, &[0.125_f32, 0.375, 0.375, 0.125][..]));
         let (start, weights) = taps.trimmed(0);
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn fixed_weights_are_rounded_to_the_nearest() {
-        let taps = Side::new(16, 16, 8, 8).fixed_taps();
+        let taps = Side::new(16, 16, 16, 8, 8).fixed_taps();
         assert_eq!(taps.trimmed(3), (5, &[1 << 19, 3 << 19, 3 << 19, 1 << 19][..]));
         // Sevenths of 1 << 22: 1797558.86 and 599186.29.
         assert_eq!(taps.trimmed(0), (0, &[1_797_559, 1_797_559, 599_186][..]));
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn chroma_windows_are_centred_where_the_site_puts_the_samples() {
         for (cosited, site) in [(false, 1.0), (true, 0.5)] {
-            let taps = Side::new(2000, 1000, 256, 224).taps(1, cosited);
+            let taps = Side::new(2000, 2000, 1000, 256, 224).taps(1, cosited);
             for i in 0..224 {
                 let (start, weights) = taps.trimmed(i);
                 let centre: f64 =
@@ -226,7 +226,7 @@ mod tests {
         for length in lengths {
             for short in lengths.into_iter().filter(|short| *short <= length) {
                 for (shift, cosited) in [(0, false), (0, true), (1, false), (1, true)] {
-                    let taps = Side::new(length, short, 256, 256).taps(shift, cosited);
+                    let taps = Side::new(length, length as u64, short as u64, 256, 256).taps(shift, cosited);
                     assert!(taps.reach().end <= length.div_ceil(1 << shift));
                     for i in 0..256 {
                         let (_, weights) = taps.trimmed(i);

@@ -24,7 +24,7 @@ pub type Texts = BTreeMap<String, String>;
 const BATCH_COUNT: &str = "num_batches_tracked";
 
 /// Maximum length of a header in bytes.
-const MAX_HEADER: u64 = 1 << 24;
+const MAX_HEADER: u64 = 1 << 23;
 /// Bytes of the header length.
 const LENGTH: u64 = 8;
 

@@ -15,6 +15,7 @@ pub struct Published {
     pub qos: u8,
     pub id: u16,
     pub duplicate: bool,
+    pub retained: bool,
 }
 
 impl Published {
@@ -47,6 +48,8 @@ struct Inner {
     /// QoS 2: received and not released.
     held: Mutex<BTreeMap<u16, Published>>,
     connections: Mutex<Vec<TcpStream>>,
+    /// Whether the newest connection has a will.
+    has_will: Mutex<bool>,
 }
 
 pub struct PickyBroker {
@@ -66,6 +69,7 @@ impl PickyBroker {
             delivered: Mutex::default(),
             held: Mutex::default(),
             connections: Mutex::default(),
+            has_will: Mutex::default(),
         });
         let shared = Arc::clone(&inner);
         std::thread::spawn(move || {
@@ -94,6 +98,10 @@ impl PickyBroker {
         self.inner.connections.lock().unwrap().len()
     }
 
+    pub fn has_will(&self) -> bool {
+        *self.inner.has_will.lock().unwrap()
+    }
+
     /// Ends the newest connection.
     pub fn hang_up(&self) {
         let connections = self.inner.connections.lock().unwrap();
@@ -108,6 +116,7 @@ fn serve(inner: &Inner, mut stream: &TcpStream, connection: usize) -> std::io::R
         match head >> 4 {
             1 => {
                 let clean = body[7] & 2 != 0;
+                *inner.has_will.lock().unwrap() = body[7] & 4 != 0;
                 if clean || !inner.session {
                     inner.held.lock().unwrap().clear();
                 }
@@ -125,7 +134,15 @@ fn serve(inner: &Inner, mut stream: &TcpStream, connection: usize) -> std::io::R
                 }
                 let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
                 let (topic, payload) = (text(topic), text(rest));
-                let published = Published { connection, topic, payload, qos, id, duplicate: head & 8 != 0 };
+                let published = Published {
+                    connection,
+                    topic,
+                    payload,
+                    qos,
+                    id,
+                    duplicate: head & 8 != 0,
+                    retained: head & 1 != 0,
+                };
                 inner.seen.lock().unwrap().push(published.clone());
                 match (inner.policy)(&published) {
                     Reply::Take if qos == 2 => {

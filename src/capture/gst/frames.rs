@@ -12,7 +12,9 @@ use gstreamer_video::prelude::*;
 
 use crate::capture::player::Activity;
 use crate::capture::{Deliver, Frame};
-use crate::frame::{ChromaSite, Color, Layout, Matrix, PixelFormat, Pixels, Plane, Range, Timestamp, monotonic_ns};
+use crate::frame::{
+    ChromaSite, Color, Layout, Matrix, PixelAspect, PixelFormat, Pixels, Plane, Range, Timestamp, monotonic_ns,
+};
 use crate::telemetry::Ticket;
 
 /// The raw formats that preprocessing reads; videoconvert converts any other to the nearest of them.
@@ -213,7 +215,9 @@ fn layout(info: &gst_video::VideoInfo) -> Option<Layout> {
         cosited_y: site.contains(gst_video::VideoChromaSite::V_COSITED),
     };
     let color = Color { matrix, range, chroma_site };
-    Some(Layout { format, width: info.width() as usize, height: info.height() as usize, color })
+    let side = |number: i32| u32::try_from(number).unwrap_or(1).max(1);
+    let aspect = PixelAspect { width: side(info.par().numer()), height: side(info.par().denom()) };
+    Some(Layout { format, width: info.width() as usize, height: info.height() as usize, color, aspect })
 }
 
 #[cfg(test)]
@@ -289,6 +293,17 @@ mod tests {
     }
 
     #[test]
+    fn pixels_have_the_shape_that_the_caps_say() {
+        init().unwrap();
+        let caps = "video/x-raw,format=NV12,width=720,height=576,framerate=25/1,pixel-aspect-ratio=64/45";
+        let caps: gst::Caps = caps.parse().unwrap();
+        let layout = layout(&gst_video::VideoInfo::from_caps(&caps).unwrap()).unwrap();
+        assert_eq!(layout.aspect, PixelAspect { width: 64, height: 45 });
+        let [wide, high] = layout.shown();
+        assert_eq!(wide * 9, high * 16);
+    }
+
+    #[test]
     fn colorimetry_and_chroma_site_are_read_from_the_caps() {
         init().unwrap();
         for (caps, matrix, range, cosited_x) in [
@@ -299,8 +314,10 @@ mod tests {
         ] {
             let caps = format!("video/x-raw,format=NV12,width=64,height=64,framerate=30/1,{caps}");
             let caps: gst::Caps = caps.parse().unwrap();
-            let color = layout(&gst_video::VideoInfo::from_caps(&caps).unwrap()).unwrap().color;
+            let layout = layout(&gst_video::VideoInfo::from_caps(&caps).unwrap()).unwrap();
+            let color = layout.color;
             assert_eq!((color.matrix, color.range, color.chroma_site.cosited_x), (matrix, range, cosited_x), "{caps}");
+            assert_eq!(layout.shown(), [64, 64], "{caps}");
         }
     }
 }

@@ -75,7 +75,7 @@ fn scene(x: f64, y: f64) -> [f64; 3] {
 
 /// Planes of the scene: every sample has the colour at its own position, between or on the pixels.
 fn planes(layout: &Layout, scene: impl Fn(f64, f64) -> [f64; 3]) -> Vec<(Vec<u8>, usize)> {
-    let Layout { format, width, height, color } = *layout;
+    let Layout { format, width, height, color, .. } = *layout;
     let mut planes: Vec<(Vec<u8>, usize)> = (0..3)
         .map(|plane| {
             let stride = format.row_bytes(plane, width) + PADDING;
@@ -127,7 +127,13 @@ fn every_format_matrix_and_range_shows_the_same_picture_as_rgb() {
                 let expected = grey.as_ref().unwrap_or(&coloured);
                 for range in [Range::Full, Range::Limited] {
                     let chroma_site = ChromaSite { cosited_x: index % 2 == 0, cosited_y: index / 2 % 2 == 0 };
-                    let layout = Layout { format, width, height, color: Color { matrix, range, chroma_site } };
+                    let layout = Layout {
+                        format,
+                        width,
+                        height,
+                        color: Color { matrix, range, chroma_site },
+                        aspect: PixelAspect::SQUARE,
+                    };
                     let found = run(layout, transform, scene);
                     let difference = difference(&found, expected);
                     assert!(difference <= CODE_ROUNDING, "{layout:?}: differs by {} steps", difference * 255.0);
@@ -197,7 +203,7 @@ fn colour_bars_come_out_of_the_camera_formats() {
     for (matrix, range, [y, u, v], expected) in bars {
         let chroma_site = ChromaSite { cosited_x: true, cosited_y: false };
         let color = Color { matrix, range, chroma_site };
-        let nv12 = Layout { format: PixelFormat::Nv12, width: 33, height: 19, color };
+        let nv12 = Layout { format: PixelFormat::Nv12, width: 33, height: 19, color, aspect: PixelAspect::SQUARE };
         let (luma, chroma) = (vec![y; 33 * 19], [u, v].repeat(17 * 10));
         let planes = [(&luma, 33), (&chroma, 34), (&luma, 33)].map(|(data, stride)| Plane { data, stride });
         let yuy2 = Layout { format: PixelFormat::Yuy2, ..nv12 };
@@ -216,7 +222,7 @@ fn colour_bars_come_out_of_the_camera_formats() {
 fn colours_beyond_white_and_black_are_clamped() {
     let color = Color { matrix: Matrix::Bt601, range: Range::Limited, ..Color::RGB };
     for (code, expected) in [(255, 1.0), (0, 0.0)] {
-        let layout = Layout { format: PixelFormat::Gray8, width: 16, height: 16, color };
+        let layout = Layout { format: PixelFormat::Gray8, width: 16, height: 16, color, aspect: PixelAspect::SQUARE };
         let found = preprocess(plain(16, 16, 16), &Picture::packed(layout, &[code; 256]).unwrap());
         assert!(found.data().iter().all(|value| *value == expected));
     }

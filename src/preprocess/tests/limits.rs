@@ -9,9 +9,11 @@ const ARITHMETIC: f32 = 1e-5;
 /// The definition, from the documentation of torchvision and Pillow: the value of one pixel of the crop in 0 to 1, for
 /// an RGB picture without padding.
 fn pixel(data: &[u8], layout: &Layout, transform: &Transform, y: usize, x: usize) -> [f64; 3] {
-    let short = layout.width.min(layout.height);
-    let weights = |i: usize, length: usize, crop: usize| -> Vec<(usize, f64)> {
-        let resized = (transform.resize as f64 * length as f64 / short as f64).floor();
+    let PixelAspect { width, height } = layout.aspect;
+    let (wide, high) = (layout.width * width as usize, layout.height * height as usize);
+    let short = wide.min(high);
+    let weights = |i: usize, length: usize, shown: usize, crop: usize| -> Vec<(usize, f64)> {
+        let resized = (transform.resize as f64 * shown as f64 / short as f64).floor();
         let first = ((resized - crop as f64) / 2.0).round_ties_even();
         let scale = length as f64 / resized;
         let support = scale.max(1.0);
@@ -21,9 +23,9 @@ fn pixel(data: &[u8], layout: &Layout, transform: &Transform, y: usize, x: usize
         let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
         weights.into_iter().map(|(j, weight)| (j, weight / total)).collect()
     };
-    let across = weights(x, layout.width, transform.width);
+    let across = weights(x, layout.width, wide, transform.width);
     let mut colour = [0.0; 3];
-    for (row, down) in weights(y, layout.height, transform.height) {
+    for (row, down) in weights(y, layout.height, high, transform.height) {
         for (column, across) in &across {
             for (channel, colour) in colour.iter_mut().enumerate() {
                 *colour += down * across * f64::from(data[(row * layout.width + column) * 3 + channel]) / 255.0;
@@ -31,6 +33,22 @@ fn pixel(data: &[u8], layout: &Layout, transform: &Transform, y: usize, x: usize
         }
     }
     colour
+}
+
+#[test]
+fn pixels_that_are_not_square_are_classified_as_they_are_shown() {
+    for (width, height, aspect) in [(120, 90, (4, 3)), (90, 120, (16, 11)), (64, 64, (1, 2)), (77, 33, (10, 59))] {
+        let aspect = PixelAspect { width: aspect.0, height: aspect.1 };
+        let layout = Layout { aspect, ..file_layout(PixelFormat::Rgb, width, height) };
+        let data = noise(width * height * 3, 1);
+        let transform = plain(32, 29, 30);
+        let found = preprocess(transform, &Picture::packed(layout, &data).unwrap());
+        for (index, found) in found.data().chunks_exact(3).enumerate() {
+            let expected = pixel(&data, &layout, &transform, index / 30, index % 30);
+            let near = found.iter().zip(expected).all(|(a, b)| (a - b as f32).abs() < ARITHMETIC);
+            assert!(near, "{layout:?}, pixel {index}: {found:?}, expected {expected:?}");
+        }
+    }
 }
 
 #[test]

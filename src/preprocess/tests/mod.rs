@@ -9,7 +9,7 @@ mod reference;
 mod siting;
 
 use super::{Preprocessor, Transform};
-use crate::frame::{Color, Layout, Picture, PixelFormat};
+use crate::frame::{Color, Layout, Picture, PixelAspect, PixelFormat};
 use crate::tensor::Tensor;
 
 /// The result of `transform` for `picture`, with a separate preprocessor.
@@ -26,7 +26,7 @@ fn plain(resize: usize, height: usize, width: usize) -> Transform {
 
 /// The full-range layout of image files.
 fn file_layout(format: PixelFormat, width: usize, height: usize) -> Layout {
-    Layout { format, width, height, color: Color::RGB }
+    Layout { format, width, height, color: Color::RGB, aspect: PixelAspect::SQUARE }
 }
 
 /// Pseudo-random bytes: the upper 8 bits of a linear congruential generator that starts at `seed`.

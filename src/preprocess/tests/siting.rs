@@ -14,7 +14,7 @@ const NEAR: usize = 31;
 /// middle 224 of 256 pixels: the number of output pixels before it, along x or along y.
 fn edge(chroma_site: ChromaSite, along_x: bool) -> f64 {
     let color = Color { matrix: Matrix::Bt601, range: Range::Full, chroma_site };
-    let layout = Layout { format: PixelFormat::I420, width: 128, height: 128, color };
+    let layout = Layout { format: PixelFormat::I420, width: 128, height: 128, color, aspect: PixelAspect::SQUARE };
     let luma = vec![128; 128 * 128];
     let level = |i: usize| if (if along_x { i % 64 } else { i / 64 }) < NEAR { 108 } else { 148 };
     let blue: Vec<u8> = (0..64 * 64).map(level).collect();
@@ -57,7 +57,8 @@ fn subsampled_chroma_is_filtered_as_a_picture_of_half_the_size() {
     let color = Color { matrix: Matrix::Bt601, ..Color::RGB };
     for transform in [plain(256, 224, 224), plain(150, 130, 130), plain(32, 30, 30)] {
         let [whole, subsampled] = [(PixelFormat::Y444, 1), (PixelFormat::I420, 2)].map(|(format, factor)| {
-            let layout = Layout { format, width: 100 * factor, height: 140 * factor, color };
+            let layout =
+                Layout { format, width: 100 * factor, height: 140 * factor, color, aspect: PixelAspect::SQUARE };
             let planes = [(&luma, 100 * factor), (&blue, 100), (&red, 100)];
             let planes = planes.map(|(data, stride)| Plane { data, stride });
             preprocess(transform, &Picture::new(layout, planes).unwrap())

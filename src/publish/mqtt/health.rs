@@ -159,7 +159,7 @@ impl fmt::Display for Diagnosis<'_> {
         }
         write!(
             f,
-            "its maximum packet size is smaller; its access list forbids the topic, or retained messages; {other}"
+            "its maximum packet size is smaller; its access list forbids the topic; it refuses retained messages (publish.mqtt.retain = false); {other}"
         )
     }
 }

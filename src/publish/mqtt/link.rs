@@ -154,7 +154,7 @@ impl Link {
                 Owed::Release(id) => Request::PubRel(PubRel::new(id)),
                 Owed::Publish(id, message) => {
                     let mut publish = Publish::new(&*message.topic, message.qos, message.payload);
-                    (publish.pkid, publish.dup, publish.retain) = (id, true, message.retain);
+                    (publish.pkid, publish.dup, publish.retain) = (id, true, message.retain && self.shared.retain);
                     Request::Publish(publish)
                 }
             });
@@ -295,7 +295,7 @@ fn reason(broker: &str, accepted: bool, error: &ConnectionError) -> String {
         error if hung_up(error) && accepted => "the broker has closed the connection".into(),
         error if hung_up(error) => format!(
             "{broker} has closed the connection before accepting it; check that publish.mqtt.port and tls agree with \
-             the broker"
+             the broker; if it refuses last wills, set publish.mqtt.last_will = false"
         ),
         other => other.to_string(),
     }

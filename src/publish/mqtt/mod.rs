@@ -45,6 +45,8 @@ struct Shared {
     /// Notified of changes while the sink is closing.
     changed: Condvar,
     client: Client,
+    /// Whether the broker is to retain states.
+    retain: bool,
     /// Why there is no connection, once an attempt has failed.
     trouble: Mutex<Option<String>>,
 }
@@ -61,7 +63,7 @@ impl Shared {
     /// Passes everything that may be sent now to the client library. Never waits: the library's queue has room for it.
     fn hand(&self, outbox: &mut Outbox) {
         while let Some(Message { topic, payload, qos, retain }) = outbox.next() {
-            if let Err(error) = self.client.try_publish(&*topic, qos, retain, payload) {
+            if let Err(error) = self.client.try_publish(&*topic, qos, retain && self.retain, payload) {
                 tracing::error!(%topic, "MQTT: a message is not accepted: {error}");
             }
         }
@@ -102,7 +104,7 @@ impl Mqtt {
         let streams = streams.into_iter().map(|stream| format!("{base}/{stream}/status").into()).collect();
         let outbox = Outbox::new(settings.queue as usize, settings.in_flight, status, streams);
         let (outbox, changed, trouble) = (outbox.into(), Condvar::new(), Mutex::default());
-        let shared = Arc::new(Shared { outbox, changed, client, trouble });
+        let shared = Arc::new(Shared { outbox, changed, client, retain: settings.retain, trouble });
         let retry_max = Duration::from_secs_f64(settings.retry_max_s);
         let link = Link {
             broker: format!("{}:{}", settings.host, settings.port()),
@@ -233,13 +235,15 @@ fn client(settings: &config::Mqtt, id: String, status: &str) -> Result<(Client, 
     let mut options = options(settings, id, tls::transport(settings)?.0)?;
     options
         .set_keep_alive(Duration::from_secs(settings.keep_alive_s.into()))
-        .set_last_will(LastWill::new(status, "offline", QoS::AtLeastOnce, true))
         // To the library this is the number of identifiers; the outbox limits the messages in flight.
         .set_inflight(Outbox::ids(settings.in_flight))
         // With QoS 2, the first connection ends the session of an earlier process: the broker may still hold
         // identifiers of its messages, and would take new messages with these identifiers for the old ones.
         .set_clean_session(settings.qos != 1)
         .set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET);
+    if settings.last_will {
+        options.set_last_will(LastWill::new(status, "offline", QoS::AtLeastOnce, settings.retain));
+    }
     // One more place, for DISCONNECT.
     let (client, mut connection) = Client::new(options, CLIENT_QUEUE + 1);
     let mut network = rumqttc::NetworkOptions::new();

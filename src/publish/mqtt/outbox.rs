@@ -37,7 +37,7 @@ pub(in crate::publish) struct Message {
     pub(super) topic: Arc<str>,
     pub(super) payload: Vec<u8>,
     pub(super) qos: QoS,
-    /// True for states, which the broker retains; false for results.
+    /// True for states, which the broker retains if it is asked to; false for results.
     pub(super) retain: bool,
 }
 
