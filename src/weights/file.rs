@@ -259,8 +259,9 @@ pub fn is_known(head: &[u8]) -> bool {
     Container::tell(&head[..head.len().min(Container::HEAD as usize)]).is_some()
 }
 
-/// A state dict of the arrays, without the prefix that training on several devices adds.
-fn collect(entries: Vec<(String, Array)>) -> Result<StateDict, Problem> {
+/// A state dict of the arrays, without the prefixes that trainers add.
+fn collect(mut entries: Vec<(String, Array)>) -> Result<StateDict, Problem> {
+    entries.retain(|(name, _)| name != names::AVERAGED);
     if entries.is_empty() {
         return Err(Problem::Empty);
     }

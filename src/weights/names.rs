@@ -1,13 +1,16 @@
 //! Names of entries in PyTorch's form.
 //!
-//! PaddlePaddle calls the running statistics of a batch norm `_mean` and `_variance`. Training on several devices adds
-//! the prefix `module.` to every name.
+//! PaddlePaddle calls the running statistics of a batch norm `_mean` and `_variance`. What trainers wrap around a network
+//! adds prefixes to every name: training on several devices, compilation, averaging, a class with the network in a field.
 
 /// The running statistics in PaddlePaddle and in PyTorch.
 const STATISTICS: [(&str, &str); 2] = [("._mean", ".running_mean"), ("._variance", ".running_var")];
 
-/// The prefix that training on several devices adds to every name.
-const PREFIX: &str = "module.";
+/// Prefixes that trainers add to every name, in any order and number.
+const PREFIXES: [&str; 7] = ["module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder."];
+
+/// The entry that averaging (`torch.optim.swa_utils`) adds to the network's.
+pub const AVERAGED: &str = "n_averaged";
 
 /// Whether the names come from PaddlePaddle, recognised by a batch norm.
 pub fn are_paddle<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
@@ -26,8 +29,15 @@ pub fn from_paddle(name: &str) -> String {
 }
 
 /// Number of bytes to remove from the front of every name to get the names of the network.
-pub fn prefix<'a>(mut names: impl Iterator<Item = &'a str>) -> usize {
-    if names.all(|name| name.starts_with(PREFIX)) { PREFIX.len() } else { 0 }
+pub fn prefix<'a>(names: impl Iterator<Item = &'a str> + Clone) -> usize {
+    let mut length = 0;
+    loop {
+        let has = |prefix: &&&str| names.clone().all(|name| name[length..].starts_with(**prefix));
+        match PREFIXES.iter().find(has) {
+            Some(prefix) if names.clone().next().is_some() => length += prefix.len(),
+            _ => return length,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -48,5 +58,8 @@ mod tests {
     fn the_prefix_goes_when_every_name_has_it() {
         assert_eq!(prefix(["module.a", "module.b"].into_iter()), 7);
         assert_eq!(prefix(["module.a", "b"].into_iter()), 0);
+        assert_eq!(prefix(["_orig_mod.module.model.base.0", "_orig_mod.module.model.base.1"].into_iter()), 23);
+        assert_eq!(prefix(["base.0.conv", "base.1.conv"].into_iter()), 0, "the network's own names");
+        assert_eq!(prefix([].into_iter()), 0);
     }
 }

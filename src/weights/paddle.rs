@@ -70,7 +70,9 @@ impl Error {
 pub fn read<R: Read + Seek>(pickle: &Pickle, input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
     let (mut arrays, mut values) = (Budget::arrays(), Budget::values(input.length()));
     let mut entries = Vec::new();
-    for &(key, value) in pickle.state_dict().ok_or(Error::NoStateDict)? {
+    let weights = pickle.weights(|value| array(pickle, value).is_some()).ok_or(Error::NoStateDict)?;
+    weights.tell();
+    for &(key, value) in weights.entries {
         let (Some(key), Some(state)) = (pickle.value(key).name(), array(pickle, value)) else { continue };
         let failed = |source| Error::Values { key: key.to_owned(), source };
         arrays.take(1).map_err(failed)?;

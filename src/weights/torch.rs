@@ -81,7 +81,7 @@ pub enum Error {
         what: &'static str,
     },
     /// The file has no state dict.
-    #[error("the file holds neither a state dict nor a checkpoint with a `state_dict`")]
+    #[error("the file holds neither a state dict nor a checkpoint with one")]
     NoStateDict,
     /// An entry of the state dict is not a valid tensor.
     #[error("`{key}` is not described as a tensor")]
@@ -354,7 +354,9 @@ impl ReadPlan {
         let (mut arrays, mut values, mut bytes) = (Budget::arrays(), Budget::values(length), Budget::bytes(length));
         let mut plan = Self { names: Vec::new(), storages: Vec::new() };
         let mut positions = HashMap::new();
-        for &(key, value) in pickle.state_dict().ok_or(Error::NoStateDict)? {
+        let weights = pickle.weights(|value| tensor(pickle, value).is_some()).ok_or(Error::NoStateDict)?;
+        weights.tell();
+        for &(key, value) in weights.entries {
             let (Some(key), Some(arguments)) = (pickle.value(key).name(), tensor(pickle, value)) else { continue };
             let wrong = || Error::Tensor { key: key.to_owned() };
             let failed = |source| Error::Values { key: key.to_owned(), source };

@@ -108,12 +108,17 @@ impl<R: Read + Seek> Machine<'_, R> {
                 let items = self.pop_mark()?;
                 self.push(Value::Tuple(items))?;
             }
-            opcode::EMPTY_LIST => self.push(Value::List(Vec::new()))?,
+            // The order and repetition of items do not matter here.
+            opcode::EMPTY_LIST | opcode::EMPTY_SET => self.push(Value::List(Vec::new()))?,
+            opcode::FROZENSET => {
+                let items = self.pop_mark()?;
+                self.push(Value::List(items))?;
+            }
             opcode::APPEND => {
                 let item = self.pop()?;
                 self.append(&[item])?;
             }
-            opcode::APPENDS => {
+            opcode::APPENDS | opcode::ADDITEMS => {
                 let items = self.pop_mark()?;
                 self.append(&items)?;
             }
@@ -144,7 +149,7 @@ impl<R: Read + Seek> Machine<'_, R> {
                 let (name, module) = (self.pop_name()?, self.pop_name()?);
                 self.global(&module, &name)?;
             }
-            opcode::REDUCE => self.reduce()?,
+            opcode::REDUCE | opcode::NEWOBJ => self.reduce()?,
             opcode::BUILD => self.build()?,
             opcode::BINPERSID => {
                 let name = self.pop()?;
@@ -334,7 +339,8 @@ impl<R: Read + Seek> Machine<'_, R> {
         // No supported call has more than two relevant operands.
         let operands: Vec<&Value> = items.iter().take(3).map(|item| &self.values[item.index()]).collect();
         let value = match (class, &operands[..]) {
-            (Global::OrderedDict, []) => Value::Dict(Vec::new()),
+            (Global::OrderedDict, []) | (Global::Dict, _) => Value::Dict(Vec::new()),
+            (Global::List, _) => Value::List(Vec::new()),
             (Global::Tuple, [Value::Tuple(_)]) => {
                 self.stack.push(items[0]);
                 return Ok(());
@@ -355,7 +361,9 @@ impl<R: Read + Seek> Machine<'_, R> {
     fn build(&mut self) -> Result<(), Error> {
         let (state, object) = (self.pop()?, self.top()?);
         match &mut self.values[object.index()] {
-            Value::Object { class: Global::Reconstruct | Global::Dtype, state: slot @ None, .. } => *slot = Some(state),
+            Value::Object {
+                class: Global::Reconstruct | Global::Dtype | Global::Beside, state: slot @ None, ..
+            } => *slot = Some(state),
             // The attributes of an ordered dict; PyTorch stores module versions there.
             Value::Dict(_) => {}
             _ => return Err(self.operand("an object that has a state")),

@@ -8,6 +8,7 @@
 //! A pickle is rejected if it is too large for the weights of a network ([`MAX_VALUES`], [`MAX_STEPS`], [`MAX_TEXT`],
 //! [`MAX_DEPTH`]), or if a container contains itself.
 
+mod checkpoint;
 mod machine;
 mod opcode;
 mod tree;
@@ -63,8 +64,11 @@ pub enum Error {
         /// Its position.
         at: u64,
     },
-    /// A global that tensors do not need.
-    #[error("the pickle asks for {global:?} at byte {at}: only what tensors need is accepted")]
+    /// A global that is neither needed for tensors nor plain data.
+    #[error(
+        "the pickle asks for {global:?} at byte {at}: only what tensors need and plain data are accepted. If it is a whole \
+         module of PyTorch, save `module.state_dict()` instead"
+    )]
     Global {
         /// Module and name.
         global: String,
@@ -125,11 +129,17 @@ impl Error {
     }
 }
 
-/// The globals that tensors need.
+/// The globals that tensors need, and those of plain data that trainers keep beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Global {
     /// `collections.OrderedDict`: treated as an ordinary dict.
     OrderedDict,
+    /// A class whose objects are filled like a dict. Its arguments, such as what a `Counter` has counted, are passed over.
+    Dict,
+    /// A class whose objects are filled like a list, with arguments that are passed over too.
+    List,
+    /// Plain data beside the weights: settings, paths, times, types. They are read as data, never made.
+    Beside,
     /// `tuple`, called with a tuple.
     Tuple,
     /// `bytes`, called without arguments.
@@ -152,12 +162,10 @@ pub enum Global {
     Dtype,
 }
 
-const GLOBALS: [(&str, &str, Global); 24] = [
+const GLOBALS: [(&str, &str, Global); 22] = [
     ("collections", "OrderedDict", Global::OrderedDict),
     ("builtins", "tuple", Global::Tuple),
-    ("__builtin__", "tuple", Global::Tuple),
     ("builtins", "bytes", Global::Bytes),
-    ("__builtin__", "bytes", Global::Bytes),
     ("_codecs", "encode", Global::Encode),
     ("torch._utils", "_rebuild_tensor_v2", Global::Tensor),
     ("torch._utils", "_rebuild_parameter", Global::Parameter),
@@ -179,9 +187,41 @@ const GLOBALS: [(&str, &str, Global); 24] = [
     ("numpy", "dtype", Global::Dtype),
 ];
 
+/// Modules and names of data beside the weights.
+const BESIDE: [(&str, &[&str], Global); 9] = [
+    ("collections", &["defaultdict", "Counter"], Global::Dict),
+    ("builtins", &["dict"], Global::Dict),
+    ("collections", &["deque"], Global::List),
+    ("builtins", &["list"], Global::List),
+    (
+        "builtins",
+        &["bool", "complex", "float", "frozenset", "int", "long", "range", "set", "slice", "str"],
+        Global::Beside,
+    ),
+    ("argparse", &["Namespace"], Global::Beside),
+    ("pathlib", &["Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath"], Global::Beside),
+    ("datetime", &["date", "datetime", "time", "timedelta", "timezone"], Global::Beside),
+    (
+        "torch",
+        &[
+            "Size", "bfloat16", "bool", "device", "float16", "float32", "float64", "int16", "int32", "int64", "int8",
+            "uint8",
+        ],
+        Global::Beside,
+    ),
+];
+
 impl Global {
     fn find(module: &str, name: &str) -> Option<Self> {
-        GLOBALS.iter().find(|entry| (entry.0, entry.1) == (module, name)).map(|entry| entry.2)
+        // Protocols before 3 use the names of Python 2; Python 3.13 has moved the paths.
+        let module = match module {
+            "__builtin__" => "builtins",
+            "pathlib._local" => "pathlib",
+            module => module,
+        };
+        let of = |entry: &(&str, &[&str], Self)| entry.0 == module && entry.1.contains(&name);
+        let beside = || BESIDE.iter().find(|entry| of(entry)).map(|entry| entry.2);
+        GLOBALS.iter().find(|entry| (entry.0, entry.1) == (module, name)).map(|entry| entry.2).or_else(beside)
     }
 }
 
@@ -233,18 +273,6 @@ impl Pickle {
             .into_iter()
             .map(|item| if let Value::Int(number) = item { usize::try_from(*number).ok() } else { None })
             .collect()
-    }
-
-    /// The entries of the state dict: the pickled dict itself or, in a training checkpoint, the dict under
-    /// `state_dict`. `None` if the pickled value is not a dict.
-    #[must_use]
-    pub fn state_dict(&self) -> Option<&[(Id, Id)]> {
-        let Value::Dict(root) = self.root() else { return None };
-        let inner = root.iter().find_map(|&(key, value)| match self.value(value) {
-            Value::Dict(inner) if self.value(key).name() == Some("state_dict") => Some(inner),
-            _ => None,
-        });
-        Some(inner.unwrap_or(root))
     }
 
     /// All values, in order of occurrence.

@@ -72,7 +72,8 @@ fn bytes_of_protocol_2_are_latin_1_in_utf_8() {
 
 #[test]
 fn globals_that_tensors_do_not_need_are_refused_by_name() {
-    let asks = "only what tensors need is accepted";
+    let asks = "only what tensors need and plain data are accepted. If it is a whole module of PyTorch, save \
+                `module.state_dict()` instead";
     for (bytes, global, at) in [
         (&b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R."[..], "os.system", 2),
         (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02ls\x85R.", "os.system", 14),
@@ -88,7 +89,7 @@ fn globals_that_tensors_do_not_need_are_refused_by_name() {
 
 #[test]
 fn opcodes_that_tensors_do_not_need_are_refused_by_name() {
-    for (code, name) in [(b'i', "INST"), (b'o', "OBJ"), (0x81, "NEWOBJ"), (0x84, "EXT4"), (0x97, "NEXT_BUFFER")] {
+    for (code, name) in [(b'i', "INST"), (b'o', "OBJ"), (0x92, "NEWOBJ_EX"), (0x84, "EXT4"), (0x97, "NEXT_BUFFER")] {
         let message = refused(&[0x80, 2, b'N', code, b'.']);
         assert_eq!(message, format!("opcode {name} (0x{code:02x}) at byte 3 of the pickle is not accepted"));
     }
@@ -186,4 +187,62 @@ fn a_large_tuple_that_is_called_again_and_again_costs_nothing() {
     assert!(refused(&calls).contains("65536 values on its stack"));
     let calls = [b"]q\x03(".as_slice(), &tuple, b"e", &b"h\x02h\x01Ra".repeat(400_000), b"."].concat();
     assert!(read(&calls).is_ok());
+}
+
+/// A pickled dict.
+fn dict(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let entry = |(name, value): &(&str, &[u8])| {
+        [b"X", &u32::try_from(name.len()).unwrap().to_le_bytes()[..], name.as_bytes(), value].concat()
+    };
+    [b"}(".to_vec(), entries.iter().flat_map(entry).collect(), b"u".to_vec()].concat()
+}
+
+/// Where the weights of a checkpoint are, and the other places; numbers stand for arrays.
+fn place(checkpoint: &[u8]) -> (String, Vec<String>) {
+    let pickle = read(&[b"\x80\x02", checkpoint, b"."].concat()).unwrap();
+    let weights = pickle.weights(|value| matches!(pickle.value(value), Value::Int(_))).unwrap();
+    (weights.place, weights.others)
+}
+
+#[test]
+fn weights_are_found_where_trainers_put_them() {
+    let network = dict(&[("base.0.weight", b"K\x01"), ("base.0.bias", b"K\x02"), ("base.1.weight", b"K\x03")]);
+    let small = dict(&[("loss", b"K\x04")]);
+    let only = |name: &str| (name.to_owned(), Vec::new());
+    assert_eq!(place(&network), only(""));
+    for name in ["state_dict", "model_state_dict", "model_state", "model", "net", "ema", "weights of mine"] {
+        assert_eq!(place(&dict(&[("epoch", b"K\x07"), ("metrics", &small), (name, &network)])), only(name));
+    }
+    let nested = dict(&[("checkpoint", &dict(&[("epoch", b"N"), ("model", &network)]))]);
+    assert_eq!(place(&nested), only("checkpoint.model"));
+    // Averaged weights, wherever they are written.
+    let two = dict(&[("state_dict", &network), ("state_dict_ema", &network)]);
+    assert_eq!(place(&two), ("state_dict_ema".to_owned(), vec!["state_dict".to_owned()]));
+    let pair = dict(&[("student", &network), ("teacher", &network)]);
+    assert_eq!(place(&pair), ("teacher".to_owned(), vec!["student".to_owned()]));
+    assert_eq!(place(&dict(&[("a", b"N")])), only(""));
+}
+
+#[test]
+fn plain_data_beside_the_weights_is_passed_over() {
+    // Written by Python's `pickle.dumps(optimize(…))`: a Namespace with a path, a set, a frozenset, a defaultdict, a Counter,
+    // a datetime, a complex number, and a type and a size of PyTorch.
+    let network = dict(&[("base.0.weight", b"K\x01"), ("base.0.bias", b"K\x02")]);
+    for beside in [
+        &b"cargparse\nNamespace\n)\x81}(X\x02\0\0\0lrG\x3f\xb9\x99\x99\x99\x99\x99\x9aX\x04\0\0\0datacpathlib\nPosixPath\n\
+            X\x01\0\0\0/X\x01\0\0\0xX\x01\0\0\0y\x87Rub"[..],
+        b"c__builtin__\nset\n](K\x01K\x02e\x85R",
+        b"\x8f(K\x01K\x02\x90",
+        b"(K\x01\x91",
+        b"ccollections\ndefaultdict\nc__builtin__\nlist\n\x85RX\x01\0\0\0a]K\x01as",
+        b"ccollections\nCounter\n}(X\x01\0\0\0aK\x02u\x85R",
+        b"cdatetime\ndatetime\nC\x0a\x07\xe4\x01\x02\x03\x04\0\0\0\0\x85R",
+        b"c__builtin__\ncomplex\nG\0\0\0\0\0\0\0\0G\x3f\xf0\0\0\0\0\0\0\x86R",
+        b"ctorch\nfloat32\n",
+        b"ctorch\nSize\n(K\x01K\x02t\x85R",
+        b"ctorch\ndevice\nX\x03\0\0\0cpu\x85R",
+    ] {
+        let checkpoint = dict(&[("beside", beside), ("model", &network)]);
+        assert_eq!(place(&checkpoint), ("model".to_owned(), Vec::new()), "{}", String::from_utf8_lossy(beside));
+    }
 }
