@@ -251,7 +251,12 @@ fn a_picture_that_is_none_is_unusable_data() {
     let path = folder.path().join("photo.jpg");
     fs::write(&path, "not a picture").unwrap();
     let path = path.to_str().unwrap();
-    fails(&run(["classify", path]), 65, &[path, "JPEG, PNG", "for a video, use `hardnetd run --source FILE`"]);
+    let outcome = run(["classify", path]);
+    fails(&outcome, 65, &[path, "JPEG, PNG"]);
+    assert!(!outcome.message().contains("video"), "{}", outcome.stderr);
+    let video = folder.path().join("clip.mp4");
+    fs::write(&video, "not a video either").unwrap();
+    fails(&run(["classify", video.to_str().unwrap()]), 65, &["for a video, use `hardnetd run --source FILE`"]);
     let bytes = fs::read(data("photos/coffee.jpg")).unwrap();
     fs::write(path, &bytes[..200]).unwrap();
     fails(&run(["classify", path]), 65, &[path]);

@@ -2,19 +2,16 @@
 
 use std::io::{self, BufRead, Read, Seek};
 
-/// Maximum size in bytes of a file without tables: webcams, which leave them out, send pictures of a few megabytes.
-const LARGEST_WITHOUT_TABLES: u64 = 1 << 26;
-
 /// What the markers of a JPEG file tell.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Scan {
-    /// Whether the end marker (EOI) follows the picture. Those of thumbnails, which lie inside other segments, do not
-    /// count.
-    pub(super) ends: bool,
+    /// Position after the end marker (EOI); `None` if there is none behind the picture. Those of thumbnails, which lie
+    /// inside other segments, do not count.
+    pub(super) end: Option<u64>,
     /// Whether the file has Huffman tables (DHT).
     pub(super) has_tables: bool,
-    /// Bytes of the coefficients that the decoder keeps until the last scan: of progressive files (SOF2) all, of others
-    /// none.
+    /// Bytes of the coefficients that the decoder keeps until the last scan: all of a progressive frame and of one whose
+    /// components come in scans of their own, otherwise none.
     pub(super) coefficients: u64,
 }
 
@@ -27,7 +24,8 @@ pub(super) fn scan(file: &mut (impl BufRead + Seek)) -> io::Result<Option<Scan>>
         let mut byte = [0];
         Ok((file.read(&mut byte)? == 1).then_some(byte[0]))
     };
-    let mut found = Scan { ends: false, has_tables: false, coefficients: 0 };
+    let mut found = Scan { end: None, has_tables: false, coefficients: 0 };
+    let mut frame = Frame::default();
     // Compressed samples are skipped like anything else that is not a marker.
     while file.skip_until(0xff)? > 0 {
         let mut code = byte(file)?;
@@ -36,7 +34,7 @@ pub(super) fn scan(file: &mut (impl BufRead + Seek)) -> io::Result<Option<Scan>>
         }
         match code {
             Some(0xd9) => {
-                found.ends = true;
+                found.end = Some(file.stream_position()?);
                 break;
             }
             // Stuffing, TEM, RST0 to RST7 and SOI have no payload.
@@ -45,12 +43,20 @@ pub(super) fn scan(file: &mut (impl BufRead + Seek)) -> io::Result<Option<Scan>>
                 let (Some(high), Some(low)) = (byte(file)?, byte(file)?) else { break };
                 let mut left = i64::from(u16::from_be_bytes([high, low])) - 2;
                 found.has_tables |= code == DHT;
-                if code == SOF2 {
+                let is_frame = matches!(code, 0xc0..=0xcf) && ![DHT, 0xc8, 0xcc].contains(&code);
+                if is_frame || code == SOS {
                     let mut header = Vec::with_capacity(LONGEST_FRAME);
                     let read =
                         (&mut *file).take(left.clamp(0, LONGEST_FRAME as i64) as u64).read_to_end(&mut header)?;
                     left -= read as i64;
-                    found.coefficients = coefficients(&header);
+                    if is_frame {
+                        frame = Frame::of(code, &header);
+                        if frame.is_progressive {
+                            found.coefficients = found.coefficients.max(frame.coefficients);
+                        }
+                    } else if header.first().is_some_and(|components| *components < frame.components) {
+                        found.coefficients = found.coefficients.max(frame.coefficients);
+                    }
                 }
                 file.seek_relative(left)?;
             }
@@ -64,10 +70,28 @@ pub(super) fn scan(file: &mut (impl BufRead + Seek)) -> io::Result<Option<Scan>>
 const SOI: [u8; 2] = [0xff, 0xd8];
 /// Marker of Huffman tables.
 const DHT: u8 = 0xc4;
+/// Marker of a scan.
+const SOS: u8 = 0xda;
 /// Marker of the frame header of a progressive file.
 const SOF2: u8 = 0xc2;
 /// Bytes of a frame header with four components.
 const LONGEST_FRAME: usize = 6 + 4 * 3;
+
+/// What a frame header tells.
+#[derive(Debug, Default)]
+struct Frame {
+    is_progressive: bool,
+    components: u8,
+    /// Bytes of all its coefficients.
+    coefficients: u64,
+}
+
+impl Frame {
+    fn of(code: u8, header: &[u8]) -> Self {
+        let components = header.get(5).copied().unwrap_or(0);
+        Self { is_progressive: code == SOF2, components, coefficients: coefficients(header) }
+    }
+}
 
 /// Bytes of all coefficients, 16 bits each, of a frame: precision, rows, columns, number of components, and for each
 /// its number, sampling factors and table.
@@ -86,9 +110,9 @@ fn coefficients(header: &[u8]) -> u64 {
 ///
 /// # Errors
 /// Any error of the system.
-pub(super) fn with_tables(file: impl Read) -> io::Result<Vec<u8>> {
+pub(super) fn with_tables(mut file: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(LARGEST_WITHOUT_TABLES).read_to_end(&mut bytes)?;
+    file.read_to_end(&mut bytes)?;
     let length = u16::try_from(2 + TABLES.len()).unwrap_or_default().to_be_bytes();
     let segment = [0xff, DHT].into_iter().chain(length).chain(TABLES);
     bytes.splice(SOI.len()..SOI.len(), segment);
@@ -144,25 +168,39 @@ mod tests {
         assert_eq!(coefficients(&header), 100 * 200 * 3);
         assert_eq!((coefficients(&header[..5]), coefficients(&[0; 18])), (0, 0));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/preprocess/modes");
+        let length = |name: &str| Some(std::fs::metadata(folder.join(name)).unwrap().len());
         let scanned = |name: &str| scan(&mut BufReader::new(File::open(folder.join(name)).unwrap())).unwrap();
-        assert_eq!(scanned("420.jpg"), Some(Scan { ends: true, has_tables: true, coefficients: 0 }));
+        assert_eq!(scanned("420.jpg"), Some(Scan { end: length("420.jpg"), has_tables: true, coefficients: 0 }));
         assert_eq!(scanned("rgb.png"), None);
         assert_eq!(
             scanned("420_progressive.jpg"),
-            Some(Scan { ends: true, has_tables: true, coefficients: 49 * 37 * 3 })
+            Some(Scan { end: length("420_progressive.jpg"), has_tables: true, coefficients: 49 * 37 * 3 })
         );
     }
 
     #[test]
     fn an_end_marker_counts_only_behind_the_picture() {
-        let ends = |bytes: &[u8]| scan(&mut Cursor::new(bytes)).unwrap().is_some_and(|scan| scan.ends);
+        let ends = |bytes: &[u8]| scan(&mut Cursor::new(bytes)).unwrap().and_then(|scan| scan.end);
         // SOI, a segment with a thumbnail's end in it, SOS, samples with stuffing and a restart, filled EOI.
         let whole = b"\xff\xd8\xff\xe1\0\x06\xff\xd8\xff\xd9\xff\xda\0\x04\x01\x02abc\xff\0de\xff\xd0fg\xff\xff\xd9";
-        assert!(ends(whole));
-        assert!(ends(&[&whole[..], b"trailing"].concat()));
+        assert_eq!(ends(whole), Some(whole.len() as u64));
+        assert_eq!(ends(&[&whole[..], b"trailing"].concat()), Some(whole.len() as u64));
         for length in 0..whole.len() {
-            assert!(!ends(&whole[..length]), "the first {length} bytes");
+            assert_eq!(ends(&whole[..length]), None, "the first {length} bytes");
         }
+    }
+
+    #[test]
+    fn a_scan_with_some_of_the_components_keeps_the_coefficients_and_the_largest_frame_counts() {
+        let frame = |code: u8, rows: u8| [0xff, code, 0, 17, 8, 0, rows, 0, 10, 3, 1, 0x11, 0, 2, 0x11, 1, 3, 0x11, 1];
+        let scans = |components: u8| [0xff, 0xda, 0, 3, components];
+        let of = |parts: &[&[u8]]| {
+            let whole = [&SOI[..], &parts.concat(), b"\xff\xd9"].concat();
+            scan(&mut Cursor::new(whole)).unwrap().unwrap().coefficients
+        };
+        assert_eq!(of(&[&frame(0xc0, 20), &scans(3)]), 0);
+        assert_eq!(of(&[&frame(0xc0, 20), &scans(1), &scans(1)]), 20 * 10 * 3 * 2);
+        assert_eq!(of(&[&frame(SOF2, 20), &frame(SOF2, 1), &scans(3)]), 20 * 10 * 3 * 2);
     }
 
     #[test]

@@ -13,15 +13,17 @@ mod jpeg;
 pub mod package;
 mod player;
 mod plug;
+mod room;
 mod samples;
 mod scheme;
 mod still;
 mod supervise;
 mod teardown;
+mod webp;
 
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,12 @@ pub use scheme::{
 };
 pub use still::{Still, StillError, is_picture, list as pictures};
 pub use supervise::{check, run};
+
+/// Whether the name of a file is that of a video.
+#[must_use]
+pub fn is_video(path: &Path) -> bool {
+    scheme::is_video(path)
+}
 
 /// A frame of a source.
 pub type Frame = frame::Frame<Samples>;

@@ -12,55 +12,18 @@
 //! photographs, by up to 62 in noise and in pictures of a few pixels.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Cursor, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Read as _, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
 
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::jpeg::{self, Scan};
+use super::room::{MEMORY, Room};
+use super::webp;
 use crate::exit::Exit;
 use crate::frame::{self, Color, Layout, Picture, PixelAspect, PixelFormat, Pixels, Plane};
 use crate::regular;
-
-/// Memory, in bytes, that all pictures of the process may take at the same time: samples as decoded, and as RGB. A
-/// picture that alone takes more is refused.
-const MEMORY: u64 = 224 << 20;
-
-/// The part of [`MEMORY`] that is in use.
-static IN_USE: Mutex<u64> = Mutex::new(0);
-/// Notified when memory has been given back.
-static GIVEN_BACK: Condvar = Condvar::new();
-
-/// Memory for one picture. Dropping it gives it back.
-#[derive(Debug)]
-struct Room(u64);
-
-impl Room {
-    /// Waits until `bytes` are free: other threads give back what they have when their pictures have been classified.
-    fn take(bytes: u64) -> Self {
-        let in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = |in_use: &mut u64| *in_use + bytes > MEMORY;
-        let mut in_use = GIVEN_BACK.wait_while(in_use, is_full).unwrap_or_else(PoisonError::into_inner);
-        *in_use += bytes;
-        Self(bytes)
-    }
-
-    /// Gives back all but `bytes`.
-    fn shrink(&mut self, bytes: u64) {
-        let surplus = self.0.saturating_sub(bytes);
-        *IN_USE.lock().unwrap_or_else(PoisonError::into_inner) -= surplus;
-        self.0 -= surplus;
-        GIVEN_BACK.notify_all();
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.shrink(0);
-    }
-}
 
 /// A picture could not be read from a file.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +59,20 @@ pub enum StillError {
         /// The memory that decoding takes, in bytes.
         needed: u64,
     },
+    /// The file itself is too large.
+    #[error("{} has {} MB; the limit is {} MB: reduce the picture", path.display(), length.div_ceil(1_000_000), MEMORY / 1_000_000)]
+    Long {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// Other pictures take all memory.
+    #[error("there is no memory for {}: other pictures have held it for a minute", path.display())]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file ends before its picture does.
     #[error("{} is cut off: it ends before its picture does", path.display())]
     Truncated {
@@ -116,7 +93,8 @@ impl StillError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreadable { .. } | Self::NoPictures { .. } => Exit::NoInput,
-            Self::NotAPicture { .. } | Self::Large { .. } | Self::Truncated { .. } => Exit::Data,
+            Self::NotAPicture { .. } | Self::Large { .. } | Self::Long { .. } | Self::Truncated { .. } => Exit::Data,
+            Self::NoRoom { .. } => Exit::Unavailable,
         }
     }
 }
@@ -179,41 +157,63 @@ impl Still {
             source => StillError::NotAPicture { path: path.to_owned(), source },
         };
         let mut file = BufReader::new(regular::open(path).map_err(unreadable)?);
+        let length = file.get_ref().metadata().map_err(unreadable)?.len();
         let scan = jpeg::scan(&mut file).and_then(|scan| Ok((scan, file.rewind()?))).map_err(unreadable)?.0;
+        let webp = webp::pixels(&mut file).and_then(|pixels| Ok((pixels, file.rewind()?))).map_err(unreadable)?.0;
+        // Bytes that the decoder reads into memory before it says what they are.
+        let content = match (&scan, webp) {
+            // The decoder fills the missing part of a JPEG file with grey.
+            (Some(Scan { end: None, .. }), _) => return Err(StillError::Truncated { path: path.to_owned() }),
+            (Some(Scan { end: Some(end), has_tables, .. }), _) => {
+                if *has_tables {
+                    *end
+                } else {
+                    end * 2
+                }
+            }
+            (None, Some(_)) => length,
+            (None, None) => 0,
+        };
+        if content > MEMORY {
+            return Err(StillError::Long { path: path.to_owned(), length });
+        }
         let input: Box<dyn Input> = match &scan {
-            Some(Scan { has_tables: false, coefficients: 0, .. }) => {
+            Some(Scan { has_tables: false, coefficients: 0, end, .. }) => {
+                let file = file.take(end.unwrap_or(length));
                 Box::new(Cursor::new(jpeg::with_tables(file).map_err(unreadable)?))
             }
-            _ => Box::new(file),
+            Some(Scan { end, .. }) => Box::new(file.take(end.unwrap_or(length))),
+            None => Box::new(file),
         };
         let mut reader = ImageReader::new(input).with_guessed_format().map_err(unreadable)?;
         let mut limits = Limits::default();
         limits.max_alloc = Some(MEMORY);
         reader.limits(limits);
+        let format = reader.format();
         let mut decoder = reader.into_decoder().map_err(not_a_picture)?;
         let orientation = match reading {
             Reading::Upright => decoder.orientation().map_err(not_a_picture)?,
             Reading::Stored => Orientation::NoTransforms,
         };
         // The decoder fills the missing part of a JPEG file with grey.
-        let coefficients = match scan {
-            Some(Scan { ends: false, .. }) => return Err(StillError::Truncated { path: path.to_owned() }),
-            Some(Scan { coefficients, .. }) => coefficients,
-            None => 0,
-        };
         // A file of a few bytes can ask for much.
         let (width, height) = decoder.dimensions();
-        let rgb_bytes = u64::from(width) * u64::from(height) * 3;
-        let copy = if decoder.color_type() == ColorType::Rgb8 && orientation == Orientation::NoTransforms {
-            0
-        } else {
-            rgb_bytes
+        let (decoded, rgb_bytes) = (decoder.total_bytes(), u64::from(width) * u64::from(height) * 3);
+        let scratch = match (format, webp) {
+            // Planes of 12 bits for each pixel, then RGBA.
+            (_, Some(pixels)) => pixels.saturating_mul(6),
+            // Strips or frames as large as the picture.
+            (Some(ImageFormat::Tiff | ImageFormat::Gif), _) => decoded,
+            _ => scan.map_or(0, |scan| scan.coefficients),
         };
-        let needed = [decoder.total_bytes(), copy, coefficients].into_iter().fold(0, u64::saturating_add);
+        let decoding = [decoded, scratch, content].into_iter().fold(0, u64::saturating_add);
+        let turning = if orientation == Orientation::NoTransforms { 0 } else { decoded.saturating_mul(2) };
+        let converting = if decoder.color_type() == ColorType::Rgb8 { 0 } else { decoded.saturating_add(rgb_bytes) };
+        let needed = decoding.max(turning).max(converting);
         if needed > MEMORY {
             return Err(StillError::Large { path: path.to_owned(), width, height, needed });
         }
-        let mut room = Room::take(needed);
+        let mut room = Room::take(needed).ok_or_else(|| StillError::NoRoom { path: path.to_owned() })?;
         let mut image = DynamicImage::from_decoder(decoder).map_err(not_a_picture)?;
         image.apply_orientation(orientation);
         let (width, height) = (image.width() as usize, image.height() as usize);
@@ -418,15 +418,5 @@ mod tests {
     fn a_jpeg_without_huffman_tables_has_the_standard_ones() {
         let decode = |name: &str| Still::open_stored(&folder().join(name)).unwrap().data;
         assert_eq!(decode("no_tables.jpg"), decode("444.jpg"));
-    }
-
-    #[test]
-    fn pictures_wait_for_each_other_when_together_they_are_too_large() {
-        let first = Room::take(MEMORY);
-        let second = std::thread::spawn(|| drop(Room::take(1)));
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        assert!(!second.is_finished());
-        drop(first);
-        second.join().unwrap();
     }
 }

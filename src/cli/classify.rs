@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use image::ImageError;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{Error, ModelChoice, printed, progress_style};
-use crate::capture::{Still, StillError};
+use crate::capture::{Still, StillError, is_video};
 use crate::exit::{Exit, chain};
 use crate::inference::InferenceSession;
 use crate::kernels::runtime::Threads;
@@ -72,7 +71,7 @@ impl PictureError {
     /// What to do instead; empty if there is nothing to say.
     fn hint(&self) -> &'static str {
         match self {
-            Self::Still(StillError::NotAPicture { source: ImageError::Unsupported(_), .. }) => {
+            Self::Still(StillError::NotAPicture { path, .. }) if is_video(path) => {
                 "; for a video, use `hardnetd run --source FILE`"
             }
             _ => "",

@@ -11,15 +11,16 @@ use comfy_table::{Table, presets};
 use indicatif::ProgressBar;
 
 use super::{Error, ModelChoice, printed, progress_style};
-use crate::eval::{Confusion, Dataset, EvalOptions, Report, evaluate, from_folders, from_list};
-use crate::plural::counted;
+use crate::eval::{Confusion, Dataset, Doubt, EvalOptions, Report, evaluate, from_folders, from_list};
+use crate::plural::{counted, first_of};
 use crate::printable::line;
 
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without a list, DIR holds one folder per class, named after the model's labels or in the order of its classes. With \
-a list, each line names a file below DIR and the number of its class, such as `ILSVRC2012_val_00000001.JPEG 65`.
+Without a list, DIR holds one folder per class: named after the model's labels (in any case, _ for spaces), or with the \
+numbers of the classes, or else in the order of the classes. Pictures may lie in folders below these; hidden ones are \
+left out. With a list, each line names a file below DIR and the number of its class, such as `ILSVRC2012_val_00000001.JPEG 65`.
 
 Pictures are prepared as torchvision and Pillow do it, and are not turned by their EXIF orientation.
 
@@ -55,20 +56,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         Some(list) => from_list(&arguments.images, list, model.classes()),
         None => from_folders(&arguments.images, model.labels()),
     };
-    let Dataset { samples, left_out, in_order } = set.map_err(crate::eval::Error::from)?;
+    let Dataset { samples, left_out, doubt } = set.map_err(crate::eval::Error::from)?;
     if !left_out.is_empty() {
-        let names: Vec<_> = left_out.iter().take(SHOWN).map(|path| path.to_string_lossy()).collect();
-        let files = counted(left_out.len(), "file is no picture and is", "files are no pictures and are");
-        let more = if left_out.len() > SHOWN { ", …" } else { "" };
-        tracing::warn!("{files} left out: {}{more}", names.join(", "));
+        let files = counted(left_out.len(), "file is not a picture and is", "files are not pictures and are");
+        tracing::warn!("{files} left out: {}", first_of(left_out.iter().map(|path| path.display())));
     }
-    if let Some([first, .., last]) = in_order.as_deref() {
-        let labels = model.labels();
-        let (low, high) = (&labels[0], &labels[labels.len() - 1]);
-        tracing::warn!(
-            "no folder is named after a class: the folders are the classes in the order of their names, from {first} ({low}) \
-             to {last} ({high})"
-        );
+    match doubt {
+        Some(Doubt::Order { first, last }) => {
+            let (low, high) = (&model.labels()[0], &model.labels()[model.classes() - 1]);
+            tracing::warn!(
+                "no folder is named after a class: the folders are the classes in the order of their names, from {first} \
+                 ({low}) to {last} ({high})"
+            );
+        }
+        Some(Doubt::Numbers) => tracing::warn!(
+            "the folders have the numbers of classes as names, so that 2 is class 2. torchvision's ImageFolder sorts them as \
+             text: if the model was trained that way, give its labels in that order (--labels)"
+        ),
+        None => {}
     }
     if let Some(warning) = model.training().warning() {
         tracing::warn!(model = model.name(), "{warning}");
@@ -86,9 +91,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     tracing::info!("{pictures}, {rate:.1} per second on {threads}");
     printed(print(&report, arguments.json))
 }
-
-/// Files shown of those left out.
-const SHOWN: usize = 5;
 
 /// A progress bar on standard error; hidden unless it is a terminal.
 fn progress(samples: u64) -> ProgressBar {

@@ -376,8 +376,8 @@ fn suggest_option(error: &mut clap::Error, arguments: &[OsString]) {
     if error.kind() != ErrorKind::UnknownArgument || value.starts_with('-') {
         return;
     }
-    let command = arguments.iter().skip(1).find_map(|argument| OPTIONS.iter().find(|(command, _)| argument == command));
-    if let Some((_, option)) = command {
+    let command = arguments.iter().skip(1).find(|argument| !argument.to_string_lossy().starts_with('-'));
+    if let Some((_, option)) = OPTIONS.iter().find(|(name, _)| command.is_some_and(|command| command == name)) {
         let tip = format!("use '{option} {value}'").into();
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }

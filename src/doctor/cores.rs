@@ -61,10 +61,9 @@ pub(super) fn permitted(host: &Host, config: &Config) -> Finding {
 /// Whether inference has its configured cores.
 fn inference(config: &Config, cores: &Cores, service: bool) -> Finding {
     const NAME: &str = "inference";
-    let Inference { workers, threads: each, cores: asked, .. } = &config.inference;
-    // Each stream has one worker.
-    let workers = (*workers).min(u32::try_from(config.streams.len()).unwrap_or(u32::MAX)).max(1);
-    let threads = workers as usize * *each as usize;
+    let Inference { threads: each, cores: asked, .. } = &config.inference;
+    let workers = config.busy_workers();
+    let threads = workers * *each as usize;
     let what = format!("{} of {}", counted(workers, "worker", "workers"), counted(*each, "thread", "threads"));
     if asked.is_empty() {
         if threads > cores.allowed.len() {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Exit;
-use crate::plural::counted;
+use crate::plural::{counted, first_of};
 use crate::regular;
 
 /// Maximum size of a list in bytes: that of ImageNet's training set takes a fifth.
@@ -31,7 +31,7 @@ pub enum DatasetError {
         source: io::Error,
     },
     /// The list is too long, or not text.
-    #[error("{} is no list of pictures: expected a file name and the number of its class per line", path.display())]
+    #[error("{} is not a list of pictures: expected a file name and the number of its class per line", path.display())]
     NotAList {
         /// The list.
         path: PathBuf,
@@ -101,21 +101,12 @@ pub enum DatasetError {
     },
 }
 
-/// Names shown of several.
-const SHOWN: usize = 5;
-
 /// The count of `names` and the first few of them: `12 folders (a, b, …)`.
 fn examples(names: &[String], one: &str, several: &str) -> String {
     if names.is_empty() {
         return format!("no {several}");
     }
     format!("{} ({})", counted(names.len(), one, several), first_of(names))
-}
-
-/// The first few of `names`, as a list.
-pub(super) fn first_of(names: &[String]) -> String {
-    let more = if names.len() > SHOWN { ", …" } else { "" };
-    format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
 }
 
 impl DatasetError {
@@ -140,8 +131,23 @@ pub struct Dataset {
     pub samples: Vec<Sample>,
     /// Visible files in the folders that are not pictures, by their names.
     pub left_out: Vec<PathBuf>,
-    /// Names of the folders, if these are the classes only by their order.
-    pub in_order: Option<Vec<String>>,
+    /// How the classes of folders were found, if that is worth a look.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why the classes of folders may be others than meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// The folders are the classes in the order of their names.
+    Order {
+        /// Name of the first folder.
+        first: String,
+        /// Name of the last folder.
+        last: String,
+    },
+    /// The folders have the numbers of classes as names, and another order as text: torchvision's `ImageFolder` takes
+    /// the second one for class 10 if it is called 10.
+    Numbers,
 }
 
 /// The pictures of a list, in order. Each line has a file name relative to `images` and, after the last space, the
@@ -171,7 +177,7 @@ pub fn from_list(images: &Path, list: &Path, classes: usize) -> Result<Dataset, 
     if samples.is_empty() {
         return Err(DatasetError::Empty { path: list.to_owned() });
     }
-    Ok(Dataset { samples, left_out: Vec::new(), in_order: None })
+    Ok(Dataset { samples, left_out: Vec::new(), doubt: None })
 }
 
 #[cfg(test)]
@@ -198,7 +204,7 @@ mod tests {
         assert_eq!(
             list("\u{feff}a.jpg 1\nb.jpg 2").unwrap()[0],
             ("a.jpg".to_owned(), 1),
-            "a byte order mark is no name"
+            "a byte order mark is not part of a name"
         );
     }
 

@@ -1,10 +1,11 @@
 //! A folder with one subfolder per class, as people and recorders' disks have it.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::dataset::{Dataset, DatasetError, Sample};
+use super::dataset::{Dataset, DatasetError, Doubt, Sample};
 use crate::capture::is_picture;
 
 /// Folders that disks, archives and editors keep beside the user's own. Names that begin with a dot are left out too.
@@ -14,40 +15,40 @@ const KEPT_BY_SYSTEMS: [&str; 7] =
 /// The pictures of a folder with one subfolder per class, in byte order of folders and files, and of folders below
 /// these. Hidden files and folders are left out.
 ///
-/// If the subfolders have names of `labels`, in any case and with `_` for spaces, these are their classes. If all have numbers as names, these are the
-/// classes. If none has the name of a label, the subfolders are the classes in order, as in torchvision's
-/// `ImageFolder`, and their number must match.
+/// If the subfolders have names of `labels`, in any case and with `_` for spaces, these are their classes. If all have
+/// numbers as names, these are the classes. If none has the name of a label, the subfolders are the classes in order, as
+/// in torchvision's `ImageFolder`, and their number must match.
 ///
 /// # Errors
 /// If a folder is unreadable, the folders do not match the classes, or there are no pictures.
 pub fn from_folders<L: AsRef<str>>(images: &Path, labels: &[L]) -> Result<Dataset, DatasetError> {
     let folders: Vec<PathBuf> = visible(images)?.into_iter().filter(|path| path.is_dir()).collect();
-    let (classes, in_order) = classes(images, &folders, labels)?;
-    let mut set = Dataset { samples: Vec::new(), left_out: Vec::new(), in_order };
+    let (classes, doubt) = classes(images, &folders, labels)?;
+    let mut set = Dataset { samples: Vec::new(), left_out: Vec::new(), doubt };
+    let root = place(images)?;
     for (folder, class) in folders.iter().zip(classes) {
-        collect(folder, class, &mut Vec::new(), &mut set)?;
+        collect(folder, class, &mut HashSet::from([root.clone()]), &mut set)?;
     }
     if set.samples.is_empty() { Err(DatasetError::Empty { path: images.to_owned() }) } else { Ok(set) }
 }
 
-/// The class of each folder, and the names of the folders if only their order says so.
+/// The class of each folder.
 fn classes<L: AsRef<str>>(
     images: &Path,
     folders: &[PathBuf],
     labels: &[L],
-) -> Result<(Vec<usize>, Option<Vec<String>>), DatasetError> {
+) -> Result<(Vec<usize>, Option<Doubt>), DatasetError> {
     let names: Vec<String> =
         folders.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into())).collect();
-    let exact = |name: &String| labels.iter().position(|label| label.as_ref() == name);
-    let like = |name: &String| labels.iter().position(|label| plain(label.as_ref()) == plain(name));
-    let by_label: Vec<Option<usize>> = names.iter().map(|name| exact(name).or_else(|| like(name))).collect();
+    let by_label = by_label(&names, labels);
     let path = images.to_owned();
     if by_label.iter().any(Option::is_some) {
         if let Some(classes) = by_label.iter().copied().collect() {
             return Ok((classes, None));
         }
         let folders = names.iter().zip(&by_label).filter(|(_, class)| class.is_none()).map(|(name, _)| name.clone());
-        let labels = labels.iter().enumerate().filter(|(index, _)| !by_label.contains(&Some(*index)));
+        let named: HashSet<usize> = by_label.iter().copied().flatten().collect();
+        let labels = labels.iter().enumerate().filter(|(index, _)| !named.contains(index));
         let labels = labels.map(|(_, label)| label.as_ref().to_owned()).collect();
         return Err(DatasetError::Misnamed { path, folders: folders.collect(), labels });
     }
@@ -58,13 +59,31 @@ fn classes<L: AsRef<str>>(
             let (number, last) = (numbers[index], labels.len().saturating_sub(1));
             return Err(DatasetError::Number { path: folders[index].clone(), number, last });
         }
-        return Ok((numbers, None));
+        let doubt = (!numbers.is_sorted()).then_some(Doubt::Numbers);
+        return Ok((numbers, doubt));
     }
-    if names.len() != labels.len() {
-        let labels = labels.iter().map(|label| label.as_ref().to_owned()).collect();
-        return Err(DatasetError::Folders { path, folders: names, labels });
+    match names.as_slice() {
+        [first, .., last] if names.len() == labels.len() => {
+            let doubt = Doubt::Order { first: first.clone(), last: last.clone() };
+            Ok(((0..names.len()).collect(), Some(doubt)))
+        }
+        [_] if labels.len() == 1 => Ok((vec![0], None)),
+        _ => {
+            let labels = labels.iter().map(|label| label.as_ref().to_owned()).collect();
+            Err(DatasetError::Folders { path, folders: names, labels })
+        }
     }
-    Ok(((0..names.len()).collect(), Some(names)))
+}
+
+/// The class whose label each name is: exactly, or else as [`plain`] writes it, unless several labels are written alike.
+fn by_label<L: AsRef<str>>(names: &[String], labels: &[L]) -> Vec<Option<usize>> {
+    let (mut exact, mut alike) = (HashMap::new(), HashMap::new());
+    for (index, label) in labels.iter().map(AsRef::as_ref).enumerate() {
+        exact.entry(label).or_insert(index);
+        alike.entry(plain(label)).and_modify(|index| *index = None).or_insert(Some(index));
+    }
+    let class = |name: &String| exact.get(name.as_str()).copied().or_else(|| *alike.get(&plain(name))?);
+    names.iter().map(class).collect()
 }
 
 /// A label as it may be written for a folder: in any case, with `_` for spaces.
@@ -72,25 +91,25 @@ fn plain(text: &str) -> String {
     text.to_lowercase().replace('_', " ")
 }
 
-/// Adds the pictures of `folder`, which is in the folders `above`, and of the folders in it.
-fn collect(folder: &Path, class: usize, above: &mut Vec<PathBuf>, set: &mut Dataset) -> Result<(), DatasetError> {
-    let unreadable = |source| DatasetError::Unreadable { path: folder.to_owned(), source };
-    let place = folder.canonicalize().map_err(unreadable)?;
-    // A link may lead back to a folder above it.
-    if above.contains(&place) {
+/// The folder, whatever links lead to it.
+fn place(folder: &Path) -> Result<PathBuf, DatasetError> {
+    folder.canonicalize().map_err(|source| DatasetError::Unreadable { path: folder.to_owned(), source })
+}
+
+/// Adds the pictures of `folder` and of the folders in it, except those that have been `seen`: a link may lead back.
+fn collect(folder: &Path, class: usize, seen: &mut HashSet<PathBuf>, set: &mut Dataset) -> Result<(), DatasetError> {
+    if !seen.insert(place(folder)?) {
         return Ok(());
     }
-    above.push(place);
     for path in visible(folder)? {
         if path.is_dir() {
-            collect(&path, class, above, set)?;
+            collect(&path, class, seen, set)?;
         } else if is_picture(&path) {
             set.samples.push(Sample { path, class });
         } else {
             set.left_out.push(path);
         }
     }
-    above.pop();
     Ok(())
 }
 
@@ -112,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// Pictures with their classes, what is left out, and whether the folders are classes by their order.
+    /// Pictures with their classes, what is left out, and whether the classes are in doubt.
     type Found = (Vec<(String, usize)>, Vec<String>, bool);
 
     fn set(files: &[&str], labels: &[&str]) -> Result<Found, DatasetError> {
@@ -123,9 +142,9 @@ mod tests {
             fs::write(path, "").unwrap();
         }
         let name = |path: PathBuf| path.strip_prefix(root.path()).unwrap().to_str().unwrap().to_owned();
-        let Dataset { samples, left_out, in_order } = from_folders(root.path(), labels)?;
+        let Dataset { samples, left_out, doubt } = from_folders(root.path(), labels)?;
         let samples = samples.into_iter().map(|Sample { path, class }| (name(path), class)).collect();
-        Ok((samples, left_out.into_iter().map(name).collect(), in_order.is_some()))
+        Ok((samples, left_out.into_iter().map(name).collect(), doubt.is_some()))
     }
 
     fn of(samples: &[(&str, usize)]) -> Vec<(String, usize)> {
@@ -145,6 +164,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_fits_several_labels_is_none_of_them_unless_it_is_one_exactly() {
+        let labels = ["cardigan", "Cardigan", "dog"];
+        assert_eq!(set(&["Cardigan/a.jpg"], &labels).unwrap().0, of(&[("Cardigan/a.jpg", 1)]));
+        let error = set(&["CARDIGAN/a.jpg", "dog/a.jpg"], &labels).unwrap_err();
+        assert!(matches!(error, DatasetError::Misnamed { .. }), "{error}");
+    }
+
+    #[test]
     fn folders_that_do_not_match_the_classes_are_named_with_these() {
         let misnamed = set(&["ant/1.jpg", "cat/1.jpg"], &["cat", "dog", "fox"]).unwrap_err().to_string();
         assert!(misnamed.contains("has 1 folder (ant) not named after a class"), "{misnamed}");
@@ -161,8 +188,9 @@ mod tests {
         let files: Vec<&str> = files.iter().map(String::as_str).collect();
         let labels: Vec<String> = (0..12).map(|class| format!("thing {class}")).collect();
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-        let (samples, _, in_order) = set(&files, &labels).unwrap();
-        assert!(!in_order);
+        let (samples, _, is_in_doubt) = set(&files, &labels).unwrap();
+        assert!(is_in_doubt, "as text, 10 comes before 2");
+        assert!(!set(&files[..10], &labels).unwrap().2);
         for (name, class) in samples {
             assert_eq!(name, format!("{class}/a.jpg"));
         }
@@ -205,8 +233,13 @@ mod tests {
         let cat = root.path().join("cat");
         fs::create_dir(&cat).unwrap();
         fs::write(cat.join("a.jpg"), "").unwrap();
+        let dog = root.path().join("dog");
+        fs::create_dir(&dog).unwrap();
+        fs::write(dog.join("b.jpg"), "").unwrap();
         std::os::unix::fs::symlink(&cat, cat.join("again")).unwrap();
-        let set = from_folders(root.path(), &["cat"]).unwrap();
-        assert_eq!(set.samples, [Sample { path: cat.join("a.jpg"), class: 0 }]);
+        std::os::unix::fs::symlink("..", cat.join("up")).unwrap();
+        let set = from_folders(root.path(), &["cat", "dog"]).unwrap();
+        let samples = [Sample { path: cat.join("a.jpg"), class: 0 }, Sample { path: dog.join("b.jpg"), class: 1 }];
+        assert_eq!(set.samples, samples);
     }
 }

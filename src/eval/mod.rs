@@ -15,7 +15,7 @@ use std::thread;
 
 use crossbeam_channel::{Sender, bounded};
 
-pub use dataset::{Dataset, DatasetError, Sample, from_list};
+pub use dataset::{Dataset, DatasetError, Doubt, Sample, from_list};
 pub use folders::from_folders;
 use tally::Tally;
 pub use tally::{Broken, Class, Confusion, Report};

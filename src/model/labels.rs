@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::plural::counted;
 use crate::regular;
 
-/// Maximum size of a label file in bytes: half of the metadata of a model file.
+/// Maximum size of a label file in bytes: half of the metadata of a model file, in which each label takes three bytes more.
 const MAX_BYTES: u64 = 1 << 21;
 
 /// Why labels are unusable.
@@ -23,7 +23,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is too long, or not text.
-    #[error("{} is no list of labels: expected one label per line", path.display())]
+    #[error("{} is not a list of labels: expected one label per line", path.display())]
     NotText {
         /// The file.
         path: PathBuf,

@@ -23,7 +23,7 @@ use crate::preprocess::{self, Preprocessor, Transform};
 /// Key of the metadata in a file.
 pub const KEY: &str = "hardnetd.model";
 
-/// Maximum size of metadata in bytes. A safetensors file has room for less.
+/// Maximum size of metadata in bytes: half of the header of a safetensors file, in which quotes take two bytes.
 const MAX_LENGTH: usize = 1 << 22;
 
 /// The only supported schema.

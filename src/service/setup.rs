@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::Error;
 use super::files::{File, Files};
 use crate::capture::{self, Settings, Source};
+use crate::choice::BackendChoice;
 use crate::config::{self, Config, Flag, Loaded};
 use crate::exit::chain;
 use crate::model::{Model, ModelOptions};
@@ -158,7 +159,7 @@ pub(super) fn prepare(
 
     let Config { inference, debug, .. } = &config;
     let count = streams.len();
-    warn_of_many_threads(inference, count);
+    warn_of_many_threads(&config);
     let pipeline = pipeline::prepare(Parts {
         registry: Arc::clone(registry),
         device: Arc::clone(&device),
@@ -325,9 +326,10 @@ fn load(config: &Config) -> Result<Model, Error> {
 }
 
 /// Threads that share a core wait for each other in every layer.
-fn warn_of_many_threads(inference: &config::Inference, streams: usize) {
-    // Each stream has one worker.
-    let threads = streams.min(inference.workers as usize) * inference.threads as usize;
+fn warn_of_many_threads(config: &Config) {
+    // tract has one thread.
+    let each = if config.inference.backend == BackendChoice::Tract { 1 } else { config.inference.threads as usize };
+    let threads = config.busy_workers() * each;
     let Ok(cores) = affinity::allowed() else { return };
     if threads > cores.len() {
         tracing::warn!(

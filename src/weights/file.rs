@@ -261,7 +261,7 @@ pub fn is_known(head: &[u8]) -> bool {
 
 /// A state dict of the arrays, without the prefixes that trainers add.
 fn collect(mut entries: Vec<(String, Array)>) -> Result<StateDict, Problem> {
-    entries.retain(|(name, _)| name != names::AVERAGED);
+    entries.retain(|(name, _)| !names::is_averaged(name));
     if entries.is_empty() {
         return Err(Problem::Empty);
     }

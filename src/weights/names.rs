@@ -9,8 +9,11 @@ const STATISTICS: [(&str, &str); 2] = [("._mean", ".running_mean"), ("._variance
 /// Prefixes that trainers add to every name, in any order and number.
 const PREFIXES: [&str; 7] = ["module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder."];
 
-/// The entry that averaging (`torch.optim.swa_utils`) adds to the network's.
-pub const AVERAGED: &str = "n_averaged";
+/// Whether an entry is the counter that averaging (`torch.optim.swa_utils`) adds to the network's.
+#[must_use]
+pub fn is_averaged(name: &str) -> bool {
+    name.rsplit('.').next() == Some("n_averaged")
+}
 
 /// Whether the names come from PaddlePaddle, recognised by a batch norm.
 pub fn are_paddle<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {

@@ -92,6 +92,13 @@ fn demuxer(path: &Path) -> Option<&'static str> {
     }
 }
 
+/// Whether the name of a file is that of a video.
+pub(in crate::capture) fn is_video(path: &Path) -> bool {
+    const OTHERS: [&str; 9] = ["3gp", "asf", "h264", "h265", "mjpeg", "mpeg", "mpg", "vob", "wmv"];
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    demuxer(path).is_some() || ending.is_some_and(|ending| OTHERS.iter().any(|known| ending == *known))
+}
+
 /// Whether it has the form of `HOST` or `HOST:PORT/PATH`.
 fn is_like_a_host(path: &Path) -> bool {
     let first = path.components().next().map(|first| first.as_os_str().to_string_lossy()).unwrap_or_default();
@@ -102,7 +109,7 @@ fn is_like_a_host(path: &Path) -> bool {
 pub(in crate::capture) fn hint(path: &Path) -> &'static str {
     if path.starts_with("/dev") {
         " (hardnetd reads files and network cameras, not devices)"
-    } else if !path.is_absolute() && demuxer(path).is_none() && is_like_a_host(path) {
+    } else if !path.is_absolute() && !is_video(path) && is_like_a_host(path) {
         " (for a network camera, write rtsp:// before its address)"
     } else {
         ""
@@ -166,7 +173,7 @@ mod tests {
             assert!(message(path).ends_with("write rtsp:// before its address)"), "{path}");
         }
         assert!(message("/dev/no-video0").ends_with("not devices)"));
-        for path in ["no-clip.mp4", "no-folder/clip", "/no-folder.x/clip"] {
+        for path in ["no-clip.mp4", "no-clip.WMV", "no-folder/clip", "/no-folder.x/clip"] {
             assert_eq!(message(path), format!("cannot read {path}"));
         }
     }

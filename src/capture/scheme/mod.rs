@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::Error;
 use crate::config::{Stream, redact};
 
-pub(super) use file::hint as file_hint;
+pub(super) use file::{hint as file_hint, is_video};
 pub use rtsp::Endpoint;
 pub use test::{FORMATS, PATTERNS, TestError};
 

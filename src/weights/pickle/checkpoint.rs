@@ -4,8 +4,8 @@ use std::collections::{HashSet, VecDeque};
 
 use super::{Id, Pickle, Value};
 
-/// Names under which trainers keep weights. Of several networks of about the same size the first in this list is taken:
-/// averaged weights (EMA) are those that are meant for inference, as timm takes them.
+/// Names under which trainers keep weights. Of several networks of the same size the first in this list is taken: averaged
+/// weights (EMA) are those that are meant for inference, as timm takes them.
 const NAMES: [&str; 12] = [
     "state_dict_ema",
     "model_ema",
@@ -23,6 +23,10 @@ const NAMES: [&str; 12] = [
 
 /// Maximum number of dicts around the weights.
 const MAX_LEVELS: usize = 3;
+/// Other places that are told.
+const SHOWN: usize = 5;
+/// Entries that not every network has: counters of training and of averaging.
+const COUNTERS: [&str; 2] = ["num_batches_tracked", "n_averaged"];
 
 /// The dict that holds the weights.
 #[derive(Debug)]
@@ -31,7 +35,7 @@ pub struct Weights<'a> {
     pub entries: &'a [(Id, Id)],
     /// Its place, such as `model.state_dict`; empty for the pickled value itself.
     pub place: String,
-    /// Places of other networks of about the same size.
+    /// Places of other networks of the same size, at most five.
     pub others: Vec<String>,
 }
 
@@ -39,50 +43,78 @@ impl Weights<'_> {
     /// Says where the weights are, unless that is where everybody puts them.
     pub fn tell(&self) {
         let Self { place, others, .. } = self;
-        let of_checkpoint = if place.is_empty() { "the outermost dict" } else { place };
+        let shown = |place: &String| if place.is_empty() { "the outermost dict".into() } else { format!("`{place}`") };
         if !others.is_empty() {
-            tracing::warn!(
-                "the file holds several networks: taking `{of_checkpoint}`, not {}",
-                others.iter().map(|other| format!("`{other}`")).collect::<Vec<_>>().join(", ")
-            );
+            let others: Vec<String> = others.iter().map(shown).collect();
+            tracing::warn!("the file holds several networks: taking {}, not {}", shown(place), others.join(", "));
         } else if !["", "state_dict"].contains(&place.as_str()) {
-            tracing::info!("the weights are in `{of_checkpoint}` of the file");
+            tracing::info!("the weights are in {} of the file", shown(place));
         }
     }
 }
 
+/// A dict in a checkpoint.
+struct Candidate<'a> {
+    entries: &'a [(Id, Id)],
+    /// The dict around it, by its position in the list of candidates, and the name there.
+    parent: Option<(usize, &'a str)>,
+    level: usize,
+    /// Number of arrays, without counters.
+    arrays: usize,
+}
+
+/// The names from the outermost dict to the candidate at `index`, the last first.
+fn names<'a>(candidates: &[Candidate<'a>], index: usize) -> impl Iterator<Item = &'a str> {
+    let mut next = candidates[index].parent;
+    std::iter::from_fn(move || {
+        let (index, name) = next?;
+        next = candidates[index].parent;
+        Some(name)
+    })
+}
+
+fn place(candidates: &[Candidate<'_>], index: usize) -> String {
+    let mut names: Vec<&str> = names(candidates, index).collect();
+    names.reverse();
+    names.join(".")
+}
+
 impl Pickle {
-    /// The weights: the dict with the most arrays, or one that has more than half as many and a preferred name. `None`
-    /// if the pickled value is not a dict.
+    /// The weights: the dict with the most arrays and, of several, the one with the best name. `None` if the pickled
+    /// value is not a dict.
     #[must_use]
     pub fn weights(&self, is_array: impl Fn(Id) -> bool) -> Option<Weights<'_>> {
         let Value::Dict(root) = self.root() else { return None };
-        let mut found: Vec<(usize, Weights<'_>)> = Vec::new();
+        let is_counter =
+            |key: Id| self.value(key).name().is_some_and(|name| COUNTERS.iter().any(|counter| name.ends_with(counter)));
+        let mut found: Vec<Candidate<'_>> = Vec::new();
         // A dict may be in several places.
         let mut seen = HashSet::new();
-        let mut open = VecDeque::from([(root, String::new(), 0)]);
-        while let Some((entries, place, level)) = open.pop_front() {
-            let arrays = entries.iter().filter(|(_, value)| is_array(*value)).count();
+        let mut open = VecDeque::from([(root.as_slice(), None, 0)]);
+        while let Some((entries, parent, level)) = open.pop_front() {
+            let arrays = entries.iter().filter(|(key, value)| is_array(*value) && !is_counter(*key)).count();
             for &(key, value) in entries {
                 let (Some(name), Value::Dict(inner)) = (self.value(key).name(), self.value(value)) else { continue };
                 if level < MAX_LEVELS && seen.insert(value.index()) {
-                    let place = if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
-                    open.push_back((inner, place, level + 1));
+                    open.push_back((inner.as_slice(), Some((found.len(), name)), level + 1));
                 }
             }
-            found.push((arrays, Weights { entries, place, others: Vec::new() }));
+            found.push(Candidate { entries, parent, level, arrays });
         }
-        let most = found.iter().map(|(arrays, _)| *arrays).max().unwrap_or(0);
-        found.retain(|(arrays, _)| *arrays == most || arrays * 2 > most);
-        let rank = |place: &str| {
-            let name = place.rsplit('.').next().unwrap_or(place);
-            NAMES.iter().position(|known| *known == name).unwrap_or(NAMES.len())
+        let most = found.iter().map(|candidate| candidate.arrays).max().unwrap_or(0);
+        let rank = |index: usize| {
+            let known = names(&found, index).filter_map(|name| NAMES.iter().position(|known| *known == name));
+            known.min().unwrap_or(NAMES.len())
         };
-        // Stable: of unknown names, the one that is written first.
-        found.sort_by_key(|(_, weights)| rank(&weights.place));
-        let mut found = found.into_iter();
-        let (_, chosen) = found.next()?;
-        let others = if most == 0 { Vec::new() } else { found.map(|(_, weights)| weights.place).collect() };
-        Some(Weights { others, ..chosen })
+        let mut largest: Vec<usize> = (0..found.len()).filter(|index| found[*index].arrays == most).collect();
+        // Stable: of the same rank, the outermost and the one that is written first.
+        largest.sort_by_cached_key(|index| (rank(*index), found[*index].level));
+        let (chosen, others) = largest.split_first()?;
+        let others = if most == 0 { &[] } else { others };
+        Some(Weights {
+            entries: found[*chosen].entries,
+            place: place(&found, *chosen),
+            others: others.iter().take(SHOWN).map(|index| place(&found, *index)).collect(),
+        })
     }
 }

@@ -197,6 +197,9 @@ fn dict(entries: &[(&str, &[u8])]) -> Vec<u8> {
     [b"}(".to_vec(), entries.iter().flat_map(entry).collect(), b"u".to_vec()].concat()
 }
 
+/// Places that are told at most.
+const SHOWN_OTHERS: usize = 5;
+
 /// Where the weights of a checkpoint are, and the other places; numbers stand for arrays.
 fn place(checkpoint: &[u8]) -> (String, Vec<String>) {
     let pickle = read(&[b"\x80\x02", checkpoint, b"."].concat()).unwrap();
@@ -220,7 +223,29 @@ fn weights_are_found_where_trainers_put_them() {
     assert_eq!(place(&two), ("state_dict_ema".to_owned(), vec!["state_dict".to_owned()]));
     let pair = dict(&[("student", &network), ("teacher", &network)]);
     assert_eq!(place(&pair), ("teacher".to_owned(), vec!["student".to_owned()]));
+    let inside = dict(&[("model", &network), ("ema", &dict(&[("module", &network), ("updates", b"N")]))]);
+    assert_eq!(place(&inside), ("ema.module".to_owned(), vec!["model".to_owned()]));
+    // Averaged parameters without the statistics of batch norms are not a network.
+    let whole = dict(&[("a.weight", b"K\x01"), ("a.running_mean", b"K\x02"), ("a.num_batches_tracked", b"K\x03")]);
+    let averaged = dict(&[("n_averaged", b"K\x09"), ("a.weight", b"K\x01"), ("a.running_mean", b"K\x02")]);
+    let shadow = dict(&[("a.weight", b"K\x01")]);
+    assert_eq!(place(&dict(&[("state_dict", &whole), ("ema", &shadow)])), only("state_dict"));
+    let both = ("ema".to_owned(), vec!["state_dict".to_owned()]);
+    assert_eq!(place(&dict(&[("state_dict", &whole), ("ema", &averaged)])), both);
     assert_eq!(place(&dict(&[("a", b"N")])), only(""));
+}
+
+#[test]
+fn a_checkpoint_of_many_dicts_with_long_names_takes_little_memory() {
+    // Every dict holds the next ones under the same long name.
+    let name = "n".repeat(1000);
+    let leaf = dict(&[("w", b"K\x01")]);
+    let many = |inner: &[u8], count: usize| {
+        let items: Vec<(&str, &[u8])> = (0..count).map(|_| (name.as_str(), inner)).collect();
+        dict(&items)
+    };
+    let (found, others) = place(&many(&many(&leaf, 60), 50));
+    assert_eq!((found.len(), others.len()), (2 * 1000 + 1, SHOWN_OTHERS));
 }
 
 #[test]
