@@ -13,97 +13,127 @@ pub(super) struct Scan {
     /// Bytes of the coefficients that the decoder keeps until the last scan: all of a progressive frame and of one whose
     /// components come in scans of their own, otherwise none.
     pub(super) coefficients: u64,
+    /// Bytes of the coefficients of all scans together: decoding goes over the whole frame with each of them.
+    pub(super) work: u64,
 }
 
-/// Reads the markers of a JPEG file (ITU-T T.81, annex B); `None` if the file does not begin as one.
+/// The most [`Scan::work`] of a picture that is decoded. A progressive file has 10 scans or so, with which the largest
+/// that fits into memory has half of it; a few kilobytes of empty scans would keep a processor busy for minutes.
+pub(super) const MOST_WORK: u64 = 3 << 30;
+
+/// Reads the markers of a JPEG file (ITU-T T.81, annex B) and rewinds it; `None` if it does not begin as one.
 pub(super) fn scan(file: &mut (impl BufRead + Seek)) -> io::Result<Option<Scan>> {
     if !file.fill_buf()?.starts_with(&SOI) {
         return Ok(None);
     }
-    let byte = |file: &mut dyn BufRead| -> io::Result<Option<u8>> {
-        let mut byte = [0];
-        Ok((file.read(&mut byte)? == 1).then_some(byte[0]))
-    };
-    let mut found = Scan { end: None, has_tables: false, coefficients: 0 };
-    let mut frame = Frame::default();
+    let mut found = Scan { end: None, has_tables: false, coefficients: 0, work: 0 };
     // Compressed samples are skipped like anything else that is not a marker.
-    while file.skip_until(0xff)? > 0 {
-        let mut code = byte(file)?;
-        while code == Some(0xff) {
-            code = byte(file)?;
-        }
+    while let Some(code) = next_code(file)? {
         match code {
-            Some(0xd9) => {
+            EOI => {
                 found.end = Some(file.stream_position()?);
                 break;
             }
             // Stuffing, TEM, RST0 to RST7 and SOI have no payload.
-            Some(0 | 1 | 0xd0..=0xd8) => {}
-            Some(code) => {
-                let (Some(high), Some(low)) = (byte(file)?, byte(file)?) else { break };
-                let mut left = i64::from(u16::from_be_bytes([high, low])) - 2;
-                found.has_tables |= code == DHT;
-                let is_frame = matches!(code, 0xc0..=0xcf) && ![DHT, 0xc8, 0xcc].contains(&code);
-                if is_frame || code == SOS {
-                    let mut header = Vec::with_capacity(LONGEST_FRAME);
-                    let read =
-                        (&mut *file).take(left.clamp(0, LONGEST_FRAME as i64) as u64).read_to_end(&mut header)?;
-                    left -= read as i64;
-                    if is_frame {
-                        frame = Frame::of(code, &header);
-                        if frame.is_progressive {
-                            found.coefficients = found.coefficients.max(frame.coefficients);
-                        }
-                    } else if header.first().is_some_and(|components| *components < frame.components) {
-                        found.coefficients = found.coefficients.max(frame.coefficients);
-                    }
+            0 | 1 | 0xd0..=0xd8 => {}
+            code => {
+                let mut length = [0; 2];
+                if (&mut *file).take(2).read(&mut length)? < 2 {
+                    break;
                 }
-                file.seek_relative(left)?;
+                found.has_tables |= code == DHT;
+                file.seek_relative(i64::from(u16::from_be_bytes(length)) - 2)?;
             }
-            None => break,
         }
     }
+    file.rewind()?;
+    search(&mut (&mut *file).take(found.end.unwrap_or(u64::MAX)), &mut found)?;
+    file.rewind()?;
     Ok(Some(found))
+}
+
+/// The code of the next marker; `None` if the file ends before.
+fn next_code(file: &mut impl BufRead) -> io::Result<Option<u8>> {
+    if file.skip_until(0xff)? == 0 {
+        return Ok(None);
+    }
+    let mut code = [0xff];
+    while code == [0xff] {
+        if file.read(&mut code)? == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(code[0]))
+}
+
+/// Finds the frame and scan headers wherever they are, also inside other segments: a decoder that understands a damaged
+/// file in another way than [`scan`] takes no more memory and time than this says. Thumbnails are smaller than the
+/// picture.
+fn search(file: &mut (impl BufRead + Seek), found: &mut Scan) -> io::Result<()> {
+    let (mut components, mut largest) = (0, 0);
+    while let Some(code) = next_code(file)? {
+        if !matches!(code, 0xc0..=SOF2 | SOS) {
+            continue;
+        }
+        let mut header = Vec::with_capacity(LONGEST_HEADER);
+        let read = (&mut *file).take(LONGEST_HEADER as u64).read_to_end(&mut header)?;
+        file.seek_relative(-(read as i64))?;
+        if code == SOS {
+            let [high, low, in_scan, ..] = header[..] else { continue };
+            if (1..=4).contains(&in_scan) && [high, low] == [0, 6 + 2 * in_scan] {
+                found.work = found.work.saturating_add(largest);
+                if in_scan < components {
+                    found.coefficients = found.coefficients.max(largest);
+                }
+            }
+        } else if let Some(frame) = Frame::of(&header) {
+            components = components.max(frame.components);
+            largest = largest.max(frame.coefficients);
+            if code == SOF2 {
+                found.coefficients = found.coefficients.max(frame.coefficients);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Marker that begins a file.
 const SOI: [u8; 2] = [0xff, 0xd8];
+/// Marker that ends a picture.
+const EOI: u8 = 0xd9;
 /// Marker of Huffman tables.
 const DHT: u8 = 0xc4;
 /// Marker of a scan.
 const SOS: u8 = 0xda;
 /// Marker of the frame header of a progressive file.
 const SOF2: u8 = 0xc2;
-/// Bytes of a frame header with four components.
-const LONGEST_FRAME: usize = 6 + 4 * 3;
+/// Bytes of a frame header with four components, after its marker.
+const LONGEST_HEADER: usize = 8 + 4 * 3;
 
 /// What a frame header tells.
-#[derive(Debug, Default)]
+#[derive(Debug, PartialEq, Eq)]
 struct Frame {
-    is_progressive: bool,
     components: u8,
-    /// Bytes of all its coefficients.
+    /// Bytes of all its coefficients, 16 bits each.
     coefficients: u64,
 }
 
 impl Frame {
-    fn of(code: u8, header: &[u8]) -> Self {
-        let components = header.get(5).copied().unwrap_or(0);
-        Self { is_progressive: code == SOF2, components, coefficients: coefficients(header) }
+    /// Reads a header after its marker: length, precision, rows, columns, number of components, and of each its number,
+    /// sampling factors and table. `None` if it is none.
+    fn of(header: &[u8]) -> Option<Self> {
+        let [0, length, 8, r1, r0, c1, c0, components, rest @ ..] = header else { return None };
+        if !(1..=4).contains(components) || *length != 8 + 3 * components {
+            return None;
+        }
+        let factors = rest.chunks_exact(3).take(usize::from(*components));
+        let factors = factors.map(|component| (u64::from(component[1] >> 4), u64::from(component[1] & 15)));
+        let largest = |of: fn((u64, u64)) -> u64| factors.clone().map(of).max().unwrap_or(1).max(1);
+        let area = largest(|(across, _)| across) * largest(|(_, down)| down);
+        let samples: u64 = factors.clone().map(|(across, down)| across * down).sum();
+        let pixels = u64::from(u16::from_be_bytes([*r1, *r0])) * u64::from(u16::from_be_bytes([*c1, *c0]));
+        Some(Self { components: *components, coefficients: pixels * samples * 2 / area })
     }
-}
-
-/// Bytes of all coefficients, 16 bits each, of a frame: precision, rows, columns, number of components, and for each
-/// its number, sampling factors and table.
-fn coefficients(header: &[u8]) -> u64 {
-    let [_, r1, r0, c1, c0, _, components @ ..] = header else { return 0 };
-    let factors =
-        components.chunks_exact(3).map(|component| (u64::from(component[1] >> 4), u64::from(component[1] & 15)));
-    let largest = |of: fn((u64, u64)) -> u64| factors.clone().map(of).max().unwrap_or(1).max(1);
-    let area = largest(|(across, _)| across) * largest(|(_, down)| down);
-    let samples: u64 = factors.clone().map(|(across, down)| across * down).sum();
-    let pixels = u64::from(u16::from_be_bytes([*r1, *r0])) * u64::from(u16::from_be_bytes([*c1, *c0]));
-    pixels * samples * 2 / area
 }
 
 /// The content of `file` with the standard Huffman tables at its beginning, where MJPEG streams leave them out.
@@ -164,17 +194,21 @@ mod tests {
     #[test]
     fn a_progressive_file_keeps_the_coefficients_of_all_its_components() {
         // 100 rows, 200 columns, 4:2:0.
-        let header = [8, 0, 100, 0, 200, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
-        assert_eq!(coefficients(&header), 100 * 200 * 3);
-        assert_eq!((coefficients(&header[..5]), coefficients(&[0; 18])), (0, 0));
+        let header = [0, 17, 8, 0, 100, 0, 200, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
+        assert_eq!(Frame::of(&header), Some(Frame { components: 3, coefficients: 100 * 200 * 3 }));
+        assert_eq!((Frame::of(&header[..7]), Frame::of(&[0; 20])), (None, None));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/preprocess/modes");
         let length = |name: &str| Some(std::fs::metadata(folder.join(name)).unwrap().len());
         let scanned = |name: &str| scan(&mut BufReader::new(File::open(folder.join(name)).unwrap())).unwrap();
-        assert_eq!(scanned("420.jpg"), Some(Scan { end: length("420.jpg"), has_tables: true, coefficients: 0 }));
+        assert_eq!(
+            scanned("420.jpg"),
+            Some(Scan { end: length("420.jpg"), has_tables: true, coefficients: 0, work: 49 * 37 * 3 })
+        );
         assert_eq!(scanned("rgb.png"), None);
+        let bytes = 49 * 37 * 3;
         assert_eq!(
             scanned("420_progressive.jpg"),
-            Some(Scan { end: length("420_progressive.jpg"), has_tables: true, coefficients: 49 * 37 * 3 })
+            Some(Scan { end: length("420_progressive.jpg"), has_tables: true, coefficients: bytes, work: 10 * bytes })
         );
     }
 
@@ -193,7 +227,7 @@ mod tests {
     #[test]
     fn a_scan_with_some_of_the_components_keeps_the_coefficients_and_the_largest_frame_counts() {
         let frame = |code: u8, rows: u8| [0xff, code, 0, 17, 8, 0, rows, 0, 10, 3, 1, 0x11, 0, 2, 0x11, 1, 3, 0x11, 1];
-        let scans = |components: u8| [0xff, 0xda, 0, 3, components];
+        let scans = |components: u8| [0xff, 0xda, 0, 6 + 2 * components, components];
         let of = |parts: &[&[u8]]| {
             let whole = [&SOI[..], &parts.concat(), b"\xff\xd9"].concat();
             scan(&mut Cursor::new(whole)).unwrap().unwrap().coefficients
@@ -201,6 +235,13 @@ mod tests {
         assert_eq!(of(&[&frame(0xc0, 20), &scans(3)]), 0);
         assert_eq!(of(&[&frame(0xc0, 20), &scans(1), &scans(1)]), 20 * 10 * 3 * 2);
         assert_eq!(of(&[&frame(SOF2, 20), &frame(SOF2, 1), &scans(3)]), 20 * 10 * 3 * 2);
+    }
+
+    #[test]
+    fn headers_count_wherever_they_hide() {
+        let whole = b"\xff\xd8\xff\xd0\0\x06\xff\xe1\0\x20\xff\xc2\0\x0b\x08\0\x14\0\x0a\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\0\0\0\0\0\0\xff\xd9";
+        let found = scan(&mut Cursor::new(whole)).unwrap().unwrap();
+        assert_eq!((found.coefficients, found.work), (20 * 10 * 2, 20 * 10 * 2));
     }
 
     #[test]

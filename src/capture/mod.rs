@@ -19,6 +19,7 @@ mod scheme;
 mod still;
 mod supervise;
 mod teardown;
+mod tiff;
 mod webp;
 
 use std::io;

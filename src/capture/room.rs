@@ -38,8 +38,8 @@ impl Pool {
         }
     }
 
-    /// Waits until `bytes` are free, at most `limit`; false if they are not.
-    fn take(&self, bytes: u64, limit: Duration) -> bool {
+    /// Waits until `bytes` are free, at most `limit`; `None` if they are not.
+    fn take(&'static self, bytes: u64, limit: Duration) -> Option<Room> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let number = state.next;
         state.next += 1;
@@ -57,7 +57,8 @@ impl Pool {
         drop(state);
         // The next one may fit as well.
         self.changed.notify_all();
-        is_taken
+        // A request that was given up has nothing that could be given back.
+        is_taken.then(|| Room { pool: self, bytes })
     }
 
     fn give_back(&self, bytes: u64) {
@@ -68,19 +69,22 @@ impl Pool {
 
 /// Memory for one picture. Dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Room(u64);
+pub(super) struct Room {
+    pool: &'static Pool,
+    bytes: u64,
+}
 
 impl Room {
     /// Waits until `bytes` of [`MEMORY`] are free; `None` if that takes more than a minute.
     pub(super) fn take(bytes: u64) -> Option<Self> {
-        SHARED.take(bytes, LONGEST_WAIT).then_some(Self(bytes))
+        SHARED.take(bytes, LONGEST_WAIT)
     }
 
     /// Gives back all but `bytes`.
     pub(super) fn shrink(&mut self, bytes: u64) {
-        let surplus = self.0.saturating_sub(bytes);
-        SHARED.give_back(surplus);
-        self.0 -= surplus;
+        let surplus = self.bytes.saturating_sub(bytes);
+        self.pool.give_back(surplus);
+        self.bytes -= surplus;
     }
 }
 
@@ -92,7 +96,7 @@ impl Drop for Room {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
     use std::sync::mpsc::channel;
     use std::thread;
@@ -102,34 +106,37 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn what_does_not_fit_waits_until_its_limit() {
-        let pool = Pool::new(10);
-        assert!(pool.take(8, Duration::ZERO));
-        assert!(!pool.take(3, Duration::ZERO));
-        assert!(pool.take(2, Duration::ZERO), "a request that was given up is in nobody's way");
-        assert!(!pool.take(1, Duration::ZERO));
-        pool.give_back(8);
-        assert!(pool.take(8, Duration::ZERO));
+    fn what_does_not_fit_waits_until_its_limit_and_gives_nothing_back() {
+        static POOL: Pool = Pool::new(10);
+        let mut large = POOL.take(8, Duration::ZERO).unwrap();
+        assert!(POOL.take(3, Duration::ZERO).is_none());
+        let small = POOL.take(2, Duration::ZERO).expect("a request that was given up is in nobody's way");
+        assert!(POOL.take(1, Duration::ZERO).is_none());
+        large.shrink(5);
+        assert!(POOL.take(4, Duration::ZERO).is_none());
+        assert!(POOL.take(3, Duration::ZERO).is_some());
+        drop((large, small));
+        assert!(POOL.take(10, Duration::ZERO).is_some());
+        assert_eq!(POOL.state.lock().unwrap().in_use, 0);
     }
 
     #[test]
     fn a_large_request_is_not_overtaken() {
-        let pool = Pool::new(10);
-        assert!(pool.take(5, LONG));
+        static POOL: Pool = Pool::new(10);
+        let room = POOL.take(5, LONG).unwrap();
         let (done, order) = channel();
         thread::scope(|scope| {
             for (place, bytes) in [10, 1].into_iter().enumerate() {
-                let (pool, done) = (&pool, done.clone());
+                let done = done.clone();
                 scope.spawn(move || {
-                    assert!(pool.take(bytes, LONG));
+                    let _room = POOL.take(bytes, LONG).unwrap();
                     done.send(bytes).unwrap();
-                    pool.give_back(bytes);
                 });
-                while pool.state.lock().unwrap().waiting.len() <= place {
+                while POOL.state.lock().unwrap().waiting.len() <= place {
                     thread::yield_now();
                 }
             }
-            pool.give_back(5);
+            drop(room);
         });
         assert_eq!(order.try_iter().collect::<Vec<u64>>(), [10, 1]);
     }

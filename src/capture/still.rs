@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::jpeg::{self, Scan};
+use super::jpeg::{self, MOST_WORK, Scan};
 use super::room::{MEMORY, Room};
-use super::webp;
+use super::{tiff, webp};
 use crate::exit::Exit;
 use crate::frame::{self, Color, Layout, Picture, PixelAspect, PixelFormat, Pixels, Plane};
 use crate::regular;
@@ -47,7 +47,7 @@ pub enum StillError {
     /// The picture is too large.
     #[error(
         "{} has {width} x {height} pixels, for which decoding takes {} MB; the limit is {} MB: reduce the picture",
-        path.display(), needed.div_ceil(1_000_000), MEMORY / 1_000_000
+        path.display(), needed.div_ceil(1_000_000), MEMORY.div_ceil(1_000_000)
     )]
     Large {
         /// The file.
@@ -60,12 +60,24 @@ pub enum StillError {
         needed: u64,
     },
     /// The file itself is too large.
-    #[error("{} has {} MB; the limit is {} MB: reduce the picture", path.display(), length.div_ceil(1_000_000), MEMORY / 1_000_000)]
+    #[error("{} has {} MB; the limit is {} MB: reduce the picture", path.display(), length.div_ceil(1_000_000), MEMORY.div_ceil(1_000_000))]
     Long {
         /// The file.
         path: PathBuf,
         /// Its length in bytes.
         length: u64,
+    },
+    /// Decoding takes too long.
+    #[error("{} has so many scans that decoding takes too long: save the picture again", path.display())]
+    ManyScans {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The strips of a TIFF file are JPEG files.
+    #[error("{} is a TIFF file with JPEG compression, which is not supported: save the picture as JPEG", path.display())]
+    JpegInTiff {
+        /// The file.
+        path: PathBuf,
     },
     /// Other pictures take all memory.
     #[error("there is no memory for {}: other pictures have held it for a minute", path.display())]
@@ -93,7 +105,12 @@ impl StillError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreadable { .. } | Self::NoPictures { .. } => Exit::NoInput,
-            Self::NotAPicture { .. } | Self::Large { .. } | Self::Long { .. } | Self::Truncated { .. } => Exit::Data,
+            Self::NotAPicture { .. }
+            | Self::Large { .. }
+            | Self::Long { .. }
+            | Self::ManyScans { .. }
+            | Self::JpegInTiff { .. }
+            | Self::Truncated { .. } => Exit::Data,
             Self::NoRoom { .. } => Exit::Unavailable,
         }
     }
@@ -153,13 +170,20 @@ impl Still {
             ImageError::IoError(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
                 StillError::Truncated { path: path.to_owned() }
             }
-            ImageError::IoError(source) => unreadable(source),
+            // Some decoders report errors of their own so.
+            ImageError::IoError(source) if source.raw_os_error().is_some() => unreadable(source),
             source => StillError::NotAPicture { path: path.to_owned(), source },
         };
         let mut file = BufReader::new(regular::open(path).map_err(unreadable)?);
         let length = file.get_ref().metadata().map_err(unreadable)?.len();
-        let scan = jpeg::scan(&mut file).and_then(|scan| Ok((scan, file.rewind()?))).map_err(unreadable)?.0;
+        if length > MEMORY {
+            return Err(StillError::Long { path: path.to_owned(), length });
+        }
+        let scan = jpeg::scan(&mut file).map_err(unreadable)?;
         let webp = webp::pixels(&mut file).and_then(|pixels| Ok((pixels, file.rewind()?))).map_err(unreadable)?.0;
+        if tiff::is_jpeg(&mut file).map_err(unreadable)? {
+            return Err(StillError::JpegInTiff { path: path.to_owned() });
+        }
         // Bytes that the decoder reads into memory before it says what they are.
         let content = match (&scan, webp) {
             // The decoder fills the missing part of a JPEG file with grey.
@@ -174,9 +198,6 @@ impl Still {
             (None, Some(_)) => length,
             (None, None) => 0,
         };
-        if content > MEMORY {
-            return Err(StillError::Long { path: path.to_owned(), length });
-        }
         let input: Box<dyn Input> = match &scan {
             Some(Scan { has_tables: false, coefficients: 0, end, .. }) => {
                 let file = file.take(end.unwrap_or(length));
@@ -195,7 +216,6 @@ impl Still {
             Reading::Upright => decoder.orientation().map_err(not_a_picture)?,
             Reading::Stored => Orientation::NoTransforms,
         };
-        // The decoder fills the missing part of a JPEG file with grey.
         // A file of a few bytes can ask for much.
         let (width, height) = decoder.dimensions();
         let (decoded, rgb_bytes) = (decoder.total_bytes(), u64::from(width) * u64::from(height) * 3);
@@ -204,7 +224,7 @@ impl Still {
             (_, Some(pixels)) => pixels.saturating_mul(6),
             // Strips or frames as large as the picture.
             (Some(ImageFormat::Tiff | ImageFormat::Gif), _) => decoded,
-            _ => scan.map_or(0, |scan| scan.coefficients),
+            _ => scan.as_ref().map_or(0, |scan| scan.coefficients),
         };
         let decoding = [decoded, scratch, content].into_iter().fold(0, u64::saturating_add);
         let turning = if orientation == Orientation::NoTransforms { 0 } else { decoded.saturating_mul(2) };
@@ -212,6 +232,9 @@ impl Still {
         let needed = decoding.max(turning).max(converting);
         if needed > MEMORY {
             return Err(StillError::Large { path: path.to_owned(), width, height, needed });
+        }
+        if scan.as_ref().is_some_and(|scan| scan.work > MOST_WORK) {
+            return Err(StillError::ManyScans { path: path.to_owned() });
         }
         let mut room = Room::take(needed).ok_or_else(|| StillError::NoRoom { path: path.to_owned() })?;
         let mut image = DynamicImage::from_decoder(decoder).map_err(not_a_picture)?;
@@ -411,6 +434,24 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         let error = Still::open(&path).unwrap_err();
         assert!(matches!(error, StillError::Large { width: 65535, height: 65535, .. }), "{error}");
+        assert_eq!(error.exit(), Exit::Data);
+    }
+
+    #[test]
+    fn a_small_file_of_many_scans_is_refused_before_it_is_decoded() {
+        let mut bytes = fs::read(folder().join("420_progressive.jpg")).unwrap();
+        let copies = tempfile::tempdir().unwrap();
+        let path = copies.path().join("scans.jpg");
+        // SOF2: length, precision, rows, columns.
+        let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc2]).unwrap();
+        bytes[frame + 5..frame + 9].copy_from_slice(&[0x0f, 0xa0, 0x0f, 0xa0]);
+        let last = bytes.windows(2).rposition(|pair| pair == [0xff, 0xda]).unwrap();
+        let end = bytes.len() - 2;
+        let scans = bytes[last..end].repeat(60);
+        bytes.splice(end..end, scans);
+        fs::write(&path, bytes).unwrap();
+        let error = Still::open(&path).unwrap_err();
+        assert!(matches!(error, StillError::ManyScans { .. }), "{error}");
         assert_eq!(error.exit(), Exit::Data);
     }
 
