@@ -41,17 +41,20 @@ pub enum StreamState {
     Online,
     /// Its source has failed and is being reopened.
     Retrying,
+    /// Its source delivers, but no whole key frame, without which nothing can be decoded.
+    Waiting,
     /// It no longer delivers.
     Offline,
 }
 
 impl StreamState {
-    /// `online`, `retrying` or `offline`.
+    /// `online`, `retrying`, `waiting` or `offline`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Online => "online",
             Self::Retrying => "retrying",
+            Self::Waiting => "waiting",
             Self::Offline => "offline",
         }
     }

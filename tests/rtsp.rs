@@ -2,54 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/rtsp.rs"]
+mod server;
 
 use common::{hardnetd, run, seqs};
-use gstreamer_rtsp_server::gst::{self, glib};
-use gstreamer_rtsp_server::prelude::*;
-use gstreamer_rtsp_server::{
-    RTSP_PERM_MEDIA_FACTORY_ACCESS, RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, RTSP_TOKEN_MEDIA_FACTORY_ROLE, RTSPAuth,
-    RTSPMediaFactory, RTSPServer, RTSPToken,
-};
-
-/// Serves `launch` at `/camera` until the test process ends; returns the address.
-fn serve(launch: &str) -> String {
-    serve_to(launch, None)
-}
-
-/// Like `serve`, but requires a login.
-fn serve_to(launch: &str, login: Option<(&'static str, &'static str)>) -> String {
-    gst::init().unwrap();
-    let (sender, port) = std::sync::mpsc::channel();
-    let launch = launch.to_owned();
-    std::thread::Builder::new()
-        .name("rtsp-server".into())
-        .spawn(move || {
-            let context = glib::MainContext::new();
-            let server = RTSPServer::new();
-            server.set_address("127.0.0.1");
-            server.set_service("0");
-            let factory = RTSPMediaFactory::new();
-            factory.set_launch(&launch);
-            factory.set_shared(true);
-            if let Some((user, password)) = login {
-                let auth = RTSPAuth::new();
-                let token = RTSPToken::builder().field(RTSP_TOKEN_MEDIA_FACTORY_ROLE, "viewer").build();
-                auth.add_basic(&RTSPAuth::make_basic(user, password), &token);
-                let role = gst::Structure::builder("viewer")
-                    .field(RTSP_PERM_MEDIA_FACTORY_ACCESS, true)
-                    .field(RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, true)
-                    .build();
-                factory.add_role_from_structure(&role);
-                server.set_auth(Some(&auth));
-            }
-            server.mount_points().unwrap().add_factory("/camera", factory);
-            let _source = server.attach(Some(&context)).unwrap();
-            sender.send(server.bound_port()).unwrap();
-            glib::MainLoop::new(Some(&context), false).run();
-        })
-        .unwrap();
-    format!("rtsp://127.0.0.1:{}/camera", port.recv().unwrap())
-}
+use server::{serve, serve_to};
 
 const VIDEO: &str = "videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=480,framerate=30/1 \
     ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 pt=96";

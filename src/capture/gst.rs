@@ -4,6 +4,7 @@
 //! with them: no sample is copied.
 
 mod frames;
+mod gates;
 mod notices;
 mod senders;
 
@@ -90,7 +91,9 @@ impl PipelineSession {
             restrict(&decode)?;
             frames::refuse_short(&decode);
         }
-        if let Some(source) = pipeline.by_name("source").filter(|_| guard.is_some()) {
+        let camera = pipeline.by_name("source").filter(|_| guard.is_some());
+        gates::attach(&pipeline, camera.as_ref(), &activity);
+        if let Some(source) = camera {
             limit(&source, &activity);
         }
         let bus = pipeline.bus().ok_or_else(|| Error::Unusable { message: "the pipeline has no bus".into() })?;
@@ -214,9 +217,8 @@ fn restrict(decode: &gst::Element) -> Result<(), Error> {
     Ok(())
 }
 
-/// Limits the threads and the memory that a camera can take: elements gather packets until a picture is complete.
+/// Limits the memory that a camera can take: elements gather packets until a picture is complete.
 fn limit(source: &gst::Element, activity: &Arc<Activity>) {
-    senders::restrict(source);
     let activity = Arc::clone(activity);
     source.connect_pad_added(move |_, pad| {
         let activity = Arc::clone(&activity);

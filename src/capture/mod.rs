@@ -2,11 +2,12 @@
 //!
 //! `scheme` interprets URIs, with a file for each kind of source; `gst` runs the GStreamer pipeline; `plug` and `guard`
 //! keep it from opening what a file or a camera names; `elements` says which parts of GStreamer are installed; `still`
-//! decodes pictures; `supervise` runs a source to its end, through the traits of `player`. Nothing here knows the
+//! decodes pictures; `gate` leaves out what would decode to no picture of the source; `supervise` runs a source to its end, through the traits of `player`. Nothing here knows the
 //! consumer of the frames.
 
 mod container;
 pub mod elements;
+mod gate;
 mod gst;
 mod guard;
 mod jpeg;
@@ -33,6 +34,7 @@ use crate::exit::Exit;
 use crate::frame;
 use crate::plural::counted;
 
+pub use gate::LeftOut;
 pub use gst::{init, version};
 pub use samples::Samples;
 pub use scheme::{
@@ -61,6 +63,13 @@ pub type Report<'a> = dyn Fn(Progress<'_>) -> ControlFlow<()> + 'a;
 pub enum Progress<'a> {
     /// It is running and watching the source; reported at least once a second.
     Watching,
+    /// The camera delivers, and its frames have been left out for a second: there is no key frame, or one is missing.
+    WaitingForKeyFrame {
+        /// Number of the first frame after that.
+        next: u64,
+    },
+    /// Frames were not decoded, or their pictures not used, since the last report.
+    LeftOut(LeftOut),
     /// A picture of a folder cannot be read; the source goes on with the next one.
     Unreadable(&'a StillError),
     /// The source has failed and will be reopened.
@@ -84,6 +93,7 @@ pub struct Settings {
     launch: Option<Launch>,
     start_timeout: Duration,
     stall_timeout: Duration,
+    key_frame_timeout: Duration,
     retry_max: Duration,
 }
 
@@ -108,6 +118,7 @@ impl Settings {
             launch,
             start_timeout: stream.start_timeout(),
             stall_timeout: stream.stall_timeout(),
+            key_frame_timeout: stream.key_frame_timeout(),
             retry_max: stream.retry_max(),
         })
     }
@@ -245,6 +256,14 @@ pub enum Error {
         /// Frames before that.
         frames: u64,
     },
+    /// There are frames, and none of them is a whole key frame.
+    #[error("no whole key frame {}: {} left out, because decoding can only begin with one", within(*.seconds), counted(*left_out, "frame was", "frames were"))]
+    NoKeyFrame {
+        /// The limit in seconds; `None` if the video has ended.
+        seconds: Option<f64>,
+        /// Frames that were left out.
+        left_out: u64,
+    },
     /// No frame came within the limit.
     #[error("{}", silent(*.seconds, *.frames))]
     Silent {
@@ -253,6 +272,13 @@ pub enum Error {
         /// Frames before that.
         frames: u64,
     },
+}
+
+fn within(seconds: Option<f64>) -> String {
+    match seconds {
+        Some(seconds) => format!("for {seconds} s (limit: stream.key_frame_timeout_s)"),
+        None => "in the whole video".into(),
+    }
 }
 
 fn silent(seconds: f64, frames: u64) -> String {
@@ -275,6 +301,7 @@ impl Error {
             | Self::Ended { .. }
             | Self::Silent { .. }
             | Self::NoVideo
+            | Self::NoKeyFrame { .. }
             | Self::Unusable { .. }
             | Self::Reference { .. }
             | Self::SentElsewhere { .. }
@@ -304,11 +331,16 @@ impl Error {
             | Self::OtherTransport
             | Self::SentInCircles
             | Self::Flood
+            | Self::NoKeyFrame { seconds: Some(_), .. }
             | Self::Silent { .. } => Exit::Unavailable,
             Self::AskedInClear => Exit::NoPermission,
             Self::Unusable { .. } => Exit::Internal,
             Self::Failed { exit, .. } => *exit,
-            Self::NoVideo | Self::Stopped | Self::Reference { .. } | Self::Truncated { .. } => Exit::Data,
+            Self::NoKeyFrame { seconds: None, .. }
+            | Self::NoVideo
+            | Self::Stopped
+            | Self::Reference { .. }
+            | Self::Truncated { .. } => Exit::Data,
         }
     }
 }

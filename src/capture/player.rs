@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
+use super::gate::{Gate, LeftOut};
 use super::scheme::Launch;
 use super::{Deliver, Error};
 use crate::frame::monotonic_ns;
@@ -71,6 +72,9 @@ pub(super) struct Activity {
     refused: AtomicBool,
     /// Bytes that a network camera has sent since the last frame.
     since_frame: AtomicU64,
+    /// Since when frames have been left out until a key frame; 0 if they pass.
+    shut_since_ns: AtomicU64,
+    gates: Mutex<Vec<Arc<Mutex<Gate>>>>,
 }
 
 impl Activity {
@@ -82,7 +86,46 @@ impl Activity {
             delivering: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             since_frame: AtomicU64::new(0),
+            shut_since_ns: AtomicU64::new(0),
+            gates: Mutex::default(),
         })
+    }
+
+    /// Takes a gate, whose counts it reports.
+    pub(super) fn add_gate(&self, gate: Gate) -> Arc<Mutex<Gate>> {
+        let gate = Arc::new(Mutex::new(gate));
+        Self::lock(&self.gates).push(Arc::clone(&gate));
+        gate
+    }
+
+    /// What a mutex protects, also after a panic.
+    pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A coded frame has come to the decoder; whether the gate `is_shut` behind it. The source is alive if it is.
+    pub(super) fn frame_coded(&self, now_ns: u64, is_shut: bool) {
+        self.since_frame.store(0, Ordering::Relaxed);
+        if is_shut {
+            self.last_ns.store(now_ns, Ordering::Release);
+            let _ = self.shut_since_ns.compare_exchange(0, now_ns, Ordering::AcqRel, Ordering::Acquire);
+        } else {
+            self.shut_since_ns.store(0, Ordering::Release);
+        }
+    }
+
+    /// How long frames have been left out until a key frame.
+    pub(super) fn waits_for_key_frame(&self, now_ns: u64) -> Duration {
+        match self.shut_since_ns.load(Ordering::Acquire) {
+            0 => Duration::ZERO,
+            since => Duration::from_nanos(now_ns.saturating_sub(since)),
+        }
+    }
+
+    /// The frames that have been left out.
+    pub(super) fn left_out(&self) -> LeftOut {
+        let gates = Self::lock(&self.gates);
+        gates.iter().map(|gate| Self::lock(gate).counts()).fold(LeftOut::default(), |sum, counts| sum + counts)
     }
 
     /// Counts `bytes` from a network camera; false if the limit is exceeded.

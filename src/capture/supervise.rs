@@ -13,7 +13,7 @@ use crossbeam_channel::never;
 
 use super::player::{Activity, Clock, Event, Notice, Player, Session, SystemClock};
 use super::scheme::{Carrier, Medium, images};
-use super::{Deliver, Error, Progress, Report, Settings, gst, teardown};
+use super::{Deliver, Error, LeftOut, Progress, Report, Settings, gst, teardown};
 use crate::exit::Exit;
 use crate::shutdown::Stopped;
 use crate::telemetry::FrameNumbers;
@@ -23,6 +23,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Maximum time between two heartbeats of the thread: a quarter of the shortest limit, in whole seconds, that systemd
 /// accepts.
 pub(super) const BEAT: Duration = Duration::from_millis(250);
+/// Maximum time without a key frame that is not reported.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// Maximum time, in [`BEAT`]s, to wait for the lookup of a camera's name after a failure.
 const LOOKUP: u32 = 4;
 
@@ -147,19 +149,42 @@ impl Supervisor<'_> {
             return Ok(());
         }
         let session = self.player.start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
-        let outcome = match self.watch(&*session) {
-            Decision::End => end(session.activity().frames()),
+        let mut told = LeftOut::default();
+        let outcome = match self.watch(&*session, &mut told) {
+            Decision::End => match (session.activity().frames(), session.activity().left_out().sum()) {
+                (0, left_out @ 1..) => Err(Error::NoKeyFrame { seconds: None, left_out }),
+                (frames, _) => end(frames),
+            },
             Decision::Fail(error) => Err(error),
             Decision::Continue | Decision::Stop => Ok(()),
         };
         // A frame that is decoded while the session shuts down belongs to no attempt.
         ticket.end();
+        let _ = self.tell_left_out(session.activity(), &mut told);
         teardown::take_down(settings, session, stopped, self.clock, report);
         outcome
     }
 
+    /// Reports the frames that have been left out since `told`.
+    fn tell_left_out(&self, activity: &Activity, told: &mut LeftOut) -> ControlFlow<()> {
+        let (left_out, before) = (activity.left_out(), *told);
+        *told = left_out;
+        if left_out == before {
+            return ControlFlow::Continue(());
+        }
+        let (stream, LeftOut { before_key_frame, damaged, late }) = (&self.settings.stream, left_out);
+        // The camera decides how many there are.
+        let has_grown = |now: u64, then: u64| now.checked_ilog2() != then.checked_ilog2();
+        if has_grown(damaged + late, before.damaged + before.late) {
+            tracing::warn!(%stream, damaged, late, "frames are left out, each time up to the next key frame");
+        } else if has_grown(before_key_frame, before.before_key_frame) {
+            tracing::debug!(%stream, before_key_frame, "frames are left out until there is a key frame");
+        }
+        (self.report)(Progress::LeftOut(left_out - before))
+    }
+
     /// Watches a running pipeline until a decision is made.
-    fn watch(&self, session: &dyn Session) -> Decision {
+    fn watch(&self, session: &dyn Session, told: &mut LeftOut) -> Decision {
         let mut attempt = Attempt::new(self.settings);
         let period = nanoseconds(attempt.period());
         let mut due = self.clock.now_ns().saturating_add(period);
@@ -176,9 +201,15 @@ impl Supervisor<'_> {
                 Event::Time => {
                     let now = self.clock.now_ns();
                     due = now.saturating_add(period);
-                    match (self.report)(Progress::Watching) {
-                        ControlFlow::Continue(()) => attempt.tick(now, session),
-                        ControlFlow::Break(()) => Decision::Stop,
+                    let activity = session.activity();
+                    let progress = match activity.waits_for_key_frame(now) > SHORT_WAIT {
+                        true => Progress::WaitingForKeyFrame { next: self.numbers.next() },
+                        false => Progress::Watching,
+                    };
+                    let flow = (self.report)(progress);
+                    match (flow, self.tell_left_out(activity, told)) {
+                        (ControlFlow::Continue(()), ControlFlow::Continue(())) => attempt.tick(now, session),
+                        _ => Decision::Stop,
                     }
                 }
             };
@@ -279,6 +310,11 @@ impl<'a> Attempt<'a> {
             return Decision::Fail(Error::Flood);
         }
         let frames = activity.frames();
+        let limit = self.settings.key_frame_timeout;
+        if activity.waits_for_key_frame(now_ns) > limit {
+            let left_out = activity.left_out().sum();
+            return Decision::Fail(Error::NoKeyFrame { seconds: Some(limit.as_secs_f64()), left_out });
+        }
         let limit = if frames == 0 { self.settings.start_timeout } else { self.settings.stall_timeout };
         if activity.idle(now_ns) > limit {
             return Decision::Fail(Error::Silent { seconds: limit.as_secs_f64(), frames });

@@ -88,6 +88,9 @@ section! {
         start_timeout_s: f64 = 20.0, Allowed::Number(0.1, 3600.0);
         /// Maximum seconds without a frame from a running source; after that the stream counts as failed.
         stall_timeout_s: f64 = 10.0, Allowed::Number(0.1, 3600.0);
+        /// Maximum seconds without a whole key frame, before which no frame can be decoded; after that the stream counts
+        /// as failed. Cameras with long groups of pictures send one every 10 to 20 s.
+        key_frame_timeout_s: f64 = 60.0, Allowed::Number(0.1, 3600.0);
         /// Longest wait in seconds before a failed camera is reopened, 0.1 or more; the first waits are shorter. 0:
         /// the stream ends with the failure. Cameras given with `--source` have 0.
         retry_max_s: f64 = 30.0, Allowed::NumberOrZero(0.1, 3600.0);
@@ -311,6 +314,12 @@ impl Stream {
     #[must_use]
     pub fn retry_max(&self) -> Duration {
         Duration::from_secs_f64(self.retry_max_s)
+    }
+
+    /// `key_frame_timeout_s`.
+    #[must_use]
+    pub fn key_frame_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.key_frame_timeout_s)
     }
 
     /// `stall_timeout_s`.

@@ -57,8 +57,8 @@ impl Stream {
     pub(super) fn end(self, deadline: Instant) -> Result<(), Error> {
         let Self { name, source_uri, is_camera, counters, thread, .. } = self;
         let outcome = thread.join(Some(deadline))?;
-        let FrameCounts { captured, dropped, classified, failed, .. } = counters.read();
-        tracing::info!(stream = %name, captured, classified, dropped, failed, "stream ended");
+        let FrameCounts { captured, dropped, left_out, classified, failed, .. } = counters.read();
+        tracing::info!(stream = %name, captured, classified, dropped, left_out, failed, "stream ended");
         match outcome {
             Err(source) => Err(Error::Stream { stream: name, source_uri, is_camera, source: source.into() }),
             Ok(()) if failed > 0 => Err(Error::Frames { stream: name, source_uri, is_camera, failed, captured }),
@@ -168,6 +168,8 @@ impl Source {
         let stream = &self.settings.stream;
         match progress {
             Progress::Watching => {}
+            Progress::WaitingForKeyFrame { next } => self.states.waiting(next),
+            Progress::LeftOut(frames) => self.counters.count_left_out(frames.sum()),
             Progress::Unreadable(error) => {
                 self.counters.count_captured();
                 self.counters.count_failed();

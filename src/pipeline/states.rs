@@ -52,7 +52,14 @@ impl States {
             return Ok(());
         }
         let reporting = self.lock();
-        if self.counters.turn_online(seq) { self.send(&reporting, StreamState::Online) } else { Ok(()) }
+        let has_waited = self.counters.is_waiting();
+        if !self.counters.turn_online(seq) {
+            return Ok(());
+        }
+        if has_waited {
+            tracing::info!(stream = %self.stream, "there has been a key frame");
+        }
+        self.send(&reporting, StreamState::Online)
     }
 
     /// Reports that the source has failed; the first frame after reopening gets the number `next`. Reports nothing
@@ -67,9 +74,23 @@ impl States {
             }
         };
         self.counters.count_retry(next);
+        self.tell(&reporting, StreamState::Retrying);
+    }
+
+    /// Reports, once, that the source delivers no whole key frame; the first frame after that gets the number `next`.
+    pub(super) fn waiting(&self, next: u64) {
+        // The inference thread reports a result, which tells more; the source reports this again.
+        let Ok(reporting) = self.reporting.try_lock() else { return };
+        if self.counters.turn_waiting(next) {
+            tracing::info!(stream = %self.stream, "waiting for a key frame: nothing can be decoded before one");
+            self.tell(&reporting, StreamState::Waiting);
+        }
+    }
+
+    fn tell(&self, reporting: &Reporting, state: StreamState) {
         if !reporting.ended && !self.stopped.is_set() {
             select! {
-                send(reporting.results, self.item(StreamState::Retrying)) -> _ => {}
+                send(reporting.results, self.item(state)) -> _ => {}
                 recv(self.stopped.receiver()) -> _ => {}
             }
         }
@@ -96,11 +117,13 @@ impl States {
         let reporting = match self.reporting.try_lock() {
             Ok(reporting) => reporting,
             Err(TryLockError::Poisoned(reporting)) => reporting.into_inner(),
-            // Only the source holds it, to report this.
+            // Only the source holds it, to report one of these.
+            Err(TryLockError::WouldBlock) if self.counters.is_waiting() => return StreamState::Waiting,
             Err(TryLockError::WouldBlock) => return StreamState::Retrying,
         };
         match self.counters.status() {
             StreamStatus { online: true, .. } if !reporting.ended => StreamState::Online,
+            StreamStatus { waiting: true, .. } if !reporting.ended => StreamState::Waiting,
             StreamStatus { counts: FrameCounts { retries: 1.., .. }, .. } if !reporting.ended => StreamState::Retrying,
             _ => StreamState::Offline,
         }
@@ -175,11 +198,16 @@ mod tests {
         seen.push(states.current());
         states.retrying(1);
         seen.push(states.current());
+        for _ in 0..2 {
+            states.waiting(1);
+            seen.push(states.current());
+        }
         states.offline().unwrap();
         seen.push(states.current());
         let (online, retrying, offline) = (StreamState::Online, StreamState::Retrying, StreamState::Offline);
-        assert_eq!(seen, [offline, online, online, retrying, offline]);
-        assert_eq!((told(&before), told(&after)), (vec![online], vec![retrying, offline]));
+        let waiting = StreamState::Waiting;
+        assert_eq!(seen, [offline, online, online, retrying, waiting, waiting, offline]);
+        assert_eq!((told(&before), told(&after)), (vec![online], vec![retrying, waiting, offline]));
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub(super) fn status(running: &Running, registry: &Registry, seen: &mut Seen) {
     let sum = registry.sum();
     let (results, frames) = (counted(sum.classified, "result", "results"), counted(sum.dropped, "frame", "frames"));
     text += &format!("{results}, {frames} dropped");
+    if sum.left_out > 0 {
+        text += &format!(", {} left out", sum.left_out);
+    }
     tracing::debug!("{text}");
     tell(&[NotifyState::Status(&text)]);
 }
@@ -85,6 +88,7 @@ fn state(status: StreamStatus, rate: f64) -> String {
     match status {
         StreamStatus { ended: true, .. } => "source ended".to_owned(),
         StreamStatus { online: true, .. } => format!("{rate:.1} results/s"),
+        StreamStatus { waiting: true, .. } => "waiting for a key frame".to_owned(),
         StreamStatus { counts: FrameCounts { retries: 0, .. }, .. } => "starting".to_owned(),
         _ => "source down, retrying".to_owned(),
     }
@@ -107,6 +111,7 @@ mod tests {
         assert_eq!(state(new, 0.0), "starting");
         assert_eq!(state(StreamStatus { ended: true, ..new }, 0.0), "source ended");
         assert_eq!(state(opened_again, 0.0), "source down, retrying");
+        assert_eq!(state(StreamStatus { waiting: true, ..opened_again }, 0.0), "waiting for a key frame");
         let online = StreamStatus { online: true, ..opened_again };
         assert_eq!(state(online, 2.5), "2.5 results/s");
         assert_eq!(state(StreamStatus { ended: true, ..online }, 0.0), "source ended");

@@ -20,6 +20,7 @@ pub struct StreamCounters {
     /// The same across all sources of that name since the process began.
     totals: Arc<Counters>,
     online: AtomicBool,
+    waiting: AtomicBool,
     ended: AtomicBool,
     /// Lowest number that a frame of the latest attempt can have.
     opened_at: AtomicU64,
@@ -30,6 +31,7 @@ pub struct StreamCounters {
 pub struct Counters {
     captured: AtomicU64,
     dropped: AtomicU64,
+    left_out: AtomicU64,
     classified: AtomicU64,
     failed: AtomicU64,
     retries: AtomicU64,
@@ -42,6 +44,7 @@ impl Counters {
         FrameCounts {
             captured: self.captured.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
+            left_out: self.left_out.load(Ordering::Relaxed),
             classified: self.classified.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
@@ -56,6 +59,8 @@ pub struct FrameCounts {
     pub captured: u64,
     /// Frames that no inference thread took: replaced by a newer one, or left at a stop.
     pub dropped: u64,
+    /// Frames of the source that were not received: not decoded, or damaged. Their number is never known before.
+    pub left_out: u64,
     /// Frames that resulted in a classification.
     pub classified: u64,
     /// Frames that could not be classified.
@@ -71,6 +76,8 @@ pub struct StreamStatus {
     pub counts: FrameCounts,
     /// Whether there are results since the source was last opened.
     pub online: bool,
+    /// Whether the source delivers and there is no whole key frame.
+    pub waiting: bool,
     /// Whether the source has ended or failed permanently.
     pub ended: bool,
 }
@@ -83,8 +90,17 @@ impl StreamCounters {
     }
 
     fn count(&self, which: fn(&Counters) -> &AtomicU64) {
-        which(&self.counters).fetch_add(1, Ordering::Relaxed);
-        which(&self.totals).fetch_add(1, Ordering::Relaxed);
+        self.add(which, 1);
+    }
+
+    fn add(&self, which: fn(&Counters) -> &AtomicU64, number: u64) {
+        which(&self.counters).fetch_add(number, Ordering::Relaxed);
+        which(&self.totals).fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// Counts frames that were not decoded, or damaged.
+    pub fn count_left_out(&self, number: u64) {
+        self.add(|counters| &counters.left_out, number);
     }
 
     /// Counts a frame from the source.
@@ -111,7 +127,22 @@ impl StreamCounters {
     pub fn count_retry(&self, next: u64) {
         self.opened_at.store(next, Ordering::Release);
         self.online.store(false, Ordering::Release);
+        self.waiting.store(false, Ordering::Release);
         self.count(|counters| &counters.retries);
+    }
+
+    /// The source delivers, but no whole key frame; `next` is the number of the first frame after that. True if it has
+    /// not been waiting before.
+    pub fn turn_waiting(&self, next: u64) -> bool {
+        self.opened_at.store(next, Ordering::Release);
+        self.online.store(false, Ordering::Release);
+        !self.waiting.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the source delivers and there is no whole key frame.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// The source has ended or failed permanently.
@@ -121,7 +152,11 @@ impl StreamCounters {
 
     /// Records a result for frame `seq`; true if it is the first one since the source was last opened.
     pub fn turn_online(&self, seq: u64) -> bool {
-        seq >= self.opened_at.load(Ordering::Acquire) && !self.online.swap(true, Ordering::AcqRel)
+        let is_new = seq >= self.opened_at.load(Ordering::Acquire) && !self.online.swap(true, Ordering::AcqRel);
+        if is_new {
+            self.waiting.store(false, Ordering::Release);
+        }
+        is_new
     }
 
     /// Whether there are results since the source was last opened.
@@ -139,7 +174,12 @@ impl StreamCounters {
     /// The state of the stream.
     #[must_use]
     pub fn status(&self) -> StreamStatus {
-        StreamStatus { counts: self.read(), online: self.is_online(), ended: self.ended.load(Ordering::Acquire) }
+        StreamStatus {
+            counts: self.read(),
+            online: self.is_online(),
+            waiting: self.is_waiting(),
+            ended: self.ended.load(Ordering::Acquire),
+        }
     }
 }
 
@@ -188,6 +228,21 @@ mod tests {
     }
 
     #[test]
+    fn a_source_waits_until_a_frame_from_after_that_has_a_result() {
+        let counters = StreamCounters::default();
+        assert!(counters.turn_online(0));
+        assert!(counters.turn_waiting(5));
+        assert!(!counters.turn_waiting(5), "it is known");
+        assert!(!counters.turn_online(4), "a frame from before");
+        assert!(counters.is_waiting() && !counters.is_online());
+        assert!(counters.turn_online(5));
+        assert!(!counters.is_waiting() && counters.is_online());
+        assert!(counters.turn_waiting(6));
+        counters.count_retry(6);
+        assert!(!counters.is_waiting());
+    }
+
+    #[test]
     fn what_a_source_counts_begins_at_zero_and_adds_to_the_totals() {
         let totals = Arc::<Counters>::default();
         for source in 1..=3 {
@@ -195,8 +250,10 @@ mod tests {
             counters.count_captured();
             counters.count_dropped();
             counters.count_retry(0);
-            let once = FrameCounts { captured: 1, dropped: 1, retries: 1, ..FrameCounts::default() };
+            counters.count_left_out(7);
+            let once = FrameCounts { captured: 1, dropped: 1, left_out: 7, retries: 1, ..FrameCounts::default() };
             assert_eq!(counters.read(), once);
+            assert_eq!(totals.read().left_out, 7 * source);
             assert_eq!((totals.read().captured, totals.read().retries), (source, source));
         }
     }

@@ -9,6 +9,7 @@
 )]
 
 pub mod broker;
+pub mod colours;
 pub mod http;
 pub mod onnx;
 pub mod picky_broker;

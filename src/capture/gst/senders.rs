@@ -20,8 +20,10 @@ const RTP_HEADER: usize = 12;
 /// Bytes of an RTCP packet up to and including its SSRC, the last four (RFC 3550, 6.4 to 6.7).
 const RTCP_HEADER: usize = 8;
 
-/// Makes an `rtspsrc` play only the first video of the camera, and lets a single sender through to its `rtpbin`.
-pub(super) fn restrict(source: &gst::Element) {
+/// Makes an `rtspsrc` play only the first video of the camera, and lets a single sender through to its `rtpbin`;
+/// `arrive` is told the number of each of its packets.
+pub(super) fn restrict(source: &gst::Element, arrive: impl Fn(u16) + Send + Sync + 'static) {
+    let arrive = Arc::new(arrive);
     let choice = Mutex::<Choice>::default();
     source.connect("select-stream", false, move |arguments| {
         let number = arguments.get(1).and_then(|number| number.get::<u32>().ok());
@@ -31,17 +33,18 @@ pub(super) fn restrict(source: &gst::Element) {
         let mut choice = choice.lock().unwrap_or_else(PoisonError::into_inner);
         Some(number.is_some_and(|number| choice.takes(number, is_video)).to_value())
     });
-    source.connect("new-manager", false, |arguments| {
+    source.connect("new-manager", false, move |arguments| {
         let manager = arguments.get(1).and_then(|manager| manager.get::<gst::Element>().ok())?;
         // In addition to the packet filter: each of these streams is one sender.
         if manager.find_property("max-streams").is_some() {
             manager.set_property("max-streams", 1_u32);
         }
         let sender = Arc::new(AtomicU64::new(NOBODY));
+        let arrive = Arc::clone(&arrive);
         manager.connect_pad_added(move |_, pad| {
-            let sender = Arc::clone(&sender);
+            let (sender, arrive) = (Arc::clone(&sender), Arc::clone(&arrive));
             if pad.name().starts_with("recv_rtp_sink") {
-                filter(pad, move |packet| take_rtp(packet, &sender));
+                filter(pad, move |packet| take_rtp(packet, &sender).map(&*arrive).is_some());
             } else if pad.name().starts_with("recv_rtcp_sink") {
                 filter(pad, move |packet| is_of_sender(packet, &sender));
             }
@@ -105,23 +108,22 @@ fn ssrc(header: &[u8]) -> u64 {
     header.last_chunk().map_or(NOBODY, |bytes| u32::from_be_bytes(*bytes).into())
 }
 
-/// Gives an RTP packet the SSRC of the first one; false if it is not an RTP packet.
-fn take_rtp(packet: &mut gst::Buffer, sender: &AtomicU64) -> bool {
-    let Some(header) = header::<RTP_HEADER>(packet) else { return false };
+/// Gives an RTP packet the SSRC of the first one and returns its number; `None` if it is not an RTP packet.
+fn take_rtp(packet: &mut gst::Buffer, sender: &AtomicU64) -> Option<u16> {
+    let header = header::<RTP_HEADER>(packet)?;
     // RTCP (RFC 5761, 4).
     if (192..=223).contains(&header[1]) {
-        return false;
+        return None;
     }
-    let ssrc = ssrc(&header);
-    match sender.compare_exchange(NOBODY, ssrc, Ordering::AcqRel, Ordering::Acquire) {
-        Err(first) if first != ssrc => {
-            let Ok(mut bytes) = packet.make_mut().map_writable() else { return false };
-            let first = u32::try_from(first).unwrap_or_default().to_be_bytes();
-            bytes[RTP_HEADER - first.len()..RTP_HEADER].copy_from_slice(&first);
-            true
-        }
-        _ => true,
+    let (number, ssrc) = (u16::from_be_bytes([header[2], header[3]]), ssrc(&header));
+    if let Err(first) = sender.compare_exchange(NOBODY, ssrc, Ordering::AcqRel, Ordering::Acquire)
+        && first != ssrc
+    {
+        let mut bytes = packet.make_mut().map_writable().ok()?;
+        let first = u32::try_from(first).unwrap_or_default().to_be_bytes();
+        bytes[RTP_HEADER - first.len()..RTP_HEADER].copy_from_slice(&first);
     }
+    Some(number)
 }
 
 /// Whether an RTCP packet comes from the sender of the first RTP packet.
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn all_packets_get_the_ssrc_of_the_first_one() {
         let sender = AtomicU64::new(NOBODY);
-        let passed = filtered([7, 7, 8, 9, 7].map(rtp), move |packet| take_rtp(packet, &sender));
+        let passed = filtered([7, 7, 8, 9, 7].map(rtp), move |packet| take_rtp(packet, &sender).is_some());
         assert_eq!(passed, vec![rtp(7); 5]);
     }
 
@@ -194,7 +196,8 @@ mod tests {
         let other_version = std::iter::once(vec![0; 20]);
         let muxed = (192..=223).map(|kind| [&[0x90, kind][..], &rtp(7)[2..]].concat());
         let known = Arc::clone(&sender);
-        let passed = filtered(short.chain(other_version).chain(muxed), move |packet| take_rtp(packet, &known));
+        let passed =
+            filtered(short.chain(other_version).chain(muxed), move |packet| take_rtp(packet, &known).is_some());
         assert!(passed.is_empty(), "{passed:?}");
         assert_eq!(sender.load(Ordering::Acquire), NOBODY);
     }

@@ -64,7 +64,7 @@ impl Scheme for Camera {
         let (location, user, in_address) = login(&self.address);
         let timeout_us = stream.start_timeout().as_micros();
         let text = format!(
-            "rtspsrc name=source latency={latency} protocols={protocols} drop-on-latency=true \
+            "rtspsrc name=source latency={latency} protocols={protocols} \
              tcp-timeout={timeout_us} ! application/x-rtp,media=video \
              ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)",
             latency = stream.rtsp_latency_ms,
@@ -223,6 +223,7 @@ mod tests {
         let launch = launch("rtsp://u:p@host/1", &stream);
         assert!(launch.live);
         assert!(launch.text.contains("latency=50 protocols=udp "), "{}", launch.text);
+        assert!(!launch.text.contains("drop"), "pictures refer to what would be dropped: {}", launch.text);
         assert!(launch.properties.contains(&("source", "user-id", "me".to_owned())));
         assert!(launch.properties.contains(&("source", "user-pw", "secret".to_owned())));
         assert!(launch.properties.contains(&("source", "location", "rtsp://host/1".to_owned())));

@@ -131,7 +131,7 @@ impl World {
         let report = |progress: Progress<'_>| {
             match progress {
                 Progress::Watching => self.beats.borrow_mut().push(self.now_ms()),
-                Progress::Unreadable(_) => {}
+                Progress::Unreadable(_) | Progress::LeftOut(_) | Progress::WaitingForKeyFrame { .. } => {}
                 Progress::Retrying { wait, next, .. } => {
                     self.retries.borrow_mut().push((u64::try_from(wait.as_millis()).unwrap(), next));
                 }

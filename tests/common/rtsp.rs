@@ -1,0 +1,96 @@
+//! A real RTSP server in this process.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test takes what it needs, and fails by panicking"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gstreamer_rtsp_server::gst::{self, glib};
+use gstreamer_rtsp_server::prelude::*;
+use gstreamer_rtsp_server::{
+    RTSP_PERM_MEDIA_FACTORY_ACCESS, RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, RTSP_TOKEN_MEDIA_FACTORY_ROLE, RTSPAuth,
+    RTSPMediaFactory, RTSPServer, RTSPToken,
+};
+
+/// Serves `launch` at `/camera` until the test process ends; returns the address.
+pub fn serve(launch: &str) -> String {
+    serve_with(launch, None, |_| {})
+}
+
+/// Like `serve`, but requires a login.
+pub fn serve_to(launch: &str, login: Option<(&'static str, &'static str)>) -> String {
+    serve_with(launch, login, |_| {})
+}
+
+/// Like `serve`, but loses each packet whose number, from 1, is a multiple of `every`. Also returns the number of frames
+/// so far.
+pub fn serve_losing(launch: &str, every: u64) -> (String, Arc<AtomicU64>) {
+    let frames = Arc::<AtomicU64>::default();
+    let counted = Arc::clone(&frames);
+    let address = serve_with(launch, None, move |payloader| {
+        let (frames, packets) = (Arc::clone(&counted), AtomicU64::new(0));
+        let is_lost = move |packet: &gst::BufferRef| {
+            let is_last = packet.flags().contains(gst::BufferFlags::MARKER);
+            frames.fetch_add(is_last.into(), Ordering::Relaxed);
+            (packets.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
+        };
+        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        payloader.static_pad("src").unwrap().add_probe(kinds, move |_, info| match &mut info.data {
+            Some(gst::PadProbeData::Buffer(packet)) if is_lost(packet) => gst::PadProbeReturn::Handled,
+            Some(gst::PadProbeData::BufferList(list)) => {
+                list.make_mut()
+                    .foreach_mut(|packet, _| std::ops::ControlFlow::Continue(Some(packet).filter(|it| !is_lost(it))));
+                gst::PadProbeReturn::Ok
+            }
+            _ => gst::PadProbeReturn::Ok,
+        });
+    });
+    (address, frames)
+}
+
+/// Serves `launch`; `configure` gets each payloader.
+fn serve_with(
+    launch: &str,
+    login: Option<(&'static str, &'static str)>,
+    configure: impl Fn(gst::Element) + Send + Sync + 'static,
+) -> String {
+    gst::init().unwrap();
+    let (sender, port) = std::sync::mpsc::channel();
+    let launch = launch.to_owned();
+    std::thread::Builder::new()
+        .name("rtsp-server".into())
+        .spawn(move || {
+            let context = glib::MainContext::new();
+            let server = RTSPServer::new();
+            server.set_address("127.0.0.1");
+            server.set_service("0");
+            let factory = RTSPMediaFactory::new();
+            factory.set_launch(&launch);
+            factory.set_shared(true);
+            factory.connect_media_configure(move |_, media| {
+                let bin = media.element().downcast::<gst::Bin>().unwrap();
+                configure(bin.by_name("pay0").unwrap());
+            });
+            if let Some((user, password)) = login {
+                let auth = RTSPAuth::new();
+                let token = RTSPToken::builder().field(RTSP_TOKEN_MEDIA_FACTORY_ROLE, "viewer").build();
+                auth.add_basic(&RTSPAuth::make_basic(user, password), &token);
+                let role = gst::Structure::builder("viewer")
+                    .field(RTSP_PERM_MEDIA_FACTORY_ACCESS, true)
+                    .field(RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, true)
+                    .build();
+                factory.add_role_from_structure(&role);
+                server.set_auth(Some(&auth));
+            }
+            server.mount_points().unwrap().add_factory("/camera", factory);
+            let _source = server.attach(Some(&context)).unwrap();
+            sender.send(server.bound_port()).unwrap();
+            glib::MainLoop::new(Some(&context), false).run();
+        })
+        .unwrap();
+    format!("rtsp://127.0.0.1:{}/camera", port.recv().unwrap())
+}
