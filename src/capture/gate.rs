@@ -177,12 +177,10 @@ impl Gate {
         let held = Duration::from_nanos(now_ns.saturating_sub(arrived));
         self.lag = held.saturating_sub(latency).min(overdue);
         let is_next = self.last.is_some_and(|last| last.number.wrapping_add(1) == packet.number);
-        if !is_next {
-            if let Some(last) = self.last {
-                self.shut.get_or_insert(Reason::Damaged);
-                if let Some((_, is_torn)) = self.in_parser.back_mut() {
-                    *is_torn |= !last.ends;
-                }
+        if let Some(last) = self.last.filter(|_| !is_next) {
+            self.shut.get_or_insert(Reason::Damaged);
+            if let Some((_, is_torn)) = self.in_parser.back_mut() {
+                *is_torn |= !last.ends;
             }
         }
         let is_torn = !is_next && !packet.begins;

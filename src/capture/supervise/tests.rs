@@ -12,6 +12,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::*;
+use crate::capture::gate::{Coded, Gate};
 use crate::capture::player::MOST_PER_FRAME;
 use crate::capture::scheme::Launch;
 use crate::config::Stream;
@@ -28,6 +29,10 @@ enum Step {
     /// A frame that the consumer refuses.
     Refuse,
     Bytes(usize),
+    /// A frame is left out.
+    LeaveOut,
+    /// A coded frame, and whether frames are left out behind it.
+    Coded(bool),
     Say(Notice),
     Rest,
     Stop,
@@ -92,6 +97,8 @@ struct World {
     /// Waits before the source was reopened, in milliseconds, and the next number.
     retries: RefCell<Vec<(u64, u64)>>,
     beats: RefCell<Vec<u64>>,
+    /// When the source was reported to wait for a key frame, in milliseconds.
+    key_frame_waits: RefCell<Vec<u64>>,
     /// When the stop is requested, in milliseconds.
     stop_at: Cell<Option<u64>>,
     /// From when on no frames are wanted.
@@ -118,6 +125,7 @@ impl World {
             frames: RefCell::default(),
             retries: RefCell::default(),
             beats: RefCell::default(),
+            key_frame_waits: RefCell::default(),
             stop_at: Cell::default(),
             unwanted_at: Cell::default(),
             is_unknown: Cell::default(),
@@ -131,7 +139,8 @@ impl World {
         let report = |progress: Progress<'_>| {
             match progress {
                 Progress::Watching => self.beats.borrow_mut().push(self.now_ms()),
-                Progress::Unreadable(_) | Progress::LeftOut(_) | Progress::WaitingForKeyFrame { .. } => {}
+                Progress::WaitingForKeyFrame { .. } => self.key_frame_waits.borrow_mut().push(self.now_ms()),
+                Progress::Unreadable(_) | Progress::LeftOut(_) => {}
                 Progress::Retrying { wait, next, .. } => {
                     self.retries.borrow_mut().push((u64::try_from(wait.as_millis()).unwrap(), next));
                 }
@@ -198,6 +207,11 @@ impl World {
                 it.activity.end_frame(now);
                 it.activity.refuse();
             }
+            Step::LeaveOut => {
+                let gate = it.activity.add_gate(Gate::new(false));
+                assert!(!Activity::lock(&gate).decodes(Coded { pts: None, is_key: false, follows_gap: false }));
+            }
+            Step::Coded(is_shut) => it.activity.frame_coded(now, is_shut),
             Step::Bytes(bytes) => drop(it.activity.receive(bytes)),
             Step::Say(notice) => it.say.send(notice).unwrap(),
             Step::Rest => it.resting.store(true, Ordering::Release),
@@ -295,6 +309,36 @@ fn a_source_that_stalls_fails_after_the_stall_limit() {
     let world = World::new(&once("stall"), [Ok(vec![(1900, Step::Frame), (2700, Step::Frame)])]);
     assert!(matches!(world.run(), Err(Error::Silent { seconds: 1.0, frames: 2 })));
     assert_eq!(world.now_ms(), 3750);
+}
+
+#[test]
+fn a_wait_for_a_key_frame_is_no_silence_and_is_reported_after_a_second() {
+    let left_out = (0..50).map(|index| (500 + 100 * index, Step::Coded(true)));
+    let steps = left_out.chain([(5500, Step::Coded(false)), (5510, Step::Frame), (6000, Step::Stop)]);
+    let world = World::new(&once("group"), [Ok(steps.collect())]);
+    assert!(world.run().is_ok());
+    assert_eq!(*world.frames.borrow(), [[0]]);
+    let waits = world.key_frame_waits.borrow();
+    assert_eq!((waits.first(), waits.last()), (Some(&1750), Some(&5250)), "{waits:?}");
+}
+
+#[test]
+fn a_camera_that_never_sends_a_key_frame_fails_after_its_limit_and_one_that_stops_meanwhile_sooner() {
+    let stream = Stream { key_frame_timeout_s: 3.0, ..once("keyless") };
+    let left_out = (0..100).map(|index| (100 * index, Step::Coded(true))).collect();
+    let world = World::new(&stream, [Ok(left_out)]);
+    assert!(matches!(world.run(), Err(Error::NoKeyFrame { seconds: Some(3.0), .. })));
+    assert_eq!(world.now_ms(), 3250);
+    let world = World::new(&Stream { source: "rtsp://gone/1".into(), ..stream }, [Ok(vec![(100, Step::Coded(true))])]);
+    assert!(matches!(world.run(), Err(Error::Silent { seconds: 2.0, frames: 0 })));
+}
+
+#[test]
+fn a_video_without_a_key_frame_has_ended_with_an_error() {
+    let stream = Stream { source: "test:ball".into(), ..Stream::default() };
+    let steps = vec![(5, Step::LeaveOut), (10, Step::Say(Notice::End))];
+    let world = World::new(&stream, [Ok(steps)]);
+    assert!(matches!(world.run(), Err(Error::NoKeyFrame { seconds: None, left_out: 1 })));
 }
 
 #[test]

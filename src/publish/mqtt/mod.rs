@@ -5,7 +5,7 @@
 //! after a lost connection.
 //!
 //! Topics under `<topic_prefix>/<device>`: `status` (retained: `online`, `stopped`, and `offline` as the last will),
-//! `<stream>/status` (retained: `online`, `retrying`, `offline`), `<stream>/result`.
+//! `<stream>/status` (retained: `online`, `retrying`, `waiting`, `offline`), `<stream>/result`.
 //!
 //! MQTT allows a single will, which is used for the device: unless the device is `online`, neither are its streams,
 //! whatever their retained states say. Every connection begins with the states of the streams, `offline` until the
