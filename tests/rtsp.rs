@@ -5,7 +5,12 @@ mod common;
 #[path = "common/rtsp.rs"]
 mod server;
 
-use common::{hardnetd, run, seqs};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use common::{Running, hardnetd, run, seqs, wait_for};
+use rustix::process::Signal;
 use server::{serve, serve_to};
 
 const VIDEO: &str = "videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=480,framerate=30/1 \
@@ -74,6 +79,97 @@ fn a_camera_that_wants_a_login_gets_it_from_the_address_or_from_a_file() {
     );
     std::fs::write(&config, stream).unwrap();
     assert_eq!(run(["run", "-c", config.to_str().unwrap(), "--frames", "2"]).records().len(), 2);
+}
+
+/// A camera that refuses every login, with these challenges; returns its address and the logins so far.
+fn refusing(challenges: &'static [&'static str]) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("127.0.0.1:{}/camera", listener.local_addr().unwrap().port());
+    let logins = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&logins);
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = BufReader::new(connection.unwrap());
+            let mut request = String::new();
+            while connection.read_line(&mut request).is_ok_and(|length| length > 0) {
+                if !request.ends_with("\r\n\r\n") {
+                    continue;
+                }
+                let header = |name: &str| request.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+                let login = header("Authorization:");
+                if !login.is_empty() {
+                    seen.lock().unwrap().push(login.to_owned());
+                }
+                let answer = if request.starts_with("OPTIONS") {
+                    "200 OK\r\nPublic: OPTIONS, DESCRIBE, SETUP, PLAY\r\n".to_owned()
+                } else {
+                    let each = challenges.iter().map(|challenge| format!("WWW-Authenticate: {challenge}\r\n"));
+                    format!("401 Unauthorized\r\n{}", each.collect::<String>())
+                };
+                let answer = format!("RTSP/1.0 {answer}{}\r\n\r\n", header("CSeq:"));
+                request.clear();
+                if connection.get_mut().write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    (address, logins)
+}
+
+#[test]
+fn a_refused_login_is_called_one_and_not_repeated_at_once() {
+    let (address, logins) = refusing(&["Digest realm=\"r\", nonce=\"n\""]);
+    let source = format!("rtsp://me:wrong@{address}");
+    let outcome = run(["run", "--source", &source]);
+    assert_eq!(outcome.code(), 77, "{}", outcome.stderr);
+    assert!(outcome.message().contains("the camera refuses the login"), "{}", outcome.stderr);
+    assert_eq!(logins.lock().unwrap().len(), 1);
+
+    let folder = common::folder();
+    let config = folder.path().join("hardnetd.toml");
+    std::fs::write(&config, format!("[[stream]]\nname = \"camera\"\nsource = \"{source}\"\n")).unwrap();
+    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    wait_for("the refusal", || running.log().contains("wait_s=30").then_some(()));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().code(), 0);
+    assert_eq!(logins.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_corrected_password_is_used_after_a_reload() {
+    let address = serve_to(&format!("( {VIDEO} )"), Some(("me", "right")));
+    let folder = common::folder();
+    let (config, password) = (folder.path().join("hardnetd.toml"), folder.path().join("password"));
+    std::fs::write(&password, "wrong\n").unwrap();
+    let login = format!("username = \"me\"\npassword_file = \"{}\"\n", password.display());
+    std::fs::write(&config, format!("[[stream]]\nname = \"camera\"\nsource = \"{address}\"\n{login}")).unwrap();
+    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap(), "--frames", "2"]));
+    wait_for("the refusal", || running.log().contains("the camera refuses the login").then_some(()));
+    std::fs::write(&password, "right\n").unwrap();
+    running.signal(Signal::HUP);
+    assert_eq!(running.finish().records().len(), 2);
+}
+
+#[test]
+fn a_digest_that_gstreamer_cannot_make_is_told_apart_from_a_wrong_password() {
+    const SHA: &str = "Digest realm=\"r\", nonce=\"sha\", algorithm=\"SHA-256\"";
+    let (address, logins) = refusing(&[SHA]);
+    let outcome = run(["run", "--source", &format!("rtsp://me:p@{address}")]);
+    assert_eq!(outcome.code(), 77, "{}", outcome.stderr);
+    assert!(outcome.message().contains("SHA-256 only"), "{}", outcome.stderr);
+    assert!(logins.lock().unwrap().is_empty());
+
+    for challenges in
+        [&[SHA, "Digest realm=\"r\", nonce=\"md\", algorithm=MD5"], &["Digest realm=\"r\", nonce=\"md\"", SHA]]
+    {
+        let (address, logins) = refusing(challenges);
+        let outcome = run(["run", "--source", &format!("rtsp://me:p@{address}")]);
+        assert!(outcome.message().contains("refuses the login"), "{}", outcome.stderr);
+        let logins = logins.lock().unwrap();
+        assert!(logins.len() == 1 && logins[0].contains("nonce=\"md\""), "{logins:?}");
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! - Credentials that GStreamer allocates are freed once, by its own function.
 //! - A panic in an `extern "C"` function aborts the process; it does not unwind into C.
 
+mod challenge;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -38,6 +39,7 @@ use gstreamer_rtsp::gst_sdp::ffi as sdp;
 
 use super::scheme::Endpoint;
 use crate::config::redact;
+use challenge::{Offers, keep_md5, offers};
 
 /// Maximum characters of a camera's text that a message repeats.
 const LONGEST: usize = 200;
@@ -45,8 +47,8 @@ const LONGEST: usize = 200;
 /// Maximum redirects that one session follows.
 pub(super) const MOST_REDIRECTS: u32 = 8;
 
-/// Maximum logins in a row that a camera may refuse in one session: cameras lock a user out after some five, and
-/// `rtspsrc` tries nine times. A second one may be needed for a new nonce.
+/// Maximum logins in a row that a camera may refuse after it has accepted one: a second one may be needed for a new
+/// nonce. Before, it may refuse one: cameras lock a user out after some five, and `rtspsrc` tries nine times.
 const MOST_REFUSALS: u32 = 2;
 
 /// The cameras, by host and port, that have asked for digest authentication since the program started.
@@ -63,6 +65,10 @@ pub(super) enum Attempt {
     InClear,
     /// To redirect the program endlessly.
     InCircles,
+    /// To have a login with another digest than GStreamer's.
+    OtherDigest,
+    /// Nothing: it refused the login.
+    Refused,
 }
 
 /// State of one session with its camera.
@@ -73,6 +79,7 @@ pub(super) struct Guard {
     attached: AtomicBool,
     redirects: AtomicU32,
     refusals: AtomicU32,
+    has_accepted: AtomicBool,
     source: glib::WeakRef<gst::Element>,
     withheld: Mutex<Withheld>,
 }
@@ -101,6 +108,7 @@ impl Guard {
             attached: AtomicBool::new(false),
             redirects: AtomicU32::new(0),
             refusals: AtomicU32::new(0),
+            has_accepted: AtomicBool::new(false),
             source: glib::WeakRef::new(),
             withheld: Mutex::default(),
         })
@@ -154,7 +162,10 @@ impl Guard {
         let camera = (self.endpoint.host.to_ascii_lowercase(), self.endpoint.port);
         if offers.digest {
             cameras.insert(camera);
-            return true;
+            if !offers.md5 {
+                self.note(Attempt::OtherDigest);
+            }
+            return offers.md5;
         }
         let refused = offers.basic && cameras.contains(&camera);
         if refused {
@@ -163,13 +174,24 @@ impl Guard {
         !refused
     }
 
+    /// The camera has accepted what it was asked, with a login if it `has_login`.
+    fn accepted(&self, has_login: bool) {
+        self.refusals.store(0, Ordering::Relaxed);
+        self.has_accepted.fetch_or(has_login, Ordering::Relaxed);
+    }
+
     /// Whether a login may follow an answer that refuses one, which `tried` says.
     fn may_try_again(&self, tried: bool, offers: Offers) -> bool {
         // The camera knows the password, and wants it with another nonce (RFC 7616, 3.3).
         if !tried || offers.stale {
             return true;
         }
-        self.refusals.fetch_add(1, Ordering::Relaxed) + 1 < MOST_REFUSALS
+        let most = if self.has_accepted.load(Ordering::Relaxed) { MOST_REFUSALS } else { 1 };
+        let may_try = self.refusals.fetch_add(1, Ordering::Relaxed) + 1 < most;
+        if !may_try {
+            self.note(Attempt::Refused);
+        }
+        may_try
     }
 
     /// Called when the camera plays. Over UDP, `rtspsrc` answers a challenge to a keep-alive without passing it to its
@@ -195,18 +217,6 @@ impl Guard {
     fn withheld(&self) -> std::sync::MutexGuard<'_, Withheld> {
         self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The kinds of login that an answer asks for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Offers {
-    basic: bool,
-    digest: bool,
-    /// Whether only the nonce of the login was too old.
-    stale: bool,
-    /// Whether a challenge has no parameters: `rtspsrc` of GStreamer 1.22 reads them without checking that there are
-    /// any.
-    bare: bool,
 }
 
 /// Whether `location` is certainly an address at `endpoint`. URL parsers differ, so an address with a login, an escape
@@ -347,7 +357,7 @@ unsafe extern "C" fn after_send(
     // SAFETY: the type says that the message is a response, so this is the active part of the union.
     let code = unsafe { response.type_data.response.code };
     // SAFETY: `response` is a valid message, and no reference to its text is kept.
-    let (location, offers) = unsafe { (header(response, ffi::GST_RTSP_HDR_LOCATION), offers(response)) };
+    let (location, offers) = unsafe { (header(response, ffi::GST_RTSP_HDR_LOCATION, 0), offers(response)) };
     if (300..400).contains(&code) && location.is_some_and(|location| !guard.may_follow(&location)) {
         // A status code for which `rtspsrc` follows no redirect.
         response.type_data.response.code = ffi::GST_RTSP_STS_USE_PROXY;
@@ -357,11 +367,15 @@ unsafe extern "C" fn after_send(
     // SAFETY: `request` is a valid message or null, and is only read.
     let request = unsafe { request.as_ref() }.filter(|request| request.type_ == ffi::GST_RTSP_MESSAGE_REQUEST);
     // SAFETY: the request is valid.
-    let login = request.and_then(|request| unsafe { header(request, ffi::GST_RTSP_HDR_AUTHORIZATION) });
+    let login = request.and_then(|request| unsafe { header(request, ffi::GST_RTSP_HDR_AUTHORIZATION, 0) });
     // With these two, `rtspsrc` meets a challenge.
     let is_refused = matches!(code, ffi::GST_RTSP_STS_UNAUTHORIZED | ffi::GST_RTSP_STS_NOT_FOUND);
     if !is_refused {
-        guard.refusals.store(0, Ordering::Relaxed);
+        guard.accepted(login.is_some());
+    }
+    if offers.md5 {
+        // SAFETY: the response is valid, and may be changed.
+        unsafe { keep_md5(response) };
     }
     let gives_up = is_refused && !guard.may_try_again(login.is_some(), offers);
     if offers.bare || !guard.may_log_in(offers) || gives_up {
@@ -387,7 +401,7 @@ unsafe extern "C" fn after_send(
 unsafe fn choose(guard: &Guard, request: &ffi::GstRTSPMessage, response: &mut ffi::GstRTSPMessage) {
     // SAFETY: by the contract above.
     let (offered, chosen) =
-        unsafe { (header(request, ffi::GST_RTSP_HDR_TRANSPORT), header(response, ffi::GST_RTSP_HDR_TRANSPORT)) };
+        unsafe { (header(request, ffi::GST_RTSP_HDR_TRANSPORT, 0), header(response, ffi::GST_RTSP_HDR_TRANSPORT, 0)) };
     let Some(chosen) = chosen else { return };
     let accepted = transport::accepted(&offered.unwrap_or_default(), &chosen);
     // SAFETY: by the contract above; -1 means all headers of that name.
@@ -401,65 +415,19 @@ unsafe fn choose(guard: &Guard, request: &ffi::GstRTSPMessage, response: &mut ff
     }
 }
 
-/// The first header of that name in a message.
+/// The header of that name and index in a message.
 ///
 /// # Safety
 /// `message` is valid.
-unsafe fn header(message: &ffi::GstRTSPMessage, field: ffi::GstRTSPHeaderField) -> Option<String> {
+unsafe fn header(message: &ffi::GstRTSPMessage, field: ffi::GstRTSPHeaderField, index: i32) -> Option<String> {
     let mut value = ptr::null_mut();
     // SAFETY: the message is valid, and `value` has room for a pointer.
-    let result = unsafe { ffi::gst_rtsp_message_get_header(message, field, &raw mut value, 0) };
+    let result = unsafe { ffi::gst_rtsp_message_get_header(message, field, &raw mut value, index) };
     if result != ffi::GST_RTSP_OK || value.is_null() {
         return None;
     }
     // SAFETY: the header's text ends with a zero and lives until the message is changed.
     Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
-}
-
-/// The challenges of an answer, as `rtspsrc` reads them.
-///
-/// # Safety
-/// `message` is valid.
-unsafe fn offers(message: &mut ffi::GstRTSPMessage) -> Offers {
-    let mut offers = Offers::default();
-    // SAFETY: the message is valid.
-    let credentials =
-        unsafe { ffi::gst_rtsp_message_parse_auth_credentials(message, ffi::GST_RTSP_HDR_WWW_AUTHENTICATE) };
-    if credentials.is_null() {
-        return offers;
-    }
-    // SAFETY: the array ends with a null pointer; every pointer before it points to a credential.
-    let each = (0..).map_while(|index| unsafe { (*credentials.add(index)).as_ref() });
-    for credential in each {
-        offers.bare |= credential.params.is_null();
-        // SAFETY: the parameters are null, or an array like that of the credentials.
-        offers.stale |= unsafe { is_stale(credential.params) };
-        match credential.scheme {
-            ffi::GST_RTSP_AUTH_BASIC => offers.basic = true,
-            ffi::GST_RTSP_AUTH_DIGEST => offers.digest = true,
-            _ => {}
-        }
-    }
-    // SAFETY: the array is ours and is not used after this.
-    unsafe { ffi::gst_rtsp_auth_credentials_free(credentials) };
-    offers
-}
-
-/// Whether the parameters of a challenge say that its nonce replaces one that was too old.
-///
-/// # Safety
-/// `params` is null, or an array of valid parameters that ends with a null pointer.
-unsafe fn is_stale(params: *mut *mut ffi::GstRTSPAuthParam) -> bool {
-    if params.is_null() {
-        return false;
-    }
-    // SAFETY: by the contract above; names and values are null, or texts that end with a zero.
-    (0..).map_while(|index| unsafe { (*params.add(index)).as_ref() }).any(|param| unsafe {
-        let is = |text: *mut std::ffi::c_char, word: &str| {
-            !text.is_null() && CStr::from_ptr(text).to_bytes().eq_ignore_ascii_case(word.as_bytes())
-        };
-        is(param.name, "stale") && is(param.value, "true")
-    })
 }
 
 /// The attributes in which a description names clocks. `rtspsrc` and its jitter buffer query these over the network, or

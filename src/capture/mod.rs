@@ -23,6 +23,7 @@ mod teardown;
 mod tiff;
 mod webp;
 
+use std::borrow::Cow;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -91,6 +92,8 @@ pub struct Settings {
     /// Where the frames come from.
     pub source: Source,
     launch: Option<Launch>,
+    /// From which the pipeline is made again when the password file has changed.
+    config: Stream,
     start_timeout: Duration,
     stall_timeout: Duration,
     key_frame_timeout: Duration,
@@ -116,11 +119,31 @@ impl Settings {
             stream: stream.name.as_str().into(),
             source,
             launch,
+            config: stream.clone(),
             start_timeout: stream.start_timeout(),
             stall_timeout: stream.stall_timeout(),
             key_frame_timeout: stream.key_frame_timeout(),
             retry_max: stream.retry_max(),
         })
+    }
+}
+
+impl Settings {
+    /// The pipeline, with what the password file holds now; with the password as before if it cannot be read.
+    fn launch(&self) -> Option<Cow<'_, Launch>> {
+        let launch = self.launch.as_ref()?;
+        let file = self.config.password_file.as_str();
+        if file.is_empty() {
+            return Some(Cow::Borrowed(launch));
+        }
+        match read_secret("stream.password_file", file) {
+            Ok(password) => self.source.launch(&self.config, Some(&password)).map(Cow::Owned),
+            Err(error) => {
+                let stream = &self.stream;
+                tracing::warn!(%stream, "using the password as before: {}", crate::exit::chain(&error));
+                Some(Cow::Borrowed(launch))
+            }
+        }
     }
 }
 
@@ -239,6 +262,24 @@ pub enum Error {
          it, because the request may be forged. If the camera was reconfigured on purpose, restart hardnetd"
     )]
     AskedInClear,
+    /// The camera knows no such user and password.
+    #[error(
+        "the camera refuses the login: check stream.username and stream.password_file. A changed password file is used at \
+         the next attempt; after a reload at once"
+    )]
+    LoginRefused,
+    /// There is no login.
+    #[error("the camera asks for a login: set stream.username and stream.password_file")]
+    LoginMissing,
+    /// The camera asks for a login that GStreamer cannot make.
+    #[error(
+        "the camera accepts logins with SHA-256 only, and {version} makes them with MD5: allow MD5 digest authentication in \
+         the camera's settings"
+    )]
+    OtherDigest {
+        /// Name and version of GStreamer.
+        version: String,
+    },
     /// The media file ends before its container says it does.
     #[error(
         "the file is cut off: {} missing after {} that could be decoded",
@@ -308,6 +349,9 @@ impl Error {
             | Self::OtherTransport
             | Self::SentInCircles
             | Self::Flood
+            | Self::LoginRefused
+            | Self::LoginMissing
+            | Self::OtherDigest { .. }
             | Self::AskedInClear => true,
             // A camera that changed its coding may change it back.
             Self::MissingDecoder { .. } => had_frames,
@@ -333,7 +377,9 @@ impl Error {
             | Self::Flood
             | Self::NoKeyFrame { seconds: Some(_), .. }
             | Self::Silent { .. } => Exit::Unavailable,
-            Self::AskedInClear => Exit::NoPermission,
+            Self::AskedInClear | Self::LoginRefused | Self::LoginMissing | Self::OtherDigest { .. } => {
+                Exit::NoPermission
+            }
             Self::Unusable { .. } => Exit::Internal,
             Self::Failed { exit, .. } => *exit,
             Self::NoKeyFrame { seconds: None, .. }

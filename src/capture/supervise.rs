@@ -88,7 +88,7 @@ impl Supervisor<'_> {
             if !is_opened_again(self.settings, &error, next > begin) {
                 return Err(error);
             }
-            let wait = backoff.next(next > first);
+            let wait = backoff.next(&error, next > first);
             if (self.report)(Progress::Retrying { error: &error, wait, next }).is_break() || self.pause(wait) {
                 return Ok(());
             }
@@ -143,12 +143,12 @@ impl Supervisor<'_> {
             }
             Medium::Pipeline(end) => end,
         };
-        let launch = settings.launch.as_ref();
+        let launch = settings.launch();
         let launch = launch.ok_or_else(|| Error::Unusable { message: "the source has no pipeline".into() })?;
         if report(Progress::Watching).is_break() {
             return Ok(());
         }
-        let session = self.player.start(&settings.stream, launch, ticket.clone(), Arc::clone(deliver))?;
+        let session = self.player.start(&settings.stream, &launch, ticket.clone(), Arc::clone(deliver))?;
         let mut told = LeftOut::default();
         let outcome = match self.watch(&*session, &mut told) {
             Decision::End => match (session.activity().frames(), session.activity().left_out().sum()) {
@@ -229,23 +229,37 @@ fn is_opened_again(settings: &Settings, error: &Error, had_frames: bool) -> bool
     settings.source.is_camera() && !settings.retry_max.is_zero() && error.is_retryable(had_frames)
 }
 
+/// Waits after refused logins; further ones take as long as the last. Cameras lock an account after about five in a few
+/// minutes.
+const AFTER_REFUSALS: [Duration; 3] = [Duration::from_secs(30), Duration::from_secs(60), Duration::from_secs(300)];
+
 /// Wait before a failed camera is reopened: doubles each time, until there are frames again.
 #[derive(Debug)]
 struct Backoff {
     wait: Duration,
     longest: Duration,
+    /// Refused logins since there were frames.
+    refusals: usize,
 }
 
 impl Backoff {
     fn new(longest: Duration) -> Self {
-        Self { wait: FIRST_RETRY, longest }
+        Self { wait: FIRST_RETRY, longest, refusals: 0 }
     }
 
-    /// The wait after an attempt that had frames or not.
-    fn next(&mut self, had_frames: bool) -> Duration {
+    /// The wait after an attempt that failed with `error`, and had frames or not.
+    fn next(&mut self, error: &Error, had_frames: bool) -> Duration {
         let wait = if had_frames { FIRST_RETRY } else { self.wait }.min(self.longest);
         self.wait = wait * 2;
-        wait
+        if had_frames {
+            self.refusals = 0;
+        }
+        if !matches!(error, Error::LoginRefused) {
+            return wait;
+        }
+        let index = self.refusals.min(AFTER_REFUSALS.len() - 1);
+        self.refusals += 1;
+        wait.max(AFTER_REFUSALS[index])
     }
 }
 

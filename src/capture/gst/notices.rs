@@ -26,6 +26,8 @@ pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, notices: &S
                 Some(Attempt::OtherTransport) => Error::OtherTransport,
                 Some(Attempt::InClear) => Error::AskedInClear,
                 Some(Attempt::InCircles) => Error::SentInCircles,
+                Some(Attempt::OtherDigest) => Error::OtherDigest { version: gst::version_string().to_string() },
+                Some(Attempt::Refused) => Error::LoginRefused,
                 None => failure(&error.error()),
             })
         }
@@ -73,12 +75,12 @@ fn failure(error: &glib::Error) -> Error {
         // A missing video plugin has already been reported by an earlier message; this is about something else.
         return Error::NoVideo;
     }
+    if error.matches(gst::ResourceError::NotAuthorized) {
+        return Error::LoginMissing;
+    }
     let (advice, exit) = if let Some(resource) = error.kind::<gst::ResourceError>() {
         match resource {
             gst::ResourceError::NotFound => ("check the path", Exit::NoInput),
-            gst::ResourceError::NotAuthorized => {
-                ("set stream.username and stream.password_file, or check them", Exit::NoPermission)
-            }
             _ => ("check that the address is right and that something answers there", Exit::Unavailable),
         }
     } else if let Some(stream) = error.kind::<gst::StreamError>() {

@@ -37,7 +37,8 @@ fn only_an_address_that_is_certainly_the_cameras_is_followed() {
 
 #[test]
 fn a_password_in_clear_is_refused_after_a_digest_and_to_that_camera_only() {
-    let (basic, digest) = (Offers { basic: true, ..Offers::default() }, Offers { digest: true, ..Offers::default() });
+    let basic = Offers { basic: true, ..Offers::default() };
+    let digest = Offers { digest: true, md5: true, ..Offers::default() };
     let guard = |port| Guard::new(endpoint("guard.test", port));
     let first = guard(1);
     assert!(first.may_log_in(basic) && first.may_log_in(Offers::default()));
@@ -45,7 +46,7 @@ fn a_password_in_clear_is_refused_after_a_digest_and_to_that_camera_only() {
     assert!(!first.may_log_in(basic));
     assert_eq!(first.attempt(), Some(Attempt::InClear));
     let next_session = Guard::new(endpoint("GUARD.test", 1));
-    assert!(next_session.may_log_in(Offers { basic: true, digest: true, ..Offers::default() }));
+    assert!(next_session.may_log_in(Offers { basic: true, ..digest }));
     assert!(!next_session.may_log_in(basic));
     assert!(guard(2).may_log_in(basic));
 }
@@ -66,4 +67,26 @@ fn where_a_camera_sends_us_is_told_without_control_characters() {
     let guard = Guard::new(endpoint("cam", 554));
     assert!(!guard.may_follow("rtsp://x/\u{1b}[2J\n"));
     assert_eq!(guard.attempt(), Some(Attempt::Elsewhere("rtsp://x/\\u{1b}[2J\\n".into())));
+}
+
+#[test]
+fn a_camera_refuses_one_login_or_one_more_after_it_has_accepted_one() {
+    let offers = Offers { digest: true, md5: true, ..Offers::default() };
+    let guard = Guard::new(endpoint("logins.test", 554));
+    assert!(guard.may_try_again(false, offers), "the challenge");
+    assert!(!guard.may_try_again(true, offers));
+    assert_eq!(guard.attempt(), Some(Attempt::Refused));
+    let guard = Guard::new(endpoint("logins.test", 554));
+    guard.accepted(false);
+    assert!(guard.may_try_again(true, Offers { stale: true, ..offers }), "a new nonce");
+    guard.accepted(true);
+    assert!(guard.may_try_again(true, offers), "perhaps a new nonce");
+    assert!(!guard.may_try_again(true, offers));
+}
+
+#[test]
+fn a_digest_that_gstreamer_cannot_make_is_told_and_meets_no_challenge() {
+    let guard = Guard::new(endpoint("sha.test", 554));
+    assert!(!guard.may_log_in(Offers { digest: true, ..Offers::default() }));
+    assert_eq!(guard.attempt(), Some(Attempt::OtherDigest));
 }

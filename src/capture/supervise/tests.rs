@@ -359,6 +359,19 @@ fn waits_double_up_to_the_longest_and_begin_anew_after_frames() {
 }
 
 #[test]
+fn refused_logins_are_few_and_far_between_whatever_the_longest_wait() {
+    let refused = || Ok(vec![(0, Step::Say(Notice::Failed(Error::LoginRefused)))]);
+    let frames = vec![(10, Step::Frame), (20, Step::Say(Notice::Failed(Error::LoginRefused)))];
+    let scripts = [refused(), fails_at(0), refused(), refused(), refused(), Ok(frames), refused()];
+    let world = World::new(&camera("login"), scripts);
+    assert!(world.run().is_ok());
+    assert_eq!(world.waits(), [30_000, 1000, 60_000, 300_000, 300_000, 30_000, 60_000]);
+    let starts = world.starts.borrow();
+    let in_two_minutes = |at: u64| starts.iter().filter(|start| (at..at + 120_000).contains(*start)).count();
+    assert!(starts.iter().all(|start| in_two_minutes(*start) <= 4), "{starts:?}");
+}
+
+#[test]
 fn only_a_camera_is_opened_again_and_only_where_its_settings_say_so() {
     let pattern = Stream { source: "test:ball".into(), ..camera("unused") };
     for stream in [pattern, once("again")] {
