@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Error, Network, Ranked, top_k};
+use crate::engine::import::Scores;
 use crate::record::{Scored, TopClasses};
 use crate::tensor::TensorMut;
 
@@ -10,19 +11,20 @@ use crate::tensor::TensorMut;
 #[derive(Debug)]
 pub struct ClassHead {
     labels: Arc<[Arc<str>]>,
+    scores: Scores,
     best: Vec<Ranked>,
 }
 
 impl ClassHead {
-    /// A head for classes with these names.
+    /// A head for classes with these names, and a network with these outputs.
     #[must_use]
-    pub fn new(labels: Arc<[Arc<str>]>) -> Self {
-        Self { labels, best: Vec::new() }
+    pub fn new(labels: Arc<[Arc<str>]>, scores: Scores) -> Self {
+        Self { labels, scores, best: Vec::new() }
     }
 
-    /// The `top` best classes of `logits`, best first. A class without a name is named by its number.
-    pub fn best(&mut self, logits: &[f32], top: usize) -> TopClasses {
-        top_k(logits, top, &mut self.best);
+    /// The `top` best classes of the network's `values`, best first. A class without a name is named by its number.
+    pub fn best(&mut self, values: &[f32], top: usize) -> TopClasses {
+        top_k(values, self.scores, top, &mut self.best);
         let scored = |&Ranked { index, score }: &Ranked| {
             let label = self.labels.get(index).map_or_else(|| format!("class {index}").into(), Arc::clone);
             Scored { index, label, score }

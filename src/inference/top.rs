@@ -1,22 +1,25 @@
-//! Selects the best classes from the logits.
+//! Selects the best classes from the output of a network.
 
 use std::cmp::Ordering;
+
+use crate::engine::import::Scores;
 
 /// A class with its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranked {
     /// Index of the class.
     pub index: usize,
-    /// Its probability after softmax, in `0..=1`.
+    /// Its probability, in `0..=1`.
     pub score: f32,
 }
 
-/// Writes the `k` classes with the largest logits into `best`, best first, with their softmax scores.
+/// Writes the `k` classes with the largest values into `best`, best first. Their scores are a softmax over all logits;
+/// probabilities stay as they are.
 ///
 /// If `k` exceeds the number of classes, all classes are returned. Among equal logits the lower index comes first. NaN
 /// logits come last and score 0; positive infinite logits share the whole probability. `best` is cleared first and its
 /// memory reused.
-pub fn top_k(logits: &[f32], k: usize, best: &mut Vec<Ranked>) {
+pub fn top_k(logits: &[f32], scores: Scores, k: usize, best: &mut Vec<Ranked>) {
     best.clear();
     if k == 0 {
         return;
@@ -29,9 +32,14 @@ pub fn top_k(logits: &[f32], k: usize, best: &mut Vec<Ranked>) {
     }
     best.sort_unstable_by(better);
 
-    let softmax = Softmax::of(logits);
-    for ranked in best {
-        ranked.score = softmax.score(ranked.score);
+    match scores {
+        Scores::Logits => {
+            let softmax = Softmax::of(logits);
+            best.iter_mut().for_each(|ranked| ranked.score = softmax.score(ranked.score));
+        }
+        Scores::Probabilities => best.iter_mut().for_each(|ranked| {
+            ranked.score = if ranked.score.is_nan() { 0.0 } else { ranked.score.clamp(0.0, 1.0) };
+        }),
     }
 }
 
@@ -78,8 +86,16 @@ mod tests {
 
     fn top(logits: &[f32], k: usize) -> Vec<(usize, f32)> {
         let mut best = vec![Ranked { index: 99, score: 1.0 }];
-        top_k(logits, k, &mut best);
+        top_k(logits, Scores::Logits, k, &mut best);
         best.iter().map(|ranked| (ranked.index, ranked.score)).collect()
+    }
+
+    #[test]
+    fn probabilities_stay_as_they_are() {
+        let mut best = Vec::new();
+        top_k(&[0.25, 0.75, f32::NAN, -0.5, 1.5], Scores::Probabilities, 5, &mut best);
+        let scores: Vec<_> = best.iter().map(|ranked| (ranked.index, ranked.score)).collect();
+        assert_eq!(scores, [(4, 1.0), (1, 0.75), (0, 0.25), (3, 0.0), (2, 0.0)]);
     }
 
     fn indices(logits: &[f32], k: usize) -> Vec<usize> {

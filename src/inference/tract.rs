@@ -117,14 +117,14 @@ impl TractPlan {
     }
 }
 
-/// Number of output values of an ONNX file's network for inputs of `height × width` pixels.
+/// Extents of the output of an ONNX file's network for inputs of `height × width` pixels.
 ///
 /// # Errors
 /// The errors of [`TractPlan::from_onnx`] that occur before preparation.
-pub fn output_count(file: File, height: usize, width: usize) -> Result<usize, Error> {
+pub fn output_shape(file: File, height: usize, width: usize) -> Result<Vec<usize>, Error> {
     let typed = typed(file, height, width)?;
     let output = typed.output_fact(0).map_err(failed("read"))?;
-    Ok(output.shape.as_concrete().map_or(0, |shape| shape.iter().product()))
+    Ok(output.shape.as_concrete().unwrap_or(&[0]).to_vec())
 }
 
 /// The network of a file with the shapes of all maps; checks that they fit into memory.

@@ -43,11 +43,11 @@ impl TractPlan {
     }
 }
 
-/// How many values the network of an ONNX file writes.
+/// Extents of the output of an ONNX file's network.
 ///
 /// # Errors
 /// [`Error::WithoutTract`], always.
-pub fn output_count(_: File, _: usize, _: usize) -> Result<usize, Error> {
+pub fn output_shape(_: File, _: usize, _: usize) -> Result<Vec<usize>, Error> {
     Err(Error::WithoutTract)
 }
 

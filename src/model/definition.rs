@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Source, Training};
+use super::parts::Folder;
 use super::{Error, labels};
 use crate::choice::BackendChoice;
 use crate::config::{self, Config, SIDES};
 use crate::engine::cost::{MAX_ACTIVATION_BYTES, cost};
 use crate::engine::graph::{Graph, Op};
-use crate::engine::import;
+use crate::engine::import::{self, Scores};
 use crate::engine::{onnx, plan};
 use crate::exit::chain;
 use crate::hardnet::{self, Architecture};
@@ -61,6 +62,8 @@ pub struct Definition {
     pub classes: usize,
     /// Class names from the model or the user; `None`: the default names for that number of classes.
     pub labels: Option<Vec<Arc<str>>>,
+    /// What the network's output values are.
+    pub scores: Scores,
     /// How pictures are converted to inputs.
     pub transform: Transform,
     /// Whether the weights have been trained.
@@ -162,7 +165,7 @@ impl Definition {
         let state = hardnet::seeded(&architecture, classes).map_err(Error::Network)?;
         let network = NetworkDefinition::Family { architecture, state };
         let (transform, training) = (Transform::IMAGENET, Training::Seeded);
-        Ok(Self { network, classes, labels: None, transform, training, source: None })
+        Ok(Self { network, classes, labels: None, scores: Scores::Logits, transform, training, source: None })
     }
 
     /// The model whose weights are in the file at `path`.
@@ -171,18 +174,30 @@ impl Definition {
         if let Some(text) = texts.get(KEY) {
             let Metadata { architecture, classes, labels, transform, training, source } = parse(text, path)?;
             let network = NetworkDefinition::Family { architecture, state };
-            return Ok(Self { network, classes, labels: labels.map(shared), transform, training, source });
+            return Ok(Self {
+                network,
+                classes,
+                labels: labels.map(shared),
+                scores: Scores::Logits,
+                transform,
+                training,
+                source,
+            });
         }
         let (architecture, classes) =
             hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
         let network = NetworkDefinition::Family { architecture: architecture.clone(), state };
         let (transform, training) = (Transform::IMAGENET, Training::Trained);
-        Ok(Self { network, classes, labels: None, transform, training, source: None })
+        Ok(Self { network, classes, labels: None, scores: Scores::Logits, transform, training, source: None })
     }
 
     /// The network in the ONNX file at `path`, for inputs of the size in `options` if the file leaves the size open.
     fn read_onnx(path: &Path, options: &ModelOptions) -> Result<Self, Error> {
-        let (file, size) = (open_onnx(path)?, options.size);
+        let ((file, folder), size) = (open_onnx(path)?, options.size);
+        let unusable = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
+        let mut scores = file.scores().map_err(unusable)?;
+        tell_what_is_left(&file, path);
+        let is_map = file.is_output_map();
         let (fixed, metadata, channels) = (file.size(), file.metadata(), file.channels());
         if let (Some([height, width]), Some(size)) = (fixed, size)
             && size != [height, width]
@@ -206,15 +221,26 @@ impl Definition {
             Ok(imported) => {
                 let shapes = imported.shapes(height, width).map_err(inference::Error::Size)?;
                 let output = shapes.get(imported.graph.output().index());
-                let classes = output.map_or(0, |shape| shape.height * shape.width * shape.channels);
-                (Ok(without_softmax(imported.graph)?), imported.parameters, classes)
+                let [rows, columns, channels] =
+                    output.map_or([0; 3], |shape| [shape.height, shape.width, shape.channels]);
+                if is_map && rows * columns != 1 {
+                    return Err(Error::NoClassifier { path: path.to_owned(), shape: vec![channels, rows, columns] });
+                }
+                let (graph, has_lost_softmax) = without_softmax(imported.graph)?;
+                if has_lost_softmax {
+                    scores = Scores::Logits;
+                }
+                (Ok(graph), imported.parameters, rows * columns * channels)
             }
             // A file that is not trusted never reaches tract this way.
             Err(reason) if options.engine.backend == BackendChoice::Native => {
                 return Err(Error::NoGraph { path: path.to_owned(), reason: chain(&reason) });
             }
-            Err(reason) => match tract::output_count(file, height, width) {
-                Ok(logits) => (Err(chain(&reason)), 0, logits),
+            Err(reason) => match tract::output_shape(file, height, width) {
+                Ok(shape) if shape.iter().filter(|extent| **extent != 1).count() > 1 => {
+                    return Err(Error::NoClassifier { path: path.to_owned(), shape });
+                }
+                Ok(shape) => (Err(chain(&reason)), 0, shape.iter().product()),
                 Err(source @ inference::Error::Nodes { .. }) => {
                     return Err(Error::Neither { path: path.to_owned(), source: source.into() });
                 }
@@ -244,9 +270,10 @@ impl Definition {
             }
         };
         let sha256 = sha256(path).map_err(|error| Error::Weights(error.into()))?;
+        let sha256 = folder.digest(sha256).map_err(|error| Error::Weights(error.into()))?;
         let network =
             NetworkDefinition::Onnx(Box::new(Onnx { graph, path: path.to_owned(), name, sha256, parameters }));
-        Ok(Self { network, classes, labels, transform, training, source })
+        Ok(Self { network, classes, labels, scores, transform, training, source })
     }
 
     /// The same model with the user's options applied.
@@ -341,7 +368,7 @@ impl Definition {
                     }
                     Err(reason) => {
                         tracing::warn!("{} runs on tract unmodified: {reason}", path.display());
-                        let plan = TractPlan::from_onnx(open_onnx(&path)?, height, width);
+                        let plan = TractPlan::from_onnx(open_onnx(&path)?.0, height, width);
                         let plan = plan.map_err(|source| Error::Neither { path, source: source.into() })?;
                         return Ok((InferencePlan::Tract(plan), None));
                     }
@@ -406,8 +433,19 @@ fn shared(labels: Vec<String>) -> Vec<Arc<str>> {
     labels.into_iter().map(Arc::from).collect()
 }
 
-/// The ONNX file at `path`, if it is valid.
-pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
+/// Says once what of a network is not used.
+fn tell_what_is_left(file: &import::File, path: &Path) {
+    let (path, others) = (path.display(), file.other_outputs());
+    if !others.is_empty() {
+        tracing::info!("{path}: of several outputs, the first with a row of values is used; not {}", others.join(", "));
+    }
+    if file.batch() > 1 {
+        tracing::info!("{path} was written for batches of {}; pictures are classified one by one", file.batch());
+    }
+}
+
+/// The ONNX file at `path`, if it is valid, and the folder with the files that belong to it.
+pub(super) fn open_onnx(path: &Path) -> Result<(import::File, Folder), Error> {
     let unreadable = |source: io::Error| Error::Unreadable { path: path.to_owned(), source };
     let wrong = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
     let file = regular::open(path).map_err(unreadable)?;
@@ -420,7 +458,8 @@ pub(super) fn open_onnx(path: &Path) -> Result<import::File, Error> {
     room.ok_or_else(|| unreadable(io::ErrorKind::OutOfMemory.into()))?;
     // The file may have grown since: `parse` refuses it if it is too large now.
     file.take(import::MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    import::File::parse(&bytes).map_err(wrong)
+    let mut folder = Folder::of(path);
+    Ok((import::File::parse_with(&bytes, &mut folder).map_err(wrong)?, folder))
 }
 
 /// Checks that the maps of a network fit into the allowed memory.
@@ -432,14 +471,14 @@ fn check_memory(graph: &Graph, transform: &Transform, name: &str) -> Result<(), 
     Ok(())
 }
 
-/// The network without a final softmax, which is applied to the logits anyway.
-fn without_softmax(graph: Graph) -> Result<Graph, Error> {
+/// The network without a final softmax, which is applied to the logits anyway; and whether it had one.
+fn without_softmax(graph: Graph) -> Result<(Graph, bool), Error> {
     match graph.node(graph.output()) {
         Some(node) if matches!(node.op, Op::Softmax) => match node.inputs[..] {
-            [input] => Ok(graph.up_to(input)?),
-            _ => Ok(graph),
+            [input] => Ok((graph.up_to(input)?, true)),
+            _ => Ok((graph, false)),
         },
-        _ => Ok(graph),
+        _ => Ok((graph, false)),
     }
 }
 

@@ -150,6 +150,17 @@ pub enum Error {
         /// Number of output values.
         classes: usize,
     },
+    /// The output is not a score for each class.
+    #[error(
+        "the network in {} writes values of the shape {shape:?}, not a score for each class: it is no classifier, or its \
+         last layers are missing", path.display()
+    )]
+    NoClassifier {
+        /// The file.
+        path: PathBuf,
+        /// Extents of its output.
+        shape: Vec<usize>,
+    },
     /// The network does not read colour pictures.
     #[error("the network in {} reads {channels} channels, but a picture has 3", path.display())]
     OnnxChannels {
@@ -209,6 +220,7 @@ impl Error {
             Self::Unreadable { .. } => Exit::NoInput,
             Self::OnnxFile { source, .. } => source.exit(),
             Self::Classes { .. }
+            | Self::NoClassifier { .. }
             | Self::NoGraph { .. }
             | Self::Neither { .. }
             | Self::OnnxSize { .. }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::definition::{CLASSES, open_onnx, resized};
 use super::metadata::{self, KEY, Metadata, Source, Training};
 use super::{Definition, Error, NetworkDefinition, labels};
-use crate::engine::import::Imported;
+use crate::engine::import::{Imported, Scores};
 use crate::hardnet::{self, Architecture};
 use crate::preprocess::{Preprocessor, Transform};
 use crate::weights::{self, Format, Loaded};
@@ -45,7 +45,7 @@ impl Import {
         let Loaded { mut state, mut texts, format } = weights::read(path).map_err(read)?;
         let mut unfolded = None;
         if format == Format::Onnx {
-            let file = open_onnx(path)?;
+            let (file, _) = open_onnx(path)?;
             texts = file.metadata();
             // With folded batch norms, the names are lost and the order identifies the network.
             if hardnet::recognise(&state).is_none()
@@ -96,7 +96,7 @@ impl Import {
             _ => Source { file: file_name(path), sha256: weights::file::sha256(path).map_err(read)? },
         };
         let (network, source) = (NetworkDefinition::Family { architecture, state }, Some(source));
-        let definition = Definition { network, classes, labels, transform, training, source };
+        let definition = Definition { network, classes, labels, scores: Scores::Logits, transform, training, source };
         definition.graph()?;
         Ok(definition)
     }

@@ -8,6 +8,7 @@ mod error;
 mod import;
 pub mod labels;
 pub mod metadata;
+mod parts;
 mod save;
 mod verify;
 
@@ -21,6 +22,7 @@ pub use metadata::{Metadata, Training};
 pub use save::{ModelFormat, SaveError, save};
 pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 
+use crate::engine::import::Scores;
 use crate::inference::{self, Backend, ClassHead, Engine, InferencePlan, InferenceSession, Network};
 use crate::kernels::runtime::Threads;
 use crate::preprocess::Transform;
@@ -34,6 +36,7 @@ pub struct Model {
     parameters: u64,
     macs: Option<u64>,
     labels: Arc<[Arc<str>]>,
+    scores: Scores,
     transform: Transform,
     plan: InferencePlan,
 }
@@ -52,11 +55,11 @@ impl Model {
     /// # Errors
     /// If the weights do not fit, or the backend rejects the network.
     pub fn compile(definition: Definition, engine: Engine) -> Result<Self, Error> {
-        let Definition { transform, training, .. } = definition;
+        let Definition { transform, training, scores, .. } = definition;
         let (name, digest) = (definition.name().to_owned(), definition.digest());
         let (labels, parameters) = (definition.labels().into(), definition.parameters());
         let (plan, macs) = definition.compile(engine)?;
-        Ok(Self { name, digest, training, parameters, macs, labels, transform, plan })
+        Ok(Self { name, digest, training, parameters, macs, labels, scores, transform, plan })
     }
 
     /// Name of the model.
@@ -114,7 +117,7 @@ impl Model {
         self.macs
     }
 
-    /// The network for one user at a time; each run uses `threads`, but tract uses one. Its output has one logit per
+    /// The network for one user at a time; each run uses `threads`, but tract uses one. Its output has one value per
     /// class.
     ///
     /// # Errors
@@ -128,7 +131,7 @@ impl Model {
     /// # Errors
     /// The errors of [`InferencePlan::network`], or if the backend fails.
     pub fn session(&self, threads: &Threads) -> Result<InferenceSession, inference::Error> {
-        InferenceSession::new(self.network(threads)?, ClassHead::new(Arc::clone(&self.labels)))
+        InferenceSession::new(self.network(threads)?, ClassHead::new(Arc::clone(&self.labels), self.scores))
     }
 
     /// Whether runs have reached their final speed, which takes seconds.

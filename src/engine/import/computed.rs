@@ -7,7 +7,7 @@ use super::constant::{self, Floats, MAX_AXES};
 use super::integers::Integers;
 use super::linear::matrix;
 use super::network::{Network, Value};
-use super::operator::Operator;
+use super::operator::{Operator, is_float};
 
 impl<'a> Network<'a> {
     /// The value of an operator that reads only constants and shapes; `None` if it reads anything else.
@@ -48,7 +48,7 @@ impl<'a> Network<'a> {
         let unsupported = || operator.fail("this operator is not supported for constants");
         let dims = match (operator.kind(), rest) {
             ("Identity" | "CastLike", []) => return Ok(Value::Floats(Rc::clone(floats))),
-            ("Cast", []) if operator.int("to", 0)? == 1 => return Ok(Value::Floats(Rc::clone(floats))),
+            ("Cast", []) if is_float(operator.int("to", 0)?) => return Ok(Value::Floats(Rc::clone(floats))),
             ("Shape", []) => {
                 let extents = floats.dims.iter().map(|&extent| i64::try_from(extent).ok()).collect();
                 let shape = shape(operator, extents)?;

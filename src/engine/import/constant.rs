@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use super::Error;
 use super::integers::Integers;
 use crate::engine::op::Values;
-use crate::protobuf::{DataLocation, DataType, TensorProto};
+use crate::protobuf::{DataType, TensorProto};
 
 /// Maximum axes of a tensor.
 pub(super) const MAX_AXES: usize = 64;
@@ -58,11 +58,6 @@ pub(super) fn check(tensor: &TensorProto) -> Result<(DataType, Vec<usize>), Erro
 }
 
 fn layout(tensor: &TensorProto) -> Result<(DataType, Vec<usize>, Data<'_>), Error> {
-    if tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty() {
-        let location = tensor.external_data.iter().find(|entry| entry.key == "location");
-        let file = location.map_or("another file", |entry| &entry.value);
-        return Err(fail(tensor, format!("has its data in `{file}`: external data is not supported")));
-    }
     let unsupported = |name: &str| fail(tensor, format!("holds values of the type {name}, which is not supported"));
     let data_type = DataType::try_from(tensor.data_type).map_err(|_| unsupported(&tensor.data_type.to_string()))?;
     let size = size(data_type).ok_or_else(|| unsupported(data_type.as_str_name()))?;
@@ -92,6 +87,19 @@ fn layout(tensor: &TensorProto) -> Result<(DataType, Vec<usize>, Data<'_>), Erro
         return Err(fail(tensor, problem));
     }
     Ok((data_type, dims, data))
+}
+
+/// Bytes that the values of `tensor` take, by its type and shape.
+///
+/// # Errors
+/// [`Error::Tensor`].
+pub(super) fn byte_length(tensor: &TensorProto) -> Result<u64, Error> {
+    let size = DataType::try_from(tensor.data_type).ok().and_then(size);
+    let size =
+        size.ok_or_else(|| fail(tensor, format!("has the type {}, which is not supported", tensor.data_type)))?;
+    let mut extents = tensor.dims.iter();
+    let length = extents.try_fold(size as u64, |length, &extent| length.checked_mul(u64::try_from(extent).ok()?));
+    length.ok_or_else(|| fail(tensor, format!("has the shape {:?}", tensor.dims)))
 }
 
 /// The values of `tensor`: floats, or integers if they are few enough to be extents and axes.

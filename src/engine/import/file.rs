@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use prost::Message as _;
 
 use super::operator::Operator;
-use super::{Error, Imported, MAX_LENGTH, constant, emit, window};
+use super::{Error, Imported, MAX_LENGTH, NoParts, Parts, constant, emit, external, window};
 use crate::protobuf::{
     self, AttributeProto, DataType, Extent, GraphProto, ModelProto, ValueInfoProto, ValueType as Type,
 };
@@ -18,35 +18,58 @@ const MAX_NODES: usize = 1 << 16;
 
 /// An ONNX file with a network for images.
 ///
-/// It has one input of type float and shape `[1, channels, height, width]`, where batch, height and width may be open,
-/// and one output. Nodes come after their inputs, the data of all tensors is in the file, and no node has a graph of
-/// its own.
+/// It has one input of a floating-point type and shape `[batch, channels, height, width]`, where batch, height and width
+/// may be open. Of several outputs, the first that has a row of values is the network's. Nodes come after their inputs,
+/// the data of all tensors has been read, and no node has a graph of its own.
 #[derive(Debug)]
 pub struct File {
     model: ModelProto,
     graph: GraphProto,
     channels: usize,
     size: Option<[usize; 2]>,
+    batch: usize,
+    /// Names of the outputs that are not the network's.
+    others: Vec<String>,
     length: u64,
 }
 
+/// What the output values of a network are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scores {
+    /// Numbers of any size, of which a softmax makes probabilities.
+    #[default]
+    Logits,
+    /// Probabilities: made by a softmax, or for each class by a sigmoid.
+    Probabilities,
+}
+
 impl File {
-    /// Parses the file from `bytes`.
+    /// Parses the file from `bytes`, which hold all of it.
     ///
     /// # Errors
     /// Any [`Error`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        Self::parse_with(bytes, &mut NoParts)
+    }
+
+    /// Parses the file from `bytes`, with values of tensors from `parts`.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn parse_with(bytes: &[u8], parts: &mut dyn Parts) -> Result<Self, Error> {
         if bytes.len() as u64 > MAX_LENGTH {
             return Err(Error::TooLarge { length: bytes.len() as u64 });
         }
         protobuf::check(bytes, protobuf::MessageType::Model)?;
         let mut model = ModelProto::decode(bytes).map_err(Error::Protobuf)?;
-        let graph = model.graph.take().ok_or(Error::NoGraph)?;
+        let mut graph = model.graph.take().ok_or(Error::NoGraph)?;
         if graph.node.len() > MAX_NODES {
             return Err(Error::Nodes { count: graph.node.len(), limit: MAX_NODES });
         }
+        let length = (bytes.len() as u64).saturating_add(external::embed(&mut graph, parts)?);
+        let others = choose_output(&mut graph);
         let input = input(&graph)?;
-        let (channels, size) = shape(input)?;
+        let (channels, size, batch) = shape(input)?;
         for tensor in &graph.initializer {
             constant::check(tensor)?;
         }
@@ -55,7 +78,7 @@ impl File {
             return Err(Error::Tensor { name, problem: "is sparse, which is not supported".to_owned() });
         }
         check_order(&graph, &input.name)?;
-        Ok(Self { model, graph, channels, size, length: bytes.len() as u64 })
+        Ok(Self { model, graph, channels, size, batch, others, length })
     }
 
     /// The network of the file.
@@ -82,6 +105,54 @@ impl File {
     #[must_use]
     pub fn size(&self) -> Option<[usize; 2]> {
         self.size
+    }
+
+    /// Pictures in a batch for which the file was written: 1 if that is open. One is computed.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Names of the outputs that are not the network's.
+    #[must_use]
+    pub fn other_outputs(&self) -> &[String] {
+        &self.others
+    }
+
+    /// Whether the output is, as far as the file says, more than a row of values: with rows and columns of its own.
+    #[must_use]
+    pub fn is_output_map(&self) -> bool {
+        self.graph.output.first().and_then(rank).is_some_and(|rank| rank > 2)
+    }
+
+    /// What the output values are.
+    ///
+    /// # Errors
+    /// [`Error::NoScores`] if the network chooses among the classes itself.
+    pub fn scores(&self) -> Result<Scores, Error> {
+        let makers: HashMap<&str, Operator<'_>> = self
+            .graph
+            .node
+            .iter()
+            .flat_map(|node| node.output.iter().map(move |output| (output.as_str(), Operator::new(node))))
+            .collect();
+        let mut name = self.graph.output.first().map_or("", |output| output.name.as_str());
+        // Every node comes after those that it reads.
+        while let Some(maker) = makers.get(name) {
+            match maker.kind() {
+                "Softmax" | "Sigmoid" | "HardSigmoid" => return Ok(Scores::Probabilities),
+                "ArgMax" | "ArgMin" | "TopK" | "NonMaxSuppression" | "Hardmax" => {
+                    let (node, operator) = (maker.name().to_owned(), maker.kind().to_owned());
+                    return Err(Error::NoScores { node, operator });
+                }
+                // These rearrange values.
+                "Identity" | "Cast" | "CastLike" | "Dropout" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => {
+                    name = maker.input(0).unwrap_or("");
+                }
+                _ => break,
+            }
+        }
+        Ok(Scores::Logits)
     }
 
     /// The file's metadata by key.
@@ -122,28 +193,40 @@ impl File {
 fn input(graph: &GraphProto) -> Result<&ValueInfoProto, Error> {
     let weights: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let inputs: Vec<_> = graph.input.iter().filter(|input| !weights.contains(input.name.as_str())).collect();
-    let ends = |kind, infos: &[&ValueInfoProto]| Error::Ends {
-        kind,
-        names: infos.iter().map(|info| info.name.clone()).collect(),
-    };
-    let outputs: Vec<_> = graph.output.iter().collect();
-    match (&inputs[..], &outputs[..]) {
-        ([input], [_]) => Ok(input),
-        ([_], _) => Err(ends("output", &outputs)),
-        _ => Err(ends("input", &inputs)),
+    match &inputs[..] {
+        [input] => Ok(input),
+        _ => Err(Error::Inputs { names: inputs.iter().map(|info| info.name.clone()).collect() }),
     }
 }
 
-/// Channels of the input, and its height and width if they are fixed.
-fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>), Error> {
+/// Number of axes of a value, if the file tells.
+fn rank(info: &ValueInfoProto) -> Option<usize> {
+    let Type::TensorType(tensor) = info.r#type.as_ref()?.value.as_ref()?;
+    tensor.shape.as_ref().map(|shape| shape.dim.len())
+}
+
+/// Keeps the first output that is a row of values, or else the first; returns the names of the others.
+fn choose_output(graph: &mut GraphProto) -> Vec<String> {
+    let row = graph.output.iter().position(|output| rank(output) == Some(2)).unwrap_or(0);
+    if row < graph.output.len() {
+        graph.output.swap(0, row);
+    }
+    graph.output.drain(graph.output.len().min(1)..).map(|output| output.name).collect()
+}
+
+/// Channels of the input, its height and width if they are fixed, and its batch, which is 1 if it is open.
+fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>, usize), Error> {
     let fail = |problem: String| Error::Input { name: input.name.clone(), problem };
     let Some(Type::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
         return Err(fail("is not a tensor".to_owned()));
     };
-    if tensor.elem_type != DataType::Float as i32 {
-        let found = DataType::try_from(tensor.elem_type);
-        let found = found.map_or_else(|_| format!("number {}", tensor.elem_type), |found| found.as_str_name().into());
-        return Err(fail(format!("has the type {found}, but FLOAT is required")));
+    match DataType::try_from(tensor.elem_type) {
+        // All are computed in single precision.
+        Ok(DataType::Float | DataType::Float16 | DataType::Bfloat16 | DataType::Double) => {}
+        found => {
+            let found = found.map_or_else(|_| format!("number {}", tensor.elem_type), |it| it.as_str_name().into());
+            return Err(fail(format!("has the type {found}, but a floating-point type is required, such as FLOAT")));
+        }
     }
     let dims = tensor.shape.as_ref().map(|shape| shape.dim.as_slice()).unwrap_or_default();
     // Open extents are names, missing, or not positive.
@@ -155,14 +238,19 @@ fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>), Error> {
         let count = dims.len();
         return Err(fail(format!("has {count} axes, and 4 are needed: batch, channels, height, width")));
     }
-    if let Some(batch) = fixed(0).filter(|&batch| batch != 1) {
-        return Err(fail(format!("has a fixed batch of {batch}, and 1 is needed")));
+    let is_colour = |index: usize| fixed(index) == Some(3);
+    if is_colour(3) && !is_colour(1) {
+        return Err(fail(
+            "has its channels last (NHWC), which is not supported: export it with channels first (NCHW; tf2onnx: \
+             --inputs-as-nchw NAME)"
+                .to_owned(),
+        ));
     }
     let channels = fixed(1).ok_or_else(|| fail("has an open number of channels".to_owned()))?;
     if channels > MAX_CHANNELS {
         return Err(fail(format!("has {channels} channels, more than any image")));
     }
-    Ok((channels, fixed(2).zip(fixed(3)).map(|(height, width)| [height, width])))
+    Ok((channels, fixed(2).zip(fixed(3)).map(|(height, width)| [height, width]), fixed(0).unwrap_or(1)))
 }
 
 /// Checks that each attribute is there once, that a constant has one alone, and that axes are reordered and not repeated.
@@ -240,6 +328,9 @@ fn check_order(graph: &GraphProto, input: &str) -> Result<(), Error> {
                 return Err(operator.fail(format!("its output `{value}` already exists")));
             }
         }
+    }
+    if graph.output.is_empty() {
+        return Err(Error::Output { name: String::new() });
     }
     match graph.output.iter().find(|output| !made.contains(output.name.as_str())) {
         Some(output) => Err(Error::Output { name: output.name.clone() }),

@@ -10,6 +10,7 @@ mod bounds;
 mod computed;
 mod constant;
 mod emit;
+mod external;
 mod file;
 mod integers;
 mod linear;
@@ -22,7 +23,8 @@ mod window;
 
 use std::collections::BTreeMap;
 
-pub use file::File;
+pub use external::{NoParts, PartError, Parts};
+pub use file::{File, Scores};
 
 use super::graph::{self, Graph, NodeId, Shape};
 use crate::exit::Exit;
@@ -68,11 +70,9 @@ pub enum Error {
     /// The model has no graph.
     #[error("the file holds no ONNX graph")]
     NoGraph,
-    /// The network does not have exactly one input and one output.
-    #[error("the network has {} {kind}s ({}), but 1 is supported", names.len(), names.join(", "))]
-    Ends {
-        /// `input` or `output`.
-        kind: &'static str,
+    /// The network does not have exactly one input.
+    #[error("the network has {} inputs ({}), but 1 is supported", names.len(), names.join(", "))]
+    Inputs {
         /// Their names.
         names: Vec<String>,
     },
@@ -97,6 +97,24 @@ pub enum Error {
         name: String,
         /// What is wrong.
         problem: String,
+    },
+    /// The values of a tensor are in another file that is unusable.
+    #[error("the tensor `{name}` has its data in `{}`", crate::printable::escaped(location))]
+    External {
+        /// Its name.
+        name: String,
+        /// The file.
+        location: String,
+        /// Why it is unusable.
+        source: PartError,
+    },
+    /// The network has no scores.
+    #[error("the network ends in {operator} (`{node}`), which leaves no score for each class: export it without")]
+    NoScores {
+        /// Name of the last node.
+        node: String,
+        /// Its operator.
+        operator: String,
     },
     /// A node is unusable.
     #[error("`{node}` ({operator}): {problem}")]
@@ -126,7 +144,10 @@ impl Error {
     /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        Exit::Data
+        match self {
+            Self::External { source: PartError::Unreadable { .. }, .. } => Exit::NoInput,
+            _ => Exit::Data,
+        }
     }
 }
 

@@ -91,6 +91,8 @@ impl Value {
 pub(super) struct Network<'a> {
     /// Version of the operator set.
     pub operator_set: i64,
+    /// Pictures in a batch for which the file was written.
+    pub batch: usize,
     /// The items, in an order in which they can run.
     pub items: Vec<Item>,
     values: HashMap<&'a str, Value>,
@@ -123,6 +125,7 @@ impl<'a> Network<'a> {
         let tensors = file.graph().initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
         let mut network = Self {
             operator_set: file.operator_set(),
+            batch: file.batch(),
             items: Vec::new(),
             values: HashMap::new(),
             tensors,

@@ -106,3 +106,9 @@ impl<'a> Operator<'a> {
         Ok(self.attribute(name, AttributeType::Tensor)?.and_then(|attribute| attribute.t.as_ref()))
     }
 }
+
+/// Whether a type, by its number in ONNX, is one of those that are computed in single precision.
+pub(super) fn is_float(data_type: i64) -> bool {
+    use crate::protobuf::DataType::{Bfloat16, Double, Float, Float16};
+    [Float, Float16, Bfloat16, Double].iter().any(|float| data_type == i64::from(*float as i32))
+}

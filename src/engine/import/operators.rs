@@ -3,7 +3,7 @@
 use super::constant::Floats;
 use super::merge::Line;
 use super::network::{Handle, Network, Value};
-use super::operator::Operator;
+use super::operator::{Operator, is_float};
 use super::{Error, window};
 use crate::engine::op::{Activation, Conv, Op, Padding, Window};
 
@@ -62,7 +62,7 @@ impl<'a> Network<'a> {
                 Some(Value::Integers(training)) if training.values == [Some(0)] => self.nothing(operator)?,
                 Some(_) => return Err(operator.fail("dropout as in training is not supported")),
             },
-            "Cast" if operator.int("to", 0)? == 1 => self.nothing(operator)?,
+            "Cast" if is_float(operator.int("to", 0)?) => self.nothing(operator)?,
             "Cast" => return Err(operator.fail("values of another type than float are not supported")),
             "Pad" => return self.pad(operator),
             "Shape" => return self.shape(operator),

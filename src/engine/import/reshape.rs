@@ -84,6 +84,11 @@ impl<'a> Network<'a> {
         };
         let channels = self.items[handle.item].channels;
         let length = self.length(handle);
+        // The batch for which the file was written stands for one picture.
+        let mut target = target;
+        if let Some(first) = target.first_mut().filter(|first| **first == Some(self.batch)) {
+            *first = Some(1);
+        }
         let rank = match target[..] {
             [batch, row] if may_be(batch, Some(1)) && may_be(row, length) => {
                 // With an open batch, the row must be as long as the value.
