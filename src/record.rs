@@ -135,7 +135,7 @@ pub struct Scored {
     pub index: usize,
     /// Its name.
     pub label: Arc<str>,
-    /// Softmax probability, 0 to 1.
+    /// Its probability, 0 to 1: by a softmax, unless the network makes probabilities itself.
     pub score: f32,
 }
 

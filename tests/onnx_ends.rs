@@ -221,3 +221,23 @@ fn a_network_with_channels_last_is_told_with_the_exporters_option() {
     assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
     assert!(outcome.message().contains("--inputs-as-nchw"), "{}", outcome.stderr);
 }
+
+#[test]
+fn the_normalisation_of_the_file_beside_a_network_is_that_of_the_options() {
+    let folder = folder();
+    let plain = expected(folder.path());
+    let path = write(folder.path(), &classifier(&[]));
+    let picture = data("photos/coffee.jpg");
+    let [network, picture] = [&path, &picture].map(|path| path.to_str().unwrap());
+    let arguments = ["classify", "--json", "--top", "4", "--model", network, picture];
+    let asked = scores(&run(arguments.into_iter().chain(["--mean", "0.5", "--std", "0.5,0.5,0.5"])));
+    assert_ne!(asked, plain);
+    let outcome = run(arguments);
+    assert!(outcome.stderr.contains("does not say how pictures are normalised"), "{}", outcome.stderr);
+    fs::write(folder.path().join("net.onnx.toml"), "mean = 0.5\nstd = [0.5, 0.5, 0.5]\n").unwrap();
+    are_close(&scores(&run(arguments)), &asked, 1e-9);
+    fs::write(folder.path().join("net.onnx.toml"), "means = 0.5\n").unwrap();
+    let outcome = run(arguments);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("net.onnx.toml"), "{}", outcome.stderr);
+}

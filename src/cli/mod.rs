@@ -24,10 +24,10 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use indicatif::{ProgressState, ProgressStyle};
 
 use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode};
-use crate::config::{SIDES, parse_size, redact, redact_words};
+use crate::config::{SIDES, parse_mean, parse_size, parse_std, redact, redact_words};
 use crate::exit::{Exit, chain};
 use crate::inference::{self, Engine};
-use crate::model::{Model, ModelOptions};
+use crate::model::{Model, ModelOptions, Preprocessing};
 use crate::system::affinity;
 use crate::{capture, preprocess, printable, service, weights};
 
@@ -107,6 +107,15 @@ struct ModelChoice {
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<[usize; 2]>,
+    /// Mean of R, G and B, of 0 to 1, such as 0.5,0.5,0.5, instead of the model's own or ImageNet's.
+    #[arg(long, value_name = "R,G,B", value_parser = mean)]
+    mean: Option<[f32; 3]>,
+    /// Standard deviation of R, G and B, above 0, at most 1, instead of the model's own or ImageNet's.
+    #[arg(long, value_name = "R,G,B", value_parser = deviation)]
+    std: Option<[f32; 3]>,
+    /// Share of the resized picture's shorter side that the input takes, such as 0.875, instead of the model's own.
+    #[arg(long, value_name = "R", value_parser = ratio)]
+    crop_ratio: Option<f64>,
     /// What runs the network; auto: the native engine, or tract (if built in) for networks that it does not support.
     #[arg(long, value_name = "B", default_value = "auto", value_parser = choice::<BackendChoice>())]
     backend: BackendChoice,
@@ -126,8 +135,26 @@ fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
 impl ModelChoice {
     fn load(&self) -> Result<Model, crate::model::Error> {
         let engine = Engine { backend: self.backend, isa: self.isa, memory: self.memory };
-        Model::load(&self.model, &ModelOptions { labels: self.labels.clone(), size: self.size, engine })
+        let (size, crop_ratio) = (self.size, self.crop_ratio);
+        let preprocessing = Preprocessing { mean: self.mean, std: self.std, crop_ratio, size: None };
+        Model::load(&self.model, &ModelOptions { labels: self.labels.clone(), size, preprocessing, engine })
     }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| *ratio > 0.0 && *ratio <= 1.0);
+    ratio.ok_or_else(|| "expected a number above 0, at most 1, such as 0.875".into())
+}
+
+fn mean(text: &str) -> Result<[f32; 3], String> {
+    let expected =
+        || "expected three numbers from 0 to 1, such as 0.485,0.456,0.406 (125 of 255 is 0.49), or one for all";
+    parse_mean(text).ok_or_else(|| expected().into())
+}
+
+fn deviation(text: &str) -> Result<[f32; 3], String> {
+    let expected = || "expected three numbers above 0, at most 1, such as 0.229,0.224,0.225, or one for all";
+    parse_std(text).ok_or_else(|| expected().into())
 }
 
 fn size(text: &str) -> Result<[usize; 2], String> {

@@ -49,6 +49,12 @@ pub(super) struct Arguments {
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW")]
     size: Option<String>,
+    /// Mean of R, G and B, of 0 to 1, such as 0.5,0.5,0.5, instead of the model's own or ImageNet's.
+    #[arg(long, value_name = "R,G,B")]
+    mean: Option<String>,
+    /// Standard deviation of R, G and B, above 0, at most 1, instead of the model's own or ImageNet's.
+    #[arg(long, value_name = "R,G,B")]
+    std: Option<String>,
     /// What runs the network; auto: the native engine, or tract (if built in) for networks that it does not support.
     #[arg(long, value_name = "B", value_parser = choice::<BackendChoice>())]
     backend: Option<BackendChoice>,
@@ -115,6 +121,8 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
         ("--model", "model.name", arguments.model.as_deref()),
         ("--labels", "model.labels", arguments.labels.as_deref()),
         ("--size", "model.size", arguments.size.as_deref()),
+        ("--mean", "model.mean", arguments.mean.as_deref()),
+        ("--std", "model.std", arguments.std.as_deref()),
         ("--backend", "inference.backend", arguments.backend.map(BackendChoice::name)),
         ("--isa", "inference.isa", arguments.isa.map(IsaChoice::name)),
         ("--memory", "inference.memory", arguments.memory.map(MemoryMode::name)),

@@ -9,6 +9,7 @@ use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json};
 
 use super::address::{TOPIC, check_host, check_topic};
+use super::normalisation::{parse_mean, parse_std};
 use super::problem::Problem;
 use super::redact::{is_secret, redact};
 use super::schema::{Allowed, Section};
@@ -227,6 +228,18 @@ fn convert(value: &Value, kind: Allowed, source: SourceCheck) -> Result<Json, St
         (Allowed::OptionalSize, _) => {
             let (least, most) = (SIDES.start(), SIDES.end());
             Err(format!("expected rows and columns from {least} to {most} in quotes, such as \"224x224\""))
+        }
+        (Allowed::OptionalMean, ValueKind::String(text)) if text.is_empty() || parse_mean(text).is_some() => {
+            Ok(text.as_str().into())
+        }
+        (Allowed::OptionalMean, _) => {
+            Err("expected three numbers from 0 to 1 in quotes, such as \"0.485,0.456,0.406\"".into())
+        }
+        (Allowed::OptionalStd, ValueKind::String(text)) if text.is_empty() || parse_std(text).is_some() => {
+            Ok(text.as_str().into())
+        }
+        (Allowed::OptionalStd, _) => {
+            Err("expected three numbers above 0, at most 1, in quotes, such as \"0.229,0.224,0.225\"".into())
         }
         (Allowed::Source, ValueKind::String(text)) => source(text).map(|()| text.as_str().into()),
         (Allowed::Source, _) => Err("expected a source in quotes, such as \"test:ball\"".into()),

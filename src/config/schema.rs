@@ -38,6 +38,10 @@ pub(super) enum Allowed {
     Topic,
     /// Rows and columns of an input, or empty.
     OptionalSize,
+    /// Means of R, G and B, or empty.
+    OptionalMean,
+    /// Standard deviations of R, G and B, or empty.
+    OptionalStd,
     /// A source URI; the caller of `load` says which ones are supported.
     Source,
 }
@@ -116,6 +120,14 @@ section! {
         labels: String = "", Allowed::Text;
         /// Rows and columns of the network's input, such as `320x256`; empty: the model's own.
         size: String = "", Allowed::OptionalSize;
+        /// Mean of R, G and B, of 0 to 1, such as `0.485,0.456,0.406`; one number counts for all three. Empty: the
+        /// model's own, or ImageNet's.
+        mean: String = "", Allowed::OptionalMean;
+        /// Standard deviation of R, G and B, such as `0.229,0.224,0.225`; one number counts for all three. Empty: the
+        /// model's own, or ImageNet's.
+        std: String = "", Allowed::OptionalStd;
+        /// Share of the resized picture's shorter side that the input takes, such as 0.875. 0: the model's own.
+        crop_ratio: f64 = 0.0, Allowed::NumberOrZero(0.1, 1.0);
         /// Number of classes in a result, best first.
         top: u32 = 5_u32, Allowed::Integer(1, 1000);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Source, Training};
 use super::parts::Folder;
+use super::preprocessing::Preprocessing;
 use super::{Error, labels};
 use crate::choice::BackendChoice;
 use crate::config::{self, Config, SIDES};
@@ -29,12 +30,14 @@ pub(super) const CLASSES: usize = 1000;
 const CHANNELS: usize = 3;
 
 /// The user's options for a model, besides its name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelOptions {
     /// A text file with one label per line, instead of the model's own.
     pub labels: Option<PathBuf>,
     /// Rows and columns of the input, instead of the model's own; the crop keeps its share of the picture.
     pub size: Option<[usize; 2]>,
+    /// Normalisation and crop, instead of the model's own; its size is not used.
+    pub preprocessing: Preprocessing,
     /// How to run it.
     pub engine: Engine,
 }
@@ -48,6 +51,12 @@ impl ModelOptions {
         Self {
             labels: Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from),
             size: config::parse_size(&model.size),
+            preprocessing: Preprocessing {
+                mean: config::parse_mean(&model.mean),
+                std: config::parse_std(&model.std),
+                crop_ratio: Some(model.crop_ratio).filter(|ratio| *ratio > 0.0),
+                size: None,
+            },
             engine: Engine { backend, isa, memory },
         }
     }
@@ -208,7 +217,14 @@ impl Definition {
             return Err(Error::OnnxChannels { path: path.to_owned(), channels });
         }
         let said = metadata.get(KEY).map(|text| parse(text, path)).transpose()?;
+        let beside = match &said {
+            Some(_) => Preprocessing::default(),
+            None => Preprocessing::of_onnx(path, &metadata, options.preprocessing)?,
+        };
         let mut transform = said.as_ref().map_or(Transform::IMAGENET, |said| said.transform);
+        if let Some(size) = beside.size.filter(|_| fixed.is_none() && size.is_none()) {
+            transform = resized(&transform, size)?;
+        }
         if let Some(size @ [height, width]) = fixed {
             let unusual = |_| Error::OnnxSize { path: path.to_owned(), height, width };
             transform = resized(&transform, size).map_err(unusual)?;
@@ -216,6 +232,7 @@ impl Definition {
         if let Some(size) = size {
             transform = resized(&transform, size)?;
         }
+        let transform = Preprocessing { size: None, ..beside }.apply(transform)?;
         let Transform { height, width, .. } = transform;
         let (graph, parameters, classes) = match file.network() {
             Ok(imported) => {
@@ -287,6 +304,7 @@ impl Definition {
         if let Some(size) = options.size {
             self.transform = resized(&self.transform, size)?;
         }
+        self.transform = Preprocessing { size: None, ..options.preprocessing }.apply(self.transform)?;
         Ok(self)
     }
 

@@ -66,6 +66,14 @@ pub enum Error {
     /// The metadata for a model file cannot be written.
     #[error("cannot describe the model")]
     Own(Box<metadata::Error>),
+    /// The preprocessing settings in a file are unusable.
+    #[error("cannot use the preprocessing settings in {}", path.display())]
+    Preprocessing {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<super::PreprocessingError>,
+    },
     /// The preprocessing settings are not supported.
     #[error("unsupported preprocessing settings")]
     Transform(Box<metadata::Error>),
@@ -219,7 +227,8 @@ impl Error {
             Self::Own(error) => error.exit(),
             Self::Unreadable { .. } => Exit::NoInput,
             Self::OnnxFile { source, .. } => source.exit(),
-            Self::Classes { .. }
+            Self::Preprocessing { .. }
+            | Self::Classes { .. }
             | Self::NoClassifier { .. }
             | Self::NoGraph { .. }
             | Self::Neither { .. }

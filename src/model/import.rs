@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::definition::{CLASSES, open_onnx, resized};
-use super::metadata::{self, KEY, Metadata, Source, Training};
-use super::{Definition, Error, NetworkDefinition, labels};
+use super::definition::{CLASSES, open_onnx};
+use super::metadata::{KEY, Metadata, Source, Training};
+use super::{Definition, Error, NetworkDefinition, Preprocessing, labels};
 use crate::engine::import::{Imported, Scores};
 use crate::hardnet::{self, Architecture};
-use crate::preprocess::{Preprocessor, Transform};
+use crate::preprocess::Transform;
 use crate::weights::{self, Format, Loaded};
 
 /// What to import, and what the file does not state.
@@ -23,14 +23,8 @@ pub struct Import {
     pub new_head: bool,
     /// A text file with one label per line.
     pub labels: Option<PathBuf>,
-    /// Rows and columns of the input.
-    pub size: Option<[usize; 2]>,
-    /// Length of the crop's longer side as a share of the resized picture's shorter side; above 0, at most 1.
-    pub crop_ratio: Option<f64>,
-    /// Mean of R, G and B, in the range 0 to 1.
-    pub mean: Option<[f32; 3]>,
-    /// Standard deviation of R, G and B.
-    pub std: Option<[f32; 3]>,
+    /// Size, crop and normalisation of the input.
+    pub preprocessing: Preprocessing,
 }
 
 impl Import {
@@ -90,7 +84,8 @@ impl Import {
             }
             (None, _) => None,
         };
-        let transform = self.transform(said.as_ref().map_or(Transform::IMAGENET, |metadata| metadata.transform))?;
+        let transform =
+            self.preprocessing.apply(said.as_ref().map_or(Transform::IMAGENET, |metadata| metadata.transform))?;
         let source = match said {
             Some(Metadata { source: Some(source), .. }) => source,
             _ => Source { file: file_name(path), sha256: weights::file::sha256(path).map_err(read)? },
@@ -99,22 +94,6 @@ impl Import {
         let definition = Definition { network, classes, labels, scores: Scores::Logits, transform, training, source };
         definition.graph()?;
         Ok(definition)
-    }
-
-    /// `transform` with the requested changes.
-    fn transform(&self, mut transform: Transform) -> Result<Transform, Error> {
-        if let Some(size) = self.size {
-            transform = resized(&transform, size)?;
-        }
-        if let Some(ratio) = self.crop_ratio {
-            // Casts of floats to integers saturate, and the check rejects values that are too large.
-            let crop = transform.height.max(transform.width);
-            transform.resize = ((crop as f64 / ratio).round() as usize).max(crop);
-        }
-        transform.mean = self.mean.unwrap_or(transform.mean);
-        transform.std = self.std.unwrap_or(transform.std);
-        Preprocessor::new(transform).map_err(|error| Error::Transform(metadata::Error::Transform(error).into()))?;
-        Ok(transform)
     }
 }
 

@@ -9,6 +9,7 @@ mod import;
 pub mod labels;
 pub mod metadata;
 mod parts;
+mod preprocessing;
 mod save;
 mod verify;
 
@@ -19,6 +20,7 @@ pub use description::{Description, Figures, Stage, describe};
 pub use error::Error;
 pub use import::Import;
 pub use metadata::{Metadata, Training};
+pub use preprocessing::{Preprocessing, PreprocessingError};
 pub use save::{ModelFormat, SaveError, save};
 pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 

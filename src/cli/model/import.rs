@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::super::{Error, printed, size};
-use crate::model::{self, Definition, Import, ModelFormat, Training, save};
+use super::super::{Error, deviation, mean, printed, ratio, size};
+use crate::model::{self, Definition, Import, ModelFormat, Preprocessing, Training, save};
 use crate::plural::counted;
 use crate::printable::line;
 
@@ -64,26 +64,6 @@ pub(super) struct AsModel {
     std: Option<[f32; 3]>,
 }
 
-fn ratio(text: &str) -> Result<f64, String> {
-    let ratio = text.parse().ok().filter(|ratio| *ratio > 0.0 && *ratio <= 1.0);
-    ratio.ok_or_else(|| "expected a number above 0, at most 1, such as 0.875".into())
-}
-
-fn mean(text: &str) -> Result<[f32; 3], String> {
-    let mean = colour(text).filter(|mean| mean.iter().all(|value| (0.0..=1.0).contains(value)));
-    mean.ok_or_else(|| "expected three numbers from 0 to 1, such as 0.485,0.456,0.406 (125 of 255 is 0.49)".into())
-}
-
-fn deviation(text: &str) -> Result<[f32; 3], String> {
-    let deviation = colour(text).filter(|std| std.iter().all(|value| *value > 0.0 && *value <= 1.0));
-    deviation.ok_or_else(|| "expected three numbers above 0, at most 1, such as 0.229,0.224,0.225".into())
-}
-
-fn colour(text: &str) -> Option<[f32; 3]> {
-    let numbers: Option<Vec<f32>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
-    numbers.and_then(|numbers| numbers.try_into().ok())
-}
-
 impl AsModel {
     /// The model in `file`.
     pub(super) fn read(&self, file: &Path) -> Result<Definition, Error> {
@@ -93,10 +73,12 @@ impl AsModel {
             classes: self.classes.map(|classes| classes as usize),
             new_head: self.new_head,
             labels: self.labels.clone(),
-            size: self.size,
-            crop_ratio: self.crop_ratio,
-            mean: self.mean,
-            std: self.std,
+            preprocessing: Preprocessing {
+                mean: self.mean,
+                std: self.std,
+                crop_ratio: self.crop_ratio,
+                size: self.size,
+            },
         };
         Ok(import.run()?)
     }
