@@ -80,6 +80,28 @@ fn a_grouped_convolution_reads_a_map_at_the_end_of_memory() {
 }
 
 #[test]
+fn groups_of_any_number_of_channels_run_natively() {
+    // The last group of the input ends within a unit, or beyond the last one of the map.
+    for groups in 2..=5 {
+        for read in 1..=9 {
+            for written in [1, 3, 8] {
+                let mut builder = Builder::new();
+                let input = builder.input("input", groups * read).unwrap();
+                let first = conv(&mut builder, input, groups * written, Window::square(3, 1, 1), groups);
+                let second = conv(&mut builder, first, groups * read, Window::square(1, 1, 0), groups);
+                let last = conv(&mut builder, second, groups, Window::square(3, 2, 1), groups);
+                let graph = builder.finish(last).unwrap();
+                let plan = Plan::new(graph.clone(), 5, 6, PlanOptions { isa: Isa::Scalar, memory: MemoryMode::Fast });
+                assert!(plan.is_ok(), "{groups} groups of {read} and {written}: {:?}", plan.err());
+                if read % 4 == 3 {
+                    check(&graph, 5, 6);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn every_kind_of_layer_keeps_to_its_maps() {
     for (height, width) in [(30, 29), (9, 13)] {
         let mut builder = Builder::new();
