@@ -103,7 +103,8 @@ fn weights_in_another_file_are_read_and_what_is_wrong_with_that_file_is_told() {
     let path = write(folder.path(), &location("net.onnx.data"));
     let missing = classify(&path, "auto");
     assert_eq!(missing.code(), 66, "{}", missing.stderr);
-    assert!(missing.message().contains("`net.onnx.data`"), "{}", missing.stderr);
+    let message = missing.message();
+    assert!(message.contains("`net.onnx.data`") && message.contains("keep it in the folder"), "{message}");
 
     fs::write(folder.path().join("net.onnx.data"), &part).unwrap();
     for backend in ["native", "tract"] {
@@ -240,4 +241,45 @@ fn the_normalisation_of_the_file_beside_a_network_is_that_of_the_options() {
     let outcome = run(arguments);
     assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
     assert!(outcome.message().contains("net.onnx.toml"), "{}", outcome.stderr);
+}
+
+/// Logits of a network of one convolution over the whole picture, from its sigmoids; `change` rebuilds it from the value
+/// `conv`, the constant `c` and the last node, `scores`.
+fn through_convolution(folder: &Path, change: impl Fn(&str) -> Vec<NodeProto>, backend: &str) -> Vec<f64> {
+    let values = |count: i16, scale: f32| (0..count).map(|i| (f32::from(i % 7) - 3.0) * scale).collect();
+    let proto = with_graph(classifier(&[]), |graph| {
+        graph.initializer = vec![
+            TensorProto {
+                float_data: values(CLASSES as i16 * 3 * 16 * 16, 0.01),
+                ..tensor("w", &[CLASSES, 3, 16, 16])
+            },
+            TensorProto { float_data: vec![0.8, -0.9, 1.1, -1.3], ..tensor("b", &[CLASSES]) },
+            TensorProto { float_data: vec![0.7, -0.4, 0.3, 0.9], ..tensor("c", &[1, CLASSES, 1, 1]) },
+        ];
+        let flatten = node("Flatten", "row", &["last"]);
+        let sigmoid = node("Sigmoid", "scores", &["row"]);
+        let mut conv = node("Conv", "conv", &["x", "w", "b"]);
+        // One window: the next one would begin behind the picture.
+        conv.attribute = vec![ints("strides", &[17, 17])];
+        graph.node = [vec![conv], change("conv"), vec![flatten, sigmoid]].concat();
+        graph.output = vec![info("scores", &[1, CLASSES], DataType::Float)];
+    });
+    let scores = scores(&classify(&write(folder, &proto), backend));
+    scores.into_iter().map(|p| (p / (1.0 - p)).ln()).collect()
+}
+
+#[test]
+fn a_constant_minus_a_convolution_and_divided_by_it_are_what_they_say_on_either_engine() {
+    let folder = folder();
+    let logits = through_convolution(folder.path(), |conv| vec![node("Identity", "last", &[conv])], "native");
+    let constants = [0.7, -0.4, 0.3, 0.9];
+    for (kind, of) in [("Sub", (|c, x| c - x) as fn(f64, f64) -> f64), ("Div", |c, x| c / x)] {
+        let expected: Vec<f64> = constants.iter().zip(&logits).map(|(c, x)| of(*c, *x)).collect();
+        let found = through_convolution(folder.path(), |conv| vec![node(kind, "last", &["c", conv])], "auto");
+        are_close(&found, &expected, 1e-3);
+        // The second node makes it one for tract.
+        let on_tract = |conv: &str| vec![node(kind, "before", &["c", conv]), node("Softsign", "last", &["before"])];
+        let expected: Vec<f64> = expected.iter().map(|x| x / (1.0 + x.abs())).collect();
+        are_close(&through_convolution(folder.path(), on_tract, "auto"), &expected, 1e-3);
+    }
 }

@@ -182,7 +182,10 @@ fn an_onnx_file_with_other_names_holds_them() {
     tensors[0].dims = vec![1 << 62, 4];
     assert_eq!(message(&tensors), "the values of `f32` cannot be read");
     tensors[0].data_location = Some(1);
-    assert_eq!(message(&tensors), "`f32` has its data in ``: external data is not supported");
+    assert_eq!(
+        message(&tensors),
+        "`f32` has its data in ``, from which nothing is imported: `run`, `classify` and `eval` take such an ONNX file as it is"
+    );
     assert_eq!(message(&[]), "the file holds no arrays");
 }
 

@@ -187,11 +187,7 @@ impl Guard {
             return true;
         }
         let most = if self.has_accepted.load(Ordering::Relaxed) { MOST_REFUSALS } else { 1 };
-        let may_try = self.refusals.fetch_add(1, Ordering::Relaxed) + 1 < most;
-        if !may_try {
-            self.note(Attempt::Refused);
-        }
-        may_try
+        self.refusals.fetch_add(1, Ordering::Relaxed) + 1 < most
     }
 
     /// Called when the camera plays. Over UDP, `rtspsrc` answers a challenge to a keep-alive without passing it to its
@@ -377,8 +373,12 @@ unsafe extern "C" fn after_send(
         // SAFETY: the response is valid, and may be changed.
         unsafe { keep_md5(response) };
     }
+    let may_log_in = guard.may_log_in(offers);
     let gives_up = is_refused && !guard.may_try_again(login.is_some(), offers);
-    if offers.bare || !guard.may_log_in(offers) || gives_up {
+    if gives_up && code == ffi::GST_RTSP_STS_UNAUTHORIZED {
+        guard.note(Attempt::Refused);
+    }
+    if offers.bare || !may_log_in || gives_up {
         // SAFETY: as above.
         unsafe { ffi::gst_rtsp_message_remove_header(response, ffi::GST_RTSP_HDR_WWW_AUTHENTICATE, -1) };
     }

@@ -264,8 +264,7 @@ pub enum Error {
     AskedInClear,
     /// The camera knows no such user and password.
     #[error(
-        "the camera refuses the login: check stream.username and stream.password_file. A changed password file is used at \
-         the next attempt; after a reload at once"
+        "the camera refuses the login: check stream.username and stream.password_file, or the login in the address"
     )]
     LoginRefused,
     /// There is no login.
@@ -298,7 +297,11 @@ pub enum Error {
         frames: u64,
     },
     /// There are frames, and none of them is a whole key frame.
-    #[error("no whole key frame {}: {} left out, because decoding can only begin with one", within(*.seconds), counted(*left_out, "frame was", "frames were"))]
+    #[error(
+        "no whole key frame {}: {} left out, because decoding can only begin with one. Shorten the camera's interval \
+         between key frames (I-frame interval, GOP), or raise the limit",
+        within(*.seconds), counted(*left_out, "frame was", "frames were")
+    )]
     NoKeyFrame {
         /// The limit in seconds; `None` if the video has ended.
         seconds: Option<f64>,

@@ -58,8 +58,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     };
     let Dataset { samples, left_out, doubt } = set.map_err(crate::eval::Error::from)?;
     if !left_out.is_empty() {
-        let files = counted(left_out.len(), "file is not a picture and is", "files are not pictures and are");
-        tracing::warn!("{files} left out: {}", first_of(left_out.iter().map(|path| path.display())));
+        let files = counted(left_out.len(), "file is", "files are");
+        tracing::warn!(
+            "{files} left out, because they are no pictures or in no class's folder: {}",
+            first_of(left_out.iter().map(|path| path.display()))
+        );
     }
     match doubt {
         Some(Doubt::Order { first, last }) => {

@@ -233,14 +233,16 @@ fn convert(value: &Value, kind: Allowed, source: SourceCheck) -> Result<Json, St
             Ok(text.as_str().into())
         }
         (Allowed::OptionalMean, _) => {
-            Err("expected three numbers from 0 to 1 in quotes, such as \"0.485,0.456,0.406\"".into())
+            Err("expected one number from 0 to 1, or three for R, G and B, in quotes, such as \"0.485,0.456,0.406\""
+                .into())
         }
         (Allowed::OptionalStd, ValueKind::String(text)) if text.is_empty() || parse_std(text).is_some() => {
             Ok(text.as_str().into())
         }
-        (Allowed::OptionalStd, _) => {
-            Err("expected three numbers above 0, at most 1, in quotes, such as \"0.229,0.224,0.225\"".into())
-        }
+        (Allowed::OptionalStd, _) => Err(
+            "expected one number above 0, at most 1, or three for R, G and B, in quotes, such as \"0.229,0.224,0.225\""
+                .into(),
+        ),
         (Allowed::Source, ValueKind::String(text)) => source(text).map(|()| text.as_str().into()),
         (Allowed::Source, _) => Err("expected a source in quotes, such as \"test:ball\"".into()),
     }

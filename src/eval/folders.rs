@@ -22,9 +22,11 @@ const KEPT_BY_SYSTEMS: [&str; 7] =
 /// # Errors
 /// If a folder is unreadable, the folders do not match the classes, or there are no pictures.
 pub fn from_folders<L: AsRef<str>>(images: &Path, labels: &[L]) -> Result<Dataset, DatasetError> {
-    let folders: Vec<PathBuf> = visible(images)?.into_iter().filter(|path| path.is_dir()).collect();
+    let (folders, beside): (Vec<PathBuf>, Vec<PathBuf>) = visible(images)?.into_iter().partition(|path| path.is_dir());
     let (classes, doubt) = classes(images, &folders, labels)?;
-    let mut set = Dataset { samples: Vec::new(), left_out: Vec::new(), doubt };
+    // Those in no folder have no class.
+    let left_out = beside.into_iter().filter(|path| is_picture(path)).collect();
+    let mut set = Dataset { samples: Vec::new(), left_out, doubt };
     let root = place(images)?;
     for (folder, class) in folders.iter().zip(classes) {
         collect(folder, class, &mut HashSet::from([root.clone()]), &mut set)?;

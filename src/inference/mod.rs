@@ -6,6 +6,8 @@ mod error;
 pub mod native;
 #[cfg(feature = "tract")]
 mod operators;
+#[cfg(feature = "tract")]
+mod rewrite;
 mod top;
 #[cfg_attr(not(feature = "tract"), path = "without_tract.rs")]
 pub mod tract;

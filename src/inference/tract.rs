@@ -18,7 +18,7 @@ use tract_onnx::prelude::{
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::nn::BaseDataShape;
 
-use super::{Error, Network, Output, operators};
+use super::{Error, Network, Output, operators, rewrite};
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
 use crate::engine::import::{self, File};
@@ -138,6 +138,7 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         check_nodes(&proto)?;
         operators::check(&proto)?;
         proto.graph.iter_mut().for_each(operators::forget_names_of_extents);
+        proto.graph.iter_mut().for_each(rewrite::rewrite);
         let proto = translated(proto)?;
         // The shapes that a file states for values between nodes hold for any input size, not for this one.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);

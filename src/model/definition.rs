@@ -75,6 +75,8 @@ pub struct Definition {
     pub scores: Scores,
     /// How pictures are converted to inputs.
     pub transform: Transform,
+    /// What is assumed of the preprocessing, as text for the log; `None` if nothing is.
+    pub assumed: Option<String>,
     /// Whether the weights have been trained.
     pub training: Training,
     /// The file that the weights were imported from.
@@ -174,7 +176,16 @@ impl Definition {
         let state = hardnet::seeded(&architecture, classes).map_err(Error::Network)?;
         let network = NetworkDefinition::Family { architecture, state };
         let (transform, training) = (Transform::IMAGENET, Training::Seeded);
-        Ok(Self { network, classes, labels: None, scores: Scores::Logits, transform, training, source: None })
+        Ok(Self {
+            network,
+            classes,
+            labels: None,
+            scores: Scores::Logits,
+            assumed: None,
+            transform,
+            training,
+            source: None,
+        })
     }
 
     /// The model whose weights are in the file at `path`.
@@ -188,6 +199,7 @@ impl Definition {
                 classes,
                 labels: labels.map(shared),
                 scores: Scores::Logits,
+                assumed: None,
                 transform,
                 training,
                 source,
@@ -197,7 +209,16 @@ impl Definition {
             hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
         let network = NetworkDefinition::Family { architecture: architecture.clone(), state };
         let (transform, training) = (Transform::IMAGENET, Training::Trained);
-        Ok(Self { network, classes, labels: None, scores: Scores::Logits, transform, training, source: None })
+        Ok(Self {
+            network,
+            classes,
+            labels: None,
+            scores: Scores::Logits,
+            assumed: None,
+            transform,
+            training,
+            source: None,
+        })
     }
 
     /// The network in the ONNX file at `path`, for inputs of the size in `options` if the file leaves the size open.
@@ -219,7 +240,7 @@ impl Definition {
         let said = metadata.get(KEY).map(|text| parse(text, path)).transpose()?;
         let beside = match &said {
             Some(_) => Preprocessing::default(),
-            None => Preprocessing::of_onnx(path, &metadata, options.preprocessing)?,
+            None => Preprocessing::of_onnx(path, &metadata)?,
         };
         let mut transform = said.as_ref().map_or(Transform::IMAGENET, |said| said.transform);
         if let Some(size) = beside.size.filter(|_| fixed.is_none() && size.is_none()) {
@@ -233,6 +254,7 @@ impl Definition {
             transform = resized(&transform, size)?;
         }
         let transform = Preprocessing { size: None, ..beside }.apply(transform)?;
+        let assumed = if said.is_some() { None } else { options.preprocessing.or(beside).assumed(path) };
         let Transform { height, width, .. } = transform;
         let (graph, parameters, classes) = match file.network() {
             Ok(imported) => {
@@ -290,7 +312,7 @@ impl Definition {
         let sha256 = folder.digest(sha256).map_err(|error| Error::Weights(error.into()))?;
         let network =
             NetworkDefinition::Onnx(Box::new(Onnx { graph, path: path.to_owned(), name, sha256, parameters }));
-        Ok(Self { network, classes, labels, scores, transform, training, source })
+        Ok(Self { network, classes, labels, scores, assumed, transform, training, source })
     }
 
     /// The same model with the user's options applied.

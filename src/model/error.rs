@@ -41,7 +41,7 @@ pub enum Error {
         found: String,
     },
     /// The file has weights, but not of a network of the family.
-    #[error("{} holds the weights of another network; the models are {}", path.display(), names())]
+    #[error("{} holds the weights of another network; the models are {}{}", path.display(), names(), as_it_is(path))]
     OtherNetwork {
         /// The file.
         path: PathBuf,
@@ -206,6 +206,14 @@ pub enum Error {
     /// The network cannot be compiled or run.
     #[error(transparent)]
     Inference(#[from] inference::Error),
+}
+
+/// What to do with an ONNX file that cannot be imported.
+fn as_it_is(path: &std::path::Path) -> &'static str {
+    match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx")) {
+        true => ". An ONNX classifier is used as it is: give it to --model of `run`, `classify` and `eval`",
+        false => "",
+    }
 }
 
 impl From<graph::Error> for Error {

@@ -91,7 +91,8 @@ impl Import {
             _ => Source { file: file_name(path), sha256: weights::file::sha256(path).map_err(read)? },
         };
         let (network, source) = (NetworkDefinition::Family { architecture, state }, Some(source));
-        let definition = Definition { network, classes, labels, scores: Scores::Logits, transform, training, source };
+        let definition =
+            Definition { network, classes, labels, scores: Scores::Logits, assumed: None, transform, training, source };
         definition.graph()?;
         Ok(definition)
     }

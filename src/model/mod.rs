@@ -57,10 +57,14 @@ impl Model {
     /// # Errors
     /// If the weights do not fit, or the backend rejects the network.
     pub fn compile(definition: Definition, engine: Engine) -> Result<Self, Error> {
-        let Definition { transform, training, scores, .. } = definition;
+        let Definition { transform, training, scores, ref assumed, .. } = definition;
+        let assumed = assumed.clone();
         let (name, digest) = (definition.name().to_owned(), definition.digest());
         let (labels, parameters) = (definition.labels().into(), definition.parameters());
         let (plan, macs) = definition.compile(engine)?;
+        if let Some(assumed) = assumed {
+            tracing::info!("{assumed}");
+        }
         Ok(Self { name, digest, training, parameters, macs, labels, scores, transform, plan })
     }
 

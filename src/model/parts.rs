@@ -15,6 +15,8 @@ use crate::weights::file;
 #[derive(Debug)]
 pub(super) struct Folder {
     folder: PathBuf,
+    /// The ONNX file, which may be a link to another folder: caches of downloads have such links for all files.
+    path: PathBuf,
     files: BTreeMap<PathBuf, Part>,
 }
 
@@ -30,7 +32,7 @@ impl Folder {
     /// The folder of the ONNX file at `path`.
     pub(super) fn of(path: &Path) -> Self {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self { folder: folder.to_owned(), files: BTreeMap::new() }
+        Self { folder: folder.to_owned(), path: path.to_owned(), files: BTreeMap::new() }
     }
 
     /// SHA-256, in hexadecimal digits, of the model whose ONNX file has the digest `sha256`: that digest if there are no
@@ -49,7 +51,8 @@ impl Folder {
         Ok(Sha256::digest(all).iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The file at `location`, which must be in the folder or in one below it, also if it is a link.
+    /// The file at `location`, which must be in the folder or in one below it; if it is a link, also in the folder to which
+    /// the ONNX file is a link.
     fn open(&self, location: &str) -> Result<(PathBuf, File), PartError> {
         let unreadable = |source| PartError::Unreadable { source };
         let relative = Path::new(location);
@@ -58,7 +61,9 @@ impl Folder {
             return Err(PartError::Outside);
         }
         let path = fs::canonicalize(self.folder.join(relative)).map_err(unreadable)?;
-        if !path.starts_with(fs::canonicalize(&self.folder).map_err(unreadable)?) {
+        let folder = fs::canonicalize(&self.folder).map_err(unreadable)?;
+        let linked = fs::canonicalize(&self.path).ok().and_then(|path| Some(path.parent()?.to_owned()));
+        if !path.starts_with(folder) && path.parent() != linked.as_deref() {
             return Err(PartError::Outside);
         }
         let file = regular::open(&path).map_err(unreadable)?;
@@ -109,9 +114,13 @@ mod tests {
         fs::write(folder.join("deeper/part"), "abcdefgh").unwrap();
         std::os::unix::fs::symlink("../secret", folder.join("link")).unwrap();
         let mut parts = Folder::of(&folder.join("net.onnx"));
-        for outside in ["../secret", "deeper/../../secret", "/etc/passwd", "link", ""] {
+        for outside in ["../secret", "deeper/../../secret", "/etc/passwd", "link"] {
             assert!(matches!(parts.read(outside, 0, 1), Err(PartError::Outside)), "{outside}");
         }
+        // As in a cache of downloads: both are links to the same folder.
+        fs::write(outer.path().join("blob"), "").unwrap();
+        std::os::unix::fs::symlink("../blob", folder.join("cached.onnx")).unwrap();
+        assert_eq!(Folder::of(&folder.join("cached.onnx")).read("link", 0, 2).unwrap(), b"12");
         assert!(matches!(parts.read("missing", 0, 1), Err(PartError::Unreadable { .. })));
         assert!(matches!(parts.read("deeper", 0, 1), Err(PartError::Unreadable { .. })));
         assert_eq!(parts.digest("00".into()).unwrap(), "00");

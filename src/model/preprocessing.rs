@@ -58,8 +58,11 @@ pub enum PreprocessingError {
 
 const MEAN: &str = "one number from 0 to 1, or three of them for R, G and B";
 const STD: &str = "one number above 0 and at most 1, or three of them for R, G and B";
-const RATIO: &str = "a number above 0 and at most 1";
+const RATIO: &str = "a number from 0.1 to 1";
 const SIZE: &str = "rows and columns from 32 to 8192, such as \"224x224\"";
+
+/// Allowed crop ratios, as in the configuration.
+const RATIOS: std::ops::RangeInclusive<f64> = 0.1..=1.0;
 
 /// `NAME.onnx.toml`.
 #[derive(Debug, Deserialize)]
@@ -102,37 +105,48 @@ impl Preprocessing {
         Ok(transform)
     }
 
-    /// What the files beside the ONNX file at `path`, and its own `metadata`, say; the user has `asked` for something.
+    /// What the files beside the ONNX file at `path`, and its own `metadata`, say.
     ///
     /// # Errors
     /// If one of them is there and unusable.
-    pub(super) fn of_onnx(path: &Path, metadata: &BTreeMap<String, String>, asked: Self) -> Result<Self, Error> {
+    pub(super) fn of_onnx(path: &Path, metadata: &BTreeMap<String, String>) -> Result<Self, Error> {
         let sidecar = path.with_added_extension("toml");
         let config = path.with_file_name("preprocessor_config.json");
         let unusable = |path: PathBuf| {
             move |source: PreprocessingError| Error::Preprocessing { path: path.clone(), source: Box::new(source) }
         };
+        let tell = |path: &Path, said: Self| {
+            if said != Self::default() {
+                tracing::info!("{} says how pictures are prepared", path.display());
+            }
+            said
+        };
         let mut found = Self::default();
         if sidecar.exists() {
-            tracing::info!("{} says how pictures are prepared", sidecar.display());
-            found = Self::of_sidecar(&sidecar).map_err(unusable(sidecar))?;
+            found = tell(&sidecar, Self::of_sidecar(&sidecar).map_err(unusable(sidecar.clone()))?);
         }
         found = found.or(Self::of_metadata(metadata).map_err(unusable(path.to_owned()))?);
         if config.exists() {
-            tracing::info!("{} says how pictures are prepared", config.display());
-            found = found.or(Self::of_transformers(&config).map_err(unusable(config))?);
-        }
-        let known = asked.or(found);
-        if known.mean.is_none() || known.std.is_none() {
-            let sidecar = path.with_added_extension("toml");
-            tracing::info!(
-                "{} does not say how pictures are normalised: as for ImageNet. Otherwise set model.mean and model.std, or \
-                 write them into {}",
-                path.display(),
-                sidecar.display()
-            );
+            found = found.or(tell(&config, Self::of_transformers(&config).map_err(unusable(config.clone()))?));
         }
         Ok(found)
+    }
+
+    /// What is assumed of the preprocessing for the ONNX file at `path`, as text for the log; `None` if nothing is.
+    pub(super) fn assumed(&self, path: &Path) -> Option<String> {
+        let missing = match (self.mean, self.std) {
+            (Some(_), Some(_)) => return None,
+            (None, None) => "mean and standard deviation",
+            (None, Some(_)) => "mean",
+            (Some(_), None) => "standard deviation",
+        };
+        let sidecar = path.with_added_extension("toml");
+        Some(format!(
+            "{} does not say how pictures are normalised: the {missing} are those of ImageNet. Otherwise give --mean and \
+             --std, set model.mean and model.std, or write them into {}",
+            path.display(),
+            sidecar.display()
+        ))
     }
 
     fn of_sidecar(path: &Path) -> Result<Self, PreprocessingError> {
@@ -166,7 +180,7 @@ impl Preprocessing {
             let parsed = parse(value.trim().trim_start_matches('[').trim_end_matches(']'));
             parsed.map(Some).ok_or(PreprocessingError::Value { key, value, expected })
         }
-        let ratio = |text: &str| text.parse().ok().filter(|ratio| *ratio > 0.0 && *ratio <= 1.0);
+        let ratio = |text: &str| text.parse().ok().filter(|ratio| RATIOS.contains(ratio));
         Ok(Self {
             mean: each(mean, "mean", MEAN, parse_mean)?,
             std: each(std, "std", STD, parse_std)?,
@@ -218,12 +232,18 @@ impl Preprocessing {
             (None, Some(_), _) => Some(1.0),
             _ => None,
         };
-        Ok(Self {
-            mean: mean.map(scaled),
-            std: std.map(scaled),
-            crop_ratio: crop_ratio.filter(|ratio| *ratio > 0.0 && *ratio <= 1.0),
-            size: None,
-        })
+        if let Some(ratio) = crop_ratio.filter(|ratio| !RATIOS.contains(ratio)) {
+            return Err(PreprocessingError::Value { key: "crop_pct", value: ratio.to_string(), expected: RATIO });
+        }
+        let (mean, std) = (mean.map(scaled), std.map(scaled));
+        let is_usable = |values: [f32; 3]| values.iter().all(|value| value.is_finite());
+        if !mean.is_none_or(is_usable) || !std.is_none_or(|std| is_usable(std) && std.iter().all(|value| *value > 0.0))
+        {
+            let value = format!("{mean:?}, image_std = {std:?}");
+            let expected = "finite numbers, with deviations above 0";
+            return Err(PreprocessingError::Value { key: "image_mean", value, expected });
+        }
+        Ok(Self { mean, std, crop_ratio, size: None })
     }
 }
 
@@ -241,7 +261,7 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Preprocessing::of_onnx(&folder.path().join("net.onnx"), &metadata, Preprocessing::default())
+        Preprocessing::of_onnx(&folder.path().join("net.onnx"), &metadata)
     }
 
     const HALF: Option<[f32; 3]> = Some([0.5; 3]);
@@ -281,6 +301,9 @@ mod tests {
             (("net.onnx.toml", "means = 1"), &[], "expected the keys mean, std"),
             (("preprocessor_config.json", "["), &[], "it is not JSON"),
             (("preprocessor_config.json", "{\"image_std\":[1]}"), &[], "image_std = [1]: expected three"),
+            (("net.onnx.toml", "crop_ratio = 0.01"), &[], "crop_ratio = 0.01: expected a number from 0.1"),
+            (("preprocessor_config.json", "{\"crop_pct\":1e-300}"), &[], "expected a number from 0.1 to 1"),
+            (("preprocessor_config.json", "{\"rescale_factor\":0,\"image_mean\":0.5}"), &[], "expected finite numbers"),
             (("other", ""), &[("std", "0")], "std = 0: expected one number above 0"),
         ] {
             let error = of(&[file], metadata).unwrap_err();

@@ -58,7 +58,7 @@ impl Stream {
         let Self { name, source_uri, is_camera, counters, thread, .. } = self;
         let outcome = thread.join(Some(deadline))?;
         let FrameCounts { captured, dropped, left_out, classified, failed, .. } = counters.read();
-        tracing::info!(stream = %name, captured, classified, dropped, left_out, failed, "stream ended");
+        tracing::info!(stream = %name, captured, classified, dropped, failed, left_out, "stream ended");
         match outcome {
             Err(source) => Err(Error::Stream { stream: name, source_uri, is_camera, source: source.into() }),
             Ok(()) if failed > 0 => Err(Error::Frames { stream: name, source_uri, is_camera, failed, captured }),

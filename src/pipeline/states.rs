@@ -57,7 +57,8 @@ impl States {
             return Ok(());
         }
         if has_waited {
-            tracing::info!(stream = %self.stream, "there has been a key frame");
+            let left_out = self.counters.read().left_out;
+            tracing::info!(stream = %self.stream, left_out, "there has been a key frame: the stream goes on");
         }
         self.send(&reporting, StreamState::Online)
     }

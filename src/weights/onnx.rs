@@ -55,7 +55,9 @@ pub enum Error {
         source: prost::DecodeError,
     },
     /// The data of a tensor is in another file.
-    #[error("`{key}` has its data in `{file}`: external data is not supported")]
+    #[error(
+        "`{key}` has its data in `{file}`, from which nothing is imported: `run`, `classify` and `eval` take such an ONNX file as it is"
+    )]
     External {
         /// Name of the tensor.
         key: String,

@@ -24,10 +24,10 @@ pub enum PartError {
     #[error("files beside this one are not read")]
     NoFolder,
     /// The place is not in the folder of the ONNX file.
-    #[error("that is outside of the folder of the ONNX file, where its parts have to be")]
+    #[error("that is outside of the folder of the ONNX file, where its parts have to be; a link counts where it leads")]
     Outside,
     /// The file cannot be read.
-    #[error("{source}: copy it into the folder of the ONNX file, under that name")]
+    #[error("it cannot be read: keep it in the folder of the ONNX file, under that name")]
     Unreadable {
         /// Why.
         source: io::Error,
@@ -77,9 +77,10 @@ fn is_external(tensor: &TensorProto) -> bool {
 
 fn embed_one(tensor: &mut TensorProto, parts: &mut dyn Parts) -> Result<(), Error> {
     let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &*entry.value);
-    let location = entry("location").unwrap_or_default().to_owned();
     let name = tensor.name.clone();
     let wrong = |problem: String| Error::Tensor { name: tensor.name.clone(), problem };
+    let location = entry("location").filter(|location| !location.is_empty()).map(str::to_owned);
+    let location = location.ok_or_else(|| wrong("has its data in another file, whose name is missing".to_owned()))?;
     let number = |key: &str| match entry(key).map(str::trim).filter(|text| !text.is_empty()) {
         None => Ok(None),
         Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
