@@ -15,8 +15,8 @@ pub(super) const EPSILON: f64 = 1e-5;
 /// Suffixes of the entries that the profiler `thop` leaves in a network.
 const PROFILER: [&str; 2] = ["total_ops", "total_params"];
 
-/// Maximum number of problems that the message of [`Error::Weights`] lists: more than a network has entries.
-const PROBLEMS_SHOWN: usize = 2000;
+/// Maximum number of problems that a message lists. With another network's weights, nearly every entry is one.
+const PROBLEMS_SHOWN: usize = 10;
 
 /// Why a network cannot be built.
 #[derive(Debug, thiserror::Error)]
