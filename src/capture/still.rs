@@ -116,6 +116,9 @@ impl StillError {
     }
 }
 
+/// Maximum bytes that a PNG file may take for all but its picture: rows in progress, profiles, texts.
+const PNG_EXTRAS: u64 = 32 << 20;
+
 /// The content of a picture file.
 trait Input: BufRead + Seek {}
 
@@ -207,10 +210,10 @@ impl Still {
             None => Box::new(file),
         };
         let mut reader = ImageReader::new(input).with_guessed_format().map_err(unreadable)?;
-        let mut limits = Limits::default();
-        limits.max_alloc = Some(MEMORY);
-        reader.limits(limits);
         let format = reader.format();
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(if format == Some(ImageFormat::Png) { PNG_EXTRAS } else { MEMORY });
+        reader.limits(limits);
         let mut decoder = reader.into_decoder().map_err(not_a_picture)?;
         let orientation = match reading {
             Reading::Upright => decoder.orientation().map_err(not_a_picture)?,
