@@ -174,18 +174,21 @@ impl Definition {
     /// [`Error::Network`] if memory for that many classes cannot be reserved.
     pub fn seeded(architecture: Architecture, classes: usize) -> Result<Self, Error> {
         let state = hardnet::seeded(&architecture, classes).map_err(Error::Network)?;
-        let network = NetworkDefinition::Family { architecture, state };
-        let (transform, training) = (Transform::IMAGENET, Training::Seeded);
-        Ok(Self {
-            network,
+        Ok(Self::of_family(architecture, state, classes, Training::Seeded))
+    }
+
+    /// A network of the family with ImageNet's preprocessing and the default names of its classes.
+    pub(super) fn of_family(architecture: Architecture, state: StateDict, classes: usize, training: Training) -> Self {
+        Self {
+            network: NetworkDefinition::Family { architecture, state },
             classes,
             labels: None,
             scores: Scores::Logits,
             assumed: None,
-            transform,
+            transform: Transform::IMAGENET,
             training,
             source: None,
-        })
+        }
     }
 
     /// The model whose weights are in the file at `path`.
@@ -193,32 +196,12 @@ impl Definition {
         let Loaded { state, texts, .. } = weights::read(path).map_err(|error| Error::Weights(error.into()))?;
         if let Some(text) = texts.get(KEY) {
             let Metadata { architecture, classes, labels, transform, training, source } = parse(text, path)?;
-            let network = NetworkDefinition::Family { architecture, state };
-            return Ok(Self {
-                network,
-                classes,
-                labels: labels.map(shared),
-                scores: Scores::Logits,
-                assumed: None,
-                transform,
-                training,
-                source,
-            });
+            let family = Self::of_family(architecture, state, classes, training);
+            return Ok(Self { labels: labels.map(shared), transform, source, ..family });
         }
         let (architecture, classes) =
             hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
-        let network = NetworkDefinition::Family { architecture: architecture.clone(), state };
-        let (transform, training) = (Transform::IMAGENET, Training::Trained);
-        Ok(Self {
-            network,
-            classes,
-            labels: None,
-            scores: Scores::Logits,
-            assumed: None,
-            transform,
-            training,
-            source: None,
-        })
+        Ok(Self::of_family(architecture.clone(), state, classes, Training::Trained))
     }
 
     /// The network in the ONNX file at `path`, for inputs of the size in `options` if the file leaves the size open.

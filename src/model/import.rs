@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::definition::{CLASSES, open_onnx};
 use super::metadata::{KEY, Metadata, Source, Training};
-use super::{Definition, Error, NetworkDefinition, Preprocessing, labels};
-use crate::engine::import::{Imported, Scores};
+use super::{Definition, Error, Preprocessing, labels};
+use crate::engine::import::Imported;
 use crate::hardnet::{self, Architecture};
 use crate::preprocess::Transform;
 use crate::weights::{self, Format, Loaded};
@@ -90,9 +90,8 @@ impl Import {
             Some(Metadata { source: Some(source), .. }) => source,
             _ => Source { file: file_name(path), sha256: weights::file::sha256(path).map_err(read)? },
         };
-        let (network, source) = (NetworkDefinition::Family { architecture, state }, Some(source));
-        let definition =
-            Definition { network, classes, labels, scores: Scores::Logits, assumed: None, transform, training, source };
+        let family = Definition::of_family(architecture, state, classes, training);
+        let definition = Definition { labels, transform, source: Some(source), ..family };
         definition.graph()?;
         Ok(definition)
     }
