@@ -13,7 +13,7 @@ FISH_COMPLETION = share/fish/vendor_completions.d/hardnetd.fish
 
 # For building and running; then what the tests also need: encoders, an RTSP server, a broker, systemd-analyze.
 RUN_PACKAGES = gcc libc6-dev make pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
-	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav glib-networking
 TEST_PACKAGES = gstreamer1.0-tools gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev \
 	mosquitto mosquitto-clients systemd
 # For building for ARM, and for running the result here.

@@ -20,7 +20,7 @@ use gstreamer_app as gst_app;
 use super::guard::{self, Guard};
 use super::player::{Activity, Notice, Player, Session};
 use super::scheme::Launch;
-use super::{Deliver, Error, package, plug};
+use super::{Deliver, Error, Trust, package, plug};
 use crate::frame::monotonic_ns;
 use crate::shutdown::Thread;
 use crate::system::network;
@@ -186,6 +186,11 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
     {
         return Err(Error::Broken { message: "its rtspsrc does not show a camera's answers to its extensions".into() });
     }
+    if let (Some(guard), Some(source)) = (&guard, pipeline.by_name("source"))
+        && launch.endpoint.as_ref().is_some_and(|endpoint| endpoint.secure)
+    {
+        authenticate(&source, &launch.trust, guard)?;
+    }
     for (name, property, value) in &launch.properties {
         if let Some(element) = pipeline.by_name(name) {
             element.set_property(property, value);
@@ -195,6 +200,20 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
         sink.set_property("caps", accepted_caps());
     }
     Ok((pipeline, guard))
+}
+
+/// Makes an `rtspsrc` accept the certificates that `trust` allows.
+fn authenticate(source: &gst::Element, trust: &Trust, guard: &Arc<Guard>) -> Result<(), Error> {
+    if let Some(database) = trust.database()? {
+        source.set_property("tls-database", database);
+    }
+    let (trust, guard) = (trust.clone(), Arc::clone(guard));
+    source.connect("accept-certificate", false, move |arguments| {
+        let certificate = arguments.get(2)?.get::<gio::TlsCertificate>().ok()?;
+        let faults = arguments.get(3)?.get::<gio::TlsCertificateFlags>().ok()?;
+        Some(guard.accepts(&trust, &certificate, faults).to_value())
+    });
+    Ok(())
 }
 
 /// Lets `decodebin` plug only elements that open nothing else. Media that need more then count as lacking a plugin.
@@ -263,6 +282,7 @@ mod tests {
             properties: Vec::new(),
             live: false,
             endpoint: None,
+            trust: Trust::System,
         };
         let numbers = Arc::<FrameNumbers>::default();
         let (delivered, arrived) = bounded(50);
@@ -287,7 +307,8 @@ mod tests {
     #[test]
     fn a_pipeline_is_at_rest_when_none_of_its_threads_has_work() {
         let text = "videotestsrc name=source is-live=true num-buffers=3 ! video/x-raw,format=NV12,width=64,height=64";
-        let launch = Launch { text: text.into(), properties: Vec::new(), live: true, endpoint: None };
+        let launch =
+            Launch { text: text.into(), properties: Vec::new(), live: true, endpoint: None, trust: Trust::System };
         let (delivered, arrived) = bounded(3);
         let deliver: Deliver = Arc::new(move |frame: Frame| {
             delivered.send(frame.seq).unwrap();

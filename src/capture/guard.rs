@@ -38,6 +38,7 @@ use gstreamer_rtsp::ffi;
 use gstreamer_rtsp::gst_sdp::ffi as sdp;
 
 use super::scheme::Endpoint;
+use super::trust::{Trust, Untrusted};
 use crate::config::redact;
 use challenge::{Offers, keep_md5, offers};
 
@@ -67,6 +68,8 @@ pub(super) enum Attempt {
     InCircles,
     /// To have a login with another digest than GStreamer's.
     OtherDigest,
+    /// To show a certificate that is not trusted.
+    Untrusted(Box<Untrusted>),
     /// Nothing: it refused the login.
     Refused,
 }
@@ -136,6 +139,21 @@ impl Guard {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Attempt>> {
         self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the camera's certificate is accepted although GLib found `faults`; records the attempt if not.
+    pub(super) fn accepts(
+        &self,
+        trust: &Trust,
+        certificate: &gio::TlsCertificate,
+        faults: gio::TlsCertificateFlags,
+    ) -> bool {
+        let outcome = trust.accept(certificate, faults, &self.endpoint);
+        let is_accepted = outcome.is_ok();
+        if let Err(untrusted) = outcome {
+            self.note(Attempt::Untrusted(untrusted));
+        }
+        is_accepted
     }
 
     fn note(&self, attempt: Attempt) {
@@ -218,7 +236,8 @@ impl Guard {
 /// Whether `location` is certainly an address at `endpoint`. URL parsers differ, so an address with a login, an escape
 /// or an unusual character in its authority counts as another host.
 fn is_at(location: &str, endpoint: &Endpoint) -> bool {
-    let Some(rest) = location.strip_prefix("rtsp://") else { return false };
+    let scheme = if endpoint.secure { "rtsps://" } else { "rtsp://" };
+    let Some(rest) = location.strip_prefix(scheme) else { return false };
     if location.contains('@') || location.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
         return false;
     }

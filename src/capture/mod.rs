@@ -21,6 +21,7 @@ mod still;
 mod supervise;
 mod teardown;
 mod tiff;
+mod trust;
 mod webp;
 
 use std::borrow::Cow;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{SecretError, Stream, read_secret, redact};
-use crate::exit::Exit;
+use crate::exit::{Exit, chain};
 use crate::frame;
 use crate::plural::counted;
 
@@ -43,6 +44,7 @@ pub use scheme::{
 };
 pub use still::{Still, StillError, is_picture, list as pictures};
 pub use supervise::{check, run};
+pub use trust::{Trust, TrustError, Untrusted};
 
 /// Whether the name of a file is that of a video.
 #[must_use]
@@ -92,7 +94,7 @@ pub struct Settings {
     /// Where the frames come from.
     pub source: Source,
     launch: Option<Launch>,
-    /// From which the pipeline is made again when the password file has changed.
+    /// From which the pipeline is made again when the password or the authorities have changed.
     config: Stream,
     start_timeout: Duration,
     stall_timeout: Duration,
@@ -107,14 +109,10 @@ impl Settings {
     /// If the source is not understood or the password file cannot be read.
     pub fn new(stream: &Stream) -> Result<Self, Error> {
         let source = Source::parse(&stream.source)?;
-        let password = match stream.password_file.as_str() {
-            "" => None,
-            file => Some(read_secret("stream.password_file", file)?),
-        };
         if let Some(endpoint) = source.endpoint() {
             endpoint?;
         }
-        let launch = source.launch(stream, password.as_deref());
+        let launch = launch(&source, stream)?;
         Ok(Self {
             stream: stream.name.as_str().into(),
             source,
@@ -129,22 +127,41 @@ impl Settings {
 }
 
 impl Settings {
-    /// The pipeline, with what the password file holds now; with the password as before if it cannot be read.
+    /// The pipeline, with what the files of passwords and authorities hold now; as before if they cannot be read.
     fn launch(&self) -> Option<Cow<'_, Launch>> {
-        let launch = self.launch.as_ref()?;
-        let file = self.config.password_file.as_str();
-        if file.is_empty() {
-            return Some(Cow::Borrowed(launch));
+        let before = self.launch.as_ref()?;
+        if self.config.password_file.is_empty() && self.config.ca_file.is_empty() {
+            return Some(Cow::Borrowed(before));
         }
-        match read_secret("stream.password_file", file) {
-            Ok(password) => self.source.launch(&self.config, Some(&password)).map(Cow::Owned),
+        match launch(&self.source, &self.config) {
+            Ok(now) => now.map(Cow::Owned),
             Err(error) => {
                 let stream = &self.stream;
-                tracing::warn!(%stream, "using the password as before: {}", crate::exit::chain(&error));
-                Some(Cow::Borrowed(launch))
+                tracing::warn!(%stream, "using the password and the authorities as before: {}", chain(&error));
+                Some(Cow::Borrowed(before))
             }
         }
     }
+
+    /// Checks whether the source is available, as far as possible without playing it; `timeout` limits each name
+    /// lookup, connection and answer.
+    ///
+    /// # Errors
+    /// What is wrong and what to do about it.
+    pub fn examine(&self, timeout: Duration) -> Result<String, Fault> {
+        let trust = self.launch.as_ref().map(|launch| launch.trust.clone()).unwrap_or_default();
+        self.source.examine(&trust, timeout)
+    }
+}
+
+/// The pipeline of a stream, with what its files hold now; `None` if its source needs none.
+fn launch(source: &Source, stream: &Stream) -> Result<Option<Launch>, SecretError> {
+    let password = match stream.password_file.as_str() {
+        "" => None,
+        file => Some(read_secret("stream.password_file", file)?),
+    };
+    let trust = Trust::of(stream)?;
+    Ok(source.launch(stream, password.as_deref()).map(|launch| Launch { trust, ..launch }))
 }
 
 /// Why a stream has no frames, or no more of them.
@@ -153,9 +170,15 @@ pub enum Error {
     /// The source URI is invalid.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The password file cannot be read.
+    /// The file of the password or of the authorities cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The authorities cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The camera's certificate is not accepted.
+    #[error("{0}; {remedy}", remedy = .0.remedy())]
+    Untrusted(Box<Untrusted>),
     /// A picture or a folder of them cannot be read.
     #[error(transparent)]
     Still(#[from] StillError),
@@ -355,6 +378,7 @@ impl Error {
             | Self::LoginRefused
             | Self::LoginMissing
             | Self::OtherDigest { .. }
+            | Self::Untrusted(_)
             | Self::AskedInClear => true,
             // A camera that changed its coding may change it back.
             Self::MissingDecoder { .. } => had_frames,
@@ -366,7 +390,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Source(_) | Self::Secret(_) => Exit::Config,
+            Self::Source(_) | Self::Secret(_) | Self::Trust(TrustError::Authorities { .. }) => Exit::Config,
             Self::Still(error) => error.exit(),
             Self::Unreadable { .. } | Self::Folder { .. } => Exit::NoInput,
             Self::Broken { .. }
@@ -374,6 +398,8 @@ impl Error {
             | Self::MissingDecoder { .. }
             | Self::UnknownHost { .. }
             | Self::Ended { .. }
+            | Self::Trust(TrustError::NoTls)
+            | Self::Untrusted(_)
             | Self::SentElsewhere { .. }
             | Self::OtherTransport
             | Self::SentInCircles

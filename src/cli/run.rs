@@ -17,7 +17,7 @@ Sources:
                             options: test:ball?size=1280x720&fps=60&frames=100&live=false
   PATH or file:PATH         a media file, every frame in order
   images:DIR                the pictures of a folder: JPEG, PNG, WebP, BMP, GIF, TIFF
-  rtsp://HOST:PORT/PATH     a network camera
+  rtsp://HOST:PORT/PATH     a network camera; rtsps:// over TLS
 
 Sinks:
   stdout                             one JSON object per line

@@ -36,7 +36,7 @@ use problem::Places;
 pub use problem::{Problem, Warning};
 pub use redact::{redact, redact_words};
 pub use schema::{Config, Device, Inference, MAX_FPS, Model, Mqtt, Publish, Stdout, Stream};
-pub use secret::{SecretError, is_missing_credential, read_pem, read_secret, secret_path};
+pub use secret::{SecretError, is_missing_credential, read_certificates, read_pem, read_secret, secret_path};
 pub use size::{SIDES, parse_size};
 pub use warnings::warnings;
 

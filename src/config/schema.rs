@@ -84,7 +84,7 @@ section! {
     Stream {
         /// Name of the stream in records, MQTT topics and thread names; unique.
         name: String = "stream", Allowed::Name;
-        /// Where the frames come from: `test:PATTERN`, a file, `images:DIR` or `rtsp://…`.
+        /// Where the frames come from: `test:PATTERN`, a file, `images:DIR`, `rtsp://…` or `rtsps://…`.
         source: String = "test:ball", Allowed::Source;
         /// Maximum frames per second; frames beyond it are left out before any conversion. 0: no limit.
         max_fps: u32 = 0_u32, Allowed::Integer(0, MAX_FPS as i64);
@@ -106,6 +106,13 @@ section! {
         username: String = "", Allowed::Text;
         /// RTSP: file with the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is set.
         password_file: String = "", Allowed::Text;
+        /// RTSP over TLS (`rtsps://`): PEM file with the authorities that may sign the camera's certificate, or with
+        /// the camera's own certificate, which then counts whatever its name and dates; looked up like
+        /// `password_file`. Empty: the authorities that the system trusts.
+        ca_file: String = "", Allowed::Text;
+        /// RTSP over TLS: accept every certificate. Anybody in between can then watch, send other pictures and obtain
+        /// a password sent in clear.
+        danger_accept_any_certificate: bool = false, Allowed::Switch;
     }
 }
 

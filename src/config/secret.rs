@@ -4,6 +4,9 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject as _};
+
 use crate::regular;
 
 /// Maximum size of a secret file in bytes.
@@ -31,6 +34,16 @@ pub enum SecretError {
         key: String,
         /// The file.
         path: PathBuf,
+    },
+    /// The file holds no certificate.
+    #[error("{key}, {file}: {what}; expected a certificate in PEM form, which begins with `-----BEGIN`")]
+    Certificate {
+        /// The configuration key.
+        key: String,
+        /// The file, as configured.
+        file: String,
+        /// What is wrong.
+        what: String,
     },
 }
 
@@ -62,6 +75,22 @@ pub fn read_pem(key: &str, file: &str) -> Result<String, SecretError> {
         Ok(text) if text.trim().is_empty() => Err(SecretError::Empty { key: key.into(), path }),
         Ok(text) => Ok(text),
     }
+}
+
+/// The certificates of the PEM file `file`, one or more, which is named by the key `key`, looked up as for
+/// [`read_secret`].
+///
+/// # Errors
+/// If the file cannot be read or holds no certificate.
+pub fn read_certificates(key: &str, file: &str) -> Result<Vec<CertificateDer<'static>>, SecretError> {
+    let text = read_pem(key, file)?;
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let what = match found {
+        Ok(found) if found.is_empty() => "no certificate in it".to_owned(),
+        Ok(found) => return Ok(found),
+        Err(error) => error.to_string(),
+    };
+    Err(SecretError::Certificate { key: key.into(), file: file.into(), what })
 }
 
 /// Whether `file` is a bare name that only a service finds, in its `$CREDENTIALS_DIRECTORY`: this process has no such

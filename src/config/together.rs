@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::address::holds_user;
 use super::problem::{Places, Problem};
+use super::redact::redact;
 use super::schema::{Config, Inference, Publish, Stream};
 use crate::choice::BackendChoice;
 use crate::plural::counted;
@@ -33,6 +34,13 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
         if !password_file.is_empty() && username.is_empty() && !holds_user(source) && source.starts_with("rtsp") {
             let message = "\"\": a password needs a user name";
             problem(&of("username"), &[&of("password_file")], message.into());
+        }
+        let given = (!stream.ca_file.is_empty()).then_some("ca_file");
+        let only_with_tls = given.or(stream.danger_accept_any_certificate.then_some("danger_accept_any_certificate"));
+        if let (Some(key), false) = (only_with_tls, source.starts_with("rtsps://")) {
+            let message =
+                format!("{:?}: expected an address with rtsps://, or no {key}, which is for TLS", redact(source));
+            problem(&of("source"), &[&of(key)], message);
         }
     }
 

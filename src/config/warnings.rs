@@ -4,6 +4,7 @@ use super::address::{holds_password, is_loopback};
 use super::problem::Warning;
 use super::redact::redact;
 use super::schema::{Config, Mqtt, Stream};
+use crate::choice::RtspTransport;
 
 /// The warnings for `config`. Does not inspect the machine, and opens nothing.
 #[must_use]
@@ -12,6 +13,7 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
     for (index, stream) in config.streams.iter().enumerate() {
         let key = format!("stream[{index}].source");
         warnings.extend(password_in_source(&key, stream));
+        warnings.extend(open_camera(index, stream));
         // Test patterns and files are not limited resources like cameras.
         let twin = config.streams[..index].iter().find(|other| other.source == stream.source);
         if let Some(twin) = twin.filter(|_| stream.source.starts_with("rtsp")) {
@@ -33,6 +35,29 @@ fn password_in_source(key: &str, stream: &Stream) -> Option<Warning> {
         found: format!("{:?}: the password is here in clear text", redact(&stream.source)),
         remedy: "write it into a file that only the service can read, and name that in password_file of a configuration, with username"
             .to_owned(),
+    })
+}
+
+/// TLS that protects less than expected.
+fn open_camera(index: usize, stream: &Stream) -> Option<Warning> {
+    if !stream.source.starts_with("rtsps://") {
+        return None;
+    }
+    let source = redact(&stream.source);
+    if stream.danger_accept_any_certificate {
+        return Some(Warning {
+            key: format!("stream[{index}].danger_accept_any_certificate"),
+            found: format!(
+                "true: the certificate of {source} is not checked: whoever sits in between can watch, send other \
+                 pictures and ask for the password"
+            ),
+            remedy: "set ca_file to the camera's certificate, and this to false".to_owned(),
+        });
+    }
+    (stream.rtsp_transport != RtspTransport::Tcp).then(|| Warning {
+        key: format!("stream[{index}].rtsp_transport"),
+        found: format!("{:?}: over UDP, the pictures of {source} are not encrypted", stream.rtsp_transport.to_string()),
+        remedy: "set rtsp_transport = \"tcp\"".to_owned(),
     })
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::{Finding, State, cores, sandbox};
 use crate::capture::Source;
 use crate::choice::IsaChoice;
-use crate::config::{self, Config, Loaded, Mqtt, Problem, Stream, Warning, read_pem, read_secret};
+use crate::config::{self, Config, Loaded, Mqtt, Problem, Stream, Warning, read_certificates, read_pem, read_secret};
 use crate::exit::chain;
 use crate::hardnet;
 use crate::inference;
@@ -84,6 +84,7 @@ impl Look<'_> {
             self.problem(&format!("{section}.source"), &stream.source, &message);
         }
         self.secret(&format!("{section}.password_file"), &stream.password_file);
+        self.read(&format!("{section}.ca_file"), &stream.ca_file, |key, file| read_certificates(key, file).map(drop));
     }
 
     /// Reads a password; returns whether that succeeded.

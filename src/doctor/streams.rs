@@ -32,10 +32,11 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
 
 fn of(stream: &Stream, timeout: Duration) -> Finding {
     let name = stream.name.as_str();
-    // This also reads the password file.
-    let source = match Settings::new(stream) {
-        Ok(settings) => settings.source,
-        Err(error) if !stream.password_file.is_empty() && is_missing_credential(&stream.password_file) => {
+    // This also reads the files of the password and the authorities.
+    let files = [&stream.password_file, &stream.ca_file];
+    let settings = match Settings::new(stream) {
+        Ok(settings) => settings,
+        Err(error) if files.iter().any(|file| !file.is_empty() && is_missing_credential(file)) => {
             return Finding::warning(name, chain(&error), "only the service sees its credentials: check it there");
         }
         Err(error) => {
@@ -44,7 +45,7 @@ fn of(stream: &Stream, timeout: Duration) -> Finding {
             return Finding::error(name, chain(&error), remedy);
         }
     };
-    match source.examine(timeout) {
+    match settings.examine(timeout) {
         Ok(found) => Finding::ok(name, found),
         Err(Fault { found, remedy }) => Finding::error(name, found, remedy),
     }

@@ -79,7 +79,7 @@ pub(super) fn transport(settings: &config::Mqtt) -> Result<(Transport, Option<Ar
     let config = match settings.cert_file.as_str() {
         "" => builder.with_no_client_auth(),
         file => {
-            let chain = certificates(CERT_FILE, file)?;
+            let chain = config::read_certificates(CERT_FILE, file)?;
             builder.with_client_auth_cert(chain, key(&settings.key_file)?).map_err(TlsError::Client)?
         }
     };
@@ -98,7 +98,7 @@ fn authorities(settings: &config::Mqtt, provider: &Arc<CryptoProvider>) -> Resul
             authorities.add_parsable_certificates(found.certs);
         }
         file => {
-            for certificate in certificates(CA_FILE, file)? {
+            for certificate in config::read_certificates(CA_FILE, file)? {
                 authorities.add(certificate).map_err(|error| content(CA_FILE, file, error, CERTIFICATE))?;
             }
         }
@@ -110,16 +110,6 @@ fn authorities(settings: &config::Mqtt, provider: &Arc<CryptoProvider>) -> Resul
 }
 
 const CERTIFICATE: &str = "a certificate";
-
-fn certificates(key: &'static str, file: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = config::read_pem(key, file)?;
-    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err(content(key, file, "no certificate in it", CERTIFICATE)),
-        Ok(found) => Ok(found),
-        Err(error) => Err(content(key, file, error, CERTIFICATE)),
-    }
-}
 
 fn key(file: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = config::read_pem(KEY_FILE, file)?;

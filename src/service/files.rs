@@ -39,8 +39,12 @@ impl Files {
             let digest = is_read.then(|| sha256(&path).ok()).flatten();
             files.push(File { key, stream: stream.map(str::to_owned), path, digest });
         };
-        for stream in config.streams.iter().filter(|stream| !stream.password_file.is_empty()) {
-            add("stream.password_file", Some(&stream.name), config::secret_path(&stream.password_file));
+        for stream in &config.streams {
+            for (key, file) in [("stream.password_file", &stream.password_file), ("stream.ca_file", &stream.ca_file)] {
+                if !file.is_empty() {
+                    add(key, Some(&stream.name), config::secret_path(file));
+                }
+            }
         }
         let mqtt = &config.publish.mqtt;
         for (key, file) in [

@@ -6,6 +6,7 @@
     reason = "each test takes what it needs, and fails by panicking"
 )]
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,12 +19,27 @@ use gstreamer_rtsp_server::{
 
 /// Serves `launch` at `/camera` until the test process ends; returns the address.
 pub fn serve(launch: &str) -> String {
-    serve_with(launch, None, |_| {})
+    serve_with(launch, Access::default(), |_| {})
 }
 
 /// Like `serve`, but requires a login.
 pub fn serve_to(launch: &str, login: Option<(&'static str, &'static str)>) -> String {
-    serve_with(launch, login, |_| {})
+    serve_with(launch, Access { login, certificate: None }, |_| {})
+}
+
+/// Like `serve_to`, but over TLS, with the certificate and the key in `NAME.pem` and `NAME.key`, of which `certificate` is
+/// the path without extension.
+pub fn serve_encrypted(launch: &str, certificate: &Path, login: (&'static str, &'static str)) -> String {
+    serve_with(launch, Access { login: Some(login), certificate: Some(certificate.to_owned()) }, |_| {})
+}
+
+/// How a camera may be reached.
+#[derive(Default)]
+struct Access {
+    /// User and password.
+    login: Option<(&'static str, &'static str)>,
+    /// The certificate for TLS, without extension.
+    certificate: Option<PathBuf>,
 }
 
 /// Like `serve`, but loses each packet whose number, from 1, is a multiple of `every`. Also returns the number of frames
@@ -31,7 +47,7 @@ pub fn serve_to(launch: &str, login: Option<(&'static str, &'static str)>) -> St
 pub fn serve_losing(launch: &str, every: u64) -> (String, Arc<AtomicU64>) {
     let frames = Arc::<AtomicU64>::default();
     let counted = Arc::clone(&frames);
-    let address = serve_with(launch, None, move |payloader| {
+    let address = serve_with(launch, Access::default(), move |payloader| {
         let (frames, packets) = (Arc::clone(&counted), AtomicU64::new(0));
         let is_lost = move |packet: &gst::BufferRef| {
             let is_last = packet.flags().contains(gst::BufferFlags::MARKER);
@@ -52,15 +68,29 @@ pub fn serve_losing(launch: &str, every: u64) -> (String, Arc<AtomicU64>) {
     (address, frames)
 }
 
+/// Like `serve`, for JPEG pictures: every second one has a marker in the middle of its scan that does not belong there.
+pub fn serve_damaged(launch: &str) -> String {
+    serve_with(launch, Access::default(), |payloader| {
+        let pictures = AtomicU64::new(0);
+        payloader.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(gst::PadProbeData::Buffer(picture)) = &mut info.data
+                && pictures.fetch_add(1, Ordering::Relaxed) % 2 == 1
+            {
+                let mut bytes = picture.make_mut().map_writable().unwrap();
+                let middle = bytes.len() * 3 / 4;
+                bytes[middle..middle + 2].copy_from_slice(&[0xFF, 0xD8]);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    })
+}
+
 /// Serves `launch`; `configure` gets each payloader.
-fn serve_with(
-    launch: &str,
-    login: Option<(&'static str, &'static str)>,
-    configure: impl Fn(gst::Element) + Send + Sync + 'static,
-) -> String {
+fn serve_with(launch: &str, access: Access, configure: impl Fn(gst::Element) + Send + Sync + 'static) -> String {
     gst::init().unwrap();
     let (sender, port) = std::sync::mpsc::channel();
     let launch = launch.to_owned();
+    let scheme = if access.certificate.is_some() { "rtsps" } else { "rtsp" };
     std::thread::Builder::new()
         .name("rtsp-server".into())
         .spawn(move || {
@@ -75,7 +105,7 @@ fn serve_with(
                 let bin = media.element().downcast::<gst::Bin>().unwrap();
                 configure(bin.by_name("pay0").unwrap());
             });
-            if let Some((user, password)) = login {
+            if let Some((user, password)) = access.login {
                 let auth = RTSPAuth::new();
                 let token = RTSPToken::builder().field(RTSP_TOKEN_MEDIA_FACTORY_ROLE, "viewer").build();
                 auth.add_basic(&RTSPAuth::make_basic(user, password), &token);
@@ -84,6 +114,10 @@ fn serve_with(
                     .field(RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, true)
                     .build();
                 factory.add_role_from_structure(&role);
+                if let Some(path) = access.certificate {
+                    let (certificate, key) = (path.with_extension("pem"), path.with_extension("key"));
+                    auth.set_tls_certificate(Some(&gio::TlsCertificate::from_files(certificate, key).unwrap()));
+                }
                 server.set_auth(Some(&auth));
             }
             server.mount_points().unwrap().add_factory("/camera", factory);
@@ -92,5 +126,5 @@ fn serve_with(
             glib::MainLoop::new(Some(&context), false).run();
         })
         .unwrap();
-    format!("rtsp://127.0.0.1:{}/camera", port.recv().unwrap())
+    format!("{scheme}://127.0.0.1:{}/camera", port.recv().unwrap())
 }

@@ -43,6 +43,16 @@ impl Authority {
     }
 }
 
+/// Makes `NAME.pem` and `NAME.key` in `folder`: a certificate that signs itself, for `names`, as cameras make them.
+#[allow(dead_code, reason = "each test takes what it needs")]
+pub fn sign_itself(folder: &Path, name: &str, names: &[&str]) {
+    let mut params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let key = KeyPair::generate().unwrap();
+    fs::write(folder.join(name).with_extension("pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(folder.join(name).with_extension("key"), key.serialize_pem()).unwrap();
+}
+
 /// Options for Mosquitto to present the certificate `name` of `folder`; as root it could not read the files otherwise.
 pub fn listener(folder: &Path, name: &str) -> String {
     let path = folder.join(name);

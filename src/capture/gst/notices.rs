@@ -27,6 +27,7 @@ pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, notices: &S
                 Some(Attempt::InClear) => Error::AskedInClear,
                 Some(Attempt::InCircles) => Error::SentInCircles,
                 Some(Attempt::OtherDigest) => Error::OtherDigest { version: gst::version_string().to_string() },
+                Some(Attempt::Untrusted(untrusted)) => Error::Untrusted(untrusted),
                 Some(Attempt::Refused) => Error::LoginRefused,
                 None => failure(&error.error()),
             })

@@ -1,7 +1,7 @@
 use super::*;
 
 fn endpoint(host: &str, port: u16) -> Endpoint {
-    Endpoint { host: host.into(), port, address: String::new() }
+    Endpoint { host: host.into(), port, address: String::new(), secure: false }
 }
 
 #[test]
@@ -31,6 +31,9 @@ fn only_an_address_that_is_certainly_the_cameras_is_followed() {
     ] {
         assert!(!is_at(address, &camera), "{address}");
     }
+    let encrypted = Endpoint { secure: true, ..endpoint("cam", 322) };
+    assert!(is_at("rtsps://cam/2", &encrypted) && is_at("rtsps://cam:322/2", &encrypted));
+    assert!(!is_at("rtsp://cam:322/2", &encrypted), "it would leave TLS");
     assert!(is_at("rtsp://cam/2", &endpoint("cam", 554)));
     assert!(is_at("rtsp://[fe80::1]:554/2", &endpoint("fe80::1", 554)));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Carrier, Fault, Launch, Medium, PATH_REMEDY, Scheme, Source, SourceError, path};
-use crate::capture::{Error, container};
+use crate::capture::{Error, Trust, container};
 use crate::config::{Stream, redact};
 use crate::regular;
 
@@ -59,7 +59,7 @@ impl Scheme for MediaFile {
         regular::open(&self.path).map(drop).map_err(|error| error.to_string())
     }
 
-    fn examine(&self, _timeout: Duration) -> Result<String, Fault> {
+    fn examine(&self, _trust: &Trust, _timeout: Duration) -> Result<String, Fault> {
         let shown = self.path.display();
         match regular::open(&self.path).and_then(|file| file.metadata()) {
             Ok(metadata) if metadata.len() == 0 => {

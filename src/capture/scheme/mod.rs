@@ -12,7 +12,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Error;
+use super::{Error, Trust};
 use crate::config::{Stream, redact};
 
 pub(super) use file::{hint as file_hint, is_video};
@@ -20,11 +20,12 @@ pub use rtsp::Endpoint;
 pub use test::{FORMATS, PATTERNS, TestError};
 
 /// The schemes: name, form of the address, and the parser of the text after the colon.
-const SCHEMES: [(&str, &str, Parse); 4] = [
+const SCHEMES: [(&str, &str, Parse); 5] = [
     ("test", test::FORM, test::parse),
     ("file", file::FORM, file::parse),
     ("images", images::FORM, images::parse),
     ("rtsp", rtsp::FORM, rtsp::parse),
+    ("rtsps", rtsp::SECURE_FORM, rtsp::parse_secure),
 ];
 
 type Parse = fn(&str) -> Result<Source, SourceError>;
@@ -80,12 +81,12 @@ pub trait Scheme: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Checks whether the source is available, as far as possible without playing it; `timeout` limits each name
-    /// lookup, connection and answer.
+    /// Checks whether the source is available, as far as possible without playing it; `trust` says which certificates
+    /// of a network camera are accepted, and `timeout` limits each name lookup, connection and answer.
     ///
     /// # Errors
     /// What is wrong and what to do about it.
-    fn examine(&self, timeout: Duration) -> Result<String, Fault>;
+    fn examine(&self, trust: &Trust, timeout: Duration) -> Result<String, Fault>;
 }
 
 /// What carries video.
@@ -226,6 +227,8 @@ pub struct Launch {
     pub live: bool,
     /// The only address at which a network camera may be reached.
     pub endpoint: Option<Endpoint>,
+    /// Which certificates of a network camera are accepted.
+    pub trust: Trust,
 }
 
 impl Launch {
@@ -237,7 +240,7 @@ impl Launch {
             fps => format!(" ! videorate drop-only=true max-rate={fps}"),
         };
         let text = format!("{source}{rate} ! videoconvert");
-        Self { text, properties: Vec::new(), live: false, endpoint: None }
+        Self { text, properties: Vec::new(), live: false, endpoint: None, trust: Trust::System }
     }
 
     /// Names of the pipeline's elements, including the appsink. Those that decodebin adds by itself are unknown before

@@ -1,25 +1,28 @@
-//! `rtsp://HOST:PORT/PATH`: a network camera.
+//! `rtsp://HOST:PORT/PATH` and `rtsps://HOST:PORT/PATH`: a network camera.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+mod examine;
+
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
 use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
-use crate::capture::Error;
+use crate::capture::{Error, Trust};
 use crate::choice::RtspTransport;
 use crate::config::{Stream, login_end, redact};
-use crate::system::network::{self, Reach, reach};
 
 /// The form of the address.
 pub(super) const FORM: &str = "rtsp://HOST/PATH";
+/// The form of the address over TLS.
+pub(super) const SECURE_FORM: &str = "rtsps://HOST/PATH";
+
+/// How an address over TLS begins.
+const SECURE: &str = "rtsps://";
 
 /// Port of an `rtsp://` address without one (RFC 7826, 4.2).
 const RTSP_PORT: u16 = 554;
-
-/// Maximum bytes of a camera's first line.
-const LONGEST_LINE: u64 = 1024;
+/// Port of an `rtsps://` address without one (RFC 7826, 4.2).
+const RTSPS_PORT: u16 = 322;
 
 /// A network camera, by its whole address.
 #[derive(Debug)]
@@ -31,6 +34,13 @@ pub(super) fn parse(rest: &str) -> Result<Source, SourceError> {
     match rest.strip_prefix("//") {
         None | Some("") => Err(SourceError::Missing("rtsp://HOST:PORT/PATH")),
         Some(_) => Ok(Source::new(Camera { address: format!("rtsp:{rest}") })),
+    }
+}
+
+pub(super) fn parse_secure(rest: &str) -> Result<Source, SourceError> {
+    match rest.strip_prefix("//") {
+        None | Some("") => Err(SourceError::Missing("rtsps://HOST:PORT/PATH")),
+        Some(_) => Ok(Source::new(Camera { address: format!("rtsps:{rest}") })),
     }
 }
 
@@ -81,11 +91,11 @@ impl Scheme for Camera {
         Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
     }
 
-    fn examine(&self, timeout: Duration) -> Result<String, Fault> {
+    fn examine(&self, trust: &Trust, timeout: Duration) -> Result<String, Fault> {
         let shown = self.describe();
         let endpoint = Endpoint::of(&login(&self.address).0)
             .map_err(|error| Fault::new(format!("{shown}: {error}"), "correct stream.source"))?;
-        examine(&shown, &endpoint, timeout)
+        examine::examine(&shown, &endpoint, trust, timeout)
     }
 }
 
@@ -98,12 +108,15 @@ pub struct Endpoint {
     pub port: u16,
     /// The address to request: without the login.
     pub address: String,
+    /// Whether it is reached over TLS.
+    pub secure: bool,
 }
 
 impl Endpoint {
     pub(in crate::capture) fn of(address: &str) -> Result<Self, SourceError> {
         let wrong = || SourceError::Missing("rtsp://HOST:PORT/PATH, the port from 1 to 65535");
         let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+        let secure = address.starts_with(SECURE);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => rest.split_once(']').ok_or_else(wrong)?,
@@ -111,12 +124,13 @@ impl Endpoint {
         };
         let port = match port.strip_prefix(':') {
             Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?,
+            None if port.is_empty() && secure => RTSPS_PORT,
             None if port.is_empty() => RTSP_PORT,
             None => return Err(wrong()),
         };
         match host {
             "" => Err(wrong()),
-            host => Ok(Self { host: host.to_owned(), port, address: address.to_owned() }),
+            host => Ok(Self { host: host.to_owned(), port, address: address.to_owned(), secure }),
         }
     }
 }
@@ -135,73 +149,6 @@ fn login(address: &str) -> (String, Option<String>, Option<String>) {
             Some((user, password)) => (location, Some(decode(user)), Some(decode(password))),
             None => (location, Some(decode(login)), None),
         },
-    }
-}
-
-/// Asks a camera for its options, which needs no login and sets nothing up (RFC 2326, 10.1).
-fn examine(shown: &str, endpoint: &Endpoint, timeout: Duration) -> Result<String, Fault> {
-    let start = Instant::now();
-    let (connection, address) = network::connect(&endpoint.host, endpoint.port, timeout)
-        .map_err(|error| Fault::new(format!("{shown}: {error}"), error.remedy("camera", "stream.source")))?;
-    let took = start.elapsed().as_millis();
-    let remedy = "check the port: cameras serve RTSP at 554 or 8554 and HTTP at 80";
-    match ask(connection, &endpoint.address, timeout) {
-        Ok(line) if line.starts_with("RTSP/1.") => {
-            let far = match reach(address.ip()) {
-                Reach::Public => ", over a public network: pictures and login can be read on the way",
-                Reach::Loopback | Reach::Local => "",
-            };
-            Ok(format!(
-                "{shown}: {address} answers after {took} ms ({}); path and login not checked{far}",
-                line.trim_end()
-            ))
-        }
-        Ok(line) if line.is_empty() => {
-            Err(Fault::new(format!("{shown}: {address} hangs up instead of answering"), remedy))
-        }
-        Ok(_) => Err(Fault::new(format!("{shown}: the server at {address} does not speak RTSP"), remedy)),
-        Err(error) => {
-            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, WouldBlock};
-            let what = match error.kind() {
-                WouldBlock | TimedOut => {
-                    format!("accepts the connection and does not answer within {} s", timeout.as_secs_f64())
-                }
-                // If part of the request is unread, a close arrives as a reset.
-                BrokenPipe | ConnectionAborted | ConnectionReset => "hangs up instead of answering".into(),
-                _ => format!("cannot be asked ({error})"),
-            };
-            Err(Fault::new(format!("{shown}: {address} {what}"), format!("{remedy}; restart a camera that hangs")))
-        }
-    }
-}
-
-/// The first line of the answer to OPTIONS; empty if the camera hangs up.
-fn ask(mut connection: TcpStream, address: &str, timeout: Duration) -> io::Result<String> {
-    let end = Instant::now() + timeout;
-    connection.set_write_timeout(Some(timeout))?;
-    let request = format!("OPTIONS {address} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: hardnetd\r\n\r\n");
-    connection.write_all(request.as_bytes())?;
-    let mut answer = BufReader::new(connection).take(LONGEST_LINE);
-    let mut line = Vec::new();
-    // Bytes may come one at a time; the limit applies to the whole line.
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        answer.get_ref().get_ref().set_read_timeout(Some(left))?;
-        let bytes = answer.fill_buf()?;
-        let (length, whole) = match bytes.iter().position(|byte| *byte == b'\n') {
-            Some(at) => (at + 1, true),
-            None => (bytes.len(), bytes.is_empty()),
-        };
-        line.extend_from_slice(&bytes[..length]);
-        answer.consume(length);
-        if whole {
-            // Untrusted text, shown on a terminal.
-            let text = String::from_utf8_lossy(&line);
-            return Ok(text.chars().filter(|c| !c.is_control()).collect());
-        }
     }
 }
 
@@ -253,8 +200,11 @@ mod tests {
             ("rtsp://u:p/@x@10.0.0.7", "10.0.0.7", 554, "rtsp://10.0.0.7"),
             ("rtsp://[fe80::1]:554/1", "fe80::1", 554, "rtsp://[fe80::1]:554/1"),
             ("rtsp://[::1]", "::1", 554, "rtsp://[::1]"),
+            ("rtsps://u:p@nvr/1", "nvr", 322, "rtsps://nvr/1"),
+            ("rtsps://nvr:7441/1", "nvr", 7441, "rtsps://nvr:7441/1"),
         ] {
-            let endpoint = Endpoint { host: host.into(), port, address: address.into() };
+            let secure = uri.starts_with("rtsps");
+            let endpoint = Endpoint { host: host.into(), port, address: address.into(), secure };
             assert_eq!(of(uri), Some(Ok(endpoint)), "{uri}");
         }
         for uri in
