@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::{Outcome, Running, colours, hardnetd, run, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
-use server::{serve, serve_losing};
+use server::{serve, serve_damaged, serve_losing};
 
 /// A red picture, and noise beside it, outside of what is classified, so that there is something to decode. Without a
 /// reference it decodes to another colour.
@@ -103,4 +103,16 @@ fn a_decoder_that_cannot_keep_up_skips_groups_and_results_stay_young() {
     assert!(sent - captured - left_out < 120, "{sent} frames, two seconds on their way: {}", outcome.stderr);
     let oldest = records.iter().map(|record| record["latency_us"]["total"].as_u64().unwrap()).max().unwrap();
     assert!(oldest < 5_000_000, "{oldest} us");
+}
+
+#[test]
+fn damaged_jpeg_pictures_of_a_camera_are_counted() {
+    let address = serve_damaged(
+        "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! jpegenc \
+         ! rtpjpegpay name=pay0 pt=26 )",
+    );
+    let outcome = run(["run", "--source", &address, "--frames", "20"]);
+    assert_eq!(outcome.records().len(), 20);
+    let left_out = count(&outcome, "left_out");
+    assert!((15..30).contains(&left_out), "every second picture is damaged: {}", outcome.stderr);
 }

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use common::{Outcome, data, folder, run};
 use hardnetd::hardnet::{self, find};
+use hardnetd::protobuf::{DataLocation, ModelProto, StringStringEntryProto};
 use hardnetd::weights::StateDict;
 use hardnetd::weights::safetensors::{Texts, write};
+use prost::Message as _;
 use serde_json::Value;
 
 /// A file with only seeded weights of hardnet39ds.
@@ -226,4 +228,34 @@ fn wrong_metadata_in_a_model_file_is_named() {
         assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
         assert!(outcome.message().contains(part), "{}", outcome.stderr);
     }
+}
+
+#[test]
+fn an_onnx_file_with_its_weights_in_another_file_is_imported_like_a_whole_one() {
+    let folder = folder();
+    let whole = folder.path().join("whole.onnx");
+    ok(run(["model", "export", "hardnet39ds", "--output", text(&whole)]));
+    let mut proto = ModelProto::decode(std::fs::read(&whole).unwrap().as_slice()).unwrap();
+    let mut part = Vec::new();
+    for tensor in &mut proto.graph.as_mut().unwrap().initializer {
+        let entry = |key: &str, value: String| StringStringEntryProto { key: key.into(), value };
+        let values = std::mem::take(&mut tensor.raw_data);
+        assert!(!values.is_empty(), "{}", tensor.name);
+        tensor.data_location = Some(DataLocation::External as i32);
+        tensor.external_data = vec![
+            entry("location", "split.onnx.data".into()),
+            entry("offset", part.len().to_string()),
+            entry("length", values.len().to_string()),
+        ];
+        part.extend(values);
+    }
+    let split = folder.path().join("split.onnx");
+    std::fs::write(&split, proto.encode_to_vec()).unwrap();
+    std::fs::write(folder.path().join("split.onnx.data"), part).unwrap();
+    let of = |file: &Path| top(&["--model", text(&import(file, &[]))]);
+    assert_eq!(of(&split), of(&whole));
+    std::fs::remove_file(folder.path().join("split.onnx.data")).unwrap();
+    let outcome = run(["model", "import", text(&split), "--output", text(&folder.path().join("no.safetensors"))]);
+    assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
+    assert!(outcome.message().contains("split.onnx.data"), "{}", outcome.stderr);
 }

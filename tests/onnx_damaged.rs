@@ -105,7 +105,10 @@ fn inputs_and_outputs_that_are_not_those_of_a_classifier_are_refused() {
     assert_eq!(input(&[1, -1, 8, 8], float), "the input `image` has an open number of channels");
     assert_eq!(input(&[1, 1 << 40, 8, 8], float), "the input `image` has 1099511627776 channels, more than any image");
     let bytes = input(&[1, 3, 8, 8], DataType::Uint8);
-    assert_eq!(bytes, "the input `image` has the type UINT8, but a floating-point type is required, such as FLOAT");
+    assert_eq!(bytes, "`conv` (Conv): it reads the bytes of `image`: expected a Cast to FLOAT before");
+    let integers = input(&[1, 3, 8, 8], DataType::Int32);
+    let expected = "has the type INT32, but a floating-point type or UINT8 is required, such as FLOAT";
+    assert_eq!(integers, format!("the input `image` {expected}"));
     let two = changed(|graph| graph.input.push(info("mask", &[1, 3, 8, 8], float)));
     assert_eq!(two, "the network has 2 inputs (image, mask), but 1 is supported");
     let none = changed(|graph| graph.output.clear());

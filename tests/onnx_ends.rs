@@ -204,7 +204,7 @@ fn half_precision_batches_and_several_outputs_give_the_scores_of_the_plain_netwo
     for backend in ["native", "tract"] {
         let outcome = classify(&write(folder.path(), &several), backend);
         are_close(&scores(&outcome), &expected, 1e-6);
-        assert!(outcome.stderr.contains("of several outputs"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("unused (see --output): mean"), "{}", outcome.stderr);
     }
 }
 
@@ -282,4 +282,91 @@ fn a_constant_minus_a_convolution_and_divided_by_it_are_what_they_say_on_either_
         let expected: Vec<f64> = expected.iter().map(|x| x / (1.0 + x.abs())).collect();
         are_close(&through_convolution(folder.path(), on_tract, "auto"), &expected, 1e-3);
     }
+}
+
+#[test]
+fn of_several_outputs_the_one_that_is_asked_for_is_used() {
+    let folder = folder();
+    let expected = expected(folder.path());
+    let negative = classifier(&[node("Neg", "negative", &["logits"])]);
+    let path = write(
+        folder.path(),
+        &with_graph(negative, |graph| {
+            let output = |name: &str| info(name, &[1, CLASSES], DataType::Float);
+            graph.output = vec![output("negative"), output("logits")];
+        }),
+    );
+    let classify = |more: &[&str]| {
+        let picture = data("photos/coffee.jpg");
+        let known = ["classify", "--json", "--top", "4", "--model", path.to_str().unwrap(), picture.to_str().unwrap()];
+        run(known.iter().chain(more))
+    };
+    let first = classify(&[]);
+    assert!(first.stderr.contains("unused (see --output): logits"), "{}", first.stderr);
+    let first = scores(&first);
+    assert!((first[0] - expected[0]).abs() > 0.01, "the other one: {first:?}");
+    for backend in ["native", "tract"] {
+        are_close(&scores(&classify(&["--output", "logits", "--backend", backend])), &expected, 1e-4);
+    }
+    let outcome = classify(&["--output", "nothing"]);
+    assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+    assert!(outcome.message().contains("no output `nothing`; its outputs are negative, logits"), "{}", outcome.stderr);
+    let outcome = run(["classify", "--output", "a", data("photos/coffee.jpg").to_str().unwrap()]);
+    assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+    assert!(outcome.message().contains("has one output"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_network_that_takes_bytes_gets_a_pictures_own_values() {
+    let folder = folder();
+    let shares = run([
+        "classify",
+        "--json",
+        "--top",
+        "4",
+        "--mean",
+        "0",
+        "--std",
+        "1",
+        "--model",
+        write(folder.path(), &classifier(&[])).to_str().unwrap(),
+        data("photos/coffee.jpg").to_str().unwrap(),
+    ]);
+    let expected = scores(&shares);
+    let bytes = with_graph(classifier(&[]), |graph| {
+        let mut cast = node("Cast", "cast", &["x"]);
+        cast.attribute = vec![int("to", DataType::Float as i64)];
+        let share = TensorProto { float_data: vec![1.0 / 255.0], ..tensor("share", &[1]) };
+        graph.initializer.push(share);
+        graph.node[0].input = vec!["shares".into()];
+        graph.node.splice(0..0, [cast, node("Mul", "shares", &["cast", "share"])]);
+        graph.input = vec![info("x", &[1, 3, 32, 32], DataType::Uint8)];
+    });
+    let path = write(folder.path(), &bytes);
+    for backend in ["native", "tract"] {
+        let outcome = classify(&path, backend);
+        assert!(!outcome.stderr.contains("ImageNet"), "nothing is assumed: {}", outcome.stderr);
+        are_close(&scores(&outcome), &expected, 1e-4);
+    }
+}
+
+#[test]
+fn if_neither_engine_runs_a_network_both_reasons_are_told() {
+    let folder = folder();
+    let path = write(folder.path(), &classifier(&[node("Bernoulli", "chance", &["logits"])]));
+    let outcome = classify(&path, "auto");
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    for part in ["neither engine can run it (native: `chance` (Bernoulli)", "tract is only given operators of image"] {
+        assert!(outcome.message().contains(part), "{part}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_new_operator_set_is_no_reason_for_a_warning() {
+    let folder = folder();
+    let mut proto = classifier(&[]);
+    proto.opset_import[0].version = 20;
+    let outcome = classify(&write(folder.path(), &proto), "tract");
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("operator set"), "{}", outcome.stderr);
 }

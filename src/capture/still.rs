@@ -440,6 +440,40 @@ mod tests {
         assert_eq!(error.exit(), Exit::Data);
     }
 
+    /// A PNG file of these chunks, between its header of `width` × 1 pixels of RGB and its end.
+    fn png(width: u32, chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+        let checksum = |bytes: &[u8]| {
+            let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+            !bytes.iter().fold(!0, |crc: u32, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+        };
+        let header = [&width.to_be_bytes()[..], &[0, 0, 0, 1, 8, 2, 0, 0, 0]].concat();
+        let all = [(b"IHDR", &header[..])].into_iter().chain(chunks.iter().copied()).chain([(b"IEND", &[][..])]);
+        let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+        for (kind, content) in all {
+            let body = [&kind[..], content].concat();
+            bytes.extend(u32::try_from(content.len()).unwrap().to_be_bytes());
+            bytes.extend(&body);
+            bytes.extend(checksum(&body).to_be_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_png_of_one_long_row_or_with_much_beside_its_picture_is_refused() {
+        let copies = tempfile::tempdir().unwrap();
+        let path = copies.path().join("a.png");
+        fs::write(&path, png(60_000_000, &[(b"IDAT", &[])])).unwrap();
+        let error = Still::open(&path).unwrap_err();
+        let is_limited = matches!(&error, StillError::NotAPicture { source: ImageError::Limits(_), .. });
+        assert!(is_limited && error.exit() == Exit::Data, "{error:?}");
+        // Zlib, RFC 1950: a stored block of the filter and one pixel, and its Adler-32.
+        let row = [0x78, 0x01, 0x01, 0x04, 0x00, 0xfb, 0xff, 0x00, 0x01, 0x02, 0x03, 0x00, 0x0e, 0x00, 0x07];
+        fs::write(&path, png(1, &[(b"eXIf", &[0; 100]), (b"IDAT", &row)])).unwrap();
+        assert_eq!(Still::open(&path).unwrap().data, [1, 2, 3]);
+        fs::write(&path, png(1, &[(b"eXIf", &vec![0; 40 << 20]), (b"IDAT", &row)])).unwrap();
+        assert_eq!(Still::open(&path).unwrap_err().exit(), Exit::Data);
+    }
+
     #[test]
     fn a_small_file_of_many_scans_is_refused_before_it_is_decoded() {
         let mut bytes = fs::read(folder().join("420_progressive.jpg")).unwrap();

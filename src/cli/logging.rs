@@ -55,9 +55,10 @@ impl Drop for Log {
 /// Starts logging for the process. `$HARDNETD_LOG` overrides the flags. A `daemon` never waits for the reader of
 /// standard error.
 pub(super) fn start(verbosity: &Verbosity, daemon: bool) -> Log {
+    // tract warns of every operator set that is newer than its own tests.
     let default = match (verbosity.quiet, verbosity.verbose) {
-        (true, _) => "warn",
-        (false, 0) => "warn,hardnetd=info",
+        (true, _) => "warn,tract_onnx=error",
+        (false, 0) => "warn,hardnetd=info,tract_onnx=error",
         (false, 1) => "info,hardnetd=debug",
         (false, _) => "trace",
     };

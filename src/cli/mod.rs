@@ -107,6 +107,9 @@ struct ModelChoice {
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<[usize; 2]>,
+    /// Output with the scores, of an ONNX file with several, instead of the first with a row of values.
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
     /// Mean of R, G and B, of 0 to 1, such as 0.5,0.5,0.5, instead of the model's own or ImageNet's.
     #[arg(long, value_name = "R,G,B", value_parser = mean)]
     mean: Option<[f32; 3]>,
@@ -137,7 +140,8 @@ impl ModelChoice {
         let engine = Engine { backend: self.backend, isa: self.isa, memory: self.memory };
         let (size, crop_ratio) = (self.size, self.crop_ratio);
         let preprocessing = Preprocessing { mean: self.mean, std: self.std, crop_ratio, size: None };
-        Model::load(&self.model, &ModelOptions { labels: self.labels.clone(), size, preprocessing, engine })
+        let (labels, output) = (self.labels.clone(), self.output.clone());
+        Model::load(&self.model, &ModelOptions { labels, size, output, preprocessing, engine })
     }
 }
 

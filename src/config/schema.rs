@@ -127,6 +127,8 @@ section! {
         labels: String = "", Allowed::Text;
         /// Rows and columns of the network's input, such as `320x256`; empty: the model's own.
         size: String = "", Allowed::OptionalSize;
+        /// Name of the output with the scores, for an ONNX file with several; empty: the first with a row of values.
+        output: String = "", Allowed::Text;
         /// Mean of R, G and B, of 0 to 1, such as `0.485,0.456,0.406`; one number counts for all three. Empty: the
         /// model's own, or ImageNet's.
         mean: String = "", Allowed::OptionalMean;

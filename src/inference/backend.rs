@@ -100,13 +100,12 @@ impl InferencePlan {
                     }
                     return Ok(Self::Native(plan));
                 }
-                Err(plan::Error::Unsupported { node, what })
+                Err(error @ plan::Error::Unsupported { .. })
                     if engine.backend == BackendChoice::Auto && cfg!(feature = "tract") =>
                 {
-                    tracing::warn!(
-                        model = name,
-                        "runs on tract: `{node}`: {what} is not supported by the native engine"
-                    );
+                    tracing::warn!(model = name, "runs on tract: {error} by the native engine");
+                    let plan = TractPlan::compile(graph, height, width);
+                    return plan.map(Self::Tract).map_err(|tract| Error::neither(error.to_string(), tract));
                 }
                 Err(error) => return Err(Error::Native(error)),
             }

@@ -56,6 +56,14 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Neither engine can run the network.
+    #[error("neither engine can run it (native: {native})")]
+    Neither {
+        /// Why the native engine cannot.
+        native: String,
+        /// Why tract cannot.
+        source: Box<Error>,
+    },
     /// The program was built without the feature `tract`.
     #[error("this program was built without tract; `make build` builds it with tract")]
     WithoutTract,
@@ -84,12 +92,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// [`Error::Neither`], from the reasons of both engines.
+    #[must_use]
+    pub fn neither(native: String, tract: Self) -> Self {
+        Self::Neither { native, source: Box::new(tract) }
+    }
+
     /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
             Self::Size(_) => Exit::Usage,
-            Self::Memory { .. } | Self::Nodes { .. } | Self::Operator { .. } | Self::NoOutput => Exit::Data,
+            Self::Memory { .. }
+            | Self::Neither { .. }
+            | Self::Nodes { .. }
+            | Self::Operator { .. }
+            | Self::NoOutput => Exit::Data,
             Self::Onnx(error) => error.exit(),
             Self::Native(error) => error.exit(),
             Self::Threads { .. } | Self::WithoutTract => Exit::Unavailable,

@@ -36,6 +36,8 @@ pub struct ModelOptions {
     pub labels: Option<PathBuf>,
     /// Rows and columns of the input, instead of the model's own; the crop keeps its share of the picture.
     pub size: Option<[usize; 2]>,
+    /// Name of the output with the scores, for an ONNX file with several.
+    pub output: Option<String>,
     /// Normalisation and crop, instead of the model's own; its size is not used.
     pub preprocessing: Preprocessing,
     /// How to run it.
@@ -51,6 +53,7 @@ impl ModelOptions {
         Self {
             labels: Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from),
             size: config::parse_size(&model.size),
+            output: Some(&model.output).filter(|output| !output.is_empty()).cloned(),
             preprocessing: Preprocessing {
                 mean: config::parse_mean(&model.mean),
                 std: config::parse_std(&model.std),
@@ -104,6 +107,8 @@ pub struct Onnx {
     pub graph: Result<Graph, String>,
     /// The file.
     pub path: PathBuf,
+    /// Name of the output that was asked for.
+    pub output: Option<String>,
     /// Name of the model.
     pub name: String,
     /// SHA-256 of the file.
@@ -160,7 +165,11 @@ impl Definition {
     /// # Errors
     /// If the name is unknown, the file is unusable, the labels do not fit, or the size is not supported.
     pub fn open(name: &str, options: &ModelOptions) -> Result<Self, Error> {
-        let definition = match find(name)? {
+        let place = find(name)?;
+        if let (Some(output), false) = (&options.output, matches!(&place, Place::File(path) if ends_in(path, "onnx"))) {
+            return Err(Error::OneOutput { name: name.to_owned(), output: output.clone() });
+        }
+        let definition = match place {
             Place::Architecture(architecture) => Self::seeded(architecture, CLASSES)?,
             Place::File(path) if ends_in(&path, "onnx") => Self::read_onnx(&path, options)?,
             Place::File(path) => Self::read(&path)?,
@@ -206,7 +215,7 @@ impl Definition {
 
     /// The network in the ONNX file at `path`, for inputs of the size in `options` if the file leaves the size open.
     fn read_onnx(path: &Path, options: &ModelOptions) -> Result<Self, Error> {
-        let ((file, folder), size) = (open_onnx(path)?, options.size);
+        let ((file, folder), size) = (open_onnx(path, options.output.as_deref())?, options.size);
         let unusable = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
         let mut scores = file.scores().map_err(unusable)?;
         tell_what_is_left(&file, path);
@@ -225,6 +234,8 @@ impl Definition {
             Some(_) => Preprocessing::default(),
             None => Preprocessing::of_onnx(path, &metadata)?,
         };
+        let takes_bytes = file.takes_bytes();
+        let beside = if takes_bytes { beside.or(Preprocessing::BYTES) } else { beside };
         let mut transform = said.as_ref().map_or(Transform::IMAGENET, |said| said.transform);
         if let Some(size) = beside.size.filter(|_| fixed.is_none() && size.is_none()) {
             transform = resized(&transform, size)?;
@@ -263,15 +274,11 @@ impl Definition {
                     return Err(Error::NoClassifier { path: path.to_owned(), shape });
                 }
                 Ok(shape) => (Err(chain(&reason)), 0, shape.iter().product()),
-                Err(source @ inference::Error::Nodes { .. }) => {
-                    return Err(Error::Neither { path: path.to_owned(), source: source.into() });
-                }
                 Err(inference::Error::WithoutTract) => {
                     tracing::warn!("tract might be able to run this network, but this program was built without it");
                     return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() });
                 }
-                // Neither backend can run it, and this reason names the node.
-                Err(_) => return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() }),
+                Err(tract) => return Err(neither(path, chain(&reason), tract)),
             },
         };
         if !CLASS_COUNTS.contains(&classes) {
@@ -293,8 +300,9 @@ impl Definition {
         };
         let sha256 = sha256(path).map_err(|error| Error::Weights(error.into()))?;
         let sha256 = folder.digest(sha256).map_err(|error| Error::Weights(error.into()))?;
-        let network =
-            NetworkDefinition::Onnx(Box::new(Onnx { graph, path: path.to_owned(), name, sha256, parameters }));
+        let output = options.output.clone();
+        let network = Onnx { graph, path: path.to_owned(), output, name, sha256, parameters };
+        let network = NetworkDefinition::Onnx(Box::new(network));
         Ok(Self { network, classes, labels, scores, assumed, transform, training, source })
     }
 
@@ -383,7 +391,7 @@ impl Definition {
                 hardnet::build_out_of(&architecture, self.classes, state).map_err(Error::Network)?
             }
             NetworkDefinition::Onnx(network) => {
-                let Onnx { graph, path, .. } = *network;
+                let Onnx { graph, path, output, .. } = *network;
                 match graph {
                     Ok(graph) => graph,
                     Err(reason) if engine.backend == BackendChoice::Native => {
@@ -391,8 +399,8 @@ impl Definition {
                     }
                     Err(reason) => {
                         tracing::warn!("{} runs on tract unmodified: {reason}", path.display());
-                        let plan = TractPlan::from_onnx(open_onnx(&path)?.0, height, width);
-                        let plan = plan.map_err(|source| Error::Neither { path, source: source.into() })?;
+                        let plan = TractPlan::from_onnx(open_onnx(&path, output.as_deref())?.0, height, width);
+                        let plan = plan.map_err(|tract| neither(&path, reason, tract))?;
                         return Ok((InferencePlan::Tract(plan), None));
                     }
                 }
@@ -460,15 +468,16 @@ fn shared(labels: Vec<String>) -> Vec<Arc<str>> {
 fn tell_what_is_left(file: &import::File, path: &Path) {
     let (path, others) = (path.display(), file.other_outputs());
     if !others.is_empty() {
-        tracing::info!("{path}: of several outputs, the first with a row of values is used; not {}", others.join(", "));
+        tracing::info!("{path} has several outputs; unused (see --output): {}", others.join(", "));
     }
     if file.batch() > 1 {
         tracing::info!("{path} was written for batches of {}; pictures are classified one by one", file.batch());
     }
 }
 
-/// The ONNX file at `path`, if it is valid, and the folder with the files that belong to it.
-pub(super) fn open_onnx(path: &Path) -> Result<(import::File, Folder), Error> {
+/// The ONNX file at `path`, if it is valid, for its output `output`, if given; and the folder with the files that belong
+/// to it.
+pub(super) fn open_onnx(path: &Path, output: Option<&str>) -> Result<(import::File, Folder), Error> {
     let unreadable = |source: io::Error| Error::Unreadable { path: path.to_owned(), source };
     let wrong = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
     let file = regular::open(path).map_err(unreadable)?;
@@ -482,7 +491,12 @@ pub(super) fn open_onnx(path: &Path) -> Result<(import::File, Folder), Error> {
     // The file may have grown since: `parse` refuses it if it is too large now.
     file.take(import::MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     let mut folder = Folder::of(path);
-    Ok((import::File::parse_with(&bytes, &mut folder).map_err(wrong)?, folder))
+    Ok((import::File::parse_with(&bytes, &mut folder, output).map_err(wrong)?, folder))
+}
+
+fn neither(path: &Path, native: String, tract: inference::Error) -> Error {
+    let source = Box::new(inference::Error::neither(native, tract));
+    Error::Neither { path: path.to_owned(), source }
 }
 
 /// Checks that the maps of a network fit into the allowed memory.

@@ -119,12 +119,20 @@ pub enum Error {
         /// What is not known.
         reason: String,
     },
+    /// There is one output only.
+    #[error("`{name}` has one output: --output {output} (model.output) is for ONNX files with several")]
+    OneOutput {
+        /// The model.
+        name: String,
+        /// The output that was asked for.
+        output: String,
+    },
     /// The native engine does not support the whole network, and tract cannot run it.
-    #[error("neither engine can run the network in {}", path.display())]
+    #[error("cannot run the network in {}", path.display())]
     Neither {
         /// The file.
         path: PathBuf,
-        /// tract's error.
+        /// [`inference::Error::Neither`].
         source: Box<inference::Error>,
     },
     /// Preprocessing does not support the input size of the ONNX file.
@@ -243,7 +251,7 @@ impl Error {
             | Self::OnnxSize { .. }
             | Self::OnnxChannels { .. }
             | Self::NotFamily { .. } => Exit::Data,
-            Self::FixedSize { .. } => Exit::Usage,
+            Self::FixedSize { .. } | Self::OneOutput { .. } => Exit::Usage,
             Self::Reference(error) => error.exit(),
             Self::Table(error) => error.exit(),
             Self::Metadata { source, .. } => source.exit(),

@@ -2,19 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
+use prost::Message as _;
+
 use super::definition::{CLASSES, open_onnx};
 use super::metadata::{KEY, Metadata, Source, Training};
 use super::{Definition, Error, Preprocessing, labels};
 use crate::engine::import::Imported;
 use crate::hardnet::{self, Architecture};
 use crate::preprocess::Transform;
-use crate::weights::{self, Format, Loaded};
+use crate::weights::file::Problem;
+use crate::weights::{self, Format, Loaded, onnx};
 
 /// What to import, and what the file does not state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Import {
     /// The file with the weights.
     pub file: PathBuf,
+    /// Place of the weights in a checkpoint, such as `model.ema`; `None`: the averaged or the largest ones.
+    pub state_dict: Option<String>,
     /// The network; `None`: the one in the metadata, or the published one that fits the weights.
     pub architecture: Option<Architecture>,
     /// Number of classes; `None`: with a new head, the number of labels; otherwise that of the head in the file.
@@ -36,10 +41,17 @@ impl Import {
     pub fn run(&self) -> Result<Definition, Error> {
         let path = &self.file;
         let read = |error: weights::file::Error| Error::Weights(error.into());
-        let Loaded { mut state, mut texts, format } = weights::read(path).map_err(read)?;
+        let Loaded { mut state, mut texts, format } = match weights::read_place(path, self.state_dict.as_deref()) {
+            Err(weights::file::Error::Content { source: Problem::Onnx(onnx::Error::External { .. }), .. }) => {
+                let whole = open_onnx(path, None)?.0.into_proto().encode_to_vec();
+                let unusable = |source| read(weights::file::Error::Content { path: path.clone(), source });
+                weights::read_bytes(&whole).map_err(unusable)?
+            }
+            outcome => outcome.map_err(read)?,
+        };
         let mut unfolded = None;
         if format == Format::Onnx {
-            let (file, _) = open_onnx(path)?;
+            let (file, _) = open_onnx(path, None)?;
             texts = file.metadata();
             // With folded batch norms, the names are lost and the order identifies the network.
             if hardnet::recognise(&state).is_none()

@@ -24,7 +24,10 @@ pub use preprocessing::{Preprocessing, PreprocessingError};
 pub use save::{ModelFormat, SaveError, save};
 pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 
+use crate::choice::BackendChoice;
 use crate::engine::import::Scores;
+use crate::engine::plan;
+use crate::exit::chain;
 use crate::inference::{self, Backend, ClassHead, Engine, InferencePlan, InferenceSession, Network};
 use crate::kernels::runtime::Threads;
 use crate::preprocess::Transform;
@@ -44,12 +47,28 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads the model called `name`; see [`Definition::open`].
+    /// Loads the model called `name`; see [`Definition::open`]. If the native engine fails to compile a network that it
+    /// supports, `auto` takes tract.
     ///
     /// # Errors
     /// The errors of [`Definition::open`] and [`Model::compile`].
     pub fn load(name: &str, options: &ModelOptions) -> Result<Self, Error> {
-        Self::compile(Definition::open(name, options)?, options.engine)
+        let engine = options.engine;
+        match Self::compile(Definition::open(name, options)?, engine) {
+            Err(Error::Inference(inference::Error::Native(error @ plan::Error::Pass { .. })))
+                if engine.backend == BackendChoice::Auto && cfg!(feature = "tract") =>
+            {
+                let native = chain(&error);
+                tracing::warn!(model = name, "runs on tract: the native engine fails ({native}); please report it");
+                // The native engine has taken the weights.
+                let tract = Engine { backend: BackendChoice::Tract, ..engine };
+                Self::compile(Definition::open(name, options)?, tract).map_err(|error| match error {
+                    Error::Inference(tract) => Error::Inference(inference::Error::neither(native, tract)),
+                    other => other,
+                })
+            }
+            outcome => outcome,
+        }
     }
 
     /// Makes a model ready to run.

@@ -75,6 +75,10 @@ struct Sidecar {
 }
 
 impl Preprocessing {
+    /// For a network that takes bytes: a picture's own values, from 0 to 255.
+    pub(super) const BYTES: Self =
+        Self { mean: Some([0.0; 3]), std: Some([1.0 / 255.0; 3]), crop_ratio: None, size: None };
+
     /// `self`, completed by `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {

@@ -3,6 +3,8 @@
 //! Digests are taken before the files are used. If a file changes in between, it counts as changed at the next reload,
 //! so no change is missed.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config};
@@ -12,6 +14,12 @@ use crate::weights::file::sha256;
 
 /// Maximum size of a file that is not a model: all readers reject longer ones.
 const LARGEST: u64 = 1 << 22;
+
+/// Settings that Hugging Face's Transformers write beside a network.
+const TRANSFORMERS: &str = "preprocessor_config.json";
+
+/// Maximum number of files beside an ONNX file that are looked at.
+const MOST_BESIDE: usize = 64;
 
 /// A file and the digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +66,9 @@ impl Files {
             }
         }
         if hardnet::find(&config.model.name).is_none() {
-            add("model.name", None, PathBuf::from(&config.model.name));
+            let path = PathBuf::from(&config.model.name);
+            beside(&path).into_iter().for_each(|path| add("model.name", None, path));
+            add("model.name", None, path);
         }
         if !config.model.labels.is_empty() {
             add("model.labels", None, PathBuf::from(&config.model.labels));
@@ -83,5 +93,49 @@ impl Files {
     /// The files of one stream.
     pub(super) fn of_stream(&self, name: &str) -> Vec<&File> {
         self.0.iter().filter(|file| file.stream.as_deref() == Some(name)).collect()
+    }
+}
+
+/// The files beside an ONNX file that may belong to it: its weights and how pictures are prepared for it.
+fn beside(path: &Path) -> Vec<PathBuf> {
+    let (Some(name), Some("onnx")) = (path.file_name(), path.extension().and_then(OsStr::to_str)) else {
+        return Vec::new();
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name()).filter(|found| {
+        found != name && found.as_encoded_bytes().starts_with(name.as_encoded_bytes()) || found == TRANSFORMERS
+    });
+    let mut names: Vec<_> = names.take(MOST_BESIDE).collect();
+    names.sort_unstable();
+    names.iter().map(|found| folder.join(found)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_an_onnx_file_belongs_to_the_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mut config = Config::default();
+        config.model.name = at("net.onnx").to_str().unwrap().to_owned();
+        fs::write(at("net.onnx"), "1").unwrap();
+        fs::write(at("net.onnx.data"), "1").unwrap();
+        let mut before = Files::read(&config);
+        for name in ["net.onnx", "net.onnx.data", "net.onnx.toml", TRANSFORMERS] {
+            fs::write(at(name), "another").unwrap();
+            let after = Files::read(&config);
+            assert_ne!(after.of_section("model"), before.of_section("model"), "{name}");
+            before = after;
+        }
+        fs::write(at("other.onnx.data"), "1").unwrap();
+        assert_eq!(Files::read(&config), before);
+        fs::write(at("net.onnx.data"), "a third").unwrap();
+        let after = Files::read(&config);
+        assert_eq!(after.changed(&before), [(at("net.onnx.data").as_path(), "model.name")]);
     }
 }

@@ -310,9 +310,9 @@ fn sinks(config: &Config, files: &Files, device: &Arc<str>) -> Vec<MadeOf> {
 /// memory.
 fn is_same_model(config: &Config, files: &Files, before: &Setup) -> bool {
     let asked = |config: &Config| {
-        let config::Model { name, labels, size, mean, std, crop_ratio, .. } = config.model.clone();
+        let config::Model { name, labels, size, output, mean, std, crop_ratio, .. } = config.model.clone();
         let config::Inference { backend, isa, memory, .. } = config.inference.clone();
-        (name, labels, size, (mean, std, crop_ratio), backend, isa, memory)
+        (name, labels, size, output, (mean, std, crop_ratio), backend, isa, memory)
     };
     asked(config) == asked(&before.config) && files.of_section("model") == before.files.of_section("model")
 }

@@ -63,6 +63,22 @@ pub enum Problem {
     /// The format is unknown.
     #[error("neither a PyTorch, nor a PaddlePaddle, nor a safetensors, nor an ONNX file")]
     Unknown,
+    /// The format is known, and holds no weights that can be read.
+    #[error("this is {what}; {instead}")]
+    Other {
+        /// What it is.
+        what: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// A place is asked for in a file with one set of weights.
+    #[error("{format} files hold one set of weights: leave out the place `{place}`")]
+    Place {
+        /// The format.
+        format: Format,
+        /// The place.
+        place: String,
+    },
     /// It cannot be read.
     #[error(transparent)]
     Input(#[from] input::Error),
@@ -100,7 +116,8 @@ impl Problem {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Unknown | Self::Empty | Self::Name { .. } => Exit::Data,
+            Self::Unknown | Self::Other { .. } | Self::Empty | Self::Name { .. } => Exit::Data,
+            Self::Place { .. } => Exit::Usage,
             Self::Input(source) => source.exit(),
             Self::Pickle(source) => source.exit(),
             Self::Torch(source) => source.exit(),
@@ -150,7 +167,8 @@ pub struct Loaded {
     pub texts: Texts,
 }
 
-/// Reads the weights in the file at `path`.
+/// Reads the weights in the file at `path`. Of several networks in a checkpoint it takes the largest, and of those that
+/// are equally large the averaged one.
 ///
 /// Memory is allocated for the values and for one storage at a time, in proportion to the size of the file.
 ///
@@ -158,13 +176,21 @@ pub struct Loaded {
 /// [`Error::Open`] and [`Error::NotAFile`] if there is no file to read, [`Error::Content`] if it holds no usable
 /// weights.
 pub fn read(path: &Path) -> Result<Loaded, Error> {
+    read_place(path, None)
+}
+
+/// Like [`read`], with the weights at `place` of the checkpoint: names from the outermost dict, such as `model.ema`.
+///
+/// # Errors
+/// As for [`read`]; [`Error::Content`], too, if there is no such place.
+pub fn read_place(path: &Path, place: Option<&str>) -> Result<Loaded, Error> {
     let open = |source| Error::Open { path: path.to_owned(), source };
     // Opening a pipe or a device could block the program.
     if !path.metadata().map_err(open)?.is_file() {
         return Err(Error::NotAFile { path: path.to_owned() });
     }
     let file = File::open(path).map_err(open)?;
-    read_from(file).map_err(|source| Error::Content { path: path.to_owned(), source })
+    read_place_from(file, place).map_err(|source| Error::Content { path: path.to_owned(), source })
 }
 
 /// SHA-256 of the file at `path`: 64 lower-case hexadecimal digits.
@@ -199,13 +225,26 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Loaded, Problem> {
 /// # Errors
 /// [`Problem`] if it holds no usable weights.
 pub fn read_from<R: Read + Seek>(reader: R) -> Result<Loaded, Problem> {
+    read_place_from(reader, None)
+}
+
+fn read_place_from<R: Read + Seek>(reader: R, place: Option<&str>) -> Result<Loaded, Problem> {
     let mut input = Input::new(reader)?;
     let length = input.length();
     let head = input.bytes(length.min(Container::HEAD))?;
     input.seek(0)?;
     let mut texts = Texts::new();
-    let (entries, format) = match Container::tell(&head).ok_or(Problem::Unknown)? {
-        Container::Zip => (torch::read_zip(input.into_inner(), length)?, Format::TorchZip),
+    let container = Container::tell(&head).ok_or_else(|| other(&head))?;
+    let single = match container {
+        Container::Safetensors => Some(Format::Safetensors),
+        Container::Onnx => Some(Format::Onnx),
+        Container::Zip | Container::Pickle => None,
+    };
+    if let (Some(place), Some(format)) = (place, single) {
+        return Err(Problem::Place { format, place: place.to_owned() });
+    }
+    let (entries, format) = match container {
+        Container::Zip => (torch::read_zip(input.into_inner(), length, place)?, Format::TorchZip),
         Container::Safetensors => {
             let (entries, found) = safetensors::read(&mut input)?;
             texts = found;
@@ -215,13 +254,29 @@ pub fn read_from<R: Read + Seek>(reader: R) -> Result<Loaded, Problem> {
         Container::Pickle => {
             let pickle = Pickle::read(&mut input)?;
             if torch::is_magic(&pickle) {
-                (torch::read_legacy(&mut input)?, Format::TorchLegacy)
+                (torch::read_legacy(&mut input, place)?, Format::TorchLegacy)
             } else {
-                (paddle::read(&pickle, &mut input)?, Format::Paddle)
+                (paddle::read(&pickle, &mut input, place)?, Format::Paddle)
             }
         }
     };
     Ok(Loaded { state: collect(entries)?, format, texts })
+}
+
+/// What a file is that begins with `head`, and holds no weights in a supported form.
+fn other(head: &[u8]) -> Problem {
+    const STATE: &str = "save the weights with `paddle.save(model.state_dict(), \"NAME.pdparams\")`";
+    let (what, instead) = match *head {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0] => ("a parameter file of Paddle's inference format (.pdiparams)", STATE),
+        [0x0a, ..] if head.windows(3).any(|bytes| *bytes == [8, 0, 0x10]) => {
+            ("a network of Paddle's inference format (.pdmodel)", STATE)
+        }
+        [b'{', ..] => ("a JSON text, as Paddle's inference format has for networks without their weights", STATE),
+        [b'<', ..] => ("a web page or XML", "download the file itself"),
+        _ if head.starts_with(b"version ") => ("a pointer of Git LFS", "get the file itself with `git lfs pull`"),
+        _ => return Problem::Unknown,
+    };
+    Problem::Other { what, instead }
 }
 
 /// The container, recognised by its first bytes.
@@ -274,4 +329,34 @@ fn collect(mut entries: Vec<(String, Array)>) -> Result<StateDict, Problem> {
         state.insert(&name[prefix..], array)?;
     }
     Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_people_take_for_weights_is_said_to_be_what_it_is() {
+        for (bytes, what) in [
+            (&[0; 40][..], ".pdiparams"),
+            (b"\x0a\xa2\x9b\x0b\x08\x00\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", ".pdmodel"),
+            (b"{\"base_code\":{\"magic\":\"pir\"}}", "JSON"),
+            (b"<!DOCTYPE html><html>", "web page"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ] {
+            let message = read_bytes(bytes).unwrap_err().to_string();
+            assert!(message.starts_with("this is a") && message.contains(what), "{message}");
+        }
+        assert!(matches!(read_bytes(b"weights"), Err(Problem::Unknown)));
+    }
+
+    #[test]
+    fn a_place_is_for_files_that_may_hold_several_networks() {
+        let bytes = [&8_u64.to_le_bytes()[..], b"{}      "].concat();
+        let error = read_place_from(Cursor::new(bytes), Some("ema")).unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        assert_eq!(error.to_string(), "safetensors files hold one set of weights: leave out the place `ema`");
+    }
 }

@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::exit::Exit;
-pub use file::{Format, Loaded, read, read_bytes, read_from};
+pub use file::{Format, Loaded, read, read_bytes, read_from, read_place};
 
 /// Why weights are unusable.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

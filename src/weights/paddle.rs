@@ -63,14 +63,18 @@ impl Error {
 }
 
 /// The arrays of the state dict in `pickle`, which was read from `input`, in order. Entries that are not arrays are
-/// skipped.
+/// skipped. `place` is that of the state dict, if given.
 ///
 /// # Errors
 /// If the state dict is unusable; see [`Error`].
-pub fn read<R: Read + Seek>(pickle: &Pickle, input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
+pub fn read<R: Read + Seek>(
+    pickle: &Pickle,
+    input: &mut Input<R>,
+    place: Option<&str>,
+) -> Result<Vec<(String, Array)>, Error> {
     let (mut arrays, mut values) = (Budget::arrays(), Budget::values(input.length()));
     let mut entries = Vec::new();
-    let weights = pickle.weights(|value| array(pickle, value).is_some()).ok_or(Error::NoStateDict)?;
+    let weights = pickle.weights(place, |value| array(pickle, value).is_some())?.ok_or(Error::NoStateDict)?;
     weights.tell();
     for &(key, value) in weights.entries {
         let (Some(key), Some(state)) = (pickle.value(key).name(), array(pickle, value)) else { continue };

@@ -128,11 +128,11 @@ pub fn is_magic(pickle: &Pickle) -> bool {
     *pickle.root() == Value::Int(MAGIC)
 }
 
-/// The tensors of a zip archive of `length` bytes, in the order of the state dict.
+/// The tensors of a zip archive of `length` bytes, in the order of the state dict: the one at `place`, if given.
 ///
 /// # Errors
 /// If the archive is unusable; see [`Error`].
-pub fn read_zip<R: Read + Seek>(reader: R, length: u64) -> Result<Vec<(String, Array)>, Error> {
+pub fn read_zip<R: Read + Seek>(reader: R, length: u64, place: Option<&str>) -> Result<Vec<(String, Array)>, Error> {
     let mut reader = reader;
     check_end(&mut reader)?;
     let left = Rc::new(Cell::new(MAX_DIRECTORY));
@@ -146,7 +146,7 @@ pub fn read_zip<R: Read + Seek>(reader: R, length: u64) -> Result<Vec<(String, A
         return Err(Error::BigEndian);
     }
     let pickle = extract(&mut archive, &format!("{root}data.pkl"), MAX_PICKLE)?;
-    let plan = ReadPlan::new(&Pickle::read(&mut Input::new(Cursor::new(pickle))?)?, length)?;
+    let plan = ReadPlan::new(&Pickle::read(&mut Input::new(Cursor::new(pickle))?)?, length, place)?;
     plan.read(|storage| {
         let name = format!("{root}data/{}", storage.key);
         let size = storage.size()?;
@@ -241,11 +241,11 @@ fn extract<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, allowed: u64
 }
 
 /// The tensors of a legacy file, in the order of the state dict. `input` must be positioned after the pickle with the
-/// magic number.
+/// magic number. `place` is that of the state dict, if given.
 ///
 /// # Errors
 /// If the file is unusable; see [`Error`].
-pub fn read_legacy<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, Array)>, Error> {
+pub fn read_legacy<R: Read + Seek>(input: &mut Input<R>, place: Option<&str>) -> Result<Vec<(String, Array)>, Error> {
     if *Pickle::read(input)?.root() != Value::Int(VERSION) {
         return Err(Error::Layout { what: "its version is not 1001" });
     }
@@ -253,7 +253,7 @@ pub fn read_legacy<R: Read + Seek>(input: &mut Input<R>) -> Result<Vec<(String, 
         return Err(Error::BigEndian);
     }
     let object = Pickle::read(input)?;
-    let plan = ReadPlan::new(&object, input.length())?;
+    let plan = ReadPlan::new(&object, input.length(), place)?;
     let keys = Pickle::read(input)?;
     let Value::List(keys_in_order) = keys.root() else {
         return Err(Error::Layout { what: "no list of storages follows the object" });
@@ -350,11 +350,11 @@ struct ReadPlan {
 impl ReadPlan {
     /// The plan for the state dict in `pickle`, from a file of `length` bytes. Entries that are not tensors are
     /// skipped.
-    fn new(pickle: &Pickle, length: u64) -> Result<Self, Error> {
+    fn new(pickle: &Pickle, length: u64, place: Option<&str>) -> Result<Self, Error> {
         let (mut arrays, mut values, mut bytes) = (Budget::arrays(), Budget::values(length), Budget::bytes(length));
         let mut plan = Self { names: Vec::new(), storages: Vec::new() };
         let mut positions = HashMap::new();
-        let weights = pickle.weights(|value| tensor(pickle, value).is_some()).ok_or(Error::NoStateDict)?;
+        let weights = pickle.weights(place, |value| tensor(pickle, value).is_some())?.ok_or(Error::NoStateDict)?;
         weights.tell();
         for &(key, value) in weights.entries {
             let (Some(key), Some(arguments)) = (pickle.value(key).name(), tensor(pickle, value)) else { continue };

@@ -19,6 +19,7 @@ holds the weights and describes them: network, classes, labels, input size, norm
 Examples:
   hardnetd model import hardnet68-5d684880.pth
   hardnetd model import birds.pth --labels birds.txt --output birds.safetensors
+  hardnetd model import checkpoint.pth --state-dict model_ema
   hardnetd model import hardnet39ds.pth --new-head --labels parts.txt
   hardnetd model import mini.pt --arch mini.toml --size 160x160 --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5")]
 pub(super) struct Arguments {
@@ -38,6 +39,10 @@ pub(super) struct Arguments {
 /// What a file with weights does not say.
 #[derive(Debug, Args)]
 pub(super) struct AsModel {
+    /// Place of the weights in a checkpoint that holds several networks, such as model_ema [default: averaged weights,
+    /// or the largest network].
+    #[arg(long, value_name = "PATH")]
+    state_dict: Option<String>,
     /// The network: a name or the table of an architecture in a .toml file [default: determined from the weights].
     #[arg(short, long, value_name = "A")]
     arch: Option<String>,
@@ -69,6 +74,7 @@ impl AsModel {
     pub(super) fn read(&self, file: &Path) -> Result<Definition, Error> {
         let import = Import {
             file: file.to_owned(),
+            state_dict: self.state_dict.clone(),
             architecture: self.arch.as_deref().map(model::architecture).transpose()?,
             classes: self.classes.map(|classes| classes as usize),
             new_head: self.new_head,

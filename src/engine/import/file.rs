@@ -18,8 +18,8 @@ const MAX_NODES: usize = 1 << 16;
 
 /// An ONNX file with a network for images.
 ///
-/// It has one input of a floating-point type and shape `[batch, channels, height, width]`, where batch, height and width
-/// may be open. Of several outputs, the first that has a row of values is the network's. Nodes come after their inputs,
+/// It has one input of a floating-point type, or of bytes, and shape `[batch, channels, height, width]`, where batch, height and width
+/// may be open. Of several outputs, the first that has a row of values is the network's, unless another one is asked for. Nodes come after their inputs,
 /// the data of all tensors has been read, and no node has a graph of its own.
 #[derive(Debug)]
 pub struct File {
@@ -28,6 +28,8 @@ pub struct File {
     channels: usize,
     size: Option<[usize; 2]>,
     batch: usize,
+    /// Whether the input takes bytes from 0 to 255.
+    is_bytes: bool,
     /// Names of the outputs that are not the network's.
     others: Vec<String>,
     length: u64,
@@ -49,14 +51,14 @@ impl File {
     /// # Errors
     /// Any [`Error`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        Self::parse_with(bytes, &mut NoParts)
+        Self::parse_with(bytes, &mut NoParts, None)
     }
 
-    /// Parses the file from `bytes`, with values of tensors from `parts`.
+    /// Parses the file from `bytes`, with values of tensors from `parts`, for the output of the name `output`, if given.
     ///
     /// # Errors
     /// Any [`Error`].
-    pub fn parse_with(bytes: &[u8], parts: &mut dyn Parts) -> Result<Self, Error> {
+    pub fn parse_with(bytes: &[u8], parts: &mut dyn Parts, output: Option<&str>) -> Result<Self, Error> {
         if bytes.len() as u64 > MAX_LENGTH {
             return Err(Error::TooLarge { length: bytes.len() as u64 });
         }
@@ -67,8 +69,9 @@ impl File {
             return Err(Error::Nodes { count: graph.node.len(), limit: MAX_NODES });
         }
         let length = (bytes.len() as u64).saturating_add(external::embed(&mut graph, parts)?);
-        let others = choose_output(&mut graph);
+        let others = choose_output(&mut graph, output)?;
         let input = input(&graph)?;
+        let is_bytes = is_bytes(input)?;
         let (channels, size, batch) = shape(input)?;
         for tensor in &graph.initializer {
             constant::check(tensor)?;
@@ -78,7 +81,10 @@ impl File {
             return Err(Error::Tensor { name, problem: "is sparse, which is not supported".to_owned() });
         }
         check_order(&graph, &input.name)?;
-        Ok(Self { model, graph, channels, size, batch, others, length })
+        if is_bytes {
+            check_bytes(&graph, &input.name)?;
+        }
+        Ok(Self { model, graph, channels, size, batch, is_bytes, others, length })
     }
 
     /// The network of the file.
@@ -111,6 +117,12 @@ impl File {
     #[must_use]
     pub fn batch(&self) -> usize {
         self.batch
+    }
+
+    /// Whether the input takes bytes from 0 to 255, of which the network makes numbers.
+    #[must_use]
+    pub fn takes_bytes(&self) -> bool {
+        self.is_bytes
     }
 
     /// Names of the outputs that are not the network's.
@@ -205,13 +217,38 @@ fn rank(info: &ValueInfoProto) -> Option<usize> {
     tensor.shape.as_ref().map(|shape| shape.dim.len())
 }
 
-/// Keeps the first output that is a row of values, or else the first; returns the names of the others.
-fn choose_output(graph: &mut GraphProto) -> Vec<String> {
-    let row = graph.output.iter().position(|output| rank(output) == Some(2)).unwrap_or(0);
-    if row < graph.output.len() {
-        graph.output.swap(0, row);
+/// Keeps the output that is `wanted`; without that, the first that is a row of values, or else the first. Returns the
+/// names of the others.
+fn choose_output(graph: &mut GraphProto, wanted: Option<&str>) -> Result<Vec<String>, Error> {
+    let outputs = &mut graph.output;
+    let index = match wanted {
+        Some(name) => outputs.iter().position(|output| output.name == name).ok_or_else(|| Error::NoOutput {
+            name: name.to_owned(),
+            names: outputs.iter().map(|output| output.name.clone()).collect(),
+        })?,
+        None => outputs.iter().position(|output| rank(output) == Some(2)).unwrap_or(0),
+    };
+    if index < outputs.len() {
+        outputs.swap(0, index);
     }
-    graph.output.drain(graph.output.len().min(1)..).map(|output| output.name).collect()
+    Ok(outputs.drain(outputs.len().min(1)..).map(|output| output.name).collect())
+}
+
+/// Whether the input takes bytes; if not, numbers.
+fn is_bytes(input: &ValueInfoProto) -> Result<bool, Error> {
+    let fail = |problem: String| Error::Input { name: input.name.clone(), problem };
+    let Some(Type::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
+        return Err(fail("is not a tensor".to_owned()));
+    };
+    match DataType::try_from(tensor.elem_type) {
+        // All are computed in single precision.
+        Ok(DataType::Float | DataType::Float16 | DataType::Bfloat16 | DataType::Double) => Ok(false),
+        Ok(DataType::Uint8) => Ok(true),
+        found => {
+            let found = found.map_or_else(|_| format!("number {}", tensor.elem_type), |it| it.as_str_name().into());
+            Err(fail(format!("has the type {found}, but a floating-point type or UINT8 is required, such as FLOAT")))
+        }
+    }
 }
 
 /// Channels of the input, its height and width if they are fixed, and its batch, which is 1 if it is open.
@@ -220,14 +257,6 @@ fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>, usize), E
     let Some(Type::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
         return Err(fail("is not a tensor".to_owned()));
     };
-    match DataType::try_from(tensor.elem_type) {
-        // All are computed in single precision.
-        Ok(DataType::Float | DataType::Float16 | DataType::Bfloat16 | DataType::Double) => {}
-        found => {
-            let found = found.map_or_else(|_| format!("number {}", tensor.elem_type), |it| it.as_str_name().into());
-            return Err(fail(format!("has the type {found}, but a floating-point type is required, such as FLOAT")));
-        }
-    }
     let dims = tensor.shape.as_ref().map(|shape| shape.dim.as_slice()).unwrap_or_default();
     // Open extents are names, missing, or not positive.
     let fixed = |index: usize| match dims.get(index)?.value {
@@ -251,6 +280,18 @@ fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>, usize), E
         return Err(fail(format!("has {channels} channels, more than any image")));
     }
     Ok((channels, fixed(2).zip(fixed(3)).map(|(height, width)| [height, width]), fixed(0).unwrap_or(1)))
+}
+
+/// Checks that the bytes of the input become numbers before anything is computed with them.
+fn check_bytes(graph: &GraphProto, input: &str) -> Result<(), Error> {
+    let is_reader = |operator: &Operator<'_>| operator.read().iter().any(|name| name == input);
+    let mut readers = graph.node.iter().map(Operator::new).filter(is_reader);
+    match readers.find(|operator| !matches!(operator.kind(), "Cast" | "CastLike")) {
+        Some(operator) => {
+            Err(operator.fail(format!("it reads the bytes of `{input}`: expected a Cast to FLOAT before")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks that each attribute is there once, that a constant has one alone, and that axes are reordered and not repeated.

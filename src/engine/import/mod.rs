@@ -82,6 +82,14 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// There is no output of the name that was asked for.
+    #[error("the network has no output `{name}`; its outputs are {}", names.join(", "))]
+    NoOutput {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        names: Vec<String>,
+    },
     /// The input is not an image.
     #[error("the input `{name}` {problem}")]
     Input {
@@ -146,6 +154,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::External { source: PartError::Unreadable { .. }, .. } => Exit::NoInput,
+            Self::NoOutput { .. } => Exit::Usage,
             _ => Exit::Data,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::{Id, Pickle, Value};
+use super::{Error, Id, Pickle, Value};
 
 /// Names under which trainers keep weights. Of several networks of the same size the first in this list is taken: averaged
 /// weights (EMA) are those that are meant for inference, as timm takes them.
@@ -46,7 +46,11 @@ impl Weights<'_> {
         let shown = |place: &String| if place.is_empty() { "the outermost dict".into() } else { format!("`{place}`") };
         if !others.is_empty() {
             let others: Vec<String> = others.iter().map(shown).collect();
-            tracing::warn!("the file holds several networks: taking {}, not {}", shown(place), others.join(", "));
+            tracing::warn!(
+                "the file holds several networks: taking {}, not {}; `model import --state-dict` chooses",
+                shown(place),
+                others.join(", ")
+            );
         } else if !["", "state_dict"].contains(&place.as_str()) {
             tracing::info!("the weights are in {} of the file", shown(place));
         }
@@ -80,11 +84,13 @@ fn place(candidates: &[Candidate<'_>], index: usize) -> String {
 }
 
 impl Pickle {
-    /// The weights: the dict with the most arrays and, of several, the one with the best name. `None` if the pickled
-    /// value is not a dict.
-    #[must_use]
-    pub fn weights(&self, is_array: impl Fn(Id) -> bool) -> Option<Weights<'_>> {
-        let Value::Dict(root) = self.root() else { return None };
+    /// The weights: the dict at `wanted`; without that, the dict with the most arrays and, of several, the one with the
+    /// best name. `None` if the pickled value is not a dict.
+    ///
+    /// # Errors
+    /// [`Error::Place`] if there is no dict with arrays at `wanted`.
+    pub fn weights(&self, wanted: Option<&str>, is_array: impl Fn(Id) -> bool) -> Result<Option<Weights<'_>>, Error> {
+        let Value::Dict(root) = self.root() else { return Ok(None) };
         let is_counter =
             |key: Id| self.value(key).name().is_some_and(|name| COUNTERS.iter().any(|counter| name.ends_with(counter)));
         let mut found: Vec<Candidate<'_>> = Vec::new();
@@ -101,6 +107,19 @@ impl Pickle {
             }
             found.push(Candidate { entries, parent, level, arrays });
         }
+        if let Some(wanted) = wanted {
+            let with_arrays = (0..found.len()).filter(|index| found[*index].arrays > 0);
+            let mut places: Vec<String> = Vec::new();
+            for index in with_arrays {
+                let place = place(&found, index);
+                if place == wanted {
+                    return Ok(Some(Weights { entries: found[index].entries, place, others: Vec::new() }));
+                }
+                places.push(place);
+            }
+            let known = places.iter().filter(|place| !place.is_empty()).take(SHOWN).cloned().collect();
+            return Err(Error::Place { wanted: wanted.to_owned(), known });
+        }
         let most = found.iter().map(|candidate| candidate.arrays).max().unwrap_or(0);
         let rank = |index: usize| {
             let known = names(&found, index).filter_map(|name| NAMES.iter().position(|known| *known == name));
@@ -109,12 +128,12 @@ impl Pickle {
         let mut largest: Vec<usize> = (0..found.len()).filter(|index| found[*index].arrays == most).collect();
         // Stable: of the same rank, the outermost and the one that is written first.
         largest.sort_by_cached_key(|index| (rank(*index), found[*index].level));
-        let (chosen, others) = largest.split_first()?;
+        let Some((chosen, others)) = largest.split_first() else { return Ok(None) };
         let others = if most == 0 { &[] } else { others };
-        Some(Weights {
+        Ok(Some(Weights {
             entries: found[*chosen].entries,
             place: place(&found, *chosen),
             others: others.iter().take(SHOWN).map(|index| place(&found, *index)).collect(),
-        })
+        }))
     }
 }

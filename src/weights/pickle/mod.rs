@@ -75,6 +75,14 @@ pub enum Error {
         /// Position of the opcode.
         at: u64,
     },
+    /// There are no weights at the place that was asked for.
+    #[error("there are no weights at `{wanted}` of the file; there are some {}", places(known))]
+    Place {
+        /// The place.
+        wanted: String,
+        /// Places with weights, at most five.
+        known: Vec<String>,
+    },
     /// A precondition of an opcode is violated.
     #[error("opcode {opcode} at byte {at} of the pickle needs {needed}")]
     Operand {
@@ -118,12 +126,19 @@ pub enum Error {
     },
 }
 
+/// Where there are weights, as text to follow “there are some”.
+fn places(known: &[String]) -> String {
+    let known: Vec<String> = known.iter().map(|place| format!("`{}`", crate::printable::escaped(place))).collect();
+    if known.is_empty() { "in the outermost dict only".into() } else { format!("at {}", known.join(", ")) }
+}
+
 impl Error {
     /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
             Self::Input { source, .. } | Self::Next { source, .. } | Self::Data { source, .. } => source.exit(),
+            Self::Place { .. } => Exit::Usage,
             _ => Exit::Data,
         }
     }
@@ -195,7 +210,7 @@ const BESIDE: [(&str, &[&str], Global); 9] = [
     ("builtins", &["list"], Global::List),
     (
         "builtins",
-        &["bool", "complex", "float", "frozenset", "int", "long", "range", "set", "slice", "str"],
+        &["bool", "bytearray", "complex", "float", "frozenset", "int", "long", "range", "set", "slice", "str"],
         Global::Beside,
     ),
     ("argparse", &["Namespace"], Global::Beside),

@@ -203,7 +203,7 @@ const SHOWN_OTHERS: usize = 5;
 /// Where the weights of a checkpoint are, and the other places; numbers stand for arrays.
 fn place(checkpoint: &[u8]) -> (String, Vec<String>) {
     let pickle = read(&[b"\x80\x02", checkpoint, b"."].concat()).unwrap();
-    let weights = pickle.weights(|value| matches!(pickle.value(value), Value::Int(_))).unwrap();
+    let weights = pickle.weights(None, |value| matches!(pickle.value(value), Value::Int(_))).unwrap().unwrap();
     (weights.place, weights.others)
 }
 
@@ -233,6 +233,24 @@ fn weights_are_found_where_trainers_put_them() {
     let both = ("ema".to_owned(), vec!["state_dict".to_owned()]);
     assert_eq!(place(&dict(&[("state_dict", &whole), ("ema", &averaged)])), both);
     assert_eq!(place(&dict(&[("a", b"N")])), only(""));
+}
+
+#[test]
+fn the_weights_at_a_place_that_is_asked_for_are_taken() {
+    let network = dict(&[("base.0.weight", b"K\x01"), ("base.0.bias", b"K\x02")]);
+    let small = dict(&[("a.weight", b"K\x03")]);
+    let inside = dict(&[("student", &network), ("module", &small), ("epoch", b"N")]);
+    let checkpoint = dict(&[("ema", &inside), ("teacher", &network), ("args", &dict(&[("a", b"N")]))]);
+    let pickle = read(&[b"\x80\x02", &checkpoint[..], b"."].concat()).unwrap();
+    let at = |place| pickle.weights(Some(place), |value| matches!(pickle.value(value), Value::Int(_)));
+    for (place, entries) in [("ema.student", 2), ("ema.module", 1), ("teacher", 2)] {
+        let weights = at(place).unwrap().unwrap();
+        assert_eq!((weights.entries.len(), weights.place.as_str()), (entries, place));
+    }
+    for place in ["student", "args", ""] {
+        let message = at(place).unwrap_err().to_string();
+        assert!(message.ends_with("there are some at `teacher`, `ema.student`, `ema.module`"), "{message}");
+    }
 }
 
 #[test]
