@@ -289,7 +289,7 @@ fn unknown_keys_get_the_key_that_is_meant_or_all_there_are() {
             "stream[0].latency: unknown key; did you mean 'rtsp_latency_ms'? Known here",
             "stream[0].sorce: unknown key; did you mean 'source'?",
             "model.crop: unknown key; did you mean 'crop_ratio'? Known here: name, labels, size, output, mean, std, crop_ratio, top",
-            "model.threshold: unknown key; known here: name, labels, size, mean, std, crop_ratio, top",
+            "model.threshold: unknown key; known here: name, labels, size, output, mean, std, crop_ratio, top",
         ],
     );
 }
