@@ -47,6 +47,7 @@ fn of_two_videos_of_a_camera_the_first_is_played() {
     let address = serve(&format!("( {VIDEO} {second} )"));
     let outcome = run(["run", "--source", &address, "--frames", "20"]);
     assert_eq!(outcome.records().len(), 20);
+    assert_eq!(outcome.stderr.matches("several videos: the first one is played, not the next (JPEG)").count(), 1);
     assert!(outcome.stderr.contains("width=(int)640"), "{}", outcome.stderr);
 }
 

@@ -31,7 +31,13 @@ pub(super) fn restrict(source: &gst::Element, arrive: impl Fn(u16) + Send + Sync
         let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
         let is_video = media.as_deref() == Some("video");
         let mut choice = choice.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(number.is_some_and(|number| choice.takes(number, is_video)).to_value())
+        let takes = number.is_some_and(|number| choice.takes(number, is_video));
+        if is_video && !takes && !std::mem::replace(&mut choice.told, true) {
+            let coding = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<String>("encoding-name").ok());
+            let coding = coding.as_deref().unwrap_or("unknown coding");
+            tracing::info!("the camera offers several videos: the first one is played, not the next ({coding})");
+        }
+        Some(takes.to_value())
     });
     source.connect("new-manager", false, move |arguments| {
         let manager = arguments.get(1).and_then(|manager| manager.get::<gst::Element>().ok())?;
@@ -63,6 +69,8 @@ pub(super) fn restrict(source: &gst::Element, arrive: impl Fn(u16) + Send + Sync
 struct Choice {
     asked: Option<u32>,
     has_video: bool,
+    /// Whether the others have been told.
+    told: bool,
 }
 
 impl Choice {
