@@ -120,6 +120,19 @@ choice! {
     }
 }
 
+choice! {
+    /// Where published weights can be fetched.
+    WeightSource {
+        /// The authors' own server.
+        #[default]
+        Authors = "authors",
+        /// The authors' repository on GitHub.
+        Github = "github",
+        /// The server of PaddleClas, with weights of its own training.
+        Paddleclas = "paddleclas",
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {

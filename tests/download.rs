@@ -16,6 +16,7 @@ use common::http::{Answer, Server};
 use common::{folder, free_port};
 use hardnetd::exit::Exit;
 use hardnetd::shutdown;
+use hardnetd::weights::digest::Check;
 use hardnetd::weights::download::{Download, Downloaded, Error, Limits, Progress, Proxy};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -29,6 +30,7 @@ const LIMITS: Limits = Limits {
     total: Duration::from_secs(600),
     pause: Duration::from_millis(1),
     attempts: 3,
+    empty_attempts: 3,
     max_bytes: 1 << 20,
 };
 
@@ -40,6 +42,9 @@ fn content(seed: u8) -> Vec<u8> {
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// The id that `git hash-object` gives `content(0)`.
+const BLOB: &str = "60defa3077e34228523f8f46846b42a03bb6094e";
 
 /// A destination for a file.
 struct Place {
@@ -79,14 +84,19 @@ impl Place {
         digest_prefix: Option<&str>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Downloaded, Error> {
-        fetch_to(&self.to(), url, digest_prefix, &self.limits, self.proxy, progress)
+        fetch_to(&self.to(), url, digest_prefix.map(Check::Sha256), &self.limits, self.proxy, progress)
+    }
+
+    /// Downloads the file with a Git blob id.
+    fn fetch_blob(&self, url: &str, id: &str) -> Result<Downloaded, Error> {
+        fetch_to(&self.to(), url, Some(Check::GitBlob(id)), &self.limits, self.proxy, &mut |_| {})
     }
 
     /// Downloads from a server that breaks off.
     fn begin(&self, server: &Server, digest_prefix: Option<&str>) -> Error {
         let once = Limits { attempts: 1, ..LIMITS };
-        let error =
-            fetch_to(&self.to(), &server.url("/a"), digest_prefix, &once, Proxy::Direct, &mut |_| {}).unwrap_err();
+        let check = digest_prefix.map(Check::Sha256);
+        let error = fetch_to(&self.to(), &server.url("/a"), check, &once, Proxy::Direct, &mut |_| {}).unwrap_err();
         assert!(matches!(error, Error::Cut { .. }), "{error}");
         error
     }
@@ -95,13 +105,13 @@ impl Place {
 fn fetch_to(
     to: &Path,
     url: &str,
-    digest_prefix: Option<&str>,
+    check: Option<Check>,
     limits: &Limits,
     proxy: Proxy,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Downloaded, Error> {
     let (_stop, stopped) = shutdown::channel();
-    Download { url, to, digest_prefix, limits: limits.clone(), proxy }.run(progress, &stopped)
+    Download { url, to, check, limits: limits.clone(), proxy }.run(progress, &stopped)
 }
 
 /// The message with all its causes.
@@ -505,6 +515,69 @@ fn a_web_page_and_an_encoded_file_are_no_file() {
 }
 
 #[test]
+fn a_web_page_is_recognised_by_its_content_whatever_the_server_calls_it() {
+    let page = b"\r\n<!DOCTYPE html>\n<html><body>moved</body></html>";
+    let server = Server::start(|_, _| Answer::new(200, page).with("Content-Type: application/octet-stream"));
+    let place = Place::new();
+    for digest_prefix in [None, Some("00")] {
+        let error = place.fetch(&server.url("/a"), digest_prefix).unwrap_err();
+        assert!(matches!(error, Error::Page { status: 200, .. }), "{error}");
+        assert!(error.is_of_server(), "{error}");
+        assert!(place.names().is_empty());
+    }
+    assert_eq!(server.requests().len(), 2, "a page is not asked for again");
+}
+
+#[test]
+fn a_file_is_verified_by_its_git_blob_id_before_it_gets_its_name() {
+    let file = content(0);
+    let (server, other) = (Server::of(&file, TAG), Server::of(&content(1), TAG));
+    let place = Place::new();
+    let error = place.fetch_blob(&other.url("/a"), BLOB).unwrap_err();
+    assert!(matches!(&error, Error::Digest { kind: "Git blob id", expected, .. } if expected == BLOB), "{error}");
+    assert_eq!(error.exit(), Exit::Data);
+    assert!(place.names().is_empty());
+
+    let expected = Downloaded { path: place.to(), bytes: 200_000, sha256: digest(&file), present: false };
+    assert_eq!(place.fetch_blob(&server.url("/a"), BLOB).unwrap(), expected);
+    assert_eq!(place.fetch_blob(&server.url("/a"), BLOB).unwrap(), Downloaded { present: true, ..expected });
+    assert_eq!(server.requests().len(), 1, "the second time, it is there");
+    fs::write(place.to(), content(1)).unwrap();
+    assert!(!place.fetch_blob(&server.url("/a"), BLOB).unwrap().present);
+    assert_eq!(fs::read(place.to()).unwrap(), file);
+    assert_eq!(place.names(), ["weights.pth"]);
+}
+
+#[test]
+fn pieces_are_joined_and_wrong_ones_thrown_away_by_their_git_blob_id() {
+    let file = content(0);
+    let place = Place::new();
+    let server = breaking(&file, None, 70_000);
+    place.fetch_blob(&server.url("/a"), BLOB).unwrap();
+    assert_eq!((server.starts(), fs::read(place.to()).unwrap()), (vec![None, Some(70_000)], file.clone()));
+
+    let place = Place::new();
+    let server = Server::of(&file, TAG);
+    fs::write(place.part(), &content(1)[..70_000]).unwrap();
+    place.fetch_blob(&server.url("/a"), BLOB).unwrap();
+    assert_eq!((server.starts(), fs::read(place.to()).unwrap()), (vec![Some(70_000), None], file));
+}
+
+#[test]
+fn a_server_that_sends_nothing_is_left_earlier_than_one_that_breaks_off() {
+    let file = content(0);
+    let mut place = Place::new();
+    place.limits = Limits { attempts: 4, empty_attempts: 2, ..LIMITS };
+    let silent = Server::start(|_, _| Answer::new(503, b""));
+    place.fetch(&silent.url("/a"), None).unwrap_err();
+    assert_eq!(silent.requests().len(), 2);
+    let served = file.clone();
+    let breaking = Server::start(move |_, request| Answer::of(&served, TAG, request).cut(10_000));
+    place.fetch(&breaking.url("/a"), Some(&digest(&file))).unwrap_err();
+    assert_eq!(breaking.requests().len(), 4);
+}
+
+#[test]
 fn redirects_are_followed_with_the_range_and_without_the_login() {
     let file = content(0);
     let target = breaking(&file, TAG, 70_000);
@@ -669,7 +742,7 @@ fn the_stop_ends_a_download_at_once_and_keeps_what_came() {
     let (stop, stopped) = shutdown::channel();
     let mut stop = Some(stop);
     let (to, url) = (place.to(), server.url("/a"));
-    let download = Download { url: &url, to: &to, digest_prefix: None, limits: LIMITS, proxy: Proxy::Direct };
+    let download = Download { url: &url, to: &to, check: None, limits: LIMITS, proxy: Proxy::Direct };
     let mut stop_later = |now: Progress| {
         if now.bytes == 70_000 {
             let stop = stop.take();
@@ -751,9 +824,11 @@ fn what_cannot_be_used_is_refused_before_anything_is_asked() {
     let mut place = Place::new();
     for prefix in ["", "ABCD", "12g4", &"0".repeat(65), "12 34", "ü"] {
         let error = place.fetch(&server.url("/a"), Some(prefix)).unwrap_err();
-        assert!(matches!(error, Error::Prefix { .. }), "{error}");
+        assert!(matches!(error, Error::Digits { .. }), "{error}");
         assert_eq!(error.exit(), Exit::Usage);
     }
+    let error = place.fetch_blob(&server.url("/a"), &BLOB[..39]).unwrap_err();
+    assert!(matches!(error, Error::Digits { kind: "Git blob id", .. }), "{error}");
     let error = place.fetch("ftp://me:secret@h/a", None).unwrap_err();
     assert!(matches!(error, Error::Url { .. }), "{error}");
     assert_eq!(error.exit(), Exit::Usage);
@@ -773,12 +848,20 @@ fn limits_of_nothing_and_without_end_are_kept_to() {
     let server = Server::of(b"weights", TAG);
     let mut place = Place::new();
     let longest = Duration::MAX;
-    place.limits =
-        Limits { connect: longest, idle: longest, total: longest, pause: longest, attempts: 0, max_bytes: u64::MAX };
+    place.limits = Limits {
+        connect: longest,
+        idle: longest,
+        total: longest,
+        pause: longest,
+        attempts: 0,
+        empty_attempts: 0,
+        max_bytes: u64::MAX,
+    };
     assert_eq!(place.fetch(&server.url("/a"), None).unwrap().bytes, 7);
     fs::remove_file(place.to()).unwrap();
     let none = Duration::ZERO;
-    place.limits = Limits { connect: none, idle: none, total: none, pause: none, attempts: 2, max_bytes: 0 };
+    place.limits =
+        Limits { connect: none, idle: none, total: none, pause: none, attempts: 2, empty_attempts: 2, max_bytes: 0 };
     let error = place.fetch(&server.url("/a"), None).unwrap_err();
     assert!(matches!(error, Error::Slow { .. }), "{error}");
     assert!(place.names().is_empty());

@@ -3,7 +3,10 @@
 
 mod common;
 
+use common::onnx::{info, int, model, node, tensor};
 use common::{data, folder, run};
+use hardnetd::engine::onnx::bytes;
+use hardnetd::protobuf::{DataType, GraphProto};
 use serde_json::Value;
 
 fn json(arguments: &[&str]) -> Value {
@@ -57,6 +60,48 @@ fn a_file_that_cannot_be_used_hides_none_of_the_others() {
         assert_eq!(two.stderr.matches(name).count(), 1, "{}", two.stderr);
     }
     assert!(two.message().ends_with("2 of 7 models cannot be listed"), "{}", two.stderr);
+}
+
+#[test]
+fn a_network_that_only_tract_runs_hides_none_of_the_others() {
+    let folder = folder();
+    let mut linear = node("Gemm", "logits", &["row", "w", "b"]);
+    linear.attribute = vec![int("transB", 1)];
+    let mean = node("GlobalAveragePool", "mean", &["x"]);
+    let (flatten, unknown) = (node("Flatten", "row", &["mean"]), node("Softsign", "scores", &["logits"]));
+    let network = model(GraphProto {
+        node: vec![mean, flatten, linear, unknown],
+        initializer: vec![tensor("w", &[4, 3]), tensor("b", &[4])],
+        input: vec![info("x", &[1, 3, 32, 32], DataType::Float)],
+        output: vec![info("scores", &[1, 4], DataType::Float)],
+        ..Default::default()
+    });
+    let path = folder.path().join("softsign.onnx");
+    std::fs::write(&path, bytes(&network)).unwrap();
+    let good = data("onnx/view_11.onnx");
+    let outcome = run(["model", "list", path.to_str().unwrap(), good.to_str().unwrap()]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("view_11") && outcome.stdout.contains("hardnet85"), "{}", outcome.stdout);
+    assert!(outcome.message().contains("softsign.onnx contains unknown parts"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_weights_to_fetch_are_listed_with_the_accuracy_of_each_training() {
+    let table = run(["model", "list"]).stdout;
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    for row in [
+        "hardnet39ds by the authors, source authors or github 72.08 90.43",
+        "hardnet39ds by PaddleClas, source paddleclas 71.33 89.98",
+        "hardnet85 by the authors, source authors 78.04 93.89",
+        "hardnet85 by PaddleClas, source paddleclas 77.44 93.55",
+    ] {
+        assert!(rows.contains(&row.split(' ').collect()), "{row}: {table}");
+    }
+    let list = json(&["model", "list", "--json"]);
+    let published = list[2]["published"].as_array().unwrap();
+    assert_eq!(published.len(), 3);
+    assert_eq!(published[1]["source"], "github");
+    assert_eq!((&published[2]["trained_by"], &published[2]["top1"]), (&"PaddleClas".into(), &75.46.into()));
 }
 
 #[test]

@@ -4,21 +4,19 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::http::{Answer, Server};
-use common::tls::Authority;
+use common::https;
 use common::{Outcome, Running, folder, free_port, hardnetd, run};
 use hardnetd::hardnet::{self, find};
 use hardnetd::weights::file::sha256;
 use hardnetd::weights::safetensors::{Texts, write};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -204,26 +202,15 @@ fn servers_that_are_not_there_and_names_that_are_none_have_their_exit_codes() {
 }
 
 /// A server for `https://localhost` that redirects everybody to `location`; returns its port.
-fn https(folder: &Path, location: String) -> u16 {
-    let authority = Authority::new(folder, "authority");
-    authority.sign("server", &["localhost"], -1..30);
-    let server = folder.join("server");
-    let certificates =
-        CertificateDer::pem_file_iter(server.with_extension("pem")).unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(server.with_extension("key")).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(certificates, key);
-    let config = Arc::new(config.unwrap());
+fn redirecting(folder: &Path, location: String) -> u16 {
+    let config = https::certified(folder, &["localhost"]);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut stream = BufReader::new(StreamOwned::new(connection, stream));
-            let head = stream.by_ref_lines();
+            let head = https::head(&mut stream).is_some();
             let answer = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
             // A client that does not trust the certificate has already gone.
             if head && stream.get_mut().write_all(answer.as_bytes()).is_ok() {
@@ -234,29 +221,11 @@ fn https(folder: &Path, location: String) -> u16 {
     port
 }
 
-trait Head {
-    /// Reads up to the empty line, and returns whether it arrived.
-    fn by_ref_lines(&mut self) -> bool;
-}
-
-impl<T: BufRead> Head for T {
-    fn by_ref_lines(&mut self) -> bool {
-        let mut line = String::new();
-        while self.read_line(&mut line).is_ok_and(|count| count > 0) {
-            if line.trim().is_empty() {
-                return true;
-            }
-            line.clear();
-        }
-        false
-    }
-}
-
 #[test]
 fn an_encrypted_way_is_not_left_wherever_it_began() {
     let case = Case::new();
     let plain = Server::of(&case.bytes, TAG);
-    let encrypted = https(case.state.path(), plain.url("/weights.pth"));
+    let encrypted = redirecting(case.state.path(), plain.url("/weights.pth"));
     let outcome = case.fetch(&format!("https://localhost:{encrypted}/a.pth"), &prefix(&case));
     assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
     let said = format!("https://localhost:{encrypted}/a.pth redirects from https to http");

@@ -3,7 +3,9 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::{Outcome, data, folder, run};
 use hardnetd::hardnet::{self, find};
@@ -258,4 +260,25 @@ fn an_onnx_file_with_its_weights_in_another_file_is_imported_like_a_whole_one() 
     let outcome = run(["model", "import", text(&split), "--output", text(&folder.path().join("no.safetensors"))]);
     assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
     assert!(outcome.message().contains("split.onnx.data"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_umask_says_who_may_read_a_model() {
+    let folder = folder();
+    let file = weights(folder.path(), 10);
+    let program = env!("CARGO_BIN_EXE_hardnetd");
+    for (umask, mode) in [("022", 0o644), ("027", 0o640), ("077", 0o600)] {
+        let [model, copy, onnx] = ["a.safetensors", "b.safetensors", "c.onnx"].map(|name| folder.path().join(name));
+        let script = format!(
+            "umask {umask}; \"$0\" -q model import \"$1\" -f -o \"$2\" && \"$0\" -q model export \"$2\" -f -o \"$3\" \
+             && \"$0\" -q model export \"$2\" -f -o \"$4\""
+        );
+        let done =
+            Command::new("sh").args(["-c", &script, program]).args([&file, &model, &copy, &onnx]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        for path in [model, copy, onnx] {
+            let found = path.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(found, mode, "{} with umask {umask}: {found:o}", path.display());
+        }
+    }
 }

@@ -27,9 +27,9 @@ use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode};
 use crate::config::{SIDES, parse_mean, parse_size, parse_std, redact, redact_words};
 use crate::exit::{Exit, chain};
 use crate::inference::{self, Engine};
-use crate::model::{Model, ModelOptions, Preprocessing};
+use crate::model::{FetchError, Model, ModelOptions, Preprocessing};
 use crate::system::affinity;
-use crate::{capture, preprocess, printable, service, weights};
+use crate::{capture, preprocess, printable, service};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -208,29 +208,9 @@ pub enum Error {
         /// The first module that differs.
         first: String,
     },
-    /// The weights cannot be downloaded.
+    /// Published weights cannot be fetched.
     #[error(transparent)]
-    Download(#[from] weights::download::Error),
-    /// The record of digests is unusable.
-    #[error(transparent)]
-    Known(#[from] weights::known::Error),
-    /// A file has another digest than a file fetched before.
-    #[error(
-        "{from} has the SHA-256 {found}, and {prefix} stood for {known} when it was fetched before, says {}; \
-         --sha256 {found} accepts the new file", record.display()
-    )]
-    Changed {
-        /// Origin of the file.
-        from: String,
-        /// The digits with which both begin.
-        prefix: String,
-        /// The digest of the earlier file.
-        known: String,
-        /// The digest of this file.
-        found: String,
-        /// The record of the earlier digest.
-        record: PathBuf,
-    },
+    Fetch(#[from] FetchError),
     /// A model cannot be written to a file.
     #[error(transparent)]
     Save(#[from] crate::model::SaveError),
@@ -312,10 +292,9 @@ impl Error {
             Self::Model(error) => error.exit(),
             Self::Affinity(_) => Exit::Unavailable,
             Self::FewCores { .. } => Exit::Usage,
-            Self::Download(error) => error.exit(),
-            Self::Known(error) => error.exit(),
+            Self::Fetch(error) => error.exit(),
             Self::Save(error) => error.exit(),
-            Self::Preprocess(_) | Self::Differs { .. } | Self::Changed { .. } => Exit::Data,
+            Self::Preprocess(_) | Self::Differs { .. } => Exit::Data,
             Self::Service(error) => error.exit(),
             Self::Eval(error) => error.exit(),
             Self::Bench(error) => error.exit(),
@@ -347,12 +326,13 @@ impl Error {
             Self::Model(crate::model::Error::Head { .. }) => "--new-head leaves it out",
             Self::Model(crate::model::Error::NoHead { .. }) => "name it with --classes N or --labels FILE",
             Self::Save(crate::model::SaveError::Exists { .. }) => "--force overwrites it",
-            Self::Model(crate::model::Error::Unpublished { name }) if name.contains('/') => {
+            Self::Fetch(FetchError::Unpublished { name }) if name.contains('/') => {
                 "an address or a file goes after --from, behind the name of the model"
             }
-            Self::Download(error) if error.exit() == Exit::Unavailable => {
-                "you can also download the file on another machine and name it with --from"
+            Self::Fetch(FetchError::Download(error)) if error.exit() == Exit::Unavailable => {
+                "you can also download the file on another machine and name it with --source and --from"
             }
+            Self::Fetch(FetchError::Digest { .. }) => "--source says where a file was published",
             Self::Bench(crate::bench::Error::FixedIsa { .. }) => "leave --isa out",
             Self::Bench(crate::bench::Error::FixedMemory { .. }) => "leave --memory out",
             Self::Bench(crate::bench::Error::OneThread { .. }) => "leave --threads out",

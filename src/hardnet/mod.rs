@@ -16,6 +16,6 @@ pub use build::{Error, Problem, build, build_out_of, seeded, skeleton, with_new_
 pub use custom::{TableError, read_table};
 pub use from_graph::weights_of;
 pub use layout::{Entry, entries, parameters};
-pub use published::{PUBLISHED, Published, published};
+pub use published::{PUBLISHED, Published, Trainer, published};
 pub use recognise::{head_classes, recognise};
 pub use table::{ARCHITECTURES, Architecture, Block, find};

@@ -3,16 +3,16 @@
 use serde::Serialize;
 
 use super::definition::{CLASSES, Place, find};
+use super::metadata::Source;
 use super::{Definition, Error, ModelOptions, NetworkDefinition, Onnx, Training};
 use crate::engine::cost::{Cost, NodeCost, cost};
 use crate::engine::graph::Graph;
 use crate::engine::modules::module;
-use crate::hardnet::{self, Architecture, Entry, entries};
-use crate::preprocess::Transform;
+use crate::hardnet::{self, Architecture, Entry, Published, entries};
 use crate::weights::StateDict;
 
 /// A model of the family at one input size.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Description {
     /// Name of the architecture.
     pub name: String,
@@ -20,6 +20,12 @@ pub struct Description {
     pub classes: usize,
     /// Whether the weights have been trained.
     pub training: Training,
+    /// The file that the weights were imported from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// The weights that have been published for the network, if the model has none of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<&'static Published>,
     /// Rows and columns of the input that the costs apply to.
     pub input: [usize; 2],
     /// Sums over all stages.
@@ -64,16 +70,14 @@ pub struct Figures {
 /// If the name is unknown, the file is unusable, or the network does not support the size.
 pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Error> {
     let options = ModelOptions { size, ..ModelOptions::default() };
-    let (network, classes, transform, training) = match find(name)? {
+    let (definition, published) = match find(name)? {
         Place::Architecture(architecture) => {
-            let network = NetworkDefinition::Family { architecture, state: StateDict::new() };
-            (network, CLASSES, Transform::IMAGENET, Training::Seeded)
+            let published = hardnet::published(name).collect();
+            (Definition::of_family(architecture, StateDict::new(), CLASSES, Training::Seeded), published)
         }
-        Place::File(_) => {
-            let Definition { network, classes, transform, training, .. } = Definition::open(name, &options)?;
-            (network, classes, transform, training)
-        }
+        Place::File(_) => (Definition::open(name, &options)?, Vec::new()),
     };
+    let Definition { network, classes, transform, training, source, .. } = definition;
     let [height, width] = size.unwrap_or([transform.height, transform.width]);
     let of = |graph: &Graph| cost(graph, height, width);
     let (name, stages, parameters, Cost { nodes, peak_activation_bytes }) = match network {
@@ -99,6 +103,8 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
         name,
         classes,
         training,
+        source,
+        published,
         input: [height, width],
         total: Figures { parameters, macs: sum(|f| f.macs), cio: sum(|f| f.cio) },
         weights_bytes: nodes.iter().map(|node| node.weights * size_of::<f32>() as u64).sum(),

@@ -24,22 +24,6 @@ pub enum Error {
     /// The file has no readable weights.
     #[error(transparent)]
     Weights(Box<weights::file::Error>),
-    /// No weights of that name have been published.
-    #[error("no weights called `{name}` have been published; there are {}", names())]
-    Unpublished {
-        /// The requested name.
-        name: String,
-    },
-    /// The file differs from the published one.
-    #[error("{} has the SHA-256 {found}, which must begin with {expected}", path.display())]
-    Digest {
-        /// The file.
-        path: PathBuf,
-        /// Digits with which its SHA-256 must begin.
-        expected: String,
-        /// Its SHA-256.
-        found: String,
-    },
     /// The file has weights, but not of a network of the family.
     #[error("{} holds the weights of another network; the models are {}{}", path.display(), names(), as_it_is(path))]
     OtherNetwork {
@@ -236,8 +220,6 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unknown { .. } => Exit::NoInput,
-            Self::Unpublished { .. } => Exit::Usage,
-            Self::Digest { .. } => Exit::Data,
             Self::Weights(error) => error.exit(),
             Self::OtherNetwork { .. } | Self::NoTable { .. } | Self::NoHead { .. } => Exit::Data,
             Self::Own(error) => error.exit(),
@@ -264,6 +246,7 @@ impl Error {
     }
 }
 
-fn names() -> String {
+/// Names of the models.
+pub(super) fn names() -> String {
     hardnet::ARCHITECTURES.iter().map(|architecture| &*architecture.name).collect::<Vec<_>>().join(", ")
 }

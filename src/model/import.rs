@@ -8,7 +8,7 @@ use super::definition::{CLASSES, open_onnx};
 use super::metadata::{KEY, Metadata, Source, Training};
 use super::{Definition, Error, Preprocessing, labels};
 use crate::engine::import::Imported;
-use crate::hardnet::{self, Architecture};
+use crate::hardnet::{self, Architecture, Published};
 use crate::preprocess::Transform;
 use crate::weights::file::Problem;
 use crate::weights::{self, Format, Loaded, onnx};
@@ -30,6 +30,8 @@ pub struct Import {
     pub labels: Option<PathBuf>,
     /// Size, crop and normalisation of the input.
     pub preprocessing: Preprocessing,
+    /// The published weights that the file holds; `None`: what its digest says.
+    pub published: Option<&'static Published>,
 }
 
 impl Import {
@@ -100,13 +102,36 @@ impl Import {
             self.preprocessing.apply(said.as_ref().map_or(Transform::IMAGENET, |metadata| metadata.transform))?;
         let source = match said {
             Some(Metadata { source: Some(source), .. }) => source,
-            _ => Source { file: file_name(path), sha256: weights::file::sha256(path).map_err(read)? },
+            _ => {
+                let published = match self.published {
+                    Some(published) => Some(published),
+                    None => published_as(path, &architecture.name).map_err(read)?,
+                };
+                Source {
+                    file: file_name(path),
+                    sha256: weights::file::sha256(path).map_err(read)?,
+                    published: published.map(|published| published.source),
+                    trained_by: published.map(|published| published.trained_by),
+                }
+            }
         };
         let family = Definition::of_family(architecture, state, classes, training);
         let definition = Definition { labels, transform, source: Some(source), ..family };
         definition.graph()?;
         Ok(definition)
     }
+}
+
+/// The published weights of the network called `name` whose digest the file at `path` has.
+fn published_as(path: &Path, name: &str) -> Result<Option<&'static Published>, weights::file::Error> {
+    for published in hardnet::published(name) {
+        if let Some(check) = published.check
+            && check.accepts(&weights::file::digest(path, check)?)
+        {
+            return Ok(Some(published));
+        }
+    }
+    Ok(None)
 }
 
 fn file_name(path: &Path) -> String {

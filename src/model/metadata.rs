@@ -9,15 +9,19 @@
 //!  "training":"trained",
 //!  "source":{"file":"cats.pth","sha256":"…"}}
 //! ```
+//!
+//! The source of published weights also has `published` (`authors`, `github` or `paddleclas`) and `trained_by` (`authors`
+//! or `PaddleClas`).
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use crate::choice::WeightSource;
 use crate::config::SIDES;
 use crate::exit::Exit;
-use crate::hardnet::Architecture;
+use crate::hardnet::{Architecture, Trainer};
 use crate::preprocess::{self, Preprocessor, Transform};
 
 /// Key of the metadata in a file.
@@ -51,12 +55,23 @@ impl Training {
         match self {
             Self::Seeded => Some(
                 "the weights are untrained (reproducible random numbers): labels and scores mean nothing until you \
-                     load trained ones, such as those of `hardnetd model fetch`",
+                 load trained ones: `hardnetd model fetch NAME`, then --model NAME.safetensors",
             ),
             Self::HeadUntrained => {
                 Some("the head of the model is untrained: labels and scores mean nothing until it is trained")
             }
             Self::Trained => None,
+        }
+    }
+
+    /// What is known of the training of weights from `source`, such as `trained by PaddleClas, source paddleclas`.
+    #[must_use]
+    pub fn text(self, source: Option<&Source>) -> String {
+        match source {
+            Some(Source { published: Some(published), trained_by: Some(trainer), .. }) if self == Self::Trained => {
+                format!("{self} by {trainer}, source {published}")
+            }
+            _ => self.to_string(),
         }
     }
 }
@@ -79,6 +94,12 @@ pub struct Source {
     pub file: String,
     /// SHA-256 of its content, 64 hexadecimal digits.
     pub sha256: String,
+    /// Where it was published, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<WeightSource>,
+    /// Who trained the published weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_by: Option<Trainer>,
 }
 
 /// How pictures are converted to inputs: the stored form of [`Transform`].
@@ -232,15 +253,23 @@ mod tests {
             labels: Some(vec!["cat".into(), "dog".into()]),
             transform: Transform { resize: 300, height: 256, width: 288, mean: [0.5; 3], std: [0.25, 0.3, 0.1] },
             training: Training::HeadUntrained,
-            source: Some(Source { file: "a.pth".into(), sha256: "00".into() }),
+            source: Some(Source {
+                file: "a.pth".into(),
+                sha256: "00".into(),
+                published: Some(WeightSource::Github),
+                trained_by: Some(Trainer::Authors),
+            }),
         }
     }
 
     #[test]
     fn what_is_written_is_read() {
         let full = metadata();
+        let plain = Source { file: "a.pth".into(), sha256: "00".into(), published: None, trained_by: None };
+        let own = Metadata { source: Some(plain), ..metadata() };
+        assert!(own.text().unwrap().contains("\"source\":{\"file\":\"a.pth\",\"sha256\":\"00\"}"));
         let bare = Metadata { labels: None, source: None, training: Training::Trained, ..metadata() };
-        for metadata in [full, bare] {
+        for metadata in [full, own, bare] {
             assert_eq!(Metadata::parse(&metadata.text().unwrap()).unwrap(), metadata);
         }
     }

@@ -8,8 +8,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
+use super::digest::Check;
 use super::input::{self, Input};
 use super::pickle::{self, Pickle};
 use super::safetensors::Texts;
@@ -198,18 +197,18 @@ pub fn read_place(path: &Path, place: Option<&str>) -> Result<Loaded, Error> {
 /// # Errors
 /// [`Error::Open`] if the file cannot be opened or read.
 pub fn sha256(path: &Path) -> Result<String, Error> {
-    const CHUNK: usize = 1 << 16;
+    digest(path, Check::Sha256(""))
+}
+
+/// The digest of the file at `path` that `check` compares: lower-case hexadecimal digits.
+///
+/// # Errors
+/// [`Error::Open`] if the file cannot be opened or read.
+pub fn digest(path: &Path, check: Check) -> Result<String, Error> {
     let failed = |source| Error::Open { path: path.to_owned(), source };
     let mut file = regular::open(path).map_err(failed)?;
-    let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            Ok(length) => hash.update(&chunk[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
+    let length = file.metadata().map_err(failed)?.len();
+    Ok(check.of(&mut file, length, || false).map_err(failed)?.unwrap_or_default())
 }
 
 /// Reads the weights in `bytes`.

@@ -1,19 +1,17 @@
-//! Records the digests of downloaded files: once a short digest has stood for a file, it always stands for the same
-//! file.
+//! Records the digests of downloaded files: once a short digest or a name has stood for a file, it always stands for the
+//! same file.
 //!
-//! The published names of weights contain only the first digits of their SHA-256, so few that another file with the
-//! same digits can be forged. The whole digest of the first good file is kept in a text file, one per line, in the
-//! format of `sha256sum`.
+//! Some published names of weights contain the first digits of their SHA-256, so few that another file with the same
+//! digits can be forged; for others, no digest is published. The whole digest of the first good file is kept in a text
+//! file, one per line, in the format of `sha256sum`.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::digest::Check;
 use crate::exit::Exit;
 use crate::replace::{replace, without_links};
-
-/// Number of digits of a whole SHA-256.
-pub const DIGITS: usize = 64;
 
 /// Maximum size of a record in bytes.
 const MAX_LENGTH: u64 = 1 << 20;
@@ -55,6 +53,25 @@ impl Error {
     }
 }
 
+/// What stands for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key<'a> {
+    /// The first digits of its SHA-256.
+    Digits(&'a str),
+    /// Its name.
+    Name(&'a str),
+}
+
+impl Key<'_> {
+    /// Whether this stands for the file `name` with the SHA-256 `digest`.
+    fn is_of(self, digest: &str, name: &str) -> bool {
+        match self {
+            Self::Digits(digits) => digest.starts_with(digits),
+            Self::Name(own) => own == name,
+        }
+    }
+}
+
 /// A record of digests.
 #[derive(Debug)]
 pub struct Known {
@@ -88,10 +105,10 @@ impl Known {
         Ok(Self { path: path.to_owned(), entries })
     }
 
-    /// The whole digest that `prefix` stands for; `None` if it is new.
+    /// The whole digest of the file that `key` stands for; `None` if it is new.
     #[must_use]
-    pub fn find(&self, prefix: &str) -> Option<&str> {
-        self.entries.iter().map(|(digest, _)| digest.as_str()).find(|digest| digest.starts_with(prefix))
+    pub fn find(&self, key: Key) -> Option<&str> {
+        self.entries.iter().find(|(digest, name)| key.is_of(digest, name)).map(|(digest, _)| digest.as_str())
     }
 
     /// Path of the record.
@@ -100,16 +117,16 @@ impl Known {
         &self.path
     }
 
-    /// Records that `prefix` stands for `digest`, that of the file called `name`, and for no other digest. Creates
-    /// missing folders.
+    /// Records that `key` stands for `digest`, that of the file called `name`, and for no other digest. Creates missing
+    /// folders.
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn note(&mut self, prefix: &str, digest: &str, name: &str) -> Result<(), Error> {
-        if self.find(prefix) == Some(digest) {
+    pub fn note(&mut self, key: Key, digest: &str, name: &str) -> Result<(), Error> {
+        if self.find(key) == Some(digest) {
             return Ok(());
         }
-        self.entries.retain(|(known, _)| !known.starts_with(prefix));
+        self.entries.retain(|(known, name)| !key.is_of(known, name));
         self.entries.push((digest.to_owned(), name.replace(char::is_control, "?")));
         let text: String = self.entries.iter().map(|(digest, name)| format!("{digest}  {name}\n")).collect();
         let written = self.path.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -119,9 +136,9 @@ impl Known {
 }
 
 /// Whether `digest` is a whole SHA-256, in lower-case hexadecimal digits.
-#[must_use]
-pub fn is_whole(digest: &str) -> bool {
-    digest.len() == DIGITS && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+fn is_whole(digest: &str) -> bool {
+    let check = Check::Sha256(digest);
+    check.is_whole() && check.is_well_formed()
 }
 
 #[cfg(test)]
@@ -136,15 +153,33 @@ mod tests {
         let path = folder.path().join("state/hardnetd/digests");
         let (first, second, other) = ("ab".repeat(32), "abab".to_owned() + &"00".repeat(30), "cd".repeat(32));
         let mut known = Known::open(&path).unwrap();
-        assert_eq!(known.find("abab"), None);
-        known.note("abab", &first, "a-abab.pth").unwrap();
-        known.note("cdcd", &other, "b\n.pth").unwrap();
+        assert_eq!(known.find(Key::Digits("abab")), None);
+        known.note(Key::Digits("abab"), &first, "a-abab.pth").unwrap();
+        known.note(Key::Digits("cdcd"), &other, "b\n.pth").unwrap();
         let mut known = Known::open(&path).unwrap();
-        assert_eq!((known.find("abab"), known.find("cdcdcd"), known.find("ef")), (Some(&*first), Some(&*other), None));
-        known.note("abab", &second, "a-abab.pth").unwrap();
+        assert_eq!(
+            (known.find(Key::Digits("abab")), known.find(Key::Digits("cdcdcd")), known.find(Key::Digits("ef"))),
+            (Some(&*first), Some(&*other), None)
+        );
+        known.note(Key::Digits("abab"), &second, "a-abab.pth").unwrap();
         let known = Known::open(&path).unwrap();
-        assert_eq!(known.find("abab"), Some(&*second));
+        assert_eq!(known.find(Key::Digits("abab")), Some(&*second));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{other}  b?.pth\n{second}  a-abab.pth\n"));
+    }
+
+    #[test]
+    fn a_name_has_one_digest_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("digests");
+        let (first, second, name) = ("ab".repeat(32), "cd".repeat(32), "a.pdparams");
+        let mut known = Known::open(&path).unwrap();
+        known.note(Key::Digits("ab"), &first, "a-ab.pth").unwrap();
+        assert_eq!(known.find(Key::Name(name)), None);
+        known.note(Key::Name(name), &second, name).unwrap();
+        known.note(Key::Name(name), &first, name).unwrap();
+        let known = Known::open(&path).unwrap();
+        assert_eq!((known.find(Key::Name(name)), known.find(Key::Digits("cd"))), (Some(&*first), None));
+        assert_eq!(known.find(Key::Name("a-ab.pth")), Some(&*first));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Keys, shapes and order are those of a PyTorch state dict; every value is `f32`, whatever type the source stores. The
 //! submodules read the individual formats.
 
+pub mod digest;
 pub mod download;
 pub mod file;
 pub mod input;
@@ -17,7 +18,6 @@ pub mod torch;
 pub mod view;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
@@ -275,12 +275,7 @@ impl StateDict {
                 hash.update(&bytes);
             }
         }
-        let mut text = String::from("sha256:");
-        for byte in hash.finalize() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        format!("sha256:{}", digest::hex(&hash.finalize()))
     }
 }
 

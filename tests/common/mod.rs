@@ -11,7 +11,9 @@
 pub mod broker;
 pub mod colours;
 pub mod http;
+pub mod https;
 pub mod onnx;
+pub mod paddle;
 pub mod picky_broker;
 pub mod subscriber;
 pub mod tls;

@@ -85,6 +85,7 @@ impl AsModel {
                 crop_ratio: self.crop_ratio,
                 size: self.size,
             },
+            published: None,
         };
         Ok(import.run()?)
     }
@@ -118,6 +119,6 @@ pub(super) fn finish(definition: &Definition, output: &Path, force: bool) -> Res
         line(&output.to_string_lossy()),
         line(definition.name()),
         counted(definition.classes, "class", "classes"),
-        definition.training
+        definition.training.text(definition.source.as_ref())
     ))
 }

@@ -15,8 +15,8 @@ use super::{Error, choice, printed, size};
 use crate::choice::MemoryMode;
 use crate::engine::plan::{self, Plan, Step};
 use crate::exit::chain;
-use crate::hardnet::ARCHITECTURES;
-use crate::model::{self, Definition, Description, Figures, ModelOptions, describe};
+use crate::hardnet::{ARCHITECTURES, Published};
+use crate::model::{self, Definition, Description, Figures, ModelOptions, Training, describe};
 use crate::plural::counted;
 use crate::printable::line;
 
@@ -100,7 +100,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             match (models.is_empty(), form.json) {
                 (true, _) => {}
                 (false, true) => json(&models)?,
-                (false, false) => print(&list(&models).to_string())?,
+                (false, false) => {
+                    print(&list(&models).to_string())?;
+                    let published = fetchable(&models);
+                    if !published.is_empty() {
+                        print(&format!("\n{published}"))?;
+                    }
+                }
             }
             report(failures, models.len())
         }
@@ -146,12 +152,18 @@ pub(super) fn print(text: &str) -> Result<(), Error> {
 }
 
 fn list(models: &[Description]) -> Table {
-    let mut table = table(["Model", "Input", "Parameters", "GMAC", "CIO (M)", "Weights (MB)", "Activations (MB)"]);
+    let header = ["Model", "Training", "Input", "Parameters", "GMAC", "CIO (M)", "Weights (MB)", "Activations (MB)"];
+    let mut table = table(header);
     for model in models {
         let [height, width] = model.input;
         let [parameters, gmac, cio] = figures(&model.total);
+        let training = match model.training {
+            Training::Seeded => "untrained".to_owned(),
+            training => training.text(model.source.as_ref()),
+        };
         table.add_row([
             line(&model.name).into_owned(),
+            training,
             format!("{height}x{width}"),
             parameters,
             gmac,
@@ -159,6 +171,20 @@ fn list(models: &[Description]) -> Table {
             megabytes(model.weights_bytes),
             megabytes(model.peak_activation_bytes),
         ]);
+    }
+    table
+}
+
+/// The weights that can be fetched for the models, with a row for each training.
+fn fetchable(models: &[Description]) -> Table {
+    let mut table = table(["To fetch", "Training, source", "Top-1 (%)", "Top-5 (%)"]);
+    for model in models {
+        for same in model.published.chunk_by(|a, b| a.trained_by == b.trained_by) {
+            let Some(Published { name, trained_by, top1, top5, .. }) = same.first() else { continue };
+            let sources: Vec<&str> = same.iter().map(|published| published.source.name()).collect();
+            let training = format!("by {trained_by}, source {}", sources.join(" or "));
+            table.add_row([(*name).to_owned(), training, format!("{top1:.2}"), format!("{top5:.2}")]);
+        }
     }
     table
 }
@@ -172,7 +198,7 @@ fn info(model: &Description) -> String {
     }
     let [parameters, gmac, cio] = figures(&model.total);
     table.add_row(["total".to_owned(), String::new(), parameters, gmac, cio]);
-    let ([height, width], training) = (model.input, model.training);
+    let ([height, width], training) = (model.input, model.training.text(model.source.as_ref()));
     let classes = counted(model.classes, "class", "classes");
     let (weights, activations) = (megabytes(model.weights_bytes), megabytes(model.peak_activation_bytes));
     format!(

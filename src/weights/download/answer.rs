@@ -73,6 +73,13 @@ impl Answer {
     }
 }
 
+/// Whether a file that begins with `bytes` is a web page, whatever the server calls it.
+pub(super) fn is_page(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    let begins = |tag: &[u8]| bytes.get(..tag.len()).is_some_and(|found| found.eq_ignore_ascii_case(tag));
+    begins(b"<!doctype html") || begins(b"<html")
+}
+
 /// The byte range of an answer; `end` is exclusive.
 #[derive(Debug, PartialEq, Eq)]
 struct Range {
@@ -150,6 +157,16 @@ mod tests {
         }
         assert_eq!(unsatisfied("bytes */100"), Some(100));
         assert_eq!(unsatisfied("bytes */*"), None);
+    }
+
+    #[test]
+    fn web_pages_are_recognised_by_their_first_bytes() {
+        for page in ["<html>", "<HTML lang='en'>", "\u{feff}\r\n <!DOCTYPE html>\n<html>", "<!doctype HTML PUBLIC"] {
+            assert!(is_page(page.as_bytes()), "{page}");
+        }
+        for file in [&b"PK\x03\x04"[..], b"", b"<", b"<\0\0\0\0\0\0\0{", b"\x80\x02}", b"  <htm"] {
+            assert!(!is_page(file), "{file:?}");
+        }
     }
 
     #[test]

@@ -24,10 +24,12 @@ pub enum Error {
         url: String,
     },
     /// The expected digest is invalid.
-    #[error("{prefix:?} is not the beginning of a SHA-256 digest: 1 to 64 of the digits 0-9 and a-f")]
-    Prefix {
+    #[error("{digits:?} cannot be a {kind}: 40 of the digits 0-9 and a-f for Git, up to 64 for SHA-256")]
+    Digits {
+        /// The kind of digest.
+        kind: &'static str,
         /// The given value.
-        prefix: String,
+        digits: String,
     },
     /// The server is unreachable, or the connection broke.
     #[error("cannot download {url}")]
@@ -125,11 +127,13 @@ pub enum Error {
         limit: u64,
     },
     /// The file differs from the expected one.
-    #[error("the file at {url} is not the expected one: its SHA-256 is {found}, which does not begin with {expected}")]
+    #[error("the file at {url} is not the expected one: its {kind} is {found}, which does not begin with {expected}")]
     Digest {
         /// The address.
         url: String,
-        /// The expected beginning of the digest.
+        /// The kind of digest.
+        kind: &'static str,
+        /// The expected digest, or its beginning.
         expected: String,
         /// The digest.
         found: String,
@@ -170,7 +174,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Url { .. } | Self::Proxy { .. } | Self::Prefix { .. } => Exit::Usage,
+            Self::Url { .. } | Self::Proxy { .. } | Self::Digits { .. } => Exit::Usage,
             Self::Network { .. }
             | Self::Silent { .. }
             | Self::Slow { .. }
@@ -188,6 +192,15 @@ impl Error {
             | Self::Digest { .. } => Exit::Data,
             Self::File { .. } | Self::NotAFile { .. } => Exit::Io,
             Self::Thread(_) => Exit::Internal,
+        }
+    }
+
+    /// Whether the server, or the way to it, is the cause, so that another server may have the file.
+    #[must_use]
+    pub fn is_of_server(&self) -> bool {
+        match self {
+            Self::Busy { .. } | Self::Stopped => false,
+            other => matches!(other.exit(), Exit::Unavailable | Exit::Data),
         }
     }
 

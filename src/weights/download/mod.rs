@@ -21,6 +21,7 @@ use ureq::http::{HeaderValue, Response};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, ResponseExt as _};
 
+use super::digest::Check;
 use crate::exit::chain;
 use crate::shutdown::{self, Stopped};
 use address::Address;
@@ -53,6 +54,8 @@ pub struct Limits {
     pub pause: Duration,
     /// Number of attempts, at least 1. Each one resumes where the last one stopped.
     pub attempts: u32,
+    /// Number of attempts, at least 1, after which a server that has not sent a byte of the file is left.
+    pub empty_attempts: u32,
     /// Maximum size of the file in bytes.
     pub max_bytes: u64,
 }
@@ -65,6 +68,7 @@ impl Default for Limits {
             total: Duration::from_secs(24 * 60 * 60),
             pause: Duration::from_secs(1),
             attempts: 5,
+            empty_attempts: 5,
             max_bytes: 1 << 30,
         }
     }
@@ -116,9 +120,8 @@ pub struct Download<'a> {
     pub url: &'a str,
     /// Destination, in an existing folder.
     pub to: &'a Path,
-    /// First digits of its SHA-256, 1 to 64, hexadecimal, lower case. Without them, only the length is checked, and an
-    /// existing file is replaced.
-    pub digest_prefix: Option<&'a str>,
+    /// What its digest must be. Without it, only the length is checked, and an existing file is replaced.
+    pub check: Option<Check<'a>>,
     /// Limits on waiting times and size.
     pub limits: Limits,
     /// The proxy, if any.
@@ -137,11 +140,8 @@ impl Download<'_> {
     /// Any [`Error`]. The destination is then unchanged.
     pub fn run(&self, progress: &mut dyn FnMut(Progress), stopped: &Stopped) -> Result<Downloaded, Error> {
         let address = Address::new(self.url)?;
-        if let Some(prefix) = self.digest_prefix {
-            let digits = prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-            if !digits || !(1..=64).contains(&prefix.len()) {
-                return Err(Error::Prefix { prefix: prefix.to_owned() });
-            }
+        if let Some(check) = self.check.filter(|check| !check.is_well_formed()) {
+            return Err(Error::Digits { kind: check.kind(), digits: check.digits().to_owned() });
         }
         if let Some(present) = self.present(stopped)? {
             return Ok(present);
@@ -178,9 +178,16 @@ impl Download<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::File { action: "read", path, source }),
         }
-        let Some(prefix) = self.digest_prefix else { return Ok(None) };
-        let (sha256, bytes) = part::digest_of(self.to, stopped)?;
-        Ok(sha256.starts_with(prefix).then_some(Downloaded { path, bytes, sha256, present: true }))
+        let Some(check) = self.check else { return Ok(None) };
+        let (found, bytes) = part::digest_of(self.to, check, stopped)?;
+        if !check.accepts(&found) {
+            return Ok(None);
+        }
+        let sha256 = match check {
+            Check::Sha256(_) => found,
+            Check::GitBlob(_) => part::digest_of(self.to, Check::Sha256(""), stopped)?.0,
+        };
+        Ok(Some(Downloaded { path, bytes, sha256, present: true }))
     }
 
     fn agent(&self) -> Result<Agent, Error> {
@@ -221,9 +228,8 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     fn run(&mut self) -> Result<Downloaded, Error> {
-        let Download { to, digest_prefix, ref limits, .. } = *self.download;
-        let verified = digest_prefix.is_some();
-        let mut part = Part::open(to, &self.address.plain, verified, limits.max_bytes, self.stopped)?;
+        let Download { to, check, ref limits, .. } = *self.download;
+        let mut part = Part::open(to, &self.address.plain, check.is_some(), limits.max_bytes, self.stopped)?;
         match self.verified(&mut part) {
             Ok(sha256) => {
                 let bytes = part.length();
@@ -241,20 +247,23 @@ impl Fetch<'_> {
         }
     }
 
-    /// Downloads the whole file, checks its digest and returns it.
+    /// Downloads the whole file, checks its digest and returns its SHA-256.
     fn verified(&mut self, part: &mut Part) -> Result<String, Error> {
         self.whole(part)?;
-        let Some(expected) = self.download.digest_prefix else { return Ok(part.digest()) };
-        if part.is_pieced() && !part.digest().starts_with(expected) {
-            tracing::warn!(url = %self.address.shown, "the resumed download has the wrong SHA-256; starting over");
+        let Some(check) = self.download.check else { return Ok(part.digest()) };
+        let mut found = part.digest_for(check, self.stopped)?;
+        if part.is_pieced() && !check.accepts(&found) {
+            let kind = check.kind();
+            tracing::warn!(url = %self.address.shown, "the resumed download has the wrong {kind}; starting over");
             part.clear()?;
             self.whole(part)?;
+            found = part.digest_for(check, self.stopped)?;
         }
-        let found = part.digest();
-        if found.starts_with(expected) {
-            Ok(found)
+        if check.accepts(&found) {
+            Ok(part.digest())
         } else {
-            Err(Error::Digest { url: self.shown(), expected: expected.to_owned(), found })
+            let (kind, expected) = (check.kind(), check.digits().to_owned());
+            Err(Error::Digest { url: self.shown(), kind, expected, found })
         }
     }
 
@@ -262,7 +271,7 @@ impl Fetch<'_> {
     fn whole(&mut self, part: &mut Part) -> Result<(), Error> {
         let limits = &self.download.limits;
         let mut pause = limits.pause.min(LONGEST_PAUSE);
-        let mut left = limits.attempts;
+        let (mut left, mut empty_left) = (limits.attempts, limits.empty_attempts);
         loop {
             let before = part.length();
             let error = match self.attempt(part) {
@@ -270,6 +279,10 @@ impl Fetch<'_> {
                 Err(error) => error,
             };
             left = left.saturating_sub(1);
+            empty_left = empty_left.saturating_sub(1);
+            if part.length() == 0 {
+                left = left.min(empty_left);
+            }
             if self.stopped.is_set() {
                 return Err(Error::Stopped);
             }
@@ -289,7 +302,7 @@ impl Fetch<'_> {
 
     /// Requests the missing rest, or the whole file, and receives it.
     fn attempt(&mut self, part: &mut Part) -> Result<(), Error> {
-        if self.download.digest_prefix.is_none() && part.validator().is_none() {
+        if self.download.check.is_none() && part.validator().is_none() {
             // Nothing could show whether the bytes belong to the same file.
             part.clear()?;
         }
@@ -311,7 +324,7 @@ impl Fetch<'_> {
                     continue;
                 }
             };
-            return self.receive(response.into_body(), part, end, total);
+            return self.receive(response, part, end, total);
         }
     }
 
@@ -343,13 +356,20 @@ impl Fetch<'_> {
     }
 
     /// Receives bytes up to `end` of a file of `total` bytes.
-    fn receive(&mut self, body: Body, part: &mut Part, end: Option<u64>, total: Option<u64>) -> Result<(), Error> {
+    fn receive(
+        &mut self,
+        response: Response<Body>,
+        part: &mut Part,
+        end: Option<u64>,
+        total: Option<u64>,
+    ) -> Result<(), Error> {
         let limit = self.download.limits.max_bytes;
         let too_long = |shown: &str| Error::TooLong { url: shown.to_owned(), limit };
         if total.is_some_and(|total| total > limit) {
             return Err(too_long(&self.address.shown));
         }
-        let mut reader = body.into_reader();
+        let status = response.status().as_u16();
+        let mut reader = response.into_body().into_reader();
         let mut buffer = vec![0; CHUNK];
         loop {
             (self.progress)(Progress { bytes: part.length(), total, resumed: part.is_pieced() });
@@ -364,6 +384,9 @@ impl Fetch<'_> {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && total.is_some() => break,
                 Err(error) => return Err(self.failed(error.into())),
             };
+            if part.length() == 0 && answer::is_page(&buffer[..count]) {
+                return Err(Error::Page { url: self.shown(), status });
+            }
             let length = part.length().saturating_add(count as u64);
             if let Some(total) = end.filter(|&end| length > end) {
                 return Err(Error::Longer { url: self.shown(), total });

@@ -1,14 +1,14 @@
 //! The bytes received so far: in a file next to the destination, with a note of what they belong to.
 
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::super::digest::{Check, feed, hex};
 use super::Error;
 use crate::replace::{self, beside};
 use crate::shutdown::Stopped;
@@ -56,7 +56,7 @@ impl Part {
         let path = beside(to, ".part");
         let note_path = beside(to, ".part.info");
         let file = open_locked(&path)?;
-        let source = hex(Sha256::digest(address));
+        let source = hex(&Sha256::digest(address));
         let left = read_note(&note_path).filter(|note| note.source == source);
         if left.is_none() {
             remove(&note_path);
@@ -66,7 +66,8 @@ impl Part {
         let mut part = Self { path, note_path, note, file, hash: Sha256::new(), length: 0, pieced: false };
         let length = part.file.metadata().map_err(|source| part.failed("read", source))?.len();
         if usable && (1..=longest).contains(&length) {
-            let read = feed(&mut part.file, &mut part.hash, stop).map_err(|source| part.failed("read", source))?;
+            let read =
+                feed(&mut part.hash, &mut part.file, || stop.is_set()).map_err(|source| part.failed("read", source))?;
             part.length = read.ok_or(Error::Stopped)?;
             part.pieced = true;
         } else {
@@ -123,7 +124,20 @@ impl Part {
 
     /// SHA-256 of the bytes, as 64 lower-case hexadecimal digits.
     pub(super) fn digest(&self) -> String {
-        hex(self.hash.clone().finalize())
+        hex(&self.hash.clone().finalize())
+    }
+
+    /// The digest of the bytes that `check` compares.
+    ///
+    /// # Errors
+    /// [`Error::File`] if they cannot be read again, [`Error::Stopped`].
+    pub(super) fn digest_for(&mut self, check: Check, stop: &Stopped) -> Result<String, Error> {
+        if matches!(check, Check::Sha256(_)) {
+            return Ok(self.digest());
+        }
+        // The length comes before the bytes: they are hashed when it is known.
+        let read = self.file.rewind().and_then(|()| check.of(&mut self.file, self.length, || stop.is_set()));
+        read.map_err(|source| self.failed("read", source))?.ok_or(Error::Stopped)
     }
 
     /// Syncs the file and renames it to `to`.
@@ -153,34 +167,16 @@ impl Part {
     }
 }
 
-/// SHA-256 of the file at `path`, as 64 lower-case hexadecimal digits, and its length in bytes.
+/// The digest of the file at `path` that `check` compares, and its length in bytes.
 ///
 /// # Errors
 /// [`Error::File`] if it cannot be read, [`Error::Stopped`].
-pub(super) fn digest_of(path: &Path, stop: &Stopped) -> Result<(String, u64), Error> {
+pub(super) fn digest_of(path: &Path, check: Check, stop: &Stopped) -> Result<(String, u64), Error> {
     let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
-    let mut hash = Sha256::new();
     let mut file = File::open(path).map_err(failed)?;
-    let length = feed(&mut file, &mut hash, stop).map_err(failed)?.ok_or(Error::Stopped)?;
-    Ok((hex(hash.finalize()), length))
-}
-
-/// Hashes the rest of `file` and returns its length in bytes; `None` if stopped.
-fn feed(file: &mut File, hash: &mut Sha256, stop: &Stopped) -> io::Result<Option<u64>> {
-    let mut buffer = vec![0; CHUNK];
-    let mut length = 0;
-    while !stop.is_set() {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(Some(length)),
-            Ok(count) => {
-                hash.update(&buffer[..count]);
-                length += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
+    let length = file.metadata().map_err(failed)?.len();
+    let digest = check.of(&mut file, length, || stop.is_set()).map_err(failed)?;
+    Ok((digest.ok_or(Error::Stopped)?, length))
 }
 
 /// Opens or creates the file, locked for this process.
@@ -241,13 +237,4 @@ fn remove(path: &Path) {
         }
         _ => {}
     }
-}
-
-fn hex(bytes: impl AsRef<[u8]>) -> String {
-    let mut text = String::new();
-    for byte in bytes.as_ref() {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
