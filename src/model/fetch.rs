@@ -43,7 +43,7 @@ pub enum FetchError {
     Download(#[from] download::Error),
     /// The file cannot be read.
     #[error(transparent)]
-    File(#[from] file::Error),
+    File(Box<file::Error>),
     /// The record of digests is unusable.
     #[error(transparent)]
     Known(#[from] known::Error),
@@ -60,24 +60,35 @@ pub enum FetchError {
         found: String,
     },
     /// The file has another digest than a file fetched before.
-    #[error(
-        "{from} has the SHA-256 {found}, and {key} stood for {known} when it was fetched before, says {}; \
-         --source {published} --sha256 {found} accepts the new file", record.display()
-    )]
-    Changed {
-        /// Origin of the file.
-        from: String,
-        /// The digits with which both begin, or the name of both.
-        key: String,
-        /// The digest of the earlier file.
-        known: String,
-        /// The digest of this file.
-        found: String,
-        /// The record of the earlier digest.
-        record: PathBuf,
-        /// Where the file was published.
-        published: WeightSource,
-    },
+    #[error(transparent)]
+    Changed(Box<Changed>),
+}
+
+/// A file with another digest than a file fetched before.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{from} has the SHA-256 {found}, and {key} stood for {known} when it was fetched before, says {}; \
+     --source {published} --sha256 {found} accepts the new file", record.display()
+)]
+pub struct Changed {
+    /// Origin of the file.
+    from: String,
+    /// The digits with which both begin, or the name of both.
+    key: String,
+    /// The digest of the earlier file.
+    known: String,
+    /// The digest of this file.
+    found: String,
+    /// The record of the earlier digest.
+    record: PathBuf,
+    /// Where the file was published.
+    published: WeightSource,
+}
+
+impl From<file::Error> for FetchError {
+    fn from(error: file::Error) -> Self {
+        Self::File(Box::new(error))
+    }
 }
 
 impl FetchError {
@@ -89,7 +100,7 @@ impl FetchError {
             Self::Download(error) => error.exit(),
             Self::File(error) => error.exit(),
             Self::Known(error) => error.exit(),
-            Self::Digest { .. } | Self::Changed { .. } => Exit::Data,
+            Self::Digest { .. } | Self::Changed(_) => Exit::Data,
         }
     }
 
@@ -97,7 +108,7 @@ impl FetchError {
     fn is_of_source(&self) -> bool {
         match self {
             Self::Download(error) => error.is_of_server(),
-            Self::Changed { .. } => true,
+            Self::Changed(_) => true,
             _ => false,
         }
     }
@@ -334,13 +345,13 @@ impl<'a> Expected<'a> {
     fn changed(&self, from: &str, found: &str) -> Option<FetchError> {
         let known = self.whole.as_ref().filter(|_| self.check.is_none_or(|check| check.accepts(found)))?;
         let (Key::Digits(key) | Key::Name(key)) = self.key?;
-        Some(FetchError::Changed {
+        Some(FetchError::Changed(Box::new(Changed {
             from: from.to_owned(),
             key: key.to_owned(),
             known: known.clone(),
             found: found.to_owned(),
             record: self.known.as_ref().map(|known| known.path().to_owned()).unwrap_or_default(),
             published: self.published,
-        })
+        })))
     }
 }

@@ -118,7 +118,7 @@ impl Pickle {
                 places.push(place);
             }
             let known = places.iter().filter(|place| !place.is_empty()).take(SHOWN).cloned().collect();
-            return Err(Error::Place { wanted: wanted.to_owned(), known });
+            return Err(Error::Place { wanted: wanted.into(), known });
         }
         let most = found.iter().map(|candidate| candidate.arrays).max().unwrap_or(0);
         let rank = |index: usize| {

@@ -79,9 +79,9 @@ pub enum Error {
     #[error("there are no weights at `{wanted}` of the file; there are some {}", places(known))]
     Place {
         /// The place.
-        wanted: String,
+        wanted: Box<str>,
         /// Places with weights, at most five.
-        known: Vec<String>,
+        known: Box<[String]>,
     },
     /// A precondition of an opcode is violated.
     #[error("opcode {opcode} at byte {at} of the pickle needs {needed}")]
