@@ -11,6 +11,12 @@ use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode, RtspTransport}
 /// The largest limit of frames per second.
 pub const MAX_FPS: u32 = 1000;
 
+/// The standard port of MQTT (IANA, mqtt).
+pub(super) const MQTT_PORT: u16 = 1883;
+
+/// The standard port of MQTT over TLS (IANA, secure-mqtt).
+pub const MQTTS_PORT: u16 = 8883;
+
 /// The allowed values of a key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Allowed {
@@ -313,14 +319,29 @@ impl Device {
 }
 
 impl Mqtt {
-    /// The TCP port of the broker: `port`, or the standard one (IANA: mqtt, secure-mqtt).
+    /// The TCP port of the broker: `port`, or the standard one.
     #[must_use]
     pub fn port(&self) -> u16 {
         match (self.port, self.tls) {
-            (0, false) => 1883,
-            (0, true) => 8883,
+            (0, false) => MQTT_PORT,
+            (0, true) => MQTTS_PORT,
             (port, _) => port,
         }
+    }
+
+    /// The client id of `device`.
+    #[must_use]
+    pub fn id(&self, device: &str) -> String {
+        match self.client_id.as_str() {
+            "" => format!("hardnetd-{device}"),
+            id => id.to_owned(),
+        }
+    }
+
+    /// Topic of the state of `device`.
+    #[must_use]
+    pub fn status_topic(&self, device: &str) -> String {
+        format!("{}/{device}/status", self.topic_prefix)
     }
 }
 

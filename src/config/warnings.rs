@@ -3,7 +3,7 @@
 use super::address::{holds_password, is_loopback};
 use super::problem::Warning;
 use super::redact::redact;
-use super::schema::{Config, Mqtt, Stream};
+use super::schema::{Config, MQTT_PORT, MQTTS_PORT, Mqtt, Stream};
 use crate::choice::RtspTransport;
 
 /// The warnings for `config`. Does not inspect the machine, and opens nothing.
@@ -25,6 +25,8 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
     if config.publish.mqtt.enabled {
         warnings.extend(unchecked_certificate(&config.publish.mqtt));
         warnings.extend(password_in_clear(&config.publish.mqtt));
+        warnings.extend(other_port(&config.publish.mqtt));
+        warnings.extend(no_password(&config.publish.mqtt));
     }
     warnings
 }
@@ -82,6 +84,26 @@ fn password_in_clear(mqtt: &Mqtt) -> Option<Warning> {
     })
 }
 
+fn other_port(mqtt: &Mqtt) -> Option<Warning> {
+    let (found, remedy) = match (mqtt.tls, mqtt.port) {
+        (true, MQTT_PORT) => {
+            ("the standard port without TLS, but tls = true", "set it to 0 (8883 with TLS), or tls = false")
+        }
+        (false, MQTTS_PORT) => ("the standard port of TLS, but tls = false", "set tls = true, or the port to 0 (1883)"),
+        _ => return None,
+    };
+    let found = format!("{}: {found}", mqtt.port);
+    Some(Warning { key: "publish.mqtt.port".to_owned(), found, remedy: remedy.to_owned() })
+}
+
+fn no_password(mqtt: &Mqtt) -> Option<Warning> {
+    (!mqtt.username.is_empty() && mqtt.password_file.is_empty()).then(|| Warning {
+        key: "publish.mqtt.username".to_owned(),
+        found: format!("{:?}: without password_file, the login has an empty password", mqtt.username),
+        remedy: "name a file with the password in password_file, unless the broker asks for none".to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +132,19 @@ mod tests {
             });
             assert!(changed.is_empty(), "{changed:?}");
         }
+    }
+
+    #[test]
+    fn a_port_of_the_other_transport_and_a_user_without_a_password_are_warnings() {
+        let port = |tls, port| mqtt(|mqtt| (mqtt.tls, mqtt.port) = (tls, port));
+        assert_eq!(
+            (port(true, 1883), port(false, 8883)),
+            (vec!["publish.mqtt.port".into()], vec!["publish.mqtt.port".into()])
+        );
+        for (tls, number) in [(true, 8883), (false, 1883), (true, 0), (false, 0), (true, 8884)] {
+            assert!(port(tls, number).is_empty(), "{tls} {number}");
+        }
+        assert_eq!(mqtt(|mqtt| mqtt.username = "me".into()), ["publish.mqtt.username"]);
     }
 
     #[test]
