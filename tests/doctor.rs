@@ -7,10 +7,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::broker::Broker;
+use common::preload::library;
 use common::{Outcome, Running, folder, free_port, hardnetd, run, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -191,7 +192,7 @@ fn a_model_that_is_missing_or_damaged_is_named() {
 fn a_broker_that_is_there_accepts_and_is_left_as_it_was() {
     let folder = folder();
     let broker = Broker::start("allow_anonymous true\nlog_type all");
-    let outcome = doctor(&folder, &mqtt(broker.port, ""), &[]);
+    let outcome = doctor(&folder, &mqtt(broker.port, "[device]\nname = \"pi\""), &[]);
     says(&outcome, "broker", "connection", "ok", &[&broker.port.to_string()]);
     says(&outcome, "broker", "login", "ok", &["accepted without a user name"]);
     says(&outcome, "broker", "encryption", "ok", &["publish.mqtt.tls = false", "nothing leaves this machine"]);
@@ -199,7 +200,23 @@ fn a_broker_that_is_there_accepts_and_is_left_as_it_was() {
     let left =
         || log().lines().any(|l| l.contains("Client hardnetd-doctor-") && l.ends_with(" disconnected.")).then_some(());
     wait_for("the end of the connection", left);
-    assert!(!log().contains("PUBLISH") && !log().contains("SUBSCRIBE"), "{}", log());
+    assert!(!log().contains("PUBLISH"), "{}", log());
+    says(&outcome, "broker", "client id", "ok", &["hardnetd-pi; nobody is online at hardnetd/pi/status"]);
+}
+
+#[test]
+fn a_device_of_the_same_name_that_is_online_is_told() {
+    let folder = folder();
+    let broker = Broker::start("allow_anonymous true\nlog_type all");
+    let mut publish = Command::new("mosquitto_pub");
+    publish.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-r", "-t", "hardnetd/pi/status", "-m", "online"]);
+    assert!(publish.status().unwrap().success());
+    let outcome = doctor(&folder, &mqtt(broker.port, "[device]\nname = \"pi\""), &[]);
+    let line = outcome.stdout.lines().find(|line| line.contains("\tbroker\tclient id\t")).unwrap();
+    // On this machine a daemon may be running or not.
+    assert!(line.contains("hardnetd-pi; hardnetd/pi/status is online") && line.contains(" runs here"), "{line}");
+    let log = fs::read_to_string(broker.folder.path().join("mosquitto.log")).unwrap();
+    assert!(!log.contains("as hardnetd-pi"), "it does not take the id: {log}");
 }
 
 #[test]
@@ -350,7 +367,7 @@ fn a_gstreamer_that_does_not_start_is_told() {
             return 0;
         }"#;
     let folder = folder();
-    let library = library(&folder, broken);
+    let library = library(folder.path(), broken);
     let outcome = Running::start(command(&folder, &stream("test:ball"), &[]).env("LD_PRELOAD", &library)).finish();
     assert_eq!(outcome.code(), 69, "{}{}", outcome.stdout, outcome.stderr);
     let parts = ["GStreamer does not start: the core does not load", "apt install --reinstall libgstreamer1.0-0"];
@@ -379,7 +396,7 @@ fn a_system_that_refuses_threads_is_told_whichever_thread_it_is() {
             return real(thread, attributes, start, with);
         }"#;
     let folder = folder();
-    let library = library(&folder, few);
+    let library = library(folder.path(), few);
     let mut refused = Vec::new();
     for most in 0..16 {
         let mut command = command(&folder, &stream("test:ball"), &[]);
@@ -394,15 +411,6 @@ fn a_system_that_refuses_threads_is_told_whichever_thread_it_is() {
     }
     // Threads of the areas, and of a stream.
     assert!(refused.iter().any(|name| name == "thread") && refused.iter().any(|name| name == "door"), "{refused:?}");
-}
-
-/// A library compiled from the C code `source`, to be loaded before all others.
-fn library(folder: &TempDir, source: &str) -> PathBuf {
-    let (text, library) = (folder.path().join("library.c"), folder.path().join("library.so"));
-    fs::write(&text, source).unwrap();
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &text]).status().unwrap();
-    assert!(compiled.success());
-    library
 }
 
 #[test]

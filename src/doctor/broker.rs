@@ -6,13 +6,13 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::{Context, Finding};
-use crate::config::{Mqtt, is_missing_credential};
+use crate::config::{MQTTS_PORT, Mqtt, is_missing_credential};
 use crate::exit::chain;
-use crate::publish::{ProbeError, probe};
-use crate::system::network::{self, Reach, reach};
+use crate::publish::{Kept, ProbeError, probe};
+use crate::system::Host;
+use crate::system::host::device_name;
+use crate::system::network::{self, Reach, Reached, reach};
 
-/// The standard port of MQTT over TLS (IANA, secure-mqtt).
-const TLS_PORT: u16 = 8883;
 /// Days that leave time to renew a certificate; automatic renewal happens well before.
 const RENEWAL_DAYS: i64 = 14;
 
@@ -24,17 +24,28 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     }
     let place = format!("{}:{}", settings.host, settings.port());
     let start = Instant::now();
-    let address = match network::connect(&settings.host, settings.port(), context.timeout) {
-        // The probe makes its own connection.
-        Ok((_, address)) => address,
-        Err(error) => {
-            let remedy = error.remedy("broker", "publish.mqtt.host and port");
-            return vec![Finding::error("connection", format!("{place}: {error}"), remedy)];
-        }
-    };
+    let Reached { address, has_overtaken, .. } =
+        match network::connect(&settings.host, settings.port(), context.timeout) {
+            // The probe makes its own connection.
+            Ok(reached) => reached,
+            Err(error) => {
+                let remedy = error.remedy("broker", "publish.mqtt.host and port");
+                return vec![Finding::error("connection", format!("{place}: {error}"), remedy)];
+            }
+        };
     let took = start.elapsed().as_millis();
-    let mut findings = vec![Finding::ok("connection", format!("{place}: {address} answers after {took} ms"))];
-    let answer = probe(settings, context.timeout);
+    let found = format!("{place}: {address} answers after {took} ms");
+    let mut findings = vec![match has_overtaken {
+        false => Finding::ok("connection", found),
+        true => {
+            let found = format!("{found}; an address before it has not answered yet");
+            let remedy = "check the broker's names and this machine's IPv6 (`getent ahosts NAME`, `ip -6 route`)";
+            Finding::warning("connection", found, remedy)
+        }
+    }];
+    let device = device_name(&config.device.name);
+    // The service leads the library in the same way.
+    let answer = probe(settings, &device, (!settings.tls || has_overtaken).then_some(address), context.timeout);
     let certificate = match (settings.tls, &answer.login) {
         (true, Err(ProbeError::Handshake(error))) => {
             Some(Finding::error("certificate", format!("{place}: {error}"), error.remedy()))
@@ -43,7 +54,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         (false, _) => None,
     };
     findings.push(match &answer.login {
-        Ok(()) => Finding::ok("login", format!("accepted {}", by_whom(settings))),
+        Ok(_) => Finding::ok("login", format!("accepted {}", by_whom(settings))),
         Err(ProbeError::Handshake(_)) => Finding::info("login", "not tried"),
         Err(error @ (ProbeError::Secret(_) | ProbeError::Tls(_))) => {
             let found = format!("{place}: {}", chain(error));
@@ -58,6 +69,9 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             Finding::error("login", format!("{place}: {} {}", chain(error), by_whom(settings)), remedy(error, settings))
         }
     });
+    if let Ok(kept) = answer.login {
+        findings.push(client_id(kept, settings, &device, daemon(&context.host)));
+    }
     findings.push(encryption(address.ip(), settings));
     findings.extend(certificate);
     findings
@@ -94,7 +108,7 @@ fn remedy(error: &ProbeError, settings: &Mqtt) -> String {
                     "check that publish.mqtt.port is that of MQTT over TLS (usually 8883), and see the broker's log"
                         .into()
                 }
-                (false, TLS_PORT) => "port 8883 is for TLS: set publish.mqtt.tls = true".into(),
+                (false, MQTTS_PORT) => "port 8883 is for TLS: set publish.mqtt.tls = true".into(),
                 (false, _) => {
                     "check that publish.mqtt.port is that of MQTT without TLS (usually 1883), and see the broker's log"
                         .into()
@@ -117,6 +131,43 @@ fn certificate(valid_until: Option<Timestamp>, settings: &Mqtt) -> Finding {
     match days < RENEWAL_DAYS {
         true => Finding::warning(NAME, found, "renew the broker's certificate: once it has expired, nothing is sent"),
         false => Finding::ok(NAME, found),
+    }
+}
+
+/// Process number of a daemon on this machine.
+fn daemon(host: &Host) -> Option<String> {
+    host.find("/proc/*/cmdline").into_iter().find_map(|path| {
+        let line = host.read(&path)?;
+        let mut words = line.split('\0');
+        let is_program = words.next()?.rsplit('/').next() == Some("hardnetd");
+        (is_program && words.any(|word| word == "run")).then(|| path.split('/').nth(2).map(str::to_owned))?
+    })
+}
+
+/// Whether another client uses the client id. To connect with it would throw that client out, so the state of the device
+/// has to tell: two devices with one name have one client id, too.
+fn client_id(kept: Kept, settings: &Mqtt, device: &str, daemon: Option<String>) -> Finding {
+    const NAME: &str = "client id";
+    let (id, topic) = (settings.id(device), settings.status_topic(device));
+    // Without a will, `online` stays behind.
+    if !settings.retain || !settings.last_will {
+        let found = format!("{id}; whether others use it is not known (publish.mqtt.retain or last_will = false)");
+        return Finding::info(NAME, found);
+    }
+    match (kept, daemon) {
+        (Kept::NotOnline, _) => Finding::ok(NAME, format!("{id}; nobody is online at {topic}")),
+        (Kept::Unknown, _) => {
+            Finding::info(NAME, format!("{id}; whether others use it is not known: the broker does not show {topic}"))
+        }
+        (Kept::Online, Some(process)) => {
+            Finding::info(NAME, format!("{id}; {topic} is online, and hardnetd runs here (process {process})"))
+        }
+        (Kept::Online, None) => {
+            let found = format!("{id}; {topic} is online, but no hardnetd runs here: another device has this name");
+            let remedy = "give each device a device.name of its own; a daemon that was killed is offline within twice \
+                          publish.mqtt.keep_alive_s";
+            Finding::warning(NAME, found, remedy)
+        }
     }
 }
 
@@ -158,8 +209,30 @@ mod units {
     }
 
     #[test]
+    fn a_device_that_is_online_elsewhere_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::at(folder.path(), &[]);
+        let start = |number: &str, line: &str| {
+            let process = folder.path().join("proc").join(number);
+            std::fs::create_dir_all(&process).unwrap();
+            std::fs::write(process.join("cmdline"), line).unwrap();
+        };
+        let settings = Mqtt::default();
+        let of = |kept| client_id(kept, &settings, "pi", daemon(&host)).state;
+        start("812", "/usr/bin/hardnetd\0doctor\0");
+        start("813", "vi\0run\0");
+        assert_eq!(of(Kept::Online), State::Warning);
+        assert_eq!((of(Kept::NotOnline), of(Kept::Unknown)), (State::Ok, State::Info));
+        start("1200", "/usr/bin/hardnetd\0run\0-c\0/etc/hardnetd/hardnetd.toml\0");
+        assert_eq!(daemon(&host).as_deref(), Some("1200"));
+        assert_eq!(of(Kept::Online), State::Info);
+        let willess = Mqtt { last_will: false, ..Mqtt::default() };
+        assert_eq!(client_id(Kept::Online, &willess, "pi", None).state, State::Info);
+    }
+
+    #[test]
     fn what_hangs_up_at_the_port_of_tls_is_said_to_be_that() {
-        let settings = Mqtt { port: TLS_PORT, ..Mqtt::default() };
+        let settings = Mqtt { port: MQTTS_PORT, ..Mqtt::default() };
         assert!(remedy(&ProbeError::HungUp, &settings).contains("publish.mqtt.tls = true"));
         assert!(remedy(&ProbeError::HungUp, &Mqtt::default()).contains("MQTT without TLS"));
         let settings = Mqtt { tls: true, ..Mqtt::default() };

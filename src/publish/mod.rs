@@ -4,6 +4,7 @@
 //! hold up the others. When the queue is full, the oldest result is dropped and counted; the results of a file wait
 //! for standard output ([`Backlog`]). Sinks outlive the pipeline that feeds them.
 
+mod address;
 mod backlog;
 mod handshake;
 mod lines;
@@ -25,7 +26,7 @@ use crate::shutdown::Stopped;
 pub use backlog::{Backlog, Permit};
 pub use handshake::HandshakeError;
 pub use mqtt::{Mqtt, check};
-pub use probe::{Answer, ProbeError, probe};
+pub use probe::{Answer, Kept, ProbeError, probe};
 pub use stdout::Stdout;
 pub use tls::TlsError;
 

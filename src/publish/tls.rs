@@ -70,7 +70,8 @@ pub(super) fn transport(settings: &config::Mqtt) -> Result<(Transport, Option<Ar
         false => Some(authorities(settings, &provider)?),
     };
     let algorithms = provider.signature_verification_algorithms;
-    let verifier = Arc::new(Verifier { authorities, algorithms, valid_until: Mutex::default() });
+    let name = ServerName::try_from(settings.host.clone()).ok();
+    let verifier = Arc::new(Verifier { name, authorities, algorithms, valid_until: Mutex::default() });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Protocol)?
@@ -128,6 +129,8 @@ fn content(key: &'static str, file: &str, what: impl ToString, expected: &'stati
 /// Checks the broker's certificate and records until when it is valid.
 #[derive(Debug)]
 pub(super) struct Verifier {
+    /// The configured name, for which the certificate must be, also if the library is given an address.
+    name: Option<ServerName<'static>>,
     /// `None` if every certificate is accepted.
     authorities: Option<Arc<WebPkiServerVerifier>>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -151,6 +154,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let Some(authorities) = &self.authorities else { return Ok(ServerCertVerified::assertion()) };
+        let name = self.name.as_ref().unwrap_or(name);
         let at = |time| authorities.verify_server_cert(certificate, between, name, revocation, time);
         let verified = at(now)?;
         // Checked at a time when everything has expired, it reports when one certificate expires; then, at that time,

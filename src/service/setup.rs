@@ -18,6 +18,7 @@ use crate::publish::{self, Mqtt, Outgoing, Sink, Stdout, Unsent};
 use crate::record::StreamState;
 use crate::shutdown::Stopped;
 use crate::system::affinity;
+use crate::system::host::device_name;
 use crate::telemetry::Registry;
 
 /// What to run: the configuration file, and the additions from the command line.
@@ -124,7 +125,7 @@ pub(super) fn prepare(
     }
     let config = loaded.config;
     let files = Files::read(&config);
-    let device: Arc<str> = if config.device.name.is_empty() { host_name() } else { config.device.name.clone() }.into();
+    let device: Arc<str> = device_name(&config.device.name).into();
     let before = current.map(|current| &*current.setup);
     let lost = current.map_or(&[][..], |current| &current.lost);
     if let Some(before) = before {
@@ -338,12 +339,4 @@ fn warn_of_many_threads(config: &Config) {
             counted(cores.len(), "core", "cores")
         );
     }
-}
-
-/// The host name, with characters replaced that are not allowed in a topic.
-fn host_name() -> String {
-    let host = rustix::system::uname();
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
-    let name: String = host.nodename().to_string_lossy().chars().map(allowed).take(64).collect();
-    if name.is_empty() { "device".into() } else { name }
 }

@@ -151,6 +151,18 @@ impl Host {
     }
 }
 
+/// The name of this device: the configured one, or else the host name, with characters replaced that are not allowed in
+/// a topic.
+pub(crate) fn device_name(configured: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let host =
+        || rustix::system::uname().nodename().to_string_lossy().chars().map(allowed).take(64).collect::<String>();
+    match configured {
+        "" => Some(host()).filter(|name| !name.is_empty()).unwrap_or_else(|| "device".into()),
+        name => name.to_owned(),
+    }
+}
+
 /// open(2): EACCES results from modes; the device rules of a control group return EPERM.
 fn refusal(error: &io::Error) -> Refusal {
     match error.raw_os_error() {

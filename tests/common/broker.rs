@@ -49,6 +49,13 @@ impl Broker {
         self.child.wait().unwrap();
     }
 
+    /// Ends it in order: it saves what is persistent.
+    pub fn end(&mut self) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub fn restart(&mut self) {
         self.child = Self::launch(self.folder.path(), self.port);
     }

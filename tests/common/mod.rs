@@ -15,6 +15,7 @@ pub mod https;
 pub mod onnx;
 pub mod paddle;
 pub mod picky_broker;
+pub mod preload;
 pub mod subscriber;
 pub mod tls;
 

@@ -16,6 +16,8 @@ pub struct Published {
     pub id: u16,
     pub duplicate: bool,
     pub retained: bool,
+    /// Whether this is its PUBREL.
+    pub release: bool,
 }
 
 impl Published {
@@ -28,9 +30,13 @@ impl Published {
     }
 }
 
-/// The reaction to a PUBLISH.
+/// The reaction to a PUBLISH or PUBREL.
 pub enum Reply {
     Take,
+    /// Take, and acknowledge after two more, the newest first.
+    TakeLate,
+    /// Take, and hang up instead of acknowledging.
+    TakeAndHangUp,
     /// No acknowledgement.
     Ignore,
     HangUp,
@@ -111,6 +117,7 @@ impl PickyBroker {
 
 fn serve(inner: &Inner, mut stream: &TcpStream, connection: usize) -> std::io::Result<()> {
     let mut present = false;
+    let mut late = Vec::new();
     loop {
         let (head, body) = packet(stream)?;
         match head >> 4 {
@@ -142,27 +149,43 @@ fn serve(inner: &Inner, mut stream: &TcpStream, connection: usize) -> std::io::R
                     id,
                     duplicate: head & 8 != 0,
                     retained: head & 1 != 0,
+                    release: false,
                 };
                 inner.seen.lock().unwrap().push(published.clone());
-                match (inner.policy)(&published) {
-                    Reply::Take if qos == 2 => {
-                        inner.held.lock().unwrap().insert(id, published);
-                        answer(stream, 0x50, id)?;
+                let reply = (inner.policy)(&published);
+                if matches!(reply, Reply::Take | Reply::TakeLate | Reply::TakeAndHangUp) {
+                    match qos {
+                        2 => drop(inner.held.lock().unwrap().insert(id, published)),
+                        _ => inner.delivered.lock().unwrap().push(published),
                     }
-                    Reply::Take => {
-                        inner.delivered.lock().unwrap().push(published);
-                        if qos == 1 {
-                            answer(stream, 0x40, id)?;
-                        }
+                }
+                let kind = if qos == 2 { 0x50 } else { 0x40 };
+                match reply {
+                    Reply::Take if qos > 0 => answer(stream, kind, id)?,
+                    Reply::TakeLate if qos > 0 => late.push(id),
+                    Reply::HangUp | Reply::TakeAndHangUp => return Ok(()),
+                    _ => {}
+                }
+                if late.len() == 3 {
+                    for id in late.drain(..).rev() {
+                        answer(stream, kind, id)?;
                     }
-                    Reply::Ignore => {}
-                    Reply::HangUp => return Ok(()),
                 }
             }
             6 => {
                 let id = u16::from_be_bytes([body[0], body[1]]);
+                let held = inner.held.lock().unwrap().get(&id).cloned();
+                let reply = held.map(|held| (inner.policy)(&Published { connection, release: true, ..held }));
+                match reply {
+                    Some(Reply::Ignore) => continue,
+                    Some(Reply::HangUp) => return Ok(()),
+                    _ => {}
+                }
                 if let Some(published) = inner.held.lock().unwrap().remove(&id) {
                     inner.delivered.lock().unwrap().push(published);
+                }
+                if let Some(Reply::TakeAndHangUp) = reply {
+                    return Ok(());
                 }
                 answer(stream, 0x70, id)?;
             }

@@ -34,6 +34,8 @@ pub(super) struct Health {
     early: u32,
     /// Of these, the ones on which the broker took no result although some were sent.
     refused: u32,
+    /// How long the longest of them lasted.
+    longest: Duration,
     /// Whether the current outage has been reported.
     told: bool,
     /// Whether a series of early ends has been reported.
@@ -54,7 +56,7 @@ pub(super) enum Say {
 impl Health {
     pub(super) fn new(client: Client, retry_max: Duration) -> Self {
         let wait = FIRST_RETRY.min(retry_max);
-        Self { client, retry_max, wait, early: 0, refused: 0, told: false, warned: false }
+        Self { client, retry_max, wait, early: 0, refused: 0, longest: Duration::ZERO, told: false, warned: false }
     }
 
     /// A connection has been made: true if that should be reported.
@@ -62,15 +64,23 @@ impl Health {
         self.early < SUSPICIOUS - 1
     }
 
+    /// How long a connection has to last to be a good one. Two clients with one id take the connection from each other,
+    /// and each lasts as long as the other waits, which is as long as this client does, or twice or half as long. So a
+    /// series of early ends is over only when a connection outlasts all of that.
+    fn steady(&self) -> Duration {
+        if self.early == 0 { STEADY } else { STEADY.max(self.wait * 2) }
+    }
+
     /// The connection has lasted for `lasted`, and the broker has taken `taken` results on it: true if that ends a
     /// reported series of early ends.
     pub(super) fn goes_on(&mut self, lasted: Duration, taken: u64) -> bool {
-        if lasted < STEADY && (taken == 0 || self.refused == 0) {
+        let is_steady = lasted >= self.steady();
+        if !is_steady && (taken == 0 || self.refused == 0) {
             return false;
         }
         self.refused = 0;
-        if lasted >= STEADY {
-            self.early = 0;
+        if is_steady {
+            (self.early, self.longest) = (0, Duration::ZERO);
         }
         std::mem::take(&mut self.warned)
     }
@@ -82,14 +92,16 @@ impl Health {
 
     /// The connection ended after `lasted`; `overlooked` if the reason is a message that was not acknowledged.
     pub(super) fn ended(&mut self, lasted: Duration, overlooked: bool, ended: &Ended) -> (Duration, Say) {
-        if ended.taken > 0 || (lasted >= STEADY && !overlooked) {
+        let is_steady = lasted >= self.steady();
+        if ended.taken > 0 || (is_steady && !overlooked) {
             self.refused = 0;
         }
-        if lasted >= STEADY && !(overlooked && ended.taken == 0) {
-            self.early = 0;
+        if is_steady && !(overlooked && ended.taken == 0) {
+            (self.early, self.longest) = (0, Duration::ZERO);
             (self.told, self.warned) = (false, false);
         } else {
             self.early += 1;
+            self.longest = self.longest.max(lasted);
             self.refused += u32::from(ended.taken == 0 && (ended.open > 0 || ended.written > 0));
         }
         let good = self.early == 0 || (ended.taken > 0 && self.early < SUSPICIOUS);
@@ -120,6 +132,7 @@ impl Health {
         Diagnosis {
             client: &self.client,
             times: self.early,
+            within: self.longest.max(STEADY),
             refused: self.refused,
             open: ended.open,
             last: &ended.last,
@@ -131,6 +144,7 @@ impl Health {
 struct Diagnosis<'a> {
     client: &'a Client,
     times: u32,
+    within: Duration,
     refused: u32,
     open: usize,
     last: &'a Option<(Arc<str>, usize)>,
@@ -139,8 +153,8 @@ struct Diagnosis<'a> {
 impl fmt::Display for Diagnosis<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Client { id, qos } = self.client;
-        let (times, limit) = (self.times, STEADY.as_secs());
-        write!(f, "the broker has closed {times} connections in a row within {limit} s of accepting them")?;
+        let (times, within) = (self.times, self.within.as_secs_f64().ceil());
+        write!(f, "the broker has closed {times} connections in a row within {within} s of accepting them")?;
         let other = format!(
             "another client uses the client id {id} and each takes the connection from the other (set \
              publish.mqtt.client_id or device.name)"
@@ -175,7 +189,14 @@ mod tests {
     }
 
     fn end(written: u64, taken: u64, open: usize) -> Ended {
-        Ended { written, taken, open, last: Some(("hardnetd/pi/door/result".into(), 812)), given_up: None }
+        Ended {
+            written,
+            taken,
+            open,
+            last: Some(("hardnetd/pi/door/result".into(), 812)),
+            given_up: None,
+            barred: false,
+        }
     }
 
     #[test]
@@ -183,7 +204,7 @@ mod tests {
         let mut health = health(1);
         let waits: Vec<_> = (0..8).map(|_| health.ended(SECOND, false, &end(5, 0, 5)).0.as_secs_f64()).collect();
         assert_eq!(waits, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
-        assert_eq!(health.ended(STEADY, false, &end(5, 5, 0)).0, FIRST_RETRY);
+        assert_eq!(health.ended(STEADY * 6, false, &end(5, 5, 0)).0, FIRST_RETRY);
     }
 
     #[test]
@@ -191,6 +212,32 @@ mod tests {
         let mut health = health(1);
         let waits: Vec<_> = (0..5).map(|_| health.ended(SECOND, false, &end(5, 5, 0)).0.as_secs_f64()).collect();
         assert_eq!(waits, [0.5, 0.5, 1.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn two_clients_with_one_id_come_to_rest() {
+        // Each connection lasts until the other client has waited; results are taken on all of them.
+        let mut clients = [health(1), health(1)];
+        let (mut lasted, mut time, mut changes) = (SECOND, 0.0, Vec::new());
+        for turn in 0..100 {
+            lasted = clients[turn % 2].ended(lasted, false, &end(5, 5, 0)).0;
+            time += lasted.as_secs_f64();
+            changes.push(time);
+        }
+        assert!(changes.iter().filter(|time| **time < 120.0).count() < 20, "{changes:?}");
+        let last: Vec<_> = changes.windows(2).rev().take(50).map(|pair| pair[1] - pair[0]).collect();
+        assert!(last.iter().all(|wait| *wait == 30.0), "{last:?}");
+    }
+
+    #[test]
+    fn a_series_of_early_ends_is_over_when_a_connection_outlasts_the_waits() {
+        let mut health = health(1);
+        for _ in 0..8 {
+            health.ended(SECOND, false, &end(5, 5, 0));
+        }
+        assert!(!health.goes_on(STEADY * 5, 5), "the other client may still be waiting");
+        assert!(health.goes_on(STEADY * 6, 5));
+        assert_eq!(health.ended(STEADY * 6, false, &end(5, 5, 0)).0, FIRST_RETRY);
     }
 
     #[test]

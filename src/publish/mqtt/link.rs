@@ -13,17 +13,22 @@ use rumqttc::{
 
 use super::Shared;
 use super::health::{Health, STEADY, Say};
-use super::outbox::{Ending, Outbox, Owed, TRIES};
-use crate::publish::HandshakeError;
+use super::outbox::{Ending, Outbox, Owed};
+use crate::plural::counted;
+use crate::publish::{HandshakeError, address};
 use crate::shutdown::Stopped;
-use crate::system::network::{Unreachable, is_unknown_name};
+use crate::system::network::Unreachable;
 
 /// How long a broker may take to hang up after DISCONNECT.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The connection's thread.
 pub(super) struct Link {
+    pub(super) host: String,
+    /// Host and port.
     pub(super) broker: String,
+    /// Time limit of a connection attempt, and of a write, in seconds.
+    pub(super) limit: u64,
     pub(super) shared: Arc<Shared>,
     pub(super) health: Health,
     /// Whether to end the session left by an earlier process first.
@@ -54,14 +59,21 @@ impl Link {
         let _end = End(&shared);
         let mut last = false;
         loop {
-            let event = match self.linger {
-                None => connection.recv().ok(),
-                Some(end) => connection.recv_timeout(end.saturating_duration_since(Instant::now())).ok(),
-            };
-            let wait = match event {
-                None => return,
-                Some(Ok(event)) => self.take(&mut connection.eventloop, &event),
-                Some(Err(error)) => Some(self.lost(&mut connection.eventloop, &error)),
+            let library = &mut connection.eventloop;
+            let chosen = if library.network.is_none() && !self.leaving { self.choose(library) } else { Ok(()) };
+            let wait = match chosen {
+                Err(error) => Some(self.failed(&away(&self.broker, &error))),
+                Ok(()) => {
+                    let event = match self.linger {
+                        None => connection.recv().ok(),
+                        Some(end) => connection.recv_timeout(end.saturating_duration_since(Instant::now())).ok(),
+                    };
+                    match event {
+                        None => return,
+                        Some(Ok(event)) => self.take(&mut connection.eventloop, &event),
+                        Some(Err(error)) => Some(self.lost(&mut connection.eventloop, &error)),
+                    }
+                }
             };
             let Some(wait) = wait else { continue };
             if self.leaving || last {
@@ -76,9 +88,22 @@ impl Link {
         }
     }
 
+    /// Leads the library to an address that answers, and leaves it the rest of the time.
+    fn choose(&self, library: &mut EventLoop) -> Result<(), Unreachable> {
+        let (start, limit) = (Instant::now(), Duration::from_secs(self.limit));
+        address::choose(&mut library.mqtt_options, &self.host, limit)?;
+        let left = limit.saturating_sub(start.elapsed());
+        library.network_options.set_connection_timeout(left.as_secs() + 1);
+        Ok(())
+    }
+
     /// Handles an event. Returns how long to wait if the connection is given up because of it.
     fn take(&mut self, library: &mut EventLoop, event: &Event) -> Option<Duration> {
         let shared = Arc::clone(&self.shared);
+        if matches!(event, Event::Incoming(Packet::ConnAck(_))) {
+            // From now on the limit of a write.
+            library.network_options.set_connection_timeout(self.limit);
+        }
         match event {
             Event::Incoming(Packet::ConnAck(_)) if self.fresh => {
                 library.pending.push_back(Request::Disconnect(Disconnect));
@@ -173,15 +198,19 @@ impl Link {
     fn lost(&mut self, library: &mut EventLoop, error: &ConnectionError) -> Duration {
         let shared = Arc::clone(&self.shared);
         let reason = reason(&self.broker, self.since.is_some(), error);
+        let Some(since) = self.since else { return self.failed(&reason) };
         *shared.trouble() = Some(reason.clone());
-        let Some(since) = self.since else {
-            let (wait, say) = self.health.failed();
-            self.tell_lost(&say, &reason);
-            return wait;
-        };
         let ending = if hung_up(error) && since.elapsed() < STEADY { Ending::HungUpEarly } else { Ending::Other };
         tracing::debug!(broker = %self.broker, "MQTT: the connection has ended: {reason}");
         self.end_because(library, shared.outbox(), ending, Some(&reason))
+    }
+
+    /// An attempt failed. Returns how long to wait before the next one.
+    fn failed(&mut self, reason: &str) -> Duration {
+        *self.shared.trouble() = Some(reason.to_owned());
+        let (wait, say) = self.health.failed();
+        self.tell_lost(&say, reason);
+        wait
     }
 
     fn end(&mut self, library: &mut EventLoop, outbox: MutexGuard<'_, Outbox>, ending: Ending) -> Duration {
@@ -205,13 +234,21 @@ impl Link {
         let undelivered = outbox.undelivered();
         drop(outbox);
         self.shared.changed.notify_all();
-        if let Some(message) = &ended.given_up {
+        if let Some((message, tries)) = &ended.given_up {
             tracing::warn!(
                 topic = %message.topic,
                 bytes = message.payload.len(),
-                "MQTT: message dropped: {TRIES} connections ended while sending it. It may exceed the \
-                 broker's size limit, or its topic may be forbidden"
+                "MQTT: message dropped: {} ended while sending it. It may exceed the broker's size limit, or its topic \
+                 may be forbidden",
+                counted(*tries, "connection", "connections")
             );
+            if ended.barred {
+                tracing::warn!(
+                    topic = %message.topic,
+                    "MQTT: further results to this topic are dropped and counted until the connection ends for another \
+                     reason: the broker has taken none of the last ones"
+                );
+            }
         }
         tracing::debug!(undelivered, open = ended.open, "MQTT: kept for the next connection");
         let (wait, say) = self.health.ended(lasted, ending == Ending::Overlooked, &ended);
@@ -263,6 +300,23 @@ fn hung_up(error: &ConnectionError) -> bool {
     }
 }
 
+/// Why `broker`, a host and a port, is not reached.
+fn away(broker: &str, error: &Unreachable) -> String {
+    match error {
+        Unreachable::Refused { .. } => refused(broker),
+        Unreachable::Silent { .. } => silent(broker),
+        error => format!("{error}; {}", error.remedy("broker", "publish.mqtt.host")),
+    }
+}
+
+fn refused(broker: &str) -> String {
+    format!("nothing listens at {broker}; start the broker, or check publish.mqtt.host and port")
+}
+
+fn silent(broker: &str) -> String {
+    format!("no answer from {broker} within publish.mqtt.connect_timeout_s")
+}
+
 /// Why there is no connection to `broker`, a host and a port. It has accepted the connection before, or not.
 fn reason(broker: &str, accepted: bool, error: &ConnectionError) -> String {
     if let Some(error) = HandshakeError::of(error) {
@@ -278,17 +332,8 @@ fn reason(broker: &str, accepted: bool, error: &ConnectionError) -> String {
             "{broker} was reached, and TLS failed: {error}; check that publish.mqtt.port is that of MQTT over TLS \
              (usually 8883)"
         ),
-        ConnectionError::Io(error) if is_unknown_name(error) => {
-            let host = broker.rsplit_once(':').map_or(broker, |(host, _)| host).to_owned();
-            let error = Unreachable::Name { host, source: io::Error::other(error.to_string()) };
-            format!("{error}; {}", error.remedy("broker", "publish.mqtt.host"))
-        }
-        ConnectionError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            format!("nothing listens at {broker}; start the broker, or check publish.mqtt.host and port")
-        }
-        ConnectionError::NetworkTimeout => {
-            format!("no answer from {broker} within publish.mqtt.connect_timeout_s")
-        }
+        ConnectionError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => refused(broker),
+        ConnectionError::NetworkTimeout => silent(broker),
         ConnectionError::ConnectionRefused(code) => {
             format!("the broker refuses ({code:?}); check publish.mqtt.username, password_file and client_id")
         }
@@ -311,10 +356,6 @@ mod tests {
         let certificate = rustls::CertificateError::UnknownIssuer;
         let handshake = io::Error::other(rustls::Error::InvalidCertificate(certificate));
         for (error, start) in [
-            (
-                failed(io::Error::other("failed to lookup address information: Name or service not known")),
-                "the name broker.local is not known",
-            ),
             (failed(io::ErrorKind::ConnectionRefused.into()), "nothing listens at broker.local:1883; "),
             (
                 failed(handshake),
@@ -326,6 +367,9 @@ mod tests {
             let text = reason("broker.local:1883", true, &error);
             assert!(text.starts_with(start), "{text}");
         }
+        let source = io::Error::other("failed to lookup address information: Name or service not known");
+        let text = away("broker.local:1883", &Unreachable::Name { host: "broker.local".into(), source });
+        assert!(text.starts_with("the name broker.local is not known"), "{text}");
         let text = reason("broker.local:8883", false, &failed(io::ErrorKind::ConnectionReset.into()));
         assert!(text.contains("before accepting it; check that publish.mqtt.port and tls agree"), "{text}");
     }

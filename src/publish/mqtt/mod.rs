@@ -13,6 +13,7 @@
 
 mod health;
 mod link;
+mod message;
 mod outbox;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ use crate::record::{Record, StreamRecord};
 use crate::shutdown::{self, Thread};
 use health::Health;
 use link::Link;
-pub(super) use outbox::Message;
+pub(super) use message::Message;
 use outbox::{CLIENT_QUEUE, Outbox};
 
 /// Maximum packet size in bytes.
@@ -95,11 +96,8 @@ impl Mqtt {
         streams: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, Error> {
         let base = format!("{}/{device}", settings.topic_prefix);
-        let status: Arc<str> = format!("{base}/status").into();
-        let id = match settings.client_id.as_str() {
-            "" => format!("hardnetd-{device}"),
-            id => id.to_owned(),
-        };
+        let status: Arc<str> = settings.status_topic(device).into();
+        let id = settings.id(device);
         let (client, connection) = client(settings, id.clone(), &status)?;
         let streams = streams.into_iter().map(|stream| format!("{base}/{stream}/status").into()).collect();
         let outbox = Outbox::new(settings.queue as usize, settings.in_flight, status, streams);
@@ -107,7 +105,9 @@ impl Mqtt {
         let shared = Arc::new(Shared { outbox, changed, client, retain: settings.retain, trouble });
         let retry_max = Duration::from_secs_f64(settings.retry_max_s);
         let link = Link {
+            host: settings.host.clone(),
             broker: format!("{}:{}", settings.host, settings.port()),
+            limit: settings.connect_timeout_s.into(),
             shared: Arc::clone(&shared),
             health: Health::new(health::Client { id, qos: settings.qos }, retry_max),
             fresh: settings.qos == 2,
@@ -247,7 +247,7 @@ fn client(settings: &config::Mqtt, id: String, status: &str) -> Result<(Client, 
     // One more place, for DISCONNECT.
     let (client, mut connection) = Client::new(options, CLIENT_QUEUE + 1);
     let mut network = rumqttc::NetworkOptions::new();
-    network.set_connection_timeout(settings.connect_timeout_s.into()).set_tcp_nodelay(true);
+    network.set_tcp_nodelay(true);
     connection.eventloop.set_network_options(network);
     Ok((client, connection))
 }

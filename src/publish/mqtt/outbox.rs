@@ -22,58 +22,19 @@ use std::sync::Arc;
 
 use rumqttc::QoS;
 
+use super::message::{Entry, Message, Stage};
+
 /// Messages that the client library may hold unwritten.
 pub(super) const CLIENT_QUEUE: usize = 16;
 
 /// A message during whose sending this many connections ended is given up.
 pub(super) const TRIES: u8 = 5;
 
+/// Results of a topic that are given up in a row, after which the topic gets no more on the next connections.
+const REFUSALS: u8 = 3;
+
 /// Ping responses after which an unacknowledged message counts as overlooked: they span two whole intervals.
 const PINGS: u8 = 3;
-
-/// A message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::publish) struct Message {
-    pub(super) topic: Arc<str>,
-    pub(super) payload: Vec<u8>,
-    pub(super) qos: QoS,
-    /// True for states, which the broker retains if it is asked to; false for results.
-    pub(super) retain: bool,
-}
-
-impl Message {
-    /// A retained state.
-    fn state(topic: &Arc<str>, text: &str) -> Self {
-        Self { topic: Arc::clone(topic), payload: text.as_bytes().to_vec(), qos: QoS::AtLeastOnce, retain: true }
-    }
-}
-
-/// The progress of a message in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Unacknowledged in the session, and not yet resent on this connection.
-    Due,
-    /// Handed to the library.
-    Handed,
-    /// Written to the connection; waiting for PUBACK or PUBREC.
-    Written,
-    /// Owned by the broker (PUBREC); waiting for PUBCOMP.
-    Released,
-}
-
-#[derive(Debug)]
-struct Entry {
-    message: Message,
-    /// Packet identifier; 0 for QoS 0.
-    id: u16,
-    stage: Stage,
-    /// Whether it has been written, on this connection or before: the broker may know its identifier.
-    sent: bool,
-    /// Connections that ended because of it.
-    tries: u8,
-    /// Ping responses since it was written.
-    pings: u8,
-}
 
 /// What a resumed session still has to send.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,8 +67,10 @@ pub(super) struct Ended {
     pub(super) open: usize,
     /// Topic and payload size of the last message written.
     pub(super) last: Option<(Arc<str>, usize)>,
-    /// A message that is given up because it ended several connections in a row.
-    pub(super) given_up: Option<Message>,
+    /// A message that is given up, and the number of connections that it has ended.
+    pub(super) given_up: Option<(Message, u8)>,
+    /// Whether the further results of its topic are dropped.
+    pub(super) barred: bool,
 }
 
 /// Messages on their way to the broker.
@@ -136,6 +99,10 @@ pub(super) struct Outbox {
     muted: BTreeSet<Arc<str>>,
     /// Connections that ended on a state, by topic: a new connection sends the newest state of each as a new message.
     tried: BTreeMap<Arc<str>, u8>,
+    /// Results given up since the last one that the broker has accepted, by topic.
+    refused: BTreeMap<Arc<str>, u8>,
+    /// Topics of results that are dropped until a connection ends for another reason.
+    barred: BTreeSet<Arc<str>>,
     greeting: VecDeque<Message>,
     /// What an earlier connection did not deliver; older than what is waiting.
     again: VecDeque<(Message, u8)>,
@@ -168,6 +135,8 @@ impl Outbox {
             states: streams.into_iter().map(|topic| (topic, "offline")).collect(),
             muted: BTreeSet::new(),
             tried: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            barred: BTreeSet::new(),
             greeting: VecDeque::new(),
             again: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -189,6 +158,10 @@ impl Outbox {
 
     /// Takes a result. If the queue is full, the oldest is dropped and counted, and this returns true.
     pub(super) fn push(&mut self, message: Message) -> bool {
+        if self.barred.contains(&message.topic) {
+            self.lose();
+            return false;
+        }
         let mut full = false;
         if self.waiting.len() >= self.limit
             && let Some(oldest) = self.waiting.iter().position(|message| !message.retain)
@@ -263,12 +236,17 @@ impl Outbox {
             if entry.message.retain {
                 self.tried.insert(Arc::clone(&entry.message.topic), entry.tries);
             }
-            (entry.tries >= TRIES).then_some(entry.id)
+            // Once a result of a topic is given up, the next one needs no further proof.
+            let tries = if self.refused.contains_key(&entry.message.topic) { 1 } else { TRIES };
+            (entry.tries >= tries).then_some(entry.id)
         });
         let given_up = given_up.and_then(|id| {
             let index = self.flying.iter().position(|entry| entry.id == id)?;
             self.flying.remove(index)
         });
+        if ending == Ending::Other {
+            self.barred.clear();
+        }
         match &given_up {
             Some(entry) if entry.message.retain => drop(self.muted.insert(Arc::clone(&entry.message.topic))),
             Some(_) => self.lose(),
@@ -282,8 +260,28 @@ impl Outbox {
                 entry.stage = Stage::Due;
             }
         }
+        let refused = given_up.as_ref().map(|entry| &entry.message).filter(|message| !message.retain);
+        let barred = refused.is_some_and(|message| self.refuse(&message.topic));
         let (written, taken, last) = (self.written, self.taken, self.last.take());
-        Ended { written, taken, open, last, given_up: given_up.map(|entry| entry.message) }
+        let given_up = given_up.map(|entry| (entry.message, entry.tries));
+        Ended { written, taken, open, last, given_up, barred }
+    }
+
+    /// Records that a result to `topic` is given up. Returns whether the topic is barred because of it: then the results
+    /// to it that the broker does not have are dropped and counted.
+    fn refuse(&mut self, topic: &Arc<str>) -> bool {
+        let times = self.refused.entry(Arc::clone(topic)).or_default();
+        *times = times.saturating_add(1);
+        if *times < REFUSALS {
+            return false;
+        }
+        self.barred.insert(Arc::clone(topic));
+        let before = self.undelivered();
+        self.flying.retain(|entry| entry.message.topic != *topic || entry.stage == Stage::Released);
+        self.again.retain(|(message, _)| message.topic != *topic);
+        self.waiting.retain(|message| message.topic != *topic);
+        self.lost += (before - self.undelivered()) as u64;
+        true
     }
 
     /// Messages that were handed to the library but never written are sent again as if they had not been handed over.
@@ -397,6 +395,7 @@ impl Outbox {
     pub(super) fn acknowledged(&mut self, id: u16) {
         if let Some(entry) = self.remove(id, Stage::Written) {
             self.tried.remove(&entry.message.topic);
+            self.refused.remove(&entry.message.topic);
             self.count_taken(entry.message.retain);
         }
     }
@@ -406,6 +405,7 @@ impl Outbox {
         let written = |entry: &&mut Entry| entry.id == id && entry.stage == Stage::Written;
         if let Some(entry) = self.flying.iter_mut().find(written) {
             (entry.stage, entry.pings) = (Stage::Released, 0);
+            self.refused.remove(&entry.message.topic);
             let retain = entry.message.retain;
             self.count_taken(retain);
         }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::{Endpoint, Fault};
 use crate::capture::trust::{Trust, TrustError, Untrusted, valid_until};
-use crate::system::network::{self, Reach, reach};
+use crate::system::network::{self, Reach, Reached, reach};
 
 /// Maximum bytes of a camera's first line.
 const LONGEST_LINE: u64 = 1024;
@@ -40,7 +40,7 @@ enum Trouble {
 /// Why not, and what to do.
 pub(super) fn examine(shown: &str, endpoint: &Endpoint, trust: &Trust, timeout: Duration) -> Result<String, Fault> {
     let start = Instant::now();
-    let (connection, address) = network::connect(&endpoint.host, endpoint.port, timeout)
+    let Reached { stream: connection, address, .. } = network::connect(&endpoint.host, endpoint.port, timeout)
         .map_err(|error| Fault::new(format!("{shown}: {error}"), error.remedy("camera", "stream.source")))?;
     let took = start.elapsed().as_millis();
     let (line, certificate) = match ask(connection, endpoint, trust, timeout) {

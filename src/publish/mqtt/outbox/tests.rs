@@ -104,7 +104,9 @@ impl World {
         self.pending.clear();
         self.up = false;
         let ending = [Ending::Other, Ending::HungUpEarly][self.random.below(2)];
-        self.given_up += usize::from(self.outbox.down(ending).given_up.is_some_and(|message| !message.retain));
+        let before = self.outbox.lost();
+        self.outbox.down(ending);
+        self.given_up += usize::try_from(self.outbox.lost() - before).unwrap();
     }
 
     fn hand(&mut self) {
@@ -418,7 +420,7 @@ fn connection_that_ends_with(outbox: &mut Outbox, fatal: &[u8]) -> bool {
             outbox.written(*id);
         }
         if written.iter().any(|(_, payload)| payload == fatal) {
-            if let Some(message) = outbox.down(Ending::HungUpEarly).given_up {
+            if let Some((message, _)) = outbox.down(Ending::HungUpEarly).given_up {
                 assert_eq!(message.payload, fatal);
             }
             return false;
@@ -430,6 +432,51 @@ fn connection_that_ends_with(outbox: &mut Outbox, fatal: &[u8]) -> bool {
             }
         }
     }
+}
+
+/// A connection on which the broker hangs up at every result to `topic`. Returns the numbers of the other results.
+fn connection_without(outbox: &mut Outbox, topic: &str) -> Vec<String> {
+    outbox.up(false);
+    let mut taken = Vec::new();
+    while let Some(message) = outbox.next() {
+        let id = outbox.flying.back().unwrap().id;
+        outbox.written(id);
+        if &*message.topic == topic {
+            outbox.down(Ending::HungUpEarly);
+            return taken;
+        }
+        outbox.acknowledged(id);
+        if !message.retain {
+            taken.push(String::from_utf8(message.payload).unwrap());
+        }
+    }
+    taken
+}
+
+#[test]
+fn a_topic_that_the_broker_does_not_allow_soon_holds_up_no_other_and_every_loss_is_counted() {
+    let mut outbox = outbox(LIMIT);
+    for number in 0..40 {
+        outbox.push(result(if number % 2 == 0 { "a" } else { "b" }, number, QoS::AtLeastOnce));
+    }
+    let mut lost = 0;
+    let mut taken = Vec::new();
+    for _ in 0..TRIES + REFUSALS {
+        lost += outbox.lost();
+        taken.extend(connection_without(&mut outbox, "a"));
+    }
+    let numbers: Vec<String> = (1..40).step_by(2).map(|number: u32| number.to_string()).collect();
+    assert_eq!(taken, numbers);
+    assert_eq!((lost + outbox.lost(), outbox.undelivered()), (20, 0));
+    outbox.push(result("a", 40, QoS::AtLeastOnce));
+    assert_eq!(outbox.lost(), 1, "nothing of the topic waits");
+
+    // Another reason for the end: the next connection tries the topic again.
+    outbox.down(Ending::Other);
+    outbox.push(result("a", 41, QoS::AtLeastOnce));
+    assert_eq!(outbox.undelivered(), 1);
+    assert_eq!(connection_without(&mut outbox, "none"), ["41"]);
+    assert!(outbox.refused.is_empty());
 }
 
 #[test]
