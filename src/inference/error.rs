@@ -34,12 +34,14 @@ pub enum Error {
         limit: usize,
     },
     /// tract is not given the operator of a node.
-    #[error("`{node}`: {operator} is not supported: tract is only given operators of image classifiers")]
+    #[error("`{node}`: {operator} {problem}")]
     Operator {
         /// Name of the node.
         node: String,
         /// Its operator.
         operator: String,
+        /// What is not supported, as the rest of a sentence.
+        problem: &'static str,
     },
     /// The network cannot be exported for tract.
     #[error("cannot write the model as ONNX")]

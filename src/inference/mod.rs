@@ -7,6 +7,8 @@ pub mod native;
 #[cfg(feature = "tract")]
 mod operators;
 #[cfg(feature = "tract")]
+mod prepare;
+#[cfg(feature = "tract")]
 mod rewrite;
 mod top;
 #[cfg_attr(not(feature = "tract"), path = "without_tract.rs")]

@@ -2,10 +2,10 @@
 //! count without end, or allocate what a file asks for.
 
 use super::Error;
-use crate::protobuf::{Extent, GraphProto, ModelProto, NodeProto, ValueType};
+use crate::protobuf::{DataType, Extent, GraphProto, ModelProto, NodeProto, ValueType};
 
 /// The operators that tract is given, of the standard domain, in alphabetical order.
-const OPERATORS: [&str; 115] = [
+const OPERATORS: [&str; 109] = [
     "Abs",
     "Add",
     "And",
@@ -41,7 +41,6 @@ const OPERATORS: [&str; 115] = [
     "Gelu",
     "Gemm",
     "GlobalAveragePool",
-    "GlobalLpPool",
     "GlobalMaxPool",
     "Greater",
     "GreaterOrEqual",
@@ -59,7 +58,6 @@ const OPERATORS: [&str; 115] = [
     "Log",
     "LogSoftmax",
     "LpNormalization",
-    "LpPool",
     "MatMul",
     "MatMulInteger",
     "Max",
@@ -68,10 +66,8 @@ const OPERATORS: [&str; 115] = [
     "MeanVarianceNormalization",
     "Min",
     "Mish",
-    "Mod",
     "Mul",
     "Neg",
-    "NonZero",
     "Not",
     "Or",
     "PRelu",
@@ -80,7 +76,6 @@ const OPERATORS: [&str; 115] = [
     "QLinearConv",
     "QLinearMatMul",
     "QuantizeLinear",
-    "Range",
     "Reciprocal",
     "ReduceL1",
     "ReduceL2",
@@ -118,7 +113,6 @@ const OPERATORS: [&str; 115] = [
     "Tile",
     "Transpose",
     "Unsqueeze",
-    "Upsample",
     "Where",
     "Xor",
 ];
@@ -128,18 +122,53 @@ const OPERATORS: [&str; 115] = [
 /// # Errors
 /// [`Error::Operator`] names the first one that it may not.
 pub(super) fn check(model: &ModelProto) -> Result<(), Error> {
-    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
-    nodes.into_iter().try_for_each(|node| {
+    let Some(graph) = &model.graph else { return Ok(()) };
+    graph.node.iter().try_for_each(|node| {
         let is_standard = matches!(node.domain.as_str(), "" | "ai.onnx") && OPERATORS.contains(&node.op_type.as_str());
-        let fail = || Error::Operator { node: node.name.clone(), operator: node.op_type.clone() };
-        if is_standard && has_safe_axis(node) { Ok(()) } else { Err(fail()) }
+        let problem = if is_standard { wrong(graph, node) } else { Some(UNKNOWN) };
+        let Some(problem) = problem else { return Ok(()) };
+        let name = if node.name.is_empty() { node.output.first().unwrap_or(&node.name) } else { &node.name };
+        Err(Error::Operator { node: name.clone(), operator: node.op_type.clone(), problem })
     })
 }
 
-/// Whether a norm over the last axes names its first axis so that tract's arithmetic holds at any rank.
-fn has_safe_axis(node: &NodeProto) -> bool {
-    let axis = node.attribute.iter().find(|attribute| attribute.name == "axis").map_or(-1, |attribute| attribute.i);
-    node.op_type != "LayerNormalization" || (-1..=8).contains(&axis)
+/// What is wrong with any other operator.
+const UNKNOWN: &str = "is not supported: tract is only given operators of image classifiers";
+
+/// What tract would compute wrongly at `node`, if anything.
+fn wrong(graph: &GraphProto, node: &NodeProto) -> Option<&'static str> {
+    let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+    match node.op_type.as_str() {
+        // tract's arithmetic holds at any rank only for these axes.
+        "LayerNormalization" if attribute("axis").is_some_and(|axis| !(-1..=8).contains(&axis.i)) => {
+            Some("with an axis before the last one, counted from it, is not supported on tract")
+        }
+        // tract ignores it.
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "And" | "Or" | "Xor" | "Equal" | "Greater" | "Less"
+            if attribute("axis").is_some() =>
+        {
+            Some("with `axis` is not supported: export the network with operator set 7 or later")
+        }
+        "ConvTranspose" if attribute("output_shape").is_some() => {
+            Some("with `output_shape` is not supported on tract: give its `pads` instead")
+        }
+        // tract takes the corners of a map whose sides are not rounded down to whole pixels.
+        "Resize" if attribute("coordinate_transformation_mode").is_some_and(|mode| mode.s == b"align_corners") => {
+            let scales = node.input.get(2).filter(|name| !name.is_empty())?;
+            (!is_whole(graph, scales)).then_some("with `align_corners` is supported on tract by whole factors only")
+        }
+        _ => None,
+    }
+}
+
+/// Whether the constant `name` has whole numbers only, or none.
+fn is_whole(graph: &GraphProto, name: &str) -> bool {
+    let made = graph.node.iter().find(|node| node.op_type == "Constant" && node.output.iter().any(|it| it == name));
+    let made = made.and_then(|node| node.attribute.iter().find_map(|attribute| attribute.t.as_ref()));
+    let Some(tensor) = graph.initializer.iter().find(|tensor| tensor.name == name).or(made) else { return false };
+    let raw = tensor.raw_data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    tensor.data_type == DataType::Float as i32
+        && raw.chain(tensor.float_data.iter().copied()).all(|it| it.fract() == 0.0)
 }
 
 /// Removes the names of open extents, which tract parses as expressions, by recursion: the size of the input is set.

@@ -18,7 +18,7 @@ use tract_onnx::prelude::{
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::nn::BaseDataShape;
 
-use super::{Error, Network, Output, operators, rewrite};
+use super::{Error, Network, Output, operators, prepare, rewrite};
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
 use crate::engine::import::{self, File};
@@ -134,11 +134,13 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         let unbounded = |error: import::Error| failed("read")(TractError::msg(error.to_string()));
         file.check_constants().map_err(unbounded)?;
         let fact = f32::fact([1, file.channels(), height, width]).into();
+        let operator_set = file.operator_set();
         let mut proto = file.into_proto();
         check_nodes(&proto)?;
         operators::check(&proto)?;
         proto.graph.iter_mut().for_each(operators::forget_names_of_extents);
-        proto.graph.iter_mut().for_each(rewrite::rewrite);
+        proto.graph.iter_mut().for_each(|graph| rewrite::rewrite(graph, operator_set));
+        check_nodes(&proto)?;
         let proto = translated(proto)?;
         // The shapes that a file states for values between nodes hold for any input size, not for this one.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
@@ -147,12 +149,13 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         parsed.set_input_fact(0, fact).map_err(failed("read"))?;
         parsed.analyse(false).map_err(failed("read"))?;
         check_sizes(&parsed).map_err(failed("read"))?;
-        let typed = parsed.into_typed().map_err(failed("read"))?;
+        let mut typed = parsed.into_typed().map_err(failed("read"))?;
         let mut listed = 0;
         for node in typed.nodes() {
             check_node(&typed, node, &mut listed).map_err(failed("read"))?;
         }
         check_memory(&typed).map_err(failed("read"))?;
+        prepare::prepare(&mut typed).map_err(failed("read"))?;
         Ok(typed)
     })
 }

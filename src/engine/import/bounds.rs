@@ -122,7 +122,8 @@ fn made(kind: &str, read: &[u64]) -> Option<u64> {
     match kind {
         "Identity" | "Cast" | "CastLike" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Slice"
         | "Split" | "Neg" | "Abs" | "Sqrt" | "Reciprocal" | "Exp" | "Log" | "Floor" | "Ceil" | "Relu" | "Sigmoid"
-        | "Not" | "Dropout" | "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceMax" | "ReduceMin" => Some(largest),
+        | "Not" | "Dropout" | "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceMax" | "ReduceMin"
+        | "DequantizeLinear" => Some(largest),
         "Concat" => Some(read.iter().fold(0, |sum, count| sum.saturating_add(*count))),
         // Broadcasting, or an index for every position: at most all combinations.
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Less" | "Greater" | "And" | "Or" | "Where"

@@ -186,7 +186,8 @@ impl File {
     }
 
     /// Version of the operator set.
-    pub(super) fn operator_set(&self) -> i64 {
+    #[must_use]
+    pub fn operator_set(&self) -> i64 {
         let standard = self.model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
         standard.map_or(1, |set| set.version)
     }
