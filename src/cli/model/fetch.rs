@@ -20,7 +20,7 @@ use crate::weights::download::{Limits, Progress, Proxy};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Three places publish weights: the authors' server (authors), the authors' repository on GitHub (github; not hardnet85) \
-and PaddleClas (paddleclas), which has trained the networks itself, with a top-1 accuracy that is 0.6 to 1 % lower. \
+and PaddleClas (paddleclas), which has trained the networks itself, with a top-1 accuracy 0.6 to 1 point lower. \
 They are tried in this order, and one line says why a place does not give the file. With --source, only that one is \
 tried. The model file says where its weights come from.
 
