@@ -142,7 +142,11 @@ fn a_broken_picture_is_counted_apart_and_with_strict_an_error() {
 
     let strict = case.eval(&["--list", list, "--strict"]);
     assert_eq!(strict.code(), 65, "{}", strict.stderr);
-    assert!(strict.message().contains(&file("1.jpg")), "{}", strict.stderr);
+    assert!(strict.message().contains("3 pictures cannot be classified"), "{}", strict.stderr);
+    assert_eq!(strict.stdout, table, "the report is the same");
+    for name in ["1.jpg", "3.jpg", "6.jpg"] {
+        assert!(strict.stderr.contains(&file(name)), "{name} is not in {}", strict.stderr);
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// How many of the worst classes to list.
     #[arg(long, value_name = "N", default_value_t = 10)]
     worst: u16,
-    /// Fail if a picture cannot be classified, instead of counting it separately.
+    /// Exit with an error if a picture cannot be classified, after the report.
     #[arg(long)]
     strict: bool,
     /// Print JSON.
@@ -83,7 +83,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = arguments.jobs.map_or(cores, usize::from);
-    let options = EvalOptions { threads, worst: arguments.worst.into(), strict: arguments.strict };
+    let options = EvalOptions { threads, worst: arguments.worst.into() };
     let progress = progress(samples.len() as u64);
     let start = Instant::now();
     let report = evaluate(&model, &samples, options, |done| progress.set_position(done));
@@ -92,7 +92,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let rate = samples.len() as f64 / start.elapsed().as_secs_f64().max(f64::EPSILON);
     let (pictures, threads) = (counted(samples.len(), "picture", "pictures"), counted(threads, "thread", "threads"));
     tracing::info!("{pictures}, {rate:.1} per second on {threads}");
-    printed(print(&report, arguments.json))
+    printed(print(&report, arguments.json))?;
+    match report.broken.first().filter(|_| arguments.strict) {
+        Some(first) => Err(crate::eval::Error::Broken { pictures: report.broken.len(), exit: first.exit }.into()),
+        None => Ok(()),
+    }
 }
 
 /// A progress bar on standard error; hidden unless it is a terminal.

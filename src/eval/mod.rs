@@ -10,7 +10,7 @@ mod tally;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Sender, bounded};
@@ -41,12 +41,12 @@ pub enum Error {
     /// There are no pictures to evaluate.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// A picture cannot be classified, and the options do not allow that.
-    #[error("{message}")]
+    /// Pictures cannot be classified, and the user does not allow that; each has been reported.
+    #[error("{} cannot be classified, which --strict does not allow", counted(*pictures, "picture", "pictures"))]
     Broken {
-        /// The picture and the problem.
-        message: String,
-        /// The exit code of the failure.
+        /// Number of pictures.
+        pictures: usize,
+        /// The exit code of the first failure.
         exit: Exit,
     },
     /// No picture of the set can be classified; each has been reported.
@@ -113,22 +113,20 @@ pub struct EvalOptions {
     pub threads: usize,
     /// Number of worst classes in the report.
     pub worst: usize,
-    /// Whether a picture that cannot be classified is an error.
-    pub strict: bool,
 }
 
 /// Classifies all `samples` and compares the results with their classes. `progress` receives the number of finished
 /// pictures after each one.
 ///
 /// # Errors
-/// If the model fails, all pictures, or, with strict `options`, one: then the first such picture of the set is reported.
+/// If the model fails, or all pictures.
 pub fn evaluate(
     model: &Arc<Model>,
     samples: &[Sample],
     options: EvalOptions,
     mut progress: impl FnMut(u64),
 ) -> Result<Report, Error> {
-    let work = Work { samples, next: AtomicUsize::new(0), stop: AtomicBool::new(false) };
+    let work = Work { samples, next: AtomicUsize::new(0) };
     let threads = options.threads.clamp(1, samples.len().max(1));
     let (findings, found) = bounded(threads * WAITING);
     let mut tally = Tally::default();
@@ -148,11 +146,7 @@ pub fn evaluate(
             match outcome {
                 Ok(best) => tally.count(samples[index].class, &best),
                 Err(error) => {
-                    if options.strict {
-                        work.stop.store(true, Ordering::Relaxed);
-                    } else {
-                        tracing::warn!("{}", chain(&error));
-                    }
+                    tracing::warn!("{}", chain(&error));
                     broken.push((index, error));
                 }
             }
@@ -163,16 +157,15 @@ pub fn evaluate(
         }
         Ok::<(), Error>(())
     })?;
-    // Pictures are taken in order, so all before the first broken one have been processed.
     broken.sort_by_key(|(index, _)| *index);
-    if let Some((_, error)) = broken.first().filter(|_| options.strict) {
-        return Err(Error::Broken { message: chain(error), exit: error.exit() });
-    }
     if let Some((_, error)) = broken.first().filter(|_| broken.len() == samples.len()) {
         return Err(Error::AllBroken { pictures: samples.len(), exit: error.exit() });
     }
-    let describe =
-        |(index, error): (usize, PictureError)| Broken { file: samples[index].path.clone(), error: chain(&error) };
+    let describe = |(index, error): (usize, PictureError)| Broken {
+        file: samples[index].path.clone(),
+        error: chain(&error),
+        exit: error.exit(),
+    };
     let broken = broken.into_iter().map(describe).collect();
     Ok(tally.report(model.name().to_owned(), model.digest().to_owned(), model.labels(), options.worst, broken))
 }
@@ -181,7 +174,6 @@ pub fn evaluate(
 struct Work<'a> {
     samples: &'a [Sample],
     next: AtomicUsize,
-    stop: AtomicBool,
 }
 
 /// A thread's result for one picture: the best classes, best first.
@@ -203,7 +195,7 @@ impl Worker {
     }
 
     fn run(mut self, work: &Work<'_>, findings: &Sender<Finding>) -> Result<(), Error> {
-        while !work.stop.load(Ordering::Relaxed) {
+        loop {
             let index = work.next.fetch_add(1, Ordering::Relaxed);
             let Some(sample) = work.samples.get(index) else { break };
             let outcome = match self.prepare(&sample.path) {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::exit::Exit;
+
 /// Number of classes listed per class with which its pictures are most often confused.
 const CONFUSED_WITH: usize = 3;
 
@@ -40,6 +42,9 @@ pub struct Broken {
     pub file: PathBuf,
     /// Why.
     pub error: String,
+    /// The exit code of the failure.
+    #[serde(skip)]
+    pub exit: Exit,
 }
 
 fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {

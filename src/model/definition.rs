@@ -252,7 +252,10 @@ impl Definition {
         let Transform { height, width, .. } = transform;
         let (graph, parameters, classes) = match file.network() {
             Ok(imported) => {
-                let shapes = imported.shapes(height, width).map_err(inference::Error::Size)?;
+                let shapes = imported.shapes(height, width).map_err(|source| match size {
+                    Some(_) => Error::from(inference::Error::Size(source)),
+                    None => Error::Misfit { path: path.to_owned(), height, width, source },
+                })?;
                 let output = shapes.get(imported.graph.output().index());
                 let [rows, columns, channels] =
                     output.map_or([0; 3], |shape| [shape.height, shape.width, shape.channels]);

@@ -111,6 +111,21 @@ pub enum Error {
         /// The output that was asked for.
         output: String,
     },
+    /// The network of an ONNX file does not support the size that it is taken to be for.
+    #[error(
+        "the network in {} takes no pictures of {height}x{width}; if it is for another size, give that (--size)",
+        path.display()
+    )]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// Height of the input.
+        height: usize,
+        /// Width of the input.
+        width: usize,
+        /// Where it does not fit.
+        source: graph::Error,
+    },
     /// The native engine does not support the whole network, and tract cannot run it.
     #[error("cannot run the network in {}", path.display())]
     Neither {
@@ -230,6 +245,7 @@ impl Error {
             | Self::NoClassifier { .. }
             | Self::NoGraph { .. }
             | Self::Neither { .. }
+            | Self::Misfit { .. }
             | Self::OnnxSize { .. }
             | Self::OnnxChannels { .. }
             | Self::NotFamily { .. } => Exit::Data,
