@@ -46,9 +46,9 @@ pub(super) fn concatenate(layers: &mut Layers, graph: &Graph, concatenations: &[
 fn fits(layers: &Layers, graph: &Graph, writer: usize, maps: &[usize]) -> bool {
     let layer = &layers.layers[writer];
     let reads_channels = match layer.work {
-        Work::Winograd | Work::Fused { .. } => true,
+        Work::Winograd(_) | Work::Fused { .. } => true,
         Work::Node => matches!(&graph.nodes()[layer.node].op, Op::Conv(conv) if conv.groups == 1),
-        Work::Activation(_) | Work::Copy | Work::Transform | Work::Strips => false,
+        Work::Activation(_) | Work::Copy | Work::Transform(_) | Work::Strips => false,
     };
     reads_channels || !layer.inputs.iter().any(|input| maps.contains(input))
 }

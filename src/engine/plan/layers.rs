@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::graph::{Activation, Conv, Graph, Node, Op, Padding, Shape, Window};
 use super::{Error, clamp, concatenate, convolution, fuses, grouped_weights, is_grouped};
 use crate::kernels::UNIT;
-use crate::kernels::pass::{MAX_SEGMENTS, Map};
+use crate::kernels::pass::{MAX_SEGMENTS, Map, Scheme};
 use crate::kernels::runtime::Builder;
 
 /// Maximum packed weights of a grouped convolution: packing needs more values than the network has.
@@ -23,8 +23,8 @@ pub(super) struct Buffer {
     pub(super) stride: usize,
     /// Whether it is the network's input, whose pixels are not padded.
     pub(super) is_input: bool,
-    /// Whether it holds the Winograd transform of a map of that shape instead of the map.
-    pub(super) is_transform: bool,
+    /// The tiles if it holds the Winograd transform of a map of that shape instead of the map.
+    pub(super) scheme: Option<Scheme>,
     /// The map whose pixels contain this one.
     pub(super) part: Option<Part>,
 }
@@ -53,9 +53,9 @@ pub(super) enum Work {
     /// Concatenates maps.
     Copy,
     /// The Winograd transform of a map.
-    Transform,
+    Transform(Scheme),
     /// The convolution of its node, on transforms.
-    Winograd,
+    Winograd(Scheme),
     /// The convolution of its node by Winograd, strip by strip, on a map without other readers.
     Strips,
 }
@@ -78,9 +78,9 @@ impl Layer {
     /// Positions of the nodes that its pass computes.
     pub(super) fn nodes(&self) -> impl Iterator<Item = usize> + use<> {
         let (own, before) = match self.work {
-            Work::Node | Work::Winograd | Work::Strips => (Some(self.node), None),
+            Work::Node | Work::Winograd(_) | Work::Strips => (Some(self.node), None),
             Work::Fused { pointwise } => (Some(self.node), Some(pointwise)),
-            Work::Activation(_) | Work::Copy | Work::Transform => (None, None),
+            Work::Activation(_) | Work::Copy | Work::Transform(_) => (None, None),
         };
         own.into_iter().chain(before)
     }
@@ -97,6 +97,9 @@ pub(super) struct Layers {
     pub(super) output: usize,
     /// Numbers of the transforms, by number of the map.
     transforms: HashMap<usize, usize>,
+    /// The longest sums that convolutions by Winograd may have, in channels, by the size of their maps. Maps of one size
+    /// have the same tiles: a convolution reads several of them, and each may have several readers.
+    depths: HashMap<[usize; 2], usize>,
 }
 
 impl Layers {
@@ -104,8 +107,8 @@ impl Layers {
     pub(super) fn new(graph: &Graph, shapes: &[Shape]) -> Result<Self, Error> {
         let nodes = graph.nodes();
         let (used, readers) = readers(graph);
-        let (layers, buffers, transforms) = (Vec::new(), Vec::new(), HashMap::new());
-        let mut layers = Self { layers, buffers, input: 0, output: 0, transforms };
+        let (layers, buffers, transforms, depths) = (Vec::new(), Vec::new(), HashMap::new(), depths(graph, shapes));
+        let mut layers = Self { layers, buffers, input: 0, output: 0, transforms, depths };
         // The maps that hold each node's value, with their channels concatenated.
         let mut values: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
         let mut concatenations: Vec<Vec<usize>> = Vec::new();
@@ -161,8 +164,10 @@ impl Layers {
                             let (work, read) = if is_alone && layers.suit_strips(conv, &read) {
                                 (Work::Strips, read)
                             } else {
+                                let scheme = layers.scheme(shapes[index]);
                                 let maps = read.into_iter();
-                                (Work::Winograd, maps.map(|map| layers.transformed(graph, index, map)).collect())
+                                let maps = maps.map(|map| layers.transformed(graph, index, map, scheme)).collect();
+                                (Work::Winograd(scheme), maps)
                             };
                             layers.layer(graph, index, work, read, shapes[index], conv.activation)
                         }
@@ -201,7 +206,7 @@ impl Layers {
 
     fn buffer(&mut self, shape: Shape, is_input: bool) -> usize {
         let stride = if is_input { shape.channels } else { shape.channels.next_multiple_of(UNIT) };
-        self.buffers.push(Buffer { shape, stride, is_input, is_transform: false, part: None });
+        self.buffers.push(Buffer { shape, stride, is_input, scheme: None, part: None });
         self.buffers.len() - 1
     }
 
@@ -221,15 +226,21 @@ impl Layers {
         Builder::suits_strips(&Map::padded(0, height, width, channels), conv.out_channels)
     }
 
+    /// The tiles of maps of this size.
+    fn scheme(&self, Shape { height, width, .. }: Shape) -> Scheme {
+        let depth = self.depths.get(&[height, width]).copied().unwrap_or(0);
+        Scheme::of(height, width, depth)
+    }
+
     /// The transform of a map; adds a layer for node `index` unless it already exists.
-    fn transformed(&mut self, graph: &Graph, index: usize, map: usize) -> usize {
+    fn transformed(&mut self, graph: &Graph, index: usize, map: usize, scheme: Scheme) -> usize {
         if let Some(&transform) = self.transforms.get(&map) {
             return transform;
         }
-        self.buffers.push(Buffer { is_transform: true, ..self.buffers[map] });
+        self.buffers.push(Buffer { scheme: Some(scheme), ..self.buffers[map] });
         let transform = self.buffers.len() - 1;
         self.transforms.insert(map, transform);
-        self.push(graph, index, Work::Transform, vec![map], transform);
+        self.push(graph, index, Work::Transform(scheme), vec![map], transform);
         transform
     }
 
@@ -270,6 +281,21 @@ impl Layers {
             }
         }
     }
+}
+
+/// See [`Layers::depths`].
+fn depths(graph: &Graph, shapes: &[Shape]) -> HashMap<[usize; 2], usize> {
+    let mut depths = HashMap::new();
+    for (node, shape) in graph.nodes().iter().zip(shapes) {
+        if let Op::Conv(conv) = &node.op
+            && conv.groups == 1
+            && Builder::is_winograd(&convolution(conv))
+        {
+            let depth: &mut usize = depths.entry([shape.height, shape.width]).or_default();
+            *depth = conv.in_channels.max(*depth);
+        }
+    }
+    depths
 }
 
 /// Whether a window can consist of padding only.

@@ -17,7 +17,9 @@ use serde::Serialize;
 use super::graph::{self, Activation, Conv, Graph, Node, Op, Shape};
 use crate::choice::MemoryMode;
 use crate::exit::Exit;
-use crate::kernels::pass::{Affine, Clamp, Convolution, Depthwise, Function, Kept, Map, PassError, Pool, Reduce};
+use crate::kernels::pass::{
+    Affine, Clamp, Convolution, Depthwise, Function, Kept, Map, PassError, Pool, Reduce, Transform,
+};
 use crate::kernels::runtime::{Builder, Program, Summary};
 use crate::kernels::{Isa, Kernels};
 use layers::{Layer, Layers, Work};
@@ -379,9 +381,9 @@ fn emit(
     let (&first, node) = (inputs.first().unwrap_or(&output), layer.node);
     match (layer.work, op(node)) {
         (Work::Copy, _) => builder.copy(inputs, output),
-        (Work::Transform, _) => builder.transform(first, place::transform(&output)),
-        (Work::Winograd, Op::Conv(conv)) => {
-            let inputs: Vec<_> = inputs.iter().map(place::transform).collect();
+        (Work::Transform(scheme), _) => builder.transform(first, Transform::of(&output, scheme, output.offset)),
+        (Work::Winograd(scheme), Op::Conv(conv)) => {
+            let inputs: Vec<_> = inputs.iter().map(|map| Transform::of(map, scheme, map.offset)).collect();
             builder.winograd(&inputs, &convolution(conv), kept(memory, &output), output)
         }
         (Work::Strips, Op::Conv(conv)) => builder.winograd_in_strips(first, &convolution(conv), output),

@@ -3,7 +3,7 @@
 use super::super::graph::Shape;
 use super::Error;
 use super::layers::{Buffer, Layers};
-use crate::kernels::pass::{Map, Scheme, Transform};
+use crate::kernels::pass::{Map, Transform};
 use crate::kernels::size::{LINE, MAX_VALUES};
 
 /// The maps of all buffers, and the number of values that they take together.
@@ -85,15 +85,10 @@ pub(super) fn gaps(layers: &Layers, maps: &[Map], length: usize) -> Vec<std::ops
 /// Number of values of a buffer; `None` if it overflows.
 pub(super) fn length_of(buffer: &Buffer, map: &Map) -> Option<usize> {
     match buffer {
-        Buffer { is_transform: true, .. } => transform(map).length(),
+        Buffer { scheme: Some(scheme), .. } => Transform::of(map, *scheme, 0).length(),
         Buffer { part: Some(_), .. } => map.height.checked_mul(map.width)?.checked_mul(map.channels),
         Buffer { part: None, .. } => map.length(),
     }
-}
-
-/// The transform of a map of this shape, in the place of the map.
-pub(super) fn transform(map: &Map) -> Transform {
-    Transform::of(map, Scheme::of(map.height, map.width), map.offset)
 }
 
 /// The map of a buffer, without a place.

@@ -1,15 +1,17 @@
 //! Plans whose maps never share memory compute the same results as those whose maps do, and leave the gaps between maps
-//! alone.
+//! alone. Long sums are accurate.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::Arc;
 
-use super::super::graph::{Activation, Builder, Conv, Graph, NodeId, Values, Window};
+use super::super::graph::{Activation, Builder, Conv, Error, Graph, NodeId, Values, Window};
+use super::super::reference;
 use super::super::run::Runner;
 use super::{Plan, PlanOptions};
 use crate::choice::MemoryMode;
 use crate::kernels::Isa;
 use crate::kernels::runtime::Threads;
+use crate::tensor::Tensor;
 
 /// Value of the gaps between maps.
 const GAP: f32 = 12345.0;
@@ -128,4 +130,38 @@ fn a_layer_that_nobody_needs_takes_none_along() {
     conv(&mut builder, map, 6, Window::square(3, 2, 1), 6);
     let last = conv(&mut builder, map, 21, Window::square(3, 1, 1), 1);
     check(&builder.finish(last).unwrap(), 12, 11);
+}
+
+#[test]
+fn long_sums_are_as_accurate_as_short_ones() {
+    // The second convolution reads the same map and has shorter sums: both have the same tiles.
+    let mut builder = Builder::new();
+    let input = builder.input("input", 3).unwrap();
+    let map = conv(&mut builder, input, 1600, Window::square(1, 1, 0), 1);
+    let long = conv(&mut builder, map, 16, Window::square(3, 1, 1), 1);
+    let part = conv(&mut builder, long, 16, Window::square(3, 1, 1), 1);
+    let joined = builder.concat("joined", &[map, part]).unwrap();
+    let last = conv(&mut builder, joined, 8, Window::square(3, 1, 1), 1);
+    let graph = builder.finish(last).unwrap();
+    let mut picture = Tensor::zeros(24, 24, 3);
+    picture.data_mut().copy_from_slice(&values(24 * 24 * 3, 1));
+    let mut expected = vec![];
+    reference::run(&graph, &picture, |id, map| {
+        if id == graph.output() {
+            expected.clone_from(&map.values);
+        }
+        Ok::<(), Error>(())
+    })
+    .unwrap();
+    let largest = expected.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        let plan = Plan::new(graph.clone(), 24, 24, PlanOptions { isa, memory: MemoryMode::Fast }).unwrap();
+        let mut output = vec![0.0; plan.outputs()];
+        let mut runner = Runner::new(Arc::new(plan), &Threads::one()).unwrap();
+        runner.run(picture.data(), &mut output).unwrap();
+        let pairs = output.iter().zip(&expected);
+        let errors = pairs.map(|(value, expected)| (f64::from(*value) - expected).abs() / largest);
+        let error = errors.fold(0.0, f64::max);
+        assert!(error < 4e-6, "{isa:?}: {error}");
+    }
 }

@@ -144,7 +144,8 @@ impl WinogradPass {
         check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
         let same = (input.height, input.width) == (output.height, output.width);
         check(same, "the input and the output of a winograd convolution have one size")?;
-        let grid = Grid::new(Scheme::of(input.height, input.width), input.height, input.width);
+        let scheme = Scheme::of(input.height, input.width, input.channels);
+        let grid = Grid::new(scheme, input.height, input.width);
         let mut pass =
             Self::of(kernels, weights, Source::Map(input), (grid, input.channels), layer, Kept::Points, output)?;
         let row = strip_row(&grid, output.channels).unwrap_or(usize::MAX);
@@ -156,7 +157,7 @@ impl WinogradPass {
     /// Whether [`Self::in_strips`] pays off for a map and an output of `channels` channels: products and weights stay
     /// in the second-level cache, which the transform of the whole map would exceed.
     pub(in crate::kernels) fn suits_strips(input: &Map, channels: usize) -> bool {
-        let scheme = Scheme::of(input.height, input.width);
+        let scheme = Scheme::of(input.height, input.width, input.channels);
         let grid = Grid::new(scheme, input.height, input.width);
         let bytes = |values: Option<usize>| product(&[values?, size_of::<f32>()]).ok();
         let weights = product(&[input.channels, channels, scheme.planes()]).ok();
