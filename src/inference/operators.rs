@@ -149,6 +149,10 @@ fn wrong(graph: &GraphProto, node: &NodeProto) -> Option<&'static str> {
         {
             Some("with `axis` is not supported: export the network with operator set 7 or later")
         }
+        // tract takes the stored mean and variance all the same.
+        "BatchNormalization" if attribute("training_mode").is_some_and(|mode| mode.i != 0) => {
+            Some("with `training_mode` is not supported: export the network in evaluation mode (`model.eval()`)")
+        }
         "ConvTranspose" if attribute("output_shape").is_some() => {
             Some("with `output_shape` is not supported on tract: give its `pads` instead")
         }

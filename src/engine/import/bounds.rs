@@ -35,12 +35,18 @@ struct Known {
     integers: Option<Rc<Integers>>,
     /// Whether it may have no value.
     may_be_empty: bool,
+    /// Whether it has one axis, even if its extent is unknown.
+    is_list: bool,
 }
 
 impl Known {
+    /// A shape of which nothing is known.
+    const SHAPE: Self = Self { count: MAX_EXTENTS, dims: None, integers: None, may_be_empty: false, is_list: true };
+
     fn of_dims(dims: Vec<u64>) -> Self {
         let count = count(&dims);
-        Self { count, dims: Some(dims), integers: None, may_be_empty: count == 0 }
+        let is_list = dims.len() == 1;
+        Self { count, dims: Some(dims), integers: None, may_be_empty: count == 0, is_list }
     }
 
     fn of_integers(integers: Integers) -> Self {
@@ -87,7 +93,8 @@ impl File {
             let known = match (operator.kind(), read) {
                 ("Constant", _) => stated(operator, &node.attribute),
                 ("Shape", Some(read)) => shape_of(operator, &read)?,
-                ("Shape" | "Size", _) => Known { count: MAX_EXTENTS, ..Known::default() },
+                ("Shape", _) => Known::SHAPE,
+                ("Size", _) => Known { count: 1, ..Known::default() },
                 // It depends on the input, whose size is known.
                 (_, None) => continue,
                 (_, Some(read)) => computed(operator, &inputs, &read)?.ok_or_else(|| {
@@ -153,7 +160,7 @@ fn shape_of(operator: Operator<'_>, read: &[&Known]) -> Result<Known, Error> {
     let dims = dims.map(|dims| dims.iter().map(|extent| i64::try_from(*extent).ok()).collect());
     match dims.map(|dims| shape(operator, dims)).transpose()? {
         Some(Value::Integers(extents)) => Ok(Known::of_integers(Rc::unwrap_or_clone(extents))),
-        _ => Ok(Known { count: MAX_EXTENTS, ..Known::default() }),
+        _ => Ok(Known::SHAPE),
     }
 }
 
@@ -185,6 +192,9 @@ fn extents(operator: Operator<'_>, inputs: &[Option<&Known>], read: &[&Known]) -
     let kind = operator.kind();
     let input = |index: usize| inputs.get(index).copied().flatten();
     let list = |index: usize| input(index).and_then(|known| known.integers.as_ref()?.all());
+    if kind == "Gather" && input(0).is_some_and(|list| list.is_list) {
+        return Ok(input(1).and_then(|indices| indices.dims.clone()));
+    }
     let Some(first) = input(0).and_then(|first| first.dims.clone()) else { return Ok(None) };
     let place = |axis: i64, axes: usize| {
         let axis = if axis < 0 { axis.checked_add_unsigned(axes as u64)? } else { axis };
@@ -212,7 +222,16 @@ fn extents(operator: Operator<'_>, inputs: &[Option<&Known>], read: &[&Known]) -
                 Some((0..count).map(|axis| if axes.contains(&axis) { 1 } else { rest.next().unwrap_or(1) }).collect())
             })
         }
-        "Reshape" if operator.int("allowzero", 0)? == 0 => list(1).and_then(|shape| reshaped(&first, &shape)),
+        "Reshape" => {
+            let keeps = operator.int("allowzero", 0)? == 0;
+            list(1).and_then(|shape| reshaped(&first, &shape, keeps))
+        }
+        "Concat" => {
+            let dims = read.iter().map(|known| known.dims.as_deref()).collect::<Option<Vec<_>>>();
+            let axis = place(operator.int("axis", 0)?, first.len());
+            axis.zip(dims).and_then(|(axis, dims)| joined(first, &dims, axis))
+        }
+        "MatMul" => input(1).and_then(|second| multiplied(&first, second.dims.as_deref()?)),
         "Transpose" => match operator.ints("perm")? {
             None => Some(first.into_iter().rev().collect()),
             Some(order) if order.len() == first.len() => {
@@ -254,10 +273,31 @@ fn broadcast(mut a: Vec<u64>, b: &[u64]) -> Option<Vec<u64>> {
     Some(a)
 }
 
-/// The extents of a tensor of `dims` after a Reshape; `None` if it does not fit.
-fn reshaped(dims: &[u64], shape: &[i64]) -> Option<Vec<u64>> {
+/// The extents of tensors joined along an axis; `None` if they do not fit together.
+fn joined(mut first: Vec<u64>, all: &[&[u64]], axis: usize) -> Option<Vec<u64>> {
+    first[axis] = 0;
+    for dims in all {
+        first[axis] = first[axis].saturating_add(*dims.get(axis)?);
+        let fits =
+            dims.len() == first.len() && (0..dims.len()).all(|other| other == axis || dims[other] == first[other]);
+        fits.then_some(())?;
+    }
+    Some(first)
+}
+
+/// The extents of a product of matrices, if it takes few multiplications; `None` if not, or if they do not fit.
+fn multiplied(a: &[u64], b: &[u64]) -> Option<Vec<u64>> {
+    let ([rest_a @ .., rows, depth], [rest_b @ .., height, columns]) = (a, b) else { return None };
+    let mut dims = broadcast(rest_a.to_vec(), rest_b)?;
+    dims.extend([*rows, *columns]);
+    let multiplications = count(&dims).saturating_mul(*depth);
+    (depth == height && multiplications <= MAX_VALUES).then_some(dims)
+}
+
+/// The extents of a tensor of `dims` after a Reshape, in which 0 `keeps` an extent or not; `None` if it does not fit.
+fn reshaped(dims: &[u64], shape: &[i64], keeps: bool) -> Option<Vec<u64>> {
     let kept = |(axis, extent): (usize, &i64)| match *extent {
-        0 => dims.get(axis).copied().map(Some),
+        0 if keeps => dims.get(axis).copied().map(Some),
         -1 => Some(None),
         extent => u64::try_from(extent).ok().map(Some),
     };
@@ -390,8 +430,13 @@ mod tests {
         assert_eq!(of("Where", vec![], &[floats(&[2, 1]), floats(&[]), floats(&[1, 3])]), [2, 3]);
         assert_eq!(of("Gather", vec![int("axis", 1)], &[floats(&[4, 196]), floats(&[196, 196])]), [4, 196, 196]);
         assert_eq!(of("Gather", vec![int("axis", -1)], &[floats(&[4, 196]), floats(&[])]), [4]);
+        assert!(of("Gather", vec![], &[Known::SHAPE, floats(&[])]).is_empty());
         assert_eq!(of("Transpose", vec![ints("perm", &[2, 0, 1])], &[floats(&[2, 3, 4])]), [4, 2, 3]);
         assert_eq!(of("Reshape", vec![], &[floats(&[2, 3, 4]), list(&[0, -1])]), [2, 12]);
+        let zero = vec![int("allowzero", 1)];
+        assert_eq!(of("Reshape", zero, &[floats(&[2, 3]), list(&[1, -1, 2])]), [1, 3, 2]);
+        assert_eq!(of("Concat", vec![int("axis", -1)], &[floats(&[2, 3]), floats(&[2, 5])]), [2, 8]);
+        assert_eq!(of("MatMul", vec![], &[floats(&[1, 15, 15, 512]), floats(&[512, 3])]), [1, 15, 15, 3]);
         assert_eq!(of("Unsqueeze", vec![], &[floats(&[2, 3]), list(&[0, -1])]), [1, 2, 3, 1]);
         assert_eq!(of("Expand", vec![], &[floats(&[1, 1, 192]), list(&[2, 1, 1])]), [2, 1, 192]);
         assert_eq!(of("ConstantOfShape", vec![], &[list(&[3, 4])]), [3, 4]);
@@ -405,6 +450,9 @@ mod tests {
         assert_eq!(count("Gather", &[unknown(20), floats(&[5])]), Some(100));
         assert_eq!(count("Reshape", &[floats(&[20]), list(&[3, -1])]), Some(20));
         assert_eq!(count("Add", &[floats(&[u64::MAX, 1]), floats(&[1, 7])]), Some(u64::MAX));
+        assert_eq!(count("Concat", &[floats(&[2, 3]), floats(&[3, 3, 3])]), Some(33));
+        assert_eq!(count("MatMul", &[floats(&[4096, 4096]), floats(&[4096, 4096])]), None);
+        assert_eq!(count("MatMul", &[floats(&[4, 3]), floats(&[4, 3])]), None);
         assert_eq!(count("Expand", &[floats(&[1]), unknown(2)]), None);
         assert_eq!(count("ConstantOfShape", &[unknown(2)]), None);
         assert_eq!(count("Expand", &[floats(&[1]), list(&[-1, 2])]), None);

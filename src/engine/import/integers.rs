@@ -100,6 +100,8 @@ impl Integers {
             ("Sub", [a, b]) => a.combined(b, i64::checked_sub),
             ("Mul", [a, b]) => a.combined(b, i64::checked_mul),
             ("Div", [a, b]) => a.combined(b, i64::checked_div),
+            ("Equal", [a, b]) => a.combined(b, |a, b| Some(i64::from(a == b))),
+            ("Where", [condition, yes, no]) => condition.chosen(yes, no),
             _ => None,
         })
     }
@@ -173,6 +175,17 @@ impl Integers {
             at = at.saturating_add(step);
         }
         Self::new([&[taken], inner].concat(), values)
+    }
+
+    /// The values of `yes` where these are not zero, and of `no` elsewhere.
+    fn chosen(&self, yes: &Self, no: &Self) -> Option<Self> {
+        let count = self.values.len();
+        if yes.dims != self.dims || no.dims != self.dims {
+            return None;
+        }
+        let values =
+            (0..count).map(|index| if self.values[index]? != 0 { yes.values[index] } else { no.values[index] });
+        Self::new(self.dims.clone(), values.collect())
     }
 
     fn combined(&self, other: &Self, function: impl Fn(i64, i64) -> Option<i64>) -> Option<Self> {

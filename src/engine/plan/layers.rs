@@ -159,7 +159,7 @@ impl Layers {
                             let read = layers.joined(graph, index, read, shapes);
                             layers.layer(graph, index, Work::Node, read, shapes[index], conv.activation)
                         }
-                        None if conv.groups == 1 && layers.suit_winograd(conv, &read) => {
+                        None if conv.groups == 1 && layers.suit_winograd(conv, &read, shapes[index]) => {
                             let is_alone = node.inputs.first().is_some_and(|input| readers[input.index()] == 1);
                             let (work, read) = if is_alone && layers.suit_strips(conv, &read) {
                                 (Work::Strips, read)
@@ -210,11 +210,12 @@ impl Layers {
         self.buffers.len() - 1
     }
 
-    /// Whether to compute a convolution of these maps by Winograd.
-    fn suit_winograd(&self, conv: &Conv, read: &[usize]) -> bool {
+    /// Whether to compute a convolution of these maps to one of the shape `output` by Winograd.
+    fn suit_winograd(&self, conv: &Conv, read: &[usize], output: Shape) -> bool {
         let large = |map: &usize| {
             let Buffer { shape, is_input, .. } = self.buffers[*map];
-            !is_input && shape.height.min(shape.width) >= WINOGRAD_SIDE
+            let keeps_its_size = (shape.height, shape.width) == (output.height, output.width);
+            !is_input && keeps_its_size && shape.height.min(shape.width) >= WINOGRAD_SIDE
         };
         conv.in_channels >= WINOGRAD_CHANNELS && Builder::is_winograd(&convolution(conv)) && read.iter().all(large)
     }

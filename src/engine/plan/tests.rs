@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::super::graph::{Activation, Builder, Conv, Error, Graph, NodeId, Values, Window};
+use super::super::graph::{Activation, Builder, Conv, Error, Graph, NodeId, Padding, Values, Window};
 use super::super::reference;
 use super::super::run::Runner;
 use super::{Plan, PlanOptions};
@@ -118,6 +118,18 @@ fn every_kind_of_layer_keeps_to_its_maps() {
         let wide = conv(&mut builder, pooled, 300, Window::square(1, 1, 0), 3);
         let last = conv(&mut builder, wide, 130, Window::square(1, 1, 0), 1);
         check(&builder.finish(last).unwrap(), height, width);
+    }
+}
+
+#[test]
+fn a_map_may_be_padded_differently_at_its_ends() {
+    for [bottom, right] in [[0, 0], [2, 2], [1, 0], [0, 2]] {
+        let mut builder = Builder::new();
+        let input = builder.input("input", 3).unwrap();
+        let map = conv(&mut builder, input, 16, Window::square(3, 1, 1), 1);
+        let window = Window { padding: Padding { top: 1, left: 1, bottom, right }, ..Window::square(3, 1, 1) };
+        let last = conv(&mut builder, map, 12, window, 1);
+        check(&builder.finish(last).unwrap(), 32, 30);
     }
 }
 
