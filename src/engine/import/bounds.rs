@@ -423,7 +423,7 @@ mod tests {
             dims
         };
         let weight = floats(&[1080, 32, 3, 3]);
-        assert_eq!(of("ReduceMean", vec![ints("axes", &[1, 2, -1])], &[weight.clone()]), [1080, 1, 1, 1]);
+        assert_eq!(of("ReduceMean", vec![ints("axes", &[1, 2, -1])], std::slice::from_ref(&weight)), [1080, 1, 1, 1]);
         let reduced = of("ReduceMean", vec![int("keepdims", 0)], &[weight.clone(), list(&[1, 2, 3])]);
         assert_eq!(reduced, [1080]);
         assert_eq!(of("Sub", vec![], &[weight.clone(), floats(&[1080, 1, 1, 1])]), [1080, 32, 3, 3]);
