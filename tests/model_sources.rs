@@ -188,7 +188,7 @@ fn a_later_file_of_paddleclas_must_be_the_first_one() {
     let refused = fetch(&case, &["--force"]);
     assert_eq!(refused.code(), 65, "{}", refused.stderr);
     let accepts = format!("--source paddleclas --sha256 {changed_digest} accepts the new file");
-    for part in [&digest(&PADDLE), &accepts, "hardnet39ds-paddleclas.pdparams stood for"] {
+    for part in [&digest(&PADDLE), &accepts, "hardnet39ds-paddleclas.pdparams had"] {
         assert!(refused.message().contains(part), "{part} is not in {}", refused.stderr);
     }
     assert_eq!(case.left(), ["model.safetensors"]);
@@ -321,7 +321,9 @@ fn a_file_from_elsewhere_is_checked_as_that_of_its_place() {
 fn what_a_place_does_not_publish_is_a_wrong_usage() {
     let outcome = run(["model", "fetch", "hardnet85", "--source", "github"]);
     assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
-    assert!(outcome.message().contains("hardnet85 is not published at github, but at authors, paddleclas"));
+    assert!(
+        outcome.message().contains("the source github does not have hardnet85; sources that do: authors, paddleclas")
+    );
     let outcome = run(["model", "fetch", "hardnet85", "--source", "mirror"]);
     assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
     assert!(outcome.message().contains("authors, github, paddleclas"), "{}", outcome.stderr);

@@ -36,7 +36,9 @@ pub enum SecretError {
         path: PathBuf,
     },
     /// The file holds no certificate.
-    #[error("{key}, {file}: {what}; expected a certificate in PEM form, which begins with `-----BEGIN`")]
+    #[error(
+        "{key}, {file}: {what}; expected a certificate in PEM form, which begins with `-----BEGIN CERTIFICATE-----`"
+    )]
     Certificate {
         /// The configuration key.
         key: String,

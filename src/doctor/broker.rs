@@ -72,7 +72,8 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     if let Ok(kept) = answer.login {
         findings.push(client_id(kept, settings, &device, daemon(&context.host)));
     }
-    findings.push(encryption(address.ip(), settings));
+    let is_reached = matches!(answer.login, Ok(_) | Err(ProbeError::Login { .. } | ProbeError::Refused { .. }));
+    findings.push(encryption(address.ip(), settings, is_reached));
     findings.extend(certificate);
     findings
 }
@@ -171,12 +172,14 @@ fn client_id(kept: Kept, settings: &Mqtt, device: &str, daemon: Option<String>) 
     }
 }
 
-/// Whether others can eavesdrop.
-fn encryption(address: IpAddr, settings: &Mqtt) -> Finding {
+/// Whether others can eavesdrop; `is_reached` if the broker has answered.
+fn encryption(address: IpAddr, settings: &Mqtt, is_reached: bool) -> Finding {
     const NAME: &str = "encryption";
     const PLAIN: &str = "none (publish.mqtt.tls = false)";
-    if settings.tls {
-        return Finding::ok(NAME, "TLS");
+    match (settings.tls, is_reached) {
+        (true, true) => return Finding::ok(NAME, "TLS"),
+        (true, false) => return Finding::info(NAME, "TLS is set, and there is no connection"),
+        (false, _) => {}
     }
     let exposed = if settings.password_file.is_empty() { "results" } else { "results and the password" };
     match reach(address) {
@@ -201,11 +204,13 @@ mod units {
     #[test]
     fn plain_mqtt_to_a_public_address_is_a_warning() {
         let settings = Mqtt { password_file: "secret".into(), ..Mqtt::default() };
-        let state = |address: &str| encryption(address.parse().unwrap(), &settings).state;
+        let state = |address: &str| encryption(address.parse().unwrap(), &settings, true).state;
         assert_eq!(state("127.0.0.1"), State::Ok);
         assert_eq!(state("192.168.1.10"), State::Info);
         assert_eq!(state("8.8.8.8"), State::Warning);
-        assert!(encryption("8.8.8.8".parse().unwrap(), &settings).found.contains("results and the password leave"));
+        assert!(
+            encryption("8.8.8.8".parse().unwrap(), &settings, true).found.contains("results and the password leave")
+        );
     }
 
     #[test]
@@ -237,6 +242,8 @@ mod units {
         assert!(remedy(&ProbeError::HungUp, &Mqtt::default()).contains("MQTT without TLS"));
         let settings = Mqtt { tls: true, ..Mqtt::default() };
         assert!(remedy(&ProbeError::HungUp, &settings).contains("MQTT over TLS"));
+        let state = |is_reached| encryption("8.8.8.8".parse().unwrap(), &settings, is_reached).state;
+        assert_eq!((state(true), state(false)), (State::Ok, State::Info));
     }
 
     #[test]

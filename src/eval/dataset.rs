@@ -83,7 +83,8 @@ pub enum DatasetError {
     },
     /// A folder has the number of a class that the model does not have.
     #[error(
-        "{} has the number {number} as its name, but the classes of the model are 0 to {last}", path.display()
+        "{} has the number {number} as its name, but the classes of the model are 0 to {last}: numbers \
+         start at 0. With --labels, folders may have the names of labels", path.display()
     )]
     Number {
         /// The folder.

@@ -235,6 +235,22 @@ impl Definition {
             None => Preprocessing::of_onnx(path, &metadata)?,
         };
         let takes_bytes = file.takes_bytes();
+        let asked = options.preprocessing.or(beside);
+        if takes_bytes && (asked.mean.is_some() || asked.std.is_some()) {
+            tracing::warn!(
+                "{} takes a picture's own values, as bytes, and would get others with this mean and standard deviation: \
+                 leave them out unless it was trained with them",
+                path.display()
+            );
+        }
+        if let (Some([height, width]), Some([rows, columns])) = (fixed, beside.size)
+            && [height, width] != [rows, columns]
+        {
+            tracing::warn!(
+                "the size {rows}x{columns} in the settings beside {} is not used: the network is for {height}x{width}",
+                path.display()
+            );
+        }
         let beside = if takes_bytes { beside.or(Preprocessing::BYTES) } else { beside };
         let mut transform = said.as_ref().map_or(Transform::IMAGENET, |said| said.transform);
         if let Some(size) = beside.size.filter(|_| fixed.is_none() && size.is_none()) {
@@ -401,7 +417,7 @@ impl Definition {
                         return Err(Error::NoGraph { path, reason });
                     }
                     Err(reason) => {
-                        tracing::warn!("{} runs on tract unmodified: {reason}", path.display());
+                        tracing::warn!("{} runs on tract, which is slower: {reason}", path.display());
                         let plan = TractPlan::from_onnx(open_onnx(&path, output.as_deref())?.0, height, width);
                         let plan = plan.map_err(|tract| neither(&path, reason, tract))?;
                         return Ok((InferencePlan::Tract(plan), None));

@@ -29,7 +29,7 @@ pub enum FetchError {
         name: String,
     },
     /// The source does not have these weights.
-    #[error("{name} is not published at {asked}, but at {}", others.join(", "))]
+    #[error("the source {asked} does not have {name}; sources that do: {}", others.join(", "))]
     Elsewhere {
         /// Name of the network.
         name: &'static str,
@@ -67,7 +67,7 @@ pub enum FetchError {
 /// A file with another digest than a file fetched before.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{from} has the SHA-256 {found}, and {key} stood for {known} when it was fetched before, says {}; \
+    "{from} has the SHA-256 {found}, and {key} had {known} when it was fetched before, says {}; \
      --source {published} --sha256 {found} accepts the new file", record.display()
 )]
 pub struct Changed {

@@ -146,8 +146,8 @@ impl Preprocessing {
         };
         let sidecar = path.with_added_extension("toml");
         Some(format!(
-            "{} does not say how pictures are normalised: the {missing} are those of ImageNet. Otherwise give --mean and \
-             --std, set model.mean and model.std, or write them into {}",
+            "{} does not say how pictures are normalised: the {missing} are those of ImageNet. If that is wrong, give --mean \
+             and --std, set model.mean and model.std, or write them into {}",
             path.display(),
             sidecar.display()
         ))

@@ -16,6 +16,12 @@ use super::{Array, StateDict, names, onnx, paddle, safetensors, torch};
 use crate::exit::Exit;
 use crate::regular;
 
+/// Maximum kinds of prefixes in a file.
+const MAX_ROOTS: usize = 8;
+
+/// Networks with this share of the most arrays, in percent, count as equally large.
+const SIMILAR: usize = 90;
+
 /// Why a weight file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -320,6 +326,7 @@ fn collect(mut entries: Vec<(String, Array)>) -> Result<StateDict, Problem> {
         return Err(Problem::Empty);
     }
     let prefix = names::prefix(entries.iter().map(|(name, _)| name.as_str()));
+    let prefix = prefix + keep_one_network(&mut entries, prefix);
     let mut state = StateDict::new();
     for (name, array) in entries {
         if name.chars().any(char::is_control) {
@@ -330,11 +337,56 @@ fn collect(mut entries: Vec<(String, Array)>) -> Result<StateDict, Problem> {
     Ok(state)
 }
 
+/// Keeps one network of several that differ in the prefixes of their names, after `common` bytes that all have: the largest,
+/// and of those that are about as large the averaged one. A trainer may keep a loss beside them. Returns the length of its
+/// prefixes.
+fn keep_one_network(entries: &mut Vec<(String, Array)>, common: usize) -> usize {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for (name, _) in entries.iter() {
+        let root = names::root(&name[common..]);
+        match counts.iter().position(|(known, _)| *known == root) {
+            Some(index) => counts[index].1 += 1,
+            None if counts.len() < MAX_ROOTS => counts.push((root, 1)),
+            None => return 0,
+        }
+    }
+    let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    let large = counts.iter().filter(|(_, count)| count * 100 >= most * SIMILAR);
+    let chosen = large.max_by_key(|(root, count)| (names::is_average(root), *count)).map_or("", |(root, _)| *root);
+    if chosen.is_empty() {
+        return 0;
+    }
+    let others: Vec<&str> = counts.iter().map(|(root, _)| *root).filter(|root| *root != chosen).collect();
+    if !others.is_empty() {
+        let others: Vec<String> = others.iter().map(|root| format!("`{root}`")).collect();
+        tracing::warn!(
+            "the file holds several networks: taking the arrays with the prefix `{chosen}`, not those with {}",
+            others.join(", ").replace("``", "none")
+        );
+    }
+    let chosen = chosen.to_owned();
+    entries.retain(|(name, _)| names::root(&name[common..]) == chosen);
+    chosen.len()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+
+    #[test]
+    fn of_several_networks_in_one_dict_one_is_taken() {
+        let names = |names: &[&str]| {
+            let array = || Array::new(vec![1], vec![0.0]).unwrap();
+            let state = collect(names.iter().map(|name| ((*name).to_owned(), array())).collect()).unwrap();
+            state.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&["model.base.0", "model.base.1", "criterion.weight"]), ["base.0", "base.1"]);
+        let pair = ["model.base.0", "model.base.1", "ema_model.module.base.0", "ema_model.module.base.1"];
+        assert_eq!(names(&pair), ["base.0", "base.1"]);
+        assert_eq!(names(&["base.0", "base.1", "model.extra"]), ["base.0", "base.1", "model.extra"], "its own names");
+    }
 
     #[test]
     fn a_file_that_people_take_for_weights_is_said_to_be_what_it_is() {

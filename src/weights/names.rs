@@ -43,9 +43,52 @@ pub fn prefix<'a>(names: impl Iterator<Item = &'a str> + Clone) -> usize {
     }
 }
 
+/// Whether a trainer keeps averaged weights under this name: with a part such as `ema`, `swa` or `averaged`.
+#[must_use]
+pub fn is_average(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let mut parts = name.split(|c: char| !c.is_ascii_alphanumeric());
+    // Adam's `exp_avg` is a state of the optimizer.
+    !name.contains("exp") && parts.any(|part| part.ends_with("ema") || ["swa", "avg", "averaged"].contains(&part))
+}
+
+/// The prefixes of a single name, such as `ema_model.module.`: those that trainers add, or the name of an average.
+#[must_use]
+pub fn root(name: &str) -> &str {
+    let mut length = 0;
+    while let Some(dot) = name[length..].find('.') {
+        let part = &name[length..=length + dot];
+        if !PREFIXES.contains(&part) && !is_average(part) {
+            break;
+        }
+        length += part.len();
+    }
+    &name[..length]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_prefixes_of_one_name_are_those_of_trainers() {
+        assert_eq!(root("ema_model.module.base.0.weight"), "ema_model.module.");
+        assert_eq!(root("model.base.0.weight"), "model.");
+        assert_eq!(root("base.0.weight"), "");
+        assert_eq!(root("criterion.weight"), "");
+    }
+
+    #[test]
+    fn averaged_weights_have_many_names() {
+        for name in
+            ["ema", "model_ema", "EMA", "modelEma", "net_ema", "params_ema", "swa_model", "averaged_model", "avg"]
+        {
+            assert!(is_average(name), "{name}");
+        }
+        for name in ["model", "exp_avg", "student", "average_precision", "maximum"] {
+            assert!(!is_average(name), "{name}");
+        }
+    }
 
     #[test]
     fn statistics_of_paddle_get_the_names_of_pytorch() {

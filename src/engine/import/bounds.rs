@@ -98,7 +98,7 @@ impl File {
                 // It depends on the input, whose size is known.
                 (_, None) => continue,
                 (_, Some(read)) => computed(operator, &inputs, &read)?.ok_or_else(|| {
-                    operator.fail("this operator is not supported for constants: it can make any number of them")
+                    operator.fail("this operator is not supported for values computed from constants alone")
                 })?,
             };
             let values = known.count;

@@ -340,7 +340,8 @@ fn reason(broker: &str, accepted: bool, error: &ConnectionError) -> String {
         error if hung_up(error) && accepted => "the broker has closed the connection".into(),
         error if hung_up(error) => format!(
             "{broker} has closed the connection before accepting it; check that publish.mqtt.port and tls agree with \
-             the broker; if it refuses last wills, set publish.mqtt.last_will = false"
+             the broker; if it refuses retained messages or last wills, set publish.mqtt.retain or last_will = \
+             false"
         ),
         other => other.to_string(),
     }

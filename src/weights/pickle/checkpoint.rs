@@ -3,23 +3,16 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{Error, Id, Pickle, Value};
+use crate::weights::names::{is_average, is_averaged};
 
-/// Names under which trainers keep weights. Of several networks of the same size the first in this list is taken: averaged
-/// weights (EMA) are those that are meant for inference, as timm takes them.
-const NAMES: [&str; 12] = [
-    "state_dict_ema",
-    "model_ema",
-    "ema_state_dict",
-    "ema",
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "teacher",
-    "student",
-];
+/// Names under which trainers keep weights. Of several networks of about the same size, averaged ones are taken, which are
+/// those that are meant for inference, and then the first in this list.
+const NAMES: [&str; 8] =
+    ["state_dict", "model_state_dict", "model_state", "model", "net", "network", "teacher", "student"];
+
+/// Networks with this share of the most arrays, in percent, count as equally large: a trainer may keep a loss or a second
+/// head with one of them.
+const SIMILAR: usize = 90;
 
 /// Maximum number of dicts around the weights.
 const MAX_LEVELS: usize = 3;
@@ -35,7 +28,7 @@ pub struct Weights<'a> {
     pub entries: &'a [(Id, Id)],
     /// Its place, such as `model.state_dict`; empty for the pickled value itself.
     pub place: String,
-    /// Places of other networks of the same size, at most five.
+    /// Places of other networks of about the same size, at most five.
     pub others: Vec<String>,
 }
 
@@ -65,6 +58,8 @@ struct Candidate<'a> {
     level: usize,
     /// Number of arrays, without counters.
     arrays: usize,
+    /// Whether it has the counter of averaging.
+    is_averaged: bool,
 }
 
 /// The names from the outermost dict to the candidate at `index`, the last first.
@@ -84,8 +79,8 @@ fn place(candidates: &[Candidate<'_>], index: usize) -> String {
 }
 
 impl Pickle {
-    /// The weights: the dict at `wanted`; without that, the dict with the most arrays and, of several, the one with the
-    /// best name. `None` if the pickled value is not a dict.
+    /// The weights: the dict at `wanted`; without that, of the dicts with about the most arrays, averaged weights or the one
+    /// with the best name. `None` if the pickled value is not a dict.
     ///
     /// # Errors
     /// [`Error::Place`] if there is no dict with arrays at `wanted`.
@@ -105,7 +100,8 @@ impl Pickle {
                     open.push_back((inner.as_slice(), Some((found.len(), name)), level + 1));
                 }
             }
-            found.push(Candidate { entries, parent, level, arrays });
+            let is_averaged = entries.iter().any(|(key, _)| self.value(*key).name().is_some_and(is_averaged));
+            found.push(Candidate { entries, parent, level, arrays, is_averaged });
         }
         if let Some(wanted) = wanted {
             let with_arrays = (0..found.len()).filter(|index| found[*index].arrays > 0);
@@ -122,10 +118,12 @@ impl Pickle {
         }
         let most = found.iter().map(|candidate| candidate.arrays).max().unwrap_or(0);
         let rank = |index: usize| {
+            let is_averaged = found[index].is_averaged || names(&found, index).any(is_average);
             let known = names(&found, index).filter_map(|name| NAMES.iter().position(|known| *known == name));
-            known.min().unwrap_or(NAMES.len())
+            if is_averaged { 0 } else { 1 + known.min().unwrap_or(NAMES.len()) }
         };
-        let mut largest: Vec<usize> = (0..found.len()).filter(|index| found[*index].arrays == most).collect();
+        let is_large = |index: &usize| found[*index].arrays * 100 >= most * SIMILAR;
+        let mut largest: Vec<usize> = (0..found.len()).filter(is_large).collect();
         // Stable: of the same rank, the outermost and the one that is written first.
         largest.sort_by_cached_key(|index| (rank(*index), found[*index].level));
         let Some((chosen, others)) = largest.split_first() else { return Ok(None) };

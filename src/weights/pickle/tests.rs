@@ -221,6 +221,9 @@ fn weights_are_found_where_trainers_put_them() {
     // Averaged weights, wherever they are written.
     let two = dict(&[("state_dict", &network), ("state_dict_ema", &network)]);
     assert_eq!(place(&two), ("state_dict_ema".to_owned(), vec!["state_dict".to_owned()]));
+    for name in ["ema_model", "params_ema", "swa_model", "averaged_model", "modelEma"] {
+        assert_eq!(place(&dict(&[("net", &network), (name, &network)])), (name.to_owned(), vec!["net".to_owned()]));
+    }
     let pair = dict(&[("student", &network), ("teacher", &network)]);
     assert_eq!(place(&pair), ("teacher".to_owned(), vec!["student".to_owned()]));
     let inside = dict(&[("model", &network), ("ema", &dict(&[("module", &network), ("updates", b"N")]))]);

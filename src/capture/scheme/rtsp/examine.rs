@@ -74,9 +74,18 @@ pub(super) fn examine(shown: &str, endpoint: &Endpoint, trust: &Trust, timeout: 
         Reach::Public if !endpoint.secure => ", over a public network: pictures and login can be read on the way",
         _ => "",
     };
-    let until = certificate.map(|until| format!(", certificate valid until {until}")).unwrap_or_default();
+    let until = certificate.map(|until| validity(until, Timestamp::now(), trust)).unwrap_or_default();
     let line = line.trim_end();
     Ok(format!("{shown}: {address} answers after {took} ms ({line}){until}; path and login not checked{far}"))
+}
+
+/// Until when a certificate that was accepted is valid, in words.
+fn validity(until: Timestamp, now: Timestamp, trust: &Trust) -> String {
+    match trust {
+        _ if until >= now => format!(", certificate valid until {until}"),
+        Trust::Anybody => format!(", certificate expired on {until}, accepted because none is checked"),
+        _ => format!(", certificate expired on {until}, accepted because stream.ca_file contains it"),
+    }
 }
 
 /// The first line of the answer to OPTIONS, empty if the camera hangs up, and until when its certificate is valid.
@@ -144,4 +153,19 @@ fn options(input: impl Read, mut output: impl Write, address: &str) -> io::Resul
     BufReader::new(input.take(LONGEST_LINE)).read_until(b'\n', &mut line)?;
     // Untrusted text, shown on a terminal.
     Ok(String::from_utf8_lossy(&line).chars().filter(|c| !c.is_control()).collect())
+}
+
+#[cfg(test)]
+mod units {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_has_expired_is_said_to_have() {
+        let [before, after] = [1_000, 2_000].map(|second| Timestamp::from_second(second).unwrap_or_default());
+        assert!(validity(after, before, &Trust::System).ends_with("valid until 1970-01-01T00:33:20Z"));
+        let file = Trust::File { path: "camera.pem".into(), certificates: [].into() };
+        assert!(
+            validity(before, after, &file).contains("expired on 1970-01-01T00:16:40Z, accepted because stream.ca_file")
+        );
+    }
 }
