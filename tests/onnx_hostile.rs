@@ -73,6 +73,11 @@ fn with(operator: &str, inputs: &[&str], attributes: &[(&str, &[i64])]) -> NodeP
     NodeProto { attribute, ..node(operator, inputs, "map") }
 }
 
+/// A node that makes the map, of values as the type of this number in ONNX.
+fn cast(from: &str, to: DataType) -> NodeProto {
+    NodeProto { attribute: vec![int("to", to as i64)], ..node("Cast", &[from], "map") }
+}
+
 fn with_output(output: &str, node: NodeProto) -> NodeProto {
     NodeProto { output: vec![output.to_owned()], ..node }
 }
@@ -278,6 +283,76 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
                     node("Add", &["conv", "m"], "map"),
                 ],
                 vec![floats("v", &[65_536, 1], &[0.5; 65_536]), floats("h", &[1, 65_536], &[0.5; 65_536])],
+            ),
+        ),
+        // The type of a constant depends on the picture, and its values do not.
+        (
+            "the-constantofshape",
+            network(
+                vec![
+                    conv(),
+                    node("CastLike", &["v", "image"], "f"),
+                    with_output("i", cast("f", DataType::Int64)),
+                    node("ConstantOfShape", &["i"], "k"),
+                    added(),
+                ],
+                vec![floats("v", &[1], &[5e8])],
+            ),
+        ),
+        // Half of a number is not zero, nor are 32 bits of a product.
+        (
+            "the-constantofshape",
+            network(
+                vec![
+                    conv(),
+                    with_output("f", cast("one", DataType::Float)),
+                    with_output("g", cast("two", DataType::Float)),
+                    with_output("h", cast("many", DataType::Float)),
+                    node("Div", &["f", "g"], "half"),
+                    node("Mul", &["half", "h"], "product"),
+                    with_output("i", cast("product", DataType::Int64)),
+                    node("ConstantOfShape", &["i"], "k"),
+                    added(),
+                ],
+                vec![integers("one", &[1]), integers("two", &[2]), integers("many", &[10_000_000])],
+            ),
+        ),
+        // Rows and columns that are repeated over each other.
+        (
+            "the-constantofshape",
+            network(
+                vec![
+                    conv(),
+                    with_output("row", with("Reshape", &["s", "across"], &[])),
+                    with_output("column", with("Reshape", &["s", "down"], &[])),
+                    node("Mul", &["row", "column"], "all"),
+                    with_output("flat", with("Reshape", &["all", "open"], &[])),
+                    node("ConstantOfShape", &["flat"], "k"),
+                    added(),
+                ],
+                vec![
+                    integers("s", &[3000, 3000]),
+                    integers("across", &[1, 2]),
+                    integers("down", &[2, 1]),
+                    integers("open", &[-1]),
+                ],
+            ),
+        ),
+        // Each result is small, and all of them together read much.
+        (
+            "the-reducemax",
+            network(
+                [
+                    vec![conv(), node("ConstantOfShape", &["s"], "large")],
+                    (0..12)
+                        .map(|index| {
+                            with_output(&format!("m{index}"), with("ReduceMax", &["large"], &[("axes", &[0])]))
+                        })
+                        .collect(),
+                    vec![node("Add", &["conv", "m0"], "map")],
+                ]
+                .concat(),
+                vec![integers("s", &[1 << 24])],
             ),
         ),
         // The shape behind an input that is left out.

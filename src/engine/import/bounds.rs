@@ -18,6 +18,9 @@ const MAX_VALUES: u64 = 1 << 24;
 /// Maximum values of all computed constants together.
 const MAX_ALL: u64 = MAX_VALUES << 2;
 
+/// Maximum values that are read to compute constants, each as often as it is read, and multiplications of their matrices.
+const MAX_WORK: u64 = 1 << 27;
+
 /// Maximum extents of a shape that tract is given.
 const MAX_EXTENTS: u64 = 8;
 
@@ -77,10 +80,12 @@ impl File {
         let tensors = graph.initializer.iter();
         let mut constants: HashMap<&str, Known> =
             tensors.map(|tensor| (tensor.name.as_str(), Known::of_tensor(tensor))).collect();
-        let mut all = 0_u64;
+        let (mut all, mut work) = (0_u64, 0_u64);
+        let set = self.operator_set();
         for node in &graph.node {
             let operator = Operator::new(node);
-            let inputs: Vec<Option<&Known>> = node.input.iter().map(|name| constants.get(name.as_str())).collect();
+            let names = operator.read();
+            let inputs: Vec<Option<&Known>> = names.iter().map(|name| constants.get(name.as_str())).collect();
             let reads_nothing = |(index, input): &(usize, &Option<&Known>)| {
                 input.is_some_and(|input| input.may_be_empty) && reads_one_value(operator.kind(), *index)
             };
@@ -88,7 +93,7 @@ impl File {
                 return Err(operator.fail(format!("its input {index} has no value, or may have none")));
             }
             // Omitted inputs have no name.
-            let read = node.input.iter().zip(&inputs).filter(|(name, _)| !name.is_empty());
+            let read = names.iter().zip(&inputs).filter(|(name, _)| !name.is_empty());
             let read: Option<Vec<&Known>> = read.map(|(_, input)| *input).collect();
             let known = match (operator.kind(), read) {
                 ("Constant", _) => stated(operator, &node.attribute),
@@ -97,10 +102,23 @@ impl File {
                 ("Size", _) => Known { count: 1, ..Known::default() },
                 // It depends on the input, whose size is known.
                 (_, None) => continue,
-                (_, Some(read)) => computed(operator, &inputs, &read)?.ok_or_else(|| {
-                    operator.fail("this operator is not supported for values computed from constants alone")
-                })?,
+                (_, Some(read)) => {
+                    work = read.iter().fold(work, |work, known| work.saturating_add(known.count));
+                    let known = computed(operator, set, &inputs, &read)?;
+                    known.ok_or_else(|| {
+                        operator.fail("this operator is not supported for values computed from constants alone")
+                    })?
+                }
             };
+            if operator.kind() == "MatMul" {
+                let depth = inputs.first().and_then(|input| (*input)?.dims.as_ref()?.last().copied());
+                work = work.saturating_add(known.count.saturating_mul(depth.unwrap_or(1)));
+            }
+            if work > MAX_WORK {
+                let problem =
+                    format!("computing the constants up to it reads {work} values, but {MAX_WORK} are allowed");
+                return Err(operator.fail(problem));
+            }
             let values = known.count;
             if values > MAX_VALUES {
                 let problem = format!("it may make {values} constants, but {MAX_VALUES} are allowed");
@@ -166,7 +184,12 @@ fn shape_of(operator: Operator<'_>, read: &[&Known]) -> Result<Known, Error> {
 
 /// What an operator makes of constants; `None` if it can be any number of values. `read` has the inputs that are not
 /// omitted.
-fn computed(operator: Operator<'_>, inputs: &[Option<&Known>], read: &[&Known]) -> Result<Option<Known>, Error> {
+fn computed(
+    operator: Operator<'_>,
+    set: i64,
+    inputs: &[Option<&Known>],
+    read: &[&Known],
+) -> Result<Option<Known>, Error> {
     let kind = operator.kind();
     let integers: Option<Vec<Rc<Integers>>> = read.iter().map(|known| known.integers.clone()).collect();
     let integers = integers.map(|integers| Integers::evaluate(operator, &integers)).transpose()?;
@@ -174,7 +197,7 @@ fn computed(operator: Operator<'_>, inputs: &[Option<&Known>], read: &[&Known]) 
         return Ok(Some(Known::of_integers(integers)));
     }
     let some_empty = read.iter().any(|known| known.may_be_empty);
-    if let Some(dims) = extents(operator, inputs, read)?.filter(|dims| dims.len() <= MAX_AXES) {
+    if let Some(dims) = extents(operator, set, inputs, read)?.filter(|dims| dims.len() <= MAX_AXES) {
         let known = Known::of_dims(dims);
         return Ok(Some(Known { may_be_empty: known.may_be_empty || some_empty, ..known }));
     }
@@ -188,7 +211,12 @@ fn computed(operator: Operator<'_>, inputs: &[Option<&Known>], read: &[&Known]) 
 }
 
 /// The extents of what an operator makes of constants, if they are known.
-fn extents(operator: Operator<'_>, inputs: &[Option<&Known>], read: &[&Known]) -> Result<Option<Vec<u64>>, Error> {
+fn extents(
+    operator: Operator<'_>,
+    set: i64,
+    inputs: &[Option<&Known>],
+    read: &[&Known],
+) -> Result<Option<Vec<u64>>, Error> {
     let kind = operator.kind();
     let input = |index: usize| inputs.get(index).copied().flatten();
     let list = |index: usize| input(index).and_then(|known| known.integers.as_ref()?.all());
@@ -199,6 +227,16 @@ fn extents(operator: Operator<'_>, inputs: &[Option<&Known>], read: &[&Known]) -
     let place = |axis: i64, axes: usize| {
         let axis = if axis < 0 { axis.checked_add_unsigned(axes as u64)? } else { axis };
         usize::try_from(axis).ok().filter(|axis| *axis < axes)
+    };
+    // Once the axes are an input, tract reads no attribute.
+    let axes = || {
+        let since = if matches!(kind, "Unsqueeze" | "ReduceSum") { 13 } else { 18 };
+        let attribute = operator.ints("axes")?;
+        Ok::<_, Error>(match attribute {
+            Some(axes) if set < since => Some(axes.to_vec()),
+            None if set >= since => list(1),
+            _ => None,
+        })
     };
     Ok(match kind {
         _ if keeps_its_shape(kind) => Some(first),
@@ -213,15 +251,12 @@ fn extents(operator: Operator<'_>, inputs: &[Option<&Known>], read: &[&Known]) -
             let indices = input(1).and_then(|indices| indices.dims.as_deref());
             axis.zip(indices).map(|(axis, indices)| [&first[..axis], indices, &first[axis + 1..]].concat())
         }
-        "Unsqueeze" => {
-            let axes = operator.ints("axes")?.map(<[i64]>::to_vec).or_else(|| list(1));
-            axes.and_then(|axes| {
-                let count = first.len() + axes.len();
-                let axes: Vec<usize> = axes.into_iter().map(|axis| place(axis, count)).collect::<Option<_>>()?;
-                let mut rest = first.iter().copied();
-                Some((0..count).map(|axis| if axes.contains(&axis) { 1 } else { rest.next().unwrap_or(1) }).collect())
-            })
-        }
+        "Unsqueeze" => axes()?.and_then(|axes| {
+            let count = first.len() + axes.len();
+            let axes: Vec<usize> = axes.into_iter().map(|axis| place(axis, count)).collect::<Option<_>>()?;
+            let mut rest = first.iter().copied();
+            Some((0..count).map(|axis| if axes.contains(&axis) { 1 } else { rest.next().unwrap_or(1) }).collect())
+        }),
         "Reshape" => {
             let keeps = operator.int("allowzero", 0)? == 0;
             list(1).and_then(|shape| reshaped(&first, &shape, keeps))
@@ -240,7 +275,7 @@ fn extents(operator: Operator<'_>, inputs: &[Option<&Known>], read: &[&Known]) -
             Some(_) => None,
         },
         "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceMax" | "ReduceMin" => {
-            let axes = operator.ints("axes")?.map(<[i64]>::to_vec).or_else(|| list(1)).filter(|axes| !axes.is_empty());
+            let axes = axes()?.filter(|axes| !axes.is_empty());
             let axes: Option<Vec<usize>> =
                 axes.and_then(|axes| axes.into_iter().map(|axis| place(axis, first.len())).collect());
             let keeps = operator.int("keepdims", 1)? != 0;
@@ -410,7 +445,7 @@ mod tests {
     fn of(node: &NodeProto, inputs: &[Known]) -> Option<(Option<Vec<u64>>, u64)> {
         let inputs: Vec<&Known> = inputs.iter().collect();
         let all: Vec<Option<&Known>> = inputs.iter().copied().map(Some).collect();
-        let known = computed(Operator::new(node), &all, &inputs).unwrap()?;
+        let known = computed(Operator::new(node), 18, &all, &inputs).unwrap()?;
         Some((known.dims, known.count))
     }
 
@@ -423,7 +458,7 @@ mod tests {
             dims
         };
         let weight = floats(&[1080, 32, 3, 3]);
-        assert_eq!(of("ReduceMean", vec![ints("axes", &[1, 2, -1])], std::slice::from_ref(&weight)), [1080, 1, 1, 1]);
+        assert_eq!(of("ReduceMean", vec![], &[weight.clone(), list(&[1, 2, -1])]), [1080, 1, 1, 1]);
         let reduced = of("ReduceMean", vec![int("keepdims", 0)], &[weight.clone(), list(&[1, 2, 3])]);
         assert_eq!(reduced, [1080]);
         assert_eq!(of("Sub", vec![], &[weight.clone(), floats(&[1080, 1, 1, 1])]), [1080, 32, 3, 3]);
@@ -453,6 +488,8 @@ mod tests {
         assert_eq!(count("Concat", &[floats(&[2, 3]), floats(&[3, 3, 3])]), Some(33));
         assert_eq!(count("MatMul", &[floats(&[4096, 4096]), floats(&[4096, 4096])]), None);
         assert_eq!(count("MatMul", &[floats(&[4, 3]), floats(&[4, 3])]), None);
+        let attribute = node("ReduceSum", vec![ints("axes", &[1]), int("noop_with_empty_axes", 1)]);
+        assert_eq!(of(&attribute, &[floats(&[2, 300])]), Some((None, 600)), "tract reads no such attribute");
         assert_eq!(count("Expand", &[floats(&[1]), unknown(2)]), None);
         assert_eq!(count("ConstantOfShape", &[unknown(2)]), None);
         assert_eq!(count("Expand", &[floats(&[1]), list(&[-1, 2])]), None);

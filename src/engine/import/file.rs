@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost::Message as _;
 
-use super::operator::Operator;
+use super::operator::{Operator, is_float};
 use super::{Error, Imported, MAX_LENGTH, NoParts, Parts, constant, emit, external, window};
 use crate::protobuf::{
     self, AttributeProto, DataType, Extent, GraphProto, ModelProto, ValueInfoProto, ValueType as Type,
@@ -67,6 +67,10 @@ impl File {
         let mut graph = model.graph.take().ok_or(Error::NoGraph)?;
         if graph.node.len() > MAX_NODES {
             return Err(Error::Nodes { count: graph.node.len(), limit: MAX_NODES });
+        }
+        let first = standard_sets(&model).next().unwrap_or(1);
+        if let Some(second) = standard_sets(&model).find(|version| *version != first) {
+            return Err(Error::OperatorSets { first, second });
         }
         let length = (bytes.len() as u64).saturating_add(external::embed(&mut graph, parts)?);
         let others = choose_output(&mut graph, output)?;
@@ -188,8 +192,7 @@ impl File {
     /// Version of the operator set.
     #[must_use]
     pub fn operator_set(&self) -> i64 {
-        let standard = self.model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
-        standard.map_or(1, |set| set.version)
+        standard_sets(&self.model).next().unwrap_or(1)
     }
 
     pub(super) fn graph(&self) -> &GraphProto {
@@ -283,11 +286,21 @@ fn shape(input: &ValueInfoProto) -> Result<(usize, Option<[usize; 2]>, usize), E
     Ok((channels, fixed(2).zip(fixed(3)).map(|(height, width)| [height, width]), fixed(0).unwrap_or(1)))
 }
 
+/// Versions of the standard operators that the file names.
+fn standard_sets(model: &ModelProto) -> impl Iterator<Item = i64> {
+    let sets = model.opset_import.iter().filter(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+    sets.map(|set| set.version)
+}
+
 /// Checks that the bytes of the input become numbers before anything is computed with them.
 fn check_bytes(graph: &GraphProto, input: &str) -> Result<(), Error> {
     let is_reader = |operator: &Operator<'_>| operator.read().iter().any(|name| name == input);
     let mut readers = graph.node.iter().map(Operator::new).filter(is_reader);
-    match readers.find(|operator| !matches!(operator.kind(), "Cast" | "CastLike")) {
+    let casts = |operator: &Operator<'_>| match operator.kind() {
+        "Cast" => operator.int("to", 0).is_ok_and(is_float),
+        kind => kind == "CastLike",
+    };
+    match readers.find(|operator| !casts(operator)) {
         Some(operator) => {
             Err(operator.fail(format!("it reads the bytes of `{input}`: expected a Cast to FLOAT before")))
         }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Error;
 use super::constant::MAX_AXES;
 use super::operator::Operator;
+use crate::protobuf::DataType;
 
 /// Maximum integers of an array.
 const MAX_COUNT: usize = 1024;
@@ -17,6 +18,8 @@ pub(super) struct Integers {
     pub dims: Vec<usize>,
     /// The values.
     pub values: Vec<Option<i64>>,
+    /// Whether the file computes with them as floats, which do not round quotients.
+    is_float: bool,
 }
 
 impl Integers {
@@ -26,7 +29,11 @@ impl Integers {
         let count = dims.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent));
         // The extents of an array without values are limited as well, because operators iterate over them.
         let small = dims.len() <= MAX_AXES && dims.iter().all(|&extent| extent <= MAX_COUNT);
-        (small && count == Some(values.len()) && values.len() <= MAX_COUNT).then_some(Self { dims, values })
+        (small && count == Some(values.len()) && values.len() <= MAX_COUNT).then_some(Self {
+            dims,
+            values,
+            is_float: false,
+        })
     }
 
     /// Its share of the memory for values, in floats.
@@ -62,8 +69,14 @@ impl Integers {
     /// [`Error::Node`] for a wrong attribute.
     pub(super) fn evaluate(operator: Operator<'_>, inputs: &[Rc<Self>]) -> Result<Option<Self>, Error> {
         let axis = operator.int("axis", 0)?;
-        Ok(match (operator.kind(), inputs) {
-            ("Cast" | "Identity", [first]) => Some(Self::clone(first)),
+        let is_float = match operator.kind() {
+            "Cast" => super::operator::is_float(operator.int("to", 0)?),
+            "Equal" | "ConstantOfShape" => false,
+            _ => inputs.iter().any(|input| input.is_float),
+        };
+        let value = match (operator.kind(), inputs) {
+            ("Identity", [first]) => Some(Self::clone(first)),
+            ("Cast", [first]) => first.cast(operator.int("to", 0)?),
             ("Concat", lists) if axis == 0 || axis == -1 => Self::joined(lists),
             ("Gather", [list, index]) if axis == 0 => list.gathered(index),
             ("Unsqueeze" | "Squeeze", [first, ..]) if first.values.len() == 1 => {
@@ -87,7 +100,7 @@ impl Integers {
             },
             ("Expand", [first, shape]) if first.dims.len() <= shape.values.len() => shape.filled(first),
             ("Reshape", [first, shape]) => first.reshaped(shape),
-            ("Transpose", [first]) => first.transposed(),
+            ("Transpose", [first]) => first.transposed(operator.ints("perm")?),
             // Before operator set 10 the numbers are attributes.
             ("Slice", [list]) => {
                 let number = |name| operator.ints(name).map(|list| list.map(<[i64]>::to_vec));
@@ -99,11 +112,35 @@ impl Integers {
             ("Add", [a, b]) => a.combined(b, i64::checked_add),
             ("Sub", [a, b]) => a.combined(b, i64::checked_sub),
             ("Mul", [a, b]) => a.combined(b, i64::checked_mul),
-            ("Div", [a, b]) => a.combined(b, i64::checked_div),
+            ("Div", [a, b]) => a.combined(b, |a, b| {
+                let is_exact = !is_float || a.checked_rem(b) == Some(0);
+                a.checked_div(b).filter(|_| is_exact)
+            }),
             ("Equal", [a, b]) => a.combined(b, |a, b| Some(i64::from(a == b))),
             ("Where", [condition, yes, no]) => condition.chosen(yes, no),
             _ => None,
-        })
+        };
+        Ok(value.map(|value| Self { is_float, ..value }))
+    }
+
+    /// The values as another type, by its number in ONNX; `None` if that changes one of them, except to a Boolean.
+    fn cast(&self, to: i64) -> Option<Self> {
+        let to = DataType::try_from(i32::try_from(to).ok()?).ok()?;
+        let range = match to {
+            DataType::Int64 | DataType::Bool => i64::MIN..=i64::MAX,
+            DataType::Int32 => i32::MIN.into()..=i32::MAX.into(),
+            // The integers that these floats have.
+            DataType::Float | DataType::Double => -(1 << 24)..=1 << 24,
+            DataType::Float16 => -(1 << 11)..=1 << 11,
+            DataType::Bfloat16 => -(1 << 8)..=1 << 8,
+            DataType::Uint8 => 0..=u8::MAX.into(),
+            DataType::Int8 => i8::MIN.into()..=i8::MAX.into(),
+            _ => return None,
+        };
+        let fits = self.values.iter().flatten().all(|value| range.contains(value));
+        let cast = |value: i64| if to == DataType::Bool { i64::from(value != 0) } else { value };
+        let values = self.values.iter().map(|value| value.map(cast)).collect();
+        if fits { Self::new(self.dims.clone(), values) } else { None }
     }
 
     fn joined(lists: &[Rc<Self>]) -> Option<Self> {
@@ -144,8 +181,13 @@ impl Integers {
         Self::new(dims?, self.values.clone())
     }
 
-    fn transposed(&self) -> Option<Self> {
+    fn transposed(&self, order: Option<&[i64]>) -> Option<Self> {
         let [rows, columns] = self.dims[..] else { return None };
+        match order {
+            None | Some([1, 0]) => {}
+            Some([0, 1]) => return Some(self.clone()),
+            Some(_) => return None,
+        }
         let values = (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
         Self::new(vec![columns, rows], values.map(|index| self.values[index]).collect())
     }
@@ -189,16 +231,92 @@ impl Integers {
     }
 
     fn combined(&self, other: &Self, function: impl Fn(i64, i64) -> Option<i64>) -> Option<Self> {
-        let (long, short) = (self.values.len(), other.values.len());
-        let count = long.max(short);
-        if (long != count && long != 1) || (short != count && short != 1) {
-            return None;
-        }
-        let values = (0..count).map(|index| {
-            // A result that overflows is as useless for a shape as an open one.
-            function(self.values[index % long]?, other.values[index % short]?)
+        let (a, b) = (self.values.len(), other.values.len());
+        // Broadcasting of a single value, or none.
+        let dims = match (a, b) {
+            _ if self.dims == other.dims => &self.dims,
+            (_, 1) if self.dims.len() >= other.dims.len() => &self.dims,
+            (1, _) if other.dims.len() >= self.dims.len() => &other.dims,
+            _ => return None,
+        };
+        let values = (0..a.max(b)).map(|index| {
+            // A result that 32 bits do not hold is as useless for a shape as an open one: the file may mean either integer.
+            let value = function(self.values[index % a]?, other.values[index % b]?)?;
+            i32::try_from(value).is_ok().then_some(value)
         });
-        let dims = if long >= short { &self.dims } else { &other.dims };
         Self::new(dims.clone(), values.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::protobuf::{AttributeProto, NodeProto};
+
+    fn array(dims: &[usize], values: &[i64]) -> Integers {
+        Integers::known(dims.to_vec(), values.to_vec()).unwrap()
+    }
+
+    fn evaluate(kind: &str, attribute: Vec<AttributeProto>, inputs: &[&Integers]) -> Option<Integers> {
+        let node = NodeProto { op_type: kind.into(), attribute, ..NodeProto::default() };
+        let inputs: Vec<Rc<Integers>> = inputs.iter().map(|input| Rc::new(Integers::clone(input))).collect();
+        Integers::evaluate(Operator::new(&node), &inputs).unwrap()
+    }
+
+    fn cast(integers: &Integers, to: DataType) -> Option<Integers> {
+        let to = AttributeProto { name: "to".into(), i: to as i64, ..AttributeProto::default() };
+        evaluate("Cast", vec![to], &[integers])
+    }
+
+    #[test]
+    fn a_quotient_of_floats_is_not_rounded() {
+        let [one, two, eight] = [1, 2, 8].map(|value| array(&[1], &[value]));
+        assert_eq!(evaluate("Div", vec![], &[&one, &two]).unwrap().values, [Some(0)]);
+        let [one, two, eight] = [one, two, eight].map(|value| cast(&value, DataType::Float).unwrap());
+        assert_eq!(evaluate("Div", vec![], &[&one, &two]).unwrap().values, [None]);
+        let four = evaluate("Div", vec![], &[&eight, &two]).unwrap();
+        let four = evaluate("Concat", vec![], &[&four, &one]).unwrap();
+        assert_eq!(evaluate("Div", vec![], &[&four, &eight]).unwrap().values, [None, None], "they are floats still");
+        let back = cast(&four, DataType::Int64).unwrap();
+        assert_eq!(evaluate("Div", vec![], &[&back, &array(&[1], &[3])]).unwrap().values, [Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn a_cast_changes_no_value_or_is_none() {
+        assert_eq!(cast(&array(&[2], &[5, 0]), DataType::Bool).unwrap().values, [Some(1), Some(0)]);
+        for (value, to) in [
+            (1 << 25, DataType::Float),
+            (4096, DataType::Float16),
+            (1 << 40, DataType::Int32),
+            (300, DataType::Uint8),
+            (-1, DataType::Uint8),
+            (1, DataType::String),
+        ] {
+            assert_eq!(cast(&array(&[1], &[value]), to), None, "{value} as {to:?}");
+        }
+    }
+
+    #[test]
+    fn only_single_values_are_repeated() {
+        let add = |a: &Integers, b: &Integers| evaluate("Add", vec![], &[a, b]);
+        let column = array(&[2, 1], &[1, 2]);
+        assert_eq!(add(&column, &array(&[1, 2], &[3, 4])), None);
+        assert_eq!(add(&column, &array(&[], &[3])), Some(array(&[2, 1], &[4, 5])));
+        assert_eq!(add(&array(&[], &[3]), &array(&[1, 1], &[4])), Some(array(&[1, 1], &[7])));
+        let large = array(&[1], &[1 << 30]);
+        assert_eq!(add(&large, &large).unwrap().values, [None], "which 32 bits do not hold");
+    }
+
+    #[test]
+    fn a_matrix_is_transposed_as_its_axes_say() {
+        let matrix = array(&[2, 3], &[1, 2, 3, 4, 5, 6]);
+        let order =
+            |ints: &[i64]| vec![AttributeProto { name: "perm".into(), ints: ints.into(), ..Default::default() }];
+        let turned = Some(array(&[3, 2], &[1, 4, 2, 5, 3, 6]));
+        assert_eq!(evaluate("Transpose", vec![], &[&matrix]), turned);
+        assert_eq!(evaluate("Transpose", order(&[1, 0]), &[&matrix]), turned);
+        assert_eq!(evaluate("Transpose", order(&[0, 1]), &[&matrix]), Some(matrix.clone()));
     }
 }

@@ -67,6 +67,14 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// The model names different versions of the standard operators.
+    #[error("the file names two versions of the standard operators, {first} and {second}")]
+    OperatorSets {
+        /// The first version.
+        first: i64,
+        /// Another one.
+        second: i64,
+    },
     /// The model has no graph.
     #[error("the file holds no ONNX graph")]
     NoGraph,
