@@ -285,6 +285,26 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
                 vec![floats("v", &[65_536, 1], &[0.5; 65_536]), floats("h", &[1, 65_536], &[0.5; 65_536])],
             ),
         ),
+        // The shape behind an input that is left out.
+        (
+            "the-constantofshape",
+            network(vec![conv(), node("ConstantOfShape", &["", "s"], "k"), added()], vec![shape()]),
+        ),
+        (
+            "the-tile",
+            network(
+                vec![node("Tile", &["image", "by"], "large"), node("Conv", &["large", "w"], "map")],
+                vec![integers("by", &[1, 1, 3000, 3000])],
+            ),
+        ),
+    ]
+}
+
+/// Files of which the native engine names a node before: constants that are larger than they look.
+fn growing() -> Vec<(&'static str, Vec<u8>)> {
+    let conv = || node("Conv", &["image", "w"], "conv");
+    let added = || node("Add", &["conv", "k"], "map");
+    vec![
         // The type of a constant depends on the picture, and its values do not.
         (
             "the-constantofshape",
@@ -355,31 +375,23 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
                 vec![integers("s", &[1 << 24])],
             ),
         ),
-        // The shape behind an input that is left out.
-        (
-            "the-constantofshape",
-            network(vec![conv(), node("ConstantOfShape", &["", "s"], "k"), added()], vec![shape()]),
-        ),
-        (
-            "the-tile",
-            network(
-                vec![node("Tile", &["image", "by"], "large"), node("Conv", &["large", "w"], "map")],
-                vec![integers("by", &[1, 1, 3000, 3000])],
-            ),
-        ),
     ]
 }
 
 /// Runs each file on both back ends: it is refused in one line that `is_about` what the file is named after.
 fn refused(files: Vec<(&'static str, Vec<u8>)>, is_about: impl Fn(&str, &str) -> bool) {
+    refused_by(&["native", "tract"], files, is_about);
+}
+
+fn refused_by(backends: &[&str], files: Vec<(&'static str, Vec<u8>)>, is_about: impl Fn(&str, &str) -> bool) {
     let folder = folder();
     let photo = data("photos/coffee.jpg");
     for (named, bytes) in files {
         let file = folder.path().join("hostile.onnx");
         fs::write(&file, bytes).unwrap();
-        for backend in ["native", "tract"] {
+        for backend in backends {
             let file = file.to_str().unwrap();
-            let outcome = run(["classify", "--backend", backend, "--model", file, photo.to_str().unwrap()]);
+            let outcome = run(["classify", "--backend", *backend, "--model", file, photo.to_str().unwrap()]);
             assert_eq!(outcome.code(), 65, "{named}: {}", outcome.stderr);
             let message = outcome.message();
             let is_whole = message.contains("hostile") && message.lines().count() == 1;
@@ -393,6 +405,11 @@ fn what_asks_for_any_amount_of_memory_is_refused_in_one_line() {
     refused(hostile(), |message, named| {
         message.contains(named) || named == "memory" && message.contains("MB for its maps")
     });
+}
+
+#[test]
+fn constants_that_grow_unseen_are_refused_at_their_node() {
+    refused_by(&["tract"], growing(), |message, named| message.contains(named));
 }
 
 /// Valid messages that are no valid ONNX: the part of the message that names them, and the file. Unchecked, they end in a
