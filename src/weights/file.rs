@@ -358,10 +358,11 @@ fn keep_one_network(entries: &mut Vec<(String, Array)>, common: usize) -> usize 
     }
     let others: Vec<&str> = counts.iter().map(|(root, _)| *root).filter(|root| *root != chosen).collect();
     if !others.is_empty() {
-        let others: Vec<String> = others.iter().map(|root| format!("`{root}`")).collect();
+        let shown = |root: &&str| if root.is_empty() { "names without one".into() } else { format!("`{root}`") };
+        let others: Vec<String> = others.iter().map(shown).collect();
         tracing::warn!(
-            "the file holds several networks: taking the arrays with the prefix `{chosen}`, not those with {}",
-            others.join(", ").replace("``", "none")
+            "the names in the file have several prefixes: taking those with `{chosen}`; left out: {}",
+            others.join(", ")
         );
     }
     let chosen = chosen.to_owned();
