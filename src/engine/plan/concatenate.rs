@@ -48,7 +48,7 @@ fn fits(layers: &Layers, graph: &Graph, writer: usize, maps: &[usize]) -> bool {
     let reads_channels = match layer.work {
         Work::Winograd(_) | Work::Fused { .. } => true,
         Work::Node => matches!(&graph.nodes()[layer.node].op, Op::Conv(conv) if conv.groups == 1),
-        Work::Activation(_) | Work::Copy | Work::Transform(_) | Work::Strips => false,
+        Work::Activation(_) | Work::Copy | Work::Transform(_) | Work::Strips(_) => false,
     };
     reads_channels || !layer.inputs.iter().any(|input| maps.contains(input))
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::graph::{Activation, Conv, Graph, Node, Op, Padding, Shape, Window};
+use super::tiles::Tiles;
 use super::{Error, clamp, concatenate, convolution, fuses, grouped_weights, is_grouped};
 use crate::kernels::UNIT;
 use crate::kernels::pass::{MAX_SEGMENTS, Map, Scheme};
@@ -57,7 +58,7 @@ pub(super) enum Work {
     /// The convolution of its node, on transforms.
     Winograd(Scheme),
     /// The convolution of its node by Winograd, strip by strip, on a map without other readers.
-    Strips,
+    Strips(Scheme),
 }
 
 /// A step that reads maps and writes one.
@@ -78,7 +79,7 @@ impl Layer {
     /// Positions of the nodes that its pass computes.
     pub(super) fn nodes(&self) -> impl Iterator<Item = usize> + use<> {
         let (own, before) = match self.work {
-            Work::Node | Work::Winograd(_) | Work::Strips => (Some(self.node), None),
+            Work::Node | Work::Winograd(_) | Work::Strips(_) => (Some(self.node), None),
             Work::Fused { pointwise } => (Some(self.node), Some(pointwise)),
             Work::Activation(_) | Work::Copy | Work::Transform(_) => (None, None),
         };
@@ -97,9 +98,7 @@ pub(super) struct Layers {
     pub(super) output: usize,
     /// Numbers of the transforms, by number of the map.
     transforms: HashMap<usize, usize>,
-    /// The longest sums that convolutions by Winograd may have, in channels, by the size of their maps. Maps of one size
-    /// have the same tiles: a convolution reads several of them, and each may have several readers.
-    depths: HashMap<[usize; 2], usize>,
+    tiles: Tiles,
 }
 
 impl Layers {
@@ -107,8 +106,8 @@ impl Layers {
     pub(super) fn new(graph: &Graph, shapes: &[Shape]) -> Result<Self, Error> {
         let nodes = graph.nodes();
         let (used, readers) = readers(graph);
-        let (layers, buffers, transforms, depths) = (Vec::new(), Vec::new(), HashMap::new(), depths(graph, shapes));
-        let mut layers = Self { layers, buffers, input: 0, output: 0, transforms, depths };
+        let (layers, buffers, transforms, tiles) = (vec![], vec![], HashMap::new(), Tiles::new(graph, shapes));
+        let mut layers = Self { layers, buffers, input: 0, output: 0, transforms, tiles };
         // The maps that hold each node's value, with their channels concatenated.
         let mut values: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
         let mut concatenations: Vec<Vec<usize>> = Vec::new();
@@ -161,10 +160,10 @@ impl Layers {
                         }
                         None if conv.groups == 1 && layers.suit_winograd(conv, &read, shapes[index]) => {
                             let is_alone = node.inputs.first().is_some_and(|input| readers[input.index()] == 1);
-                            let (work, read) = if is_alone && layers.suit_strips(conv, &read) {
-                                (Work::Strips, read)
+                            let scheme = layers.tiles.scheme(shapes[index]);
+                            let (work, read) = if is_alone && layers.suit_strips(conv, scheme, &read) {
+                                (Work::Strips(scheme), read)
                             } else {
-                                let scheme = layers.scheme(shapes[index]);
                                 let maps = read.into_iter();
                                 let maps = maps.map(|map| layers.transformed(graph, index, map, scheme)).collect();
                                 (Work::Winograd(scheme), maps)
@@ -221,16 +220,10 @@ impl Layers {
     }
 
     /// Whether these maps are a single one that should be transformed strip by strip.
-    fn suit_strips(&self, conv: &Conv, read: &[usize]) -> bool {
+    fn suit_strips(&self, conv: &Conv, scheme: Scheme, read: &[usize]) -> bool {
         let &[map] = read else { return false };
         let Shape { height, width, channels } = self.buffers[map].shape;
-        Builder::suits_strips(&Map::padded(0, height, width, channels), conv.out_channels)
-    }
-
-    /// The tiles of maps of this size.
-    fn scheme(&self, Shape { height, width, .. }: Shape) -> Scheme {
-        let depth = self.depths.get(&[height, width]).copied().unwrap_or(0);
-        Scheme::of(height, width, depth)
+        Builder::suits_strips(&Map::padded(0, height, width, channels), scheme, conv.out_channels)
     }
 
     /// The transform of a map; adds a layer for node `index` unless it already exists.
@@ -282,21 +275,6 @@ impl Layers {
             }
         }
     }
-}
-
-/// See [`Layers::depths`].
-fn depths(graph: &Graph, shapes: &[Shape]) -> HashMap<[usize; 2], usize> {
-    let mut depths = HashMap::new();
-    for (node, shape) in graph.nodes().iter().zip(shapes) {
-        if let Op::Conv(conv) = &node.op
-            && conv.groups == 1
-            && Builder::is_winograd(&convolution(conv))
-        {
-            let depth: &mut usize = depths.entry([shape.height, shape.width]).or_default();
-            *depth = conv.in_channels.max(*depth);
-        }
-    }
-    depths
 }
 
 /// Whether a window can consist of padding only.

@@ -9,6 +9,7 @@ mod layers;
 mod place;
 #[cfg(test)]
 mod tests;
+mod tiles;
 
 use std::sync::Arc;
 
@@ -386,7 +387,7 @@ fn emit(
             let inputs: Vec<_> = inputs.iter().map(|map| Transform::of(map, scheme, map.offset)).collect();
             builder.winograd(&inputs, &convolution(conv), kept(memory, &output), output)
         }
-        (Work::Strips, Op::Conv(conv)) => builder.winograd_in_strips(first, &convolution(conv), output),
+        (Work::Strips(scheme), Op::Conv(conv)) => builder.winograd_in_strips(first, scheme, &convolution(conv), output),
         (Work::Activation(activation), _) => {
             builder.affine(first, &Affine { scale: None, shift: None, function: function(activation) }, output)
         }

@@ -177,3 +177,19 @@ fn long_sums_are_as_accurate_as_short_ones() {
         assert!(error < 4e-6, "{isa:?}: {error}");
     }
 }
+
+#[test]
+fn what_depthwise_convolutions_read_has_small_tiles() {
+    for (strides, expected) in [(vec![], "winograd 6"), (vec![1], "winograd 6"), (vec![2, 1], "winograd 2")] {
+        let mut builder = Builder::new();
+        let input = builder.input("input", 3).unwrap();
+        let map = conv(&mut builder, input, 24, Window::square(1, 1, 0), 1);
+        let mut map = conv(&mut builder, map, 48, Window::square(3, 1, 1), 1);
+        for stride in strides {
+            map = conv(&mut builder, map, 48, Window::square(3, stride, 1), 48);
+        }
+        let options = PlanOptions { isa: Isa::Scalar, memory: MemoryMode::Fast };
+        let plan = Plan::new(builder.finish(map).unwrap(), 24, 24, options).unwrap();
+        assert!(plan.steps().iter().any(|step| step.algorithm.starts_with(expected)), "{expected}");
+    }
+}

@@ -18,6 +18,8 @@
 //! products at the start of the product kernels, except for `P5`, which two outputs need. With an odd number of rows,
 //! the middle one is in both halves and computed twice.
 
+use std::ops::RangeInclusive;
+
 use super::clamp::Clamp;
 use super::map::{self, Map};
 use super::place::Scratch;
@@ -36,8 +38,10 @@ const SUMS: usize = 4;
 const ROWS: usize = 28;
 /// Minimum rows at which weights are used often enough to justify more of them.
 const PIXELS: usize = 7 * 7;
-/// Minimum length of the contraction, and minimum output channels, at which it pays off.
-const DEPTH: usize = 250;
+/// Lengths of the contraction at which it pays off, and at which its rounding errors, three times those of the plain product,
+/// are small: they grow with the length. No published network has longer ones.
+const DEPTHS: RangeInclusive<usize> = 250..=1024;
+/// Minimum output channels at which it pays off.
 const CHANNELS: usize = 128;
 
 /// Maximum number of segments that are halved.
@@ -56,7 +60,7 @@ impl Pairing {
     pub(super) fn of(inputs: &[Map], channels: usize, rows: usize) -> Option<Self> {
         let depth = map::channels(inputs).ok()?;
         let pixels = inputs.first().map_or(0, Map::pixels);
-        let is_large = rows >= ROWS && pixels >= PIXELS && depth >= DEPTH && channels >= CHANNELS;
+        let is_large = rows >= ROWS && pixels >= PIXELS && DEPTHS.contains(&depth) && channels >= CHANNELS;
         let is_even = inputs.len() <= SEGMENTS && inputs.iter().all(|map| map.channels.is_multiple_of(2));
         (is_large && is_even).then(|| Self { channels: inputs.iter().map(|map| map.channels).collect() })
     }
@@ -241,5 +245,16 @@ impl Quarters {
         // writable for the width of both blocks, of which this is the second.
         unsafe { kernels.strassen_output(&call) }
         product(6, s4, kept(x), c12, clamp);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_for_sums_that_are_neither_short_nor_very_long() {
+        let is_paired = |depth| Pairing::of(&[Map::padded(0, 8, 8, depth)], 128, 64).is_some();
+        assert_eq!([100, 640, 1024, 2000].map(is_paired), [false, true, true, false]);
     }
 }

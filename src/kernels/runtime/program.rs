@@ -129,15 +129,22 @@ impl Builder {
     /// Whether [`Self::winograd_in_strips`] pays off for a convolution of `input` to `channels` channels, if the map
     /// has no other readers.
     #[must_use]
-    pub fn suits_strips(input: &Map, channels: usize) -> bool {
-        WinogradPass::suits_strips(input, channels)
+    pub fn suits_strips(input: &Map, scheme: Scheme, channels: usize) -> bool {
+        WinogradPass::suits_strips(input, scheme, channels)
     }
 
     /// Adds a convolution of the channels of a map, with the map's transform computed strip by strip.
     ///
     /// # Errors
     /// If the parts do not fit together, or [`Self::is_winograd`] is false.
-    pub fn winograd_in_strips(&mut self, input: Map, layer: &Convolution<'_>, output: Map) -> Result<(), PassError> {
+    pub fn winograd_in_strips(
+        &mut self,
+        input: Map,
+        scheme: Scheme,
+        layer: &Convolution<'_>,
+        output: Map,
+    ) -> Result<(), PassError> {
+        let input = (input, scheme);
         let pass = WinogradPass::in_strips(self.kernels, &mut self.weights, self.length, input, layer, output)?;
         self.push(pass)
     }

@@ -72,7 +72,8 @@ fn the_stride_of_a_single_pixel_is_bounded() {
         let layer =
             Convolution { kernel: [3, 3], stride: [1, 1], top: 1, left: 1, weight: &weight, bias: &bias, clamp };
         let mut weights = Weights::new();
-        assert_eq!(rule(WinogradPass::in_strips(scalar(), &mut weights, LENGTH, input, &layer, output)), beyond);
+        let tiled = (input, Scheme::Two);
+        assert_eq!(rule(WinogradPass::in_strips(scalar(), &mut weights, LENGTH, tiled, &layer, output)), beyond);
         // Where the output may lie next to the input in the pixels of a third map.
         let (input, output) = (Map { offset: 12, ..input }, Map { offset: 8, stride, ..output });
         assert!(ConvPass::new(scalar(), &mut weights, LENGTH, &[input], &layer, output).is_err());
@@ -297,8 +298,9 @@ fn lengths_of_winograd_convolutions_do_not_overflow() {
     let none = Map { channels: 0, ..Map::padded(0, 2, 2, 8) };
     let input = Transform { height: 2, width: 2, channels: 8, ..input };
     assert_eq!(make(&[input], none), "a convolution writes something");
+    let input = (Map::padded(64, 2, 2, 8), Scheme::Two);
     assert_eq!(
-        rule(WinogradPass::in_strips(scalar(), &mut Weights::new(), LENGTH, Map::padded(64, 2, 2, 8), &layer, none)),
+        rule(WinogradPass::in_strips(scalar(), &mut Weights::new(), LENGTH, input, &layer, none)),
         "a convolution writes something"
     );
 }

@@ -207,7 +207,8 @@ fn winograd_convolutions() {
         if strips {
             let output = memory.room(size[0], size[1], channels, extra);
             let length = memory.length();
-            let pass = WinogradPass::in_strips(kernels, &mut weights, length, inputs[0], &layer, output).unwrap();
+            let input = (inputs[0], scheme);
+            let pass = WinogradPass::in_strips(kernels, &mut weights, length, input, &layer, output).unwrap();
             return memory.run_in(&random.parts(), ERROR, kernels, &weights, &pass, &output);
         }
         let mut transforms = Vec::new();

@@ -136,7 +136,7 @@ impl WinogradPass {
         kernels: Kernels,
         weights: &mut Weights,
         length: usize,
-        input: Map,
+        (input, scheme): (Map, Scheme),
         layer: &Convolution<'_>,
         output: Map,
     ) -> Result<Self, PassError> {
@@ -144,7 +144,6 @@ impl WinogradPass {
         check(input.stride.is_multiple_of(UNIT), "the input is not padded to whole units")?;
         let same = (input.height, input.width) == (output.height, output.width);
         check(same, "the input and the output of a winograd convolution have one size")?;
-        let scheme = Scheme::of(input.height, input.width, input.channels);
         let grid = Grid::new(scheme, input.height, input.width);
         let mut pass =
             Self::of(kernels, weights, Source::Map(input), (grid, input.channels), layer, Kept::Points, output)?;
@@ -156,8 +155,7 @@ impl WinogradPass {
 
     /// Whether [`Self::in_strips`] pays off for a map and an output of `channels` channels: products and weights stay
     /// in the second-level cache, which the transform of the whole map would exceed.
-    pub(in crate::kernels) fn suits_strips(input: &Map, channels: usize) -> bool {
-        let scheme = Scheme::of(input.height, input.width, input.channels);
+    pub(in crate::kernels) fn suits_strips(input: &Map, scheme: Scheme, channels: usize) -> bool {
         let grid = Grid::new(scheme, input.height, input.width);
         let bytes = |values: Option<usize>| product(&[values?, size_of::<f32>()]).ok();
         let weights = product(&[input.channels, channels, scheme.planes()]).ok();
