@@ -358,12 +358,12 @@ fn a_network_that_takes_bytes_gets_a_pictures_own_values() {
 fn a_size_beside_a_network_of_another_size_is_not_used_and_said_so() {
     let folder = folder();
     let path = write(folder.path(), &classifier(&[]));
-    fs::write(folder.path().join("net.onnx.toml"), "mean = 0.5\nstd = 0.5\nsize = "48x64"\n").unwrap();
+    fs::write(folder.path().join("net.onnx.toml"), "mean = 0.5\nstd = 0.5\nsize = \"48x64\"\n").unwrap();
     let outcome = classify(&path, "native");
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("the size 48x64 in the settings beside"), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("is for 32x32"), "{}", outcome.stderr);
-    fs::write(folder.path().join("net.onnx.toml"), "mean = 0.5\nstd = 0.5\nsize = "32x32"\n").unwrap();
+    fs::write(folder.path().join("net.onnx.toml"), "mean = 0.5\nstd = 0.5\nsize = \"32x32\"\n").unwrap();
     let outcome = classify(&path, "native");
     assert!(!outcome.stderr.contains("is not used"), "{}", outcome.stderr);
 }
