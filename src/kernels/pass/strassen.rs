@@ -40,7 +40,7 @@ const ROWS: usize = 28;
 const PIXELS: usize = 7 * 7;
 /// Lengths of the contraction at which it pays off, and at which its rounding errors, three times those of the plain product,
 /// are small: they grow with the length. No published network has longer ones.
-const DEPTHS: RangeInclusive<usize> = 250..=1024;
+const DEPTHS: RangeInclusive<usize> = 250..=1280;
 /// Minimum output channels at which it pays off.
 const CHANNELS: usize = 128;
 
@@ -255,6 +255,6 @@ mod tests {
     #[test]
     fn pairs_are_for_sums_that_are_neither_short_nor_very_long() {
         let is_paired = |depth| Pairing::of(&[Map::padded(0, 8, 8, depth)], 128, 64).is_some();
-        assert_eq!([100, 640, 1024, 2000].map(is_paired), [false, true, true, false]);
+        assert_eq!([100, 640, 1280, 2000].map(is_paired), [false, true, true, false]);
     }
 }
