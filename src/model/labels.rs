@@ -139,6 +139,14 @@ mod tests {
     }
 
     #[test]
+    fn a_hundred_thousand_labels_are_read_and_more_than_fit_into_a_model_file_are_not() {
+        let text: String = (0..100_000).map(|number| format!("species {number}\n")).collect();
+        assert_eq!(file(text.as_bytes(), 100_000).unwrap().len(), 100_000);
+        let error = file(text.repeat(2).as_bytes(), 200_000).unwrap_err();
+        assert!(matches!(error, Error::NotText { .. }), "{error}");
+    }
+
+    #[test]
     fn a_wrong_number_of_labels_is_named_with_that_of_the_classes() {
         let error = file(b"cat\ndog\n", 3).unwrap_err().to_string();
         assert!(
