@@ -186,7 +186,9 @@ fn half_precision_batches_and_several_outputs_give_the_scores_of_the_plain_netwo
             tensor.raw_data = tensor.float_data.drain(..).flat_map(bits).collect();
         }
     });
-    are_close(&scores(&classify(&write(folder.path(), &half), "native")), &expected, 1e-3);
+    for backend in ["native", "tract"] {
+        are_close(&scores(&classify(&write(folder.path(), &half), backend)), &expected, 1e-3);
+    }
 
     let batch = with_graph(classifier(&[]), |graph| {
         graph.input = vec![info("x", &[8, 3, 32, 32], DataType::Float)];

@@ -10,6 +10,8 @@ mod operators;
 mod prepare;
 #[cfg(feature = "tract")]
 mod rewrite;
+#[cfg(feature = "tract")]
+mod single;
 mod top;
 #[cfg_attr(not(feature = "tract"), path = "without_tract.rs")]
 pub mod tract;

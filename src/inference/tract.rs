@@ -18,7 +18,7 @@ use tract_onnx::prelude::{
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::nn::BaseDataShape;
 
-use super::{Error, Network, Output, operators, prepare, rewrite};
+use super::{Error, Network, Output, operators, prepare, rewrite, single};
 use crate::engine::cost::MAX_ACTIVATION_BYTES;
 use crate::engine::graph::Graph;
 use crate::engine::import::{self, File};
@@ -137,6 +137,7 @@ fn typed(file: File, height: usize, width: usize) -> Result<TypedModel, Error> {
         let operator_set = file.operator_set();
         let mut proto = file.into_proto();
         check_nodes(&proto)?;
+        proto.graph.iter_mut().for_each(single::widen);
         operators::check(&proto)?;
         proto.graph.iter_mut().for_each(operators::forget_names_of_extents);
         proto.graph.iter_mut().for_each(|graph| rewrite::rewrite(graph, operator_set));

@@ -352,7 +352,9 @@ fn keep_one_network(entries: &mut Vec<(String, Array)>, common: usize) -> usize 
     }
     let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(0);
     let large = counts.iter().filter(|(_, count)| count * 100 >= most * SIMILAR);
-    let chosen = large.max_by_key(|(root, count)| (names::is_average(root), *count)).map_or("", |(root, _)| *root);
+    let chosen = large
+        .max_by_key(|(root, count)| (names::is_average(root), root.contains("teacher"), *count))
+        .map_or("", |(root, _)| *root);
     if chosen.is_empty() {
         return 0;
     }
@@ -361,7 +363,8 @@ fn keep_one_network(entries: &mut Vec<(String, Array)>, common: usize) -> usize 
         let shown = |root: &&str| if root.is_empty() { "names without one".into() } else { format!("`{root}`") };
         let others: Vec<String> = others.iter().map(shown).collect();
         tracing::warn!(
-            "the names in the file have several prefixes: taking those with `{chosen}`; left out: {}",
+            "the names in the file have several prefixes: taking those with `{chosen}`; left out: {}; `model import \
+             --state-dict` chooses, with the place of the dict and the prefix, such as `state_dict.model`",
             others.join(", ")
         );
     }
@@ -385,6 +388,8 @@ mod tests {
         };
         assert_eq!(names(&["model.base.0", "model.base.1", "criterion.weight"]), ["base.0", "base.1"]);
         let pair = ["model.base.0", "model.base.1", "ema_model.module.base.0", "ema_model.module.base.1"];
+        assert_eq!(names(&pair), ["base.0", "base.1"]);
+        let pair = ["teacher.base.0", "teacher.base.1", "student.base.0", "student.base.1"];
         assert_eq!(names(&pair), ["base.0", "base.1"]);
         assert_eq!(names(&["base.0", "base.1", "model.extra"]), ["base.0", "base.1", "model.extra"], "its own names");
     }

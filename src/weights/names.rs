@@ -7,7 +7,8 @@
 const STATISTICS: [(&str, &str); 2] = [("._mean", ".running_mean"), ("._variance", ".running_var")];
 
 /// Prefixes that trainers add to every name, in any order and number.
-const PREFIXES: [&str; 7] = ["module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder."];
+const PREFIXES: [&str; 9] =
+    ["module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.", "teacher.", "student."];
 
 /// Whether an entry is the counter that averaging (`torch.optim.swa_utils`) adds to the network's.
 #[must_use]

@@ -76,7 +76,7 @@ pub fn read<R: Read + Seek>(
     let mut entries = Vec::new();
     let weights = pickle.weights(place, |value| array(pickle, value).is_some())?.ok_or(Error::NoStateDict)?;
     weights.tell();
-    for &(key, value) in weights.entries {
+    for &(key, value) in weights.entries.iter() {
         let (Some(key), Some(state)) = (pickle.value(key).name(), array(pickle, value)) else { continue };
         let failed = |source| Error::Values { key: key.to_owned(), source };
         arrays.take(1).map_err(failed)?;

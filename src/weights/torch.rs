@@ -356,7 +356,7 @@ impl ReadPlan {
         let mut positions = HashMap::new();
         let weights = pickle.weights(place, |value| tensor(pickle, value).is_some())?.ok_or(Error::NoStateDict)?;
         weights.tell();
-        for &(key, value) in weights.entries {
+        for &(key, value) in weights.entries.iter() {
             let (Some(key), Some(arguments)) = (pickle.value(key).name(), tensor(pickle, value)) else { continue };
             let wrong = || Error::Tensor { key: key.to_owned() };
             let failed = |source| Error::Values { key: key.to_owned(), source };

@@ -20,6 +20,7 @@ Examples:
   hardnetd model import hardnet68-5d684880.pth
   hardnetd model import birds.pth --labels birds.txt --output birds.safetensors
   hardnetd model import checkpoint.pth --state-dict model_ema
+  hardnetd model import lightning.ckpt --state-dict state_dict.model
   hardnetd model import hardnet39ds.pth --new-head --labels parts.txt
   hardnetd model import mini.pt --arch mini.toml --size 160x160 --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5")]
 pub(super) struct Arguments {

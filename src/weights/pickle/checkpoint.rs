@@ -1,5 +1,6 @@
 //! Where the weights of a network are in a training checkpoint.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 
 use super::{Error, Id, Pickle, Value};
@@ -14,6 +15,9 @@ const NAMES: [&str; 8] =
 /// head with one of them.
 const SIMILAR: usize = 90;
 
+/// Networks with this share of the most arrays, in percent, are told to be left out.
+const OTHER: usize = 40;
+
 /// Maximum number of dicts around the weights.
 const MAX_LEVELS: usize = 3;
 /// Other places that are told.
@@ -24,11 +28,11 @@ const COUNTERS: [&str; 2] = ["num_batches_tracked", "n_averaged"];
 /// The dict that holds the weights.
 #[derive(Debug)]
 pub struct Weights<'a> {
-    /// Its entries.
-    pub entries: &'a [(Id, Id)],
+    /// Its entries, or those whose names have the prefix that is asked for.
+    pub entries: Cow<'a, [(Id, Id)]>,
     /// Its place, such as `model.state_dict`; empty for the pickled value itself.
     pub place: String,
-    /// Places of other networks of about the same size, at most five.
+    /// Places of other networks, at most five.
     pub others: Vec<String>,
 }
 
@@ -78,12 +82,18 @@ fn place(candidates: &[Candidate<'_>], index: usize) -> String {
     names.join(".")
 }
 
+/// What follows `front` and a dot in `name`, if it begins with both.
+fn after<'a>(name: &'a str, front: &str) -> Option<&'a str> {
+    name.strip_prefix(front)?.strip_prefix('.')
+}
+
 impl Pickle {
     /// The weights: the dict at `wanted`; without that, of the dicts with about the most arrays, averaged weights or the one
-    /// with the best name. `None` if the pickled value is not a dict.
+    /// with the best name. `None` if the pickled value is not a dict. At the end, `wanted` may have a prefix of the names in
+    /// the dict, as in `state_dict.model`, or lack the name of the only dict within.
     ///
     /// # Errors
-    /// [`Error::Place`] if there is no dict with arrays at `wanted`.
+    /// [`Error::Place`] if there is no dict with arrays at `wanted`, and no array with this prefix.
     pub fn weights(&self, wanted: Option<&str>, is_array: impl Fn(Id) -> bool) -> Result<Option<Weights<'_>>, Error> {
         let Value::Dict(root) = self.root() else { return Ok(None) };
         let is_counter =
@@ -105,15 +115,31 @@ impl Pickle {
         }
         if let Some(wanted) = wanted {
             let with_arrays = (0..found.len()).filter(|index| found[*index].arrays > 0);
-            let mut places: Vec<String> = Vec::new();
-            for index in with_arrays {
-                let place = place(&found, index);
-                if place == wanted {
-                    return Ok(Some(Weights { entries: found[index].entries, place, others: Vec::new() }));
-                }
-                places.push(place);
+            let places: Vec<(usize, String)> = with_arrays.map(|index| (index, place(&found, index))).collect();
+            let taken = |entries| Weights { entries, place: wanted.to_owned(), others: Vec::new() };
+            if let Some((index, _)) = places.iter().find(|(_, place)| place == wanted) {
+                return Ok(Some(taken(found[*index].entries.into())));
             }
-            let known = places.iter().filter(|place| !place.is_empty()).take(SHOWN).cloned().collect();
+            let mut within = places.iter().filter(|(_, place)| after(place, wanted).is_some());
+            if let (Some((index, place)), None) = (within.next(), within.next()) {
+                return Ok(Some(Weights { place: place.clone(), ..taken(found[*index].entries.into()) }));
+            }
+            for (index, place) in &places {
+                let prefix = if place.is_empty() { Some(wanted) } else { after(wanted, place) };
+                let Some(prefix) = prefix.map(|prefix| prefix.trim_end_matches('.')) else { continue };
+                let has = |key: Id| self.value(key).name().is_some_and(|name| after(name, prefix).is_some());
+                let entries: Vec<(Id, Id)> = found[*index]
+                    .entries
+                    .iter()
+                    .copied()
+                    .filter(|(key, value)| has(*key) && is_array(*value))
+                    .collect();
+                if !prefix.is_empty() && !entries.is_empty() {
+                    return Ok(Some(taken(entries.into())));
+                }
+            }
+            let known =
+                places.into_iter().map(|(_, place)| place).filter(|place| !place.is_empty()).take(SHOWN).collect();
             return Err(Error::Place { wanted: wanted.into(), known });
         }
         let most = found.iter().map(|candidate| candidate.arrays).max().unwrap_or(0);
@@ -122,14 +148,14 @@ impl Pickle {
             let known = names(&found, index).filter_map(|name| NAMES.iter().position(|known| *known == name));
             if is_averaged { 0 } else { 1 + known.min().unwrap_or(NAMES.len()) }
         };
-        let is_large = |index: &usize| found[*index].arrays * 100 >= most * SIMILAR;
-        let mut largest: Vec<usize> = (0..found.len()).filter(is_large).collect();
+        let has = |index: usize, share: usize| found[index].arrays * 100 >= most * share;
+        let mut networks: Vec<usize> = (0..found.len()).filter(|index| has(*index, OTHER)).collect();
         // Stable: of the same rank, the outermost and the one that is written first.
-        largest.sort_by_cached_key(|index| (rank(*index), found[*index].level));
-        let Some((chosen, others)) = largest.split_first() else { return Ok(None) };
+        networks.sort_by_cached_key(|index| (!has(*index, SIMILAR), rank(*index), found[*index].level));
+        let Some((chosen, others)) = networks.split_first() else { return Ok(None) };
         let others = if most == 0 { &[] } else { others };
         Ok(Some(Weights {
-            entries: found[*chosen].entries,
+            entries: found[*chosen].entries.into(),
             place: place(&found, *chosen),
             others: others.iter().take(SHOWN).map(|index| place(&found, *index)).collect(),
         }))

@@ -224,6 +224,10 @@ fn weights_are_found_where_trainers_put_them() {
     for name in ["ema_model", "params_ema", "swa_model", "averaged_model", "modelEma"] {
         assert_eq!(place(&dict(&[("net", &network), (name, &network)])), (name.to_owned(), vec!["net".to_owned()]));
     }
+    // A larger network is taken whatever its name, and the other one is told.
+    let half = dict(&[("base.0.weight", b"K\x01"), ("base.0.bias", b"K\x02")]);
+    let unequal = dict(&[("ema", &half), ("net", &network)]);
+    assert_eq!(place(&unequal), ("net".to_owned(), vec!["ema".to_owned()]));
     let pair = dict(&[("student", &network), ("teacher", &network)]);
     assert_eq!(place(&pair), ("teacher".to_owned(), vec!["student".to_owned()]));
     let inside = dict(&[("model", &network), ("ema", &dict(&[("module", &network), ("updates", b"N")]))]);
@@ -232,7 +236,8 @@ fn weights_are_found_where_trainers_put_them() {
     let whole = dict(&[("a.weight", b"K\x01"), ("a.running_mean", b"K\x02"), ("a.num_batches_tracked", b"K\x03")]);
     let averaged = dict(&[("n_averaged", b"K\x09"), ("a.weight", b"K\x01"), ("a.running_mean", b"K\x02")]);
     let shadow = dict(&[("a.weight", b"K\x01")]);
-    assert_eq!(place(&dict(&[("state_dict", &whole), ("ema", &shadow)])), only("state_dict"));
+    let raw = ("state_dict".to_owned(), vec!["ema".to_owned()]);
+    assert_eq!(place(&dict(&[("state_dict", &whole), ("ema", &shadow)])), raw);
     let both = ("ema".to_owned(), vec!["state_dict".to_owned()]);
     assert_eq!(place(&dict(&[("state_dict", &whole), ("ema", &averaged)])), both);
     assert_eq!(place(&dict(&[("a", b"N")])), only(""));
@@ -250,6 +255,18 @@ fn the_weights_at_a_place_that_is_asked_for_are_taken() {
         let weights = at(place).unwrap().unwrap();
         assert_eq!((weights.entries.len(), weights.place.as_str()), (entries, place));
     }
+    // A prefix of names, and the only dict within.
+    let joined = dict(&[("a.base.0.weight", b"K\x01"), ("b.base.0.weight", b"K\x02"), ("b.base.0.bias", b"K\x03")]);
+    let inside = dict(&[("state_dict", &joined), ("ema", &dict(&[("module", &network)]))]);
+    let prefixed = read(&[b"\x80\x02", &inside[..], b"."].concat()).unwrap();
+    for (place, found, entries) in
+        [("state_dict.b", "state_dict.b", 2), ("state_dict.a.", "state_dict.a.", 1), ("ema", "ema.module", 2)]
+    {
+        let weights = prefixed.weights(Some(place), |value| matches!(prefixed.value(value), Value::Int(_)));
+        let weights = weights.unwrap().unwrap();
+        assert_eq!((weights.entries.len(), weights.place.as_str()), (entries, found));
+    }
+    assert!(prefixed.weights(Some("state_dict.c"), |_| true).is_err());
     for place in ["student", "args", ""] {
         let message = at(place).unwrap_err().to_string();
         assert!(message.ends_with("there are some at `teacher`, `ema.student`, `ema.module`"), "{message}");
