@@ -20,6 +20,12 @@ pub enum HandshakeError {
     /// No trusted authority has signed it.
     #[error("the broker's certificate is not signed by a trusted authority")]
     Issuer,
+    /// It is that of an authority, which may be the broker's own.
+    #[error("the broker's certificate is that of an authority (CA:TRUE), not of a broker")]
+    Authority,
+    /// It is in the first version of X.509, which has no names of servers.
+    #[error("the broker's certificate has X.509 version 1, without subjectAltName")]
+    Version,
     /// It is for another name.
     #[error("the broker's certificate is for {0}")]
     Name(String),
@@ -63,9 +69,14 @@ impl HandshakeError {
         match self {
             Self::Expired(_) => "renew it there; if it is in order, this device's clock is wrong",
             Self::NotYet(_) => "set this device's clock (see `hardnetd doctor`, clock)",
-            Self::Issuer => {
-                "name the authority's certificate in publish.mqtt.ca_file; a self-signed broker needs an authority of \
-                 its own first"
+            Self::Issuer => "name the certificate of the authority that signed it in publish.mqtt.ca_file",
+            Self::Authority => {
+                "sign a certificate for the broker with it; or make one with basicConstraints = CA:FALSE that signs \
+                 itself, and name that in publish.mqtt.ca_file"
+            }
+            Self::Version => {
+                "have one issued with the broker's name, such as by `openssl x509 -req … -extfile FILE` with \
+                 subjectAltName = DNS:broker.local in the file"
             }
             Self::Name(_) => "set publish.mqtt.host to that name, or have the certificate issued for the broker's name",
             Self::Certificate(_) => "have a new one issued for the broker",
@@ -94,8 +105,8 @@ impl From<&rustls::Error> for HandshakeError {
                     let names: Vec<_> = presented.iter().map(|name| bare(name)).collect();
                     Self::Name(names.join(", "))
                 }
-                // A certificate that has signed itself, and says that it is an authority.
-                CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => Self::Issuer,
+                CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => Self::Authority,
+                CertificateError::Other(error) if error.to_string().contains("UnsupportedCertVersion") => Self::Version,
                 other => Self::Certificate(other.to_string()),
             },
             rustls::Error::AlertReceived(

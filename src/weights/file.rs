@@ -338,7 +338,7 @@ fn collect(mut entries: Vec<(String, Array)>) -> Result<StateDict, Problem> {
 }
 
 /// Keeps one network of several that differ in the prefixes of their names, after `common` bytes that all have: the largest,
-/// and of those that are about as large the averaged one. A trainer may keep a loss beside them. Returns the length of its
+/// of those that are about as large the averaged one, of equals the first. A trainer may keep a loss beside them. Returns the length of its
 /// prefixes.
 fn keep_one_network(entries: &mut Vec<(String, Array)>, common: usize) -> usize {
     let mut counts: Vec<(&str, usize)> = Vec::new();
@@ -352,7 +352,9 @@ fn keep_one_network(entries: &mut Vec<(String, Array)>, common: usize) -> usize 
     }
     let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(0);
     let large = counts.iter().filter(|(_, count)| count * 100 >= most * SIMILAR);
+    // Of equals, the first in the file.
     let chosen = large
+        .rev()
         .max_by_key(|(root, count)| (names::is_average(root), root.contains("teacher"), *count))
         .map_or("", |(root, _)| *root);
     if chosen.is_empty() {
@@ -389,6 +391,8 @@ mod tests {
         assert_eq!(names(&["model.base.0", "model.base.1", "criterion.weight"]), ["base.0", "base.1"]);
         let pair = ["model.base.0", "model.base.1", "ema_model.module.base.0", "ema_model.module.base.1"];
         assert_eq!(names(&pair), ["base.0", "base.1"]);
+        let equal = ["module.base.0", "module.base.1", "model.base.0", "model.base.2"];
+        assert_eq!(names(&equal), ["base.0", "base.1"]);
         let pair = ["teacher.base.0", "teacher.base.1", "student.base.0", "student.base.1"];
         assert_eq!(names(&pair), ["base.0", "base.1"]);
         assert_eq!(names(&["base.0", "base.1", "model.extra"]), ["base.0", "base.1", "model.extra"], "its own names");

@@ -15,11 +15,11 @@ use crate::protobuf::{AttributeProto, TensorProto};
 /// Maximum values of a computed constant: 64 MB of them.
 const MAX_VALUES: u64 = 1 << 24;
 
-/// Maximum values of all computed constants together.
-const MAX_ALL: u64 = MAX_VALUES << 2;
+/// Maximum values of all computed constants together, each of up to eight bytes: they stay until the network is prepared.
+const MAX_ALL: u64 = MAX_VALUES << 1;
 
 /// Maximum values that are read to compute constants, each as often as it is read, and multiplications of their matrices.
-const MAX_WORK: u64 = 1 << 27;
+const MAX_WORK: u64 = 1 << 26;
 
 /// Maximum extents of a shape that tract is given.
 const MAX_EXTENTS: u64 = 8;
