@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use common::broker::Broker;
-use common::tls::{Authority, listener};
-use common::{Outcome, Running, folder, hardnetd};
+use common::tls::{Authority, listener, sign_itself};
+use common::{Outcome, Running, data, folder, hardnetd};
 
 fn doctor(folder: &Path, port: u16, extra: &str) -> Outcome {
     let path = folder.join("hardnetd.toml");
@@ -39,6 +39,9 @@ fn a_certificate_is_told_to_be_good_old_young_of_another_or_of_nobody() {
     authority.sign("young", &["127.0.0.1"], 5..90);
     authority.sign("elsewhere", &["broker.example"], -1..90);
     Authority::new(folder, "other").sign("unknown", &["127.0.0.1"], -1..90);
+    for name in ["version1.pem", "version1.key"] {
+        fs::copy(data("tls").join(name), folder.join(name)).unwrap();
+    }
     let known = format!("tls = true\nca_file = \"{}\"", folder.join("authority.pem").display());
     let of = |name: &str| {
         let broker = Broker::start(&listener(folder, name));
@@ -55,12 +58,19 @@ fn a_certificate_is_told_to_be_good_old_young_of_another_or_of_nobody() {
         ("young", ["is not valid yet (20", "clock"]),
         ("elsewhere", ["is for broker.example", "set publish.mqtt.host to that name"]),
         ("unknown", ["not signed by a trusted authority", "publish.mqtt.ca_file"]),
+        ("authority", ["is that of an authority", "basicConstraints = CA:FALSE"]),
+        ("version1", ["has X.509 version 1", "subjectAltName"]),
     ] {
         let outcome = of(name);
         assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
         says(&outcome, "certificate", "error", &parts);
         says(&outcome, "login", "info", &["not tried"]);
     }
+    // A certificate that signs itself is its own authority.
+    sign_itself(folder, "itself", &["127.0.0.1"]);
+    let broker = Broker::start(&listener(folder, "itself"));
+    let own = format!("tls = true\nca_file = \"{}\"", folder.join("itself.pem").display());
+    says(&doctor(folder, broker.port, &own), "login", "ok", &["accepted"]);
 }
 
 #[test]

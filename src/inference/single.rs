@@ -1,8 +1,7 @@
 //! Half precision as single precision: tract computes convolutions and sums in the type of their operands, and the input
 //! is single precision.
 
-use half::{bf16, f16};
-
+use crate::engine::import::halves;
 use crate::protobuf::{DataType, GraphProto, NodeProto, TensorProto, ValueInfoProto, ValueType};
 
 /// Makes every half or bfloat16 number of a graph a single: constants, casts, and the types of inputs and outputs.
@@ -35,17 +34,9 @@ fn widen_info(info: &mut ValueInfoProto) {
 }
 
 fn widen_tensor(tensor: &mut TensorProto) {
-    let single: fn(u16) -> f32 = match DataType::try_from(tensor.data_type) {
-        Ok(DataType::Float16) => |bits| f16::from_bits(bits).to_f32(),
-        Ok(DataType::Bfloat16) => |bits| bf16::from_bits(bits).to_f32(),
-        _ => return,
-    };
-    let (raw, fields) = (std::mem::take(&mut tensor.raw_data), std::mem::take(&mut tensor.int32_data));
-    // In a field, each number is the lower half of an integer.
-    let bits =
-        raw.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes)).chain(fields.iter().map(|it| *it as u16));
-    tensor.raw_data = bits.flat_map(|bits| single(bits).to_le_bytes()).collect();
-    tensor.data_type = DataType::Float as i32;
+    let Some(singles) = halves(tensor) else { return };
+    (tensor.raw_data, tensor.int32_data) = (Vec::new(), Vec::new());
+    (tensor.float_data, tensor.data_type) = (singles, DataType::Float as i32);
 }
 
 #[cfg(test)]
@@ -79,8 +70,8 @@ mod tests {
             ..GraphProto::default()
         };
         widen(&mut graph);
-        let values: Vec<u8> = [1.0_f32, -0.5].into_iter().flat_map(f32::to_le_bytes).collect();
-        let single = TensorProto { data_type: DataType::Float as i32, raw_data: values, ..TensorProto::default() };
+        let single =
+            TensorProto { data_type: DataType::Float as i32, float_data: vec![1.0, -0.5], ..TensorProto::default() };
         assert_eq!(graph.initializer, [single.clone(), whole]);
         assert_eq!(graph.node[0].attribute[0].t, Some(single));
         assert_eq!(graph.node[1].attribute[0].i, DataType::Float as i64);

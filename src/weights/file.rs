@@ -337,9 +337,9 @@ fn collect(mut entries: Vec<(String, Array)>) -> Result<StateDict, Problem> {
     Ok(state)
 }
 
-/// Keeps one network of several that differ in the prefixes of their names, after `common` bytes that all have: the largest,
-/// of those that are about as large the averaged one, of equals the first. A trainer may keep a loss beside them. Returns the length of its
-/// prefixes.
+/// Keeps one network of several that differ in the prefixes of their names, after `common` bytes that all have: the
+/// largest, of those that are about as large the averaged one, of equals the first. A trainer may keep a loss beside
+/// them. Returns the length of its prefixes.
 fn keep_one_network(entries: &mut Vec<(String, Array)>, common: usize) -> usize {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for (name, _) in entries.iter() {

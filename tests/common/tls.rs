@@ -15,13 +15,14 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// `NAME.pem` in `folder` is its own certificate.
+    /// `NAME.pem` and `NAME.key` in `folder` are its own certificate and key.
     pub fn new(folder: &Path, name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         fs::write(folder.join(name).with_extension("pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(folder.join(name).with_extension("key"), key.serialize_pem()).unwrap();
         Self { folder: folder.to_owned(), issuer: Issuer::new(params, key) }
     }
 

@@ -102,6 +102,22 @@ pub(super) fn byte_length(tensor: &TensorProto) -> Result<u64, Error> {
     length.ok_or_else(|| fail(tensor, format!("has the shape {:?}", tensor.dims)))
 }
 
+/// The values of a tensor of half precision or bfloat16 as singles; `None` for any other type.
+#[must_use]
+pub fn halves(tensor: &TensorProto) -> Option<Vec<f32>> {
+    let single: fn(u16) -> f32 = match DataType::try_from(tensor.data_type) {
+        Ok(DataType::Float16) => |bits| f16::from_bits(bits).to_f32(),
+        Ok(DataType::Bfloat16) => |bits| bf16::from_bits(bits).to_f32(),
+        _ => return None,
+    };
+    Some(if tensor.raw_data.is_empty() {
+        // In a field, each number is the lower half of an integer.
+        tensor.int32_data.iter().map(|bits| single(*bits as u16)).collect()
+    } else {
+        decode(&tensor.raw_data, |bytes| single(u16::from_le_bytes(bytes)))
+    })
+}
+
 /// The values of `tensor`: floats, or integers if they are few enough to be extents and axes.
 ///
 /// # Errors
@@ -112,17 +128,12 @@ pub(super) fn read(tensor: &TensorProto) -> Result<Constant, Error> {
         Data::Raw(bytes) => Some(bytes),
         Data::Fields => None,
     };
-    // Half-precision numbers in a field are bit patterns, one per 32-bit integer.
-    let bits = || tensor.int32_data.iter().map(|&bits| bits as u16);
     let floats = match (data_type, raw) {
         (DataType::Float, Some(bytes)) => decode(bytes, f32::from_le_bytes),
         (DataType::Float, None) => tensor.float_data.clone(),
         (DataType::Double, Some(bytes)) => decode(bytes, |bytes| f64::from_le_bytes(bytes) as f32),
         (DataType::Double, None) => tensor.double_data.iter().map(|&value| value as f32).collect(),
-        (DataType::Float16, Some(bytes)) => decode(bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
-        (DataType::Float16, None) => bits().map(|bits| f16::from_bits(bits).to_f32()).collect(),
-        (DataType::Bfloat16, Some(bytes)) => decode(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
-        (DataType::Bfloat16, None) => bits().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
+        (DataType::Float16 | DataType::Bfloat16, _) => halves(tensor).unwrap_or_default(),
         (DataType::Int64 | DataType::Int32 | DataType::Bool, raw) => {
             let values: Vec<i64> = match (data_type, raw) {
                 (DataType::Int64, Some(bytes)) => decode(bytes, i64::from_le_bytes),

@@ -23,6 +23,7 @@ mod window;
 
 use std::collections::BTreeMap;
 
+pub use constant::halves;
 pub use external::{NoParts, PartError, Parts};
 pub use file::{File, Scores};
 

@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 1536;
 pub(super) struct Tiles {
     /// Whether depthwise convolutions prevail. They magnify the errors of the maps before them, since their sums of nine
     /// values are too short to average them out, and leave little to do for other convolutions, whatever their tiles.
-    are_few: bool,
+    is_depthwise: bool,
     /// Sizes of maps that long sums are computed of. Maps of one size have the same tiles: a convolution reads several of
     /// them, and each may have several readers.
     long: HashSet<[usize; 2]>,
@@ -38,11 +38,15 @@ impl Tiles {
                 _ => {}
             }
         }
-        Self { are_few: depthwise > full, long }
+        Self { is_depthwise: depthwise > full, long }
     }
 
     /// The tiles of maps of this size.
     pub(super) fn scheme(&self, Shape { height, width, .. }: Shape) -> Scheme {
-        if self.are_few || self.long.contains(&[height, width]) { Scheme::Two } else { Scheme::fastest(height, width) }
+        if self.is_depthwise || self.long.contains(&[height, width]) {
+            Scheme::Two
+        } else {
+            Scheme::fastest(height, width)
+        }
     }
 }
