@@ -372,7 +372,36 @@ fn growing() -> Vec<(&'static str, Vec<u8>)> {
                     vec![node("Add", &["conv", "m0"], "map")],
                 ]
                 .concat(),
-                vec![integers("s", &[1 << 24])],
+                vec![integers("s", &[1 << 21])],
+            ),
+        ),
+        // All of them stay until the network is prepared.
+        (
+            "the-neg",
+            network(
+                [
+                    vec![conv(), node("ConstantOfShape", &["s"], "large")],
+                    vec![node("Neg", &["large"], "less"), node("Neg", &["less"], "least")],
+                    vec![with_output("m", with("ReduceMax", &["least"], &[("axes", &[0])]))],
+                    vec![node("Add", &["conv", "m"], "map")],
+                ]
+                .concat(),
+                vec![integers("s", &[3 << 20])],
+            ),
+        ),
+        // Texts take many times the memory of numbers.
+        (
+            "the-cast",
+            network(
+                vec![
+                    conv(),
+                    node("ConstantOfShape", &["s"], "large"),
+                    with_output("t", cast("large", DataType::String)),
+                    with_output("f", cast("t", DataType::Float)),
+                    with_output("k", with("ReduceMax", &["f"], &[("axes", &[0])])),
+                    added(),
+                ],
+                vec![integers("s", &[1 << 21])],
             ),
         ),
     ]

@@ -1,8 +1,10 @@
 //! Which ONNX nodes tract is given: those of image classifiers. Some of tract's other operators write beyond their maps,
 //! count without end, or allocate what a file asks for.
 
+use std::collections::HashSet;
+
 use super::Error;
-use crate::protobuf::{DataType, Extent, GraphProto, ModelProto, NodeProto, ValueType};
+use crate::protobuf::{AttributeProto, DataType, Extent, GraphProto, ModelProto, NodeProto, ValueType};
 
 /// The operators that tract is given, of the standard domain, in alphabetical order.
 const OPERATORS: [&str; 109] = [
@@ -123,9 +125,15 @@ const OPERATORS: [&str; 109] = [
 /// [`Error::Operator`] names the first one that it may not.
 pub(super) fn check(model: &ModelProto) -> Result<(), Error> {
     let Some(graph) = &model.graph else { return Ok(()) };
+    let texts = graph.initializer.iter().filter(|tensor| tensor.data_type == DataType::String as i32);
+    let texts: HashSet<&str> = texts.map(|tensor| tensor.name.as_str()).collect();
     graph.node.iter().try_for_each(|node| {
         let is_standard = matches!(node.domain.as_str(), "" | "ai.onnx") && OPERATORS.contains(&node.op_type.as_str());
-        let problem = if is_standard { wrong(graph, node) } else { Some(UNKNOWN) };
+        let problem = match is_standard {
+            true if node.input.iter().any(|name| texts.contains(name.as_str())) => Some(TEXTS),
+            true => wrong(graph, node),
+            false => Some(UNKNOWN),
+        };
         let Some(problem) = problem else { return Ok(()) };
         let name = if node.name.is_empty() { node.output.first().unwrap_or(&node.name) } else { &node.name };
         Err(Error::Operator { node: name.clone(), operator: node.op_type.clone(), problem })
@@ -134,6 +142,15 @@ pub(super) fn check(model: &ModelProto) -> Result<(), Error> {
 
 /// What is wrong with any other operator.
 const UNKNOWN: &str = "is not supported: tract is only given operators of image classifiers";
+
+/// What is wrong with texts.
+const TEXTS: &str = "with texts is not supported: tract is only given numbers";
+
+/// Whether the value of a constant is texts.
+fn has_texts(value: &AttributeProto) -> bool {
+    let is_tensor = value.t.as_ref().is_some_and(|tensor| tensor.data_type == DataType::String as i32);
+    is_tensor || ["value_string", "value_strings"].contains(&value.name.as_str())
+}
 
 /// What tract would compute wrongly at `node`, if anything.
 fn wrong(graph: &GraphProto, node: &NodeProto) -> Option<&'static str> {
@@ -149,6 +166,9 @@ fn wrong(graph: &GraphProto, node: &NodeProto) -> Option<&'static str> {
         {
             Some("with `axis` is not supported: export the network with operator set 7 or later")
         }
+        // Texts take many times the memory of numbers, and no classifier has them.
+        "Cast" if attribute("to").is_some_and(|to| to.i == DataType::String as i64) => Some(TEXTS),
+        "Constant" if node.attribute.iter().any(has_texts) => Some(TEXTS),
         // tract takes the stored mean and variance all the same.
         "BatchNormalization" if attribute("training_mode").is_some_and(|mode| mode.i != 0) => {
             Some("with `training_mode` is not supported: export the network in evaluation mode (`model.eval()`)")

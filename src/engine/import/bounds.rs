@@ -12,14 +12,13 @@ use super::operator::Operator;
 use super::{Error, File};
 use crate::protobuf::{AttributeProto, TensorProto};
 
-/// Maximum values of a computed constant: 64 MB of them.
-const MAX_VALUES: u64 = 1 << 24;
-
 /// Maximum values of all computed constants together, each of up to eight bytes: they stay until the network is prepared.
-const MAX_ALL: u64 = MAX_VALUES << 1;
+/// A file of more than twice as many bytes may have one for every second byte.
+const MAX_VALUES: u64 = 1 << 22;
 
-/// Maximum values that are read to compute constants, each as often as it is read, and multiplications of their matrices.
-const MAX_WORK: u64 = 1 << 26;
+/// Maximum values that are read to compute constants, each as often as it is read, and multiplications of their matrices,
+/// for every value that may be computed.
+const MAX_READS: u64 = 4;
 
 /// Maximum extents of a shape that tract is given.
 const MAX_EXTENTS: u64 = 8;
@@ -81,6 +80,8 @@ impl File {
         let mut constants: HashMap<&str, Known> =
             tensors.map(|tensor| (tensor.name.as_str(), Known::of_tensor(tensor))).collect();
         let (mut all, mut work) = (0_u64, 0_u64);
+        let limit = MAX_VALUES.max(self.length() / 2);
+        let reads = MAX_READS * limit;
         let set = self.operator_set();
         for node in &graph.node {
             let operator = Operator::new(node);
@@ -114,22 +115,21 @@ impl File {
                 let depth = inputs.first().and_then(|input| (*input)?.dims.as_ref()?.last().copied());
                 work = work.saturating_add(known.count.saturating_mul(depth.unwrap_or(1)));
             }
-            if work > MAX_WORK {
-                let problem =
-                    format!("computing the constants up to it reads {work} values, but {MAX_WORK} are allowed");
+            if work > reads {
+                let problem = format!("computing the constants up to it reads {work} values, but {reads} are allowed");
                 return Err(operator.fail(problem));
             }
             let values = known.count;
-            if values > MAX_VALUES {
-                let problem = format!("it may make {values} constants, but {MAX_VALUES} are allowed");
+            if values > limit {
+                let problem = format!("it may make {values} constants, but {limit} are allowed");
                 return Err(operator.fail(problem));
             }
             // Constants in the file itself take no more than the file.
             if operator.kind() != "Constant" {
                 all = all.saturating_add(values);
             }
-            if all > MAX_ALL {
-                let problem = format!("with it, the computed constants have {all} values, but {MAX_ALL} are allowed");
+            if all > limit {
+                let problem = format!("with it, the computed constants have {all} values, but {limit} are allowed");
                 return Err(operator.fail(problem));
             }
             // Of several outputs, as Split has, each is a part.
