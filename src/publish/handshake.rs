@@ -96,7 +96,8 @@ impl From<&rustls::Error> for HandshakeError {
                 CertificateError::ExpiredContext { not_after, .. } => Self::Expired(timestamp(*not_after)),
                 CertificateError::NotValidYet => Self::NotYet(None),
                 CertificateError::NotValidYetContext { not_before, .. } => Self::NotYet(timestamp(*not_before)),
-                CertificateError::UnknownIssuer => Self::Issuer,
+                // The signature is wrong if an authority has the name of the issuer, and another key.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::Issuer,
                 CertificateError::NotValidForName => Self::Name("another name".into()),
                 CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
                     Self::Name("no name (subjectAltName is missing)".into())
@@ -144,6 +145,8 @@ mod units {
         let inner = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let outer = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner));
         assert_eq!(HandshakeError::of(&outer), Some(HandshakeError::Issuer));
+        let other_key = rustls::Error::InvalidCertificate(CertificateError::BadSignature);
+        assert_eq!(HandshakeError::of(&other_key), Some(HandshakeError::Issuer));
         assert_eq!(HandshakeError::of(&io::Error::other("no route")), None);
     }
 
