@@ -133,6 +133,19 @@ choice! {
     }
 }
 
+choice! {
+    /// The rule by which training changes parameters.
+    OptimizerChoice {
+        /// Stochastic gradient descent with momentum.
+        #[default]
+        Sgd = "sgd",
+        /// Adam, whose weight decay is part of the gradient.
+        Adam = "adam",
+        /// Adam with decoupled weight decay.
+        AdamW = "adamw",
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {

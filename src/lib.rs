@@ -18,6 +18,7 @@ pub mod frame;
 pub mod hardnet;
 pub mod inference;
 pub mod kernels;
+pub mod learn;
 pub mod model;
 pub mod pipeline;
 pub mod plural;

@@ -15,7 +15,7 @@ pub mod table;
 pub use build::{Error, Problem, build, build_out_of, seeded, skeleton, with_new_head};
 pub use custom::{TableError, read_table};
 pub use from_graph::weights_of;
-pub use layout::{Entry, entries, parameters};
+pub use layout::{Entry, Layer, entries, modules, parameters};
 pub use published::{PUBLISHED, Published, Trainer, published};
 pub use recognise::{head_classes, recognise};
 pub use table::{ARCHITECTURES, Architecture, Block, find};

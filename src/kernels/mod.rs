@@ -14,6 +14,7 @@
 //! | `memory/` | weights and activations | the files above |
 //! | `pass/` | one layer each, over maps in memory | the above except `isa/` |
 //! | `runtime/` | a program of passes, and the threads that run it | the above except `isa/` |
+//! | `training/` | products, convolutions and norms with their gradients; on its own | nothing |
 //!
 //! Files import each other without circles, and so do folders, as a test checks. A `mod.rs` only describes its folder
 //! and re-exports what others need; files in the folder import directly from each other.
@@ -60,6 +61,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tile;
+#[cfg(feature = "train")]
+pub mod training;
 
 pub use size::UNIT;
 pub use table::{Isa, Kernels};

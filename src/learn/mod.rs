@@ -1,0 +1,4 @@
+//! Learning: training of networks (feature `train`).
+
+#[cfg(feature = "train")]
+pub mod train;
