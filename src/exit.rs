@@ -18,6 +18,8 @@ pub enum Exit {
     Internal = 70,
     /// Reading or writing failed part-way.
     Io = 74,
+    /// A signal stopped the work before its end; the same command can continue it.
+    Stopped = 75,
     /// The system denies permission for what the configuration asks.
     NoPermission = 77,
     /// The configuration is wrong.

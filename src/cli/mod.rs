@@ -12,6 +12,8 @@ mod logging;
 mod man;
 mod model;
 mod run;
+#[cfg(feature = "train")]
+mod train;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -40,7 +42,7 @@ Examples:
   hardnetd doctor                                  find problems and their remedies
 
 Exit codes: 0 success, 64 wrong usage, 65 unusable data, 66 missing input, 69 unavailable, \
-70 internal error, 74 input or output failed, 77 permission denied, 78 wrong configuration, \
+70 internal error, 74 input or output failed, 75 stopped by a signal before the end, 77 permission denied, 78 wrong configuration, \
 128 + n ended by a second signal n.";
 
 /// Classifies camera streams on small computers with HarDNet.
@@ -76,6 +78,9 @@ enum Command {
     Bench(bench::Arguments),
     /// List, describe, fetch, import, export and verify models.
     Model(model::Arguments),
+    /// Train a network on pictures of your own, from scratch or from weights.
+    #[cfg(feature = "train")]
+    Train(train::Arguments),
     /// Print or check the configuration.
     Config(config::Arguments),
     /// Check the machine, the configuration, the broker and the cameras, and suggest remedies.
@@ -226,6 +231,14 @@ pub enum Error {
     /// Speed cannot be measured.
     #[error(transparent)]
     Bench(#[from] crate::bench::Error),
+    /// A network cannot be trained.
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    Train(#[from] crate::learn::train::run::Error),
+    /// A signal has stopped the work, which can be continued.
+    #[cfg(feature = "train")]
+    #[error("stopped by a signal")]
+    Stopped,
     /// Something is wrong with the machine or the configuration; the details have been printed.
     #[error("{errors} of {checks} checks found an error")]
     ChecksFailed {
@@ -298,6 +311,10 @@ impl Error {
             Self::Service(error) => error.exit(),
             Self::Eval(error) => error.exit(),
             Self::Bench(error) => error.exit(),
+            #[cfg(feature = "train")]
+            Self::Train(error) => error.exit(),
+            #[cfg(feature = "train")]
+            Self::Stopped => Exit::Stopped,
             Self::Signals(_) => Exit::Internal,
             Self::Output(_) | Self::ManPages { .. } => Exit::Io,
             Self::Picture { exit, .. }
@@ -433,6 +450,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
+        #[cfg(feature = "train")]
+        Command::Train(arguments) => train::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

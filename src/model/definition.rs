@@ -200,6 +200,14 @@ impl Definition {
         }
     }
 
+    /// A trained network of the family with these names of its classes.
+    #[cfg(feature = "train")]
+    #[must_use]
+    pub fn trained(architecture: Architecture, state: StateDict, labels: Vec<Arc<str>>, transform: Transform) -> Self {
+        let family = Self::of_family(architecture, state, labels.len(), Training::Trained);
+        Self { labels: Some(labels), transform, ..family }
+    }
+
     /// The model whose weights are in the file at `path`.
     fn read(path: &Path) -> Result<Self, Error> {
         let Loaded { state, texts, .. } = weights::read(path).map_err(|error| Error::Weights(error.into()))?;

@@ -1,9 +1,21 @@
 //! Training of networks of the family, and of tables with their structure.
+//!
+//! Data flow: [`data`] → [`batch`] (varied pictures, one batch ahead) → [`backbone`] (features) → [`objective`] (loss and
+//! the gradient of the linear layers, by automatic differentiation) → [`backbone`] (all gradients) → [`optimizer`] →
+//! [`checkpoint`]. [`run`] drives it.
 
 pub mod backbone;
+pub mod batch;
+pub mod checkpoint;
+pub mod cifar;
+pub mod data;
 pub mod framework;
 pub mod objective;
 pub mod optimizer;
+pub mod options;
 pub mod parameters;
 pub mod plan;
 pub mod random;
+pub mod raster;
+pub mod run;
+pub mod start;

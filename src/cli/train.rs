@@ -1,0 +1,245 @@
+//! `hardnetd train`: training and fine-tuning.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::{Error, choice, printed, progress_style, size};
+use crate::choice::OptimizerChoice;
+use crate::learn::train::checkpoint;
+use crate::learn::train::data;
+use crate::learn::train::options::TrainOptions;
+use crate::learn::train::raster::Variation;
+use crate::learn::train::run::{self, End, Event, Task, Trainer};
+use crate::learn::train::start::Start;
+use crate::model::ModelOptions;
+use crate::plural::counted;
+use crate::printable::line;
+
+/// Arguments of `train`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+DATA holds one folder with pictures per class, or CIFAR-10 or CIFAR-100 in their binary form. After each epoch, the model \
+is tested with the pictures of --test, those of CIFAR's test set, or a share of each class that is kept for it.
+
+The folder of a training holds best.safetensors and last.safetensors, which every command takes as a model, log.jsonl with \
+a line per epoch, and state.safetensors, from which --resume continues. Ctrl-C stops a training after the step at hand.
+
+Examples:
+  hardnetd train flowers --output runs/flowers                                  # from scratch
+  hardnetd train flowers --output runs/tuned --model hardnet68.safetensors      # from trained weights
+  hardnetd train flowers --output runs/tuned --resume
+  hardnetd train cifar-100-binary --output runs/cifar --model hardnet68.safetensors --epochs 1 --batch 256
+  hardnetd run --model runs/tuned/best.safetensors --source rtsp://camera.local/1")]
+pub(super) struct Arguments {
+    /// Folder with the pictures.
+    #[arg(value_name = "DATA")]
+    data: PathBuf,
+    /// Folder of the training.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Continue the training in that folder, with its settings.
+    #[arg(long)]
+    resume: bool,
+    /// What to train: the name of a network or a table (TOML), from scratch, or a file with weights, to be tuned.
+    #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
+    model: String,
+    /// Folder with pictures for testing, one folder per class.
+    #[arg(long, value_name = "DIR")]
+    test: Option<PathBuf>,
+    /// Share of each class that is kept for testing if there is no test set.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
+    hold_out: f64,
+    /// Rows and columns of the network's input, such as 160x160, instead of the model's own.
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    size: Option<[usize; 2]>,
+    /// Passes over the pictures [default: 150 from scratch, 10 for a file with weights].
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    epochs: Option<u64>,
+    /// Pictures per step.
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=8192))]
+    batch: u16,
+    /// Rule that changes the weights [default: sgd from scratch, adam for a file with weights].
+    #[arg(long, value_name = "RULE", value_parser = choice::<OptimizerChoice>())]
+    optimizer: Option<OptimizerChoice>,
+    /// Largest learning rate; it rises during the warm-up and falls along a cosine [default: 0.05 for sgd, else 0.001].
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    rate: Option<f64>,
+    /// Epochs of the warm-up [default: 5, at most a tenth of all].
+    #[arg(long, value_name = "N", value_parser = epochs)]
+    warm_up: Option<f64>,
+    /// Momentum of sgd.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
+    momentum: f64,
+    /// Weight decay.
+    #[arg(long, value_name = "SHARE", default_value_t = 6e-5, value_parser = share)]
+    weight_decay: f64,
+    /// Label smoothing.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    smoothing: f64,
+    /// Mix pairs of pictures, with this parameter of the distribution, such as 0.2.
+    #[arg(long, value_name = "ALPHA", default_value_t = 0.0, value_parser = rate_or_zero)]
+    mixup: f64,
+    /// Least share of a picture that a random crop takes; 1 takes the largest centre crop.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.35, value_parser = share)]
+    crop: f64,
+    /// Do not mirror pictures: for digits, text, or where left and right matter.
+    #[arg(long)]
+    no_flip: bool,
+    /// Change brightness, contrast and saturation by up to this share.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    colour: f64,
+    /// Train only the linear layer.
+    #[arg(long)]
+    freeze: bool,
+    /// Number that determines everything random: the same seed gives the same weights.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Threads [default: number of cores].
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Minutes between checkpoints within an epoch.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    checkpoint_minutes: u16,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".into())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "expected a number above 0".into())
+}
+
+fn rate_or_zero(text: &str) -> Result<f64, String> {
+    if text.parse() == Ok(0.0) { Ok(0.0) } else { rate(text) }
+}
+
+fn epochs(text: &str) -> Result<f64, String> {
+    let epochs = text.parse().ok().filter(|epochs: &f64| epochs.is_finite() && *epochs >= 0.0);
+    epochs.ok_or_else(|| "expected a number of epochs, 0 or more".into())
+}
+
+impl Arguments {
+    /// The settings, given whether the weights have learned something.
+    fn options(&self, is_tuned: bool) -> TrainOptions {
+        let optimizer = self.optimizer.unwrap_or(if is_tuned { OptimizerChoice::Adam } else { OptimizerChoice::Sgd });
+        let epochs = self.epochs.unwrap_or(if is_tuned { 10 } else { 150 });
+        TrainOptions {
+            epochs,
+            batch: self.batch.into(),
+            optimizer,
+            rate: self.rate.unwrap_or(if optimizer == OptimizerChoice::Sgd { 0.05 } else { 0.001 }),
+            warm_up: self.warm_up.unwrap_or_else(|| (epochs as f64 / 10.0).min(5.0)),
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+            smoothing: self.smoothing,
+            mixup: self.mixup,
+            variation: Variation {
+                scale: [self.crop, 1.0],
+                ratio: if self.crop < 1.0 { [0.75, 4.0 / 3.0] } else { [1.0, 1.0] },
+                flip: !self.no_flip,
+                colour: self.colour,
+            },
+            freeze: self.freeze,
+            seed: self.seed,
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let mut pool = rayon::ThreadPoolBuilder::new().thread_name(|index| format!("train-{index}"));
+    if let Some(threads) = arguments.threads {
+        pool = pool.num_threads(threads.into());
+    }
+    let pool = pool.build().map_err(|error| Error::Train(io::Error::other(error).into()))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(Error::Signals)?;
+    }
+    pool.install(|| train(arguments, &stop))
+}
+
+fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
+    let Arguments { data, test, hold_out, seed, .. } = arguments;
+    let (train, test) = data::read(data, test.as_deref(), *hold_out, *seed).map_err(run::Error::from)?;
+    tracing::info!(
+        "{} for training, {} for testing, {}",
+        counted(train.samples.len(), "picture", "pictures"),
+        counted(test.samples.len(), "picture", "pictures"),
+        counted(train.labels.len(), "class", "classes")
+    );
+    let options = ModelOptions { size: arguments.size, ..ModelOptions::default() };
+    let Start { architecture, transform, parameters, is_tuned } =
+        Start::open(&arguments.model, &options, train.labels.len(), *seed)?;
+    let interval = Duration::from_secs(60 * u64::from(arguments.checkpoint_minutes));
+    let folder = arguments.output.clone();
+    let task = Task { architecture, transform, train, test, folder, interval };
+    let mut trainer = match arguments.resume {
+        true => Trainer::resume(task, parameters)?,
+        false => Trainer::begin(task, arguments.options(is_tuned), parameters)?,
+    };
+    let bar = ProgressBar::new(trainer.steps())
+        .with_style(progress_style("{bar:30} {pos}/{len} steps, {msg}, {eta} left"))
+        .with_position(trainer.done());
+    bar.reset_eta();
+    let batch = f64::from(arguments.batch);
+    let mut best = None;
+    let end = trainer.run(
+        || stop.load(Ordering::Relaxed),
+        |event| match event {
+            Event::Step { done, loss, top1, .. } => {
+                bar.set_position(done);
+                let rate = bar.per_sec() * batch;
+                bar.set_message(format!("loss {loss:.3}, top-1 {:.1} %, {rate:.1} pictures/s", top1 * 100.0));
+            }
+            Event::Epoch(epoch) => {
+                let text = format!(
+                    "epoch {}: loss {:.3}, top-1 {:.2} %, top-5 {:.2} % of {}",
+                    epoch.epoch,
+                    epoch.loss,
+                    epoch.test.top1 * 100.0,
+                    epoch.test.top5 * 100.0,
+                    counted(epoch.test.pictures, "picture", "pictures")
+                );
+                if io::stderr().is_terminal() {
+                    bar.println(text);
+                } else {
+                    tracing::info!("{text}");
+                }
+                if epoch.best {
+                    best = Some((epoch.epoch, epoch.test.top1));
+                }
+            }
+        },
+    );
+    bar.finish_and_clear();
+    let folder = line(&arguments.output.display().to_string()).into_owned();
+    match end? {
+        End::Complete => {
+            let mut output = io::stdout().lock();
+            let text = best
+                .map_or_else(String::new, |(epoch, top1)| format!(": top-1 {:.2} % after epoch {epoch}", top1 * 100.0));
+            printed(writeln!(output, "{folder}/best.safetensors{text}"))
+        }
+        End::Stopped => {
+            tracing::warn!(
+                "stopped after {} of {} steps; {folder}/{} has the state: --resume continues",
+                trainer.done(),
+                trainer.steps(),
+                checkpoint::FILE
+            );
+            Err(Error::Stopped)
+        }
+    }
+}

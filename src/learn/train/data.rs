@@ -1,0 +1,246 @@
+//! Labelled pictures: one folder per class, or CIFAR's binary files.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::capture::{Still, StillError, is_picture};
+use crate::exit::Exit;
+use crate::frame;
+
+use super::cifar;
+use super::random::Random;
+use super::raster::Raster;
+
+/// Why there is nothing to train with.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file or folder cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There are too few classes.
+    #[error(
+        "{} has {found} folders with pictures: expected one folder for each class, and at least two classes",
+        path.display()
+    )]
+    Classes {
+        /// The folder.
+        path: PathBuf,
+        /// Number of folders with pictures.
+        found: usize,
+    },
+    /// A class has too few pictures to keep some for testing.
+    #[error(
+        "the class {label:?} has one picture: expected at least two, one for training and one for testing; add pictures, \
+         or name the pictures for testing with --test"
+    )]
+    OnePicture {
+        /// The class.
+        label: String,
+    },
+    /// A test set has other classes.
+    #[error("{} has the class {label:?}, which the training set does not have", path.display())]
+    OtherClass {
+        /// The folder of the test set.
+        path: PathBuf,
+        /// The class.
+        label: String,
+    },
+    /// A list of labels of CIFAR has another length.
+    #[error("{} has {found} labels, expected {expected}", path.display())]
+    CifarLabels {
+        /// The list.
+        path: PathBuf,
+        /// Labels expected.
+        expected: usize,
+        /// Labels found.
+        found: usize,
+    },
+    /// A file of CIFAR is no row of records.
+    #[error("{} has {length} bytes, expected a multiple of {record}, the length of a record", path.display())]
+    CifarLength {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: u64,
+        /// Bytes of a record.
+        record: usize,
+    },
+    /// A record of CIFAR has a class that does not exist.
+    #[error("{}, byte {byte}: the class is {class}, expected 0 to {last}", path.display())]
+    CifarClass {
+        /// The file.
+        path: PathBuf,
+        /// Position in the file.
+        byte: usize,
+        /// The class.
+        class: usize,
+        /// The last class.
+        last: usize,
+    },
+}
+
+impl DataError {
+    /// The exit code of the error.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unreadable { .. } => Exit::NoInput,
+            _ => Exit::Data,
+        }
+    }
+}
+
+/// Why a picture cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Still(#[from] StillError),
+    /// Its data do not fit its size.
+    #[error(transparent)]
+    Frame(#[from] frame::Error),
+}
+
+/// A labelled picture.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The file, or the place in one.
+    pub path: PathBuf,
+    /// Number of the class.
+    pub class: usize,
+    raster: Option<Raster>,
+}
+
+impl Sample {
+    /// A picture that is in memory.
+    #[must_use]
+    pub fn in_memory(path: PathBuf, class: usize, raster: Raster) -> Self {
+        Self { path, class, raster: Some(raster) }
+    }
+
+    /// The picture.
+    ///
+    /// # Errors
+    /// If the file is no picture that can be read.
+    pub fn read(&self) -> Result<Raster, PictureError> {
+        if let Some(raster) = &self.raster {
+            return Ok(raster.clone());
+        }
+        let still = Still::open(&self.path)?;
+        let picture = still.picture()?;
+        let (width, height) = (picture.layout().width, picture.layout().height);
+        let data = (0..height).flat_map(|row| picture.row(0, row)).copied().collect();
+        Ok(Raster { width, height, data })
+    }
+}
+
+/// A labelled set of pictures.
+#[derive(Debug, Clone)]
+pub struct Set {
+    /// Names of the classes.
+    pub labels: Vec<String>,
+    /// The pictures.
+    pub samples: Vec<Sample>,
+}
+
+/// The pictures for training and for testing.
+///
+/// `data` holds a folder for each class, or CIFAR's binary files. Without a folder `test`, a share of each class,
+/// chosen by `seed`, is kept for testing, unless the data are CIFAR's, which have a test set.
+///
+/// # Errors
+/// If folders are unreadable, or there are too few classes or pictures.
+pub fn read(data: &Path, test: Option<&Path>, hold_out: f64, seed: u64) -> Result<(Set, Set), DataError> {
+    if let Some(sets) = cifar::read(data)? {
+        return Ok(sets);
+    }
+    let labels = class_folders(data)?;
+    let all = samples(data, &labels)?;
+    if let Some(test) = test {
+        for label in class_folders(test)? {
+            if !labels.contains(&label) {
+                return Err(DataError::OtherClass { path: test.to_owned(), label });
+            }
+        }
+        let tested = samples(test, &labels)?;
+        return Ok((Set { labels: labels.clone(), samples: all }, Set { labels, samples: tested }));
+    }
+    let (mut train, mut kept) = (Vec::new(), Vec::new());
+    for (class, label) in labels.iter().enumerate() {
+        let mut own: Vec<Sample> = all.iter().filter(|sample| sample.class == class).cloned().collect();
+        if own.len() < 2 {
+            return Err(DataError::OnePicture { label: label.clone() });
+        }
+        Random::new(seed, &[class as u64]).shuffle(&mut own);
+        let count = ((own.len() as f64 * hold_out).round() as usize).clamp(1, own.len() - 1);
+        train.extend(own.split_off(count));
+        kept.extend(own);
+    }
+    for samples in [&mut train, &mut kept] {
+        samples.sort_by(|a, b| (a.class, &a.path).cmp(&(b.class, &b.path)));
+    }
+    Ok((Set { labels: labels.clone(), samples: train }, Set { labels, samples: kept }))
+}
+
+/// Names of the folders with pictures, in byte order.
+fn class_folders(data: &Path) -> Result<Vec<String>, DataError> {
+    let mut labels = Vec::new();
+    for path in visible(data)? {
+        if path.is_dir() && !pictures(&path)?.is_empty() {
+            labels.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    if labels.len() < 2 {
+        return Err(DataError::Classes { path: data.to_owned(), found: labels.len() });
+    }
+    Ok(labels)
+}
+
+fn samples(data: &Path, labels: &[String]) -> Result<Vec<Sample>, DataError> {
+    let mut samples = Vec::new();
+    for (class, label) in labels.iter().enumerate() {
+        let folder = data.join(label);
+        if folder.is_dir() {
+            let pictures = pictures(&folder)?;
+            samples.extend(pictures.into_iter().map(|path| Sample { path, class, raster: None }));
+        }
+    }
+    Ok(samples)
+}
+
+/// The pictures in a folder and in those below it, in byte order.
+fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let (mut found, mut seen, mut folders) = (Vec::new(), HashSet::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let place = folder.canonicalize().map_err(|source| DataError::Unreadable { path: folder.clone(), source })?;
+        // A link may lead back.
+        if !seen.insert(place) {
+            continue;
+        }
+        for path in visible(&folder)? {
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_picture(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// What a folder holds but hidden files, in byte order.
+fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    let mut paths = read().map_err(|source| DataError::Unreadable { path: folder.to_owned(), source })?;
+    paths.retain(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.')));
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,194 @@
+//! Pictures of a training set, and how a part of one becomes a network's input.
+
+use crate::frame::{self, Color, Layout, Picture, PixelAspect, PixelFormat};
+
+use super::random::Random;
+
+/// Values per pixel.
+const CHANNELS: usize = 3;
+
+/// A picture in memory: packed rows of R, G, B, 8 bits each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raster {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// `[height, width, 3]`.
+    pub data: Vec<u8>,
+}
+
+/// A part of a picture in pixels, with fractions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Area {
+    /// The left edge.
+    pub left: f64,
+    /// The upper edge.
+    pub top: f64,
+    /// Columns.
+    pub width: f64,
+    /// Rows.
+    pub height: f64,
+}
+
+impl Raster {
+    /// The picture for preprocessing.
+    ///
+    /// # Errors
+    /// If the data are too short for the size.
+    pub fn picture(&self) -> Result<Picture<'_>, frame::Error> {
+        let (width, height) = (self.width, self.height);
+        let layout = Layout { format: PixelFormat::Rgb, width, height, color: Color::RGB, aspect: PixelAspect::SQUARE };
+        Picture::packed(layout, &self.data)
+    }
+
+    /// An area, resized to `height` × `width` pixels with a triangle filter that is as wide as the reduction, as Pillow's
+    /// `BILINEAR` is: `[height, width, 3]`, from 0 to 1.
+    #[must_use]
+    pub fn resized(&self, area: Area, [height, width]: [usize; 2]) -> Vec<f32> {
+        let across = windows(area.left, area.width, width, self.width);
+        let down = windows(area.top, area.height, height, self.height);
+        let first = down.iter().map(|(start, _)| *start).min().unwrap_or(0);
+        let last = down.iter().map(|(start, weights)| start + weights.len()).max().unwrap_or(0);
+        let mut rows = vec![0.0_f32; (last - first) * width * CHANNELS];
+        for (row, out) in (first..last).zip(rows.chunks_exact_mut(width * CHANNELS)) {
+            let source = &self.data[row * self.width * CHANNELS..][..self.width * CHANNELS];
+            for ((start, weights), out) in across.iter().zip(out.chunks_exact_mut(CHANNELS)) {
+                for (pixel, weight) in source[start * CHANNELS..].chunks_exact(CHANNELS).zip(weights) {
+                    out.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += weight * f32::from(*value));
+                }
+            }
+        }
+        let mut out = vec![0.0_f32; height * width * CHANNELS];
+        for ((start, weights), out) in down.iter().zip(out.chunks_exact_mut(width * CHANNELS)) {
+            for (row, weight) in rows[(start - first) * width * CHANNELS..].chunks_exact(width * CHANNELS).zip(weights)
+            {
+                out.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value / 255.0);
+            }
+        }
+        out
+    }
+}
+
+/// The first pixel and the weights, of sum 1, of each of `count` pixels over the `length` ones from `start`, of which
+/// `side` exist.
+fn windows(start: f64, length: f64, count: usize, side: usize) -> Vec<(usize, Vec<f32>)> {
+    let scale = length / count as f64;
+    let support = scale.max(1.0);
+    let window = |index: usize| {
+        let centre = (start + (index as f64 + 0.5) * scale).clamp(0.5, side as f64 - 0.5);
+        // Casts of floats to integers saturate: a negative start becomes 0.
+        let first = ((centre - support + 0.5) as usize).min(side - 1);
+        let end = ((centre + support + 0.5) as usize).clamp(first + 1, side);
+        let weight = |pixel: usize| (1.0 - (pixel as f64 + 0.5 - centre).abs() / support).max(0.0);
+        let weights: Vec<f64> = (first..end).map(weight).collect();
+        let sum: f64 = weights.iter().sum();
+        (first, weights.iter().map(|weight| (weight / sum) as f32).collect())
+    };
+    (0..count).map(window).collect()
+}
+
+/// How pictures vary from epoch to epoch.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Variation {
+    /// Least and greatest share of the picture's area that a crop takes, 0 to 1; both 1: the whole centre square.
+    pub scale: [f64; 2],
+    /// Least and greatest ratio of a crop's width to its height, relative to the input's.
+    pub ratio: [f64; 2],
+    /// Whether half of the pictures are mirrored.
+    pub flip: bool,
+    /// Greatest change of brightness, contrast and saturation, as a share.
+    pub colour: f64,
+}
+
+impl Variation {
+    /// An area of a `raster` for an input of `height` × `width`.
+    fn area(&self, raster: &Raster, [height, width]: [usize; 2], random: &mut Random) -> Area {
+        let (wide, high) = (raster.width as f64, raster.height as f64);
+        let shape = width as f64 / height as f64;
+        // As torchvision's `RandomResizedCrop`: ten attempts, then the centre.
+        for _ in 0..10 {
+            let area = wide * high * random.within(self.scale[0], self.scale[1]);
+            let ratio = shape * random.within(self.ratio[0].ln(), self.ratio[1].ln()).exp();
+            let (width, height) = ((area * ratio).sqrt(), (area / ratio).sqrt());
+            if width <= wide && height <= high {
+                let (left, top) = (random.unit() * (wide - width), random.unit() * (high - height));
+                return Area { left, top, width, height };
+            }
+        }
+        let width = wide.min(high * shape);
+        let height = width / shape;
+        Area { left: (wide - width) / 2.0, top: (high - height) / 2.0, width, height }
+    }
+
+    /// A varied input of `height` × `width`: `[height, width, 3]`, from 0 to 1 unless colours vary.
+    #[must_use]
+    pub fn apply(&self, raster: &Raster, size: [usize; 2], random: &mut Random) -> Vec<f32> {
+        let mut values = raster.resized(self.area(raster, size, random), size);
+        if self.flip && random.unit() < 0.5 {
+            for row in values.chunks_exact_mut(size[1] * CHANNELS) {
+                let pixels = row.as_chunks_mut::<CHANNELS>().0;
+                pixels.reverse();
+            }
+        }
+        if self.colour > 0.0 {
+            let mut factor = || random.within(1.0 - self.colour, 1.0 + self.colour) as f32;
+            let [brightness, contrast, saturation] = [factor(), factor(), factor()];
+            let grey = |pixel: &[f32; CHANNELS]| 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2];
+            let pixels = values.as_chunks_mut::<CHANNELS>().0;
+            let mean = pixels.iter().map(|pixel| grey(pixel)).sum::<f32>() / pixels.len() as f32 * brightness;
+            for pixel in pixels {
+                let bright = pixel.map(|value| (value * brightness - mean) * contrast + mean);
+                let grey = grey(&bright);
+                *pixel = bright.map(|value| ((value - grey) * saturation + grey).clamp(0.0, 1.0));
+            }
+        }
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::preprocess::{Reference, Transform};
+    use crate::tensor::Tensor;
+
+    fn raster(width: usize, height: usize) -> Raster {
+        let mut random = Random::new(1, &[]);
+        Raster { width, height, data: (0..width * height * 3).map(|_| random.below(256) as u8).collect() }
+    }
+
+    #[test]
+    fn a_whole_picture_is_resized_as_in_evaluation() {
+        for (side, to) in [(90, 32), (32, 48), (40, 40)] {
+            let raster = raster(side, side);
+            let transform = Transform { resize: to, height: to, width: to, mean: [0.0; 3], std: [1.0; 3] };
+            let mut expected = Tensor::zeros(to, to, 3);
+            Reference::new(transform).unwrap().run(&raster.picture().unwrap(), &mut expected).unwrap();
+            let side = side as f64;
+            let whole = Area { left: 0.0, top: 0.0, width: side, height: side };
+            for (found, expected) in raster.resized(whole, [to, to]).iter().zip(expected.data()) {
+                assert!((found - expected).abs() < 1.5 / 255.0, "{found}, expected {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn variations_stay_in_the_picture_and_are_determined_by_their_numbers() {
+        let raster = raster(61, 35);
+        let all = Variation { scale: [0.05, 1.0], ratio: [0.5, 2.0], flip: true, colour: 0.5 };
+        for seed in 0..200 {
+            let apply = || all.apply(&raster, [24, 40], &mut Random::new(seed, &[]));
+            let values = apply();
+            assert!(values.iter().all(|value| (0.0..=1.0).contains(value)));
+            assert_eq!(values, apply());
+            let Area { left, top, width, height } = all.area(&raster, [24, 40], &mut Random::new(seed, &[]));
+            assert!(left >= 0.0 && top >= 0.0 && left + width <= 61.001 && top + height <= 35.001);
+        }
+        let none = Variation { scale: [1.0, 1.0], ratio: [1.0, 1.0], flip: false, colour: 0.0 };
+        let area = none.area(&raster, [20, 20], &mut Random::new(0, &[]));
+        assert_eq!(area, Area { left: 13.0, top: 0.0, width: 35.0, height: 35.0 });
+    }
+}
