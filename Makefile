@@ -25,7 +25,7 @@ VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # For the Python environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build run test check audit fmt figures bench bench-peers footprint cross test-arm deb test-vm fuzz install uninstall clean
+.PHONY: help deps deps-run build train-build run test check audit fmt figures bench bench-peers footprint cross test-arm deb test-vm fuzz install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ deps-run: ## Install the system packages that building and running need
 
 build: deps-run ## Build the program: target/release/hardnetd
 	$(CARGO) build --release --locked
+
+train-build: deps-run ## Build the program with `hardnetd train`, which needs Rust 1.95: target/release/hardnetd
+	$(CARGO) build --release --locked --features train
 
 run: deps-run ## Classify the built-in test stream: 100 results as JSON Lines. A quick build, without tract
 	$(CARGO) build --profile quick --no-default-features --locked

@@ -232,7 +232,10 @@ impl Trainer {
         }
         let progress = Progress::new(options, task.train.labels.clone(), task.train.samples.len());
         let optimizer = Optimizer::new(progress.options.rule());
-        Ok(Self::new(task, progress, parameters, optimizer))
+        let trainer = Self::new(task, progress, parameters, optimizer);
+        // A training that ends before its first checkpoint can be continued too.
+        trainer.checkpoint()?;
+        Ok(trainer)
     }
 
     /// The training in the folder of `task`, where it was. `parameters` has the network's sizes.
