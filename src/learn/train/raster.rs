@@ -136,7 +136,7 @@ impl Variation {
             let [brightness, contrast, saturation] = [factor(), factor(), factor()];
             let grey = |pixel: &[f32; CHANNELS]| 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2];
             let pixels = values.as_chunks_mut::<CHANNELS>().0;
-            let mean = pixels.iter().map(|pixel| grey(pixel)).sum::<f32>() / pixels.len() as f32 * brightness;
+            let mean = pixels.iter().map(&grey).sum::<f32>() / pixels.len() as f32 * brightness;
             for pixel in pixels {
                 let bright = pixel.map(|value| (value * brightness - mean) * contrast + mean);
                 let grey = grey(&bright);
