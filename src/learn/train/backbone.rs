@@ -6,24 +6,17 @@
 
 use rayon::prelude::*;
 
+use super::batch_norm::{BehindNorm, Normalisation, Sums, factors, normalisation};
+use super::convolution::{Back, add_unpacked, by_channel, by_tap, convolve, packed};
 use super::plan::{Norm, Operation, Plan, Step};
 use crate::kernels::training::depthwise::{self, Filter, MapGradient, WeightGradient};
-use crate::kernels::training::norm::{self, Apply, Gradient, Normalised};
+use crate::kernels::training::norm::{self, Apply, Normalised};
 use crate::kernels::training::pool;
-use crate::kernels::training::product::{Into, Matrix, product};
-use crate::kernels::training::window::{self, Part, Size, Window};
+use crate::kernels::training::product::Into;
+use crate::kernels::training::window::{Part, Size};
 
 /// Maximum number of pieces of a batch.
 const PIECES: usize = 16;
-
-/// Values of a tile: the rows of a convolution's matrix that are in the cache together.
-const TILE: usize = 1 << 16;
-
-/// Added to the variance by a batch norm, as in PyTorch.
-const EPSILON: f64 = 1e-5;
-
-/// Share of a batch in the running mean and variance, as in PyTorch.
-const MOMENTUM: f64 = 0.1;
 
 /// Which mean and variance batch norms use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +34,6 @@ pub struct Statistics {
     pub mean: Vec<f32>,
     /// Variances.
     pub variance: Vec<f32>,
-}
-
-/// How a normalised map came about.
-#[derive(Debug, Default, Clone)]
-struct Normalisation {
-    mean: Vec<f32>,
-    /// 1 / sqrt(variance + epsilon).
-    inverse: Vec<f64>,
 }
 
 /// A backbone with memory for batches.
@@ -376,240 +361,6 @@ impl Backbone {
             back.constant.push((-scale * inverse * sum / count - by_map * f64::from(mean[channel])) as f32);
         }
         back
-    }
-}
-
-/// The gradient behind a batch norm as a function of the gradient before it and of its input.
-#[derive(Debug, Default)]
-struct BehindNorm {
-    by_gradient: Vec<f32>,
-    by_map: Vec<f32>,
-    constant: Vec<f32>,
-}
-
-impl BehindNorm {
-    fn run(&self, of: Normalised<'_>, out: &mut [f32]) {
-        let Self { by_gradient, by_map, constant } = self;
-        norm::gradient(Gradient { of, by_gradient, by_map, constant, out });
-    }
-}
-
-/// Two sums per channel.
-#[derive(Debug)]
-struct Sums {
-    first: Vec<f64>,
-    second: Vec<f64>,
-}
-
-impl Sums {
-    fn new(channels: usize) -> Self {
-        Self { first: vec![0.0; channels], second: vec![0.0; channels] }
-    }
-
-    /// The sums of all pieces, added in order.
-    fn total(pieces: Vec<Self>, channels: usize) -> Self {
-        let mut total = Self::new(channels);
-        for piece in pieces {
-            total.first.iter_mut().zip(piece.first).for_each(|(total, sum)| *total += sum);
-            total.second.iter_mut().zip(piece.second).for_each(|(total, sum)| *total += sum);
-        }
-        total
-    }
-}
-
-/// The mean and variance that a batch norm uses. In training, they are those of `count` pixels with these `sums` of
-/// values and squares, and enter the running ones.
-fn normalisation(
-    norm: &Norm,
-    Sums { first, second }: Sums,
-    count: usize,
-    statistics: &mut Statistics,
-    mode: Mode,
-) -> Normalisation {
-    let mut normalisation = Normalisation::default();
-    for (channel, at) in norm.statistics.clone().enumerate() {
-        let (running_mean, running_variance) = (&mut statistics.mean[at], &mut statistics.variance[at]);
-        let (mean, variance) = match mode {
-            Mode::Evaluate => (f64::from(*running_mean), f64::from(*running_variance)),
-            Mode::Train => {
-                let count = count as f64;
-                let mean = first[channel] / count;
-                let variance = (second[channel] / count - mean * mean).max(0.0);
-                // The running variance is the one without bias.
-                let unbiased = variance * count / (count - 1.0).max(1.0);
-                let follow = |running: &mut f32, now: f64| {
-                    *running = (f64::from(*running) * (1.0 - MOMENTUM) + now * MOMENTUM) as f32;
-                };
-                follow(running_mean, mean);
-                follow(running_variance, unbiased);
-                (mean, variance)
-            }
-        };
-        normalisation.mean.push(mean as f32);
-        normalisation.inverse.push(1.0 / (variance + EPSILON).sqrt());
-    }
-    normalisation
-}
-
-/// Scale and shift per channel that a batch norm amounts to.
-fn factors(norm: &Norm, parameters: &[f32], Normalisation { mean, inverse }: &Normalisation) -> (Vec<f32>, Vec<f32>) {
-    let (scale, shift) = (&parameters[norm.scale.clone()], &parameters[norm.shift.clone()]);
-    let channels = scale.iter().zip(shift).zip(mean).zip(inverse);
-    channels
-        .map(|(((scale, shift), mean), inverse)| {
-            let factor = f64::from(*scale) * inverse;
-            (factor as f32, (f64::from(*shift) - f64::from(*mean) * factor) as f32)
-        })
-        .unzip()
-}
-
-/// Weights `[out, in, rows, columns]` as a matrix `[out, rows · columns · in]`, the order of a gathered window.
-fn packed(weights: &[f32], window: Window, channels: usize) -> Vec<f32> {
-    reordered(weights, window.kernel * window.kernel, weights.len() / channels, true)
-}
-
-/// Swaps the two inner axes of every row: `[depth / taps, taps]` to `[taps, depth / taps]`, or back.
-fn reordered(weights: &[f32], taps: usize, depth: usize, forward: bool) -> Vec<f32> {
-    if taps == 1 {
-        return weights.to_vec();
-    }
-    let inputs = depth / taps;
-    let mut out = vec![0.0; weights.len()];
-    for (from, to) in weights.chunks_exact(depth).zip(out.chunks_exact_mut(depth)) {
-        for input in 0..inputs {
-            for tap in 0..taps {
-                let (plain, gathered) = (input * taps + tap, tap * inputs + input);
-                if forward {
-                    to[gathered] = from[plain];
-                } else {
-                    to[plain] = from[gathered];
-                }
-            }
-        }
-    }
-    out
-}
-
-/// Writes the sum of the pieces' gradients of packed weights to `gradients`, in the order of the state dict.
-fn add_unpacked(pieces: &[Vec<f32>], window: Window, channels: usize, gradients: &mut [f32]) {
-    let depth = gradients.len() / channels;
-    let mut total = vec![0.0; gradients.len()];
-    total.par_chunks_mut(depth).enumerate().for_each(|(channel, total)| {
-        for piece in pieces {
-            let piece = &piece[channel * depth..(channel + 1) * depth];
-            total.iter_mut().zip(piece).for_each(|(total, value)| *total += value);
-        }
-    });
-    gradients.copy_from_slice(&reordered(&total, window.kernel * window.kernel, depth, false));
-}
-
-/// Depthwise weights `[channels, 9]` as `[9, channels]`.
-fn by_tap(weights: &[f32]) -> Vec<f32> {
-    let channels = weights.len() / 9;
-    (0..weights.len()).map(|index| weights[index % channels * 9 + index / channels]).collect()
-}
-
-/// Depthwise weights `[9, channels]` as `[channels, 9]`.
-fn by_channel(weights: &[f32]) -> Vec<f32> {
-    let channels = weights.len() / 9;
-    (0..weights.len()).map(|index| weights[index % 9 * channels + index / 9]).collect()
-}
-
-/// Output pixels of a tile, for rows of `depth` values and outputs of `channels`.
-fn tile(depth: usize, channels: usize) -> usize {
-    (TILE / (depth + channels)).clamp(32, 1024)
-}
-
-/// Convolves a piece of a batch and returns the sums of the results and of their squares.
-fn convolve(
-    window: Window,
-    size: [usize; 2],
-    parts: &[Part<&[f32]>],
-    packed: &[f32],
-    out: &mut [f32],
-    channels: usize,
-) -> Sums {
-    let depth = packed.len() / channels;
-    let weights = Matrix::new(packed, channels, depth).transposed();
-    let tile = tile(depth, channels);
-    let mut rows = vec![0.0; if is_direct(window, parts.len()) { 0 } else { tile * depth }];
-    let mut sums = Sums::new(channels);
-    for (index, out) in out.chunks_mut(tile * channels).enumerate() {
-        let (first, count) = (index * tile, out.len() / channels);
-        let inputs = match parts {
-            [only] if window.is_pixel() => &only.map[first * depth..(first + count) * depth],
-            _ => {
-                let rows = &mut rows[..count * depth];
-                window::gather(window, size, parts, first, rows);
-                rows
-            }
-        };
-        product(out, Into::New, Matrix::new(inputs, count, depth), weights);
-        norm::moments(out, &mut sums.first, &mut sums.second);
-    }
-    sums
-}
-
-/// Whether the rows of a convolution's matrix are those of its input.
-fn is_direct(window: Window, inputs: usize) -> bool {
-    window.is_pixel() && inputs == 1
-}
-
-/// The way back through a convolution.
-struct Back<'a> {
-    window: Window,
-    size: [usize; 2],
-    packed: &'a [f32],
-    /// What happens to the gradient of a single input that is read pixel by pixel.
-    into: Into,
-}
-
-impl Back<'_> {
-    /// Adds the gradients of the inputs to `targets`, for a piece of a batch, and returns that of the packed weights.
-    /// Empty targets are left out.
-    fn run(
-        &self,
-        parts: &[Part<&[f32]>],
-        of: Normalised<'_>,
-        back: &BehindNorm,
-        mut targets: Vec<Part<&mut [f32]>>,
-        channels: usize,
-    ) -> Vec<f32> {
-        let Self { window, size, packed, into } = *self;
-        let depth = packed.len() / channels;
-        let weights = Matrix::new(packed, channels, depth);
-        let tile = tile(depth, channels);
-        let is_direct = is_direct(window, parts.len());
-        let mut gathered = vec![0.0; if is_direct { 0 } else { tile * depth }];
-        let mut gradient = vec![0.0; tile * channels];
-        let mut sums = vec![0.0; packed.len()];
-        let pixels = of.map.len() / channels;
-        for first in (0..pixels).step_by(tile) {
-            let count = tile.min(pixels - first);
-            let gradient = &mut gradient[..count * channels];
-            back.run(of.values(first * channels..(first + count) * channels), gradient);
-            let gradient = Matrix::new(gradient, count, channels);
-            let range = first * depth..(first + count) * depth;
-            let inputs = if is_direct {
-                &parts[0].map[range.clone()]
-            } else {
-                let rows = &mut gathered[..count * depth];
-                window::gather(window, size, parts, first, rows);
-                &*rows
-            };
-            product(&mut sums, Into::Sum, gradient.transposed(), Matrix::new(inputs, count, depth));
-            if targets.is_empty() {
-                continue;
-            }
-            if is_direct {
-                product(&mut targets[0].map[range], into, gradient, weights);
-            } else {
-                let rows = &mut gathered[..count * depth];
-                product(rows, Into::New, gradient, weights);
-                window::scatter(window, size, &mut targets, first, rows);
-            }
-        }
-        sums
     }
 }
 

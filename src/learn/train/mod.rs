@@ -6,8 +6,10 @@
 
 pub mod backbone;
 pub mod batch;
+mod batch_norm;
 pub mod checkpoint;
 pub mod cifar;
+mod convolution;
 pub mod data;
 pub mod framework;
 pub mod objective;
