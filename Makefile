@@ -46,14 +46,15 @@ run: deps-run ## Classify the built-in test stream: 100 results as JSON Lines. A
 	$(CARGO) build --profile quick --no-default-features --locked
 	./target/quick/hardnetd run --source test:ball --frames 100 --sink stdout
 
-test: deps ## Run every test, and say at the end which failed
-	@CARGO="$(CARGO)" ./.ci/test
+test: deps ## Run every test, those of `hardnetd train` too (Rust 1.95), and say at the end which failed
+	@CARGO="$(CARGO)" ./.ci/test --features train
 
 check: deps ## Formatting, lints and documentation, warnings denied
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features train -- -D warnings
+	$(CARGO) clippy --locked --lib --bins -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --lib --bins -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --features train
 
 audit: ## Licences, duplicates, sources and advisories of the libraries; builds cargo-deny where it is not installed
 	@./.ci/packages $(RUN_PACKAGES)

@@ -234,7 +234,7 @@ pub enum Error {
     /// A network cannot be trained.
     #[cfg(feature = "train")]
     #[error(transparent)]
-    Train(#[from] crate::learn::train::run::Error),
+    Train(#[from] crate::learn::train::error::Error),
     /// A signal has stopped the work, which can be continued.
     #[cfg(feature = "train")]
     #[error("stopped by a signal")]

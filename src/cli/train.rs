@@ -14,9 +14,11 @@ use super::{Error, choice, printed, progress_style, size};
 use crate::choice::OptimizerChoice;
 use crate::learn::train::checkpoint;
 use crate::learn::train::data;
-use crate::learn::train::options::TrainOptions;
+use crate::learn::train::error;
+use crate::learn::train::options::{Also, TrainOptions};
 use crate::learn::train::raster::Variation;
-use crate::learn::train::run::{self, End, Event, Task, Trainer};
+use crate::learn::train::report;
+use crate::learn::train::run::{End, Event, Task, Trainer};
 use crate::learn::train::start::Start;
 use crate::model::ModelOptions;
 use crate::plural::counted;
@@ -25,20 +27,24 @@ use crate::printable::line;
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-DATA holds one folder with pictures per class, or CIFAR-10 or CIFAR-100 in their binary form. After each epoch, the model \
-is tested with the pictures of --test, those of CIFAR's test set, or a share of each class that is kept for it.
+DATA is a folder with one for each class, which holds its pictures, or with CIFAR-10 or CIFAR-100 in their binary form; or \
+a list. A line of a list names a picture, relative to the list's folder, and its class: `gate/1.jpg open`, or \
+`{\"path\": \"gate/1.jpg\", \"label\": \"open\"}`. After each epoch, the model is tested with the pictures of --test, those of \
+CIFAR's test set, or a share of each class that is kept for it. Pictures that cannot be read are named and left out.
 
-The folder of a training holds best.safetensors and last.safetensors, which every command takes as a model, log.jsonl with \
-a line per epoch, and state.safetensors, from which --resume continues. Ctrl-C stops a training after the step at hand.
+The folder of a training holds best.safetensors and last.safetensors, which every command takes as a model, report.html \
+with curves, confusion matrix and the worst mistakes, log.jsonl with a line per epoch, and state.safetensors, from which \
+--resume continues. Ctrl-C stops a training after the step at hand.
 
 Examples:
   hardnetd train flowers --output runs/flowers                                  # from scratch
   hardnetd train flowers --output runs/tuned --model hardnet68.safetensors      # from trained weights
   hardnetd train flowers --output runs/tuned --resume
   hardnetd train cifar-100-binary --output runs/cifar --model hardnet68.safetensors --epochs 1 --batch 256
+  hardnetd train train.jsonl --test test.jsonl --output runs/gate --balance --also weather=0.5
   hardnetd run --model runs/tuned/best.safetensors --source rtsp://camera.local/1")]
 pub(super) struct Arguments {
-    /// Folder with the pictures.
+    /// Folder with the pictures, or a list of them.
     #[arg(value_name = "DATA")]
     data: PathBuf,
     /// Folder of the training.
@@ -50,8 +56,8 @@ pub(super) struct Arguments {
     /// What to train: the name of a network or a table (TOML), from scratch, or a file with weights, to be tuned.
     #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
     model: String,
-    /// Folder with pictures for testing, one folder per class.
-    #[arg(long, value_name = "DIR")]
+    /// Pictures for testing: a folder with one for each class, or a list.
+    #[arg(long, value_name = "DATA")]
     test: Option<PathBuf>,
     /// Share of each class that is kept for testing if there is no test set.
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
@@ -95,6 +101,13 @@ pub(super) struct Arguments {
     /// Change brightness, contrast and saturation by up to this share.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     colour: f64,
+    /// Give all classes the same share in the loss, however many pictures each has.
+    #[arg(long)]
+    balance: bool,
+    /// Learn a further task at the same time, whose classes are in this field of the list's objects, with a weight in
+    /// the loss [default: 1]. The model file does not have its classes, but the backbone learns from them.
+    #[arg(long, value_name = "FIELD[=WEIGHT]", value_parser = also)]
+    also: Vec<Also>,
     /// Train only the linear layer.
     #[arg(long)]
     freeze: bool,
@@ -123,6 +136,17 @@ fn rate_or_zero(text: &str) -> Result<f64, String> {
     if text.parse() == Ok(0.0) { Ok(0.0) } else { rate(text) }
 }
 
+fn also(text: &str) -> Result<Also, String> {
+    let (field, weight) = match text.rsplit_once('=') {
+        Some((field, weight)) => (field, rate(weight)?),
+        None => (text, 1.0),
+    };
+    if field.is_empty() || ["path", "label"].contains(&field) {
+        return Err("expected the name of a field, other than path and label".into());
+    }
+    Ok(Also { field: field.to_owned(), weight })
+}
+
 fn epochs(text: &str) -> Result<f64, String> {
     let epochs = text.parse().ok().filter(|epochs: &f64| epochs.is_finite() && *epochs >= 0.0);
     epochs.ok_or_else(|| "expected a number of epochs, 0 or more".into())
@@ -143,6 +167,8 @@ impl Arguments {
             weight_decay: self.weight_decay,
             smoothing: self.smoothing,
             mixup: self.mixup,
+            balance: self.balance,
+            also: self.also.clone(),
             variation: Variation {
                 scale: [self.crop, 1.0],
                 ratio: if self.crop < 1.0 { [0.75, 4.0 / 3.0] } else { [1.0, 1.0] },
@@ -172,7 +198,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
 
 fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
     let Arguments { data, test, hold_out, seed, .. } = arguments;
-    let (train, test) = data::read(data, test.as_deref(), *hold_out, *seed).map_err(run::Error::from)?;
+    let fields: Vec<String> = arguments.also.iter().map(|also| also.field.clone()).collect();
+    let (train, test) = data::read(data, test.as_deref(), &fields, *hold_out, *seed).map_err(error::Error::from)?;
     tracing::info!(
         "{} for training, {} for testing, {}",
         counted(train.samples.len(), "picture", "pictures"),
@@ -181,20 +208,22 @@ fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
     );
     let options = ModelOptions { size: arguments.size, ..ModelOptions::default() };
     let Start { architecture, transform, parameters, is_tuned } =
-        Start::open(&arguments.model, &options, train.labels.len(), *seed)?;
+        Start::open(&arguments.model, &options, &train.classes(), *seed)?;
     let interval = Duration::from_secs(60 * u64::from(arguments.checkpoint_minutes));
     let folder = arguments.output.clone();
-    let task = Task { architecture, transform, train, test, folder, interval };
+    let task = Task { architecture, transform, train: Arc::new(train), test, folder, interval };
     let mut trainer = match arguments.resume {
         true => Trainer::resume(task, parameters)?,
         false => Trainer::begin(task, arguments.options(is_tuned), parameters)?,
     };
+    let memory = trainer.memory() as f64 / 1e9;
+    tracing::info!("up to {memory:.1} GB of memory for batches of {}", trainer.batch());
     let bar = ProgressBar::new(trainer.steps())
         .with_style(progress_style("{bar:30} {pos}/{len} steps, {msg}, {eta} left"))
         .with_position(trainer.done());
     bar.reset_eta();
-    let batch = f64::from(arguments.batch);
-    let mut best = None;
+    let batch = trainer.batch() as f64;
+    let (mut best, classes) = (None, trainer.classes());
     let end = trainer.run(
         || stop.load(Ordering::Relaxed),
         |event| match event {
@@ -204,14 +233,21 @@ fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
                 bar.set_message(format!("loss {loss:.3}, top-1 {:.1} %, {rate:.1} pictures/s", top1 * 100.0));
             }
             Event::Epoch(epoch) => {
-                let text = format!(
-                    "epoch {}: loss {:.3}, top-1 {:.2} %, top-5 {:.2} % of {}",
+                let percent = |share: f64| format!("{:.2} %", share * 100.0);
+                let mut text = format!(
+                    "epoch {}: loss {:.3}, top-1 {} of {}",
                     epoch.epoch,
                     epoch.loss,
-                    epoch.test.top1 * 100.0,
-                    epoch.test.top5 * 100.0,
+                    percent(epoch.test.top1),
                     counted(epoch.test.pictures, "picture", "pictures")
                 );
+                // With five classes or fewer it is always 100 %.
+                if classes > 5 {
+                    text.push_str(&format!(", top-5 {}", percent(epoch.test.top5)));
+                }
+                for (also, share) in arguments.also.iter().zip(&epoch.also_top1) {
+                    text.push_str(&format!(", {} in training {}", also.field, percent(*share)));
+                }
                 if io::stderr().is_terminal() {
                     bar.println(text);
                 } else {
@@ -230,7 +266,8 @@ fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
             let mut output = io::stdout().lock();
             let text = best
                 .map_or_else(String::new, |(epoch, top1)| format!(": top-1 {:.2} % after epoch {epoch}", top1 * 100.0));
-            printed(writeln!(output, "{folder}/best.safetensors{text}"))
+            printed(writeln!(output, "{folder}/best.safetensors{text}"))?;
+            printed(writeln!(output, "{folder}/{}: curves, confusion matrix and the worst mistakes", report::FILE))
         }
         End::Stopped => {
             tracing::warn!(

@@ -23,7 +23,7 @@ pub use fetch::{Fetch, FetchError, Fetched, Origin, Sources};
 pub use import::Import;
 pub use metadata::{Metadata, Training};
 pub use preprocessing::{Preprocessing, PreprocessingError};
-pub use save::{ModelFormat, SaveError, save};
+pub use save::{ModelFormat, SaveError, save, save_as};
 pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 
 use crate::choice::BackendChoice;

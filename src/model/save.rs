@@ -7,7 +7,7 @@ use super::metadata::{self, KEY};
 use super::{Definition, Error, NetworkDefinition};
 use crate::exit::Exit;
 use crate::replace::replace;
-use crate::weights::safetensors::{self, Texts};
+use crate::weights::safetensors::{self, Precision, Texts};
 
 /// Format of a model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +84,20 @@ impl SaveError {
     }
 }
 
-/// Writes `definition` to `path`. An existing file is replaced only if `overwrite` is set, and atomically: readers see
-/// either the old file or the new one. If `path` is a link, the link itself is replaced.
+/// Writes `definition` to `path` in full precision: see [`save_as`].
 ///
 /// # Errors
 /// Any [`SaveError`]; the file at `path` is then unchanged.
 pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(), SaveError> {
+    save_as(definition, path, overwrite, Precision::Full)
+}
+
+/// Writes `definition` to `path`; only safetensors files may have half precision. An existing file is replaced only if `overwrite` is set, and atomically: readers see
+/// either the old file or the new one. If `path` is a link, the link itself is replaced.
+///
+/// # Errors
+/// Any [`SaveError`]; the file at `path` is then unchanged.
+pub fn save_as(definition: &Definition, path: &Path, overwrite: bool, precision: Precision) -> Result<(), SaveError> {
     let form = ModelFormat::of(path)?;
     if !overwrite && path.exists() {
         return Err(SaveError::Exists { path: path.to_owned() });
@@ -103,7 +111,7 @@ pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(),
                 return Err(SaveError::Model(Error::NotFamily { name }.into()));
             };
             let texts = Texts::from([("format".to_owned(), "pt".to_owned()), (KEY.to_owned(), metadata.text()?)]);
-            safetensors::write(state, &texts, path)
+            safetensors::write_as(state, &texts, precision, path)
                 .map_err(|source| SaveError::Safetensors { path: path.to_owned(), source })
         }
         ModelFormat::Onnx => {

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
+use half::f16;
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
+use serde_json::Value;
 
 use super::input::{self, Input};
 use super::view::{self, Budget, Element, View};
@@ -23,6 +25,8 @@ pub type Texts = BTreeMap<String, String>;
 /// Suffix of the names of batch counts.
 const BATCH_COUNT: &str = "num_batches_tracked";
 
+/// The key of the texts in a header.
+const TEXTS: &str = "__metadata__";
 /// Maximum length of a header in bytes.
 const MAX_HEADER: u64 = 1 << 23;
 /// Bytes of the header length.
@@ -124,26 +128,52 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<(Vec<(String, Array)
     Ok((entries, texts))
 }
 
-/// Replaces the file at `path` with a safetensors file of `state` and `texts`. Batch counts are 64-bit integers, as in
-/// PyTorch; everything else is `f32`.
+/// How exactly weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// As they are: `f32`.
+    Full,
+    /// Those of convolutions and linear layers as `f16`, the nearest number with 11 significant bits; values per channel,
+    /// which may be very small or large, as they are.
+    Half,
+}
+
+/// Replaces the file at `path` with a safetensors file of `state` and `texts`, in full precision. See [`write_as`].
 ///
 /// # Errors
 /// If the file cannot be written. The file at `path` is then unchanged.
 pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
-    let mut arrays: Vec<Stored> =
-        state.iter().map(|(key, array)| Stored { key, array, count: key.ends_with(BATCH_COUNT) }).collect();
+    write_as(state, texts, Precision::Full, path)
+}
+
+/// Replaces the file at `path` with a safetensors file of `state` and `texts`. Batch counts are 64-bit integers, as in
+/// PyTorch. The same content gives the same file.
+///
+/// # Errors
+/// If the file cannot be written. The file at `path` is then unchanged.
+pub fn write_as(state: &StateDict, texts: &Texts, precision: Precision, path: &Path) -> Result<(), SafeTensorError> {
+    let dtype = |key: &str, array: &Array| match precision {
+        _ if key.ends_with(BATCH_COUNT) => Dtype::I64,
+        Precision::Half if array.shape().len() > 1 => Dtype::F16,
+        _ => Dtype::F32,
+    };
+    let stored = |(key, array)| Stored { key, array, dtype: dtype(key, array) };
+    let mut arrays: Vec<Stored> = state.iter().map(stored).collect();
     // Numbers are aligned if the larger ones come first.
-    arrays.sort_by(|a, b| b.count.cmp(&a.count).then(a.key.cmp(b.key)));
+    arrays.sort_by(|a, b| b.size().cmp(&a.size()).then(a.key.cmp(b.key)));
     let mut end = 0;
     let infos = arrays.iter().map(|array| {
         let start = end;
         end += array.length();
-        let (dtype, shape) = (array.dtype(), array.array.shape().to_vec());
+        let (dtype, shape) = (array.dtype, array.array.shape().to_vec());
         (array.key.to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
     });
     let infos = infos.collect();
-    let texts = texts.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let mut header = serde_json::to_vec(&Metadata::new(Some(texts), infos)?)?;
+    // The library keeps texts in no order, so that they are added to its checked header in theirs.
+    let mut header: BTreeMap<String, Value> =
+        serde_json::from_value(serde_json::to_value(Metadata::new(None, infos)?)?)?;
+    header.insert(TEXTS.to_owned(), serde_json::to_value(texts)?);
+    let mut header = serde_json::to_vec(&header)?;
     header.resize(header.len().next_multiple_of(size_of::<u64>()), b' ');
     replace(path, |file| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
@@ -159,27 +189,27 @@ pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTe
 struct Stored<'a> {
     key: &'a str,
     array: &'a Array,
-    count: bool,
+    dtype: Dtype,
 }
 
 impl Stored<'_> {
-    fn dtype(&self) -> Dtype {
-        if self.count { Dtype::I64 } else { Dtype::F32 }
+    /// Bytes of a value.
+    fn size(&self) -> usize {
+        self.dtype.bitsize() / 8
     }
 
     /// Number of bytes.
     fn length(&self) -> usize {
-        let value = if self.count { size_of::<i64>() } else { size_of::<f32>() };
-        self.array.data().len() * value
+        self.array.data().len() * self.size()
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut values = self.array.data().iter();
-        if self.count {
+        match self.dtype {
             // Whole numbers, exact up to 2^24.
-            values.try_for_each(|&value| out.write_all(&(value as i64).to_le_bytes()))
-        } else {
-            values.try_for_each(|value| out.write_all(&value.to_le_bytes()))
+            Dtype::I64 => values.try_for_each(|&value| out.write_all(&(value as i64).to_le_bytes())),
+            Dtype::F16 => values.try_for_each(|&value| out.write_all(&f16::from_f32(value).to_le_bytes())),
+            _ => values.try_for_each(|value| out.write_all(&value.to_le_bytes())),
         }
     }
 }
@@ -201,4 +231,58 @@ fn element(dtype: Dtype) -> Option<Element> {
         Dtype::F64 => Element::F64,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::weights;
+
+    fn state() -> StateDict {
+        let mut state = StateDict::new();
+        let mut insert = |key: &str, shape: &[usize], value: fn(usize) -> f32| {
+            state.insert(key.to_owned(), Array::from_fn(shape, value).unwrap()).unwrap();
+        };
+        insert("conv.weight", &[3, 5], |index| 1.0 / (index as f32 + 3.0));
+        insert("norm.running_var", &[3], |index| 1e9 / (index as f32 + 1.0));
+        insert("norm.num_batches_tracked", &[1], |_| 7.0);
+        state
+    }
+
+    #[test]
+    fn the_same_content_gives_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let texts: Texts = ('a'..='h').map(|key| (key.to_string(), format!("\"{key}\""))).collect();
+        let bytes = |name: &str| {
+            let path = folder.path().join(name);
+            write(&state(), &texts, &path).unwrap();
+            std::fs::read(path).unwrap()
+        };
+        let first = bytes("first");
+        for index in 0..10 {
+            assert!(bytes(&index.to_string()) == first);
+        }
+        let read = weights::read(&folder.path().join("first")).unwrap();
+        assert_eq!(read.texts, texts);
+        assert_eq!(read.state.iter().count(), 3);
+    }
+
+    #[test]
+    fn half_precision_rounds_weights_and_keeps_values_per_channel() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("half");
+        write_as(&state(), &Texts::new(), Precision::Half, &path).unwrap();
+        let read = weights::read(&path).unwrap().state;
+        for (key, array) in state().iter() {
+            let found = read.values(key, array.shape()).unwrap();
+            for (found, expected) in found.iter().zip(array.data()) {
+                let difference = ((found - expected) / expected).abs();
+                let limit = if key == "conv.weight" { 2.0_f32.powi(-11) } else { 0.0 };
+                assert!(difference <= limit, "{key}: {found}, expected {expected}");
+            }
+        }
+        assert!(read.values("conv.weight", &[3, 5]).unwrap()[0] != 1.0 / 3.0);
+    }
 }

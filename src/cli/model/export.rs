@@ -7,6 +7,7 @@ use clap::Args;
 use super::super::{Error, size};
 use super::import::finish;
 use crate::model::{Definition, ModelFormat, ModelOptions};
+use crate::weights::safetensors::Precision;
 
 /// Arguments of `model export`.
 #[derive(Debug, Args)]
@@ -37,5 +38,5 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     ModelFormat::of(&arguments.output)?;
     let options = ModelOptions { size: arguments.size, ..ModelOptions::default() };
     let definition = Definition::open(&arguments.model, &options)?;
-    finish(&definition, &arguments.output, arguments.force)
+    finish(&definition, &arguments.output, arguments.force, Precision::Full)
 }

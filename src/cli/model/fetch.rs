@@ -15,6 +15,7 @@ use crate::config::redact;
 use crate::model::{Fetch, Origin, SaveError, Sources};
 use crate::shutdown;
 use crate::weights::download::{Limits, Progress, Proxy};
+use crate::weights::safetensors::Precision;
 
 /// Arguments of `model fetch`.
 #[derive(Debug, Args)]
@@ -119,7 +120,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let fetched = fetch.run(&sources, &mut progress, &stopped);
     bar.finish_and_clear();
     let mut fetched = fetched?;
-    finish(&fetched.import()?, &output, arguments.force)?;
+    finish(&fetched.import()?, &output, arguments.force, Precision::Full)?;
     fetched.note();
     if fetched.is_new && !arguments.keep {
         // The model file is complete; the leftover file is harmless.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::{Error, deviation, mean, printed, ratio, size};
-use crate::model::{self, Definition, Import, ModelFormat, Preprocessing, Training, save};
+use crate::model::{self, Definition, Import, ModelFormat, Preprocessing, Training, save_as};
 use crate::plural::counted;
 use crate::printable::line;
+use crate::weights::safetensors::Precision;
 
 /// Arguments of `model import`.
 #[derive(Debug, Args)]
@@ -21,6 +22,7 @@ Examples:
   hardnetd model import birds.pth --labels birds.txt --output birds.safetensors
   hardnetd model import checkpoint.pth --state-dict model_ema
   hardnetd model import lightning.ckpt --state-dict state_dict.model
+  hardnetd model import runs/gate/best.safetensors --half --output gate.safetensors
   hardnetd model import hardnet39ds.pth --new-head --labels parts.txt
   hardnetd model import mini.pt --arch mini.toml --size 160x160 --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5")]
 pub(super) struct Arguments {
@@ -32,6 +34,9 @@ pub(super) struct Arguments {
     /// The model file [default: the name of FILE, ending in .safetensors, in the current folder].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Store weights in half precision: half the size, with three significant decimal digits.
+    #[arg(long)]
+    half: bool,
     /// Replace the model file if it exists.
     #[arg(short, long)]
     force: bool,
@@ -104,12 +109,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         )));
     }
     let definition = arguments.as_model.read(&arguments.file)?;
-    finish(&definition, &output, arguments.force)
+    let precision = if arguments.half { Precision::Half } else { Precision::Full };
+    finish(&definition, &output, arguments.force, precision)
 }
 
 /// Writes the model file and reports its content.
-pub(super) fn finish(definition: &Definition, output: &Path, force: bool) -> Result<(), Error> {
-    save(definition, output, force)?;
+pub(super) fn finish(definition: &Definition, output: &Path, force: bool, precision: Precision) -> Result<(), Error> {
+    save_as(definition, output, force, precision)?;
     if definition.training == Training::HeadUntrained {
         tracing::warn!("{}", Training::HeadUntrained.warning().unwrap_or_default());
     }

@@ -3,6 +3,8 @@
 //! Weights are `[3, 3, channels]`. Channels are taken [`LANES`] at a time; the last lanes of a map overlap the ones
 //! before them if the number of channels is no multiple, which computes some values twice.
 
+use std::ops::Range;
+
 use super::window::Size;
 use super::{Arithmetic, dispatch};
 
@@ -70,6 +72,19 @@ fn check(size: Size, stride: usize, lengths: [usize; 3]) {
     assert_eq!(lengths, [size.values(), 9 * size.channels, out], "map, weights and output of {size:?}");
 }
 
+/// Outputs of a row or column whose whole window lies in `0..side`.
+fn interior(stride: usize, side: usize) -> Range<usize> {
+    // The window of output `x` begins at `x * stride - 1`.
+    1..((side + stride).saturating_sub(2) / stride).max(1)
+}
+
+/// The values from the first to the last of three pixels of a row, of which `lanes` channels from `lane` are read.
+#[inline(always)]
+fn line(size: Size, row: usize, column: usize, lane: usize, lanes: usize) -> Range<usize> {
+    let start = (row * size.width + column) * size.channels + lane;
+    start..start + 2 * size.channels + lanes
+}
+
 /// Filters a map: see [`Filter`].
 ///
 /// # Panics
@@ -77,8 +92,10 @@ fn check(size: Size, stride: usize, lengths: [usize; 3]) {
 pub fn forward(call: Filter<'_>) {
     #[inline(always)]
     fn body<A: Arithmetic>(call: Filter<'_>) {
-        let Filter { size: Size { height, width, channels }, stride, map, weights, out } = call;
+        let Filter { size, stride, map, weights, out } = call;
+        let Size { height, width, channels } = size;
         let (out_height, out_width) = (height.div_ceil(stride), width.div_ceil(stride));
+        let (rows, columns) = (interior(stride, height), interior(stride, width));
         for y in 0..out_height {
             for (lane, _) in lanes(channels) {
                 let end = channels.min(lane + LANES);
@@ -86,14 +103,21 @@ pub fn forward(call: Filter<'_>) {
                     std::array::from_fn(|tap| load(&weights[tap * channels + lane..][..end - lane]));
                 for x in 0..out_width {
                     let mut sum = [0.0; LANES];
-                    for (row, at_row) in taps(y, stride, height) {
-                        for (column, at) in taps(x, stride, width) {
-                            let start = (at_row * width + at) * channels;
-                            multiply_add::<A>(
-                                &load(&map[start + lane..start + end]),
-                                &weight[3 * row + column],
-                                &mut sum,
-                            );
+                    if rows.contains(&y) && columns.contains(&x) {
+                        for row in 0..3 {
+                            let line = &map[line(size, y * stride + row - 1, x * stride - 1, lane, end - lane)];
+                            for column in 0..3 {
+                                let values = load(&line[column * channels..][..end - lane]);
+                                multiply_add::<A>(&values, &weight[3 * row + column], &mut sum);
+                            }
+                        }
+                    } else {
+                        for (row, at_row) in taps(y, stride, height) {
+                            for (column, at) in taps(x, stride, width) {
+                                let start = (at_row * width + at) * channels;
+                                let values = load(&map[start + lane..start + end]);
+                                multiply_add::<A>(&values, &weight[3 * row + column], &mut sum);
+                            }
                         }
                     }
                     let start = (y * out_width + x) * channels;
@@ -162,6 +186,12 @@ pub fn map_gradient(call: MapGradient<'_>) {
         }
     }
     check(call.size, call.stride, [call.map.len(), call.weights.len(), call.out.len()]);
+    if call.stride == 1 {
+        // The same filter, mirrored.
+        let MapGradient { size, stride, out, weights, map } = call;
+        let mirrored: Vec<f32> = weights.chunks_exact(size.channels).rev().flatten().copied().collect();
+        return forward(Filter { size, stride, map: out, weights: &mirrored, out: map });
+    }
     dispatch!(body, call: MapGradient<'_>)
 }
 
@@ -187,8 +217,10 @@ pub struct WeightGradient<'a> {
 pub fn weight_gradient(call: WeightGradient<'_>) {
     #[inline(always)]
     fn body<A: Arithmetic>(call: WeightGradient<'_>) {
-        let WeightGradient { size: Size { height, width, channels }, stride, map, out, weights } = call;
+        let WeightGradient { size, stride, map, out, weights } = call;
+        let Size { height, width, channels } = size;
         let (out_height, out_width) = (height.div_ceil(stride), width.div_ceil(stride));
+        let (rows, columns) = (interior(stride, height), interior(stride, width));
         for y in 0..out_height {
             for (lane, done) in lanes(channels) {
                 let end = channels.min(lane + LANES);
@@ -196,11 +228,21 @@ pub fn weight_gradient(call: WeightGradient<'_>) {
                 for x in 0..out_width {
                     let start = (y * out_width + x) * channels;
                     let gradient = load(&out[start + lane..start + end]);
+                    if rows.contains(&y) && columns.contains(&x) {
+                        for row in 0..3 {
+                            let line = &map[line(size, y * stride + row - 1, x * stride - 1, lane, end - lane)];
+                            for column in 0..3 {
+                                let values = load(&line[column * channels..][..end - lane]);
+                                multiply_add::<A>(&values, &gradient, &mut sums[3 * row + column]);
+                            }
+                        }
+                        continue;
+                    }
                     for (row, at_row) in taps(y, stride, height) {
                         for (column, at) in taps(x, stride, width) {
                             let start = (at_row * width + at) * channels;
-                            let value = load(&map[start + lane..start + end]);
-                            multiply_add::<A>(&value, &gradient, &mut sums[3 * row + column]);
+                            let values = load(&map[start + lane..start + end]);
+                            multiply_add::<A>(&values, &gradient, &mut sums[3 * row + column]);
                         }
                     }
                 }

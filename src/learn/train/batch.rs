@@ -5,7 +5,6 @@ use std::thread;
 use crossbeam_channel::{Receiver, bounded};
 use rayon::prelude::*;
 
-use crate::exit::chain;
 use crate::preprocess::Transform;
 
 use super::data::Set;
@@ -23,10 +22,10 @@ const MIX: u64 = 3;
 pub struct Batch {
     /// `[pictures, height, width, 3]`, normalised.
     pub pictures: Vec<f32>,
-    /// Shares of classes.
-    pub targets: Targets,
-    /// Class of each picture; of a mixed one, that of the larger part.
-    pub classes: Vec<usize>,
+    /// What each task should give.
+    pub targets: Vec<Targets>,
+    /// For each task, the class of each picture; of a mixed one, that of the larger part.
+    pub classes: Vec<Vec<Option<usize>>>,
 }
 
 /// Steps in an epoch: whole batches, or one of all pictures if they are fewer.
@@ -35,18 +34,29 @@ pub fn steps(pictures: usize, batch: usize) -> u64 {
     (pictures / batch.max(1)).max(1) as u64
 }
 
+/// What batches are made of.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// The pictures.
+    pub set: &'a Set,
+    /// How they vary and what they should give.
+    pub options: &'a TrainOptions,
+    /// How they become inputs.
+    pub transform: &'a Transform,
+}
+
 /// Makes the batches of the steps `from..to` of a training, one ahead, and calls `each` with every one of them until it
 /// returns an error.
 ///
 /// # Errors
 /// That of `each`, or [`std::io::Error`] if the thread cannot be started.
 pub fn each<E: From<std::io::Error>>(
-    set: &Set,
-    options: &TrainOptions,
-    transform: &Transform,
+    source: &Source<'_>,
     (from, to): (u64, u64),
     mut each: impl FnMut(u64, Batch) -> Result<(), E>,
 ) -> Result<(), E> {
+    let Source { set, options, .. } = source;
+    let weights = options.balance.then(|| balance(set));
     thread::scope(|scope| {
         let (sender, batches) = bounded(1);
         let make = move || {
@@ -60,7 +70,7 @@ pub fn each<E: From<std::io::Error>>(
                 }
                 let start = (step % steps(set.samples.len(), options.batch)) as usize * options.batch;
                 let samples = &order.1[start..set.samples.len().min(start + options.batch)];
-                if sender.send((step, batch(set, options, transform, step, samples))).is_err() {
+                if sender.send((step, batch(source, weights.as_deref(), step, samples))).is_err() {
                     break;
                 }
             }
@@ -75,43 +85,63 @@ pub fn each<E: From<std::io::Error>>(
     })
 }
 
-/// The batch of step `step`: `samples` of `set`.
-fn batch(set: &Set, options: &TrainOptions, transform: &Transform, step: u64, samples: &[usize]) -> Batch {
+/// A weight for the pictures of each class, by which all classes have the same share; 1 on average.
+fn balance(set: &Set) -> Vec<f32> {
+    let mut counts = vec![0_usize; set.labels.len()];
+    set.samples.iter().for_each(|sample| counts[sample.class] += 1);
+    let mean = set.samples.len() as f32 / counts.len() as f32;
+    counts.into_iter().map(|count| mean / count.max(1) as f32).collect()
+}
+
+/// The batch of step `step`: `samples` of the set. `weights` are those of the classes.
+fn batch(source: &Source<'_>, weights: Option<&[f32]>, step: u64, samples: &[usize]) -> Batch {
+    let Source { set, options, transform } = source;
     let size = [transform.height, transform.width];
-    let values = size[0] * size[1] * 3;
     let prepare = |&index: &usize| {
         let sample = &set.samples[index];
         let mut random = Random::new(options.seed, &[PICTURE, step, index as u64]);
-        let raster = sample.read().map_err(|error| tracing::warn!("{}", chain(&error))).ok()?;
-        let mut picture = options.variation.apply(&raster, size, &mut random);
+        let mut picture = options.variation.apply(&sample.usable()?, size, &mut random);
         for pixel in picture.as_chunks_mut::<3>().0 {
             for (value, (mean, std)) in pixel.iter_mut().zip(transform.mean.iter().zip(transform.std)) {
                 *value = (*value - mean) / std;
             }
         }
-        Some((picture, sample.class))
+        Some((picture, index))
     };
-    let prepared: Vec<(Vec<f32>, usize)> = samples.par_iter().filter_map(prepare).collect();
-    let (count, classes) = (prepared.len(), set.labels.len());
-    let mut pictures = Vec::with_capacity(count * values);
-    let mut shares = vec![options.smoothing as f32 / classes as f32; count * classes];
-    let mut own = Vec::with_capacity(count);
-    for ((picture, class), shares) in prepared.into_iter().zip(shares.chunks_exact_mut(classes)) {
-        pictures.extend(picture);
-        shares[class] += 1.0 - options.smoothing as f32;
-        own.push(class);
+    let (pictures, used): (Vec<Vec<f32>>, Vec<usize>) = samples.par_iter().filter_map(prepare).unzip();
+    let mut pictures = pictures.concat();
+    let task_weights = options.also.iter().map(|also| also.weight as f32);
+    let task_weights: Vec<f32> = [1.0].into_iter().chain(task_weights).collect();
+    let (mut targets, mut classes) = (Vec::new(), Vec::new());
+    for (task, (count, weight)) in set.classes().into_iter().zip(task_weights).enumerate() {
+        let class = |&index: &usize| match task {
+            0 => Some(set.samples[index].class),
+            _ => set.samples[index].others[task - 1],
+        };
+        let own: Vec<Option<usize>> = used.iter().map(class).collect();
+        let mut shares = vec![0.0; used.len() * count];
+        for (class, shares) in own.iter().zip(shares.chunks_exact_mut(count)) {
+            let Some(class) = *class else { continue };
+            let of_class = weights.filter(|_| task == 0).map_or(1.0, |weights| weights[class]);
+            shares.fill(of_class * options.smoothing as f32 / count as f32);
+            shares[class] += of_class * (1.0 - options.smoothing as f32);
+        }
+        targets.push(Targets { shares, weight });
+        classes.push(own);
     }
-    if options.mixup > 0.0 && count > 1 {
+    if options.mixup > 0.0 && used.len() > 1 {
         let mut random = Random::new(options.seed, &[MIX, step]);
         let share = random.beta(options.mixup);
         let share = share.max(1.0 - share) as f32;
         // The mixed pictures are those of the neighbour in the batch, which is in random order.
-        let mix = |all: &[f32], length: usize| -> Vec<f32> {
+        let mix = |all: &mut Vec<f32>, length: usize| {
             let other = all[length..].iter().chain(&all[..length]);
-            all.iter().zip(other).map(|(own, other)| share * own + (1.0 - share) * other).collect()
+            *all = all.iter().zip(other).map(|(own, other)| share * own + (1.0 - share) * other).collect();
         };
-        pictures = mix(&pictures, values);
-        shares = mix(&shares, classes);
+        mix(&mut pictures, size[0] * size[1] * 3);
+        for (targets, count) in targets.iter_mut().zip(set.classes()) {
+            mix(&mut targets.shares, count);
+        }
     }
-    Batch { pictures, targets: Targets { shares, weight: 1.0 }, classes: own }
+    Batch { pictures, targets, classes }
 }

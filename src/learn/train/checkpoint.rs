@@ -34,26 +34,43 @@ pub struct Progress {
     schema: String,
     /// How it is trained.
     pub options: TrainOptions,
-    /// Names of the classes.
-    pub labels: Vec<String>,
+    /// Names of the classes of each task.
+    pub labels: Vec<Vec<String>>,
     /// Number of pictures for training, by which another set is noticed.
     pub pictures: usize,
     /// Steps that are done.
     pub step: u64,
-    /// The sum of the losses of this epoch's steps so far, and how many of its pictures had their class first.
-    pub sums: (f64, u64),
+    /// Sums over this epoch so far.
+    pub sums: Sums,
     /// Counts of the optimizer.
     pub counts: std::collections::BTreeMap<String, u64>,
     /// The best accuracy so far, 0 to 1; `None` before the first test.
     pub best: Option<f64>,
 }
 
+/// Sums over the steps of an epoch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sums {
+    /// The losses.
+    pub loss: f64,
+    /// For each task, how many pictures had their class first, and how many had a class.
+    pub right: Vec<(u64, u64)>,
+}
+
+impl Sums {
+    /// Share of the pictures whose class came first, 0 to 1, in each task.
+    pub fn shares(&self) -> impl Iterator<Item = f64> {
+        self.right.iter().map(|(right, all)| *right as f64 / (*all).max(1) as f64)
+    }
+}
+
 impl Progress {
     /// The progress of a training that has not begun.
     #[must_use]
-    pub fn new(options: TrainOptions, labels: Vec<String>, pictures: usize) -> Self {
+    pub fn new(options: TrainOptions, labels: Vec<Vec<String>>, pictures: usize) -> Self {
         let (schema, counts) = (SCHEMA.to_owned(), std::collections::BTreeMap::new());
-        Self { schema, options, labels, pictures, step: 0, sums: (0.0, 0), counts, best: None }
+        Self { schema, options, labels, pictures, step: 0, sums: Sums::default(), counts, best: None }
     }
 }
 

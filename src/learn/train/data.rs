@@ -1,17 +1,20 @@
-//! Labelled pictures: one folder per class, or CIFAR's binary files.
+//! Labelled pictures: one folder per class, a list, or CIFAR's binary files.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::capture::{Still, StillError, is_picture};
-use crate::exit::Exit;
+use crate::exit::{Exit, chain};
 use crate::frame;
 
-use super::cifar;
+use super::list;
 use super::random::Random;
 use super::raster::Raster;
+use super::{cifar, list::ListError};
 
 /// Why there is nothing to train with.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,9 @@ pub enum DataError {
         /// Why.
         source: io::Error,
     },
+    /// A list cannot be used.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// There are too few classes.
     #[error(
         "{} has {found} folders with pictures: expected one folder for each class, and at least two classes",
@@ -44,10 +50,18 @@ pub enum DataError {
         /// The class.
         label: String,
     },
+    /// Pictures of several tasks do not come from a list.
+    #[error("{} is no list: --also {field} needs a list with a JSON object per line", path.display())]
+    NoList {
+        /// The folder.
+        path: PathBuf,
+        /// The field with the classes of the task.
+        field: String,
+    },
     /// A test set has other classes.
     #[error("{} has the class {label:?}, which the training set does not have", path.display())]
     OtherClass {
-        /// The folder of the test set.
+        /// The folder or list of the test set.
         path: PathBuf,
         /// The class.
         label: String,
@@ -92,6 +106,8 @@ impl DataError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreadable { .. } => Exit::NoInput,
+            Self::List(error) => error.exit(),
+            Self::NoList { .. } => Exit::Usage,
             _ => Exit::Data,
         }
     }
@@ -115,14 +131,34 @@ pub struct Sample {
     pub path: PathBuf,
     /// Number of the class.
     pub class: usize,
+    /// Number of the class in each further task; `None` if the picture has none.
+    pub others: Vec<Option<usize>>,
     raster: Option<Raster>,
+    was_named: Arc<AtomicBool>,
 }
 
 impl Sample {
+    /// A picture in a file.
+    #[must_use]
+    pub fn in_file(path: PathBuf, class: usize) -> Self {
+        Self { path, class, others: Vec::new(), raster: None, was_named: Arc::default() }
+    }
+
     /// A picture that is in memory.
     #[must_use]
     pub fn in_memory(path: PathBuf, class: usize, raster: Raster) -> Self {
-        Self { path, class, raster: Some(raster) }
+        Self { raster: Some(raster), ..Self::in_file(path, class) }
+    }
+
+    /// The picture; `None` if it cannot be read, which is logged the first time.
+    #[must_use]
+    pub fn usable(&self) -> Option<Raster> {
+        let report = |error: PictureError| {
+            if !self.was_named.swap(true, Ordering::Relaxed) {
+                tracing::warn!("left out: {}", chain(&error));
+            }
+        };
+        self.read().map_err(report).ok()
     }
 
     /// The picture.
@@ -146,32 +182,76 @@ impl Sample {
 pub struct Set {
     /// Names of the classes.
     pub labels: Vec<String>,
+    /// Names of the classes of each further task.
+    pub others: Vec<Vec<String>>,
     /// The pictures.
     pub samples: Vec<Sample>,
 }
 
+impl Set {
+    /// Number of classes of each task.
+    #[must_use]
+    pub fn classes(&self) -> Vec<usize> {
+        [self.labels.len()].into_iter().chain(self.others.iter().map(Vec::len)).collect()
+    }
+}
+
 /// The pictures for training and for testing.
 ///
-/// `data` holds a folder for each class, or CIFAR's binary files. Without a folder `test`, a share of each class,
-/// chosen by `seed`, is kept for testing, unless the data are CIFAR's, which have a test set.
+/// `data` is a folder with one for each class, or with CIFAR's binary files, or a list, whose fields `also` hold the
+/// classes of further tasks. Without a `test` set, a share of each class, chosen by `seed`, is kept for testing, unless
+/// the data are CIFAR's, which have a test set.
 ///
 /// # Errors
-/// If folders are unreadable, or there are too few classes or pictures.
-pub fn read(data: &Path, test: Option<&Path>, hold_out: f64, seed: u64) -> Result<(Set, Set), DataError> {
-    if let Some(sets) = cifar::read(data)? {
-        return Ok(sets);
-    }
-    let labels = class_folders(data)?;
-    let all = samples(data, &labels)?;
-    if let Some(test) = test {
-        for label in class_folders(test)? {
-            if !labels.contains(&label) {
-                return Err(DataError::OtherClass { path: test.to_owned(), label });
-            }
+/// If folders or lists are unreadable, or there are too few classes or pictures.
+pub fn read(
+    data: &Path,
+    test: Option<&Path>,
+    also: &[String],
+    hold_out: f64,
+    seed: u64,
+) -> Result<(Set, Set), DataError> {
+    let all = if data.is_file() {
+        list::read(data, also)?
+    } else {
+        if let Some(field) = also.first() {
+            return Err(DataError::NoList { path: data.to_owned(), field: field.clone() });
         }
-        let tested = samples(test, &labels)?;
-        return Ok((Set { labels: labels.clone(), samples: all }, Set { labels, samples: tested }));
+        if let Some(sets) = cifar::read(data)? {
+            return Ok(sets);
+        }
+        let labels = class_folders(data)?;
+        Set { samples: samples(data, &labels)?, labels, others: Vec::new() }
+    };
+    match test {
+        Some(test) => {
+            let tested = test_set(test, &all.labels)?;
+            Ok((all, tested))
+        }
+        None => split(all, hold_out, seed),
     }
+}
+
+/// The pictures of a test set, with the numbers that `labels` gives their classes.
+fn test_set(test: &Path, labels: &[String]) -> Result<Set, DataError> {
+    let other = |label: &str| DataError::OtherClass { path: test.to_owned(), label: label.to_owned() };
+    let samples = if test.is_file() {
+        let Set { labels: own, mut samples, .. } = list::read(test, &[])?;
+        let number = |label: &String| labels.iter().position(|known| known == label).ok_or_else(|| other(label));
+        let numbers = own.iter().map(number).collect::<Result<Vec<usize>, _>>()?;
+        samples.iter_mut().for_each(|sample| sample.class = numbers[sample.class]);
+        samples
+    } else {
+        let own = class_folders(test)?;
+        own.iter().find(|label| !labels.contains(label)).map_or(Ok(()), |label| Err(other(label)))?;
+        samples(test, labels)?
+    };
+    Ok(Set { labels: labels.to_vec(), others: Vec::new(), samples })
+}
+
+/// Keeps a share of each class, at least one picture, for testing.
+fn split(all: Set, hold_out: f64, seed: u64) -> Result<(Set, Set), DataError> {
+    let Set { labels, others, samples: all } = all;
     let (mut train, mut kept) = (Vec::new(), Vec::new());
     for (class, label) in labels.iter().enumerate() {
         let mut own: Vec<Sample> = all.iter().filter(|sample| sample.class == class).cloned().collect();
@@ -186,7 +266,8 @@ pub fn read(data: &Path, test: Option<&Path>, hold_out: f64, seed: u64) -> Resul
     for samples in [&mut train, &mut kept] {
         samples.sort_by(|a, b| (a.class, &a.path).cmp(&(b.class, &b.path)));
     }
-    Ok((Set { labels: labels.clone(), samples: train }, Set { labels, samples: kept }))
+    let set = |samples| Set { labels: labels.clone(), others: others.clone(), samples };
+    Ok((set(train), set(kept)))
 }
 
 /// Names of the folders with pictures, in byte order.
@@ -209,7 +290,7 @@ fn samples(data: &Path, labels: &[String]) -> Result<Vec<Sample>, DataError> {
         let folder = data.join(label);
         if folder.is_dir() {
             let pictures = pictures(&folder)?;
-            samples.extend(pictures.into_iter().map(|path| Sample { path, class, raster: None }));
+            samples.extend(pictures.into_iter().map(|path| Sample::in_file(path, class)));
         }
     }
     Ok(samples)

@@ -4,6 +4,7 @@
 //! the gradient of the linear layers, by automatic differentiation) → [`backbone`] (all gradients) → [`optimizer`] →
 //! [`checkpoint`]. [`run`] drives it.
 
+pub mod assess;
 pub mod backbone;
 pub mod batch;
 mod batch_norm;
@@ -11,7 +12,10 @@ pub mod checkpoint;
 pub mod cifar;
 mod convolution;
 pub mod data;
+pub mod error;
 pub mod framework;
+pub mod list;
+pub mod log;
 pub mod objective;
 pub mod optimizer;
 pub mod options;
@@ -19,5 +23,6 @@ pub mod parameters;
 pub mod plan;
 pub mod random;
 pub mod raster;
+pub mod report;
 pub mod run;
 pub mod start;

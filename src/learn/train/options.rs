@@ -31,6 +31,11 @@ pub struct TrainOptions {
     /// Parameter of the distribution of mixed pictures (H. Zhang et al.: mixup, <https://arxiv.org/abs/1710.09412>); 0:
     /// pictures are not mixed.
     pub mixup: f64,
+    /// Whether the loss of a picture has a weight, so that all classes have the same share in it however many pictures
+    /// they have.
+    pub balance: bool,
+    /// Further tasks that the backbone learns at the same time.
+    pub also: Vec<Also>,
     /// How pictures vary.
     pub variation: Variation,
     /// Whether only the linear layer learns.
@@ -39,9 +44,44 @@ pub struct TrainOptions {
     pub seed: u64,
 }
 
+/// A further task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Also {
+    /// Field of the list with the classes.
+    pub field: String,
+    /// Weight of the task in the loss, where that of the first task is 1.
+    pub weight: f64,
+}
+
 impl TrainOptions {
     pub(super) fn rule(&self) -> OptimizerOptions {
         let Self { optimizer: rule, momentum, weight_decay, .. } = *self;
         OptimizerOptions { rule, momentum, weight_decay }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Options for tests.
+    pub(in crate::learn::train) fn options() -> TrainOptions {
+        TrainOptions {
+            epochs: 3,
+            batch: 4,
+            optimizer: OptimizerChoice::Sgd,
+            rate: 0.05,
+            warm_up: 0.5,
+            momentum: 0.9,
+            weight_decay: 6e-5,
+            smoothing: 0.0,
+            mixup: 0.0,
+            balance: false,
+            also: Vec::new(),
+            variation: Variation { scale: [1.0, 1.0], ratio: [1.0, 1.0], flip: false, colour: 0.0 },
+            freeze: false,
+            seed: 1,
+        }
     }
 }

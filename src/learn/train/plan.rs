@@ -123,6 +123,14 @@ impl Plan {
         self.maps.last().map_or(0, |size| size.channels)
     }
 
+    /// Bytes that the maps of a picture and their gradients take at most: each map before and after its batch norm, and
+    /// its gradient.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let maps: usize = self.maps.iter().map(|size| size.values()).sum();
+        3 * (maps * size_of::<f32>()) as u64
+    }
+
     fn take(&mut self, count: usize) -> Range<usize> {
         self.parameters += count;
         self.parameters - count..self.parameters

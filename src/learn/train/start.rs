@@ -4,9 +4,9 @@ use crate::hardnet::Architecture;
 use crate::model::{self, Definition, ModelOptions, NetworkDefinition};
 use crate::preprocess::Transform;
 
+use super::error::Error;
 use super::parameters::Parameters;
 use super::random::Random;
-use super::run::Error;
 
 /// A network before training.
 #[derive(Debug)]
@@ -22,12 +22,12 @@ pub struct Start {
 }
 
 impl Start {
-    /// The network `name` for `classes` classes: the name of a network or a table, which learn from scratch, or a file with
+    /// The network `name` for tasks with `classes` classes, of which the first is the model's: the name of a network or a table, which learn from scratch, or a file with
     /// weights. A linear layer for another number of classes is replaced, which is logged.
     ///
     /// # Errors
     /// If there is no such model, its weights do not fit, or it is not of the family.
-    pub fn open(name: &str, options: &ModelOptions, classes: usize, seed: u64) -> Result<Self, Error> {
+    pub fn open(name: &str, options: &ModelOptions, classes: &[usize], seed: u64) -> Result<Self, Error> {
         let is_tuned = model::architecture(name).is_err();
         let definition = Definition::open(name, options)?;
         let (transform, found) = (definition.transform, definition.classes);
@@ -36,20 +36,21 @@ impl Start {
             return Err(Error::Network { name });
         };
         let mut random = Random::new(seed, &[]);
-        let mut parameters = Parameters::initial(&architecture, &[classes], &mut random);
+        let mut parameters = Parameters::initial(&architecture, classes, &mut random);
         if is_tuned {
             let old = Parameters::from_state(&architecture, &state, &[found], &mut random)?;
-            if found == classes {
-                parameters = old;
+            let mut kept = parameters.backbone;
+            if found == classes[0] {
+                kept += found * (parameters.features + 1);
             } else {
                 tracing::info!(
-                    "the linear layer of {name} for {found} classes is replaced by a new one for {classes}; the other weights \
-                     are kept"
+                    "the linear layer of {name} for {found} classes is replaced by a new one for {}; the other weights \
+                     are kept",
+                    classes[0]
                 );
-                let backbone = parameters.backbone;
-                parameters.values[..backbone].copy_from_slice(&old.values[..backbone]);
-                parameters.statistics = old.statistics;
             }
+            parameters.values[..kept].copy_from_slice(&old.values[..kept]);
+            parameters.statistics = old.statistics;
         }
         Ok(Self { architecture, transform, parameters, is_tuned })
     }

@@ -1,0 +1,57 @@
+//! The accuracy of a model after an epoch, by the engine that runs it in use.
+
+use rayon::prelude::*;
+
+use crate::choice::BackendChoice;
+use crate::inference::{Engine, InferenceSession};
+use crate::kernels::runtime::Threads;
+use crate::model::{Definition, Model};
+use crate::preprocess::Reference;
+
+use super::data::{Sample, Set};
+use super::error::Error;
+use super::log::Test;
+
+/// Number of best classes that count.
+const TOP: usize = 5;
+
+/// What the model says of a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Number of the picture in its set.
+    pub sample: usize,
+    /// The best class.
+    pub class: usize,
+    /// Its probability, 0 to 1.
+    pub score: f32,
+    /// Whether the picture's class is among the first five.
+    pub is_near: bool,
+}
+
+/// The accuracy of a model on the pictures of `set`, and what it says of each that can be read, in order.
+///
+/// # Errors
+/// If the model cannot be run.
+pub fn assess(definition: Definition, set: &Set) -> Result<(Test, Vec<Answer>), Error> {
+    let engine = Engine { backend: BackendChoice::Native, ..Engine::default() };
+    let model = Model::compile(definition, engine)?;
+    type Worker = (Reference, InferenceSession);
+    let worker =
+        || -> Result<Worker, Error> { Ok((Reference::new(*model.transform())?, model.session(&Threads::one())?)) };
+    let classify = |worker: &mut Result<Worker, Error>, (index, sample): (usize, &Sample)| {
+        let (reference, session) = worker.as_mut().ok()?;
+        let raster = sample.usable()?;
+        reference.run(&raster.picture().ok()?, session.input()).ok()?;
+        let best = session.infer(TOP).ok()?;
+        let first = best.first()?;
+        let is_near = best.iter().any(|scored| scored.index == sample.class);
+        Some(Answer { sample: index, class: first.index, score: first.score, is_near })
+    };
+    // A worker that cannot be made is an error here, not a picture without a class.
+    drop(worker()?);
+    let answers: Vec<Answer> = set.samples.par_iter().enumerate().map_init(worker, classify).flatten().collect();
+    let share = |right: usize| right as f64 / answers.len().max(1) as f64;
+    let right = answers.iter().filter(|answer| answer.class == set.samples[answer.sample].class).count();
+    let near = answers.iter().filter(|answer| answer.is_near).count();
+    Ok((Test { pictures: answers.len(), top1: share(right), top5: share(near) }, answers))
+}

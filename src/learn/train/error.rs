@@ -1,0 +1,104 @@
+//! Why a training fails.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::exit::Exit;
+use crate::inference;
+use crate::model;
+use crate::preprocess;
+use crate::weights;
+
+use super::checkpoint::CheckpointError;
+use super::data::DataError;
+
+/// Why a training fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There are no pictures to train with.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The state cannot be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The folder of the training already holds one.
+    #[error("{} already holds a training: --resume continues it; or name another folder", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The pictures are not those with which the training began.
+    #[error("the training began with {began}, but now there are {now}: continue with the same pictures")]
+    OtherData {
+        /// Classes and pictures at the start.
+        began: String,
+        /// Classes and pictures now.
+        now: String,
+    },
+    /// The network cannot be trained.
+    #[error("{name} cannot be trained: it is no network of the family, and none with its structure")]
+    Network {
+        /// Name of the model.
+        name: String,
+    },
+    /// The weights do not fit.
+    #[error(transparent)]
+    Weights(#[from] weights::Error),
+    /// The loss is no number any more.
+    #[error("the loss is no longer a number after step {step}: choose a smaller learning rate (--rate)")]
+    Diverged {
+        /// The step.
+        step: u64,
+    },
+    /// All pictures of a batch are broken.
+    #[error("none of the pictures of step {step} can be read; each has been named")]
+    AllBroken {
+        /// The step.
+        step: u64,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A model cannot be written.
+    #[error(transparent)]
+    Save(#[from] model::SaveError),
+    /// A model cannot be tested.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// A model cannot be run.
+    #[error(transparent)]
+    Inference(#[from] inference::Error),
+    /// Pictures cannot be prepared for the network.
+    #[error(transparent)]
+    Preprocess(#[from] preprocess::Error),
+    /// Threads cannot be started.
+    #[error("cannot start threads")]
+    Threads(#[from] io::Error),
+}
+
+impl Error {
+    /// The exit code of the error.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Data(error) => error.exit(),
+            Self::Checkpoint(error) => error.exit(),
+            Self::Exists { .. } => Exit::Usage,
+            Self::OtherData { .. } | Self::Network { .. } | Self::AllBroken { .. } | Self::Diverged { .. } => {
+                Exit::Data
+            }
+            Self::Weights(error) => error.exit(),
+            Self::Write { .. } => Exit::Io,
+            Self::Save(error) => error.exit(),
+            Self::Model(error) => error.exit(),
+            Self::Inference(error) => error.exit(),
+            Self::Preprocess(_) => Exit::Data,
+            Self::Threads(_) => Exit::Unavailable,
+        }
+    }
+}
