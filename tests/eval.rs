@@ -169,3 +169,37 @@ fn what_is_no_labelled_set_is_refused() {
     let outcome = case.eval(&["--list", "/nowhere"]);
     assert_eq!(outcome.code(), 66, "{}", outcome.stderr);
 }
+
+#[test]
+fn the_matrix_the_classes_and_a_line_per_picture_agree() {
+    let case = Case::new();
+    let list = set(case.folder.path());
+    let list = list.to_str().unwrap();
+    let report: Value = serde_json::from_str(&ok(case.eval(&["--list", list, "--json"])).stdout).unwrap();
+    let cells = report["confusion"].as_array().unwrap();
+    let right = |cell: &&Value| cell["class"] == cell["found"];
+    let sum = |cells: &mut dyn Iterator<Item = &Value>| cells.map(|cell| cell["images"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum(&mut cells.iter()), sum(&mut cells.iter().filter(right))), (500, 350));
+    let first = &report["thresholds"][0];
+    assert_eq!((&first["score"], &first["answered"], &first["accuracy"]), (&0.0.into(), &500.into(), &0.7.into()));
+
+    let table = ok(case.eval(&["--list", list, "--matrix", "--classes", "--thresholds"])).stdout;
+    for part in ["taken for", "7 white", "Recall", "Precision", "Score from", "0.99"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    for name in ["lines.csv", "lines.jsonl"] {
+        let path = case.folder.path().join(name);
+        ok(case.eval(&["--list", list, "--details", path.to_str().unwrap()]));
+        let text = fs::read_to_string(&path).unwrap();
+        let header = usize::from(name.ends_with("csv"));
+        assert_eq!(text.lines().count(), 500 + header, "{name}");
+        assert_eq!(text.lines().filter(|line| line.contains("true")).count(), 350, "{name}");
+    }
+    let csv = fs::read_to_string(case.folder.path().join("lines.csv")).unwrap();
+    assert!(csv.starts_with("file,class,label,found,found_label,score,correct\n"), "{csv}");
+    let outcome = case.eval(&["--list", list, "--details", "lines.txt"]);
+    assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+    let outcome = case.eval(&["--list", list, "--details", "/nowhere/lines.csv"]);
+    assert_eq!(outcome.code(), 74, "{}", outcome.stderr);
+    assert!(outcome.message().contains("/nowhere/lines.csv"), "{}", outcome.stderr);
+}

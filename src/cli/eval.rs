@@ -11,9 +11,14 @@ use comfy_table::{Table, presets};
 use indicatif::ProgressBar;
 
 use super::{Error, ModelChoice, printed, progress_style};
-use crate::eval::{Confusion, Dataset, Doubt, EvalOptions, Report, evaluate, from_folders, from_list};
+use crate::eval::{
+    Confusion, Dataset, DetailsForm, Doubt, EvalOptions, Report, details, evaluate, from_folders, from_list,
+};
 use crate::plural::{counted, first_of};
 use crate::printable::line;
+
+/// Most classes of a printed confusion matrix.
+const MATRIX: usize = 40;
 
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
@@ -22,11 +27,15 @@ Without a list, DIR holds one folder per class: named after the model's labels (
 numbers of the classes, or else in the order of the classes. Pictures may lie in folders below these; hidden ones are \
 left out. With a list, each line names a file below DIR and the number of its class, such as `ILSVRC2012_val_00000001.JPEG 65`.
 
+--json has everything: recall and precision of each class, the confusion matrix without its zeros, and what remains \
+if answers below a score are ignored.
+
 Pictures are prepared as torchvision and Pillow do it, and are not turned by their EXIF orientation.
 
 Examples:
   hardnetd eval --model hardnet68.safetensors --images ILSVRC2012_img_val --list val_list.txt
-  hardnetd eval --model birds.safetensors --images birds/test --json > report.json")]
+  hardnetd eval --model birds.safetensors --images birds/test --json > report.json
+  hardnetd eval --model gate.safetensors --images gate --matrix --thresholds --details gate.csv")]
 pub(super) struct Arguments {
     /// Folder with the pictures.
     #[arg(short, long, value_name = "DIR")]
@@ -42,6 +51,18 @@ pub(super) struct Arguments {
     /// How many of the worst classes to list.
     #[arg(long, value_name = "N", default_value_t = 10)]
     worst: u16,
+    /// Print recall and precision of every class.
+    #[arg(long)]
+    classes: bool,
+    /// Print the confusion matrix, for up to 40 classes.
+    #[arg(long)]
+    matrix: bool,
+    /// Print the share of pictures that are answered, and of answers that are right, if answers below a score are ignored.
+    #[arg(long)]
+    thresholds: bool,
+    /// Write a line per picture to this file, whose name ends in .csv or .jsonl.
+    #[arg(long, value_name = "FILE")]
+    details: Option<PathBuf>,
     /// Exit with an error if a picture cannot be classified, after the report.
     #[arg(long)]
     strict: bool,
@@ -51,6 +72,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let lines = arguments.details.as_ref().map(|path| {
+        let wrong = || format!("--details {}: expected a name that ends in .csv or .jsonl", path.display());
+        DetailsForm::of(path).map(|form| (path, form)).ok_or_else(|| Error::Argument(wrong()))
+    });
+    let lines = lines.transpose()?;
     let model = Arc::new(arguments.model.load()?);
     let set = match &arguments.list {
         Some(list) => from_list(&arguments.images, list, model.classes()),
@@ -88,11 +114,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let start = Instant::now();
     let report = evaluate(&model, &samples, options, |done| progress.set_position(done));
     progress.finish_and_clear();
-    let report = report?;
+    let (report, answers) = report?;
+    if let Some((path, form)) = lines {
+        details(path, form, &samples, &answers, model.labels())?;
+    }
     let rate = samples.len() as f64 / start.elapsed().as_secs_f64().max(f64::EPSILON);
     let (pictures, threads) = (counted(samples.len(), "picture", "pictures"), counted(threads, "thread", "threads"));
     tracing::info!("{pictures}, {rate:.1} per second on {threads}");
-    printed(print(&report, arguments.json))?;
+    printed(print(&report, arguments, model.labels()))?;
     match report.broken.first().filter(|_| arguments.strict) {
         Some(first) => Err(crate::eval::Error::Broken { pictures: report.broken.len(), exit: first.exit }.into()),
         None => Ok(()),
@@ -104,25 +133,42 @@ fn progress(samples: u64) -> ProgressBar {
     ProgressBar::new(samples).with_style(progress_style("{bar:30} {pos}/{len} pictures, {rate}, {eta} left"))
 }
 
-fn print(report: &Report, json: bool) -> io::Result<()> {
+fn print(report: &Report, arguments: &Arguments, labels: &[Arc<str>]) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    if json {
+    if arguments.json {
         serde_json::to_writer_pretty(&mut output, report)?;
         return writeln!(output);
     }
-    let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0));
     writeln!(output, "{} on {}", line(&report.model), counted(report.images, "picture", "pictures"))?;
     writeln!(output, "top-1  {}  ({} right)", percent(report.top1), report.top1_correct)?;
-    writeln!(output, "top-5  {}  ({} right)", percent(report.top5), report.top5_correct)?;
+    if let Some(correct) = report.top5_correct {
+        writeln!(output, "top-5  {}  ({correct} right)", percent(report.top5))?;
+    }
     if !report.broken.is_empty() {
         writeln!(output, "broken {}, not counted", counted(report.broken.len(), "picture", "pictures"))?;
     }
-    if report.worst.is_empty() {
-        return Ok(());
-    }
-    let mut table = Table::new();
     let style = if output.is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING };
-    table.load_style(style).set_header(["Worst classes", "Right", "Taken for"]);
+    let wanted = [
+        (!report.worst.is_empty(), worst as fn(&Report, &[Arc<str>]) -> Table),
+        (arguments.classes, classes),
+        (arguments.matrix, matrix),
+        (arguments.thresholds, thresholds),
+    ];
+    for (_, table) in wanted.into_iter().filter(|(is_wanted, _)| *is_wanted) {
+        let mut table = table(report, labels);
+        table.load_style(style);
+        writeln!(output, "\n{table}")?;
+    }
+    Ok(())
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0))
+}
+
+fn worst(report: &Report, _: &[Arc<str>]) -> Table {
+    let mut table = Table::new();
+    table.set_header(["Worst classes", "Right", "Taken for"]);
     for class in &report.worst {
         let confused = class.confused_with.iter().map(|Confusion { label, images, .. }| format!("{label} ({images})"));
         let right = format!("{} of {}", class.correct, class.images);
@@ -130,5 +176,47 @@ fn print(report: &Report, json: bool) -> io::Result<()> {
         let confused = confused.collect::<Vec<_>>().join(", ");
         table.add_row([line(&class), right.into(), line(&confused)]);
     }
-    writeln!(output, "\n{table}")
+    table
+}
+
+fn classes(report: &Report, _: &[Arc<str>]) -> Table {
+    let mut table = Table::new();
+    table.set_header(["Class", "Pictures", "Recall", "Precision"]);
+    for class in &report.classes {
+        let name = format!("{} {}", class.index, class.label);
+        let cells = [class.images.to_string(), percent(class.recall), percent(class.precision)];
+        table.add_row([line(&name)].into_iter().chain(cells.map(Into::into)));
+    }
+    table
+}
+
+/// Classes as rows, and the classes found as columns, which have numbers as names.
+fn matrix(report: &Report, labels: &[Arc<str>]) -> Table {
+    let mut table = Table::new();
+    if labels.len() > MATRIX {
+        table.add_row([format!("{} classes are too many for a matrix; --json has its cells", labels.len())]);
+        return table;
+    }
+    let columns = (0..labels.len()).map(|found| found.to_string());
+    table.set_header(["Pictures of, taken for".to_owned()].into_iter().chain(columns));
+    for (class, label) in labels.iter().enumerate() {
+        let images = |found: usize| {
+            let cell = report.confusion.iter().find(|cell| (cell.class, cell.found) == (class, found));
+            cell.map_or_else(|| ".".to_owned(), |cell| cell.images.to_string())
+        };
+        let name = format!("{class} {label}");
+        table.add_row([line(&name).into_owned()].into_iter().chain((0..labels.len()).map(images)));
+    }
+    table
+}
+
+fn thresholds(report: &Report, _: &[Arc<str>]) -> Table {
+    let mut table = Table::new();
+    table.set_header(["Score from", "Answered", "Share", "Right"]);
+    for threshold in &report.thresholds {
+        let answered = threshold.answered.to_string();
+        let (coverage, accuracy) = (percent(threshold.coverage), percent(threshold.accuracy));
+        table.add_row([format!("{:.2}", threshold.score), answered, coverage, accuracy]);
+    }
+    table
 }

@@ -4,11 +4,12 @@
 //! (`preprocess::Reference`), and classifies it. The results are counted in one place.
 
 mod dataset;
+mod details;
 mod folders;
 mod tally;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -16,18 +17,20 @@ use std::thread;
 use crossbeam_channel::{Sender, bounded};
 
 pub use dataset::{Dataset, DatasetError, Doubt, Sample, from_list};
+pub use details::{DetailsForm, details};
 pub use folders::from_folders;
 use tally::Tally;
-pub use tally::{Broken, Class, Confusion, Report};
+pub use tally::{Broken, Cell, Class, Confusion, Measures, Report, Threshold};
 
 use crate::capture::{Still, StillError};
 use crate::exit::{Exit, chain};
 use crate::frame;
-use crate::inference::{self, InferenceSession};
+use crate::inference::{self, InferenceSession, Ranked};
 use crate::kernels::runtime::Threads;
 use crate::model::Model;
 use crate::plural::counted;
 use crate::preprocess::{self, Reference};
+use crate::record::Scored;
 
 /// Number of best classes that count.
 const TOP: usize = 5;
@@ -63,6 +66,14 @@ pub enum Error {
     /// Pictures cannot be prepared for the model.
     #[error(transparent)]
     Preprocess(#[from] preprocess::Error),
+    /// The lines about the pictures cannot be written.
+    #[error("cannot write {}", path.display())]
+    Details {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -80,6 +91,7 @@ impl Error {
             Self::Broken { exit, .. } | Self::AllBroken { exit, .. } => *exit,
             Self::Inference(error) => error.exit(),
             Self::Preprocess(_) => Exit::Data,
+            Self::Details { .. } => Exit::Io,
             Self::Thread(_) => Exit::Unavailable,
             Self::Panicked => Exit::Internal,
         }
@@ -115,8 +127,17 @@ pub struct EvalOptions {
     pub worst: usize,
 }
 
-/// Classifies all `samples` and compares the results with their classes. `progress` receives the number of finished
-/// pictures after each one.
+/// What the model says of a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Number of the picture in the set.
+    pub sample: usize,
+    /// The best classes, best first, at least one.
+    pub best: Vec<Ranked>,
+}
+
+/// Classifies all `samples` and compares the results with their classes. Returns the report, and what the model says of
+/// each picture that is not broken, in their order. `progress` receives the number of finished pictures after each one.
 ///
 /// # Errors
 /// If the model fails, or all pictures.
@@ -125,12 +146,13 @@ pub fn evaluate(
     samples: &[Sample],
     options: EvalOptions,
     mut progress: impl FnMut(u64),
-) -> Result<Report, Error> {
+) -> Result<(Report, Vec<Answer>), Error> {
     let work = Work { samples, next: AtomicUsize::new(0) };
     let threads = options.threads.clamp(1, samples.len().max(1));
     let (findings, found) = bounded(threads * WAITING);
     let mut tally = Tally::default();
     let mut broken: Vec<(usize, PictureError)> = Vec::new();
+    let mut answers = Vec::new();
     thread::scope(|scope| {
         // An early return drops it, which ends the workers.
         let found = found;
@@ -144,7 +166,10 @@ pub fn evaluate(
         drop(findings);
         for (done, Finding { index, outcome }) in found.iter().enumerate() {
             match outcome {
-                Ok(best) => tally.count(samples[index].class, &best),
+                Ok(best) => {
+                    tally.count(samples[index].class, &best);
+                    answers.push(Answer { sample: index, best });
+                }
                 Err(error) => {
                     tracing::warn!("{}", chain(&error));
                     broken.push((index, error));
@@ -158,6 +183,7 @@ pub fn evaluate(
         Ok::<(), Error>(())
     })?;
     broken.sort_by_key(|(index, _)| *index);
+    answers.sort_by_key(|answer| answer.sample);
     if let Some((_, error)) = broken.first().filter(|_| broken.len() == samples.len()) {
         return Err(Error::AllBroken { pictures: samples.len(), exit: error.exit() });
     }
@@ -167,7 +193,8 @@ pub fn evaluate(
         exit: error.exit(),
     };
     let broken = broken.into_iter().map(describe).collect();
-    Ok(tally.report(model.name().to_owned(), model.digest().to_owned(), model.labels(), options.worst, broken))
+    let (name, digest) = (model.name().to_owned(), model.digest().to_owned());
+    Ok((tally.report(name, digest, model.labels(), options.worst, broken), answers))
 }
 
 /// State shared by the threads.
@@ -179,7 +206,7 @@ struct Work<'a> {
 /// A thread's result for one picture: the best classes, best first.
 struct Finding {
     index: usize,
-    outcome: Result<Vec<usize>, PictureError>,
+    outcome: Result<Vec<Ranked>, PictureError>,
 }
 
 /// State of a thread.
@@ -199,7 +226,10 @@ impl Worker {
             let index = work.next.fetch_add(1, Ordering::Relaxed);
             let Some(sample) = work.samples.get(index) else { break };
             let outcome = match self.prepare(&sample.path) {
-                Ok(()) => Ok(self.session.infer(TOP)?.iter().map(|scored| scored.index).collect()),
+                Ok(()) => {
+                    let ranked = |scored: &Scored| Ranked { index: scored.index, score: scored.score };
+                    Ok(self.session.infer(TOP)?.iter().map(ranked).collect())
+                }
                 Err(error) => Err(error),
             };
             if findings.send(Finding { index, outcome }).is_err() {
