@@ -214,7 +214,7 @@ pub fn read(
     let all = if data.is_file() {
         list::read(data, also)?
     } else {
-        if let Some(field) = also.first() {
+        if let Some(field) = also.first().filter(|_| data.is_dir()) {
             return Err(DataError::NoList { path: data.to_owned(), field: field.clone() });
         }
         if let Some(sets) = cifar::read(data)? {

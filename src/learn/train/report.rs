@@ -57,8 +57,9 @@ pub fn page(subject: &Subject<'_>, epochs: &[Epoch], answers: &[Answer]) -> Stri
         Curve { name: "test", values: share(|epoch| epoch.test.top1) },
     ];
     page.push_str("<div class=\"curves\">\n");
-    chart(&mut page, "Loss of the training pictures", "", &loss);
-    chart(&mut page, "Pictures with the right class first", " %", &top1);
+    let most = loss[0].values.iter().copied().filter(|loss| loss.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
+    chart(&mut page, "Loss of the training pictures", "", 1.05 * most, &loss);
+    chart(&mut page, "Pictures with the right class first", " %", 100.0, &top1);
     page.push_str("</div>\n");
     let labels = &subject.set.labels;
     let counts = confusion(subject.set, answers);
@@ -79,7 +80,7 @@ td,th{padding:.15rem .5rem;border:1px solid var(--line);text-align:right;font-we
 .facts td,.facts th,th.row,.list td{text-align:left}.matrix{font-size:.8rem;overflow-x:auto}\
 .matrix thead th{writing-mode:vertical-rl;transform:rotate(180deg);text-align:left}\
 .curves{display:flex;flex-wrap:wrap;gap:2rem}figure{margin:0}figcaption{font-size:.8rem;max-width:11rem}\
-.mistakes{display:flex;flex-wrap:wrap;gap:1rem}.mistakes img{max-width:11rem;display:block}\
+.mistakes{display:flex;flex-wrap:wrap;gap:1rem}.mistakes img{max-width:11rem;min-width:6rem;display:block}\
 svg{width:34rem;max-width:100%;height:auto}svg text{font-size:12px;fill:currentColor}small{opacity:.7;overflow-wrap:anywhere}";
 
 fn escaped(text: &str) -> String {
@@ -121,16 +122,14 @@ struct Curve {
     values: Vec<f64>,
 }
 
-/// A chart over the epochs, as SVG. The vertical axis starts at 0.
-fn chart(page: &mut String, title: &str, unit: &str, curves: &[Curve]) {
+/// A chart over the epochs, as SVG. The vertical axis goes from 0 to `most`.
+fn chart(page: &mut String, title: &str, unit: &str, most: f64, curves: &[Curve]) {
     const WIDTH: f64 = 540.0;
     const HEIGHT: f64 = 240.0;
     const LEFT: f64 = 52.0;
     const BOTTOM: f64 = 24.0;
     const COLOURS: [&str; 2] = ["var(--a)", "var(--b)"];
     let epochs = curves.iter().map(|curve| curve.values.len()).max().unwrap_or(0);
-    let most = curves.iter().flat_map(|curve| &curve.values).copied().filter(|value| value.is_finite());
-    let most = most.fold(f64::MIN_POSITIVE, f64::max) * 1.05;
     let x = |index: usize| LEFT + (WIDTH - LEFT - 10.0) * index as f64 / epochs.saturating_sub(1).max(1) as f64;
     let y = |value: f64| (HEIGHT - BOTTOM) * (1.0 - value / most);
     let _ = writeln!(page, "<section><h2>{title}</h2>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
