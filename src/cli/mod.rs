@@ -6,6 +6,8 @@ mod completions;
 mod config;
 mod doctor;
 mod eval;
+mod features;
+mod interrupt;
 mod journal;
 mod lines;
 mod logging;
@@ -29,6 +31,7 @@ use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode};
 use crate::config::{SIDES, parse_mean, parse_size, parse_std, redact, redact_words};
 use crate::exit::{Exit, chain};
 use crate::inference::{self, Engine};
+use crate::learn::stream::StreamError;
 use crate::model::{FetchError, Model, ModelOptions, Preprocessing};
 use crate::system::affinity;
 use crate::{capture, preprocess, printable, service};
@@ -74,6 +77,8 @@ enum Command {
     Classify(classify::Arguments),
     /// Measure the accuracy of a model on labelled pictures.
     Eval(eval::Arguments),
+    /// Print the features of pictures or of a stream, for clustering and searching.
+    Features(features::Arguments),
     /// Measure how fast models run on this machine.
     Bench(bench::Arguments),
     /// List, describe, fetch, import, export and verify models.
@@ -146,7 +151,7 @@ impl ModelChoice {
         let (size, crop_ratio) = (self.size, self.crop_ratio);
         let preprocessing = Preprocessing { mean: self.mean, std: self.std, crop_ratio, size: None };
         let (labels, output) = (self.labels.clone(), self.output.clone());
-        Model::load(&self.model, &ModelOptions { labels, size, output, preprocessing, engine })
+        Model::load(&self.model, &ModelOptions { labels, size, output, preprocessing, region: None, engine })
     }
 }
 
@@ -228,6 +233,12 @@ pub enum Error {
     /// The accuracy cannot be measured.
     #[error(transparent)]
     Eval(#[from] crate::eval::Error),
+    /// Features cannot be computed.
+    #[error(transparent)]
+    Features(#[from] crate::learn::features::Error),
+    /// A source has no frames, or no more.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// Speed cannot be measured.
     #[error(transparent)]
     Bench(#[from] crate::bench::Error),
@@ -235,8 +246,7 @@ pub enum Error {
     #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] crate::learn::train::run::Error),
-    /// A signal has stopped the work, which can be continued.
-    #[cfg(feature = "train")]
+    /// A signal has stopped the work.
     #[error("stopped by a signal")]
     Stopped,
     /// Something is wrong with the machine or the configuration; the details have been printed.
@@ -310,10 +320,11 @@ impl Error {
             Self::Preprocess(_) | Self::Differs { .. } => Exit::Data,
             Self::Service(error) => error.exit(),
             Self::Eval(error) => error.exit(),
+            Self::Features(error) => error.exit(),
+            Self::Stream(error) => error.exit(),
             Self::Bench(error) => error.exit(),
             #[cfg(feature = "train")]
             Self::Train(error) => error.exit(),
-            #[cfg(feature = "train")]
             Self::Stopped => Exit::Stopped,
             Self::Signals(_) => Exit::Internal,
             Self::Output(_) | Self::ManPages { .. } => Exit::Io,
@@ -355,6 +366,9 @@ impl Error {
             Self::Bench(crate::bench::Error::OneThread { .. }) => "leave --threads out",
             Self::Eval(crate::eval::Error::Dataset(crate::eval::DatasetError::Folders { .. })) => {
                 "--list names the list"
+            }
+            Self::Stream(StreamError::Source { source, .. }) if matches!(**source, capture::Error::Silent { .. }) => {
+                "--timeout changes the limit"
             }
             _ => return None,
         })
@@ -448,6 +462,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Run(arguments) => run::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Features(arguments) => features::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         #[cfg(feature = "train")]

@@ -15,6 +15,7 @@ use crate::engine::graph::{Graph, Op};
 use crate::engine::import::{self, Scores};
 use crate::engine::{onnx, plan};
 use crate::exit::chain;
+use crate::frame::Region;
 use crate::hardnet::{self, Architecture};
 use crate::inference::tract::{self, TractPlan};
 use crate::inference::{self, Engine, InferencePlan};
@@ -40,6 +41,8 @@ pub struct ModelOptions {
     pub output: Option<String>,
     /// Normalisation and crop, instead of the model's own; its size is not used.
     pub preprocessing: Preprocessing,
+    /// The part of the picture to look at, instead of the model's own; all of it is seen.
+    pub region: Option<Region>,
     /// How to run it.
     pub engine: Engine,
 }
@@ -60,6 +63,7 @@ impl ModelOptions {
                 crop_ratio: Some(model.crop_ratio).filter(|ratio| *ratio > 0.0),
                 size: None,
             },
+            region: None,
             engine: Engine { backend, isa, memory },
         }
     }
@@ -345,6 +349,9 @@ impl Definition {
             self.transform = resized(&self.transform, size)?;
         }
         self.transform = Preprocessing { size: None, ..options.preprocessing }.apply(self.transform)?;
+        if let Some(region) = options.region {
+            self.transform = self.transform.of_region(region);
+        }
         Ok(self)
     }
 
@@ -392,6 +399,25 @@ impl Definition {
             }
         };
         check_memory(&graph, &self.transform, self.name())?;
+        Ok(graph)
+    }
+
+    /// The network with its weights, whose memory it takes over.
+    ///
+    /// # Errors
+    /// As for [`graph`](Self::graph).
+    pub(super) fn into_graph(self) -> Result<Graph, Error> {
+        let (transform, name) = (self.transform, self.name().to_owned());
+        let graph = match self.network {
+            NetworkDefinition::Family { architecture, state } => {
+                hardnet::build_out_of(&architecture, self.classes, state).map_err(Error::Network)?
+            }
+            NetworkDefinition::Onnx(network) => {
+                let Onnx { graph, path, .. } = *network;
+                graph.map_err(|reason| Error::NoGraph { path, reason })?
+            }
+        };
+        check_memory(&graph, &transform, &name)?;
         Ok(graph)
     }
 

@@ -5,6 +5,7 @@
 mod definition;
 mod description;
 mod error;
+mod extractor;
 mod fetch;
 mod import;
 pub mod labels;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub use definition::{Definition, ModelOptions, NetworkDefinition, Onnx, architecture};
 pub use description::{Description, Figures, Stage, describe};
 pub use error::Error;
+pub use extractor::Extractor;
 pub use fetch::{Fetch, FetchError, Fetched, Origin, Sources};
 pub use import::Import;
 pub use metadata::{Metadata, Training};
