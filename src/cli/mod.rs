@@ -14,6 +14,7 @@ mod logging;
 mod man;
 mod model;
 mod run;
+mod teach;
 #[cfg(feature = "train")]
 mod train;
 
@@ -77,6 +78,8 @@ enum Command {
     Classify(classify::Arguments),
     /// Measure the accuracy of a model on labelled pictures.
     Eval(eval::Arguments),
+    /// Teach a model new classes with tens of pictures of your own, on this machine.
+    Teach(teach::Arguments),
     /// Print the features of pictures or of a stream, for clustering and searching.
     Features(features::Arguments),
     /// Measure how fast models run on this machine.
@@ -236,6 +239,27 @@ pub enum Error {
     /// Features cannot be computed.
     #[error(transparent)]
     Features(#[from] crate::learn::features::Error),
+    /// A model cannot be taught.
+    #[error(transparent)]
+    Teach(#[from] crate::learn::teach::Error),
+    /// Pictures cannot be collected.
+    #[error(transparent)]
+    Collect(crate::learn::teach::collect::CollectError),
+    /// Pictures cannot be compared with taught ones.
+    #[error(transparent)]
+    Drift(#[from] crate::learn::teach::drift::DriftError),
+    /// A taught model is no better than chance.
+    #[error(
+        "the model is not saved: it is no better than chance. Cross-validation gets {right} of {pictures} pictures right, and          naming the largest class for every picture would get {chance:.0} % of them"
+    )]
+    Chance {
+        /// Pictures that cross-validation gets right.
+        right: u64,
+        /// All pictures.
+        pictures: u64,
+        /// The share of the largest class, in percent.
+        chance: f64,
+    },
     /// A source has no frames, or no more.
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -321,6 +345,10 @@ impl Error {
             Self::Service(error) => error.exit(),
             Self::Eval(error) => error.exit(),
             Self::Features(error) => error.exit(),
+            Self::Teach(error) => error.exit(),
+            Self::Collect(error) => error.exit(),
+            Self::Drift(error) => error.exit(),
+            Self::Chance { .. } => Exit::Data,
             Self::Stream(error) => error.exit(),
             Self::Bench(error) => error.exit(),
             #[cfg(feature = "train")]
@@ -366,6 +394,9 @@ impl Error {
             Self::Bench(crate::bench::Error::OneThread { .. }) => "leave --threads out",
             Self::Eval(crate::eval::Error::Dataset(crate::eval::DatasetError::Folders { .. })) => {
                 "--list names the list"
+            }
+            Self::Chance { .. } => {
+                "look at the region and for pictures in the wrong folder, add more, or save it all the same with --force"
             }
             Self::Stream(StreamError::Source { source, .. }) if matches!(**source, capture::Error::Silent { .. }) => {
                 "--timeout changes the limit"
@@ -462,6 +493,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Run(arguments) => run::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Teach(arguments) => teach::run(&arguments),
         Command::Features(arguments) => features::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),

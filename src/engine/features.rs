@@ -87,6 +87,25 @@ pub fn features(graph: &Graph, size: [usize; 2], grids: &[Grid]) -> Result<Graph
     Ok(builder.finish(output)?)
 }
 
+/// The means of the first map whose sides are at most a quarter of the input's, over up to `cells` × `cells` cells: they
+/// change with what is where in the picture, even in an untrained network. `None` if there is no such map of two pixels or
+/// more along each side.
+///
+/// # Errors
+/// [`Error::Graph`] if the network does not support that size.
+pub fn early_grid(graph: &Graph, size: [usize; 2], cells: usize) -> Result<Option<Grid>, Error> {
+    let shapes = graph.shapes(size[0], size[1])?;
+    let is_early = |end: &NodeId| {
+        let (shape, node) = (shapes[end.index()], &graph.nodes()[end.index()]);
+        !node.flat && shape.height <= size[0].div_ceil(4) && shape.width <= size[1].div_ceil(4)
+    };
+    let found = modules::ends(graph).into_iter().find(|(_, end)| is_early(end));
+    Ok(found.and_then(|(map, end)| {
+        let side = shapes[end.index()].height.min(shapes[end.index()].width);
+        (side > 1).then(|| Grid { map, cells: cells.min(side) })
+    }))
+}
+
 /// The network with another last linear layer, of the same name, which reads the [`features`].
 ///
 /// # Errors
@@ -296,6 +315,13 @@ mod tests {
         }
         let plain = with_head(&graph, [32, 32], &[], linear(24, 5)).unwrap();
         assert_eq!(run(plain, &input), run(graph, &input));
+    }
+
+    #[test]
+    fn the_early_map_is_the_first_of_a_quarter_of_the_size() {
+        assert_eq!(early_grid(&network(), [32, 32], 3).unwrap(), Some(grid("base.1", 3)));
+        assert_eq!(early_grid(&network(), [8, 8], 3).unwrap(), Some(grid("base.1", 2)));
+        assert_eq!(early_grid(&network(), [4, 4], 3).unwrap(), None);
     }
 
     #[test]

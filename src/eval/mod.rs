@@ -167,7 +167,7 @@ pub fn evaluate(
         exit: error.exit(),
     };
     let broken = broken.into_iter().map(describe).collect();
-    Ok(tally.report(model.name().to_owned(), model.digest().to_owned(), model.labels(), options.worst, broken))
+    Ok(tally.report(model.name().to_owned(), model.digest().to_owned(), &model.answers(), options.worst, broken))
 }
 
 /// State shared by the threads.

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use crate::capture::{Still, StillError};
 use crate::exit::Exit;
-use crate::frame::{self, Picture};
+use crate::frame::{self, Picture, Region};
 use crate::inference::{self, Network};
 use crate::kernels::runtime::Threads;
 use crate::model::Extractor;
-use crate::preprocess::{self, Preprocessor};
+use crate::preprocess::{self, Preprocessor, Transform};
+use crate::tensor::TensorMut;
 
 /// Why a picture has no features.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +75,27 @@ impl FeatureSession {
     /// # Errors
     /// If the picture is too small, or the network fails.
     pub fn features(&mut self, picture: &Picture<'_>, name: impl FnOnce() -> String) -> Result<&[f32], PictureError> {
+        self.changed(picture, name, |_, _| ())
+    }
+
+    /// The part of the pictures to look at from now on.
+    pub fn look_at(&mut self, region: Region) {
+        self.preprocessor.look_at(region);
+    }
+
+    /// The features of a picture after a `change` of the input that is made of it, which messages call `name`.
+    ///
+    /// # Errors
+    /// As for [`features`](Self::features).
+    pub fn changed(
+        &mut self,
+        picture: &Picture<'_>,
+        name: impl FnOnce() -> String,
+        change: impl FnOnce(&Transform, TensorMut<'_>),
+    ) -> Result<&[f32], PictureError> {
         let prepared = self.preprocessor.run(picture, self.network.input());
         prepared.map_err(|source| PictureError::Preprocess { name: name(), source })?;
+        change(self.preprocessor.transform(), self.network.input());
         self.network.run()?;
         Ok(&self.network.outputs().first().ok_or(inference::Error::NoOutput)?.values)
     }

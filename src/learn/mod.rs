@@ -2,6 +2,8 @@
 
 pub mod features;
 pub mod npy;
+mod numbers;
 pub mod stream;
+pub mod teach;
 #[cfg(feature = "train")]
 pub mod train;

@@ -210,6 +210,14 @@ pub enum Error {
     /// The network cannot be built.
     #[error("cannot build the model")]
     Network(#[source] hardnet::Error),
+    /// What the file says of a taught model is unusable.
+    #[error("cannot use the taught model in {}", path.display())]
+    Taught {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<super::TaughtError>,
+    },
     /// The network has no such features.
     #[error("cannot take features from `{name}`")]
     Features {
@@ -249,6 +257,7 @@ impl Error {
             Self::Unreadable { .. } => Exit::NoInput,
             Self::OnnxFile { source, .. } => source.exit(),
             Self::Preprocessing { .. }
+            | Self::Taught { .. }
             | Self::Classes { .. }
             | Self::NoClassifier { .. }
             | Self::NoGraph { .. }

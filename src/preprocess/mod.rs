@@ -236,6 +236,14 @@ impl Preprocessor {
         &self.transform
     }
 
+    /// Looks at another part of the pictures from now on; see [`Transform::of_region`].
+    pub fn look_at(&mut self, region: Region) {
+        if self.transform.region.is_none() {
+            self.plan = None;
+        }
+        self.transform = self.transform.of_region(region);
+    }
+
     /// Shape of the output tensors: height, width, channels.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {

@@ -124,14 +124,17 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<(Vec<(String, Array)
     Ok((entries, texts))
 }
 
-/// Replaces the file at `path` with a safetensors file of `state` and `texts`. Batch counts are 64-bit integers, as in
+/// Replaces the file at `path` with a safetensors file of the arrays of `states` and of `texts`. Batch counts are 64-bit integers, as in
 /// PyTorch; everything else is `f32`.
 ///
 /// # Errors
 /// If the file cannot be written. The file at `path` is then unchanged.
-pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
-    let mut arrays: Vec<Stored> =
-        state.iter().map(|(key, array)| Stored { key, array, count: key.ends_with(BATCH_COUNT) }).collect();
+pub fn write(states: &[&StateDict], texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
+    let mut arrays: Vec<Stored> = states
+        .iter()
+        .flat_map(|state| state.iter())
+        .map(|(key, array)| Stored { key, array, count: key.ends_with(BATCH_COUNT) })
+        .collect();
     // Numbers are aligned if the larger ones come first.
     arrays.sort_by(|a, b| b.count.cmp(&a.count).then(a.key.cmp(b.key)));
     let mut end = 0;
