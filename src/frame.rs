@@ -3,10 +3,14 @@
 //! The pixels stay where the decoder wrote them. A [`Frame`] owns them through [`Pixels`]; a [`Picture`] borrows them
 //! plane by plane, with their lengths checked.
 
+mod region;
+
+use std::array::from_fn;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use region::{Region, RegionError};
 use rustix::time::{ClockId, clock_gettime};
 
 /// A point in time on two clocks.
@@ -348,6 +352,22 @@ impl<'a> Picture<'a> {
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The part of the picture in `region`, without a copy. It begins at a chroma sample, and has at least one pixel.
+    #[must_use]
+    pub fn cut(&self, region: &Region) -> Self {
+        let Self { layout, planes } = *self;
+        let [left, top, width, height] = region.pixels(&layout);
+        let planes = from_fn(|index| {
+            let Plane { data, stride } = planes[index];
+            let component = layout.format.components().iter().find(|component| component.plane == index);
+            // The components of a plane have their samples at the same places, or the chroma of two pixels in the bytes
+            // of two.
+            let start = component.map_or(0, |c| (top >> c.shift_y) * stride + (left >> c.shift_x) * c.step);
+            Plane { data: &data[start..], stride }
+        });
+        Self { layout: Layout { width, height, ..layout }, planes }
     }
 
     /// The bytes of one row of a plane, without padding.

@@ -116,12 +116,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     progress.finish_and_clear();
     let (report, answers) = report?;
     if let Some((path, form)) = lines {
-        details(path, form, &samples, &answers, model.labels())?;
+        details(path, form, &samples, &answers, &model.answers())?;
     }
     let rate = samples.len() as f64 / start.elapsed().as_secs_f64().max(f64::EPSILON);
     let (pictures, threads) = (counted(samples.len(), "picture", "pictures"), counted(threads, "thread", "threads"));
     tracing::info!("{pictures}, {rate:.1} per second on {threads}");
-    printed(print(&report, arguments, model.labels()))?;
+    printed(print(&report, arguments, &model.answers()))?;
     match report.broken.first().filter(|_| arguments.strict) {
         Some(first) => Err(crate::eval::Error::Broken { pictures: report.broken.len(), exit: first.exit }.into()),
         None => Ok(()),

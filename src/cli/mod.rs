@@ -6,12 +6,15 @@ mod completions;
 mod config;
 mod doctor;
 mod eval;
+mod features;
+mod interrupt;
 mod journal;
 mod lines;
 mod logging;
 mod man;
 mod model;
 mod run;
+mod teach;
 #[cfg(feature = "train")]
 mod train;
 
@@ -29,6 +32,7 @@ use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode};
 use crate::config::{SIDES, parse_mean, parse_size, parse_std, redact, redact_words};
 use crate::exit::{Exit, chain};
 use crate::inference::{self, Engine};
+use crate::learn::stream::StreamError;
 use crate::model::{FetchError, Model, ModelOptions, Preprocessing};
 use crate::system::affinity;
 use crate::{capture, preprocess, printable, service};
@@ -74,6 +78,10 @@ enum Command {
     Classify(classify::Arguments),
     /// Measure the accuracy of a model on labelled pictures.
     Eval(eval::Arguments),
+    /// Teach a model new classes with tens of pictures of your own, on this machine.
+    Teach(teach::Arguments),
+    /// Print the features of pictures or of a stream, for clustering and searching.
+    Features(features::Arguments),
     /// Measure how fast models run on this machine.
     Bench(bench::Arguments),
     /// List, describe, fetch, import, export and verify models.
@@ -146,7 +154,7 @@ impl ModelChoice {
         let (size, crop_ratio) = (self.size, self.crop_ratio);
         let preprocessing = Preprocessing { mean: self.mean, std: self.std, crop_ratio, size: None };
         let (labels, output) = (self.labels.clone(), self.output.clone());
-        Model::load(&self.model, &ModelOptions { labels, size, output, preprocessing, engine })
+        Model::load(&self.model, &ModelOptions { labels, size, output, preprocessing, region: None, engine })
     }
 }
 
@@ -228,6 +236,33 @@ pub enum Error {
     /// The accuracy cannot be measured.
     #[error(transparent)]
     Eval(#[from] crate::eval::Error),
+    /// Features cannot be computed.
+    #[error(transparent)]
+    Features(#[from] crate::learn::features::Error),
+    /// A model cannot be taught.
+    #[error(transparent)]
+    Teach(#[from] crate::learn::teach::Error),
+    /// Pictures cannot be collected.
+    #[error(transparent)]
+    Collect(crate::learn::teach::collect::CollectError),
+    /// Pictures cannot be compared with taught ones.
+    #[error(transparent)]
+    Drift(#[from] crate::learn::teach::drift::DriftError),
+    /// A taught model is no better than chance.
+    #[error(
+        "the model is not saved: it is no better than chance. Cross-validation gets {right} of {pictures} pictures right, and          naming the largest class for every picture would get {chance:.0} % of them"
+    )]
+    Chance {
+        /// Pictures that cross-validation gets right.
+        right: u64,
+        /// All pictures.
+        pictures: u64,
+        /// The share of the largest class, in percent.
+        chance: f64,
+    },
+    /// A source has no frames, or no more.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// Speed cannot be measured.
     #[error(transparent)]
     Bench(#[from] crate::bench::Error),
@@ -235,8 +270,7 @@ pub enum Error {
     #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] crate::learn::train::error::Error),
-    /// A signal has stopped the work, which can be continued.
-    #[cfg(feature = "train")]
+    /// A signal has stopped the work.
     #[error("stopped by a signal")]
     Stopped,
     /// Something is wrong with the machine or the configuration; the details have been printed.
@@ -310,10 +344,15 @@ impl Error {
             Self::Preprocess(_) | Self::Differs { .. } => Exit::Data,
             Self::Service(error) => error.exit(),
             Self::Eval(error) => error.exit(),
+            Self::Features(error) => error.exit(),
+            Self::Teach(error) => error.exit(),
+            Self::Collect(error) => error.exit(),
+            Self::Drift(error) => error.exit(),
+            Self::Chance { .. } => Exit::Data,
+            Self::Stream(error) => error.exit(),
             Self::Bench(error) => error.exit(),
             #[cfg(feature = "train")]
             Self::Train(error) => error.exit(),
-            #[cfg(feature = "train")]
             Self::Stopped => Exit::Stopped,
             Self::Signals(_) => Exit::Internal,
             Self::Output(_) | Self::ManPages { .. } => Exit::Io,
@@ -355,6 +394,12 @@ impl Error {
             Self::Bench(crate::bench::Error::OneThread { .. }) => "leave --threads out",
             Self::Eval(crate::eval::Error::Dataset(crate::eval::DatasetError::Folders { .. })) => {
                 "--list names the list"
+            }
+            Self::Chance { .. } => {
+                "look at the region and for pictures in the wrong folder, add more, or save it all the same with --force"
+            }
+            Self::Stream(StreamError::Source { source, .. }) if matches!(**source, capture::Error::Silent { .. }) => {
+                "--timeout changes the limit"
             }
             _ => return None,
         })
@@ -448,6 +493,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Run(arguments) => run::run(arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Teach(arguments) => teach::run(&arguments),
+        Command::Features(arguments) => features::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         #[cfg(feature = "train")]

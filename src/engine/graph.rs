@@ -194,6 +194,13 @@ impl Graph {
         Ok(Self { nodes: self.nodes[..=output.0].to_vec(), input: self.input, output })
     }
 
+    /// A builder that adds nodes to the network, whose ids stay valid.
+    #[must_use]
+    pub fn into_builder(self) -> Builder {
+        let names = self.nodes.iter().map(|node| node.name.clone()).collect();
+        Builder { nodes: self.nodes, names }
+    }
+
     /// The shape of every node's output, in the order of [`nodes`](Self::nodes), for an input of
     /// `height × width` pixels.
     ///

@@ -1,6 +1,7 @@
 //! The single description of a network, and its conversion from and to other forms.
 
 pub mod cost;
+pub mod features;
 pub mod graph;
 pub mod import;
 pub mod modules;

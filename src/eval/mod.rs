@@ -194,7 +194,7 @@ pub fn evaluate(
     };
     let broken = broken.into_iter().map(describe).collect();
     let (name, digest) = (model.name().to_owned(), model.digest().to_owned());
-    Ok((tally.report(name, digest, model.labels(), options.worst, broken), answers))
+    Ok((tally.report(name, digest, &model.answers(), options.worst, broken), answers))
 }
 
 /// State shared by the threads.

@@ -12,13 +12,15 @@ mod prepare;
 mod rewrite;
 #[cfg(feature = "tract")]
 mod single;
+mod taught;
 mod top;
 #[cfg_attr(not(feature = "tract"), path = "without_tract.rs")]
 pub mod tract;
 
 pub use backend::{Backend, Engine, InferencePlan};
-pub use classes::{ClassHead, InferenceSession};
+pub use classes::{ClassHead, InferenceSession, UNKNOWN};
 pub use error::Error;
+pub use taught::{Novelty, Scratch, TaughtHead};
 pub use top::{Ranked, top_k};
 
 use crate::tensor::{Tensor, TensorMut};

@@ -1,4 +1,9 @@
-//! Learning: training of networks (feature `train`).
+//! Learning: features, teaching on the device, and training of networks (feature `train`).
 
+pub mod features;
+pub mod npy;
+mod numbers;
+pub mod stream;
+pub mod teach;
 #[cfg(feature = "train")]
 pub mod train;

@@ -4,17 +4,21 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Source, Training};
 use super::parts::Folder;
 use super::preprocessing::Preprocessing;
+use super::taught::{self, Taught};
 use super::{Error, labels};
 use crate::choice::BackendChoice;
 use crate::config::{self, Config, SIDES};
 use crate::engine::cost::{MAX_ACTIVATION_BYTES, cost};
 use crate::engine::graph::{Graph, Op};
 use crate::engine::import::{self, Scores};
-use crate::engine::{onnx, plan};
+use crate::engine::{features, onnx, plan};
 use crate::exit::chain;
+use crate::frame::Region;
 use crate::hardnet::{self, Architecture};
 use crate::inference::tract::{self, TractPlan};
 use crate::inference::{self, Engine, InferencePlan};
@@ -40,6 +44,8 @@ pub struct ModelOptions {
     pub output: Option<String>,
     /// Normalisation and crop, instead of the model's own; its size is not used.
     pub preprocessing: Preprocessing,
+    /// The part of the picture to look at, instead of the model's own; all of it is seen.
+    pub region: Option<Region>,
     /// How to run it.
     pub engine: Engine,
 }
@@ -60,6 +66,7 @@ impl ModelOptions {
                 crop_ratio: Some(model.crop_ratio).filter(|ratio| *ratio > 0.0),
                 size: None,
             },
+            region: None,
             engine: Engine { backend, isa, memory },
         }
     }
@@ -84,6 +91,8 @@ pub struct Definition {
     pub training: Training,
     /// The file that the weights were imported from.
     pub source: Option<Source>,
+    /// What it has been taught; the head in the network's own weights is then a part of it.
+    pub taught: Option<Box<Taught>>,
 }
 
 /// A model's network.
@@ -197,6 +206,7 @@ impl Definition {
             transform: Transform::IMAGENET,
             training,
             source: None,
+            taught: None,
         }
     }
 
@@ -210,11 +220,14 @@ impl Definition {
 
     /// The model whose weights are in the file at `path`.
     fn read(path: &Path) -> Result<Self, Error> {
-        let Loaded { state, texts, .. } = weights::read(path).map_err(|error| Error::Weights(error.into()))?;
+        let Loaded { mut state, texts, .. } = weights::read(path).map_err(|error| Error::Weights(error.into()))?;
         if let Some(text) = texts.get(KEY) {
             let Metadata { architecture, classes, labels, transform, training, source } = parse(text, path)?;
+            let take = |text: &String| Taught::take(text, &architecture, classes, &mut state).map(Box::new);
+            let taught = texts.get(taught::KEY).map(take).transpose();
+            let taught = taught.map_err(|source| Error::Taught { path: path.to_owned(), source: source.into() })?;
             let family = Self::of_family(architecture, state, classes, training);
-            return Ok(Self { labels: labels.map(shared), transform, source, ..family });
+            return Ok(Self { labels: labels.map(shared), transform, source, taught, ..family });
         }
         let (architecture, classes) =
             hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
@@ -330,7 +343,7 @@ impl Definition {
         let output = options.output.clone();
         let network = Onnx { graph, path: path.to_owned(), output, name, sha256, parameters };
         let network = NetworkDefinition::Onnx(Box::new(network));
-        Ok(Self { network, classes, labels, scores, assumed, transform, training, source })
+        Ok(Self { network, classes, labels, scores, assumed, transform, training, source, taught: None })
     }
 
     /// The same model with the user's options applied.
@@ -345,6 +358,9 @@ impl Definition {
             self.transform = resized(&self.transform, size)?;
         }
         self.transform = Preprocessing { size: None, ..options.preprocessing }.apply(self.transform)?;
+        if let Some(region) = options.region {
+            self.transform = self.transform.of_region(region);
+        }
         Ok(self)
     }
 
@@ -371,7 +387,10 @@ impl Definition {
     #[must_use]
     pub fn parameters(&self) -> u64 {
         match &self.network {
-            NetworkDefinition::Family { architecture, .. } => hardnet::parameters(architecture, self.classes),
+            NetworkDefinition::Family { architecture, .. } => {
+                let taught = self.taught.as_ref().map_or(0, |taught| taught.head.novelty.mean.len() * self.classes);
+                hardnet::parameters(architecture, self.classes) + taught as u64
+            }
             NetworkDefinition::Onnx(network) => network.parameters,
         }
     }
@@ -392,6 +411,51 @@ impl Definition {
             }
         };
         check_memory(&graph, &self.transform, self.name())?;
+        match &self.taught {
+            Some(taught) => {
+                let Transform { height, width, .. } = self.transform;
+                let graph = features::with_head(&graph, [height, width], &taught.grids(), taught.linear());
+                Ok(graph.map_err(|source| self.has_no_features(source))?)
+            }
+            None => Ok(graph),
+        }
+    }
+
+    fn has_no_features(&self, source: features::Error) -> Error {
+        Error::Features { name: self.name().to_owned(), source }
+    }
+
+    /// Multiply-accumulates of one inference of a network of the family.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the network cannot be built, [`Error::Inference`] if it does not support its size.
+    pub fn macs(&self) -> Result<u64, Error> {
+        let Transform { height, width, .. } = self.transform;
+        let graph = match &self.network {
+            NetworkDefinition::Family { architecture, .. } => {
+                hardnet::skeleton(architecture, 1).map_err(Error::Network)?
+            }
+            NetworkDefinition::Onnx(_) => self.graph()?,
+        };
+        Ok(graph.macs(height, width)?)
+    }
+
+    /// The network with its weights, whose memory it takes over, and with its own linear layer.
+    ///
+    /// # Errors
+    /// As for [`graph`](Self::graph).
+    pub(super) fn into_graph(self) -> Result<Graph, Error> {
+        let (transform, name) = (self.transform, self.name().to_owned());
+        let graph = match self.network {
+            NetworkDefinition::Family { architecture, state } => {
+                hardnet::build_out_of(&architecture, self.classes, state).map_err(Error::Network)?
+            }
+            NetworkDefinition::Onnx(network) => {
+                let Onnx { graph, path, .. } = *network;
+                graph.map_err(|reason| Error::NoGraph { path, reason })?
+            }
+        };
+        check_memory(&graph, &transform, &name)?;
         Ok(graph)
     }
 
@@ -412,6 +476,15 @@ impl Definition {
     pub(super) fn compile(self, engine: Engine) -> Result<(InferencePlan, Option<u64>), Error> {
         let Transform { height, width, .. } = self.transform;
         let name = self.name().to_owned();
+        if let Some(taught) = &self.taught {
+            let grids = taught.grids();
+            let graph = self.into_graph()?;
+            let macs = graph.macs(height, width)?;
+            let features = features::features(&graph, [height, width], &grids);
+            let features = features.map_err(|source| Error::Features { name: name.clone(), source })?;
+            drop(graph);
+            return Ok((InferencePlan::new(features, [height, width], engine, &name)?, Some(macs)));
+        }
         // The largest model takes hundreds of megabytes in each form, so every form is dropped as early as possible.
         let graph = match self.network {
             NetworkDefinition::Family { architecture, state } => {
@@ -461,7 +534,14 @@ impl Definition {
             NetworkDefinition::Family { architecture, state } => {
                 let entries = hardnet::entries(architecture, self.classes);
                 let read = entries.iter().filter(|entry| entry.kind != EntryRole::BatchCount);
-                state.digest_of(read.map(|entry| entry.key.as_str()))
+                let own = state.digest_of(read.map(|entry| entry.key.as_str()));
+                match &self.taught {
+                    Some(taught) => {
+                        let both = Sha256::digest(format!("{own} {}", taught.digest(architecture)));
+                        both.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+                    }
+                    None => own,
+                }
             }
             NetworkDefinition::Onnx(network) => format!("sha256:{}", network.sha256),
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::metadata::CLASS_COUNTS;
 use super::{labels, metadata, verify};
 use crate::config::{SIDES, redact};
-use crate::engine::{graph, import};
+use crate::engine::{features, graph, import};
 use crate::exit::Exit;
 use crate::hardnet;
 use crate::inference;
@@ -210,6 +210,22 @@ pub enum Error {
     /// The network cannot be built.
     #[error("cannot build the model")]
     Network(#[source] hardnet::Error),
+    /// What the file says of a taught model is unusable.
+    #[error("cannot use the taught model in {}", path.display())]
+    Taught {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<super::TaughtError>,
+    },
+    /// The network has no such features.
+    #[error("cannot take features from `{name}`")]
+    Features {
+        /// The model.
+        name: String,
+        /// Why.
+        source: features::Error,
+    },
     /// The network cannot be compiled or run.
     #[error(transparent)]
     Inference(#[from] inference::Error),
@@ -241,6 +257,7 @@ impl Error {
             Self::Unreadable { .. } => Exit::NoInput,
             Self::OnnxFile { source, .. } => source.exit(),
             Self::Preprocessing { .. }
+            | Self::Taught { .. }
             | Self::Classes { .. }
             | Self::NoClassifier { .. }
             | Self::NoGraph { .. }
@@ -256,6 +273,7 @@ impl Error {
             Self::Labels(error) => error.exit(),
             Self::State(error) => error.exit(),
             Self::Network(error) => error.exit(),
+            Self::Features { source, .. } => source.exit(),
             Self::InputSize { .. } | Self::Transform(_) | Self::Head { .. } => Exit::Usage,
             Self::Inference(error) => error.exit(),
         }

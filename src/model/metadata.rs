@@ -10,7 +10,8 @@
 //!  "source":{"file":"cats.pth","sha256":"…"}}
 //! ```
 //!
-//! The source of published weights also has `published` (`authors`, `github` or `paddleclas`) and `trained_by` (`authors`
+//! The input of a model that looks at a part of the picture also has its `region`: x, y, width and height in shares of the
+//! picture's sides. The source of published weights also has `published` (`authors`, `github` or `paddleclas`) and `trained_by` (`authors`
 //! or `PaddleClas`).
 
 use std::fmt;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::choice::WeightSource;
 use crate::config::SIDES;
 use crate::exit::Exit;
+use crate::frame::Region;
 use crate::hardnet::{Architecture, Trainer};
 use crate::preprocess::{self, Preprocessor, Transform};
 
@@ -111,6 +113,9 @@ struct Input {
     resize: usize,
     mean: [f32; 3],
     std: [f32; 3],
+    /// x, y, width and height in shares of the picture's sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    region: Option<[f64; 4]>,
 }
 
 /// A model file's description of its model.
@@ -208,15 +213,19 @@ impl Metadata {
         if !CLASS_COUNTS.contains(&classes) {
             problems.push(format!("{classes} classes: expected 1 to {}", CLASS_COUNTS.end()));
         }
-        let Input { height, width, resize, mean, std } = input;
+        let Input { height, width, resize, mean, std, region } = input;
         if ![height, width].iter().all(|side| SIDES.contains(side)) {
             let (least, most) = (SIDES.start(), SIDES.end());
             problems.push(format!("the input is {height}x{width}: expected sides from {least} to {most}"));
         }
+        let region = region.map(Region::new).transpose().unwrap_or_else(|error| {
+            problems.push(format!("the region of the input: {error}"));
+            None
+        });
         if !problems.is_empty() {
             return Err(Error::Values { problems });
         }
-        let transform = Transform { resize, height, width, mean, std };
+        let transform = Transform { resize, height, width, mean, std, region };
         Preprocessor::new(transform)?;
         Ok(Self { architecture, classes, labels, transform, training, source })
     }
@@ -226,13 +235,13 @@ impl Metadata {
     /// # Errors
     /// [`Error::Json`] if a number cannot be represented in JSON.
     pub fn text(&self) -> Result<String, Error> {
-        let Transform { resize, height, width, mean, std } = self.transform;
+        let Transform { resize, height, width, mean, std, region } = self.transform;
         Ok(serde_json::to_string(&Stored {
             schema: SCHEMA.to_owned(),
             architecture: self.architecture.clone(),
             classes: self.classes,
             labels: self.labels.clone(),
-            input: Input { height, width, resize, mean, std },
+            input: Input { height, width, resize, mean, std, region: region.map(|region| region.shares()) },
             training: self.training,
             source: self.source.clone(),
         })?)
@@ -251,7 +260,14 @@ mod tests {
             architecture: ARCHITECTURES[3].clone(),
             classes: 2,
             labels: Some(vec!["cat".into(), "dog".into()]),
-            transform: Transform { resize: 300, height: 256, width: 288, mean: [0.5; 3], std: [0.25, 0.3, 0.1] },
+            transform: Transform {
+                resize: 300,
+                height: 256,
+                width: 288,
+                mean: [0.5; 3],
+                std: [0.25, 0.3, 0.1],
+                region: Some(Region::new([0.25, 0.5, 0.5, 0.375]).unwrap()),
+            },
             training: Training::HeadUntrained,
             source: Some(Source {
                 file: "a.pth".into(),
@@ -268,7 +284,9 @@ mod tests {
         let plain = Source { file: "a.pth".into(), sha256: "00".into(), published: None, trained_by: None };
         let own = Metadata { source: Some(plain), ..metadata() };
         assert!(own.text().unwrap().contains("\"source\":{\"file\":\"a.pth\",\"sha256\":\"00\"}"));
-        let bare = Metadata { labels: None, source: None, training: Training::Trained, ..metadata() };
+        let transform = Transform { region: None, ..metadata().transform };
+        let bare = Metadata { labels: None, source: None, training: Training::Trained, transform, ..metadata() };
+        assert!(!bare.text().unwrap().contains("region"));
         for metadata in [full, own, bare] {
             assert_eq!(Metadata::parse(&metadata.text().unwrap()).unwrap(), metadata);
         }
@@ -285,6 +303,8 @@ mod tests {
         assert!(error.contains("8x288: expected sides from 32 to 8192"), "{error}");
         let error = wrong("\"classes\":2", "\"classes\":0").to_string();
         assert!(error.contains("2 labels for 0 classes; 0 classes: expected 1 to 1000000"), "{error}");
+        let error = wrong("0.5,0.375]", "0.5,1.0]").to_string();
+        assert!(error.contains("the region of the input: y + height is 1.5"), "{error}");
         assert!(matches!(wrong("model.v1", "model.v2"), Error::Schema { .. }));
         assert!(matches!(wrong("\"classes\"", "\"klasses\""), Error::Json(_)));
         assert!(matches!(wrong("\"resize\":300", "\"resize\":200"), Error::Transform(_)));

@@ -5,6 +5,7 @@
 mod definition;
 mod description;
 mod error;
+mod extractor;
 mod fetch;
 mod import;
 pub mod labels;
@@ -12,6 +13,7 @@ pub mod metadata;
 mod parts;
 mod preprocessing;
 mod save;
+pub mod taught;
 mod verify;
 
 use std::sync::Arc;
@@ -19,18 +21,22 @@ use std::sync::Arc;
 pub use definition::{Definition, ModelOptions, NetworkDefinition, Onnx, architecture};
 pub use description::{Description, Figures, Stage, describe};
 pub use error::Error;
+pub use extractor::Extractor;
 pub use fetch::{Fetch, FetchError, Fetched, Origin, Sources};
 pub use import::Import;
 pub use metadata::{Metadata, Training};
 pub use preprocessing::{Preprocessing, PreprocessingError};
 pub use save::{ModelFormat, SaveError, save, save_as};
+pub use taught::{Taught, TaughtError};
 pub use verify::{Case, Reference, ReferenceError, StageDifference, Summary, Verification, verify};
 
 use crate::choice::BackendChoice;
 use crate::engine::import::Scores;
 use crate::engine::plan;
 use crate::exit::chain;
-use crate::inference::{self, Backend, ClassHead, Engine, InferencePlan, InferenceSession, Network};
+use crate::inference::{
+    self, Backend, ClassHead, Engine, InferencePlan, InferenceSession, Network, TaughtHead, UNKNOWN,
+};
 use crate::kernels::runtime::Threads;
 use crate::preprocess::Transform;
 
@@ -45,6 +51,8 @@ pub struct Model {
     labels: Arc<[Arc<str>]>,
     scores: Scores,
     transform: Transform,
+    /// The head of a taught model, whose network computes features.
+    head: Option<Arc<TaughtHead>>,
     plan: InferencePlan,
 }
 
@@ -82,11 +90,12 @@ impl Model {
         let assumed = assumed.clone();
         let (name, digest) = (definition.name().to_owned(), definition.digest());
         let (labels, parameters) = (definition.labels().into(), definition.parameters());
+        let head = definition.taught.as_ref().map(|taught| Arc::new(taught.head.clone()));
         let (plan, macs) = definition.compile(engine)?;
         if let Some(assumed) = assumed {
             tracing::info!("{assumed}");
         }
-        Ok(Self { name, digest, training, parameters, macs, labels, scores, transform, plan })
+        Ok(Self { name, digest, training, parameters, macs, labels, scores, transform, head, plan })
     }
 
     /// Name of the model.
@@ -107,7 +116,7 @@ impl Model {
         self.training
     }
 
-    /// Number of classes and of logits.
+    /// Number of classes.
     #[must_use]
     pub fn classes(&self) -> usize {
         self.labels.len()
@@ -117,6 +126,12 @@ impl Model {
     #[must_use]
     pub fn labels(&self) -> &[Arc<str>] {
         &self.labels
+    }
+
+    /// Names of all answers: the classes, and [`UNKNOWN`] if the model has been taught to tell what is none of them.
+    #[must_use]
+    pub fn answers(&self) -> Vec<Arc<str>> {
+        self.labels.iter().cloned().chain(self.head.iter().map(|_| UNKNOWN.into())).collect()
     }
 
     /// Height and width of the input in pixels.
@@ -145,7 +160,7 @@ impl Model {
     }
 
     /// The network for one user at a time; each run uses `threads`, but tract uses one. Its output has one value per
-    /// class.
+    /// class, but that of a taught model are features.
     ///
     /// # Errors
     /// The errors of [`InferencePlan::network`].
@@ -158,7 +173,12 @@ impl Model {
     /// # Errors
     /// The errors of [`InferencePlan::network`], or if the backend fails.
     pub fn session(&self, threads: &Threads) -> Result<InferenceSession, inference::Error> {
-        InferenceSession::new(self.network(threads)?, ClassHead::new(Arc::clone(&self.labels), self.scores))
+        let labels = Arc::clone(&self.labels);
+        let head = match &self.head {
+            Some(head) => ClassHead::taught(labels, Arc::clone(head)),
+            None => ClassHead::new(labels, self.scores),
+        };
+        InferenceSession::new(self.network(threads)?, head)
     }
 
     /// Whether runs have reached their final speed, which takes seconds.

@@ -4,9 +4,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::metadata::{self, KEY};
-use super::{Definition, Error, NetworkDefinition};
+use super::{Definition, Error, NetworkDefinition, taught};
 use crate::exit::Exit;
 use crate::replace::replace;
+use crate::weights::StateDict;
 use crate::weights::safetensors::{self, Precision, Texts};
 
 /// Format of a model file.
@@ -110,8 +111,20 @@ pub fn save_as(definition: &Definition, path: &Path, overwrite: bool, precision:
                 let name = definition.name().to_owned();
                 return Err(SaveError::Model(Error::NotFamily { name }.into()));
             };
-            let texts = Texts::from([("format".to_owned(), "pt".to_owned()), (KEY.to_owned(), metadata.text()?)]);
-            safetensors::write_as(state, &texts, precision, path)
+            let mut texts = Texts::from([("format".to_owned(), "pt".to_owned()), (KEY.to_owned(), metadata.text()?)]);
+            let mut states = vec![state];
+            let arrays;
+            if let (Some(taught), NetworkDefinition::Family { architecture, .. }) =
+                (&definition.taught, &definition.network)
+            {
+                let text = taught.text().map_err(|source| Error::Own(Box::new(source.into())));
+                texts.insert(taught::KEY.to_owned(), text.map_err(|error| SaveError::Model(error.into()))?);
+                // The family's own layer is in the network's weights.
+                let parts = taught.put(architecture, &mut StateDict::new());
+                arrays = parts.map_err(|source| SaveError::Model(Error::State(source).into()))?;
+                states.push(&arrays);
+            }
+            safetensors::write_as(&states, &texts, precision, path)
                 .map_err(|source| SaveError::Safetensors { path: path.to_owned(), source })
         }
         ModelFormat::Onnx => {

@@ -42,7 +42,7 @@ mod tests;
 
 pub use reference::Reference;
 
-use crate::frame::{Layout, Picture, PixelFormat};
+use crate::frame::{Layout, Picture, PixelFormat, Region};
 use crate::tensor::TensorMut;
 use plan::PicturePlan;
 
@@ -55,6 +55,9 @@ pub const MAX_RESIZE: usize = 65_535;
 
 /// Prepares a picture for a network like torchvision's `Resize(resize)` (bilinear, antialiased),
 /// `CenterCrop((height, width))`, `ToTensor` and `Normalize(mean, std)`.
+///
+/// A region is cut out first, and resized so that it has the crop's proportions and its longer side is `resize`: if that
+/// is the longer side of the crop, all of the region is seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Transform {
     /// Length that the shorter side is resized to, in pixels; the other side keeps the aspect ratio.
@@ -67,15 +70,30 @@ pub struct Transform {
     pub mean: [f32; 3],
     /// Standard deviation of R, G and B to divide by; above 0.
     pub std: [f32; 3],
+    /// The part of the picture that is used, stretched to the crop's proportions; `None`: the whole picture, with its own
+    /// proportions.
+    pub region: Option<Region>,
 }
 
 impl Transform {
     /// The evaluation transform of ImageNet classifiers: 256, then 224 × 224.
-    pub const IMAGENET: Self =
-        Self { resize: 256, height: 224, width: 224, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+    pub const IMAGENET: Self = Self {
+        resize: 256,
+        height: 224,
+        width: 224,
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+        region: None,
+    };
+
+    /// The same transform for all of `region`.
+    #[must_use]
+    pub fn of_region(self, region: Region) -> Self {
+        Self { resize: self.height.max(self.width), region: Some(region), ..self }
+    }
 
     fn check(&self) -> Result<(), Error> {
-        let Self { resize, height, width, mean, std } = *self;
+        let Self { resize, height, width, mean, std, region: _ } = *self;
         if resize > MAX_RESIZE {
             return Err(Error::Resize { resize });
         }
@@ -93,10 +111,27 @@ impl Transform {
         [self.height, self.width, 3]
     }
 
-    /// Checks that a picture of `layout` is large enough.
-    fn check_picture(layout: &Layout) -> Result<(), Error> {
-        let Layout { width, height, .. } = *layout;
-        if width.min(height) < MIN_SIDE { Err(Error::TooSmall { width, height }) } else { Ok(()) }
+    /// The part of a picture that is used, if it is large enough.
+    fn part<'a>(&self, picture: &Picture<'a>) -> Result<Picture<'a>, Error> {
+        let part = self.region.map_or(*picture, |region| picture.cut(&region));
+        let Layout { width, height, .. } = *part.layout();
+        match self.region {
+            _ if width.min(height) >= MIN_SIDE => Ok(part),
+            Some(region) => Err(Error::SmallRegion { region: region.to_string(), width, height }),
+            None => Err(Error::TooSmall { width, height }),
+        }
+    }
+
+    /// For a picture of `layout`: its width and height as shown, both in the same unit, and the length in that unit that
+    /// becomes `resize` pixels.
+    fn proportions(&self, layout: &Layout) -> ([u64; 2], u64) {
+        match self.region {
+            Some(_) => ([self.width as u64, self.height as u64], self.width.max(self.height) as u64),
+            None => {
+                let [wide, high] = layout.shown();
+                ([wide, high], wide.min(high))
+            }
+        }
     }
 
     /// Checks that `out` has the shape of the crop.
@@ -146,6 +181,18 @@ pub enum Error {
         /// Rows.
         height: usize,
     },
+    /// The region is too small.
+    #[error(
+        "the region {region} has {width}×{height} pixels in this picture: it must have at least {MIN_SIDE} on each side"
+    )]
+    SmallRegion {
+        /// The region.
+        region: String,
+        /// Its columns.
+        width: usize,
+        /// Its rows.
+        height: usize,
+    },
     /// [`Reference`] got a format other than RGB.
     #[error("the picture's format is {format:?}: the reference preprocessing takes Rgb")]
     Format {
@@ -189,6 +236,14 @@ impl Preprocessor {
         &self.transform
     }
 
+    /// Looks at another part of the pictures from now on; see [`Transform::of_region`].
+    pub fn look_at(&mut self, region: Region) {
+        if self.transform.region.is_none() {
+            self.plan = None;
+        }
+        self.transform = self.transform.of_region(region);
+    }
+
     /// Shape of the output tensors: height, width, channels.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
@@ -199,15 +254,15 @@ impl Preprocessor {
     /// the colour in 0 to 1. Greyscale gives three equal colours.
     ///
     /// # Errors
-    /// If the picture's shorter side is below [`MIN_SIDE`], or `out` does not have the [`shape`](Self::shape) of the
+    /// If the shorter side of the picture or of the region is below [`MIN_SIDE`], or `out` does not have the [`shape`](Self::shape) of the
     /// crop; `out` is then unchanged.
     pub fn run<'a>(&mut self, picture: &Picture<'_>, out: impl Into<TensorMut<'a>>) -> Result<(), Error> {
-        let (layout, mut out) = (*picture.layout(), out.into());
-        Transform::check_picture(&layout)?;
+        let (picture, mut out) = (self.transform.part(picture)?, out.into());
+        let layout = *picture.layout();
         self.transform.check_tensor(&out)?;
         let kept = self.plan.take().filter(|plan| *plan.layout() == layout);
         let plan = self.plan.insert(kept.unwrap_or_else(|| PicturePlan::new(&self.transform, layout)));
-        plan.run(picture, out.data_mut());
+        plan.run(&picture, out.data_mut());
         Ok(())
     }
 }

@@ -37,10 +37,9 @@ impl PicturePlan {
     /// Prepares for pictures of `layout`, with both sides at least 1.
     pub(super) fn new(transform: &Transform, layout: Layout) -> Self {
         let Layout { format, width, height, color, .. } = layout;
-        let [wide, high] = layout.shown();
-        let short = wide.min(high);
-        let across = Side::new(width, wide, short, transform.resize, transform.width);
-        let down = Side::new(height, high, short, transform.resize, transform.height);
+        let ([wide, high], unit) = transform.proportions(&layout);
+        let across = Side::new(width, wide, unit, transform.resize, transform.width);
+        let down = Side::new(height, high, unit, transform.resize, transform.height);
         let site = color.chroma_site;
 
         let components: Vec<_> =

@@ -18,7 +18,7 @@ use std::array::from_fn;
 
 use super::resample::{PRECISION, Side, Taps};
 use super::{Error, Transform};
-use crate::frame::{Picture, PixelFormat};
+use crate::frame::{Layout, Picture, PixelAspect, PixelFormat};
 use crate::tensor::TensorMut;
 
 /// Half a unit of an 8-bit sample, in fixed point.
@@ -76,8 +76,9 @@ impl Reference {
     pub fn run<'a>(&mut self, picture: &Picture<'_>, out: impl Into<TensorMut<'a>>) -> Result<(), Error> {
         let mut out = out.into();
         self.transform.check_tensor(&out)?;
-        let plan = Tables::prepare(&mut self.plan, &self.transform, picture)?;
-        plan.run(picture);
+        let picture = Self::rgb_part(&self.transform, picture)?;
+        let plan = Tables::prepare(&mut self.plan, &self.transform, picture.layout());
+        plan.run(&picture);
         let samples = plan.crop.as_chunks::<CHANNELS>().0;
         let [red, green, blue] = &self.values;
         for (out, &[r, g, b]) in out.data_mut().as_chunks_mut::<CHANNELS>().0.iter_mut().zip(samples) {
@@ -92,9 +93,18 @@ impl Reference {
     /// # Errors
     /// If the picture has another format, or its shorter side is below [`MIN_SIDE`](super::MIN_SIDE).
     pub fn crop(&mut self, picture: &Picture<'_>) -> Result<&[u8], Error> {
-        let plan = Tables::prepare(&mut self.plan, &self.transform, picture)?;
-        plan.run(picture);
+        let picture = Self::rgb_part(&self.transform, picture)?;
+        let plan = Tables::prepare(&mut self.plan, &self.transform, picture.layout());
+        plan.run(&picture);
         Ok(&plan.crop)
+    }
+
+    /// The part of a picture that is used, if it is of the right format and large enough.
+    fn rgb_part<'a>(transform: &Transform, picture: &Picture<'a>) -> Result<Picture<'a>, Error> {
+        match picture.layout().format {
+            PixelFormat::Rgb => transform.part(picture),
+            format => Err(Error::Format { format }),
+        }
     }
 }
 
@@ -121,28 +131,19 @@ enum Between {
 }
 
 impl Tables {
-    /// The plan for `picture` in `slot`, replaced if it is for another size.
-    fn prepare<'a>(
-        slot: &'a mut Option<Self>,
-        transform: &Transform,
-        picture: &Picture<'_>,
-    ) -> Result<&'a mut Self, Error> {
-        let layout = picture.layout();
-        if layout.format != PixelFormat::Rgb {
-            return Err(Error::Format { format: layout.format });
-        }
-        Transform::check_picture(layout)?;
+    /// The plan for pictures of `layout` in `slot`, replaced if it is for another size.
+    fn prepare<'a>(slot: &'a mut Option<Self>, transform: &Transform, layout: &Layout) -> &'a mut Self {
         let size = [layout.height, layout.width];
         let kept = slot.take().filter(|plan| plan.size == size);
-        Ok(slot.insert(kept.unwrap_or_else(|| Self::new(transform, size))))
+        slot.insert(kept.unwrap_or_else(|| Self::new(transform, layout)))
     }
 
-    fn new(transform: &Transform, size: [usize; 2]) -> Self {
-        let [height, width] = size;
-        let [wide, high] = [width as u64, height as u64];
-        let short = wide.min(high);
-        let across = Side::new(width, wide, short, transform.resize, transform.width);
-        let down = Side::new(height, high, short, transform.resize, transform.height);
+    fn new(transform: &Transform, layout: &Layout) -> Self {
+        let Layout { width, height, .. } = *layout;
+        // A stored picture's pixels are square.
+        let ([wide, high], unit) = transform.proportions(&Layout { aspect: PixelAspect::SQUARE, ..*layout });
+        let across = Side::new(width, wide, unit, transform.resize, transform.width);
+        let down = Side::new(height, high, unit, transform.resize, transform.height);
         let columns_first = down.loss() > 0 && down.loss() > 2 * across.loss();
         let (across, down) = (across.fixed_taps(), down.fixed_taps());
         let length = transform.width * CHANNELS;
@@ -151,6 +152,7 @@ impl Tables {
         } else {
             (Between::Rows(Rows::new(down.count(), length)), length)
         };
+        let size = [height, width];
         Self { size, across, down, between, sums: vec![0; sums], crop: vec![0; transform.height * length] }
     }
 

@@ -24,10 +24,10 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// The side of `length` pixels, `shown` long, of a picture whose shorter side as shown, `short` long in the same
-    /// unit, becomes `resize`. `crop` is at most `resize`, and `short` at least 1.
-    pub(super) fn new(length: usize, shown: u64, short: u64, resize: usize, crop: usize) -> Self {
-        let resized = (resize as u64).saturating_mul(shown) / short;
+    /// The side of `length` pixels, `shown` long, of a picture of which `unit`, in the same unit, becomes `resize` pixels.
+    /// `crop` is at most the length of the resized side, and `unit` at least 1.
+    pub(super) fn new(length: usize, shown: u64, unit: u64, resize: usize, crop: usize) -> Self {
+        let resized = (resize as u64).saturating_mul(shown) / unit;
         let first = half_to_even(resized.saturating_sub(crop as u64));
         Self { length, resized, first, crop }
     }

@@ -143,22 +143,27 @@ pub enum Precision {
 /// # Errors
 /// If the file cannot be written. The file at `path` is then unchanged.
 pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
-    write_as(state, texts, Precision::Full, path)
+    write_as(&[state], texts, Precision::Full, path)
 }
 
-/// Replaces the file at `path` with a safetensors file of `state` and `texts`. Batch counts are 64-bit integers, as in
+/// Replaces the file at `path` with a safetensors file of the arrays of `states` and of `texts`. Batch counts are 64-bit integers, as in
 /// PyTorch. The same content gives the same file.
 ///
 /// # Errors
 /// If the file cannot be written. The file at `path` is then unchanged.
-pub fn write_as(state: &StateDict, texts: &Texts, precision: Precision, path: &Path) -> Result<(), SafeTensorError> {
+pub fn write_as(
+    states: &[&StateDict],
+    texts: &Texts,
+    precision: Precision,
+    path: &Path,
+) -> Result<(), SafeTensorError> {
     let dtype = |key: &str, array: &Array| match precision {
         _ if key.ends_with(BATCH_COUNT) => Dtype::I64,
         Precision::Half if array.shape().len() > 1 => Dtype::F16,
         _ => Dtype::F32,
     };
     let stored = |(key, array)| Stored { key, array, dtype: dtype(key, array) };
-    let mut arrays: Vec<Stored> = state.iter().map(stored).collect();
+    let mut arrays: Vec<Stored> = states.iter().flat_map(|state| state.iter()).map(stored).collect();
     // Numbers are aligned if the larger ones come first.
     arrays.sort_by(|a, b| b.size().cmp(&a.size()).then(a.key.cmp(b.key)));
     let mut end = 0;
@@ -273,7 +278,7 @@ mod tests {
     fn half_precision_rounds_weights_and_keeps_values_per_channel() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("half");
-        write_as(&state(), &Texts::new(), Precision::Half, &path).unwrap();
+        write_as(&[&state()], &Texts::new(), Precision::Half, &path).unwrap();
         let read = weights::read(&path).unwrap().state;
         for (key, array) in state().iter() {
             let found = read.values(key, array.shape()).unwrap();

@@ -164,7 +164,8 @@ mod tests {
     fn a_whole_picture_is_resized_as_in_evaluation() {
         for (side, to) in [(90, 32), (32, 48), (40, 40)] {
             let raster = raster(side, side);
-            let transform = Transform { resize: to, height: to, width: to, mean: [0.0; 3], std: [1.0; 3] };
+            let transform =
+                Transform { resize: to, height: to, width: to, mean: [0.0; 3], std: [1.0; 3], region: None };
             let mut expected = Tensor::zeros(to, to, 3);
             Reference::new(transform).unwrap().run(&raster.picture().unwrap(), &mut expected).unwrap();
             let side = side as f64;

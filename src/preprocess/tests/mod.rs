@@ -21,7 +21,7 @@ fn preprocess(transform: Transform, picture: &Picture<'_>) -> Tensor {
 
 /// A transform that leaves colours in 0 to 1.
 fn plain(resize: usize, height: usize, width: usize) -> Transform {
-    Transform { resize, height, width, mean: [0.0; 3], std: [1.0; 3] }
+    Transform { resize, height, width, mean: [0.0; 3], std: [1.0; 3], region: None }
 }
 
 /// The full-range layout of image files.

@@ -1,0 +1,339 @@
+//! `hardnetd teach`: new classes from tens of pictures.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::ProgressBar;
+
+use super::features::seconds;
+use super::model::json;
+use super::{Error, interrupt, printed, progress_style};
+use crate::exit::{Exit, chain};
+use crate::frame::Region;
+use crate::inference::{Engine, UNKNOWN};
+use crate::learn::stream::Watch;
+use crate::learn::teach::collect::{CollectError, Collector};
+use crate::learn::teach::drift::{Comparison, Drift};
+use crate::learn::teach::report::{Accuracy, Report};
+use crate::learn::teach::{self, TeachOptions, teach};
+use crate::model::{Definition, ModelFormat, ModelOptions, SaveError, save};
+use crate::plural::{counted, first_of};
+use crate::printable::line;
+use crate::shutdown::Stopped;
+
+/// Frames per second that are looked at.
+const FRAMES_PER_SECOND: u32 = 4;
+
+/// Arguments of `teach`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).multiple(true).args(["output", "source", "drift"])), after_help = "\
+DIR holds a folder with pictures for each class, named as the class: 20 pictures of each do for the states of a thing that a \
+fixed camera sees. Take them at several hours, and leave some for `hardnetd eval`. The whole picture is looked at, or \
+--region; `run`, `classify` and `eval` then look at the same part. A picture that is unlike all taught ones is `unknown`.
+
+The accuracy is cross-validated: each picture is judged by a model that has not seen it. A model that is no better than \
+naming the largest class for every picture is not saved. An earlier taught model of the same name is replaced.
+
+With --source and --label, hardnetd adds what a camera shows to DIR/LABEL instead, without near duplicates. With --drift, it \
+compares pictures with those that a model was taught with, and says when to teach again.
+
+Examples:
+  hardnetd teach --data gate --source rtsp://camera.local/1 --label open --seconds 10
+  hardnetd teach --data gate --source rtsp://camera.local/1 --label closed
+  hardnetd teach --data gate --region 0.4,0.3,0.2,0.4 --output gate.safetensors
+  hardnetd run --model gate.safetensors --source rtsp://camera.local/1
+  hardnetd teach --drift gate.safetensors --source rtsp://camera.local/1 --seconds 60")]
+pub(super) struct Arguments {
+    /// Folder with a folder of pictures for each class.
+    #[arg(short, long, value_name = "DIR", required_unless_present = "drift")]
+    data: Option<PathBuf>,
+    /// The model file to write: .safetensors.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["source", "drift"])]
+    output: Option<PathBuf>,
+    /// Model whose network is used: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
+    #[arg(short, long, value_name = "M", default_value = "hardnet39ds", conflicts_with_all = ["source", "drift"])]
+    model: String,
+    /// The part of the picture to look at: x, y, width and height in shares of its sides, such as 0.25,0.5,0.5,0.5.
+    #[arg(long, value_name = "X,Y,W,H", allow_hyphen_values = true, conflicts_with = "drift")]
+    region: Option<Region>,
+    /// Add what this source shows to DIR/LABEL, or compare it (--drift): as for `hardnetd run`.
+    #[arg(short, long, value_name = "URI")]
+    source: Option<String>,
+    /// The class to which what the source shows belongs.
+    #[arg(short, long, value_name = "LABEL", requires = "source", conflicts_with = "drift")]
+    label: Option<String>,
+    /// How many seconds to look at the source.
+    #[arg(long, value_name = "S", default_value = "10", requires = "source", value_parser = seconds)]
+    seconds: Duration,
+    /// Maximum seconds without a frame.
+    #[arg(long, value_name = "S", default_value = "20", requires = "source", value_parser = seconds)]
+    timeout: Duration,
+    /// Compare pictures with those that this model was taught with.
+    #[arg(long, value_name = "MODEL")]
+    drift: Option<String>,
+    /// Threads [default: number of cores].
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
+    /// Save a model that is no better than chance, and replace a file that is no taught model.
+    #[arg(short, long, requires = "output")]
+    force: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let stopped = interrupt::install()?;
+    match (&arguments.drift, &arguments.source, &arguments.output, &arguments.data) {
+        (Some(model), ..) => drift(arguments, model, &stopped),
+        (None, Some(source), _, Some(data)) => collect(arguments, source, data, &stopped),
+        (None, None, Some(output), Some(data)) => learn(arguments, data, output, &stopped),
+        // The command line excludes this.
+        _ => Err(Error::Argument("--data DIR is needed".to_owned())),
+    }
+}
+
+fn threads(arguments: &Arguments) -> usize {
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    arguments.threads.map_or(cores, usize::from)
+}
+
+/// Teaches a model and saves it.
+fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -> Result<(), Error> {
+    if ModelFormat::of(output)? != ModelFormat::Safetensors {
+        let output = output.display();
+        let message = format!("--output {output}: a taught model is named .safetensors; `model export` writes ONNX");
+        return Err(Error::Argument(message));
+    }
+    // Teaching again is the usual case.
+    let is_taught =
+        || Definition::open(&output.to_string_lossy(), &ModelOptions::default()).is_ok_and(|old| old.taught.is_some());
+    if output.exists() && !arguments.force && !is_taught() {
+        return Err(SaveError::Exists { path: output.to_owned() }.into());
+    }
+    let set = teach::read(data).map_err(teach::Error::from)?;
+    if !set.left_out.is_empty() {
+        let files = counted(set.left_out.len(), "picture is", "pictures are");
+        let names = first_of(set.left_out.iter().map(|path| path.display()));
+        tracing::warn!("{files} left out, because they are in no class's folder: {names}");
+    }
+    let options = TeachOptions {
+        model: arguments.model.clone(),
+        region: arguments.region.unwrap_or(Region::WHOLE),
+        engine: Engine::default(),
+        threads: threads(arguments),
+    };
+    let bar = ProgressBar::new(set.samples.len() as u64)
+        .with_style(progress_style("{bar:30} {pos}/{len} pictures, {rate}, {eta} left"));
+    let outcome = teach(&set, &options, stopped, |done| bar.set_position(done));
+    bar.finish_and_clear();
+    let outcome = match outcome {
+        Err(teach::Error::Stopped) => return Err(Error::Stopped),
+        outcome => outcome?,
+    };
+    let is_useless = outcome.is_no_better_than_chance();
+    let is_saved = !is_useless || arguments.force;
+    if stopped.is_set() {
+        return Err(Error::Stopped);
+    }
+    if is_saved {
+        save(&outcome.definition, output, true)?;
+    }
+    match arguments.json {
+        true => json(&outcome.report)?,
+        false => printed(print(&outcome.report, is_saved.then_some(output)))?,
+    }
+    match is_saved {
+        true => Ok(()),
+        false => {
+            let (Accuracy { right, pictures, .. }, chance) = (outcome.report.accuracy, outcome.report.chance);
+            Err(Error::Chance { right, pictures, chance: chance * 100.0 })
+        }
+    }
+}
+
+/// Adds what a source shows to the folder of a class.
+fn collect(arguments: &Arguments, source: &str, data: &Path, stopped: &Stopped) -> Result<(), Error> {
+    let Some(label) = &arguments.label else {
+        return Err(Error::Argument("--source needs --label LABEL: the class to which its frames belong".to_owned()));
+    };
+    let mut collector = Collector::new(data, label, arguments.region.unwrap_or(Region::WHOLE))?;
+    let bar = seconds_bar(arguments.seconds);
+    let watched = watch(arguments, source).run(stopped, |frame| {
+        collector.take(&frame)?;
+        bar.set_message(counted(collector.collected.added, "picture", "pictures"));
+        bar.set_position(bar.elapsed().as_secs());
+        Ok::<_, CollectError>(ControlFlow::Continue(()))
+    });
+    bar.finish_and_clear();
+    let (done, folder) = (collector.collected, data.join(label).display().to_string());
+    let told = printed(writeln!(
+        io::stdout(),
+        "{}: {} added; {} left out as near duplicates",
+        line(&folder),
+        counted(done.added, "picture", "pictures"),
+        counted(done.near_duplicates, "frame", "frames")
+    ));
+    watched?;
+    told
+}
+
+/// Compares pictures with those that a model was taught with.
+fn drift(arguments: &Arguments, model: &str, stopped: &Stopped) -> Result<(), Error> {
+    let mut comparison = Comparison::new(model, Engine::default(), threads(arguments))?;
+    let mut left_out = 0_u64;
+    match (&arguments.source, &arguments.data) {
+        (Some(source), _) => {
+            let bar = seconds_bar(arguments.seconds);
+            let watched = watch(arguments, source).run(stopped, |frame| {
+                let picture = frame.picture().map_err(|error| message(&error, Exit::Data))?;
+                comparison
+                    .take(&picture, || format!("frame {} of {source}", frame.seq))
+                    .map_err(|error| message(&error, error.exit()))?;
+                bar.set_position(bar.elapsed().as_secs());
+                Ok::<_, Error>(ControlFlow::Continue(()))
+            });
+            bar.finish_and_clear();
+            watched?;
+        }
+        (None, Some(data)) => {
+            let paths = teach::data::pictures(data).map_err(teach::Error::from)?;
+            let bar = ProgressBar::new(paths.len() as u64)
+                .with_style(progress_style("{bar:30} {pos}/{len} pictures, {rate}, {eta} left"));
+            for path in paths {
+                if stopped.is_set() {
+                    bar.finish_and_clear();
+                    return Err(Error::Stopped);
+                }
+                if let Err(error) = comparison.take_file(&path) {
+                    tracing::warn!("left out: {}", chain(&error));
+                    left_out += 1;
+                }
+                bar.inc(1);
+            }
+            bar.finish_and_clear();
+        }
+        (None, None) => {
+            return Err(Error::Argument("--drift needs pictures: --data DIR or --source URI".to_owned()));
+        }
+    }
+    let drift = comparison.finish()?;
+    match arguments.json {
+        true => json(&drift),
+        false => printed(print_drift(&drift, left_out)),
+    }
+}
+
+fn message(error: &dyn std::error::Error, exit: Exit) -> Error {
+    Error::Picture { message: chain(error), exit }
+}
+
+fn watch(arguments: &Arguments, source: &str) -> Watch {
+    Watch {
+        source: source.to_owned(),
+        max_fps: FRAMES_PER_SECOND,
+        timeout: arguments.timeout,
+        end_after: Some(arguments.seconds),
+    }
+}
+
+/// A progress bar for a number of seconds.
+fn seconds_bar(seconds: Duration) -> ProgressBar {
+    ProgressBar::new(seconds.as_secs()).with_style(progress_style("{bar:30} {pos}/{len} s {msg}"))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn print(report: &Report, saved: Option<&Path>) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    let style = if output.is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING };
+    let labels: Vec<String> = report.classes.iter().map(|class| line(&class.label).into_owned()).collect();
+    let Accuracy { right, pictures, share, low, high } = report.accuracy;
+    writeln!(
+        output,
+        "accuracy  {} (95 % interval {} to {}): cross-validation gets {right} of {} right",
+        percent(share),
+        percent(low),
+        percent(high),
+        counted(pictures, "picture", "pictures")
+    )?;
+    writeln!(
+        output,
+        "unknown   beyond a distance of {:.2}, {} of the pictures of these classes",
+        report.unknown.threshold,
+        percent(report.unknown.false_alarms)
+    )?;
+    for class in report.classes.iter().filter(|class| 2 * class.near_duplicates > class.pictures) {
+        let near = counted(
+            class.near_duplicates,
+            "picture is nearly the same as another",
+            "pictures are nearly the same as others",
+        );
+        writeln!(output, "{}: {near}, of {}; more varied ones teach more", line(&class.label), class.pictures)?;
+    }
+    let mut table = Table::new();
+    let header =
+        ["Class", "Pictures"].map(str::to_owned).into_iter().chain(labels.iter().map(|label| format!("→ {label}")));
+    table.load_style(style).set_header(header);
+    for ((label, class), row) in labels.iter().zip(&report.classes).zip(&report.confusion) {
+        let numbers = std::iter::once(class.pictures).chain(row.iter().copied()).map(|number| number.to_string());
+        table.add_row(std::iter::once(label.clone()).chain(numbers));
+    }
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    writeln!(output, "\n{table}")?;
+    if !report.wrong.is_empty() {
+        let mut table = Table::new();
+        table.load_style(style).set_header(["Wrong in cross-validation", "Class", "Taken for"]);
+        for wrong in &report.wrong {
+            table.add_row([line(&wrong.file.to_string_lossy()), line(&wrong.label), line(&wrong.taken_for)]);
+        }
+        writeln!(output, "\n{table}")?;
+    }
+    let mut table = Table::new();
+    table.load_style(style).set_header(["Pictures of each class", "Accuracy"]);
+    for point in &report.curve {
+        table.add_row([point.pictures_per_class.to_string(), percent(point.share)]);
+    }
+    table.column_iter_mut().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    writeln!(output, "\n{table}\n\n{}", line(&report.advice))?;
+    if !report.left_out.is_empty() {
+        writeln!(output, "{} left out", counted(report.left_out.len() as u64, "picture", "pictures"))?;
+    }
+    match saved {
+        Some(path) => {
+            let path = path.display().to_string();
+            writeln!(output, "{}: {}, and `{UNKNOWN}`", line(&path), counted(labels.len() as u64, "class", "classes"))
+        }
+        None => writeln!(output, "not saved"),
+    }
+}
+
+fn print_drift(drift: &Drift, left_out: u64) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    let Drift { pictures, unknown, share, distance, taught_distance, threshold, advice, .. } = drift;
+    writeln!(output, "unknown   {unknown} of {} ({})", counted(*pictures, "picture", "pictures"), percent(*share))?;
+    writeln!(
+        output,
+        "distance  {distance:.2} on average, {taught_distance:.2} when it was taught; unknown beyond {threshold:.2}"
+    )?;
+    if left_out > 0 {
+        writeln!(output, "{} left out", counted(left_out, "picture", "pictures"))?;
+    }
+    writeln!(output, "{advice}")
+}
+
+impl From<CollectError> for Error {
+    fn from(error: CollectError) -> Self {
+        match error {
+            CollectError::Stream(error) => Self::Stream(error),
+            error => Self::Collect(error),
+        }
+    }
+}

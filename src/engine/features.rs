@@ -1,0 +1,344 @@
+//! The features of a picture: the values that a network's last linear layer reads, alone or beside the means of earlier
+//! maps.
+//!
+//! A classifier of the family ends in a global average and a linear layer. What lies between them describes the whole
+//! picture by a few hundred numbers. Means of an earlier map over a grid of cells also say where something is. All of it
+//! is part of the graph, so that every engine computes it: a grid of n × n means is an average pool whose windows cover
+//! the map, and a convolution with n × n ones and zeros turns its pixels into channels.
+
+use super::graph::{self, Activation, Builder, Conv, Graph, Linear, NodeId, Op, Padding, Window};
+use super::modules;
+use crate::exit::Exit;
+
+/// Maximum cells along each side of a grid.
+pub const MAX_CELLS: usize = 8;
+
+/// Name of the node that joins the features of several maps.
+const JOINED: &str = "features";
+
+/// The means of a map over a grid of cells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grid {
+    /// The map: the name of a node, or of a module, whose last map is taken.
+    pub map: String,
+    /// Cells along each side, 1 to [`MAX_CELLS`].
+    pub cells: usize,
+}
+
+/// Why a network has no features of that kind.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The network does not end in a linear layer.
+    #[error("the network does not end in a linear layer, so it has no features")]
+    NoLinear,
+    /// There is no such map.
+    #[error("the network has no module `{map}`; its modules are {}", modules.join(", "))]
+    NoMap {
+        /// The name.
+        map: String,
+        /// The modules with maps.
+        modules: Vec<String>,
+    },
+    /// The grid has more cells than the map has pixels, or too many.
+    #[error(
+        "the map of `{map}` has {height} × {width} pixels, from which {cells} × {cells} means cannot be taken: at most \
+         {MAX_CELLS} × {MAX_CELLS} are possible, one for each pixel"
+    )]
+    Cells {
+        /// The map.
+        map: String,
+        /// Its rows.
+        height: usize,
+        /// Its columns.
+        width: usize,
+        /// Cells along each side.
+        cells: usize,
+    },
+    /// The nodes cannot be added.
+    #[error(transparent)]
+    Graph(#[from] graph::Error),
+}
+
+impl Error {
+    /// The exit code of the error.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NoLinear => Exit::Data,
+            Self::NoMap { .. } | Self::Cells { .. } => Exit::Usage,
+            Self::Graph(error) => error.exit(),
+        }
+    }
+}
+
+/// The network without its last linear layer, for inputs of `[height, width]`: its output are the values that the layer
+/// reads, then for each of `grids` the means over its cells, channel by channel and in each from left to right and from
+/// top to bottom.
+///
+/// # Errors
+/// Any [`Error`].
+pub fn features(graph: &Graph, size: [usize; 2], grids: &[Grid]) -> Result<Graph, Error> {
+    let (input, _) = last_linear(graph)?;
+    if grids.is_empty() {
+        return Ok(graph.up_to(input)?);
+    }
+    let (mut builder, joined) = join(graph, input, size, grids)?;
+    let output = builder.concat(JOINED, &joined)?;
+    Ok(builder.finish(output)?)
+}
+
+/// The means of the first map whose sides are at most a quarter of the input's, over up to `cells` × `cells` cells: they
+/// change with what is where in the picture, even in an untrained network. `None` if there is no such map of two pixels or
+/// more along each side.
+///
+/// # Errors
+/// [`Error::Graph`] if the network does not support that size.
+pub fn early_grid(graph: &Graph, size: [usize; 2], cells: usize) -> Result<Option<Grid>, Error> {
+    let shapes = graph.shapes(size[0], size[1])?;
+    let is_early = |end: &NodeId| {
+        let (shape, node) = (shapes[end.index()], &graph.nodes()[end.index()]);
+        !node.flat && shape.height <= size[0].div_ceil(4) && shape.width <= size[1].div_ceil(4)
+    };
+    let found = modules::ends(graph).into_iter().find(|(_, end)| is_early(end));
+    Ok(found.and_then(|(map, end)| {
+        let side = shapes[end.index()].height.min(shapes[end.index()].width);
+        (side > 1).then(|| Grid { map, cells: cells.min(side) })
+    }))
+}
+
+/// The network with another last linear layer, of the same name, which reads the [`features`].
+///
+/// # Errors
+/// Any [`Error`]; [`Error::Graph`] if the layer reads another number of values.
+pub fn with_head(graph: &Graph, size: [usize; 2], grids: &[Grid], head: Linear) -> Result<Graph, Error> {
+    let (_, name) = last_linear(graph)?;
+    let name = name.to_owned();
+    let features = features(graph, size, grids)?;
+    let input = features.output();
+    let mut builder = features.into_builder();
+    let output = builder.linear(&name, input, head)?;
+    Ok(builder.finish(output)?)
+}
+
+/// Number of values that the last linear layer reads.
+///
+/// # Errors
+/// [`Error::NoLinear`].
+pub fn length(graph: &Graph) -> Result<usize, Error> {
+    let (input, _) = last_linear(graph)?;
+    graph.node(input).map(|node| node.channels).ok_or(Error::NoLinear)
+}
+
+/// The input of the last linear layer, and the name of the layer.
+fn last_linear(graph: &Graph) -> Result<(NodeId, &str), Error> {
+    match graph.node(graph.output()) {
+        Some(node) if matches!(node.op, Op::Linear(_)) => {
+            node.inputs.first().map(|input| (*input, &*node.name)).ok_or(Error::NoLinear)
+        }
+        _ => Err(Error::NoLinear),
+    }
+}
+
+/// The network up to `input`, and the nodes with `input` and the means.
+fn join(
+    graph: &Graph,
+    input: NodeId,
+    [height, width]: [usize; 2],
+    grids: &[Grid],
+) -> Result<(Builder, Vec<NodeId>), Error> {
+    let shapes = graph.shapes(height, width)?;
+    let ends = modules::ends(graph);
+    // Vectors and pixels have no map.
+    let is_map = |id: NodeId| !graph.nodes()[id.index()].flat && id <= input && id > graph.input();
+    let mut builder = graph.up_to(input)?.into_builder();
+    let mut joined = vec![input];
+    for Grid { map, cells } in grids {
+        let found = graph.find(map).or_else(|| ends.iter().find(|(name, _)| name == map).map(|(_, end)| *end));
+        let Some(id) = found.filter(|id| is_map(*id)) else {
+            let modules = ends.iter().filter(|(_, end)| is_map(*end)).map(|(name, _)| name.clone());
+            return Err(Error::NoMap { map: map.clone(), modules: modules.collect() });
+        };
+        let shape = shapes[id.index()];
+        let (window, cells) = (cover([shape.height, shape.width], *cells), *cells);
+        let too_many = || Error::Cells { map: map.clone(), height: shape.height, width: shape.width, cells };
+        let window = window.ok_or_else(too_many)?;
+        let means = builder.avg_pool(&format!("{map}.cells-{cells}"), id, window, false)?;
+        joined.push(match cells {
+            1 => means,
+            _ => builder.conv(&format!("{map}.features-{cells}"), means, unfold(shape.channels, cells))?,
+        });
+    }
+    Ok((builder, joined))
+}
+
+/// The windows of a pool that divide a map of `[height, width]` into `cells` × `cells` parts; they overlap where a side
+/// is not a multiple. `None` if there are more cells than pixels.
+fn cover([height, width]: [usize; 2], cells: usize) -> Option<Window> {
+    let along = |side: usize| {
+        let stride = side.checked_div(cells)?;
+        (stride > 0 && cells <= MAX_CELLS).then(|| (side - (cells - 1) * stride, stride))
+    };
+    let ((rows, down), (columns, right)) = (along(height)?, along(width)?);
+    Some(Window { kernel: [rows, columns], stride: [down, right], padding: Padding::default() })
+}
+
+/// The convolution that makes a channel of each of the `cells` × `cells` pixels of each of `channels`.
+fn unfold(channels: usize, cells: usize) -> Conv {
+    let pixels = cells * cells;
+    let weight = (0..channels * pixels * pixels).map(|index| {
+        let (pixel, read) = (index / pixels % pixels, index % pixels);
+        f32::from(u8::from(pixel == read))
+    });
+    Conv {
+        in_channels: channels,
+        out_channels: channels * pixels,
+        window: Window::square(cells, cells, 0),
+        groups: channels,
+        weight: weight.collect(),
+        bias: vec![0.0; channels * pixels].into(),
+        activation: Activation::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::ops::Range;
+
+    use super::super::reference;
+    use super::*;
+    use crate::engine::plan::{Plan, PlanOptions};
+    use crate::engine::run::Runner;
+    use crate::kernels::runtime::Threads;
+    use crate::tensor::Tensor;
+
+    fn linear(in_channels: usize, out_channels: usize) -> Linear {
+        let value = |index: usize| (index * 7 % 11) as f32 / 11.0 - 0.5;
+        Linear {
+            in_channels,
+            out_channels,
+            weight: (0..in_channels * out_channels).map(value).collect(),
+            bias: (0..out_channels).map(value).collect(),
+        }
+    }
+
+    /// Two convolutions, a global average and a linear layer.
+    fn network() -> Graph {
+        let conv = |in_channels: usize, out_channels: usize, stride: usize| Conv {
+            in_channels,
+            out_channels,
+            window: Window::square(3, stride, 1),
+            groups: 1,
+            weight: (0..in_channels * out_channels * 9).map(|index| (index * 5 % 13) as f32 / 13.0 - 0.4).collect(),
+            bias: vec![0.1; out_channels].into(),
+            activation: Activation::Relu6,
+        };
+        let mut builder = Builder::new();
+        let input = builder.input("input", 3).unwrap();
+        let first = builder.conv("base.0", input, conv(3, 8, 2)).unwrap();
+        let second = builder.conv("base.1", first, conv(8, 24, 2)).unwrap();
+        let mean = builder.global_average("base.2.0", second).unwrap();
+        let output = builder.linear("base.2.3", mean, linear(24, 5)).unwrap();
+        builder.finish(output).unwrap()
+    }
+
+    fn grid(map: &str, cells: usize) -> Grid {
+        Grid { map: map.into(), cells }
+    }
+
+    fn input(height: usize, width: usize) -> Tensor {
+        let mut input = Tensor::zeros(height, width, 3);
+        input
+            .data_mut()
+            .iter_mut()
+            .enumerate()
+            .for_each(|(index, value)| *value = (index * 31 % 101) as f32 / 50.0 - 1.0);
+        input
+    }
+
+    fn run(graph: Graph, input: &Tensor) -> Vec<f32> {
+        let plan = Plan::new(graph, input.height(), input.width(), PlanOptions::default()).unwrap();
+        let mut output = vec![0.0; plan.outputs()];
+        Runner::new(plan.into(), &Threads::one()).unwrap().run(input.data(), &mut output).unwrap();
+        output
+    }
+
+    /// Sums of a few hundred products of numbers near 1.
+    const ROUNDING: f32 = 1e-4;
+
+    #[test]
+    fn features_are_the_means_of_the_cells_of_each_map() {
+        let (graph, input) = (network(), input(36, 28));
+        let features = features(&graph, [36, 28], &[grid("base.0", 3), grid("base.1", 1)]).unwrap();
+        let found = run(features, &input);
+        assert_eq!(found.len(), 24 + 8 * 9 + 24);
+        let mut maps = Vec::new();
+        let visited = reference::run::<graph::Error>(&graph, &input, |_, map| {
+            maps.push(map.clone());
+            Ok(())
+        });
+        visited.unwrap();
+        let mean = |name: &str, channel: usize, rows: Range<usize>, columns: Range<usize>| {
+            let map = &maps[graph.find(name).unwrap().index()];
+            let at =
+                |row: usize, column: usize| map.values[(channel * map.shape.height + row) * map.shape.width + column];
+            let pixels = rows.clone().flat_map(|row| columns.clone().map(move |column| (row, column)));
+            let sum: f64 = pixels.map(|(row, column)| at(row, column)).sum();
+            (sum / (rows.len() * columns.len()) as f64) as f32
+        };
+        for channel in 0..24 {
+            let whole = mean("base.1", channel, 0..9, 0..7);
+            assert!((found[channel] - whole).abs() < ROUNDING && (found[24 + 72 + channel] - whole).abs() < ROUNDING);
+        }
+        for channel in 0..8 {
+            for cell in 0..9 {
+                // 18 rows in three parts; 14 columns in three parts of 6 that begin every 4.
+                let (row, column) = (cell / 3 * 6, cell % 3 * 4);
+                let expected = mean("base.0", channel, row..row + 6, column..column + 6);
+                assert!((found[24 + channel * 9 + cell] - expected).abs() < ROUNDING, "{channel}, {cell}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_on_the_features_computes_their_products() {
+        let (graph, input) = (network(), input(32, 32));
+        let grids = [grid("base.0", 2)];
+        let read = run(features(&graph, [32, 32], &grids).unwrap(), &input);
+        let head = linear(read.len(), 3);
+        let found = run(with_head(&graph, [32, 32], &grids, head.clone()).unwrap(), &input);
+        for (row, found) in found.iter().enumerate() {
+            let weights = &head.weight[row * read.len()..(row + 1) * read.len()];
+            let expected = head.bias[row] + weights.iter().zip(&read).map(|(w, x)| w * x).sum::<f32>();
+            assert!((found - expected).abs() < ROUNDING, "{found} {expected}");
+        }
+        let plain = with_head(&graph, [32, 32], &[], linear(24, 5)).unwrap();
+        assert_eq!(run(plain, &input), run(graph, &input));
+    }
+
+    #[test]
+    fn the_early_map_is_the_first_of_a_quarter_of_the_size() {
+        assert_eq!(early_grid(&network(), [32, 32], 3).unwrap(), Some(grid("base.1", 3)));
+        assert_eq!(early_grid(&network(), [8, 8], 3).unwrap(), Some(grid("base.1", 2)));
+        assert_eq!(early_grid(&network(), [4, 4], 3).unwrap(), None);
+    }
+
+    #[test]
+    fn a_map_that_is_not_there_and_too_many_cells_are_named() {
+        let graph = network();
+        let error = |map: &str, cells: usize| features(&graph, [32, 32], &[grid(map, cells)]).unwrap_err().to_string();
+        assert!(error("base.7", 2).contains("no module `base.7`; its modules are base.0, base.1"));
+        assert!(error("input", 2).contains("no module `input`"));
+        assert!(error("base.1", 0).contains("8 × 8 pixels"));
+        assert!(error("base.1", 9).contains("9 × 9 means"));
+        let small = features(&graph, [12, 12], &[grid("base.1", 4)]).unwrap_err();
+        assert!(matches!(small, Error::Cells { height: 3, width: 3, .. }), "{small}");
+    }
+
+    #[test]
+    fn a_network_without_a_linear_layer_at_its_end_has_no_features() {
+        let graph = network().up_to(network().find("base.1").unwrap()).unwrap();
+        assert_eq!(features(&graph, [32, 32], &[]).unwrap_err(), Error::NoLinear);
+    }
+}

@@ -1,0 +1,202 @@
+//! Adds what a camera shows to a folder of pictures, without near duplicates.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::{ExtendedColorType, ImageEncoder as _};
+
+use super::data::{DataError, pictures};
+use super::signature::Signature;
+use crate::capture::{Frame, Still};
+use crate::exit::{Exit, chain};
+use crate::frame::{self, Layout, Picture, Region};
+use crate::learn::stream::StreamError;
+use crate::preprocess::{self, Preprocessor, Transform};
+use crate::replace::replace;
+use crate::tensor::Tensor;
+
+/// Quality of the files: what is lost is less than what a camera's own compression loses.
+const QUALITY: u8 = 95;
+
+/// Rows and columns that are enough for a signature.
+const SIDE: usize = 64;
+
+/// Why pictures cannot be collected.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The label is no name of a folder.
+    #[error(
+        "{label:?} cannot be the name of a folder: expected letters, digits, spaces and such, but no /, and no dot at the start"
+    )]
+    Label {
+        /// The label.
+        label: String,
+    },
+    /// The folder cannot be made.
+    #[error("cannot make the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A picture cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The source has no frames, or no more.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// A frame does not fit its size.
+    #[error(transparent)]
+    Frame(#[from] frame::Error),
+    /// A frame is too small.
+    #[error(transparent)]
+    Preprocess(#[from] preprocess::Error),
+}
+
+impl CollectError {
+    /// The exit code of the error.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Label { .. } => Exit::Usage,
+            Self::Folder { .. } | Self::Write { .. } => Exit::Io,
+            Self::Data(error) => error.exit(),
+            Self::Stream(error) => error.exit(),
+            Self::Frame(_) | Self::Preprocess(_) => Exit::Data,
+        }
+    }
+}
+
+/// What has become of frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Pictures added.
+    pub added: u64,
+    /// Frames left out, because there is a near duplicate.
+    pub near_duplicates: u64,
+}
+
+/// A folder to which pictures are added.
+pub struct Collector {
+    folder: PathBuf,
+    signing: Preprocessor,
+    input: Tensor,
+    known: Vec<Signature>,
+    /// Pictures of that size, as RGB.
+    copying: Option<(Layout, Preprocessor, Tensor)>,
+    /// What has been done.
+    pub collected: Collected,
+}
+
+impl Collector {
+    /// The folder `label` in `data`, made if it does not exist. Near duplicates look the same in `region`.
+    ///
+    /// # Errors
+    /// [`CollectError`] if the label is no name of a folder, or the folder cannot be made or read.
+    pub fn new(data: &Path, label: &str, region: Region) -> Result<Self, CollectError> {
+        let is_name = !label.is_empty()
+            && !label.starts_with(['.', '@', '#'])
+            && !label.contains('/')
+            && !label.chars().any(char::is_control)
+            && label.trim() == label;
+        if !is_name {
+            return Err(CollectError::Label { label: label.to_owned() });
+        }
+        let folder = data.join(label);
+        fs::create_dir_all(&folder).map_err(|source| CollectError::Folder { path: folder.clone(), source })?;
+        let transform = Transform { height: SIDE, width: SIDE, mean: [0.0; 3], std: [1.0; 3], ..Transform::IMAGENET };
+        let signing = Preprocessor::new(transform.of_region(region))?;
+        let input = Tensor::zeros(SIDE, SIDE, 3);
+        let mut collector =
+            Self { folder, signing, input, known: Vec::new(), copying: None, collected: Collected::default() };
+        for path in pictures(&collector.folder)? {
+            let signed = Still::open(&path).map_err(|error| chain(&error)).and_then(|still| {
+                let picture = still.picture().map_err(|error| error.to_string())?;
+                collector.sign(&picture).map_err(|error| error.to_string())
+            });
+            match signed {
+                Ok(signature) => collector.known.push(signature),
+                Err(error) => tracing::warn!("not compared: {error}"),
+            }
+        }
+        Ok(collector)
+    }
+
+    fn sign(&mut self, picture: &Picture<'_>) -> Result<Signature, preprocess::Error> {
+        self.signing.run(picture, &mut self.input)?;
+        Ok(Signature::of(self.signing.transform(), (&mut self.input).into()))
+    }
+
+    /// Adds a frame, unless there is a near duplicate.
+    ///
+    /// # Errors
+    /// [`CollectError`] if the frame is unusable, or cannot be written.
+    pub fn take(&mut self, frame: &Frame) -> Result<(), CollectError> {
+        let picture = frame.picture()?;
+        let signature = self.sign(&picture)?;
+        if self.known.iter().any(|known| known.is_near(&signature)) {
+            self.collected.near_duplicates += 1;
+            return Ok(());
+        }
+        let file = self.jpeg(&picture)?;
+        let path = self.unused(frame.captured.utc);
+        replace(&path, |out| out.write_all(&file))
+            .map_err(|source: io::Error| CollectError::Write { path: path.clone(), source })?;
+        self.known.push(signature);
+        self.collected.added += 1;
+        Ok(())
+    }
+
+    /// A name with the time that no file has.
+    fn unused(&self, time: SystemTime) -> PathBuf {
+        let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let name = time.strftime("%Y%m%dT%H%M%S%.3fZ").to_string();
+        let numbered = (0_u64..).map(|number| match number {
+            0 => self.folder.join(format!("{name}.jpg")),
+            _ => self.folder.join(format!("{name}-{number}.jpg")),
+        });
+        numbered.into_iter().find(|path| !path.exists()).unwrap_or_else(|| self.folder.join(name))
+    }
+
+    /// The picture as a JPEG file, as it is shown.
+    fn jpeg(&mut self, picture: &Picture<'_>) -> Result<Vec<u8>, CollectError> {
+        let layout = *picture.layout();
+        let kept = self.copying.take().filter(|(known, ..)| *known == layout);
+        let (_, copying, rgb) = self.copying.insert(match kept {
+            Some(kept) => kept,
+            None => {
+                let [wide, high] = layout.shown();
+                // The side that is longer as shown keeps its pixels, the other one is as long as it is shown.
+                let (width, height) = if wide * layout.height as u64 >= high * layout.width as u64 {
+                    (layout.height as u64 * wide / high.max(1), layout.height as u64)
+                } else {
+                    (layout.width as u64, layout.width as u64 * high / wide.max(1))
+                };
+                let (height, width) = (height.max(1) as usize, width.max(1) as usize);
+                let transform = Transform { height, width, mean: [0.0; 3], std: [1.0; 3], ..Transform::IMAGENET };
+                let copying = Preprocessor::new(transform.of_region(Region::WHOLE))?;
+                (layout, copying, Tensor::zeros(height, width, 3))
+            }
+        });
+        copying.run(picture, &mut *rgb)?;
+        let bytes: Vec<u8> = rgb.data().iter().map(|colour| (colour * 255.0).round() as u8).collect();
+        let mut file = Vec::new();
+        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+        JpegEncoder::new_with_quality(&mut file, QUALITY)
+            .write_image(&bytes, side(rgb.width()), side(rgb.height()), ExtendedColorType::Rgb8)
+            .map_err(|error| CollectError::Write { path: self.folder.clone(), source: io::Error::other(error) })?;
+        Ok(file)
+    }
+}

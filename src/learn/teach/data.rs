@@ -1,0 +1,167 @@
+//! The pictures to learn from: one folder per class.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::capture::is_picture;
+use crate::exit::Exit;
+use crate::plural::{counted, first_of};
+
+/// Why there is nothing to learn from.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file or folder cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There are too few classes.
+    #[error(
+        "{} has {}: expected a folder for each class, and at least two of them. If there is one state only, such as \
+         \"bin\", take pictures without it for a second folder",
+        path.display(), folders(labels)
+    )]
+    Classes {
+        /// The folder.
+        path: PathBuf,
+        /// Names of the folders with pictures.
+        labels: Vec<String>,
+    },
+    /// Folders hold no pictures.
+    #[error(
+        "without pictures (JPEG, PNG, WebP, BMP, GIF, TIFF) in {}: {}. Add some, or remove the folder",
+        path.display(), first_of(folders)
+    )]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+        /// Names of the empty folders.
+        folders: Vec<String>,
+    },
+    /// Classes have too few pictures.
+    #[error(
+        "the class {label:?} has {}: expected at least {least} that can be read, better 20",
+        counted(*found, "picture", "pictures")
+    )]
+    Few {
+        /// The class.
+        label: String,
+        /// Its pictures.
+        found: usize,
+        /// The least number.
+        least: usize,
+    },
+    /// The name of a folder cannot be a label.
+    #[error("the name of the folder {name:?} has control characters or is not UTF-8, so it cannot be a label")]
+    Name {
+        /// The name.
+        name: String,
+    },
+}
+
+fn folders(labels: &[String]) -> String {
+    match labels {
+        [] => "no folder with pictures".to_owned(),
+        labels => format!("one folder with pictures ({})", first_of(labels)),
+    }
+}
+
+impl DataError {
+    /// The exit code of the error.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unreadable { .. } => Exit::NoInput,
+            _ => Exit::Data,
+        }
+    }
+}
+
+/// A labelled picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// The file.
+    pub path: PathBuf,
+    /// Number of the class.
+    pub class: usize,
+}
+
+/// A labelled set of pictures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// Names of the classes: those of the folders, in byte order.
+    pub labels: Vec<String>,
+    /// The pictures, in the order of classes and files.
+    pub samples: Vec<Sample>,
+    /// Pictures that are in no class's folder.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// The pictures in the folders of `data` and in those below them.
+///
+/// # Errors
+/// Any [`DataError`] except [`DataError::Few`].
+pub fn read(data: &Path) -> Result<Set, DataError> {
+    let (mut labels, mut samples, mut left_out, mut empty) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for path in visible(data)? {
+        if !path.is_dir() {
+            left_out.extend(is_picture(&path).then_some(path));
+            continue;
+        }
+        let name = path.file_name().unwrap_or_default();
+        let label = name.to_str().filter(|name| !name.chars().any(char::is_control));
+        let label = label.ok_or_else(|| DataError::Name { name: name.to_string_lossy().into_owned() })?;
+        let found = pictures(&path)?;
+        if found.is_empty() {
+            empty.push(label.to_owned());
+            continue;
+        }
+        samples.extend(found.into_iter().map(|path| Sample { path, class: labels.len() }));
+        labels.push(label.to_owned());
+    }
+    if !empty.is_empty() {
+        return Err(DataError::Empty { path: data.to_owned(), folders: empty });
+    }
+    if labels.len() < 2 {
+        return Err(DataError::Classes { path: data.to_owned(), labels });
+    }
+    Ok(Set { labels, samples, left_out })
+}
+
+/// The pictures in a folder and in those below it, in byte order.
+///
+/// # Errors
+/// [`DataError::Unreadable`].
+pub fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let (mut found, mut seen, mut folders) = (Vec::new(), HashSet::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let place = folder.canonicalize().map_err(|source| DataError::Unreadable { path: folder.clone(), source })?;
+        // A link may lead back.
+        if !seen.insert(place) {
+            continue;
+        }
+        for path in visible(&folder)? {
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_picture(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// What a folder holds but hidden files, in byte order.
+fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    let mut paths = read().map_err(|source| DataError::Unreadable { path: folder.to_owned(), source })?;
+    paths.retain(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with(['.', '@', '#'])));
+    paths.sort();
+    Ok(paths)
+}

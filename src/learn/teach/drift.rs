@@ -1,0 +1,180 @@
+//! How far pictures of today are from the taught ones.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::report::Accuracy;
+use crate::exit::Exit;
+use crate::frame::Picture;
+use crate::inference::{Engine, Scratch};
+use crate::kernels::runtime::Threads;
+use crate::learn::features::{self, FeatureSession, PictureError};
+use crate::model::taught::Distances;
+use crate::model::{self, Definition, Extractor, ModelOptions, Taught};
+
+/// Share of unknown pictures from which on it is time to teach again.
+const TOO_MANY: f64 = 0.1;
+/// Fewest pictures that say something.
+const FEWEST: u64 = 10;
+/// Deviations of the taught distance by which the mean may grow.
+const DEVIATIONS: f64 = 1.5;
+
+/// Why pictures cannot be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum DriftError {
+    /// The model cannot be loaded.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// The network cannot be run.
+    #[error(transparent)]
+    Features(#[from] features::Error),
+    /// The model has not been taught.
+    #[error("`{name}` has not been taught: expected a file that `hardnetd teach --output` has written")]
+    NotTaught {
+        /// Name of the model.
+        name: String,
+    },
+    /// There is nothing to compare.
+    #[error("there is no picture to compare")]
+    Nothing,
+}
+
+impl DriftError {
+    /// The exit code of the error.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Model(error) => error.exit(),
+            Self::Features(error) => error.exit(),
+            Self::NotTaught { .. } | Self::Nothing => Exit::Data,
+        }
+    }
+}
+
+/// The result of a comparison.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Drift {
+    /// Pictures compared.
+    pub pictures: u64,
+    /// Pictures among them that the model does not know.
+    pub unknown: u64,
+    /// Their share.
+    pub share: f64,
+    /// Mean distance to the taught pictures.
+    pub distance: f64,
+    /// The same when the model was taught.
+    pub taught_distance: f64,
+    /// The distance beyond which a picture is unknown.
+    pub threshold: f64,
+    /// Whether it is time to teach again.
+    pub teach_again: bool,
+    /// The same as a sentence.
+    pub advice: String,
+}
+
+/// Compares pictures with those that a model was taught with.
+pub struct Comparison {
+    session: FeatureSession,
+    taught: Box<Taught>,
+    scratch: Scratch,
+    unknown: u64,
+    distances: Vec<f64>,
+}
+
+impl Comparison {
+    /// With the model called `name`.
+    ///
+    /// # Errors
+    /// Any [`DriftError`] except [`DriftError::Nothing`].
+    pub fn new(name: &str, engine: Engine, threads: usize) -> Result<Self, DriftError> {
+        let mut definition = Definition::open(name, &ModelOptions::default())?;
+        let taught = definition.taught.take().ok_or_else(|| DriftError::NotTaught { name: name.to_owned() })?;
+        let extractor = Extractor::compile(definition, &taught.grids(), engine)?;
+        let session = FeatureSession::new(&extractor, &Threads::new(threads, |_| ()))?;
+        Ok(Self { session, taught, scratch: Scratch::default(), unknown: 0, distances: Vec::new() })
+    }
+
+    /// Compares a picture, which messages call `name`.
+    ///
+    /// # Errors
+    /// If the picture has no features.
+    pub fn take(&mut self, picture: &Picture<'_>, name: impl FnOnce() -> String) -> Result<(), PictureError> {
+        let features = self.session.features(picture, name)?;
+        let novelty = &self.taught.head.novelty;
+        let distance = novelty.distance(features, &mut self.scratch);
+        // What is no number counts as far.
+        self.unknown += u64::from(distance.is_nan() || distance > novelty.threshold);
+        self.distances.extend(distance.is_finite().then_some(f64::from(distance)));
+        Ok(())
+    }
+
+    /// Compares the picture in a file.
+    ///
+    /// # Errors
+    /// If the file is no picture, or has no features.
+    pub fn take_file(&mut self, path: &Path) -> Result<(), PictureError> {
+        let still = crate::capture::Still::open(path)?;
+        self.take(&still.picture()?, || path.display().to_string())
+    }
+
+    /// The result.
+    ///
+    /// # Errors
+    /// [`DriftError::Nothing`].
+    pub fn finish(self) -> Result<Drift, DriftError> {
+        let pictures = self.distances.len() as u64;
+        if pictures == 0 {
+            return Err(DriftError::Nothing);
+        }
+        let distance = self.distances.iter().sum::<f64>() / pictures as f64;
+        let Distances { mean, deviation } = self.taught.lesson.distance;
+        let (teach_again, advice) = advise(Accuracy::of(self.unknown, pictures), distance, mean, deviation);
+        Ok(Drift {
+            pictures,
+            unknown: self.unknown,
+            share: self.unknown as f64 / pictures as f64,
+            distance,
+            taught_distance: mean,
+            threshold: self.taught.head.novelty.threshold.into(),
+            teach_again,
+            advice,
+        })
+    }
+}
+
+fn advise(unknown: Accuracy, distance: f64, mean: f64, deviation: f64) -> (bool, String) {
+    if unknown.pictures < FEWEST {
+        let text =
+            format!("{} pictures are too few to say whether to teach again: take {FEWEST} or more.", unknown.pictures);
+        return (false, text);
+    }
+    let share = format!("{:.0} %", unknown.share * 100.0);
+    if unknown.share > TOO_MANY {
+        let text =
+            format!("Teach again: the model does not know {share} of these pictures. Add some of them to the folders.");
+        return (true, text);
+    }
+    if distance > mean + DEVIATIONS * deviation {
+        let text = format!(
+            "Teach again soon: the model still knows most of these pictures, but they are further from the taught ones \
+             ({distance:.2}) than those were from each other ({mean:.2}). Add some of them to the folders."
+        );
+        return (true, text);
+    }
+    (false, "The pictures are like the taught ones: there is no need to teach again.".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_unknown_pictures_and_distant_ones_ask_for_another_lesson() {
+        let advice = |unknown, pictures, distance| advise(Accuracy::of(unknown, pictures), distance, 1.0, 0.2);
+        assert!(!advice(1, 50, 1.1).0);
+        assert!(advice(10, 50, 1.1).0);
+        assert!(advice(0, 50, 1.4).0);
+        assert!(!advice(5, 5, 9.0).0, "too few");
+    }
+}

@@ -1,0 +1,330 @@
+//! Teaches a model new classes from tens of pictures, on the device.
+//!
+//! The network computes the features of every picture, and of variants of it (`vary`); a linear layer is fitted on them
+//! (`logistic`), and a distance that tells what is unlike all of them (`novelty`). Cross-validation chooses the settings
+//! and says how good the model is (`validate`).
+
+pub mod collect;
+pub mod data;
+pub mod drift;
+mod logistic;
+mod novelty;
+pub mod report;
+mod signature;
+mod table;
+mod validate;
+mod vary;
+
+use std::path::Path;
+
+pub use data::{DataError, Set, read};
+pub use report::Report;
+pub use signature::Signature;
+
+use crate::exit::{Exit, chain};
+use crate::frame::Region;
+use crate::inference::{Engine, TaughtHead};
+use crate::kernels::runtime::Threads;
+use crate::learn::features::{self, FeatureSession, PictureError};
+use crate::model::taught::{Distances, Lesson as Told};
+use crate::model::{self, Definition, Extractor, ModelOptions, NetworkDefinition, Taught, Training};
+use crate::shutdown::Stopped;
+use report::{Accuracy, Class, LeftOut, Unknown, Wrong};
+use table::Table;
+use validate::{FALSE_ALARMS, Folds, Lesson, Validation};
+use vary::Variation;
+
+/// Cells along each side of the early map.
+const CELLS: usize = 3;
+
+/// Least pictures of a class.
+const LEAST: usize = 2;
+
+/// Multiply-accumulates for all pictures and variants together: a few seconds on one core of a small computer's
+/// processor, which bound the number of variants.
+const ARITHMETIC: f64 = 160e9;
+
+/// Bounds of the number of variants of a picture.
+const VARIANTS: [f64; 2] = [1.0, 8.0];
+
+/// Why a model cannot be taught.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The pictures do not suffice.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model cannot be loaded.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// The network cannot be run.
+    #[error(transparent)]
+    Features(#[from] features::Error),
+    /// The network is not of the family.
+    #[error(
+        "`{name}` is not a network of the family, so it cannot be taught: take one of the models by name, or import its \
+         weights with `hardnetd model import`"
+    )]
+    NotFamily {
+        /// Name of the model.
+        name: String,
+    },
+    /// The network fails.
+    #[error(transparent)]
+    Inference(#[from] crate::inference::Error),
+    /// A signal has stopped the work.
+    #[error("stopped by a signal")]
+    Stopped,
+}
+
+impl Error {
+    /// The exit code of the error.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Data(error) => error.exit(),
+            Self::Model(error) => error.exit(),
+            Self::Features(error) => error.exit(),
+            Self::NotFamily { .. } => Exit::Data,
+            Self::Inference(error) => error.exit(),
+            Self::Stopped => Exit::Stopped,
+        }
+    }
+}
+
+/// How to teach.
+#[derive(Debug, Clone)]
+pub struct TeachOptions {
+    /// The model whose network computes the features.
+    pub model: String,
+    /// The part of the pictures to look at.
+    pub region: Region,
+    /// How to run the network.
+    pub engine: Engine,
+    /// Threads of each run.
+    pub threads: usize,
+}
+
+/// What teaching has made.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The taught model.
+    pub definition: Definition,
+    /// How good it is.
+    pub report: Report,
+}
+
+impl Outcome {
+    /// Whether the model is no better than naming the largest class for every picture, as far as its pictures tell.
+    #[must_use]
+    pub fn is_no_better_than_chance(&self) -> bool {
+        self.report.accuracy.low <= self.report.chance
+    }
+}
+
+/// Opens the model of `options`, which looks at all of its region.
+fn open(options: &TeachOptions) -> Result<Definition, Error> {
+    let model = ModelOptions { region: Some(options.region), ..ModelOptions::default() };
+    let mut definition = Definition::open(&options.model, &model)?;
+    if !matches!(definition.network, NetworkDefinition::Family { .. }) {
+        return Err(Error::NotFamily { name: definition.name().to_owned() });
+    }
+    // A taught model lends its network.
+    definition.taught = None;
+    Ok(definition)
+}
+
+/// Teaches the classes of `set`. `progress` receives the number of pictures done.
+///
+/// # Errors
+/// Any [`Error`]. Pictures that cannot be read are reported, not an error.
+pub fn teach(
+    set: &Set,
+    options: &TeachOptions,
+    stopped: &Stopped,
+    progress: impl FnMut(u64),
+) -> Result<Outcome, Error> {
+    check_counts(set, &vec![true; set.samples.len()])?;
+    let definition = open(options)?;
+    let macs = definition.macs()?;
+    let variants =
+        (ARITHMETIC / (macs as f64 * set.samples.len() as f64) - 1.0).clamp(VARIANTS[0], VARIANTS[1]) as usize;
+    let extractor = Extractor::with_early_map(definition, CELLS, options.engine)?;
+    let (own, grids) = (extractor.own_features(), extractor.grids().to_vec());
+    let Gathered { features, columns, used, signatures, left_out } =
+        gather(&extractor, set, options, variants, stopped, progress)?;
+    drop(extractor);
+    check_counts(set, &used)?;
+    let samples: Vec<_> = set.samples.iter().zip(&used).filter(|(_, used)| **used).map(|(sample, _)| sample).collect();
+    let classes: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
+    let (count, each) = (set.labels.len(), variants + 1);
+    let folds = Folds::new(&classes, &signatures, count);
+    let rows = classes.iter().flat_map(|class| std::iter::repeat_n(*class, each)).collect();
+    let table = Table::new(columns, features.into_iter().map(f64::from).collect());
+    let lesson = Lesson::new(table, own, rows, each, count);
+    let settings = validate::choose(&lesson, &folds);
+    tracing::debug!(features = ?settings.0, penalty = settings.1, folds = folds.count, "chosen by cross-validation");
+    if stopped.is_set() {
+        return Err(Error::Stopped);
+    }
+    let validation = Validation::of(&lesson, &folds, settings);
+    if stopped.is_set() {
+        return Err(Error::Stopped);
+    }
+    let (weights, spread) = validate::finish(&lesson, settings);
+    let threshold = validation.threshold();
+    let (weight, bias) = lesson.unfold(settings.0, &weights);
+    let novelty = spread.finish(&lesson.cells_standard, own, threshold);
+    drop(lesson);
+
+    let pictures: Vec<u64> =
+        (0..count).map(|class| classes.iter().filter(|found| **found == class).count() as u64).collect();
+    let right = classes.iter().zip(&validation.found).filter(|(class, found)| class == found).count() as u64;
+    let distance = distances(&validation.distances);
+    let mut told = Told::new(&grids, pictures.clone(), variants as u64, right, distance);
+    told.threshold = novelty.threshold;
+    let head = TaughtHead { weight, bias, novelty };
+    let mut definition = open(options)?;
+    definition.classes = count;
+    definition.labels = Some(set.labels.iter().map(|label| label.as_str().into()).collect());
+    definition.training = Training::Trained;
+    let taught = Taught { lesson: told, head };
+    if let NetworkDefinition::Family { architecture, state } = &mut definition.network {
+        taught.put(architecture, state).map_err(model::Error::State)?;
+    }
+    let report = Report {
+        model: definition.name().to_owned(),
+        region: options.region.shares(),
+        classes: set
+            .labels
+            .iter()
+            .zip(&pictures)
+            .zip(&folds.near_duplicates)
+            .map(|((label, pictures), near)| Class {
+                label: label.clone(),
+                pictures: *pictures,
+                near_duplicates: *near,
+            })
+            .collect(),
+        pictures: classes.len() as u64,
+        variants: variants as u64,
+        left_out,
+        accuracy: Accuracy::of(right, classes.len() as u64),
+        chance: pictures.iter().max().copied().unwrap_or(0) as f64 / classes.len().max(1) as f64,
+        confusion: confusion(&classes, &validation.found, count),
+        wrong: samples
+            .iter()
+            .zip(&validation.found)
+            .filter(|(sample, found)| sample.class != **found)
+            .map(|(sample, found)| Wrong {
+                file: sample.path.clone(),
+                label: set.labels[sample.class].clone(),
+                taken_for: set.labels[*found].clone(),
+            })
+            .collect(),
+        curve: validation.curve.clone(),
+        more_would_help: false,
+        advice: String::new(),
+        unknown: Unknown { threshold, false_alarms: FALSE_ALARMS },
+    };
+    let smallest = set.labels.iter().zip(&pictures).min_by_key(|(_, pictures)| **pictures);
+    let smallest = smallest.map_or(("", 0), |(label, pictures)| (label.as_str(), *pictures));
+    let (more_would_help, advice) = report::advise(&report.accuracy, &report.curve, smallest);
+    definition.taught = Some(Box::new(taught));
+    Ok(Outcome { definition, report: Report { more_would_help, advice, ..report } })
+}
+
+/// Checks that every class has enough of the `used` pictures.
+fn check_counts(set: &Set, used: &[bool]) -> Result<(), DataError> {
+    for (class, label) in set.labels.iter().enumerate() {
+        let found = set.samples.iter().zip(used).filter(|(sample, used)| sample.class == class && **used).count();
+        if found < LEAST {
+            return Err(DataError::Few { label: label.clone(), found, least: LEAST });
+        }
+    }
+    Ok(())
+}
+
+/// The features of pictures.
+struct Gathered {
+    /// Rows of all pictures, each picture's own first, then those of its variants.
+    features: Vec<f32>,
+    columns: usize,
+    /// Which pictures have rows.
+    used: Vec<bool>,
+    /// One for each used picture.
+    signatures: Vec<Signature>,
+    left_out: Vec<LeftOut>,
+}
+
+/// Computes the features of all pictures and their variants.
+fn gather(
+    extractor: &Extractor,
+    set: &Set,
+    options: &TeachOptions,
+    variants: usize,
+    stopped: &Stopped,
+    mut progress: impl FnMut(u64),
+) -> Result<Gathered, Error> {
+    let mut session = FeatureSession::new(extractor, &Threads::new(options.threads, |_| ()))?;
+    let (columns, mut features, mut signatures) = (session.length(), Vec::new(), Vec::new());
+    let (mut used, mut left_out) = (Vec::with_capacity(set.samples.len()), Vec::new());
+    for (number, sample) in set.samples.iter().enumerate() {
+        if stopped.is_set() {
+            return Err(Error::Stopped);
+        }
+        let before = features.len();
+        match rows(&mut session, &sample.path, options.region, number as u64, variants, &mut features) {
+            Ok(signature) => {
+                signatures.push(signature);
+                used.push(true);
+            }
+            Err(PictureError::Inference(error)) => return Err(error.into()),
+            Err(error) => {
+                features.truncate(before);
+                used.push(false);
+                let error = chain(&error);
+                tracing::warn!("left out: {error}");
+                left_out.push(LeftOut { file: sample.path.clone(), error });
+            }
+        }
+        progress(number as u64 + 1);
+    }
+    Ok(Gathered { features, columns, used, signatures, left_out })
+}
+
+/// Appends the features of a picture and its variants.
+fn rows(
+    session: &mut FeatureSession,
+    path: &Path,
+    region: Region,
+    number: u64,
+    variants: usize,
+    features: &mut Vec<f32>,
+) -> Result<Signature, PictureError> {
+    let still = crate::capture::Still::open(path)?;
+    let (picture, name) = (still.picture()?, || path.display().to_string());
+    let mut signature = None;
+    session.look_at(region);
+    features.extend(session.changed(&picture, name, |transform, input| {
+        signature = Some(Signature::of(transform, input));
+    })?);
+    for variant in 0..variants {
+        let variation = Variation::of(number, variant as u64);
+        session.look_at(variation.region(&region));
+        features.extend(session.changed(&picture, name, |transform, input| variation.apply(transform, input))?);
+    }
+    signature.ok_or(crate::inference::Error::NoOutput.into())
+}
+
+fn distances(all: &[f64]) -> Distances {
+    let count = all.len().max(1) as f64;
+    let mean = all.iter().sum::<f64>() / count;
+    let deviation = (all.iter().map(|distance| (distance - mean).powi(2)).sum::<f64>() / count).sqrt();
+    Distances { mean, deviation }
+}
+
+fn confusion(classes: &[usize], found: &[usize], count: usize) -> Vec<Vec<u64>> {
+    let mut table = vec![vec![0; count]; count];
+    classes.iter().zip(found).for_each(|(class, found)| table[*class][*found] += 1);
+    table
+}

@@ -1,0 +1,290 @@
+//! Chooses the features and the penalty of a linear layer, and says how good it is, by cross-validation: a picture is
+//! judged by layers that have seen neither it nor its variants nor near duplicates of it.
+
+use std::thread;
+
+use super::logistic::{Weights, fit, softmax};
+use super::novelty::Spread;
+use super::report::{Accuracy, Point};
+use super::signature::Signature;
+use super::table::{Standard, Table};
+use crate::learn::numbers::Numbers;
+
+/// Most parts of a cross-validation.
+const FOLDS: usize = 5;
+/// Parts by which settings are chosen.
+const CHOOSING: usize = 3;
+/// Variants of a picture by which settings are chosen.
+const CHOOSING_VARIANTS: usize = 2;
+/// Most rows by which settings are chosen.
+const CHOOSING_ROWS: usize = 600;
+/// Penalties to choose from, the largest first.
+const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];
+/// Numbers of pictures of each class for the curve.
+const CURVE: [usize; 6] = [2, 5, 10, 20, 50, 100];
+/// Share of the pictures of the taught classes that may be called unknown.
+pub(super) const FALSE_ALARMS: f64 = 0.02;
+
+/// Which features the linear layer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Those of the whole picture, and those of its cells.
+    Both,
+    /// Those of its cells.
+    Cells,
+    /// Those of the whole picture.
+    Whole,
+}
+
+/// The features of pictures and their variants, standardised: each picture's rows lie together, its own first.
+pub(super) struct Lesson {
+    pub(super) whole: Table,
+    pub(super) cells: Table,
+    pub(super) cells_standard: Standard,
+    pub(super) whole_standard: Standard,
+    /// Class of each row.
+    pub(super) classes: Vec<usize>,
+    /// Rows of each picture.
+    pub(super) each: usize,
+    /// Number of classes.
+    pub(super) count: usize,
+}
+
+impl Lesson {
+    /// The lesson of `features`, rows whose first `own` columns are of the whole picture.
+    pub(super) fn new(features: Table, own: usize, classes: Vec<usize>, each: usize, count: usize) -> Self {
+        let (whole, cells) = (features.part(0..own), features.part(own..features.columns()));
+        drop(features);
+        let (whole_standard, cells_standard) = (Standard::of(&whole), Standard::of(&cells));
+        let (whole, cells) = (whole_standard.apply(&whole), cells_standard.apply(&cells));
+        Self { whole, cells, cells_standard, whole_standard, classes, each, count }
+    }
+
+    fn pictures(&self) -> usize {
+        self.classes.len() / self.each.max(1)
+    }
+
+    fn class(&self, picture: usize) -> usize {
+        self.classes[picture * self.each]
+    }
+
+    /// What a layer reads: rows whose squares add up to about 1 for each kind of features.
+    fn table(&self, read: Read) -> Table {
+        let scaled = |table: &Table| table.clone().scaled(factor(table.columns()));
+        match read {
+            Read::Both => scaled(&self.whole).beside(&scaled(&self.cells)),
+            Read::Cells => scaled(&self.cells),
+            Read::Whole => scaled(&self.whole),
+        }
+    }
+
+    /// The rows of pictures, with up to `variants` of each.
+    fn rows<'a>(
+        &'a self,
+        pictures: impl Iterator<Item = usize> + 'a,
+        variants: usize,
+    ) -> impl Iterator<Item = usize> + 'a {
+        let each = self.each.min(variants + 1);
+        pictures.flat_map(move |picture| (0..each).map(move |variant| picture * self.each + variant))
+    }
+
+    /// The layer for raw features, whole picture first, then cells: `[classes, features]`, and the biases.
+    pub(super) fn unfold(&self, read: Read, weights: &Weights) -> (Vec<f32>, Vec<f32>) {
+        let (whole, cells) = (self.whole.columns(), self.cells.columns());
+        let (mut all, mut biases) = (Vec::with_capacity(self.count * (whole + cells)), Vec::new());
+        for (row, bias) in weights.rows() {
+            let (of_whole, of_cells) = match read {
+                Read::Both => row.split_at(whole),
+                Read::Cells => (&[][..], row),
+                Read::Whole => (row, &[][..]),
+            };
+            let mut bias = bias;
+            for (part, standard) in [(of_whole, &self.whole_standard), (of_cells, &self.cells_standard)] {
+                let columns = standard.mean.len();
+                for index in 0..columns {
+                    let weight = part.get(index).map_or(0.0, |weight| weight * standard.scale[index] * factor(columns));
+                    bias -= weight * standard.mean[index];
+                    all.push(weight as f32);
+                }
+            }
+            biases.push(bias as f32);
+        }
+        (all, biases)
+    }
+}
+
+fn factor(columns: usize) -> f64 {
+    1.0 / (columns.max(1) as f64).sqrt()
+}
+
+/// The part of the cross-validation to which each picture belongs, and the number of parts: as many of each class as
+/// possible, and near duplicates together.
+pub(super) struct Folds {
+    of: Vec<usize>,
+    pub(super) count: usize,
+    /// For each class, its pictures that nearly look like another.
+    pub(super) near_duplicates: Vec<u64>,
+}
+
+impl Folds {
+    /// Divides pictures with these classes and signatures.
+    pub(super) fn new(classes: &[usize], signatures: &[Signature], count: usize) -> Self {
+        let mut group: Vec<usize> = (0..classes.len()).collect();
+        for index in 0..classes.len() {
+            let near =
+                |other: &usize| classes[*other] == classes[index] && signatures[*other].is_near(&signatures[index]);
+            if let Some(other) = (0..index).find(near) {
+                group[index] = group[other];
+            }
+        }
+        let mut near_duplicates = Vec::with_capacity(count);
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for class in 0..count {
+            let members = || (0..classes.len()).filter(|index| classes[*index] == class);
+            let mut own: Vec<usize> = members().filter(|index| group[*index] == *index).collect();
+            near_duplicates.push((members().count() - own.len()) as u64);
+            if own.len() < 2 {
+                // All are nearly the same: there is nothing to be kept apart.
+                own = members().collect();
+                own.iter().for_each(|index| group[*index] = *index);
+            }
+            Numbers::of(&[class as u64, own.len() as u64]).shuffle(&mut own);
+            groups.push(own);
+        }
+        let parts = groups.iter().map(Vec::len).min().unwrap_or(0).clamp(2, FOLDS);
+        let mut of = vec![0; classes.len()];
+        for own in &groups {
+            own.iter().enumerate().for_each(|(place, first)| of[*first] = place % parts);
+        }
+        for index in 0..classes.len() {
+            of[index] = of[group[index]];
+        }
+        Self { of, count: parts, near_duplicates }
+    }
+
+    fn members(&self, fold: usize) -> impl Iterator<Item = usize> + '_ {
+        (0..self.of.len()).filter(move |picture| self.of[*picture] == fold)
+    }
+
+    fn others(&self, fold: usize) -> impl Iterator<Item = usize> + '_ {
+        (0..self.of.len()).filter(move |picture| self.of[*picture] != fold)
+    }
+}
+
+/// The features to read and the penalty with the smallest mean cross-entropy.
+pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
+    // Of many pictures, some suffice.
+    let step = (lesson.pictures() * (CHOOSING_VARIANTS + 1)).div_ceil(CHOOSING_ROWS).max(1);
+    let try_out = |read: Read| -> Vec<(f64, Read, f64)> {
+        let table = lesson.table(read);
+        let mut losses = [0.0; PENALTIES.len()];
+        for fold in 0..folds.count.min(CHOOSING) {
+            let some = |rows: Vec<usize>| -> Vec<usize> {
+                // Every class has pictures in every part.
+                let is_chosen = |row: &usize| step == 1 || (row / lesson.each).is_multiple_of(step);
+                let chosen: Vec<usize> = rows.iter().copied().filter(is_chosen).collect();
+                if chosen.is_empty() { rows } else { chosen }
+            };
+            let learned = some(lesson.rows(folds.others(fold), CHOOSING_VARIANTS).collect());
+            let judged = some(lesson.rows(folds.members(fold), CHOOSING_VARIANTS).collect());
+            let mut weights: Option<Weights> = None;
+            for (loss, penalty) in losses.iter_mut().zip(PENALTIES) {
+                let fitted = fit(&table, &learned, &lesson.classes, lesson.count, penalty, weights.as_ref());
+                let sum: f64 =
+                    judged.iter().map(|row| softmax(&mut fitted.logits(table.row(*row)), lesson.classes[*row])).sum();
+                *loss += sum / judged.len().max(1) as f64;
+                weights = Some(fitted);
+            }
+        }
+        losses.iter().zip(PENALTIES).map(|(loss, penalty)| (*loss, read, penalty)).collect()
+    };
+    let tried: Vec<(f64, Read, f64)> = thread::scope(|scope| {
+        let threads = [Read::Cells, Read::Both, Read::Whole].map(|read| (read, scope.spawn(move || try_out(read))));
+        let join =
+            |(read, thread): (Read, thread::ScopedJoinHandle<'_, _>)| thread.join().unwrap_or_else(|_| try_out(read));
+        threads.into_iter().flat_map(join).collect()
+    });
+    let best = tried.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
+    best.map_or((Read::Both, PENALTIES[1]), |(_, read, penalty)| (read, penalty))
+}
+
+/// What cross-validation finds.
+pub(super) struct Validation {
+    /// The class found for each picture.
+    pub(super) found: Vec<usize>,
+    /// The distances of pictures and variants that the distance had not seen.
+    pub(super) distances: Vec<f64>,
+    pub(super) curve: Vec<Point>,
+}
+
+impl Validation {
+    /// Cross-validates the layer.
+    pub(super) fn of(lesson: &Lesson, folds: &Folds, (read, penalty): (Read, f64)) -> Self {
+        let table = lesson.table(read);
+        let mut found = vec![0; lesson.pictures()];
+        let mut distances = Vec::with_capacity(lesson.classes.len());
+        for fold in 0..folds.count {
+            let learned: Vec<usize> = lesson.rows(folds.others(fold), usize::MAX - 1).collect();
+            let weights = fit(&table, &learned, &lesson.classes, lesson.count, penalty, None);
+            for picture in folds.members(fold) {
+                found[picture] = best(&weights.logits(table.row(picture * lesson.each)));
+            }
+            let spread = Spread::of(&lesson.cells, &learned, &lesson.classes, lesson.count);
+            let judged = lesson.rows(folds.members(fold), usize::MAX - 1);
+            distances.extend(judged.map(|row| spread.distance(lesson.cells.row(row))));
+        }
+        let curve = curve(lesson, folds, &table, penalty, &found);
+        Self { found, distances, curve }
+    }
+
+    /// The distance beyond which pictures are unknown.
+    pub(super) fn threshold(&self) -> f64 {
+        let mut sorted = self.distances.clone();
+        sorted.sort_by(f64::total_cmp);
+        let place = ((1.0 - FALSE_ALARMS) * sorted.len() as f64).ceil() as usize;
+        // What is next to nothing would make everything unknown.
+        sorted.get(place.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(1.0).max(1e-3)
+    }
+}
+
+/// The accuracy with fewer pictures, and with all of them.
+fn curve(lesson: &Lesson, folds: &Folds, table: &Table, penalty: f64, found: &[usize]) -> Vec<Point> {
+    let of_class =
+        |fold: usize, class: usize| folds.others(fold).filter(move |picture| lesson.class(*picture) == class);
+    let sizes = (0..lesson.count).map(|class| (0..folds.count).map(|fold| of_class(fold, class).count()).min());
+    let smallest = sizes.flatten().min().unwrap_or(0);
+    let right =
+        |found: &[usize]| (0..lesson.pictures()).filter(|picture| found[*picture] == lesson.class(*picture)).count();
+    let share = |found: &[usize]| Accuracy::of(right(found) as u64, lesson.pictures() as u64).share;
+    let mut points: Vec<Point> = Vec::new();
+    for most in CURVE.into_iter().filter(|most| *most < smallest) {
+        let mut found = vec![0; lesson.pictures()];
+        for fold in 0..folds.count {
+            let mut learned = Vec::new();
+            for class in 0..lesson.count {
+                let mut own: Vec<usize> = of_class(fold, class).collect();
+                Numbers::of(&[fold as u64, class as u64]).shuffle(&mut own);
+                own.truncate(most);
+                learned.extend(lesson.rows(own.into_iter(), usize::MAX - 1));
+            }
+            let weights = fit(table, &learned, &lesson.classes, lesson.count, penalty, None);
+            folds
+                .members(fold)
+                .for_each(|picture| found[picture] = best(&weights.logits(table.row(picture * lesson.each))));
+        }
+        points.push(Point { pictures_per_class: most as u64, share: share(&found) });
+    }
+    points.push(Point { pictures_per_class: smallest as u64, share: share(found) });
+    points
+}
+
+fn best(logits: &[f64]) -> usize {
+    (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or(0)
+}
+
+/// The layer and the distance, from all pictures.
+pub(super) fn finish(lesson: &Lesson, (read, penalty): (Read, f64)) -> (Weights, Spread) {
+    let all: Vec<usize> = (0..lesson.classes.len()).collect();
+    let weights = fit(&lesson.table(read), &all, &lesson.classes, lesson.count, penalty, None);
+    (weights, Spread::of(&lesson.cells, &all, &lesson.classes, lesson.count))
+}

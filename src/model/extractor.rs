@@ -1,0 +1,89 @@
+//! A model without its last linear layer: pictures in, features out.
+
+use super::{Definition, Error, ModelOptions};
+use crate::engine::features::{self, Grid, early_grid};
+use crate::engine::graph::Graph;
+use crate::inference::{self, Engine, InferencePlan, Network};
+use crate::kernels::runtime::Threads;
+use crate::preprocess::Transform;
+
+/// The part of a model that computes features, ready to run.
+#[derive(Debug)]
+pub struct Extractor {
+    transform: Transform,
+    /// Number of values that the network's own linear layer reads.
+    own: usize,
+    grids: Vec<Grid>,
+    plan: InferencePlan,
+}
+
+impl Extractor {
+    /// The features of the model called `name`, and the means of `grids`; see [`features::features`].
+    ///
+    /// # Errors
+    /// The errors of [`Definition::open`] and [`compile`](Self::compile).
+    pub fn load(name: &str, options: &ModelOptions, grids: &[Grid]) -> Result<Self, Error> {
+        Self::compile(Definition::open(name, options)?, grids, options.engine)
+    }
+
+    /// The features of a model, and the means of `grids`.
+    ///
+    /// # Errors
+    /// [`Error::Features`] if the network has none, or no such maps; if the weights do not fit, or the backend rejects the
+    /// network.
+    pub fn compile(definition: Definition, grids: &[Grid], engine: Engine) -> Result<Self, Error> {
+        Self::with(definition, engine, |_| Ok(grids.to_vec()))
+    }
+
+    /// The features of a model, and the means of its early map over up to `cells` × `cells` cells; see [`early_grid`].
+    ///
+    /// # Errors
+    /// As for [`compile`](Self::compile).
+    pub fn with_early_map(definition: Definition, cells: usize, engine: Engine) -> Result<Self, Error> {
+        let size = [definition.transform.height, definition.transform.width];
+        Self::with(definition, engine, |graph| Ok(early_grid(graph, size, cells)?.into_iter().collect()))
+    }
+
+    fn with(
+        definition: Definition,
+        engine: Engine,
+        grids: impl FnOnce(&Graph) -> Result<Vec<Grid>, features::Error>,
+    ) -> Result<Self, Error> {
+        let (transform, name) = (definition.transform, definition.name().to_owned());
+        let size = [transform.height, transform.width];
+        let graph = definition.into_graph()?;
+        let take = |graph: &Graph| {
+            let grids = grids(graph)?;
+            Ok((features::length(graph)?, features::features(graph, size, &grids)?, grids))
+        };
+        let (own, features, grids) = take(&graph).map_err(|source| Error::Features { name: name.clone(), source })?;
+        drop(graph);
+        Ok(Self { transform, own, grids, plan: InferencePlan::new(features, size, engine, &name)? })
+    }
+
+    /// Number of features that the network's own linear layer reads; those of the grids follow them.
+    #[must_use]
+    pub fn own_features(&self) -> usize {
+        self.own
+    }
+
+    /// The maps whose means are features, too.
+    #[must_use]
+    pub fn grids(&self) -> &[Grid] {
+        &self.grids
+    }
+
+    /// How pictures are converted to inputs.
+    #[must_use]
+    pub fn transform(&self) -> &Transform {
+        &self.transform
+    }
+
+    /// The network for one user at a time; each run uses `threads`, but tract uses one. Its output are the features.
+    ///
+    /// # Errors
+    /// The errors of [`InferencePlan::network`].
+    pub fn network(&self, threads: &Threads) -> Result<Box<dyn Network>, inference::Error> {
+        self.plan.network(threads)
+    }
+}
