@@ -112,6 +112,19 @@ impl Canvas {
         at(0.97) - at(0.03)
     }
 
+    /// Mean difference of the light of pixels from that of their neighbours: how much is sharp or noisy.
+    pub(crate) fn detail(&self) -> f32 {
+        let light: Vec<f32> = self.pixels.iter().map(|pixel| luma(*pixel)).collect();
+        let width = self.width;
+        let inside =
+            (width + 1..light.len().saturating_sub(width + 1)).filter(|at| (1..width - 1).contains(&(at % width)));
+        let (sum, count) = inside.fold((0.0, 0), |(sum, count), at| {
+            let around = (light[at - 1] + light[at + 1] + light[at - width] + light[at + width]) / 4.0;
+            (sum + (light[at] - around).abs(), count + 1)
+        });
+        sum / count.max(1) as f32
+    }
+
     /// The part at `x`, `y`.
     pub(crate) fn part(&self, [x, y, width, height]: [usize; 4]) -> Self {
         let rows = self.pixels.chunks_exact(self.width).skip(y).take(height);

@@ -114,7 +114,7 @@ fn black(canvas: &mut Canvas, random: &mut Random) -> Outcome {
         // Black of the narrow range, shown as if it were full.
         _ => 16.0 / 255.0,
     };
-    let scene = if random.unit() < 0.4 { random.within(0.0, 0.025) as f32 } else { 0.0 };
+    let scene = if random.unit() < 0.4 { random.within(0.0, 0.018) as f32 } else { 0.0 };
     canvas.map(|pixel| [level + scene * luma(pixel); 3]);
     if random.unit() < 0.5 {
         let (sigma, coloured) = (random.within(0.002, 0.03) as f32, random.unit() < 0.5);
@@ -143,7 +143,7 @@ fn over_exposed(canvas: &mut Canvas, random: &mut Random) -> Outcome {
 fn noise(canvas: &mut Canvas, random: &mut Random) -> Outcome {
     // Grains of at least a pixel of the final picture; finer ones average out when it is reduced.
     let size = canvas.short() as f32 / random.within(110.0, 230.0) as f32;
-    let sigma = random.within(0.09, 0.34) as f32;
+    let sigma = random.within(0.1, 0.34) as f32;
     if random.unit() < 0.4 {
         let dark = random.within(0.3, 0.8) as f32;
         canvas.map(|pixel| scaled(pixel, dark));
@@ -151,7 +151,7 @@ fn noise(canvas: &mut Canvas, random: &mut Random) -> Outcome {
     let coloured = random.unit() < 0.6;
     let (sigma, shot) = match random.below(3) {
         0 => (sigma, 0.0),
-        1 => (sigma * 0.5, sigma * 1.3),
+        1 => (sigma * 0.6, sigma * 1.4),
         _ => (sigma * 0.8, sigma * 0.6),
     };
     grain(canvas, sigma, shot, coloured, size.max(1.0), random);
@@ -159,7 +159,7 @@ fn noise(canvas: &mut Canvas, random: &mut Random) -> Outcome {
 }
 
 fn low_contrast(canvas: &mut Canvas, random: &mut Random) -> Outcome {
-    let left = random.within(0.07, 0.27) as f32;
+    let left = random.within(0.09, 0.27) as f32;
     let grey = random.within(0.22, 0.82) as f32;
     let blue = random.within(-0.02, 0.05) as f32;
     let air = [grey - blue, grey, grey + blue];
@@ -353,7 +353,7 @@ fn drops(canvas: &Canvas, random: &mut Random) -> Mask {
 fn covered(canvas: &mut Canvas, random: &mut Random) -> Outcome {
     let texture = Texture::new(random);
     // Skin through which light shines, cloth, cardboard, a cap that does not close.
-    let bright = random.within(0.7, 1.3) as f32;
+    let bright = random.within(0.9, 1.4) as f32;
     let colours: [Colour; 7] = [
         [0.36, 0.11, 0.07],
         [0.24, 0.06, 0.04],

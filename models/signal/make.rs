@@ -180,24 +180,29 @@ impl Maker {
         let hidden = matches!(clip.state, State::Black | State::OverExposed | State::Covered);
         let mut canvases = Vec::new();
         let mut records = Vec::new();
+        let mut clean = Vec::new();
         for _ in 0..count {
             let Scene { mut canvas, source, stamp } = self.scene(clip.set, size, !hidden, random)?;
             faults::vary(&mut canvas, random);
-            let is_good = clip.state == State::Good;
-            if is_good && !is_usable(&canvas) {
+            // A fault shows only in a picture that would be good without it.
+            if !hidden && !is_usable(&canvas) {
                 continue;
             }
-            let before = (clip.state == State::ColourCast).then(|| canvas.clone());
+            let before = canvas.clone();
             let Outcome { strength, hidden } = faults::apply(clip.state, &mut canvas, random);
-            if before.is_some_and(|before| difference(&before, &canvas) < 0.09) {
+            if clip.state == State::ColourCast && difference(&before, &canvas) < 0.09 {
                 continue;
             }
             let mut record = Record::new(clip.state.label(), source, &route);
-            if !is_good {
+            if clip.state != State::Good {
                 record = record.with_strength(strength);
             }
-            let stamp = stamp.filter(|stamp| hidden.as_ref().is_none_or(|hidden| is_visible(stamp, hidden, size[0])));
-            record.stamp = stamp.map(|stamp| self.stamps.name(stamp.index).to_owned());
+            let is_named = |stamp: &Main| {
+                let uncovered = hidden.as_ref().is_none_or(|hidden| is_visible(stamp, hidden, size[0]));
+                uncovered && is_recognisable(clip.state, strength, stamp.side / size[0].min(size[1]) as f32)
+            };
+            record.stamp = stamp.filter(is_named).map(|stamp| self.stamps.name(stamp.index).to_owned());
+            clean.push(self.small(&before));
             canvases.push(canvas);
             records.push(record);
         }
@@ -207,7 +212,8 @@ impl Maker {
         // The second frame of a scene has what the encoder could not afford in the first.
         let shown = if route.codec.is_predictive() { 2 } else { 1 };
         let pictures = video::send(&canvases, &route, shown)?;
-        Ok(pictures.iter().map(|picture| self.reduced(picture)).zip(records).collect())
+        let made = pictures.iter().map(|picture| self.reduced(picture)).zip(records).zip(&clean);
+        Ok(made.filter(|((picture, _), clean)| shows(clip.state, picture, clean)).map(|(made, _)| made).collect())
     }
 
     /// Frames of `videotestsrc` that show their pattern.
@@ -267,7 +273,7 @@ impl Maker {
         let start = [random.unit() as f32 * wide[0] as f32, random.unit() as f32 * wide[1] as f32];
         let drift =
             [random.within(-0.03, 0.03) as f32 * width as f32, random.within(-0.02, 0.02) as f32 * height as f32];
-        let with_other = random.unit() < 0.6;
+        let with_other = random.unit() < 0.4;
         let mut offsets = Vec::new();
         let mut scene = Vec::new();
         for frame in 0..frames {
@@ -298,7 +304,7 @@ impl Maker {
                 let away = |axis: usize| (stamp.at[axis] - offset[axis] - middle[axis]).abs() + stamp.side / 2.0;
                 away(0).max(away(1)) < half * 1.1
             };
-            let stamp = stamp.filter(|stamp| share < 0.45 && !with_other && is_inside(stamp));
+            let stamp = stamp.filter(|stamp| share < 0.55 && !with_other && is_inside(stamp));
             record.stamp = stamp.map(|stamp| self.stamps.name(stamp.index).to_owned());
             (self.reduced(&image), record)
         });
@@ -310,7 +316,7 @@ impl Maker {
         let made = (0..count).map(|_| {
             let index = self.some_photo(Set::Photos, random);
             let (width, height) = video::size(random);
-            let view = self.view(index, [width as usize, height as usize], 0.5, random)?;
+            let view = self.view(index, [width as usize, height as usize], 0.7, random)?;
             let route = Route {
                 width: view.width as u32,
                 height: view.height as u32,
@@ -370,7 +376,32 @@ fn is_usable(canvas: &Canvas) -> bool {
     light.sort_by(f32::total_cmp);
     let at = |share: f64| light[(share * (light.len() - 1) as f64) as usize];
     let clipped = light.iter().filter(|light| **light > 0.985).count() as f64 / light.len() as f64;
-    at(0.98) > 0.2 && at(0.97) - at(0.03) > 0.3 && at(0.75) - at(0.25) > 0.04 && clipped < 0.25
+    at(0.98) > 0.25 && at(0.97) - at(0.03) > 0.3 && at(0.75) - at(0.25) > 0.04 && clipped < 0.25
+}
+
+/// Whether a finished picture shows its state, compared with the same one before the fault and the compression.
+fn shows(state: State, picture: &RgbImage, clean: &RgbImage) -> bool {
+    let centre = |image: &RgbImage| Canvas::of(image).centre(CENTRE);
+    let (picture, clean) = (centre(picture), centre(clean));
+    match state {
+        // Strong compression may blur a picture as a lens does.
+        State::Good => clean.detail() > 0.008 && picture.detail() > 0.6 * clean.detail(),
+        State::OutOfFocus => clean.detail() > 0.012 && picture.detail() < 0.5 * clean.detail(),
+        // Compression may remove noise, too.
+        State::Noise => picture.detail() > clean.detail() + 0.03,
+        State::LowContrast => picture.contrast() < 0.36,
+        _ => true,
+    }
+}
+
+/// Whether a stamp of this share of the shorter side can still be made out in a picture with a fault.
+fn is_recognisable(state: State, strength: f64, side: f32) -> bool {
+    match state {
+        State::OutOfFocus => strength < f64::from(0.12 * side),
+        State::LowContrast => strength > 0.13,
+        State::Noise => strength < 0.3,
+        _ => true,
+    }
 }
 
 /// Mean difference of two pictures of one size.

@@ -136,12 +136,12 @@ impl Route {
         let format = ["I420", "NV12", "YUY2", "RGB"][[0, 0, 0, 1, 1, 2, 3][random.below(7)]];
         let colorimetry = if height >= 720 { "bt709" } else { "bt601" };
         // Bits per pixel, at 25 frames a second.
-        let bits = (random.within(0.012_f64.ln(), 0.15_f64.ln())).exp() * if low { 0.6 } else { 1.0 };
+        let bits = random.within(0.02_f64.ln(), 0.15_f64.ln()).exp() * if low { 0.4 } else { 1.0 };
         let rate = (bits * f64::from(width * height) * 25.0 / 1000.0) as u32;
         let codec = match random.below(10) {
             0..=2 => Codec::Raw,
             3..=5 => Codec::Jpeg { quality: random.within(if low { 8.0 } else { 20.0 }, 90.0) as u32 },
-            6..=7 => Codec::H264Quality { quantizer: random.within(22.0, if low { 42.0 } else { 38.0 }) as u32 },
+            6..=7 => Codec::H264Quality { quantizer: random.within(22.0, if low { 42.0 } else { 36.0 }) as u32 },
             _ => Codec::H264Rate { rate: rate.max(40) },
         };
         // The encoders take planar formats.
