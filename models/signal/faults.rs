@@ -35,6 +35,10 @@ static NORMAL: LazyLock<Vec<f32>> = LazyLock::new(|| {
 /// Makes small differences that leave a picture good: exposure, white balance, softness, noise; infrared light at
 /// night, without colour.
 pub(crate) fn vary(canvas: &mut Canvas, random: &mut Random) {
+    // Some stay as they are.
+    if random.unit() < 0.2 {
+        return;
+    }
     let mut within = |low: f64, high: f64| random.within(low, high) as f32;
     let (gamma, gain) = (within(0.8, 1.25), within(0.82, 1.1));
     let warm = within(-0.09, 0.09);
@@ -143,7 +147,7 @@ fn over_exposed(canvas: &mut Canvas, random: &mut Random) -> Outcome {
 fn noise(canvas: &mut Canvas, random: &mut Random) -> Outcome {
     // Grains of at least a pixel of the final picture; finer ones average out when it is reduced.
     let size = canvas.short() as f32 / random.within(110.0, 230.0) as f32;
-    let sigma = random.within(0.1, 0.34) as f32;
+    let sigma = random.within(0.1, 0.27) as f32;
     if random.unit() < 0.4 {
         let dark = random.within(0.3, 0.8) as f32;
         canvas.map(|pixel| scaled(pixel, dark));

@@ -17,6 +17,7 @@ mod random;
 mod scenes;
 mod stamps;
 mod texture;
+mod things;
 mod video;
 
 use std::io::Write as _;
@@ -45,7 +46,7 @@ use random::Random;
     after_help = "\
 DIR receives pictures/, and the lists train.jsonl, test.jsonl and photos.jsonl with one JSON object per picture: path, \
 label, the name of the pasted stamp, and how it was made. DIR appears when everything is complete. The full set takes \
-about 2 GB.
+about 1.3 GB.
 
 Examples:
   signal_data --output target/model-data

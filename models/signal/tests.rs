@@ -79,7 +79,9 @@ fn every_pattern_of_the_source_is_used_but_the_bar() {
     let class = gstreamer::glib::EnumClass::with_type(source.property_type("pattern").unwrap()).unwrap();
     let known: BTreeSet<&str> =
         PATTERNS.iter().flat_map(|(_, patterns)| patterns.iter().copied()).chain(PATTERN_FAULTS.map(|p| p.1)).collect();
-    let all: BTreeSet<&str> = class.values().iter().map(gstreamer::glib::EnumValue::nick).collect();
+    // Those of GStreamer 1.22; later ones have higher numbers.
+    let all: BTreeSet<&str> =
+        class.values().iter().filter(|value| value.value() <= 25).map(gstreamer::glib::EnumValue::nick).collect();
     assert_eq!(all.difference(&known).copied().collect::<Vec<_>>(), ["bar"]);
     assert!(known.is_subset(&all));
 }
