@@ -137,8 +137,8 @@ impl Maker {
         Ok(Canvas::cut(image, [x, y, w, h]))
     }
 
-    /// A scene for frames of a size, perhaps with stamps.
-    fn scene(&self, set: Set, size: [usize; 2], with_stamp: bool, random: &mut Random) -> Result<Scene, Error> {
+    /// A scene for frames of a size, a share `stamps` of them with a main stamp.
+    fn scene(&self, set: Set, size: [usize; 2], stamps: f64, random: &mut Random) -> Result<Scene, Error> {
         let [width, height] = size;
         let (mut canvas, source) = if random.unit() < 0.6 {
             let index = self.some_photo(set, random);
@@ -162,7 +162,7 @@ impl Maker {
             }
         }
         let mut stamp = None;
-        if with_stamp && random.unit() < 0.55 {
+        if random.unit() < stamps {
             let (index, side) = (random.below(self.stamps.count()), random.within(0.2, 0.6) as f32 * short);
             // Within the part that the networks see.
             let room = (CENTRE as f32 * short - side) / 2.0;
@@ -178,11 +178,17 @@ impl Maker {
         let route = Route::random(random, false);
         let size = drawn(&route);
         let hidden = matches!(clip.state, State::Black | State::OverExposed | State::Covered);
+        // Some stamps disappear under a cover.
+        let stamps = match clip.state {
+            _ if hidden => 0.0,
+            State::PartlyCovered => 0.9,
+            _ => 0.55,
+        };
         let mut canvases = Vec::new();
         let mut records = Vec::new();
         let mut clean = Vec::new();
         for _ in 0..count {
-            let Scene { mut canvas, source, stamp } = self.scene(clip.set, size, !hidden, random)?;
+            let Scene { mut canvas, source, stamp } = self.scene(clip.set, size, stamps, random)?;
             faults::vary(&mut canvas, random);
             // A fault shows only in a picture that would be good without it.
             if !hidden && !is_usable(&canvas) {
@@ -261,7 +267,7 @@ impl Maker {
         let [width, height] = drawn(&route);
         // The camera moves over a view that is larger than the frame, and something moves within it.
         let wide = [width + width / 4, height + height / 4];
-        let Scene { mut canvas, source, stamp } = self.scene(set, wide, true, random)?;
+        let Scene { mut canvas, source, stamp } = self.scene(set, wide, 0.9, random)?;
         faults::vary(&mut canvas, random);
         if !is_usable(&canvas) {
             return Ok(Vec::new());
@@ -410,14 +416,14 @@ fn difference(a: &Canvas, b: &Canvas) -> f32 {
     pixels.map(|(a, b)| (a.clamp(0.0, 1.0) - b.clamp(0.0, 1.0)).abs()).sum::<f32>() / (3 * a.pixels.len()) as f32
 }
 
-/// Whether at least two thirds of a stamp can be seen.
+/// Whether most of a stamp can be seen.
 fn is_visible(stamp: &Main, hidden: &[f32], width: usize) -> bool {
     let half = stamp.side / 2.0;
     let range = |axis: usize| (stamp.at[axis] - half).max(0.0) as usize..(stamp.at[axis] + half) as usize;
     let rows = hidden.chunks_exact(width).take(range(1).end).skip(range(1).start);
     let shares = rows.flat_map(|row| &row[range(0).start..range(0).end.min(width)]);
     let (sum, count) = shares.fold((0.0, 0), |(sum, count), share| (sum + share, count + 1));
-    sum / (count.max(1) as f32) < 0.34
+    sum / (count.max(1) as f32) < 0.4
 }
 
 /// Whether the ball is in sight in the middle of a picture.
