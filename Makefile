@@ -16,6 +16,9 @@ RUN_PACKAGES = gcc libc6-dev make pkg-config libgstreamer1.0-dev libgstreamer-pl
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav glib-networking
 TEST_PACKAGES = gstreamer1.0-tools gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev \
 	mosquitto mosquitto-clients systemd
+# For the training data of the default model: photographs and stamps, encoders, and what tests of the crate link with.
+DATA_PACKAGES = plasma-workspace-wallpapers mate-backgrounds lomiri-wallpapers-16.04 tuxpaint-data \
+	tuxpaint-stamps-default gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev
 # For building for ARM, and for running the result here.
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross mmdebstrap \
 	qemu-user
@@ -25,7 +28,7 @@ VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # For the Python environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build train-build run test check audit fmt figures bench bench-peers footprint cross test-arm deb test-vm fuzz install uninstall clean
+.PHONY: help deps deps-run build train-build model-data run test check audit fmt figures bench bench-peers footprint cross test-arm deb test-vm fuzz install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +44,11 @@ build: deps-run ## Build the program: target/release/hardnetd
 
 train-build: deps-run ## Build the program with `hardnetd train`, which needs Rust 1.95: target/release/hardnetd
 	$(CARGO) build --release --locked --features train
+
+model-data: ## Make the training data of the default model: OUTPUT=target/model-data ARGS="--seed 1 --train 24000 ..."
+	@./.ci/packages $(RUN_PACKAGES) $(DATA_PACKAGES)
+	$(CARGO) run --profile quick --no-default-features --locked --example signal_data -- \
+		--output $(or $(OUTPUT),target/model-data) $(ARGS)
 
 run: deps-run ## Classify the built-in test stream: 100 results as JSON Lines. A quick build, without tract
 	$(CARGO) build --profile quick --no-default-features --locked
