@@ -116,7 +116,7 @@ pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(),
                 arrays = parts.map_err(|source| SaveError::Model(Error::State(source).into()))?;
                 states.push(&arrays);
             }
-            safetensors::write(&states, &texts, path)
+            safetensors::write_all(&states, &texts, path)
                 .map_err(|source| SaveError::Safetensors { path: path.to_owned(), source })
         }
         ModelFormat::Onnx => {

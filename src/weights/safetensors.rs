@@ -124,12 +124,20 @@ pub fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<(Vec<(String, Array)
     Ok((entries, texts))
 }
 
-/// Replaces the file at `path` with a safetensors file of the arrays of `states` and of `texts`. Batch counts are 64-bit integers, as in
+/// Replaces the file at `path` with a safetensors file of `state` and `texts`. Batch counts are 64-bit integers, as in
 /// PyTorch; everything else is `f32`.
 ///
 /// # Errors
 /// If the file cannot be written. The file at `path` is then unchanged.
-pub fn write(states: &[&StateDict], texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
+pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
+    write_all(&[state], texts, path)
+}
+
+/// [`write`] with the arrays of all `states`, whose keys differ.
+///
+/// # Errors
+/// As for [`write`].
+pub fn write_all(states: &[&StateDict], texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
     let mut arrays: Vec<Stored> = states
         .iter()
         .flat_map(|state| state.iter())

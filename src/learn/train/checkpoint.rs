@@ -120,7 +120,7 @@ pub fn write(
     let failed = |source| CheckpointError::Write { path: path.clone(), source };
     let text = serde_json::to_string(&progress)
         .map_err(|error| failed(::safetensors::SafeTensorError::IoError(error.into())))?;
-    safetensors::write(&[&state], &Texts::from([(KEY.to_owned(), text)]), &path).map_err(failed)
+    safetensors::write(&state, &Texts::from([(KEY.to_owned(), text)]), &path).map_err(failed)
 }
 
 /// Reads the state of a training in `folder` into `parameters`, which has the network's sizes.
