@@ -22,6 +22,8 @@ Without a list, DIR holds one folder per class: named after the model's labels (
 numbers of the classes, or else in the order of the classes. Pictures may lie in folders below these; hidden ones are \
 left out. With a list, each line names a file below DIR and the number of its class, such as `ILSVRC2012_val_00000001.JPEG 65`.
 
+For a taught model, a folder called `unknown` holds pictures that it should not know.
+
 Pictures are prepared as torchvision and Pillow do it, and are not turned by their EXIF orientation.
 
 Examples:
@@ -54,7 +56,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let model = Arc::new(arguments.model.load()?);
     let set = match &arguments.list {
         Some(list) => from_list(&arguments.images, list, model.classes()),
-        None => from_folders(&arguments.images, model.labels()),
+        // A taught model also has an answer for what is in no class.
+        None => from_folders(&arguments.images, &model.answers()),
     };
     let Dataset { samples, left_out, doubt } = set.map_err(crate::eval::Error::from)?;
     if !left_out.is_empty() {
