@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use hardnetd::capture::{self, Settings};
 use hardnetd::choice::BackendChoice;
 use hardnetd::config::{self, Flag, FlagValue, StreamFlag};
-use hardnetd::inference::Engine;
+use hardnetd::engine::features::Grid;
+use hardnetd::inference::{Engine, Novelty, TaughtHead};
 use hardnetd::kernels::runtime::Threads;
-use hardnetd::model::{Model, ModelOptions};
+use hardnetd::model::taught::{Distances, Lesson};
+use hardnetd::model::{Definition, Model, ModelOptions, NetworkDefinition, Taught};
 use hardnetd::pipeline::{self, Parts};
 use hardnetd::publish::{self, Outgoing, Sink, Unsent};
 use hardnetd::record::Record;
@@ -127,4 +129,45 @@ fn a_hundred_frames_allocate_nothing() {
         }
     }
     assert!(ALLOCATIONS.load(Ordering::Relaxed) > 100, "allocations are counted");
+}
+
+#[test]
+fn a_hundred_frames_of_a_taught_model_allocate_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let options = ModelOptions { size: Some([64, 64]), ..ModelOptions::default() };
+    let mut definition = Definition::open("hardnet39ds", &options).unwrap();
+    let (own, cells, classes) = (1024, 48 * 9, 3);
+    let values = |count: usize| (0..count).map(|index| (index * 7 % 13) as f32 / 13.0 + 0.1).collect::<Vec<f32>>();
+    let novelty = Novelty {
+        first: own,
+        mean: values(cells),
+        scale: values(cells),
+        centres: values(classes * cells),
+        basis: values(4 * cells),
+        variances: values(5),
+        threshold: 1e-3,
+    };
+    let head = TaughtHead { weight: values(classes * (own + cells)), bias: values(classes), novelty };
+    let grids = [Grid { map: "base.2".to_owned(), cells: 3 }];
+    let lesson = Lesson::new(&grids, vec![2; classes], 1, 6, Distances { mean: 1.0, deviation: 0.1 });
+    definition.classes = classes;
+    definition.labels = Some(vec!["a".into(), "b".into(), "c".into()]);
+    let taught = Taught { lesson, head };
+    if let NetworkDefinition::Family { architecture, state } = &mut definition.network {
+        taught.put(architecture, state).unwrap();
+    }
+    definition.taught = Some(Box::new(taught));
+    let model = Model::compile(definition, Engine::default()).unwrap();
+    // The harness's main thread is not counted.
+    let count = std::thread::spawn(move || {
+        let mut session = model.session(&Threads::one()).unwrap();
+        session.infer(5).unwrap();
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        for _ in 0..100 {
+            let top = session.infer(5).unwrap();
+            assert_eq!((top.len(), &*top[0].label, top[0].index), (4, "unknown", 3));
+        }
+        ALLOCATIONS.load(Ordering::Relaxed) - before
+    });
+    assert_eq!(count.join().unwrap(), 0);
 }

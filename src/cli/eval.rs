@@ -30,6 +30,8 @@ left out. With a list, each line names a file below DIR and the number of its cl
 --json has everything: recall and precision of each class, the confusion matrix without its zeros, and what remains \
 if answers below a score are ignored.
 
+For a taught model, a folder called `unknown` holds pictures that it should not know.
+
 Pictures are prepared as torchvision and Pillow do it, and are not turned by their EXIF orientation.
 
 Examples:
@@ -80,7 +82,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let model = Arc::new(arguments.model.load()?);
     let set = match &arguments.list {
         Some(list) => from_list(&arguments.images, list, model.classes()),
-        None => from_folders(&arguments.images, model.labels()),
+        // A taught model also has an answer for what is in no class.
+        None => from_folders(&arguments.images, &model.answers()),
     };
     let Dataset { samples, left_out, doubt } = set.map_err(crate::eval::Error::from)?;
     if !left_out.is_empty() {

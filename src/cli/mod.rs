@@ -438,10 +438,11 @@ fn without_logins(text: String, arguments: &[OsString]) -> String {
 
 /// Names the option for a value without one, such as a source or a file.
 fn suggest_option(error: &mut clap::Error, arguments: &[OsString]) {
-    const OPTIONS: [(&str, &str); 5] = [
+    const OPTIONS: [(&str, &str); 6] = [
         ("run", "--source"),
         ("eval", "--images"),
         ("bench", "--model"),
+        ("teach", "--data"),
         ("config", "--config"),
         ("doctor", "--config"),
     ];

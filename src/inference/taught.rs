@@ -128,7 +128,7 @@ mod tests {
             variances: vec![4.0, 0.25],
             threshold: 1.0,
         };
-        let mut distance = |features: [f32; 3]| novelty.distance(&features, &mut Scratch::default());
+        let distance = |features: [f32; 3]| novelty.distance(&features, &mut Scratch::default());
         // Squares per feature: (2² / 4) / 2, then (1² / 0.25) / 2, and the second centre.
         assert_eq!(distance([99.0, 14.0, 0.0]), 0.5_f32.sqrt());
         assert_eq!(distance([99.0, 10.0, 1.0]), 2.0_f32.sqrt());

@@ -415,14 +415,10 @@ impl Definition {
             Some(taught) => {
                 let Transform { height, width, .. } = self.transform;
                 let graph = features::with_head(&graph, [height, width], &taught.grids(), taught.linear());
-                Ok(graph.map_err(|source| self.has_no_features(source))?)
+                graph.map_err(|source| Error::Lesson { name: self.name().to_owned(), source })
             }
             None => Ok(graph),
         }
-    }
-
-    fn has_no_features(&self, source: features::Error) -> Error {
-        Error::Features { name: self.name().to_owned(), source }
     }
 
     /// Multiply-accumulates of one inference of a network of the family.
@@ -481,7 +477,7 @@ impl Definition {
             let graph = self.into_graph()?;
             let macs = graph.macs(height, width)?;
             let features = features::features(&graph, [height, width], &grids);
-            let features = features.map_err(|source| Error::Features { name: name.clone(), source })?;
+            let features = features.map_err(|source| Error::Lesson { name: name.clone(), source })?;
             drop(graph);
             return Ok((InferencePlan::new(features, [height, width], engine, &name)?, Some(macs)));
         }

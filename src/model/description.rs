@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::definition::{CLASSES, Place, find};
 use super::metadata::Source;
+use super::taught::Lesson;
 use super::{Definition, Error, ModelOptions, NetworkDefinition, Onnx, Training};
 use crate::engine::cost::{Cost, NodeCost, cost};
 use crate::engine::graph::Graph;
@@ -23,6 +24,9 @@ pub struct Description {
     /// The file that the weights were imported from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// How it was taught, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taught: Option<Lesson>,
     /// The weights that have been published for the network, if the model has none of its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<&'static Published>,
@@ -77,7 +81,7 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
         }
         Place::File(_) => (Definition::open(name, &options)?, Vec::new()),
     };
-    let Definition { network, classes, transform, training, source, .. } = definition;
+    let Definition { network, classes, transform, training, source, taught, .. } = definition;
     let [height, width] = size.unwrap_or([transform.height, transform.width]);
     let of = |graph: &Graph| cost(graph, height, width);
     let (name, stages, parameters, Cost { nodes, peak_activation_bytes }) = match network {
@@ -104,6 +108,7 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
         classes,
         training,
         source,
+        taught: taught.map(|taught| taught.lesson),
         published,
         input: [height, width],
         total: Figures { parameters, macs: sum(|f| f.macs), cio: sum(|f| f.cio) },

@@ -226,6 +226,14 @@ pub enum Error {
         /// Why.
         source: features::Error,
     },
+    /// What a model has been taught does not fit its network.
+    #[error("cannot use what `{name}` has been taught")]
+    Lesson {
+        /// The model.
+        name: String,
+        /// Why.
+        source: features::Error,
+    },
     /// The network cannot be compiled or run.
     #[error(transparent)]
     Inference(#[from] inference::Error),
@@ -258,6 +266,7 @@ impl Error {
             Self::OnnxFile { source, .. } => source.exit(),
             Self::Preprocessing { .. }
             | Self::Taught { .. }
+            | Self::Lesson { .. }
             | Self::Classes { .. }
             | Self::NoClassifier { .. }
             | Self::NoGraph { .. }

@@ -201,8 +201,16 @@ fn info(model: &Description) -> String {
     let ([height, width], training) = (model.input, model.training.text(model.source.as_ref()));
     let classes = counted(model.classes, "class", "classes");
     let (weights, activations) = (megabytes(model.weights_bytes), megabytes(model.peak_activation_bytes));
+    let taught = model.taught.as_ref().map_or_else(String::new, |taught| {
+        let pictures = taught.pictures.iter().sum::<u64>();
+        format!(
+            " (taught with {}, of which cross-validation got {} right)",
+            counted(pictures, "picture", "pictures"),
+            taught.right
+        )
+    });
     format!(
-        "{}: input {height}x{width}, {classes}, weights {weights} MB, activations {activations} MB; {training}\n\
+        "{}: input {height}x{width}, {classes}, weights {weights} MB, activations {activations} MB; {training}{taught}\n\
          {table}",
         line(&model.name)
     )

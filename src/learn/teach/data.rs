@@ -9,6 +9,9 @@ use crate::capture::is_picture;
 use crate::exit::Exit;
 use crate::plural::{counted, first_of};
 
+/// Most pictures: their features and those of a variant of each take about 300 MB.
+const MOST: usize = 4000;
+
 /// Why there is nothing to learn from.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -55,6 +58,19 @@ pub enum DataError {
         found: usize,
         /// The least number.
         least: usize,
+    },
+    /// There are too many pictures to hold all features in memory.
+    #[error(
+        "{} holds {found} pictures, and teaching takes {most} at most: take some of each class, or train a network          (`hardnetd train`, in a build with it)",
+        path.display()
+    )]
+    Many {
+        /// The folder.
+        path: PathBuf,
+        /// Its pictures.
+        found: usize,
+        /// The largest number.
+        most: usize,
     },
     /// The name of a folder cannot be a label.
     #[error("the name of the folder {name:?} has control characters or is not UTF-8, so it cannot be a label")]
@@ -130,6 +146,9 @@ pub fn read(data: &Path) -> Result<Set, DataError> {
     if labels.len() < 2 {
         return Err(DataError::Classes { path: data.to_owned(), labels });
     }
+    if samples.len() > MOST {
+        return Err(DataError::Many { path: data.to_owned(), found: samples.len(), most: MOST });
+    }
     Ok(Set { labels, samples, left_out })
 }
 
@@ -164,4 +183,39 @@ fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     paths.retain(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with(['.', '@', '#'])));
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn folders_are_classes_and_what_systems_keep_beside_them_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        for file in ["b/2.JPG", "b/deep/1.png", "a/1.jpg", "a/notes.txt", ".trash/1.jpg", "@eaDir/1.jpg", "loose.png"] {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink(".", root.path().join("b/again")).unwrap();
+        let set = read(root.path()).unwrap();
+        assert_eq!(set.labels, ["a", "b"]);
+        let found: Vec<_> = set.samples.iter().map(|sample| (sample.path.file_name().unwrap(), sample.class)).collect();
+        assert_eq!(found, [("1.jpg".as_ref(), 0), ("2.JPG".as_ref(), 1), ("1.png".as_ref(), 1)]);
+        assert_eq!(set.left_out, [root.path().join("loose.png")]);
+    }
+
+    #[test]
+    fn too_many_pictures_are_refused_before_one_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        for label in ["a", "b"] {
+            fs::create_dir(root.path().join(label)).unwrap();
+            for number in 0..=MOST / 2 {
+                fs::write(root.path().join(label).join(format!("{number}.jpg")), "").unwrap();
+            }
+        }
+        assert!(matches!(read(root.path()), Err(DataError::Many { found: 4002, most: MOST, .. })));
+    }
 }

@@ -150,7 +150,7 @@ pub(super) fn advise(accuracy: &Accuracy, curve: &[Point], smallest: (&str, u64)
                     folder, and at the region, which should show what differs, and little else.";
         return (false, text.to_owned());
     }
-    if accuracy.high - accuracy.low > 0.1 {
+    if accuracy.high - accuracy.low > 0.05 {
         let text = "More pictures would hardly change the accuracy, but make it more certain. Best are some of other hours \
                     and weathers.";
         return (false, text.to_owned());
