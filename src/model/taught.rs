@@ -9,6 +9,8 @@
 //!  "pictures":[20,20],"variants":8,"right":39,"distance":{"mean":0.48,"deviation":0.11}}
 //! ```
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::features::{Grid, MAX_CELLS};
@@ -116,6 +118,12 @@ pub enum TaughtError {
         /// What they should be.
         expected: &'static str,
     },
+}
+
+/// Whether the file at `path` is a taught model, of any version.
+#[must_use]
+pub fn is_taught(path: &Path) -> bool {
+    weights::read(path).is_ok_and(|loaded| loaded.texts.contains_key(KEY))
 }
 
 /// Keys of the weight and bias of the family's linear layer, and the number of values that it reads.
