@@ -133,10 +133,10 @@ pub fn write(state: &StateDict, texts: &Texts, path: &Path) -> Result<(), SafeTe
     write_all(&[state], texts, path)
 }
 
-/// [`write`] with the arrays of all `states`, whose keys differ.
+/// [`write()`] with the arrays of all `states`, whose keys differ.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn write_all(states: &[&StateDict], texts: &Texts, path: &Path) -> Result<(), SafeTensorError> {
     let mut arrays: Vec<Stored> = states
         .iter()
