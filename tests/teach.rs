@@ -198,6 +198,15 @@ fn a_gate_is_recognised_in_another_light_and_what_is_no_gate_is_unknown() {
     assert!(false_alarms <= 0.05, "{false_alarms}");
     let unknown = share(&answers(model, &folder.path().join("others")), |(answer, _)| answer == "unknown");
     assert!(unknown >= 0.9, "{unknown}");
+    // What a camera shows that is covered, blinded or out of order.
+    let faults = folder.path().join("faults");
+    for (name, level) in [("black", 2.0), ("dark", 20.0), ("grey", 128.0), ("white", 253.0)] {
+        let mut random = Random(4);
+        let mut sample = || (level + random.between(-2.0, 2.0)) as u8;
+        let picture = RgbImage::from_fn(SIZE[0], SIZE[1], |_, _| Rgb([sample(), sample(), sample()]));
+        write(&picture, &faults.join(format!("{name}.jpg")));
+    }
+    assert!(answers(model, &faults).iter().all(|(answer, _)| answer == "unknown"));
 }
 
 #[test]
@@ -425,7 +434,7 @@ fn a_damaged_taught_model_is_an_error_and_never_a_panic() {
     classify(&with("\\\"version\\\":1", "\\\"version\\\":7"), "has version 7");
     classify(&with("\\\"cells\\\":3", "\\\"cells\\\":9"), "1 to 8 cells");
     classify(&with("\\\"map\\\":\\\"base.", "\\\"map\\\":\\\"bone."), "no module `bone.");
-    classify(&with("taught.basis", "taught.basin"), "`taught.basis` is missing");
+    classify(&with("taught.structure.basis", "taught.structure.basin"), "`taught.structure.basis` is missing");
     classify(&with("\\\"grids\\\"", "\\\"grins\\\""), "is damaged");
 }
 

@@ -21,7 +21,8 @@ use crate::learn::teach::collect::{CollectError, Collector};
 use crate::learn::teach::drift::{Comparison, Drift};
 use crate::learn::teach::report::{Accuracy, Report};
 use crate::learn::teach::{self, TeachOptions, teach};
-use crate::model::{Definition, ModelFormat, ModelOptions, SaveError, save};
+use crate::model::taught::is_taught;
+use crate::model::{ModelFormat, SaveError, save};
 use crate::plural::{counted, first_of};
 use crate::printable::line;
 use crate::shutdown::Stopped;
@@ -111,9 +112,7 @@ fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -
         return Err(Error::Argument(message));
     }
     // Teaching again is the usual case.
-    let is_taught =
-        || Definition::open(&output.to_string_lossy(), &ModelOptions::default()).is_ok_and(|old| old.taught.is_some());
-    if output.exists() && !arguments.force && !is_taught() {
+    if output.exists() && !arguments.force && !is_taught(output) {
         return Err(SaveError::Exists { path: output.to_owned() }.into());
     }
     let set = teach::read(data).map_err(teach::Error::from)?;

@@ -388,7 +388,8 @@ impl Definition {
     pub fn parameters(&self) -> u64 {
         match &self.network {
             NetworkDefinition::Family { architecture, .. } => {
-                let taught = self.taught.as_ref().map_or(0, |taught| taught.head.novelty.mean.len() * self.classes);
+                let taught =
+                    self.taught.as_ref().map_or(0, |taught| taught.head.novelty.appearance.mean.len() * self.classes);
                 hardnet::parameters(architecture, self.classes) + taught as u64
             }
             NetworkDefinition::Onnx(network) => network.parameters,

@@ -5,16 +5,18 @@
 //! what the distance needs, are arrays called `taught.…`; the JSON text under [`KEY`] says what they mean:
 //!
 //! ```json
-//! {"version":1,"grids":[{"map":"base.2","cells":3}],"threshold":1.31,
-//!  "pictures":[20,20],"variants":8,"right":39,"distance":{"mean":0.98,"deviation":0.11}}
+//! {"version":1,"grids":[{"map":"base.2","cells":3}],"threshold":1.02,
+//!  "pictures":[20,20],"variants":8,"right":39,"distance":{"mean":0.48,"deviation":0.11}}
 //! ```
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::features::{Grid, MAX_CELLS};
 use crate::engine::graph::Linear;
 use crate::hardnet::{self, Architecture};
-use crate::inference::{Novelty, TaughtHead};
+use crate::inference::{Novelty, TaughtHead, Variation};
 use crate::weights::{self, Array, EntryRole, StateDict};
 
 /// Key of the metadata in a file.
@@ -25,9 +27,6 @@ const PREFIX: &str = "taught.";
 
 /// The only supported version.
 const VERSION: u32 = 1;
-
-/// Maximum number of grids.
-const MAX_GRIDS: usize = 8;
 
 /// How a model was taught, and what its arrays mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,12 +120,66 @@ pub enum TaughtError {
     },
 }
 
+/// Whether the file at `path` is a taught model, of any version.
+#[must_use]
+pub fn is_taught(path: &Path) -> bool {
+    weights::read(path).is_ok_and(|loaded| loaded.texts.contains_key(KEY))
+}
+
 /// Keys of the weight and bias of the family's linear layer, and the number of values that it reads.
 fn own_layer(architecture: &Architecture, classes: usize) -> Option<(String, String, usize)> {
     let entries = hardnet::entries(architecture, classes);
     let of = |kind| entries.iter().find(|entry| entry.kind == kind);
     let (weight, bias) = (of(EntryRole::LinearWeight)?, of(EntryRole::LinearBias)?);
     Some((weight.key.clone(), bias.key.clone(), *weight.shape.get(1)?))
+}
+
+/// The arrays of a taught model among the weights of a file.
+struct Arrays<'a>(&'a mut StateDict);
+
+impl Arrays<'_> {
+    /// Takes an array of finite values out.
+    fn take(&mut self, name: &str) -> Result<Array, TaughtError> {
+        let key = format!("{PREFIX}{name}");
+        let array = self.0.take(&key).ok_or_else(|| weights::Error::Missing { key: key.clone() })?;
+        match array.data().iter().all(|value| value.is_finite()) {
+            true => Ok(array),
+            false => Err(TaughtError::Values { key, expected: "finite" }),
+        }
+    }
+
+    /// Takes the arrays of a part out.
+    fn variation(&mut self, part: &str, classes: usize, length: usize, limit: f32) -> Result<Variation, TaughtError> {
+        let mut take =
+            |name: &str| Ok::<_, TaughtError>((format!("{part}.{name}"), self.take(&format!("{part}.{name}"))?));
+        let [mean, scale, centres, basis, variances] =
+            ["mean", "scale", "centres", "basis", "variances"].map(&mut take);
+        let (mean, scale, centres, basis, variances) = (mean?, scale?, centres?, basis?, variances?);
+        let directions = variances.1.data().len().saturating_sub(1);
+        let shaped = |(name, array): (String, Array), shape: &[usize]| of_shape(&name, array, shape);
+        let (mean, centres) = (shaped(mean, &[length])?, shaped(centres, &[classes, length])?);
+        let scale = shaped(scale, &[length])?;
+        let (basis, variances) = (shaped(basis, &[directions, length])?, shaped(variances, &[directions + 1])?);
+        above_zero(&format!("{part}.scale"), &scale)?;
+        above_zero(&format!("{part}.variances"), &variances)?;
+        Ok(Variation { mean, scale, centres, basis, variances, limit })
+    }
+}
+
+/// The values of an array of a taught model, which has this shape.
+fn of_shape(name: &str, array: Array, expected: &[usize]) -> Result<Vec<f32>, TaughtError> {
+    if array.shape() == expected {
+        return Ok(array.into_data());
+    }
+    let (key, expected, found) = (format!("{PREFIX}{name}"), expected.to_vec(), array.shape().to_vec());
+    Err(TaughtError::Array(weights::Error::Shape { key, expected, found }))
+}
+
+fn above_zero(name: &str, values: &[f32]) -> Result<(), TaughtError> {
+    match values.iter().all(|value| value.is_normal() && *value > 0.0) {
+        true => Ok(()),
+        false => Err(TaughtError::Values { key: format!("{PREFIX}{name}"), expected: "above 0" }),
+    }
 }
 
 impl Taught {
@@ -163,13 +216,10 @@ impl Taught {
             _ => {}
         }
         let lesson: Lesson = serde_json::from_value(value)?;
-        let grids = &lesson.grids;
-        if grids.is_empty()
-            || grids.len() > MAX_GRIDS
-            || !grids.iter().all(|grid| (1..=MAX_CELLS).contains(&grid.cells))
-        {
-            return Err(wrong(format!("expected 1 to {MAX_GRIDS} grids of 1 to {MAX_CELLS} cells along each side")));
-        }
+        let cells = match lesson.grids[..] {
+            [StoredGrid { cells, .. }] if (1..=MAX_CELLS).contains(&cells) => cells * cells,
+            _ => return Err(wrong(format!("expected one grid of 1 to {MAX_CELLS} cells along each side"))),
+        };
         if !(lesson.threshold > 0.0 && lesson.threshold.is_finite()) {
             return Err(wrong(format!("the threshold is {}, expected a number above 0", lesson.threshold)));
         }
@@ -181,47 +231,24 @@ impl Taught {
         }
         let no_layer = || wrong("the architecture has no linear layer".to_owned());
         let (weight_key, bias_key, own) = own_layer(architecture, classes).ok_or_else(no_layer)?;
-        let mut take = |name: &str| {
-            let key = format!("{PREFIX}{name}");
-            let missing = || weights::Error::Missing { key: key.clone() };
-            let array = state.take(&key).ok_or_else(missing)?;
-            match array.data().iter().all(|value| value.is_finite()) {
-                true => Ok((key, array)),
-                false => Err(TaughtError::Values { key, expected: "finite" }),
-            }
-        };
-        let (mean_key, mean) = take("mean")?;
-        let length = mean.data().len();
-        let [weight, scale, centres, basis, variances] =
-            ["weight", "scale", "centres", "basis", "variances"].map(&mut take);
-        let directions = variances.as_ref().map_or(0, |(_, array)| array.data().len()).saturating_sub(1);
-        let of_shape = |taken: Result<(String, Array), TaughtError>, expected: &[usize]| {
-            let (key, array) = taken?;
-            match array.shape() == expected {
-                true => Ok((key, array.into_data())),
-                false => {
-                    let (expected, found) = (expected.to_vec(), array.shape().to_vec());
-                    Err(TaughtError::Array(weights::Error::Shape { key, expected, found }))
-                }
-            }
-        };
-        let (_, mean) = of_shape(Ok((mean_key, mean)), &[length])?;
-        let (_, extra) = of_shape(weight, &[classes, length])?;
-        let (scale_key, scale) = of_shape(scale, &[length])?;
-        let (_, centres) = of_shape(centres, &[classes, length])?;
-        let (_, basis) = of_shape(basis, &[directions, length])?;
-        let (variances_key, variances) = of_shape(variances, &[directions + 1])?;
-        for (key, values) in [(scale_key, &scale), (variances_key, &variances)] {
-            if !values.iter().all(|value| value.is_normal() && *value > 0.0) {
-                return Err(TaughtError::Values { key, expected: "above 0" });
-            }
+        let mut arrays = Arrays(state);
+        let extra = arrays.take("weight")?;
+        let length = extra.data().len() / classes.max(1);
+        let extra = of_shape("weight", extra, &[classes, length])?;
+        if length == 0 || !length.is_multiple_of(cells) {
+            return Err(wrong(format!("there are {length} means of {cells} cells")));
         }
+        let limits = arrays.take("limits")?;
+        let limits = of_shape("limits", limits, &[2])?;
+        above_zero("limits", &limits)?;
+        let appearance = arrays.variation("appearance", classes, length, limits[0])?;
+        let structure = arrays.variation("structure", classes, length, limits[1])?;
         let own_weight = state.values(&weight_key, &[classes, own])?;
         let rows = own_weight.chunks_exact(own.max(1)).zip(extra.chunks_exact(length.max(1)));
         let weight = rows.flat_map(|(own, extra)| own.iter().chain(extra).copied()).collect();
         let bias = state.values(&bias_key, &[classes])?.to_vec();
         let threshold = lesson.threshold;
-        let novelty = Novelty { first: own, mean, scale, centres, basis, variances, threshold };
+        let novelty = Novelty { first: own, cells, appearance, structure, threshold };
         Ok(Self { lesson, head: TaughtHead { weight, bias, novelty } })
     }
 
@@ -231,8 +258,7 @@ impl Taught {
     /// [`weights::Error`] if the numbers of values do not fit together.
     pub fn put(&self, architecture: &Architecture, state: &mut StateDict) -> Result<StateDict, weights::Error> {
         let TaughtHead { weight, bias, novelty } = &self.head;
-        let Novelty { mean, scale, centres, basis, variances, .. } = novelty;
-        let (classes, length) = (bias.len(), mean.len());
+        let (classes, length) = (bias.len(), novelty.appearance.mean.len());
         if let Some((weight_key, bias_key, own)) = own_layer(architecture, classes) {
             let columns = |from: usize, to: usize| {
                 let rows = weight.chunks_exact((own + length).max(1));
@@ -245,11 +271,16 @@ impl Taught {
                 arrays.insert(format!("{PREFIX}{name}"), Array::new(shape.to_vec(), values)?)
             };
             put("weight", &[classes, length], columns(own, own + length))?;
-            put("mean", &[length], mean.clone())?;
-            put("scale", &[length], scale.clone())?;
-            put("centres", &[classes, length], centres.clone())?;
-            put("basis", &[variances.len().saturating_sub(1), length], basis.clone())?;
-            put("variances", &[variances.len()], variances.clone())?;
+            put("limits", &[2], vec![novelty.appearance.limit, novelty.structure.limit])?;
+            for (part, variation) in [("appearance", &novelty.appearance), ("structure", &novelty.structure)] {
+                let Variation { mean, scale, centres, basis, variances, .. } = variation;
+                let directions = variances.len().saturating_sub(1);
+                put(&format!("{part}.mean"), &[length], mean.clone())?;
+                put(&format!("{part}.scale"), &[length], scale.clone())?;
+                put(&format!("{part}.centres"), &[classes, length], centres.clone())?;
+                put(&format!("{part}.basis"), &[directions, length], basis.clone())?;
+                put(&format!("{part}.variances"), &[directions + 1], variances.clone())?;
+            }
             return Ok(arrays);
         }
         Ok(StateDict::new())
@@ -282,17 +313,18 @@ mod tests {
     fn taught() -> (Taught, StateDict, String) {
         let architecture = &ARCHITECTURES[0];
         let mut state = hardnet::seeded(architecture, 2).unwrap();
-        let (own, length) = (own_layer(architecture, 2).unwrap().2, 3);
+        let (own, length) = (own_layer(architecture, 2).unwrap().2, 9);
         let values = |count: usize| (0..count).map(|index| 0.5 + index as f32).collect::<Vec<f32>>();
-        let novelty = Novelty {
-            first: own,
+        let variation = |limit| Variation {
             mean: values(length),
             scale: values(length),
             centres: values(2 * length),
             basis: values(length),
             variances: values(2),
-            threshold: 1.25,
+            limit,
         };
+        let (appearance, structure) = (variation(1.5), variation(2.5));
+        let novelty = Novelty { first: own, cells: 9, appearance, structure, threshold: 1.25 };
         let grids = [Grid { map: "base.2".into(), cells: 3 }];
         let distance = Distances { mean: 1.0, deviation: 0.25 };
         let mut lesson = Lesson::new(&grids, vec![20, 21], 8, 40, distance);
@@ -320,7 +352,7 @@ mod tests {
     fn the_digest_depends_on_what_is_taught() {
         let (mut taught, ..) = taught();
         let before = taught.digest(&ARCHITECTURES[0]);
-        taught.head.novelty.mean[0] += 1.0;
+        taught.head.novelty.structure.mean[0] += 1.0;
         assert_ne!(taught.digest(&ARCHITECTURES[0]), before);
     }
 
@@ -350,16 +382,29 @@ mod tests {
                 state.replace(key, Array::new(shape.clone(), values.clone()).unwrap());
             })
         };
-        assert!(
-            with("taught.scale", vec![3], vec![1.0, 0.0, 1.0])
-                .contains("`taught.scale` has values that are not above 0")
-        );
-        assert!(
-            with("taught.mean", vec![3], vec![f32::NAN; 3]).contains("`taught.mean` has values that are not finite")
-        );
-        assert!(with("taught.centres", vec![6], vec![0.0; 6]).contains("has shape [6], expected [2, 3]"));
-        assert!(with("taught.variances", vec![0], vec![]).contains("taught.basis"));
-        let missing = take(&text, &|state: &mut StateDict| drop(state.take("taught.basis")));
-        assert_eq!(missing, "`taught.basis` is missing");
+        for (key, shape, values, part) in [
+            (
+                "taught.appearance.scale",
+                vec![9],
+                vec![0.0; 9],
+                "`taught.appearance.scale` has values that are not above 0",
+            ),
+            (
+                "taught.structure.mean",
+                vec![9],
+                vec![f32::NAN; 9],
+                "`taught.structure.mean` has values that are not finite",
+            ),
+            ("taught.structure.centres", vec![18], vec![0.0; 18], "has shape [18], expected [2, 9]"),
+            ("taught.appearance.variances", vec![0], vec![], "taught.appearance.basis"),
+            ("taught.limits", vec![2], vec![1.0, -1.0], "`taught.limits` has values that are not above 0"),
+            ("taught.weight", vec![2, 8], vec![0.0; 16], "8 means of 9 cells"),
+            ("taught.weight", vec![0], vec![], "has shape [0], expected [2, 0]"),
+        ] {
+            let message = with(key, shape, values);
+            assert!(message.contains(part), "{message}");
+        }
+        let missing = take(&text, &|state: &mut StateDict| drop(state.take("taught.structure.basis")));
+        assert_eq!(missing, "`taught.structure.basis` is missing");
     }
 }

@@ -23,7 +23,7 @@ pub use signature::Signature;
 
 use crate::exit::{Exit, chain};
 use crate::frame::Region;
-use crate::inference::{Engine, TaughtHead};
+use crate::inference::{Engine, Novelty, TaughtHead};
 use crate::kernels::runtime::Threads;
 use crate::learn::features::{self, FeatureSession, PictureError};
 use crate::model::taught::{Distances, Lesson as Told};
@@ -68,6 +68,12 @@ pub enum Error {
         /// Name of the model.
         name: String,
     },
+    /// The network has no map of the right size.
+    #[error("`{name}` has no map of a quarter of its input's size, so it cannot be taught")]
+    NoMap {
+        /// Name of the model.
+        name: String,
+    },
     /// The network fails.
     #[error(transparent)]
     Inference(#[from] crate::inference::Error),
@@ -84,7 +90,7 @@ impl Error {
             Self::Data(error) => error.exit(),
             Self::Model(error) => error.exit(),
             Self::Features(error) => error.exit(),
-            Self::NotFamily { .. } => Exit::Data,
+            Self::NotFamily { .. } | Self::NoMap { .. } => Exit::Data,
             Self::Inference(error) => error.exit(),
             Self::Stopped => Exit::Stopped,
         }
@@ -150,6 +156,9 @@ pub fn teach(
         (ARITHMETIC / (macs as f64 * set.samples.len() as f64) - 1.0).clamp(VARIANTS[0], VARIANTS[1]) as usize;
     let extractor = Extractor::with_early_map(definition, CELLS, options.engine)?;
     let (own, grids) = (extractor.own_features(), extractor.grids().to_vec());
+    let Some(cells) = grids.first().map(|grid| grid.cells * grid.cells) else {
+        return Err(Error::NoMap { name: options.model.clone() });
+    };
     let Gathered { features, columns, used, signatures, left_out } =
         gather(&extractor, set, options, variants, stopped, progress)?;
     drop(extractor);
@@ -160,7 +169,7 @@ pub fn teach(
     let folds = Folds::new(&classes, &signatures, count);
     let rows = classes.iter().flat_map(|class| std::iter::repeat_n(*class, each)).collect();
     let table = Table::new(columns, features.into_iter().map(f64::from).collect());
-    let lesson = Lesson::new(table, own, rows, each, count);
+    let lesson = Lesson::new(table, [own, cells], rows, each, count);
     let settings = validate::choose(&lesson, &folds);
     tracing::debug!(features = ?settings.0, penalty = settings.1, folds = folds.count, "chosen by cross-validation");
     if stopped.is_set() {
@@ -170,10 +179,16 @@ pub fn teach(
     if stopped.is_set() {
         return Err(Error::Stopped);
     }
-    let (weights, spread) = validate::finish(&lesson, settings);
+    let (weights, [appearance, structure]) = validate::finish(&lesson, settings);
     let threshold = validation.threshold();
     let (weight, bias) = lesson.unfold(settings.0, &weights);
-    let novelty = spread.finish(&lesson.cells_standard, own, threshold);
+    let novelty = Novelty {
+        first: own,
+        cells,
+        appearance: appearance.finish(&lesson.cells_standard, validation.limits[0]),
+        structure: structure.finish(&lesson.structure_standard, validation.limits[1]),
+        threshold: threshold as f32,
+    };
     drop(lesson);
 
     let pictures: Vec<u64> =

@@ -1,5 +1,5 @@
 //! How the pictures of the taught classes vary, and how far a picture is from them: see
-//! [`inference::Novelty`](crate::inference::Novelty).
+//! [`inference::Novelty`].
 
 use super::logistic::{add, dot};
 use super::table::{Standard, Table};
@@ -71,20 +71,36 @@ impl Spread {
         (nearest.max(0.0) / row.len().max(1) as f64).sqrt()
     }
 
-    /// The same for features that are not standardised and begin at `first`.
-    pub(super) fn finish(self, standard: &Standard, first: usize, threshold: f64) -> inference::Novelty {
+    /// The same for rows that are not standardised, in units of `limit`.
+    pub(super) fn finish(self, standard: &Standard, limit: f64) -> inference::Variation {
         let single = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<f32>>();
         let flat = |rows: &[Vec<f64>]| rows.iter().flatten().map(|value| *value as f32).collect();
-        inference::Novelty {
-            first,
+        inference::Variation {
             mean: single(&standard.mean),
             scale: single(&standard.scale),
             centres: flat(&self.centres),
             basis: flat(&self.basis),
             variances: single(&self.variances).into_iter().chain([self.rest as f32]).collect(),
-            threshold: threshold as f32,
+            limit: limit as f32,
         }
     }
+}
+
+/// What is left of rows with the means of `cells` cells for each channel, without the mean of each channel, with a length
+/// of 1: what does not depend on the light.
+pub(super) fn structure(table: &Table, cells: usize) -> Table {
+    let of = |index: usize| -> Vec<f64> {
+        let channels = table.row(index).chunks(cells.max(1));
+        let centred = channels.flat_map(|channel| {
+            let mean = channel.iter().sum::<f64>() / channel.len() as f64;
+            channel.iter().map(move |value| value - mean)
+        });
+        let mut row: Vec<f64> = centred.collect();
+        let length = dot(&row, &row).sqrt() + f64::from(inference::LEAST_LENGTH);
+        row.iter_mut().for_each(|value| *value /= length);
+        row
+    };
+    Table::new(table.columns(), (0..table.rows()).flat_map(of).collect())
 }
 
 /// Orthonormal directions of the largest variance of `rows`, by orthogonal iteration (Golub and Van Loan, *Matrix
@@ -155,16 +171,20 @@ mod tests {
     #[test]
     fn the_distance_in_use_is_the_one_that_was_fitted() {
         let (raw, classes) = table();
-        let standard = Standard::of(&raw);
-        let table = standard.apply(&raw);
         let all: Vec<usize> = (0..200).collect();
-        let spread = Spread::of(&table, &all, &classes, 2);
-        let expected: Vec<f64> = all.iter().map(|index| spread.distance(table.row(*index))).collect();
-        let novelty = spread.finish(&standard, 2, 1.5);
-        for (index, expected) in expected.iter().enumerate() {
+        let fitted = |rows: &Table| {
+            let standard = Standard::of(rows);
+            let table = standard.apply(rows);
+            let spread = Spread::of(&table, &all, &classes, 2);
+            let distances: Vec<f64> = all.iter().map(|index| spread.distance(table.row(*index)) / 1.5).collect();
+            (spread.finish(&standard, 1.5), distances)
+        };
+        let ((appearance, looks), (structure, shapes)) = (fitted(&raw), fitted(&super::structure(&raw, 5)));
+        let novelty = inference::Novelty { first: 2, cells: 5, appearance, structure, threshold: 1.0 };
+        for (index, expected) in looks.iter().zip(&shapes).map(|(a, b)| a.max(*b)).enumerate() {
             let features: Vec<f32> = [7.0, 7.0].iter().chain(raw.row(index)).map(|value| *value as f32).collect();
             let found = novelty.distance(&features, &mut Scratch::default());
-            assert!((f64::from(found) - expected).abs() < 1e-3, "{found} {expected}");
+            assert!((f64::from(found) - expected).abs() < 1e-3 * expected.max(1.0), "{found} {expected}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::thread;
 
 use super::logistic::{Weights, fit, softmax};
-use super::novelty::Spread;
+use super::novelty::{Spread, structure};
 use super::report::{Accuracy, Point};
 use super::signature::Signature;
 use super::table::{Standard, Table};
@@ -40,8 +40,10 @@ pub(super) enum Read {
 pub(super) struct Lesson {
     pub(super) whole: Table,
     pub(super) cells: Table,
-    pub(super) cells_standard: Standard,
+    pub(super) structure: Table,
     pub(super) whole_standard: Standard,
+    pub(super) cells_standard: Standard,
+    pub(super) structure_standard: Standard,
     /// Class of each row.
     pub(super) classes: Vec<usize>,
     /// Rows of each picture.
@@ -51,13 +53,22 @@ pub(super) struct Lesson {
 }
 
 impl Lesson {
-    /// The lesson of `features`, rows whose first `own` columns are of the whole picture.
-    pub(super) fn new(features: Table, own: usize, classes: Vec<usize>, each: usize, count: usize) -> Self {
+    /// The lesson of `features`, rows whose first `own` columns are of the whole picture; the others are the means of
+    /// `each_channel` cells for each channel.
+    pub(super) fn new(
+        features: Table,
+        [own, each_channel]: [usize; 2],
+        classes: Vec<usize>,
+        each: usize,
+        count: usize,
+    ) -> Self {
         let (whole, cells) = (features.part(0..own), features.part(own..features.columns()));
         drop(features);
-        let (whole_standard, cells_standard) = (Standard::of(&whole), Standard::of(&cells));
+        let structure = structure(&cells, each_channel);
+        let [whole_standard, cells_standard, structure_standard] = [&whole, &cells, &structure].map(Standard::of);
         let (whole, cells) = (whole_standard.apply(&whole), cells_standard.apply(&cells));
-        Self { whole, cells, cells_standard, whole_standard, classes, each, count }
+        let structure = structure_standard.apply(&structure);
+        Self { whole, cells, structure, whole_standard, cells_standard, structure_standard, classes, each, count }
     }
 
     fn pictures(&self) -> usize {
@@ -212,8 +223,10 @@ pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
 pub(super) struct Validation {
     /// The class found for each picture.
     pub(super) found: Vec<usize>,
-    /// The distances of pictures and variants that the distance had not seen.
+    /// The distances of pictures and variants that the distances had not seen, in units of their limits.
     pub(super) distances: Vec<f64>,
+    /// The limits of the distances of appearance and structure.
+    pub(super) limits: [f64; 2],
     pub(super) curve: Vec<Point>,
 }
 
@@ -222,29 +235,40 @@ impl Validation {
     pub(super) fn of(lesson: &Lesson, folds: &Folds, (read, penalty): (Read, f64)) -> Self {
         let table = lesson.table(read);
         let mut found = vec![0; lesson.pictures()];
-        let mut distances = Vec::with_capacity(lesson.classes.len());
+        let mut both = [Vec::with_capacity(lesson.classes.len()), Vec::with_capacity(lesson.classes.len())];
         for fold in 0..folds.count {
             let learned: Vec<usize> = lesson.rows(folds.others(fold), usize::MAX - 1).collect();
             let weights = fit(&table, &learned, &lesson.classes, lesson.count, penalty, None);
             for picture in folds.members(fold) {
                 found[picture] = best(&weights.logits(table.row(picture * lesson.each)));
             }
-            let spread = Spread::of(&lesson.cells, &learned, &lesson.classes, lesson.count);
-            let judged = lesson.rows(folds.members(fold), usize::MAX - 1);
-            distances.extend(judged.map(|row| spread.distance(lesson.cells.row(row))));
+            for (distances, table) in both.iter_mut().zip([&lesson.cells, &lesson.structure]) {
+                let spread = Spread::of(table, &learned, &lesson.classes, lesson.count);
+                let judged = lesson.rows(folds.members(fold), usize::MAX - 1);
+                distances.extend(judged.map(|row| spread.distance(table.row(row))));
+            }
         }
+        let limits = both.each_ref().map(|distances| quantile(distances, 1.0 - FALSE_ALARMS / 2.0));
+        let [appearance, structure] = &both;
+        let larger = appearance.iter().zip(structure).map(|(a, b)| (a / limits[0]).max(b / limits[1]));
+        let distances = larger.collect();
         let curve = curve(lesson, folds, &table, penalty, &found);
-        Self { found, distances, curve }
+        Self { found, distances, limits, curve }
     }
 
     /// The distance beyond which pictures are unknown.
     pub(super) fn threshold(&self) -> f64 {
-        let mut sorted = self.distances.clone();
-        sorted.sort_by(f64::total_cmp);
-        let place = ((1.0 - FALSE_ALARMS) * sorted.len() as f64).ceil() as usize;
-        // What is next to nothing would make everything unknown.
-        sorted.get(place.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(1.0).max(1e-3)
+        quantile(&self.distances, 1.0 - FALSE_ALARMS)
     }
+}
+
+/// The value that this share of all does not exceed.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = (share * sorted.len() as f64).ceil() as usize;
+    // What is next to nothing would make everything unknown.
+    sorted.get(place.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(1.0).max(1e-3)
 }
 
 /// The accuracy with fewer pictures, and with all of them.
@@ -282,9 +306,10 @@ fn best(logits: &[f64]) -> usize {
     (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or(0)
 }
 
-/// The layer and the distance, from all pictures.
-pub(super) fn finish(lesson: &Lesson, (read, penalty): (Read, f64)) -> (Weights, Spread) {
+/// The layer, and the variation of appearance and structure, from all pictures.
+pub(super) fn finish(lesson: &Lesson, (read, penalty): (Read, f64)) -> (Weights, [Spread; 2]) {
     let all: Vec<usize> = (0..lesson.classes.len()).collect();
     let weights = fit(&lesson.table(read), &all, &lesson.classes, lesson.count, penalty, None);
-    (weights, Spread::of(&lesson.cells, &all, &lesson.classes, lesson.count))
+    let spread = |table| Spread::of(table, &all, &lesson.classes, lesson.count);
+    (weights, [&lesson.cells, &lesson.structure].map(spread))
 }
