@@ -28,7 +28,7 @@ VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # For the Python environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build train-build model-data run test check audit fmt figures bench bench-peers footprint cross test-arm deb test-vm fuzz install uninstall clean
+.PHONY: help deps deps-run build train-build model model-data run test check audit fmt figures bench bench-peers footprint cross test-arm deb test-vm fuzz install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ build: deps-run ## Build the program: target/release/hardnetd
 
 train-build: deps-run ## Build the program with `hardnetd train`, which needs Rust 1.95: target/release/hardnetd
 	$(CARGO) build --release --locked --features train
+
+model: train-build ## Make the default model anew: data, training, models/signal.safetensors. It takes about two hours
+	models/make target/release/hardnetd
 
 model-data: ## Make the training data of the default model: OUTPUT=target/model-data ARGS="--seed 1 --train 24000 ..."
 	@./.ci/packages $(RUN_PACKAGES) $(DATA_PACKAGES)

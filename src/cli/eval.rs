@@ -25,7 +25,8 @@ const MATRIX: usize = 40;
 #[command(after_help = "\
 Without a list, DIR holds one folder per class: named after the model's labels (in any case, _ for spaces), or with the \
 numbers of the classes, or else in the order of the classes. Pictures may lie in folders below these; hidden ones are \
-left out. With a list, each line names a file below DIR and the number of its class, such as `ILSVRC2012_val_00000001.JPEG 65`.
+left out. With a list, each line names a file below DIR and its class, by number or by name, such as `ILSVRC2012_val_00000001.JPEG 65`, \
+or `{\"path\": \"1.jpg\", \"label\": \"cat\"}`.
 
 --json has everything: recall and precision of each class, the confusion matrix without its zeros, and what remains \
 if answers below a score are ignored.
@@ -42,7 +43,7 @@ pub(super) struct Arguments {
     /// Folder with the pictures.
     #[arg(short, long, value_name = "DIR")]
     images: PathBuf,
-    /// List with a file name and the number of a class per line.
+    /// List with a file name and a class per line.
     #[arg(short, long, value_name = "FILE")]
     list: Option<PathBuf>,
     #[command(flatten)]
@@ -81,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let lines = lines.transpose()?;
     let model = Arc::new(arguments.model.load()?);
     let set = match &arguments.list {
-        Some(list) => from_list(&arguments.images, list, model.classes()),
+        Some(list) => from_list(&arguments.images, list, &model.answers()),
         // A taught model also has an answer for what is in no class.
         None => from_folders(&arguments.images, &model.answers()),
     };

@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use crate::exit::Exit;
 use crate::plural::{counted, first_of};
 use crate::regular;
@@ -40,7 +43,7 @@ pub enum DatasetError {
     },
     /// A line of the list is invalid.
     #[error(
-        "{}, line {line}: expected a file name and the number of its class, 0 to {last}, but found {found:?}",
+        "{}, line {line}: expected a file name and the number of its class, 0 to {last}, or its name, but found {found:?}",
         path.display()
     )]
     Line {
@@ -151,27 +154,46 @@ pub enum Doubt {
     Numbers,
 }
 
-/// The pictures of a list, in order. Each line has a file name relative to `images` and, after the last space, the
-/// number of a class below `classes`, like ImageNet's published `val_list.txt`. Empty lines are ignored.
+/// A line of a list as a JSON object; other fields are ignored.
+#[derive(Deserialize)]
+struct Object {
+    path: PathBuf,
+    label: Value,
+}
+
+/// The pictures of a list, in order. Each line names a file, relative to `images`, and one of the classes `labels`: after
+/// the last tab, or the last space of a line without tabs, its number, as in ImageNet's published `val_list.txt`, or its
+/// name; or as a JSON object with `path` and `label`. Empty lines are ignored.
 ///
 /// # Errors
 /// If the list is unreadable, has an invalid line, or contains no pictures.
-pub fn from_list(images: &Path, list: &Path, classes: usize) -> Result<Dataset, DatasetError> {
+pub fn from_list<L: AsRef<str>>(images: &Path, list: &Path, labels: &[L]) -> Result<Dataset, DatasetError> {
     let text = regular::read_text(list, MAX_LIST).map_err(|source| match regular::is_content(&source) {
         true => DatasetError::NotAList { path: list.to_owned(), source },
         false => DatasetError::Unreadable { path: list.to_owned(), source },
     })?;
+    let class = |text: &str| {
+        let named = || labels.iter().position(|label| label.as_ref() == text);
+        text.parse().ok().filter(|class| *class < labels.len()).or_else(named)
+    };
     let mut samples = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let sample = line.trim().rsplit_once([' ', '\t']).and_then(|(name, class)| {
-            let class = class.parse().ok().filter(|class| *class < classes)?;
-            Some(Sample { path: images.join(name.trim_end()), class })
-        });
+        let line = line.trim();
+        let sample = if line.starts_with('{') {
+            let object: Option<Object> = serde_json::from_str(line).ok();
+            object.and_then(|Object { path, label }| {
+                let class = label.as_str().map_or_else(|| class(&label.to_string()), class)?;
+                Some(Sample { path: images.join(path), class })
+            })
+        } else {
+            let parts = line.rsplit_once('\t').or_else(|| line.rsplit_once(' '));
+            parts.and_then(|(name, text)| Some(Sample { path: images.join(name.trim_end()), class: class(text)? }))
+        };
         let found = || line.chars().take(80).collect();
         samples.push(sample.ok_or_else(|| DatasetError::Line {
             path: list.to_owned(),
             line: index + 1,
-            last: classes.saturating_sub(1),
+            last: labels.len().saturating_sub(1),
             found: found(),
         })?);
     }
@@ -189,12 +211,14 @@ mod tests {
 
     use super::*;
 
+    const LABELS: [&str; 10] = ["cat", "two words", "c", "d", "e", "f", "g", "h", "i", "j"];
+
     fn list(text: &str) -> Result<Vec<(String, usize)>, DatasetError> {
         let folder = tempfile::tempdir().unwrap();
         let list = folder.path().join("list.txt");
         fs::write(&list, text).unwrap();
         let name = |path: &Path| path.strip_prefix("/images").unwrap().to_str().unwrap().to_owned();
-        let Dataset { samples, .. } = from_list(Path::new("/images"), &list, 10)?;
+        let Dataset { samples, .. } = from_list(Path::new("/images"), &list, &LABELS)?;
         Ok(samples.into_iter().map(|sample| (name(&sample.path), sample.class)).collect())
     }
 
@@ -210,13 +234,26 @@ mod tests {
     }
 
     #[test]
+    fn a_class_may_be_named_and_a_line_may_be_an_object() {
+        let samples =
+            list("a.jpg cat\nb c.jpg\ttwo words\n{\"path\": \"d.jpg\", \"label\": \"two words\", \"x\": 1}").unwrap();
+        let found: Vec<(&str, usize)> = samples.iter().map(|(name, class)| (name.as_str(), *class)).collect();
+        assert_eq!(found, [("a.jpg", 0), ("b c.jpg", 1), ("d.jpg", 1)]);
+        let samples = list("{\"path\": \"a.jpg\", \"label\": 3}").unwrap();
+        assert_eq!(samples, [("a.jpg".to_owned(), 3)]);
+        for text in ["{\"path\": \"a.jpg\"}", "{\"path\": \"a.jpg\", \"label\": \"dog\"}", "{", "{}"] {
+            assert!(matches!(list(text), Err(DatasetError::Line { line: 1, .. })), "{text}");
+        }
+    }
+
+    #[test]
     fn lines_that_cannot_be_used_are_named() {
-        for text in ["a.jpg 3\nb.jpg 10", "a.jpg 1\nb.jpg", "a.jpg 1\nb.jpg -1", "a.jpg 0\nb.jpg cat"] {
+        for text in ["a.jpg 3\nb.jpg 10", "a.jpg 1\nb.jpg", "a.jpg 1\nb.jpg -1", "a.jpg 0\nb.jpg dog"] {
             let error = list(text).unwrap_err();
             assert!(matches!(error, DatasetError::Line { line: 2, last: 9, .. }), "{error}");
         }
         assert!(matches!(list("\n"), Err(DatasetError::Empty { .. })));
-        let missing = from_list(Path::new("/"), Path::new("/nowhere"), 10).unwrap_err();
+        let missing = from_list(Path::new("/"), Path::new("/nowhere"), &LABELS).unwrap_err();
         assert_eq!(missing.exit(), Exit::NoInput);
     }
 }
