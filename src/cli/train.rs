@@ -16,12 +16,13 @@ use crate::learn::train::checkpoint;
 use crate::learn::train::data;
 use crate::learn::train::error;
 use crate::learn::train::options::{Also, TrainOptions};
-use crate::learn::train::raster::Variation;
+use crate::learn::train::raster::{Near, Variation};
 use crate::learn::train::report;
 use crate::learn::train::run::{End, Event, Task, Trainer};
 use crate::learn::train::start::Start;
 use crate::model::ModelOptions;
 use crate::plural::counted;
+use crate::preprocess::Transform;
 use crate::printable::line;
 
 /// Arguments of `train`.
@@ -95,6 +96,10 @@ pub(super) struct Arguments {
     /// Least share of a picture that a random crop takes; 1 takes the largest centre crop.
     #[arg(long, value_name = "SHARE", default_value_t = 0.35, value_parser = share)]
     crop: f64,
+    /// Take crops near the one of evaluation instead, whose sides and place change by up to this share, such as 0.1: if the
+    /// class may not be seen in other parts.
+    #[arg(long, value_name = "SHARE", conflicts_with = "crop", value_parser = share)]
+    near: Option<f64>,
     /// Do not mirror pictures: for digits, text, or where left and right matter.
     #[arg(long)]
     no_flip: bool,
@@ -154,7 +159,7 @@ fn epochs(text: &str) -> Result<f64, String> {
 
 impl Arguments {
     /// The settings, given whether the weights have learned something.
-    fn options(&self, is_tuned: bool) -> TrainOptions {
+    fn options(&self, is_tuned: bool, transform: &Transform) -> TrainOptions {
         let optimizer = self.optimizer.unwrap_or(if is_tuned { OptimizerChoice::Adam } else { OptimizerChoice::Sgd });
         let epochs = self.epochs.unwrap_or(if is_tuned { 10 } else { 150 });
         TrainOptions {
@@ -172,6 +177,10 @@ impl Arguments {
             variation: Variation {
                 scale: [self.crop, 1.0],
                 ratio: if self.crop < 1.0 { [0.75, 4.0 / 3.0] } else { [1.0, 1.0] },
+                near: self.near.map(|change| {
+                    let side = transform.height.min(transform.width) as f64 / transform.resize as f64;
+                    Near { side: side.min(1.0), change }
+                }),
                 flip: !self.no_flip,
                 colour: self.colour,
             },
@@ -209,12 +218,13 @@ fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
     let options = ModelOptions { size: arguments.size, ..ModelOptions::default() };
     let Start { architecture, transform, parameters, is_tuned } =
         Start::open(&arguments.model, &options, &train.classes(), *seed)?;
+    let options = arguments.options(is_tuned, &transform);
     let interval = Duration::from_secs(60 * u64::from(arguments.checkpoint_minutes));
     let folder = arguments.output.clone();
     let task = Task { architecture, transform, train: Arc::new(train), test, folder, interval };
     let mut trainer = match arguments.resume {
         true => Trainer::resume(task, parameters)?,
-        false => Trainer::begin(task, arguments.options(is_tuned), parameters)?,
+        false => Trainer::begin(task, options, parameters)?,
     };
     let memory = trainer.memory() as f64 / 1e9;
     tracing::info!("up to {memory:.1} GB of memory for batches of {}", trainer.batch());

@@ -79,7 +79,7 @@ pub(super) mod tests {
             mixup: 0.0,
             balance: false,
             also: Vec::new(),
-            variation: Variation { scale: [1.0, 1.0], ratio: [1.0, 1.0], flip: false, colour: 0.0 },
+            variation: Variation { scale: [1.0, 1.0], ratio: [1.0, 1.0], near: None, flip: false, colour: 0.0 },
             freeze: false,
             seed: 1,
         }
