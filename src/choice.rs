@@ -146,6 +146,19 @@ choice! {
     }
 }
 
+choice! {
+    /// What computes a network in training.
+    DeviceChoice {
+        /// The processor.
+        #[default]
+        Cpu = "cpu",
+        /// An NVIDIA graphics card (feature `train-cuda`).
+        Cuda = "cuda",
+        /// A graphics card with Vulkan (feature `train-wgpu`).
+        Wgpu = "wgpu",
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {

@@ -316,3 +316,14 @@ fn the_network_in_training_has_the_reference_logits() {
         }
     }
 }
+
+#[test]
+fn a_device_that_the_program_was_not_built_for_is_an_error_that_says_what_to_do() {
+    let case = Case::new(4);
+    let outcome = case.train("run", &["--device", "cuda"]);
+    if cfg!(feature = "train-cuda") {
+        return;
+    }
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(outcome.message().contains("feature train-cuda"), "{}", outcome.stderr);
+}

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Error, choice, printed, progress_style, size};
-use crate::choice::OptimizerChoice;
+use crate::choice::{DeviceChoice, OptimizerChoice};
 use crate::learn::train::checkpoint;
 use crate::learn::train::data;
 use crate::learn::train::error;
@@ -119,6 +119,9 @@ pub(super) struct Arguments {
     /// Number that determines everything random: the same seed gives the same weights.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// What computes the network; cuda and wgpu need a program that was built with train-cuda or train-wgpu.
+    #[arg(long, value_name = "D", default_value = "cpu", value_parser = choice::<DeviceChoice>())]
+    device: DeviceChoice,
     /// Threads [default: number of cores].
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -221,7 +224,8 @@ fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
     let options = arguments.options(is_tuned, &transform);
     let interval = Duration::from_secs(60 * u64::from(arguments.checkpoint_minutes));
     let folder = arguments.output.clone();
-    let task = Task { architecture, transform, train: Arc::new(train), test, folder, interval };
+    let task =
+        Task { architecture, transform, train: Arc::new(train), test, folder, interval, device: arguments.device };
     let mut trainer = match arguments.resume {
         true => Trainer::resume(task, parameters)?,
         false => Trainer::begin(task, options, parameters)?,

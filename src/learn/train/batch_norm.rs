@@ -56,6 +56,19 @@ impl Sums {
     }
 }
 
+impl Statistics {
+    /// Lets the running mean and variance of channel `at` follow those of a batch of `count` pixels.
+    pub(super) fn follow(&mut self, at: usize, mean: f64, variance: f64, count: usize) {
+        // The running variance is the one without bias.
+        let unbiased = variance * count as f64 / (count as f64 - 1.0).max(1.0);
+        let follow = |running: &mut f32, now: f64| {
+            *running = (f64::from(*running) * (1.0 - MOMENTUM) + now * MOMENTUM) as f32;
+        };
+        follow(&mut self.mean[at], mean);
+        follow(&mut self.variance[at], unbiased);
+    }
+}
+
 /// The mean and variance that a batch norm uses. In training, they are those of `count` pixels with these `sums` of
 /// values and squares, and enter the running ones.
 pub(super) fn normalisation(
@@ -67,20 +80,12 @@ pub(super) fn normalisation(
 ) -> Normalisation {
     let mut normalisation = Normalisation::default();
     for (channel, at) in norm.statistics.clone().enumerate() {
-        let (running_mean, running_variance) = (&mut statistics.mean[at], &mut statistics.variance[at]);
         let (mean, variance) = match mode {
-            Mode::Evaluate => (f64::from(*running_mean), f64::from(*running_variance)),
+            Mode::Evaluate => (f64::from(statistics.mean[at]), f64::from(statistics.variance[at])),
             Mode::Train => {
-                let count = count as f64;
-                let mean = first[channel] / count;
-                let variance = (second[channel] / count - mean * mean).max(0.0);
-                // The running variance is the one without bias.
-                let unbiased = variance * count / (count - 1.0).max(1.0);
-                let follow = |running: &mut f32, now: f64| {
-                    *running = (f64::from(*running) * (1.0 - MOMENTUM) + now * MOMENTUM) as f32;
-                };
-                follow(running_mean, mean);
-                follow(running_variance, unbiased);
+                let mean = first[channel] / count as f64;
+                let variance = (second[channel] / count as f64 - mean * mean).max(0.0);
+                statistics.follow(at, mean, variance, count);
                 (mean, variance)
             }
         };

@@ -10,6 +10,7 @@ use crate::preprocess;
 use crate::weights;
 
 use super::checkpoint::CheckpointError;
+use super::compute::DeviceError;
 use super::data::DataError;
 
 /// Why a training fails.
@@ -41,6 +42,9 @@ pub enum Error {
         /// Name of the model.
         name: String,
     },
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] weights::Error),
@@ -98,7 +102,7 @@ impl Error {
             Self::Model(error) => error.exit(),
             Self::Inference(error) => error.exit(),
             Self::Preprocess(_) => Exit::Data,
-            Self::Threads(_) => Exit::Unavailable,
+            Self::Threads(_) | Self::Device(_) => Exit::Unavailable,
         }
     }
 }

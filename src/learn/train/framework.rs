@@ -17,23 +17,58 @@ const EPSILON: f64 = 1e-5;
 #[derive(Debug)]
 pub struct Framework {
     plan: Plan,
+    /// It differentiates.
     device: Device,
+    /// Features of the last batch, and the tensors of all parameters in order.
+    last: Option<(Tensor<2>, Vec<Tensor<1>>)>,
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().unwrap_or_default()
 }
 
 impl Framework {
     /// The backbone of `plan` on `device`, which differentiates.
     #[must_use]
     pub fn new(plan: Plan, device: Device) -> Self {
-        Self { plan, device }
+        Self { plan, device, last: None }
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The features of pictures, as of [`Backbone::forward`](super::backbone::Backbone::forward).
+    pub fn forward(
+        &mut self,
+        parameters: &[f32],
+        statistics: &mut Statistics,
+        pictures: &[f32],
+        mode: Mode,
+    ) -> Vec<f32> {
+        let (features, leaves) = self.tensors(parameters, statistics, pictures, mode);
+        let values = values(features.clone());
+        self.last = Some((features, leaves));
+        values
+    }
+
+    /// The gradient with respect to the parameters, as of [`Backbone::backward`](super::backbone::Backbone::backward).
+    #[must_use]
+    pub fn backward(&mut self, features: &[f32]) -> Vec<f32> {
+        let Some((last, leaves)) = self.last.take() else { return Vec::new() };
+        let towards = Tensor::<2>::from_data(TensorData::new(features.to_vec(), last.dims()), &self.device);
+        let gradients = (last * towards).sum().backward();
+        leaves.iter().flat_map(|leaf| leaf.grad(&gradients).map_or_else(Vec::new, values)).collect()
     }
 
     /// The features `[pictures, features]` of pictures `[pictures, height, width, 3]`, and the tensors of all
-    /// parameters in order, whose gradients are those of the features.
-    #[must_use]
-    pub fn forward(
+    /// parameters in order.
+    fn tensors(
         &self,
         parameters: &[f32],
-        statistics: &Statistics,
+        statistics: &mut Statistics,
         pictures: &[f32],
         mode: Mode,
     ) -> (Tensor<2>, Vec<Tensor<1>>) {
@@ -55,12 +90,20 @@ impl Framework {
                 _ => Tensor::cat(step.inputs.iter().map(|&input| maps[input].clone()).collect(), 1),
             };
             let channels = self.plan.maps[step.output].channels;
-            let normalised = |map: Tensor<4>, norm: &Norm| {
+            let mut normalised = |map: Tensor<4>, norm: &Norm| {
                 let (scale, shift) = (leaf(&norm.scale), leaf(&norm.shift));
+                let range = norm.statistics.clone();
                 let map = match mode {
-                    Mode::Train => batch_norm_train(map, scale, shift, EPSILON).output,
+                    Mode::Train => {
+                        let [pictures, _, height, width] = map.dims();
+                        let found = batch_norm_train(map, scale, shift, EPSILON);
+                        let batch = values(found.mean).into_iter().zip(values(found.variance));
+                        for (at, (mean, variance)) in range.zip(batch) {
+                            statistics.follow(at, mean.into(), variance.into(), pictures * height * width);
+                        }
+                        found.output
+                    }
                     Mode::Evaluate => {
-                        let range = norm.statistics.clone();
                         let (mean, variance) = (&statistics.mean[range.clone()], &statistics.variance[range]);
                         batch_norm(map, scale, shift, vector(mean), vector(variance), EPSILON)
                     }

@@ -10,6 +10,7 @@ pub mod batch;
 mod batch_norm;
 pub mod checkpoint;
 pub mod cifar;
+pub mod compute;
 mod convolution;
 pub mod data;
 pub mod error;

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::choice::DeviceChoice;
 use crate::hardnet::Architecture;
 use crate::model::{Definition, save};
 use crate::preprocess::Transform;
 use crate::replace::replace;
 
 use super::assess::assess;
-use super::backbone::{Backbone, Mode};
+use super::backbone::Mode;
 use super::batch::{self, Batch, Source};
 use super::checkpoint::{self, CheckpointError, Progress};
+use super::compute::Compute;
 use super::data::Set;
 use super::error::Error;
 use super::log::{Epoch, Log};
@@ -42,6 +44,8 @@ pub struct Task {
     pub folder: PathBuf,
     /// Time after which the state is written, even in the middle of an epoch.
     pub interval: Duration,
+    /// What computes the backbone.
+    pub device: DeviceChoice,
 }
 
 impl Task {
@@ -97,7 +101,7 @@ pub struct Trainer {
     progress: Progress,
     parameters: Parameters,
     optimizer: Optimizer,
-    backbone: Backbone,
+    backbone: Compute,
     device: Device,
 }
 
@@ -114,7 +118,7 @@ impl Trainer {
         }
         let progress = Progress::new(options, task.labels(), task.train.samples.len());
         let optimizer = Optimizer::new(progress.options.rule());
-        let trainer = Self::new(task, progress, parameters, optimizer);
+        let trainer = Self::new(task, progress, parameters, optimizer)?;
         // A training that ends before its first checkpoint can be continued too.
         trainer.checkpoint()?;
         Ok(trainer)
@@ -137,13 +141,14 @@ impl Trainer {
             let what = "the optimizer's memory is incomplete".to_owned();
             CheckpointError::Content { path: task.folder.join(checkpoint::FILE), what }
         })?;
-        Ok(Self::new(task, progress, parameters, optimizer))
+        Self::new(task, progress, parameters, optimizer)
     }
 
-    fn new(task: Task, progress: Progress, parameters: Parameters, optimizer: Optimizer) -> Self {
+    fn new(task: Task, progress: Progress, parameters: Parameters, optimizer: Optimizer) -> Result<Self, Error> {
         let plan = Plan::new(&task.architecture, [task.transform.height, task.transform.width]);
         let log = Log::in_folder(&task.folder);
-        Self { task, log, progress, parameters, optimizer, backbone: Backbone::new(plan), device: Device::flex() }
+        let backbone = Compute::new(plan, task.device)?;
+        Ok(Self { task, log, progress, parameters, optimizer, backbone, device: Device::flex() })
     }
 
     /// Steps of the whole training.
