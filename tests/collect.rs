@@ -104,8 +104,6 @@ fn uncertain_frames_are_kept_with_their_colours_and_certain_ones_are_not() {
 fn the_margin_is_known_if_one_class_is_listed() {
     let folder = folder();
     let source = pictures(folder.path(), &[DARK_RED, CERTAIN]);
-    let outcome = run_with(folder.path(), &source, "folder = \"kept\"\n[model]\ntop = 1");
-    assert_eq!(outcome.code(), 78, "a section twice is no configuration: {}", outcome.stderr);
     let path = config(folder.path(), &source, "folder = \"kept\"");
     let mut command = hardnetd(["run", "--top", "1", "-c", path.to_str().unwrap()]);
     let records = Running::start(command.current_dir(folder.path())).finish().records();
@@ -116,11 +114,11 @@ fn the_margin_is_known_if_one_class_is_listed() {
 #[test]
 fn a_picture_has_the_colours_and_the_orientation_of_its_source() {
     let folder = folder();
-    // Colour bars at three quarters, as Y'CbCr.
+    // Colour bars, as Y'CbCr.
     let bars = "test:smpte?live=false&frames=1&size=640x480";
     run_with(folder.path(), bars, "folder = \"bars\"\nmargin = 1.0").records();
     let [picture] = &files(&folder.path().join("bars/door"))[..] else { panic!("one picture") };
-    let expected = [[191; 3], [191, 191, 0], [0, 191, 191], [0, 191, 0], [191, 0, 191], [191, 0, 0], [0, 0, 191]];
+    let expected = [[255; 3], [255, 255, 0], [0, 255, 255], [0, 255, 0], [255, 0, 255], [255, 0, 0], [0, 0, 255]];
     for (bar, expected) in expected.into_iter().enumerate() {
         assert_near(colour_at(picture, 45 + 91 * bar as u32, 100), expected, 10);
     }
@@ -173,7 +171,7 @@ fn the_oldest_pictures_of_hardnetd_make_room_for_new_ones() {
     let door = folder.path().join("kept/door");
     fs::create_dir_all(&door).unwrap();
     let half = vec![0; 500_000];
-    for name in ["20250101T000000.000Z_door_0.50_red.jpg", "20250102T000000.000Z_door_0.50_red.jpg", "mine.jpg"] {
+    for name in ["20250101T000000.000000Z_door_0.50_red.jpg", "20250102T000000.000000Z_door_0.50_red.jpg", "mine.jpg"] {
         fs::write(door.join(name), &half).unwrap();
     }
     let source = pictures(folder.path(), &[DARK_RED]);
@@ -265,15 +263,20 @@ fn settings_of_the_collection_are_checked_together() {
     let outcome = run(["config", "check", "-c", path.to_str().unwrap()]);
     assert_eq!(outcome.code(), 78);
     for part in [
-        "collect.folder: 7: expected a string",
-        "collect.margin: 2: expected a number from 0 to 1",
-        "collect.max_per_day: 0: expected a whole number from 1 to 100000",
-        "collect.interval_s: -1: expected a number from 0 to 86400",
-        "collect.max_size_mb: 0: expected a whole number from 1 to 1000000",
+        "collect.folder = 7: expected a string",
+        "collect.margin = 2: expected a number from 0 to 1",
+        "collect.max_per_day = 0: expected a whole number from 1 to 100000",
+        "collect.interval_s = -1: expected a number from 0 to 86400",
+        "collect.max_size_mb = 0: expected a whole number from 1 to 1000000",
         "collect.directory: unknown key; did you mean 'folder'?",
     ] {
         assert!(outcome.stderr.contains(part), "{part} is not in {}", outcome.stderr);
     }
+    let missing = folder.path().join("missing/kept");
+    fs::write(&path, format!("[collect]\nfolder = \"{}\"\n", missing.display())).unwrap();
+    let outcome = run(["config", "check", "-c", path.to_str().unwrap()]);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("collect.folder = ") && outcome.stderr.contains("above it"), "{}", outcome.stderr);
     fs::write(&path, "[[stream]]\nname = \"..\"\nsource = \"test:ball\"\n[collect]\nfolder = \"x\"\n").unwrap();
     let outcome = run(["config", "check", "-c", path.to_str().unwrap()]);
     assert_eq!(outcome.code(), 78);

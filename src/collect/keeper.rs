@@ -170,7 +170,7 @@ mod tests {
         keeper.take(&candidate("door", NOON + 10));
         assert_eq!(names(&folder.path().join("door")).len(), 0);
         keeper.take(&candidate("door", NOON + 12 * 3_600_000));
-        assert_eq!(names(&folder.path().join("door")), ["20260201T000000.000Z_door_0.50_open.jpg"]);
+        assert_eq!(names(&folder.path().join("door")), ["20260201T000000.000000Z_door_0.50_open.jpg"]);
     }
 
     #[test]
@@ -192,12 +192,12 @@ mod tests {
         fs::create_dir(&door).unwrap();
         fs::create_dir(&open).unwrap();
         let half = vec![0; 500_000];
-        let [oldest, older] = ["20250101T000000.000Z_door_0.50.jpg", "20250102T000000.000Z_door_0.50_open.jpg"];
+        let [oldest, older] = ["20250101T000000.000000Z_door_0.50.jpg", "20250102T000000.000000Z_door_0.50_open.jpg"];
         fs::write(door.join(older), &half).unwrap();
         fs::write(door.join(oldest), &half).unwrap();
         let gone = folder.path().join("gone");
         fs::create_dir(&gone).unwrap();
-        fs::write(gone.join("20240101T000000.000Z_gone_0.50.jpg"), &half).unwrap();
+        fs::write(gone.join("20240101T000000.000000Z_gone_0.50.jpg"), &half).unwrap();
         // Sorted by somebody, collected otherwise, and something else.
         fs::write(open.join(oldest), &half).unwrap();
         fs::write(door.join("20230101T000000.000Z.jpg"), &half).unwrap();
@@ -205,7 +205,7 @@ mod tests {
         let mut keeper = Keeper::new(&config::Collect { max_size_mb: 1, ..settings(folder.path()) });
         keeper.take(&candidate("door", NOON));
         assert_eq!((names(&gone).len(), names(&open)), (0, vec![oldest.to_owned()]));
-        let kept = "20260131T120000.000Z_door_0.50_open.jpg";
+        let kept = "20260131T120000.000000Z_door_0.50_open.jpg";
         assert_eq!(names(&door), ["0.jpg", "20230101T000000.000Z.jpg", older, kept]);
         assert_eq!(keeper.kept(), 1);
     }

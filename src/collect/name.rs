@@ -1,4 +1,4 @@
-//! Names of the files: `TIME_STREAM_SCORE_LABEL.jpg`, such as `20260131T120000.250Z_door_0.53_open.jpg`.
+//! Names of the files: `TIME_STREAM_SCORE_LABEL.jpg`, such as `20260131T120000.250000Z_door_0.53_open.jpg`.
 //!
 //! A file counts as written by hardnetd only if its name has this form and it lies in the folder of the stream that the
 //! name tells. Whoever sorts the pictures into other folders thereby keeps them.
@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-/// Time of a name: UTC, milliseconds.
-const TIME: &str = "%Y%m%dT%H%M%S%.3fZ";
+/// Time of a name: UTC, microseconds, as in `captured_at` of the record.
+const TIME: &str = "%Y%m%dT%H%M%S%.6fZ";
 
 /// Bytes of the time.
-const TIME_LENGTH: usize = 20;
+const TIME_LENGTH: usize = 23;
 
 /// Bytes of the time that tell the day.
 const DAY_LENGTH: usize = 8;
@@ -82,10 +82,10 @@ mod tests {
     #[test]
     fn a_name_tells_time_stream_score_and_label_and_is_recognised() {
         let time = timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(1_769_860_800_250));
-        assert_eq!(name(time, "door", "open", 0.531), "20260131T120000.250Z_door_0.53_open.jpg");
-        assert_eq!(name(time, "door", "half open_ü", 1.0), "20260131T120000.250Z_door_1.00_half-open_ü.jpg");
+        assert_eq!(name(time, "door", "open", 0.531), "20260131T120000.250000Z_door_0.53_open.jpg");
+        assert_eq!(name(time, "door", "half open_ü", 1.0), "20260131T120000.250000Z_door_1.00_half-open_ü.jpg");
         for label in ["a/b", "..\0", "", "a\n", "fire engine, fire truck", &"x".repeat(65)] {
-            assert_eq!(name(time, "door", label, 0.0), "20260131T120000.250Z_door_0.00.jpg", "{label:?}");
+            assert_eq!(name(time, "door", label, 0.0), "20260131T120000.250000Z_door_0.00.jpg", "{label:?}");
         }
         for label in ["open", "a/b", "x_y", "0.5"] {
             for stream in ["door", "a_b", "..", "0.53_x", &"s".repeat(64)] {
@@ -99,13 +99,13 @@ mod tests {
     #[test]
     fn other_files_are_not_recognised() {
         for name in [
-            "20260131T120000.250Z.jpg",
-            "20260131T120000.250Z-1.jpg",
-            "20260131T120000.250Z_yard_0.53_open.jpg",
-            "20260131T120000.250Z_door_0.53_open.png",
-            "20260131T120000.250Z_door_0.53open.jpg",
-            "20260131T120000.250Z_door_open.jpg",
-            "20260231T120000.250Z_door_0.53_open.jpg",
+            "20260131T120000.250000Z.jpg",
+            "20260131T120000.250000Z-1.jpg",
+            "20260131T120000.250000Z_yard_0.53_open.jpg",
+            "20260131T120000.250000Z_door_0.53_open.png",
+            "20260131T120000.250000Z_door_0.53open.jpg",
+            "20260131T120000.250000Z_door_open.jpg",
+            "20260231T120000.250000Z_door_0.53_open.jpg",
             "20260131T120000_door_0.53_open.jpg",
             "holiday.jpg",
             "",
@@ -113,8 +113,8 @@ mod tests {
         ] {
             assert_eq!(parse(name, "door"), None, "{name}");
         }
-        assert!(is_part("20260131T120000.250Z_door_0.53.jpg.123.part", "door"));
-        assert!(!is_part("20260131T120000.250Z_door_0.53.jpg.123.part", "yard"));
+        assert!(is_part("20260131T120000.250000Z_door_0.53.jpg.123.part", "door"));
+        assert!(!is_part("20260131T120000.250000Z_door_0.53.jpg.123.part", "yard"));
         assert!(!is_part("holiday.jpg.123.part", "door") && !is_part("x.part", "door"));
     }
 }
