@@ -9,6 +9,7 @@ pub mod bench;
 pub mod capture;
 pub mod choice;
 pub mod cli;
+pub mod collect;
 pub mod config;
 pub mod doctor;
 pub mod engine;

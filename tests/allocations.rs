@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hardnetd::capture::{self, Settings};
 use hardnetd::choice::BackendChoice;
-use hardnetd::config::{self, Flag, FlagValue, StreamFlag};
+use hardnetd::config::{self, Collect, Flag, FlagValue, StreamFlag};
 use hardnetd::engine::features::Grid;
 use hardnetd::inference::{Engine, Novelty, TaughtHead, Variation};
 use hardnetd::kernels::runtime::Threads;
@@ -76,6 +76,18 @@ impl Sink for Noting {
 /// GStreamer's own allocations are not counted: it has another allocator.
 #[test]
 fn a_frame_allocates_nothing_between_the_decoder_and_its_record() {
+    frames_allocate_nothing(&Collect::default());
+}
+
+#[test]
+fn a_certain_frame_allocates_nothing_where_uncertain_ones_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Collect { folder: folder.path().to_str().unwrap().into(), margin: 0.0, ..Collect::default() };
+    frames_allocate_nothing(&settings);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no margin is below 0");
+}
+
+fn frames_allocate_nothing(collect: &Collect) {
     const FRAMES: usize = 300;
     const WARM_UP: usize = 100;
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,6 +109,7 @@ fn a_frame_allocates_nothing_between_the_decoder_and_its_record() {
         top: 5,
         inference: loaded.config.inference.clone(),
         frames: None,
+        collect: collect.clone(),
         stop_timeout: Duration::from_secs(10),
         wedge_after: 0,
     });

@@ -247,6 +247,26 @@ fn run_and_eval_look_at_the_region_and_tell_what_is_unknown() {
 }
 
 #[test]
+fn what_is_unknown_is_kept_as_a_whole_picture_for_the_next_lesson() {
+    let Lesson { folder, model, .. } = lesson();
+    let [config, others, kept] = ["hardnetd.toml", "others", "kept"].map(|name| folder.path().join(name));
+    let [source, model, collected] = [&others, model, &kept].map(|path| text(path));
+    let settings = format!(
+        "[[stream]]\nname = \"gate\"\nsource = \"images:{source}\"\n[model]\nname = \"{model}\"\ntop = 1\n\
+         [collect]\nfolder = \"{collected}\"\nmargin = 0\ninterval_s = 0\nmax_per_day = 3\n"
+    );
+    fs::write(&config, settings).unwrap();
+    let records = run(["run", "-c", text(&config)]).records();
+    assert!(records.len() == 60 && records.iter().all(|record| record["top"].as_array().unwrap().len() == 1));
+    let files: Vec<PathBuf> = fs::read_dir(kept.join("gate")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 3);
+    for file in files {
+        assert!(text(&file).ends_with("_unknown.jpg"), "{file:?}");
+        assert_eq!(image::image_dimensions(&file).unwrap(), (SIZE[0], SIZE[1]), "the region is a part of it");
+    }
+}
+
+#[test]
 fn an_exported_model_computes_the_same_classes_on_tract() {
     let Lesson { folder, model, .. } = lesson();
     let onnx = folder.path().join("gate.onnx");

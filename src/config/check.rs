@@ -271,13 +271,15 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Names that other programs use for keys of this one.
-const HABITS: [(&str, &str); 17] = [
+const HABITS: [(&str, &str); 19] = [
     ("url", "source"),
     ("uri", "source"),
     ("input", "source"),
     ("device", "source"),
     ("path", "source"),
     ("camera", "source"),
+    ("directory", "folder"),
+    ("path", "folder"),
     ("id", "name"),
     ("user", "username"),
     ("broker", "host"),

@@ -172,6 +172,25 @@ section! {
 }
 
 section! {
+    /// `[collect]`: frames whose answer was uncertain, kept as pictures for the next teaching.
+    Collect {
+        /// Folder for the pictures, each in a folder of its stream; it is made if only itself is missing. Empty: none are
+        /// kept.
+        folder: String = "", Allowed::Text;
+        /// A frame is kept if the scores of its best two classes differ by less than this, or if its best answer is
+        /// `unknown`. 0: only `unknown`.
+        margin: f64 = 0.2, Allowed::Number(0.0, 1.0);
+        /// Maximum number of pictures per stream and day (UTC).
+        max_per_day: u32 = 50_u32, Allowed::Integer(1, 100_000);
+        /// Minimum seconds between two pictures of a stream.
+        interval_s: f64 = 10.0, Allowed::Number(0.0, 86_400.0);
+        /// Maximum size of all pictures in megabytes; beyond that, the oldest are removed. Other files do not count and
+        /// stay.
+        max_size_mb: u32 = 500_u32, Allowed::Integer(1, 1_000_000);
+    }
+}
+
+section! {
     /// `[publish.stdout]`: JSON Lines on standard output.
     Stdout {
         /// Whether to print results to standard output, one JSON object per line.
@@ -264,6 +283,8 @@ pub struct Config {
     pub model: Model,
     /// The threads that run it.
     pub inference: Inference,
+    /// Frames to keep.
+    pub collect: Collect,
     /// Where results go.
     pub publish: Publish,
     /// For tests of the program itself.
@@ -277,6 +298,7 @@ impl Default for Config {
             streams: vec![Stream { name: "test".into(), ..Stream::default() }],
             model: Model::default(),
             inference: Inference::default(),
+            collect: Collect::default(),
             publish: Publish::default(),
             debug: Debug::default(),
         }
@@ -300,6 +322,7 @@ pub(super) const ROOT: Section = Section::Group(&[
     ("stream", Section::Repeated(Stream::KEYS)),
     ("model", Section::Keys(Model::KEYS)),
     ("inference", Section::Keys(Inference::KEYS)),
+    ("collect", Section::Keys(Collect::KEYS)),
     ("publish", Section::Group(&[("stdout", Section::Keys(Stdout::KEYS)), ("mqtt", Section::Keys(Mqtt::KEYS))])),
     ("debug", Section::Keys(Debug::KEYS)),
 ]);
@@ -315,6 +338,20 @@ impl Device {
     #[must_use]
     pub fn reload_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.reload_timeout_s)
+    }
+}
+
+impl Collect {
+    /// `interval_s`.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs_f64(self.interval_s)
+    }
+
+    /// `max_size_mb` in bytes.
+    #[must_use]
+    pub fn max_size(&self) -> u64 {
+        u64::from(self.max_size_mb) * 1_000_000
     }
 }
 
@@ -386,11 +423,12 @@ mod tests {
 
     #[test]
     fn the_commented_defaults_give_the_bounds_of_every_number() {
-        let sections: [(&str, &[(&str, Allowed)]); 7] = [
+        let sections: [(&str, &[(&str, Allowed)]); 8] = [
             ("[device]", Device::KEYS),
             ("[[stream]]", Stream::KEYS),
             ("[model]", Model::KEYS),
             ("[inference]", Inference::KEYS),
+            ("[collect]", Collect::KEYS),
             ("[publish.stdout]", Stdout::KEYS),
             ("[publish.mqtt]", Mqtt::KEYS),
             ("[debug]", Debug::KEYS),

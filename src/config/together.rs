@@ -44,6 +44,15 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
         }
     }
 
+    let is_folder = |name: &str| !matches!(name, "." | "..");
+    for (index, stream) in config.streams.iter().enumerate().filter(|_| streams_are_right) {
+        if !config.collect.folder.is_empty() && !is_folder(&stream.name) {
+            let message =
+                format!("{:?}: expected another name, since collect.folder has a folder of each stream", stream.name);
+            problem(&format!("stream[{index}].name"), &["collect.folder"], message);
+        }
+    }
+
     let Inference { workers, threads, ref cores, .. } = config.inference;
     let (needed, named) = (workers as usize * threads as usize, cores.len());
     if named > 0 && named < needed {

@@ -4,7 +4,7 @@
 //! `hardnetd config check` reports these. It loads the model, and makes no connections.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, absolute};
 
 use super::{Finding, State, cores, sandbox};
 use crate::capture::Source;
@@ -45,6 +45,7 @@ pub fn named(loaded: &Loaded) -> Named {
     if config.publish.mqtt.enabled {
         look.mqtt(&config.publish.mqtt);
     }
+    look.collect(&config.collect.folder);
     let Look { mut named, .. } = look;
     named.warnings.extend(loaded.warnings());
     named.warnings.extend(machine(&host, config).into_iter().map(|warning| loaded.place(warning)));
@@ -131,6 +132,18 @@ impl Look<'_> {
             };
             self.problem(key, file, &chain(&error));
         }
+    }
+
+    /// A disk that is missing now may be there when the service runs.
+    fn collect(&mut self, folder: &str) {
+        let path = absolute(folder).unwrap_or_else(|_| folder.into());
+        if folder.is_empty() || path.is_dir() || path.parent().is_some_and(Path::is_dir) {
+            return;
+        }
+        let found = format!("{folder:?}: neither this folder nor the one above it is there");
+        let remedy = "create it, or mount its disk: until then, no frames are kept".to_owned();
+        let warning = Warning { key: "collect.folder".to_owned(), found, remedy };
+        self.named.warnings.push(self.loaded.place(warning));
     }
 
     fn model(&mut self, config: &Config) {

@@ -1,6 +1,6 @@
 //! Space: disks on which the service writes, and memory.
 
-use std::path::Path;
+use std::path::{self, Path};
 
 use rustix::fs::{Access, access, statvfs};
 
@@ -13,6 +13,9 @@ const DISK: [u64; 2] = [16_000_000, 200_000_000];
 /// The same for memory: the smallest model runs in about 60 MB, hardnet85 in 520 MB.
 const MEMORY: [u64; 2] = [64_000_000, 256_000_000];
 
+/// Name of the check of `collect.folder`.
+const COLLECT: &str = "uncertain frames";
+
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let host = &context.host;
     let mut findings = Vec::new();
@@ -24,8 +27,30 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         }
     }
     findings.push(disk("temporary files", host, host.variable("TMPDIR").unwrap_or("/tmp")));
+    findings.push(match &context.config {
+        None => super::not_known(COLLECT),
+        Some(config) if config.collect.folder.is_empty() => Finding::absent(COLLECT, "no uncertain frames are kept"),
+        Some(config) => collect(host, &config.collect.folder),
+    });
     findings.push(memory(host));
     findings
+}
+
+/// The folder for uncertain frames, or the one in which it is made.
+fn collect(host: &Host, folder: &str) -> Finding {
+    // A relative path counts from the folder in which the program is started.
+    let absolute = path::absolute(folder).unwrap_or_else(|_| folder.into());
+    let above = absolute.parent().unwrap_or(Path::new("/")).to_string_lossy();
+    let (folder, above) = (&*absolute.to_string_lossy(), &*above);
+    match (host.path(folder).exists(), host.path(above).is_dir()) {
+        (false, false) => Finding::error(
+            COLLECT,
+            format!("neither {folder} nor {above} is there"),
+            "create the folder, mount its disk, or correct collect.folder",
+        ),
+        (false, true) => disk(COLLECT, host, above),
+        (true, _) => disk(COLLECT, host, folder),
+    }
 }
 
 fn disk(name: &str, host: &Host, folder: &str) -> Finding {
@@ -34,7 +59,7 @@ fn disk(name: &str, host: &Host, folder: &str) -> Finding {
         return Finding::error(
             name,
             format!("{folder} is not a folder"),
-            "create it, or correct StateDirectory= and the like",
+            "create it, or correct the setting: StateDirectory= and the like of the unit, collect.folder",
         );
     }
     if access(&path, Access::WRITE_OK | Access::EXEC_OK).is_err() {

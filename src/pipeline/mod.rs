@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! capture threads ──► queue (one frame deep) ──► inference threads ──► publisher thread ──► sinks
+//!                                                        └──► thread that keeps uncertain frames (`collect`), if wanted
 //! ```
 //!
 //! [`prepare`] does everything that can fail, including starting all threads, while an old pipeline may still run;
@@ -27,7 +28,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::capture::Settings;
-use crate::config::Inference;
+use crate::collect::Collector;
+use crate::config::{Collect, Inference};
 use crate::model::{Model, Training};
 use crate::preprocess::Preprocessor;
 use crate::publish::{self, Backlog, Permit};
@@ -78,6 +80,8 @@ pub struct Parts {
     pub inference: Inference,
     /// Results after which each stream ends; `None`: no end.
     pub frames: Option<u64>,
+    /// Which frames are kept, and where.
+    pub collect: Collect,
     /// Time limit for work in flight at a stop.
     pub stop_timeout: Duration,
     /// Results after which each inference thread hangs, to test the watchdog; 0: never.
@@ -107,7 +111,7 @@ pub struct Gate {
 /// If the model cannot be run, or a thread cannot be started or pinned. Errors of a source come later, from
 /// [`Running::finish`].
 pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
-    let Parts { registry, device, streams, model, top, inference, frames, stop_timeout, wedge_after } = parts;
+    let Parts { registry, device, streams, model, top, inference, frames, collect, stop_timeout, wedge_after } = parts;
     // Declared first, so that a failing preparation drops it last and no source begins.
     let (gate, opened) = shutdown::channel();
     let gate = Gate { _stop: gate };
@@ -128,6 +132,9 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         spawn("publish", move || publisher.run(&to_publisher))?
     };
 
+    let collecting = Collector::start(&collect);
+    let collecting = collecting.map_err(|source| Error::Thread { name: "collect".into(), source })?;
+    let (collector, collecting) = collecting.unzip();
     let tag = ModelTag {
         name: model.name().into(),
         digest: model.digest().into(),
@@ -149,6 +156,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         let states = States::new(Arc::clone(&stream), Arc::clone(&counters), results.clone(), stopped.clone());
         let states = Arc::new(states);
         let preprocessor = Preprocessor::new(*model.transform())?;
+        let chooser = collector.as_ref().map(|collector| collector.chooser(&stream));
         lanes[index % count].push(Lane {
             stream,
             outlet,
@@ -159,6 +167,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
             remaining: frames,
             backlog: backlog.clone(),
             failures,
+            chooser,
         });
         let opened = opened.clone();
         sources.push(Feed { settings, numbers, inlet, backlog, quota, counters, states, opened, stop, stopped });
@@ -197,6 +206,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         kept: Vec::new(),
         workers,
         publisher: Some(publisher),
+        collecting,
         lost,
         failures,
         drain,

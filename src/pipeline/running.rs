@@ -28,6 +28,8 @@ pub struct Running {
     pub(super) workers: Vec<WorkerThread>,
     /// `None` once its sinks have been taken.
     pub(super) publisher: Option<Thread<publisher::End>>,
+    /// The thread that keeps uncertain frames, if there is one; it ends after the inference threads.
+    pub(super) collecting: Option<Thread<()>>,
     pub(super) lost: Lost,
     pub(super) failures: Receiver<()>,
     pub(super) drain: Drain,
@@ -236,6 +238,10 @@ impl Running {
         let mut errors: Vec<Error> = outcome.err().into_iter().collect();
         let joined = |worker: WorkerThread| worker.thread.join(Some(deadline))?;
         errors.extend(self.workers.into_iter().filter_map(|worker| joined(worker).err()));
+        // A folder that does not answer is no failure of the program.
+        if let Some(Err(error)) = self.collecting.map(|thread| thread.join(Some(deadline))) {
+            tracing::warn!("frames that were to be kept may be missing in collect.folder: {error}");
+        }
         errors.extend(self.streams.into_iter().filter_map(|stream| stream.end(deadline).err()));
         let errors = errors.into_iter().filter(|error| !matches!(error, Error::PublisherGone));
         let (streams, mut errors): (Vec<Error>, Vec<Error>) = errors.partition(Error::is_of_stream);

@@ -11,6 +11,7 @@ use super::quota::Failures;
 use super::states::States;
 use super::{Error, Item};
 use crate::capture::Frame;
+use crate::collect::Chooser;
 use crate::exit::chain;
 use crate::frame::monotonic_ns;
 use crate::inference::InferenceSession;
@@ -18,7 +19,7 @@ use crate::kernels::runtime::Threads;
 use crate::model::Model;
 use crate::preprocess::Preprocessor;
 use crate::publish::Backlog;
-use crate::record::{Latency, ModelTag, RESULT_SCHEMA, Record, ResultRecord, RunId, TopClasses};
+use crate::record::{Latency, ModelTag, RESULT_SCHEMA, Record, ResultRecord, RunId, Scored, TopClasses};
 use crate::system::affinity;
 use crate::telemetry::{FrameNumbers, Pulse, StreamCounters};
 
@@ -37,13 +38,20 @@ pub(super) struct Lane {
     pub(super) backlog: Option<Backlog>,
     /// Who waits for results of its frames, if it is not live and the stream is to end.
     pub(super) failures: Option<Failures>,
+    /// Decides which frames are kept, if any are to be.
+    pub(super) chooser: Option<Chooser>,
 }
 
 impl Lane {
-    /// Takes over a stream that goes on: all of `old` but the preparation of frames, which depends on the model.
+    /// Takes over a stream that goes on: all of `old` but the preparation of frames, which depends on the model, and which
+    /// frames are kept.
     pub(super) fn take_over(&mut self, old: Self) {
-        let Self { preprocessor, .. } = std::mem::replace(self, old);
+        let Self { preprocessor, mut chooser, .. } = std::mem::replace(self, old);
         self.preprocessor = preprocessor;
+        if let Some(chooser) = &mut chooser {
+            chooser.follow(self.chooser.as_ref());
+        }
+        self.chooser = chooser;
     }
 }
 
@@ -98,6 +106,14 @@ pub(super) struct WorkerSettings {
     pub(super) pulse: Arc<Pulse>,
     /// Results after which the thread hangs, for tests of the watchdog; 0: never.
     pub(super) wedge_after: u64,
+}
+
+/// What has become of a frame.
+struct Answer {
+    top: TopClasses,
+    latency_us: Latency,
+    /// The frame and its best answer, if it is to be kept.
+    uncertain: Option<(Frame, Scored)>,
 }
 
 /// State of an inference thread.
@@ -191,7 +207,8 @@ impl Worker {
         let permit = lane.backlog.as_ref().and_then(Backlog::permit);
         let Frame { seq, captured, .. } = frame;
         let file = frame.file.clone();
-        let Some((top, latency_us)) = self.classify(lane, frame).inspect_err(|_| lane.counters.count_dropped())? else {
+        let answer = self.classify(lane, frame).inspect_err(|_| lane.counters.count_dropped())?;
+        let Some(Answer { top, latency_us, uncertain }) = answer else {
             lane.counters.count_failed();
             if let Some(failures) = &lane.failures {
                 failures.tell();
@@ -216,6 +233,12 @@ impl Worker {
         sent.inspect_err(|_| lane.counters.count_dropped())?;
         lane.numbers.answer(seq);
         lane.counters.count_classified();
+        // Now that the result is on its way.
+        if let (Some((frame, best)), Some(chooser)) = (uncertain, &mut lane.chooser)
+            && let Ok(picture) = frame.picture()
+        {
+            chooser.keep(&picture, captured, &best);
+        }
         self.stand_still_if_asked();
         if let Some(remaining) = &mut lane.remaining {
             *remaining -= 1;
@@ -238,8 +261,8 @@ impl Worker {
     }
 
     /// The best classes and the time they took; `None` for a picture that cannot be classified. The decoder gets its
-    /// buffer back before the network runs, because cameras' buffer pools are small.
-    fn classify(&mut self, lane: &mut Lane, frame: Frame) -> Result<Option<(TopClasses, Latency)>, Error> {
+    /// buffer back before the network runs, because cameras' buffer pools are small, unless the frame may have to be kept.
+    fn classify(&mut self, lane: &mut Lane, frame: Frame) -> Result<Option<Answer>, Error> {
         let taken_ns = monotonic_ns();
         let start = Instant::now();
         if let Err(error) = self.prepare(lane, &frame) {
@@ -255,8 +278,14 @@ impl Worker {
         }
         let preprocess = start.elapsed();
         let Frame { captured, arrived_ns, .. } = frame;
-        drop(frame);
-        let top = self.session.infer(self.settings.top)?;
+        let chooser = lane.chooser.as_ref().filter(|chooser| chooser.is_due(captured));
+        let held = chooser.is_some().then_some(frame);
+        // The margin is that between two classes, also if fewer are wanted.
+        let least = if chooser.is_some() { 2 } else { 0 };
+        let mut top = self.session.infer(self.settings.top.max(least))?;
+        let is_uncertain = chooser.is_some_and(|chooser| chooser.is_uncertain(&top));
+        let uncertain = held.filter(|_| is_uncertain).and_then(|frame| Some((frame, top.first()?.clone())));
+        top.truncate(self.settings.top);
         let infer = start.elapsed() - preprocess;
         let us = |from: u64, to: u64| to.saturating_sub(from) / 1000;
         let latency = Latency {
@@ -266,7 +295,7 @@ impl Worker {
             infer: u64::try_from(infer.as_micros()).unwrap_or(u64::MAX),
             total: us(captured.monotonic_ns, monotonic_ns()),
         };
-        Ok(Some((top, latency)))
+        Ok(Some(Answer { top, latency_us: latency, uncertain }))
     }
 
     fn prepare(&mut self, lane: &mut Lane, frame: &Frame) -> Result<(), Error> {

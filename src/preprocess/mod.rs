@@ -37,10 +37,12 @@ mod color;
 mod plan;
 mod reference;
 mod resample;
+mod shown;
 #[cfg(test)]
 mod tests;
 
 pub use reference::Reference;
+pub use shown::{Rgb, Shown};
 
 use crate::frame::{Layout, Picture, PixelFormat, Region};
 use crate::tensor::TensorMut;

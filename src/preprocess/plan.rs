@@ -75,7 +75,7 @@ impl PicturePlan {
     }
 
     /// Writes the normalised crop of `picture`, which has this plan's layout, into `out`, NHWC.
-    pub(super) fn run(&mut self, picture: &Picture<'_>, out: &mut [f32]) {
+    pub(super) fn run<T: Sample>(&mut self, picture: &Picture<'_>, out: &mut [T]) {
         let row_length = self.band[0].len() * 3;
         for (index, rows) in out.chunks_mut(LANES * row_length).enumerate() {
             let first = index * LANES;
@@ -90,6 +90,25 @@ impl PicturePlan {
                 store(&self.band, lane, row);
             }
         }
+    }
+}
+
+/// A sample of the output.
+pub(super) trait Sample: Copy {
+    /// The sample of a normalised colour.
+    fn of(colour: f32) -> Self;
+}
+
+impl Sample for f32 {
+    fn of(colour: f32) -> Self {
+        colour
+    }
+}
+
+/// For colours of 0 to 1.
+impl Sample for u8 {
+    fn of(colour: f32) -> Self {
+        (colour * 255.0).round() as Self
     }
 }
 
@@ -223,10 +242,10 @@ impl ColorPass {
 }
 
 /// Writes one row of a band, with the three colours of a pixel next to each other.
-fn store(band: &[Vec<Column>; 3], lane: usize, row: &mut [f32]) {
+fn store<T: Sample>(band: &[Vec<Column>; 3], lane: usize, row: &mut [T]) {
     let [r, g, b] = band;
     for (((pixel, r), g), b) in row.as_chunks_mut::<3>().0.iter_mut().zip(r).zip(g).zip(b) {
-        *pixel = [r[lane], g[lane], b[lane]];
+        *pixel = [r[lane], g[lane], b[lane]].map(T::of);
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) fn prepare(
     let named = || config.streams.iter().map(|stream| &stream.name).chain(&gone).map(String::as_str);
     let sinks = made_of.iter().filter(is_new).map(|made_of| made_of.open(named())).collect::<Result<_, _>>()?;
 
-    let Config { inference, debug, .. } = &config;
+    let Config { inference, collect, debug, .. } = &config;
     let count = streams.len();
     warn_of_many_threads(&config);
     let pipeline = pipeline::prepare(Parts {
@@ -169,6 +169,7 @@ pub(super) fn prepare(
         top: config.model.top as usize,
         inference: inference.clone(),
         frames: order.frames,
+        collect: collect.clone(),
         stop_timeout: config.device.stop_timeout(),
         wedge_after: debug.wedge_after,
     })?;

@@ -1,7 +1,7 @@
 //! The findings for each board.
 
 use super::*;
-use crate::config::{Config, Stream};
+use crate::config::{Collect, Config, Stream};
 use crate::doctor::{clock, cores, devices, program, sandbox, sensors, storage};
 
 const GOVERNOR: &str = "/sys/devices/system/cpu";
@@ -265,6 +265,23 @@ fn folders_of_the_service_must_be_there() {
     says(&storage[1..], "state", State::Error, &["/var/lib/more is not a folder"]);
     says(&storage, "cache", State::Absent, &["$CACHE_DIRECTORY"]);
     says(&storage, "temporary files", State::Ok, &["/tmp"]);
+}
+
+#[test]
+fn the_folder_for_uncertain_frames_must_be_there_or_the_one_above_it() {
+    let board = Board::new("0");
+    board.folder("/var/lib/hardnetd").folder("/media/card/kept").file("/media/file", "");
+    let look = |folder: &str| {
+        let collect = Collect { folder: folder.into(), ..Collect::default() };
+        storage::look(&board.context(Some(Config { collect, ..Config::default() })))
+    };
+    const NAME: &str = "uncertain frames";
+    says(&look(""), NAME, State::Absent, &["no uncertain frames are kept"]);
+    says(&look("/media/card/kept"), NAME, State::Ok, &["in /media/card/kept"]);
+    says(&look("/var/lib/hardnetd/kept"), NAME, State::Ok, &["in /var/lib/hardnetd"]);
+    says(&look("/media/stick/kept"), NAME, State::Error, &["neither /media/stick/kept nor /media/stick is there"]);
+    says(&look("/media/file"), NAME, State::Error, &["/media/file is not a folder"]);
+    says(&storage::look(&board.context(None)), NAME, State::Info, &["the configuration is wrong"]);
 }
 
 #[test]

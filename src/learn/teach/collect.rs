@@ -5,21 +5,16 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, ImageEncoder as _};
-
 use super::data::{DataError, pictures};
 use super::signature::Signature;
 use crate::capture::{Frame, Still};
+use crate::collect::{Jpeg, JpegError};
 use crate::exit::{Exit, chain};
-use crate::frame::{self, Layout, Picture, Region};
+use crate::frame::{self, Picture, Region};
 use crate::learn::stream::StreamError;
 use crate::preprocess::{self, Preprocessor, Transform};
 use crate::replace::replace;
 use crate::tensor::Tensor;
-
-/// Quality of the files: what is lost is less than what a camera's own compression loses.
-const QUALITY: u8 = 95;
 
 /// Rows and columns that are enough for a signature.
 const SIDE: usize = 64;
@@ -63,6 +58,9 @@ pub enum CollectError {
     /// A frame is too small.
     #[error(transparent)]
     Preprocess(#[from] preprocess::Error),
+    /// A frame cannot become a file.
+    #[error(transparent)]
+    Jpeg(#[from] JpegError),
 }
 
 impl CollectError {
@@ -74,7 +72,7 @@ impl CollectError {
             Self::Folder { .. } | Self::Write { .. } => Exit::Io,
             Self::Data(error) => error.exit(),
             Self::Stream(error) => error.exit(),
-            Self::Frame(_) | Self::Preprocess(_) => Exit::Data,
+            Self::Frame(_) | Self::Preprocess(_) | Self::Jpeg(_) => Exit::Data,
         }
     }
 }
@@ -94,8 +92,7 @@ pub struct Collector {
     signing: Preprocessor,
     input: Tensor,
     known: Vec<Signature>,
-    /// Pictures of that size, as RGB.
-    copying: Option<(Layout, Preprocessor, Tensor)>,
+    jpeg: Jpeg,
     /// What has been done.
     pub collected: Collected,
 }
@@ -120,7 +117,7 @@ impl Collector {
         let signing = Preprocessor::new(transform.of_region(region))?;
         let input = Tensor::zeros(SIDE, SIDE, 3);
         let mut collector =
-            Self { folder, signing, input, known: Vec::new(), copying: None, collected: Collected::default() };
+            Self { folder, signing, input, known: Vec::new(), jpeg: Jpeg::new(), collected: Collected::default() };
         for path in pictures(&collector.folder)? {
             let signed = Still::open(&path).map_err(|error| chain(&error)).and_then(|still| {
                 let picture = still.picture().map_err(|error| error.to_string())?;
@@ -150,7 +147,7 @@ impl Collector {
             self.collected.near_duplicates += 1;
             return Ok(());
         }
-        let file = self.jpeg(&picture)?;
+        let file = self.jpeg.file(&picture)?;
         let path = self.unused(frame.captured.utc);
         replace(&path, |out| out.write_all(&file))
             .map_err(|source: io::Error| CollectError::Write { path: path.clone(), source })?;
@@ -168,35 +165,5 @@ impl Collector {
             _ => self.folder.join(format!("{name}-{number}.jpg")),
         });
         numbered.into_iter().find(|path| !path.exists()).unwrap_or_else(|| self.folder.join(name))
-    }
-
-    /// The picture as a JPEG file, as it is shown.
-    fn jpeg(&mut self, picture: &Picture<'_>) -> Result<Vec<u8>, CollectError> {
-        let layout = *picture.layout();
-        let kept = self.copying.take().filter(|(known, ..)| *known == layout);
-        let (_, copying, rgb) = self.copying.insert(match kept {
-            Some(kept) => kept,
-            None => {
-                let [wide, high] = layout.shown();
-                // The side that is longer as shown keeps its pixels, the other one is as long as it is shown.
-                let (width, height) = if wide * layout.height as u64 >= high * layout.width as u64 {
-                    (layout.height as u64 * wide / high.max(1), layout.height as u64)
-                } else {
-                    (layout.width as u64, layout.width as u64 * high / wide.max(1))
-                };
-                let (height, width) = (height.max(1) as usize, width.max(1) as usize);
-                let transform = Transform { height, width, mean: [0.0; 3], std: [1.0; 3], ..Transform::IMAGENET };
-                let copying = Preprocessor::new(transform.of_region(Region::WHOLE))?;
-                (layout, copying, Tensor::zeros(height, width, 3))
-            }
-        });
-        copying.run(picture, &mut *rgb)?;
-        let bytes: Vec<u8> = rgb.data().iter().map(|colour| (colour * 255.0).round() as u8).collect();
-        let mut file = Vec::new();
-        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
-        JpegEncoder::new_with_quality(&mut file, QUALITY)
-            .write_image(&bytes, side(rgb.width()), side(rgb.height()), ExtendedColorType::Rgb8)
-            .map_err(|error| CollectError::Write { path: self.folder.clone(), source: io::Error::other(error) })?;
-        Ok(file)
     }
 }
