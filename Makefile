@@ -63,7 +63,6 @@ test: deps ## Run every test, those of `hardnetd train` too (Rust 1.95), and say
 check: deps ## Formatting, lints and documentation, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features train -- -D warnings
-	$(CARGO) clippy --locked --lib --bins -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --lib --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --features train
 
