@@ -219,7 +219,7 @@ fn data_that_cannot_teach_are_errors_that_say_what_is_missing() {
 fn a_list_may_hold_a_further_task_and_its_own_test_set() {
     let case = Case::new(8);
     let line = |class: &str, index: u32| {
-        let shade = if index % 2 == 0 { "even" } else { "odd" };
+        let shade = if index.is_multiple_of(2) { "even" } else { "odd" };
         format!("{{\"path\": \"data/{class}/{index:02}.png\", \"label\": \"{class}\", \"shade\": \"{shade}\"}}\n")
     };
     let list = |range: std::ops::Range<u32>| -> String {

@@ -1,6 +1,6 @@
 //! Depthwise 3 × 3 convolution with padding 1 over one picture, and its gradients.
 //!
-//! Weights are `[3, 3, channels]`. Channels are taken [`LANES`] at a time; the last lanes of a map overlap the ones
+//! Weights are `[3, 3, channels]`. Channels are taken eight at a time; the last lanes of a map overlap the ones
 //! before them if the number of channels is no multiple, which computes some values twice.
 
 use std::ops::Range;

@@ -33,7 +33,7 @@ pub enum Compute {
     /// The processor.
     Processor(Backbone),
     /// A device of the framework.
-    Framework(Framework),
+    Framework(Box<Framework>),
 }
 
 impl Compute {
@@ -44,7 +44,7 @@ impl Compute {
     pub fn new(plan: Plan, device: DeviceChoice) -> Result<Self, DeviceError> {
         Ok(match device {
             DeviceChoice::Cpu => Self::Processor(Backbone::new(plan)),
-            _ => Self::Framework(Framework::new(plan, found(device)?.autodiff())),
+            _ => Self::Framework(Framework::new(plan, found(device)?.autodiff()).into()),
         })
     }
 
