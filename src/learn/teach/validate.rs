@@ -18,6 +18,9 @@ const CHOOSING: usize = 3;
 const CHOOSING_VARIANTS: usize = 2;
 /// Most rows by which settings are chosen.
 const CHOOSING_ROWS: usize = 600;
+/// Rows that a layer of the cross-validation learns from, at most, unless there are more pictures: with many pictures,
+/// fewer of their variants suffice.
+const VALIDATION_ROWS: usize = 1500;
 /// Penalties to choose from, the largest first.
 const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];
 /// Numbers of pictures of each class for the curve.
@@ -219,6 +222,11 @@ pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
     best.map_or((Read::Both, PENALTIES[1]), |(_, read, penalty)| (read, penalty))
 }
 
+/// Variants of each of `pictures` that a layer of the cross-validation learns from.
+fn variants(pictures: usize) -> usize {
+    (VALIDATION_ROWS / pictures.max(1)).saturating_sub(1)
+}
+
 /// What cross-validation finds.
 pub(super) struct Validation {
     /// The class found for each picture.
@@ -238,7 +246,8 @@ impl Validation {
         let mut both = [Vec::with_capacity(lesson.classes.len()), Vec::with_capacity(lesson.classes.len())];
         for fold in 0..folds.count {
             let learned: Vec<usize> = lesson.rows(folds.others(fold), usize::MAX - 1).collect();
-            let weights = fit(&table, &learned, &lesson.classes, lesson.count, penalty, None);
+            let some: Vec<usize> = lesson.rows(folds.others(fold), variants(lesson.pictures())).collect();
+            let weights = fit(&table, &some, &lesson.classes, lesson.count, penalty, None);
             for picture in folds.members(fold) {
                 found[picture] = best(&weights.logits(table.row(picture * lesson.each)));
             }
@@ -289,7 +298,7 @@ fn curve(lesson: &Lesson, folds: &Folds, table: &Table, penalty: f64, found: &[u
                 let mut own: Vec<usize> = of_class(fold, class).collect();
                 Numbers::of(&[fold as u64, class as u64]).shuffle(&mut own);
                 own.truncate(most);
-                learned.extend(lesson.rows(own.into_iter(), usize::MAX - 1));
+                learned.extend(lesson.rows(own.into_iter(), variants(most * lesson.count)));
             }
             let weights = fit(table, &learned, &lesson.classes, lesson.count, penalty, None);
             folds
