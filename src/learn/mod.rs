@@ -1,6 +1,7 @@
 //! Learning: features, teaching on the device, and training of networks (feature `train`).
 
 pub mod features;
+mod folders;
 pub mod npy;
 mod numbers;
 pub mod stream;

@@ -1,12 +1,11 @@
 //! The pictures to learn from: one folder per class.
 
-use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::capture::is_picture;
 use crate::exit::Exit;
+use crate::learn::folders::{self as on_disk, Unreadable};
 use crate::plural::{counted, first_of};
 
 /// Most pictures: their features and those of a variant of each take about 300 MB.
@@ -87,6 +86,12 @@ fn folders(labels: &[String]) -> String {
     }
 }
 
+impl From<Unreadable> for DataError {
+    fn from(Unreadable { path, source }: Unreadable) -> Self {
+        Self::Unreadable { path, source }
+    }
+}
+
 impl DataError {
     /// The exit code of the error.
     #[must_use]
@@ -124,7 +129,7 @@ pub struct Set {
 /// Any [`DataError`] except [`DataError::Few`].
 pub fn read(data: &Path) -> Result<Set, DataError> {
     let (mut labels, mut samples, mut left_out, mut empty) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for path in visible(data)? {
+    for path in on_disk::visible(data)? {
         if !path.is_dir() {
             left_out.extend(is_picture(&path).then_some(path));
             continue;
@@ -157,37 +162,14 @@ pub fn read(data: &Path) -> Result<Set, DataError> {
 /// # Errors
 /// [`DataError::Unreadable`].
 pub fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let (mut found, mut seen, mut folders) = (Vec::new(), HashSet::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        let place = folder.canonicalize().map_err(|source| DataError::Unreadable { path: folder.clone(), source })?;
-        // A link may lead back.
-        if !seen.insert(place) {
-            continue;
-        }
-        for path in visible(&folder)? {
-            if path.is_dir() {
-                folders.push(path);
-            } else if is_picture(&path) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// What a folder holds but hidden files, in byte order.
-fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
-    let mut paths = read().map_err(|source| DataError::Unreadable { path: folder.to_owned(), source })?;
-    paths.retain(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with(['.', '@', '#'])));
-    paths.sort();
-    Ok(paths)
+    Ok(on_disk::pictures(folder)?)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::fs;
 
     use super::*;
 

@@ -1,15 +1,14 @@
 //! Labelled pictures: one folder per class, a list, or CIFAR's binary files.
 
-use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::capture::{Still, StillError, is_picture};
+use crate::capture::{Still, StillError};
 use crate::exit::{Exit, chain};
 use crate::frame;
+use crate::learn::folders::{Unreadable, pictures, visible};
 
 use super::list;
 use super::random::Random;
@@ -98,6 +97,12 @@ pub enum DataError {
         /// The last class.
         last: usize,
     },
+}
+
+impl From<Unreadable> for DataError {
+    fn from(Unreadable { path, source }: Unreadable) -> Self {
+        Self::Unreadable { path, source }
+    }
 }
 
 impl DataError {
@@ -294,34 +299,4 @@ fn samples(data: &Path, labels: &[String]) -> Result<Vec<Sample>, DataError> {
         }
     }
     Ok(samples)
-}
-
-/// The pictures in a folder and in those below it, in byte order.
-fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let (mut found, mut seen, mut folders) = (Vec::new(), HashSet::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        let place = folder.canonicalize().map_err(|source| DataError::Unreadable { path: folder.clone(), source })?;
-        // A link may lead back.
-        if !seen.insert(place) {
-            continue;
-        }
-        for path in visible(&folder)? {
-            if path.is_dir() {
-                folders.push(path);
-            } else if is_picture(&path) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// What a folder holds but hidden files, in byte order.
-fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
-    let mut paths = read().map_err(|source| DataError::Unreadable { path: folder.to_owned(), source })?;
-    paths.retain(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.')));
-    paths.sort();
-    Ok(paths)
 }
