@@ -17,7 +17,7 @@ RUN_PACKAGES = gcc libc6-dev make pkg-config libgstreamer1.0-dev libgstreamer-pl
 TEST_PACKAGES = gstreamer1.0-tools gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev \
 	mosquitto mosquitto-clients systemd
 # For the training data of the default model: photographs and stamps, encoders, and what tests of the crate link with.
-DATA_PACKAGES = plasma-workspace-wallpapers mate-backgrounds lomiri-wallpapers-16.04 tuxpaint-data \
+DATA_PACKAGES = plasma-workspace-wallpapers mate-backgrounds lomiri-wallpapers-16.04 gcompris-qt-data tuxpaint-data \
 	tuxpaint-stamps-default gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev
 # For building for ARM, and for running the result here.
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross mmdebstrap \

@@ -12,9 +12,9 @@ const PACKET: usize = 1400;
 /// Side of the squares in which damage is counted, in pixels of the final picture.
 const SQUARE: usize = 8;
 /// Difference from which a square counts as damaged: its mean, of 0 to 1.
-const VISIBLE: f32 = 0.055;
+const VISIBLE: f32 = 0.065;
 /// Share of the squares from which a picture counts as damaged.
-pub(crate) const LEAST: f64 = 0.10;
+pub(crate) const LEAST: f64 = 0.15;
 
 /// Encodes a moving scene, loses some of it, and returns the frames that are visibly damaged, with the share of the
 /// picture that is, and their numbers.

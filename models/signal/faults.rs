@@ -32,7 +32,7 @@ static NORMAL: LazyLock<Vec<f32>> = LazyLock::new(|| {
     (0..1 << 16).map(|_| random.normal() as f32).collect()
 });
 
-/// Makes small differences that leave a picture good: exposure, white balance, softness, noise; infrared light at
+/// Makes small differences that leave a picture good: exposure, white balance, strength of colours, softness, noise; infrared light at
 /// night, without colour.
 pub(crate) fn vary(canvas: &mut Canvas, random: &mut Random) {
     // Some stay as they are.
@@ -49,7 +49,9 @@ pub(crate) fn vary(canvas: &mut Canvas, random: &mut Random) {
     };
     let contrast = within(0.75, 1.08);
     let lift = within(0.0, 1.0 - f64::from(contrast.min(1.0)));
+    let pale = within(-0.25, 0.4);
     canvas.map(|pixel| {
+        let pixel = mixed(pixel, [luma(pixel); 3], pale);
         let value = |channel: usize| pixel[channel].max(0.0).powf(gamma) * gain * tint[channel] * contrast + lift;
         std::array::from_fn(value)
     });
@@ -71,7 +73,7 @@ pub(crate) fn apply(state: State, canvas: &mut Canvas, random: &mut Random) -> O
         State::Black => black(canvas, random),
         State::OverExposed => over_exposed(canvas, random),
         State::OutOfFocus => {
-            let radius = random.within(0.017, 0.07) as f32;
+            let radius = random.within(0.02, 0.07) as f32;
             *canvas = canvas.out_of_focus(radius * canvas.short() as f32);
             Outcome::all(radius)
         }
@@ -252,7 +254,7 @@ fn partly_covered(canvas: &mut Canvas, random: &mut Random) -> Outcome {
             _ => drops(canvas, random),
         };
         let share = coverage(canvas, &mask);
-        let misses = (0.23 - share).max(share - 0.68).max(0.0);
+        let misses = (0.28 - share).max(share - 0.7).max(0.0);
         let is_best = best.as_ref().is_none_or(|(best, _)| misses < *best);
         if is_best {
             best = Some((misses, mask));
@@ -356,19 +358,19 @@ fn drops(canvas: &Canvas, random: &mut Random) -> Mask {
 
 fn covered(canvas: &mut Canvas, random: &mut Random) -> Outcome {
     let texture = Texture::new(random);
-    // Skin through which light shines, cloth, cardboard, a cap that does not close.
-    let bright = random.within(0.9, 1.4) as f32;
+    // Skin through which light shines, cloth, cardboard, a cap that does not close. What lets no light through is black.
+    let bright = random.within(0.95, 1.4) as f32;
     let colours: [Colour; 7] = [
         [0.36, 0.11, 0.07],
-        [0.24, 0.06, 0.04],
+        [0.28, 0.08, 0.06],
         [0.45, 0.2, 0.13],
-        [0.17, 0.13, 0.1],
-        [0.13, 0.13, 0.14],
-        [0.22, 0.2, 0.18],
+        [0.23, 0.18, 0.14],
+        [0.2, 0.2, 0.21],
+        [0.25, 0.23, 0.2],
         [0.3, 0.24, 0.18],
     ];
     let colour = scaled(colours[random.below(colours.len())], bright);
-    let uneven = random.within(0.05, 0.4) as f32;
+    let uneven = random.within(0.05, 0.3) as f32;
     let (angle, leak) = (random.within(0.0, std::f64::consts::TAU) as f32, random.within(0.0, 0.5) as f32);
     let width = random.within(0.08, 0.35) as f32;
     let leaking: Colour = mixed([1.0, 0.75, 0.6], [0.9; 3], random.unit() as f32);

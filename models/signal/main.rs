@@ -63,10 +63,10 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 24_000, value_parser = number())]
     train: u32,
     /// Pictures for testing, of other scenes and photographs.
-    #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = number())]
+    #[arg(long, value_name = "N", default_value_t = 2_400, value_parser = number())]
     test: u32,
     /// Unaltered photographs for testing.
-    #[arg(long, value_name = "N", default_value_t = 150, value_parser = number())]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = number())]
     photos: u32,
     /// Input size of the network, in pixels; the pictures' shorter side is an eighth more.
     #[arg(long, value_name = "PIXELS", default_value_t = 144, value_parser = clap::value_parser!(u16).range(32..=512))]

@@ -140,9 +140,9 @@ impl Maker {
     /// A scene for frames of a size, a share `stamps` of them with a main stamp.
     fn scene(&self, set: Set, size: [usize; 2], stamps: f64, random: &mut Random) -> Result<Scene, Error> {
         let [width, height] = size;
-        let (mut canvas, source) = if random.unit() < 0.6 {
+        let (mut canvas, source) = if random.unit() < 0.75 {
             let index = self.some_photo(set, random);
-            let view = self.view(index, size, 0.45, random)?.resized(width, height);
+            let view = self.view(index, size, 0.35, random)?.resized(width, height);
             (view, format!("photo:{}", self.photos[index].0.name))
         } else {
             let kind = random.below(scenes::KINDS.len());
@@ -163,7 +163,7 @@ impl Maker {
         }
         let mut stamp = None;
         if random.unit() < stamps {
-            let (index, side) = (random.below(self.stamps.count()), random.within(0.2, 0.6) as f32 * short);
+            let (index, side) = (random.below(self.stamps.count()), random.within(0.25, 0.65) as f32 * short);
             // Within the part that the networks see.
             let room = (CENTRE as f32 * short - side) / 2.0;
             let at = [width, height].map(|size| size as f32 / 2.0 + random.within(-1.0, 1.0) as f32 * room);
@@ -317,12 +317,18 @@ impl Maker {
         Ok(made.collect())
     }
 
-    /// Parts of photographs as they are.
+    /// Parts of photographs as they are. Some parts of some show nothing but a blurred background or an even sky, which
+    /// no camera should: they are left out.
     fn unaltered(&self, count: usize, random: &mut Random) -> Result<Vec<Made>, Error> {
-        let made = (0..count).map(|_| {
+        let mut made = Vec::new();
+        for _ in 0..count {
             let index = self.some_photo(Set::Photos, random);
             let (width, height) = video::size(random);
             let view = self.view(index, [width as usize, height as usize], 0.7, random)?;
+            let picture = self.small(&view);
+            if !is_usable(&view) || !shows(State::Good, &picture, &picture) {
+                continue;
+            }
             let route = Route {
                 width: view.width as u32,
                 height: view.height as u32,
@@ -331,10 +337,9 @@ impl Maker {
                 codec: Codec::Raw,
             };
             let source = format!("photo:{}", self.photos[index].0.name);
-            let record = Record { codec: "none", ..Record::new(State::Good.label(), source, &route) };
-            Ok((self.small(&view), record))
-        });
-        made.collect()
+            made.push((picture, Record { codec: "none", ..Record::new(State::Good.label(), source, &route) }));
+        }
+        Ok(made)
     }
 
     /// A frame at the size of the pictures.

@@ -34,9 +34,9 @@ pub(crate) struct Clip {
     pub(crate) count: usize,
 }
 
-/// Number of pictures of each state in a set of `total`: a quarter good ones, a 24th of each fault, the rest patterns.
+/// Number of pictures of each state in a set of `total`: a third good ones, a 24th of each fault, the rest patterns.
 pub(crate) fn counts(total: usize) -> Vec<(State, usize)> {
-    let good = total / 4;
+    let good = total / 3;
     let fault = total / 24;
     let patterns = total - good - fault * FAULTS.len();
     let pattern = |index: usize| (patterns + PATTERNS.len() - 1 - index) / PATTERNS.len();
