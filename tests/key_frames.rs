@@ -14,14 +14,26 @@ use rustix::process::Signal;
 use serde_json::Value;
 use server::{serve, serve_damaged, serve_losing};
 
-/// A red picture, and noise beside it, outside of what is classified, so that there is something to decode. Without a
-/// reference it decodes to another colour.
+/// A red picture with a border, which is outside of what is classified. Without a reference it decodes to another
+/// colour.
 fn video(fps: u32, group: u32) -> String {
     format!(
         "videotestsrc is-live=true pattern=solid-color foreground-color=0xffff0000 \
          ! video/x-raw,width=640,height=480,framerate={fps}/1 ! videobox left=-80 autocrop=false \
          ! video/x-raw,width=720,height=480 ! videoconvert \
          ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={group} ! rtph264pay name=pay0 pt=96"
+    )
+}
+
+/// The same with noise on both sides: frames that take a decoder milliseconds.
+fn noisy_video(fps: u32, group: u32) -> String {
+    format!(
+        "videotestsrc is-live=true pattern=solid-color foreground-color=0xffff0000 \
+         ! video/x-raw,width=640,height=480,framerate={fps}/1 ! mix.sink_1 \
+         videotestsrc is-live=true pattern=snow ! video/x-raw,width=960,height=480,framerate={fps}/1 ! mix.sink_0 \
+         compositor name=mix sink_1::xpos=160 ! videoconvert \
+         ! x264enc pass=quant quantizer=30 tune=zerolatency speed-preset=ultrafast key-int-max={group} \
+         ! rtph264pay name=pay0 pt=96"
     )
 }
 
@@ -82,10 +94,10 @@ fn after_a_lost_packet_nothing_is_classified_until_the_next_key_frame_and_all_fr
 fn a_decoder_that_cannot_keep_up_skips_groups_and_results_stay_young() {
     let folder = common::folder();
     let model = colours::model(folder.path());
-    let (address, sent) = serve_losing(&format!("( {} )", video(60, 60)), u64::MAX);
+    let (address, sent) = serve_losing(&format!("( {} )", noisy_video(60, 60)), u64::MAX);
     let running = Running::start(&mut hardnetd(["run", "--model", model.to_str().unwrap(), "--source", &address]));
     wait_for("the first results", || (running.output().lines().count() > 30).then_some(()));
-    // It runs for a hundredth of the time, which no processor makes up for.
+    // It runs for a hundredth of the time, in which no processor decodes 18 such frames.
     for _ in 0..30 {
         running.signal(Signal::STOP);
         thread::sleep(Duration::from_millis(300));
