@@ -7,6 +7,7 @@
 pub mod collect;
 pub mod data;
 pub mod drift;
+mod gather;
 mod logistic;
 mod novelty;
 pub mod report;
@@ -15,24 +16,21 @@ mod table;
 mod validate;
 mod vary;
 
-use std::path::Path;
-
 pub use data::{DataError, Set, read};
 pub use report::Report;
 pub use signature::Signature;
 
-use crate::exit::{Exit, chain};
+use crate::exit::Exit;
 use crate::frame::Region;
 use crate::inference::{Engine, Novelty, TaughtHead};
-use crate::kernels::runtime::Threads;
-use crate::learn::features::{self, FeatureSession, PictureError};
+use crate::learn::features;
 use crate::model::taught::{Distances, Lesson as Told};
 use crate::model::{self, Definition, Extractor, ModelOptions, NetworkDefinition, Taught, Training};
 use crate::shutdown::Stopped;
-use report::{Accuracy, Class, LeftOut, Unknown, Wrong};
+use gather::{Gathered, gather};
+use report::{Accuracy, Class, Unknown, Wrong};
 use table::Table;
 use validate::{FALSE_ALARMS, Folds, Lesson, Validation};
-use vary::Variation;
 
 /// Cells along each side of the early map.
 const CELLS: usize = 3;
@@ -77,6 +75,9 @@ pub enum Error {
     /// The network fails.
     #[error(transparent)]
     Inference(#[from] crate::inference::Error),
+    /// The system refuses a thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     /// A signal has stopped the work.
     #[error("stopped by a signal")]
     Stopped,
@@ -92,6 +93,7 @@ impl Error {
             Self::Features(error) => error.exit(),
             Self::NotFamily { .. } | Self::NoMap { .. } => Exit::Data,
             Self::Inference(error) => error.exit(),
+            Self::Thread(_) => Exit::Unavailable,
             Self::Stopped => Exit::Stopped,
         }
     }
@@ -106,7 +108,7 @@ pub struct TeachOptions {
     pub region: Region,
     /// How to run the network.
     pub engine: Engine,
-    /// Threads of each run.
+    /// Pictures at the same time, each on a thread of its own.
     pub threads: usize,
 }
 
@@ -257,78 +259,6 @@ fn check_counts(set: &Set, used: &[bool]) -> Result<(), DataError> {
         }
     }
     Ok(())
-}
-
-/// The features of pictures.
-struct Gathered {
-    /// Rows of all pictures, each picture's own first, then those of its variants.
-    features: Vec<f32>,
-    columns: usize,
-    /// Which pictures have rows.
-    used: Vec<bool>,
-    /// One for each used picture.
-    signatures: Vec<Signature>,
-    left_out: Vec<LeftOut>,
-}
-
-/// Computes the features of all pictures and their variants.
-fn gather(
-    extractor: &Extractor,
-    set: &Set,
-    options: &TeachOptions,
-    variants: usize,
-    stopped: &Stopped,
-    mut progress: impl FnMut(u64),
-) -> Result<Gathered, Error> {
-    let mut session = FeatureSession::new(extractor, &Threads::new(options.threads, |_| ()))?;
-    let (columns, mut features, mut signatures) = (session.length(), Vec::new(), Vec::new());
-    let (mut used, mut left_out) = (Vec::with_capacity(set.samples.len()), Vec::new());
-    for (number, sample) in set.samples.iter().enumerate() {
-        if stopped.is_set() {
-            return Err(Error::Stopped);
-        }
-        let before = features.len();
-        match rows(&mut session, &sample.path, options.region, number as u64, variants, &mut features) {
-            Ok(signature) => {
-                signatures.push(signature);
-                used.push(true);
-            }
-            Err(PictureError::Inference(error)) => return Err(error.into()),
-            Err(error) => {
-                features.truncate(before);
-                used.push(false);
-                let error = chain(&error);
-                tracing::warn!("left out: {error}");
-                left_out.push(LeftOut { file: sample.path.clone(), error });
-            }
-        }
-        progress(number as u64 + 1);
-    }
-    Ok(Gathered { features, columns, used, signatures, left_out })
-}
-
-/// Appends the features of a picture and its variants.
-fn rows(
-    session: &mut FeatureSession,
-    path: &Path,
-    region: Region,
-    number: u64,
-    variants: usize,
-    features: &mut Vec<f32>,
-) -> Result<Signature, PictureError> {
-    let still = crate::capture::Still::open(path)?;
-    let (picture, name) = (still.picture()?, || path.display().to_string());
-    let mut signature = None;
-    session.look_at(region);
-    features.extend(session.changed(&picture, name, |transform, input| {
-        signature = Some(Signature::of(transform, input));
-    })?);
-    for variant in 0..variants {
-        let variation = Variation::of(number, variant as u64);
-        session.look_at(variation.region(&region));
-        features.extend(session.changed(&picture, name, |transform, input| variation.apply(transform, input))?);
-    }
-    signature.ok_or(crate::inference::Error::NoOutput.into())
 }
 
 fn distances(all: &[f64]) -> Distances {
