@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Any error of `write` or of the system. The file at `path` is then unchanged.
 pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<(), E>) -> Result<(), E> {
-    let part = beside(path, &format!(".{}.part", std::process::id()));
+    let part = part(path);
     let mut file = create(&part)?;
     let written = write(&mut file).and_then(|()| {
         file.sync_all()?;
@@ -28,6 +28,24 @@ pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) ->
     }
     sync_folder(path);
     written
+}
+
+/// Checks that the file at `path` can be replaced, as far as that is known before something is written.
+///
+/// # Errors
+/// Any error of the system.
+pub fn check(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let part = part(path);
+    create(&part)?;
+    fs::remove_file(&part)
+}
+
+/// Where the content of the file at `path` is written before it takes its name.
+fn part(path: &Path) -> PathBuf {
+    beside(path, &format!(".{}.part", std::process::id()))
 }
 
 /// Creates an empty file at `path`, after removing any existing file or link.
@@ -98,5 +116,16 @@ mod tests {
         assert_eq!(failed.unwrap_err().to_string(), "no more");
         assert_eq!((fs::read(&path).unwrap(), fs::read_dir(folder.path()).unwrap().count()), (b"old".to_vec(), 1));
         assert!(replace(&folder.path().join("no/file"), |_| Ok::<(), io::Error>(())).is_err());
+    }
+
+    #[test]
+    fn a_check_changes_nothing_and_finds_what_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        check(&path).unwrap();
+        check(&folder.path().join("new")).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), fs::read_dir(folder.path()).unwrap().count()), (b"old".to_vec(), 1));
+        assert!(check(folder.path()).is_err() && check(&folder.path().join("no/file")).is_err());
     }
 }

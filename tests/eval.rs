@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::colours::{LABELS, model};
 use common::{Outcome, folder, run};
@@ -202,4 +203,30 @@ fn the_matrix_the_classes_and_a_line_per_picture_agree() {
     let outcome = case.eval(&["--list", list, "--details", "/nowhere/lines.csv"]);
     assert_eq!(outcome.code(), 74, "{}", outcome.stderr);
     assert!(outcome.message().contains("/nowhere/lines.csv"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("per second"), "it is noticed before the work: {}", outcome.stderr);
+
+    // A limit on the size of files takes the place of a full disk.
+    let lines = case.folder.path().join("full.csv");
+    let images = case.folder.path().join("images");
+    let arguments = [
+        "eval",
+        "--model",
+        case.model.to_str().unwrap(),
+        "--images",
+        images.to_str().unwrap(),
+        "--list",
+        list,
+        "--details",
+        lines.to_str().unwrap(),
+    ];
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hardnetd")])
+        .args(arguments);
+    let outcome = limited.output().unwrap();
+    let text = String::from_utf8_lossy(&outcome.stderr);
+    assert_eq!(outcome.status.code(), Some(74), "{text}");
+    assert!(text.contains("cannot write") && text.contains("full.csv"), "{text}");
+    assert!(String::from_utf8_lossy(&outcome.stdout).contains("top-1  70.00 %"), "the report is printed");
+    assert!(!lines.exists());
 }

@@ -12,7 +12,8 @@ use indicatif::ProgressBar;
 
 use super::{Error, ModelChoice, printed, progress_style};
 use crate::eval::{
-    Confusion, Dataset, DetailsForm, Doubt, EvalOptions, Report, details, evaluate, from_folders, from_list,
+    Confusion, Dataset, DetailsForm, Doubt, EvalOptions, Report, check_details, details, evaluate, from_folders,
+    from_list,
 };
 use crate::plural::{counted, first_of};
 use crate::printable::line;
@@ -25,8 +26,8 @@ const MATRIX: usize = 40;
 #[command(after_help = "\
 Without a list, DIR holds one folder per class: named after the model's labels (in any case, _ for spaces), or with the \
 numbers of the classes, or else in the order of the classes. Pictures may lie in folders below these; hidden ones are \
-left out. With a list, each line names a file below DIR and its class, by number or by name, such as `ILSVRC2012_val_00000001.JPEG 65`, \
-or `{\"path\": \"1.jpg\", \"label\": \"cat\"}`.
+left out. With a list, each line names a file below DIR and its class, by name or, if no class has that name, by number, \
+such as `ILSVRC2012_val_00000001.JPEG 65`, or `{\"path\": \"1.jpg\", \"label\": \"cat\"}`.
 
 --json has everything: recall and precision of each class, the confusion matrix without its zeros, and what remains \
 if answers below a score are ignored.
@@ -80,6 +81,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         DetailsForm::of(path).map(|form| (path, form)).ok_or_else(|| Error::Argument(wrong()))
     });
     let lines = lines.transpose()?;
+    if let Some((path, _)) = lines {
+        check_details(path)?;
+    }
     let model = Arc::new(arguments.model.load()?);
     let set = match &arguments.list {
         Some(list) => from_list(&arguments.images, list, &model.answers()),
@@ -119,13 +123,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let report = evaluate(&model, &samples, options, |done| progress.set_position(done));
     progress.finish_and_clear();
     let (report, answers) = report?;
-    if let Some((path, form)) = lines {
-        details(path, form, &samples, &answers, &model.answers())?;
-    }
+    // The report comes first: it does not depend on the file.
+    let written = match lines {
+        Some((path, form)) => details(path, form, &samples, &answers, &model.answers()),
+        None => Ok(()),
+    };
     let rate = samples.len() as f64 / start.elapsed().as_secs_f64().max(f64::EPSILON);
     let (pictures, threads) = (counted(samples.len(), "picture", "pictures"), counted(threads, "thread", "threads"));
     tracing::info!("{pictures}, {rate:.1} per second on {threads}");
     printed(print(&report, arguments, &model.answers()))?;
+    written?;
     match report.broken.first().filter(|_| arguments.strict) {
         Some(first) => Err(crate::eval::Error::Broken { pictures: report.broken.len(), exit: first.exit }.into()),
         None => Ok(()),

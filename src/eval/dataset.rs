@@ -1,5 +1,6 @@
 //! The pictures to evaluate, and the class of each.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -162,8 +163,8 @@ struct Object {
 }
 
 /// The pictures of a list, in order. Each line names a file, relative to `images`, and one of the classes `labels`: after
-/// the last tab, or the last space of a line without tabs, its number, as in ImageNet's published `val_list.txt`, or its
-/// name; or as a JSON object with `path` and `label`. Empty lines are ignored.
+/// the last tab, or the last space of a line without tabs, its name or, if no class has that name, its number, as in
+/// ImageNet's published `val_list.txt`; or as a JSON object with `path` and `label`. Empty lines are ignored.
 ///
 /// # Errors
 /// If the list is unreadable, has an invalid line, or contains no pictures.
@@ -172,9 +173,13 @@ pub fn from_list<L: AsRef<str>>(images: &Path, list: &Path, labels: &[L]) -> Res
         true => DatasetError::NotAList { path: list.to_owned(), source },
         false => DatasetError::Unreadable { path: list.to_owned(), source },
     })?;
+    let mut named = HashMap::new();
+    for (class, label) in labels.iter().enumerate() {
+        named.entry(label.as_ref()).or_insert(class);
+    }
     let class = |text: &str| {
-        let named = || labels.iter().position(|label| label.as_ref() == text);
-        text.parse().ok().filter(|class| *class < labels.len()).or_else(named)
+        let number = || text.parse().ok().filter(|class| *class < labels.len());
+        named.get(text).copied().or_else(number)
     };
     let mut samples = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -214,11 +219,15 @@ mod tests {
     const LABELS: [&str; 10] = ["cat", "two words", "c", "d", "e", "f", "g", "h", "i", "j"];
 
     fn list(text: &str) -> Result<Vec<(String, usize)>, DatasetError> {
+        list_of(text, &LABELS)
+    }
+
+    fn list_of(text: &str, labels: &[&str]) -> Result<Vec<(String, usize)>, DatasetError> {
         let folder = tempfile::tempdir().unwrap();
         let list = folder.path().join("list.txt");
         fs::write(&list, text).unwrap();
         let name = |path: &Path| path.strip_prefix("/images").unwrap().to_str().unwrap().to_owned();
-        let Dataset { samples, .. } = from_list(Path::new("/images"), &list, &LABELS)?;
+        let Dataset { samples, .. } = from_list(Path::new("/images"), &list, labels)?;
         Ok(samples.into_iter().map(|sample| (name(&sample.path), sample.class)).collect())
     }
 
@@ -244,6 +253,13 @@ mod tests {
         for text in ["{\"path\": \"a.jpg\"}", "{\"path\": \"a.jpg\", \"label\": \"dog\"}", "{", "{}"] {
             assert!(matches!(list(text), Err(DatasetError::Line { line: 1, .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_that_is_the_name_of_a_class_is_that_class() {
+        let text = "a.jpg 10\nb.jpg 2\n{\"path\": \"c.jpg\", \"label\": 1}\nd.jpg 0";
+        let classes: Vec<usize> = list_of(text, &["2", "10", "cat"]).unwrap().iter().map(|(_, class)| *class).collect();
+        assert_eq!(classes, [1, 0, 1, 0], "1 and 0 are numbers of classes, since no class has these names");
     }
 
     #[test]

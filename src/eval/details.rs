@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Answer, Error, Sample};
-use crate::replace::replace;
+use crate::replace::{self, replace};
 
 /// The form of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,14 @@ struct Line<'a> {
     found_label: &'a str,
     score: f32,
     correct: bool,
+}
+
+/// Checks that [`details`] can write to `path`, as far as that is known before there are answers.
+///
+/// # Errors
+/// [`Error::Details`].
+pub fn check_details(path: &Path) -> Result<(), Error> {
+    replace::check(path).map_err(|source| Error::Details { path: path.to_owned(), source })
 }
 
 /// Replaces the file at `path` with a line for each of `answers`.

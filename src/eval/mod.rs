@@ -17,7 +17,7 @@ use std::thread;
 use crossbeam_channel::{Sender, bounded};
 
 pub use dataset::{Dataset, DatasetError, Doubt, Sample, from_list};
-pub use details::{DetailsForm, details};
+pub use details::{DetailsForm, check_details, details};
 pub use folders::from_folders;
 use tally::Tally;
 pub use tally::{Broken, Cell, Class, Confusion, Measures, Report, Threshold};
