@@ -2,11 +2,13 @@
 //!
 //! `scheme` interprets URIs, with a file for each kind of source; `gst` runs the GStreamer pipeline; `plug` and `guard`
 //! keep it from opening what a file or a camera names; `elements` says which parts of GStreamer are installed; `still`
-//! decodes pictures; `gate` leaves out what would decode to no picture of the source; `supervise` runs a source to its end, through the traits of `player`. Nothing here knows the
+//! decodes pictures; `folder` tells the user's files from those of systems; `gate` leaves out what would decode to no
+//! picture of the source; `supervise` runs a source to its end, through the traits of `player`. Nothing here knows the
 //! consumer of the frames.
 
 mod container;
 pub mod elements;
+mod folder;
 mod gate;
 mod gst;
 mod guard;
@@ -36,6 +38,7 @@ use crate::exit::{Exit, chain};
 use crate::frame;
 use crate::plural::counted;
 
+pub use folder::visible;
 pub use gate::LeftOut;
 pub use gst::{init, version};
 pub use samples::Samples;

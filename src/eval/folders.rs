@@ -1,16 +1,10 @@
 //! A folder with one subfolder per class, as people and recorders' disks have it.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::dataset::{Dataset, DatasetError, Doubt, Sample};
-use crate::capture::is_picture;
-
-/// Folders that disks, archives and editors keep beside the user's own. Names that begin with a dot are left out too.
-const KEPT_BY_SYSTEMS: [&str; 7] =
-    ["@eaDir", "#recycle", "#snapshot", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"];
+use crate::capture::{self, is_picture};
 
 /// The pictures of a folder with one subfolder per class, in byte order of folders and files, and of folders below
 /// these. Hidden files and folders are left out.
@@ -115,21 +109,15 @@ fn collect(folder: &Path, class: usize, seen: &mut HashSet<PathBuf>, set: &mut D
     Ok(())
 }
 
-/// What a folder holds but hidden files and folders, in byte order.
 fn visible(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
-    let mut paths = read().map_err(|source| DatasetError::Unreadable { path: folder.to_owned(), source })?;
-    paths.retain(|path| {
-        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        !name.starts_with('.') && !KEPT_BY_SYSTEMS.contains(&&*name)
-    });
-    paths.sort();
-    Ok(paths)
+    capture::visible(folder).map_err(|source| DatasetError::Unreadable { path: folder.to_owned(), source })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::fs;
 
     use super::*;
 

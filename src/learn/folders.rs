@@ -1,11 +1,10 @@
 //! Pictures in folders, as teaching and training read them.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::capture::is_picture;
+use crate::capture::{self, is_picture};
 
 /// A file or folder that cannot be read.
 #[derive(Debug)]
@@ -35,11 +34,7 @@ pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Unreadable> {
     Ok(found)
 }
 
-/// What a folder holds, in byte order, without hidden files and what file servers keep beside pictures, such as `@eaDir`.
+/// What a folder holds: see [`capture::visible`].
 pub(super) fn visible(folder: &Path) -> Result<Vec<PathBuf>, Unreadable> {
-    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
-    let mut paths = read().map_err(|source| Unreadable { path: folder.to_owned(), source })?;
-    paths.retain(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with(['.', '@', '#'])));
-    paths.sort();
-    Ok(paths)
+    capture::visible(folder).map_err(|source| Unreadable { path: folder.to_owned(), source })
 }
