@@ -94,6 +94,14 @@ impl Transform {
         Self { resize: self.height.max(self.width), region: Some(region), ..self }
     }
 
+    /// The same transform for all of a picture, of which the longer side of the crop takes the share that it has in
+    /// [`IMAGENET`](Self::IMAGENET).
+    #[must_use]
+    pub fn of_whole(self) -> Self {
+        let (long, usual) = (self.height.max(self.width), Self::IMAGENET);
+        Self { resize: (long * usual.resize + usual.height / 2) / usual.height, region: None, ..self }
+    }
+
     fn check(&self) -> Result<(), Error> {
         let Self { resize, height, width, mean, std, region: _ } = *self;
         if resize > MAX_RESIZE {

@@ -13,7 +13,7 @@ use super::random::Random;
 pub struct Start {
     /// The network.
     pub architecture: Architecture,
-    /// How pictures become inputs.
+    /// How pictures become inputs. All of a picture is used, since training takes crops from all of it.
     pub transform: Transform,
     /// The first weights.
     pub parameters: Parameters,
@@ -22,8 +22,9 @@ pub struct Start {
 }
 
 impl Start {
-    /// The network `name` for tasks with `classes` classes, of which the first is the model's: the name of a network or a table, which learn from scratch, or a file with
-    /// weights. A linear layer for another number of classes is replaced, which is logged.
+    /// The network `name` for tasks with `classes` classes, of which the first is the model's: the name of a network or a
+    /// table, which learn from scratch, or a file with weights. A linear layer for another number of classes is replaced,
+    /// which is logged, and so is a region of the model.
     ///
     /// # Errors
     /// If there is no such model, its weights do not fit, or it is not of the family.
@@ -32,6 +33,13 @@ impl Start {
         let definition = Definition::open(name, options)?;
         let (transform, found) = (definition.transform, definition.classes);
         let name = definition.name().to_owned();
+        let transform = match transform.region {
+            Some(region) => {
+                tracing::info!("{name} looked at the region {region}; it is trained and tested with whole pictures");
+                transform.of_whole()
+            }
+            None => transform,
+        };
         let NetworkDefinition::Family { architecture, state } = definition.network else {
             return Err(Error::Network { name });
         };
@@ -53,5 +61,30 @@ impl Start {
             parameters.statistics = old.statistics;
         }
         Ok(Self { architecture, transform, parameters, is_tuned })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::frame::Region;
+    use crate::hardnet;
+
+    #[test]
+    fn a_model_that_looked_at_a_region_is_trained_with_whole_pictures() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("region.safetensors");
+        let mut definition = Definition::seeded(hardnet::find("hardnet39ds").unwrap().clone(), 3).unwrap();
+        definition.transform = Transform { mean: [0.4; 3], ..Transform::IMAGENET };
+        definition.transform = definition.transform.of_region(Region::new([0.25, 0.5, 0.5, 0.25]).unwrap());
+        model::save(&definition, &path, false).unwrap();
+        let start = Start::open(path.to_str().unwrap(), &ModelOptions::default(), &[2], 1).unwrap();
+        assert_eq!(start.transform, Transform { mean: [0.4; 3], ..Transform::IMAGENET });
+        let options = ModelOptions { size: Some([112, 56]), ..ModelOptions::default() };
+        let start = Start::open(path.to_str().unwrap(), &options, &[2], 1).unwrap();
+        let Transform { resize, height, width, region, .. } = start.transform;
+        assert_eq!((resize, height, width, region), (128, 112, 56, None));
     }
 }
