@@ -10,6 +10,9 @@ use crate::replace::replace;
 
 use super::error::Error;
 
+/// Name of the file in the folder of a training.
+pub const FILE: &str = "log.jsonl";
+
 /// Accuracy on the pictures for testing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Test {
@@ -53,7 +56,7 @@ impl Log {
     /// The log in `folder`, which need not exist.
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
-        Self { path: folder.join("log.jsonl") }
+        Self { path: folder.join(FILE) }
     }
 
     fn failed(&self, source: io::Error) -> Error {
@@ -78,29 +81,71 @@ impl Log {
     /// # Errors
     /// If the file is unreadable.
     pub fn read(&self) -> Result<Vec<Epoch>, Error> {
-        let text = match fs::read_to_string(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            text => text.map_err(|source| self.failed(source))?,
-        };
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        Ok(epochs(&self.text()?).collect())
     }
 
-    /// Removes the epochs that end after `step`, which a training that continues from there does again.
+    fn text(&self) -> Result<String, Error> {
+        match fs::read_to_string(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            text => text.map_err(|source| self.failed(source)),
+        }
+    }
+
+    /// Removes the epochs that end after `step`, which a training that continues from there does again, and lines that
+    /// are no epochs.
     ///
     /// # Errors
     /// If the file cannot be read or written.
     pub fn trim(&self, step: u64) -> Result<(), Error> {
-        let epochs = self.read()?;
-        if epochs.is_empty() {
+        let text = self.text()?;
+        if text.is_empty() {
             return Ok(());
         }
         replace(&self.path, |file| {
-            for epoch in epochs.iter().filter(|epoch| epoch.step <= step) {
-                serde_json::to_writer(&mut *file, epoch)?;
+            for epoch in epochs(&text).filter(|epoch| epoch.step <= step) {
+                serde_json::to_writer(&mut *file, &epoch)?;
                 writeln!(file)?;
             }
             Ok(())
         })
         .map_err(|source| self.failed(source))
+    }
+}
+
+/// The epochs among the lines of `text`.
+fn epochs(text: &str) -> impl Iterator<Item = Epoch> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_off_does_not_spoil_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::in_folder(folder.path());
+        log.trim(5).unwrap();
+        assert!(!folder.path().join(FILE).exists());
+        fs::write(folder.path().join(FILE), "{\"epoch\":1,\"st").unwrap();
+        log.trim(0).unwrap();
+        let (test, also_top1) = (Test::default(), Vec::new());
+        let epoch = |epoch| Epoch {
+            epoch,
+            step: 5 * epoch,
+            rate: 0.1,
+            loss: 0.1 + 0.2,
+            train_top1: 0.9833333333333333,
+            also_top1: also_top1.clone(),
+            test: test.clone(),
+            best: true,
+        };
+        log.append(&epoch(1)).unwrap();
+        log.append(&epoch(2)).unwrap();
+        assert_eq!(log.read().unwrap(), [epoch(1), epoch(2)]);
+        log.trim(9).unwrap();
+        assert_eq!(log.read().unwrap(), [epoch(1)]);
     }
 }
