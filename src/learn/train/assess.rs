@@ -3,10 +3,12 @@
 use rayon::prelude::*;
 
 use crate::choice::BackendChoice;
+use crate::exit::chain;
 use crate::inference::{Engine, InferenceSession};
 use crate::kernels::runtime::Threads;
 use crate::model::{Definition, Model};
-use crate::preprocess::Reference;
+use crate::preprocess::{Reference, Transform};
+use crate::tensor::{Tensor, TensorMut};
 
 use super::data::{Sample, Set};
 use super::error::Error;
@@ -28,6 +30,26 @@ pub struct Answer {
     pub is_near: bool,
 }
 
+/// Checks that a picture of `set` can be tested with.
+///
+/// # Errors
+/// [`Error::NoTest`] if there is none.
+pub fn check(transform: &Transform, set: &Set) -> Result<(), Error> {
+    let mut reference = Reference::new(*transform)?;
+    let mut input = Tensor::zeros(transform.height, transform.width, 3);
+    match set.samples.iter().any(|sample| prepare(sample, &mut reference, &mut input).is_some()) {
+        true => Ok(()),
+        false => Err(Error::NoTest { pictures: set.samples.len() }),
+    }
+}
+
+/// Writes a picture into `input`; `None` if that is impossible, which is logged the first time.
+fn prepare<'a>(sample: &Sample, reference: &mut Reference, input: impl Into<TensorMut<'a>>) -> Option<()> {
+    let raster = sample.usable()?;
+    let failed = |error| sample.leave_out(&format!("{}: {}", sample.path.display(), chain(&error)));
+    reference.run(&raster.picture().ok()?, input).map_err(failed).ok()
+}
+
 /// The accuracy of a model on the pictures of `set`, and what it says of each that can be read, in order.
 ///
 /// # Errors
@@ -40,8 +62,7 @@ pub fn assess(definition: Definition, set: &Set) -> Result<(Test, Vec<Answer>), 
         || -> Result<Worker, Error> { Ok((Reference::new(*model.transform())?, model.session(&Threads::one())?)) };
     let classify = |worker: &mut Result<Worker, Error>, (index, sample): (usize, &Sample)| {
         let (reference, session) = worker.as_mut().ok()?;
-        let raster = sample.usable()?;
-        reference.run(&raster.picture().ok()?, session.input()).ok()?;
+        prepare(sample, reference, session.input())?;
         let best = session.infer(TOP).ok()?;
         let first = best.first()?;
         let is_near = best.iter().any(|scored| scored.index == sample.class);

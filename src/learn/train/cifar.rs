@@ -62,7 +62,7 @@ pub fn read(folder: &Path) -> Result<Option<(Set, Set)>, DataError> {
         for file in files {
             records(&folder.join(file), form, &mut samples)?;
         }
-        Ok::<_, DataError>(Set { labels: labels.clone(), others: Vec::new(), samples })
+        Ok::<_, DataError>(Set { labels: labels.clone(), others: Vec::new(), samples, root: folder.to_owned() })
     };
     Ok(Some((set(form.train)?, set(&[form.test])?)))
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::exit::Exit;
 use crate::inference;
 use crate::model;
+use crate::plural::counted;
 use crate::preprocess;
 use crate::weights;
 
@@ -36,6 +37,15 @@ pub enum Error {
         /// Classes and pictures now.
         now: String,
     },
+    /// As many pictures of the same classes, but others.
+    #[error(
+        "the pictures for {set} are not those with which the training began: continue with the same pictures, and name them \
+         (and --test) as then"
+    )]
+    OtherSet {
+        /// `training` or `testing`.
+        set: &'static str,
+    },
     /// The network cannot be trained.
     #[error("{name} cannot be trained: it is no network of the family, and none with its structure")]
     Network {
@@ -48,8 +58,8 @@ pub enum Error {
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] weights::Error),
-    /// The loss is no number any more.
-    #[error("the loss is no longer a number after step {step}: choose a smaller learning rate (--rate)")]
+    /// The loss or a weight is no number any more.
+    #[error("the loss or a weight is no longer a number after step {step}: choose a smaller learning rate (--rate)")]
     Diverged {
         /// The step.
         step: u64,
@@ -59,6 +69,21 @@ pub enum Error {
     AllBroken {
         /// The step.
         step: u64,
+    },
+    /// All pictures for testing are broken.
+    #[error("none of {} for testing can be used; each has been named", counted(*pictures, "picture", "pictures"))]
+    NoTest {
+        /// Number of pictures.
+        pictures: usize,
+    },
+    /// A file of an earlier training is in the way.
+    #[error(
+        "{} is the result of an earlier training, whose state is gone: name another folder, or move it away",
+        path.display()
+    )]
+    Result {
+        /// The file.
+        path: PathBuf,
     },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
@@ -92,10 +117,13 @@ impl Error {
         match self {
             Self::Data(error) => error.exit(),
             Self::Checkpoint(error) => error.exit(),
-            Self::Exists { .. } => Exit::Usage,
-            Self::OtherData { .. } | Self::Network { .. } | Self::AllBroken { .. } | Self::Diverged { .. } => {
-                Exit::Data
-            }
+            Self::Exists { .. } | Self::Result { .. } => Exit::Usage,
+            Self::OtherData { .. }
+            | Self::OtherSet { .. }
+            | Self::Network { .. }
+            | Self::AllBroken { .. }
+            | Self::NoTest { .. }
+            | Self::Diverged { .. } => Exit::Data,
             Self::Weights(error) => error.exit(),
             Self::Write { .. } => Exit::Io,
             Self::Save(error) => error.exit(),

@@ -103,7 +103,7 @@ impl Entry {
 /// by number if all are numbers.
 ///
 /// # Errors
-/// If the list is unreadable, has an invalid line, or fewer than two classes.
+/// If the list is unreadable, has an invalid line, or no line has a field of `also`.
 pub fn read(path: &Path, also: &[String]) -> Result<Set, ListError> {
     let text =
         regular::read_text(path, LARGEST).map_err(|source| ListError::Unreadable { path: path.to_owned(), source })?;
@@ -114,9 +114,6 @@ pub fn read(path: &Path, also: &[String]) -> Result<Set, ListError> {
     };
     let entries = lines.filter(|(_, line)| !line.is_empty()).map(parse).collect::<Result<Vec<Entry>, _>>()?;
     let labels = ordered(entries.iter().map(|entry| &entry.label));
-    if labels.len() < 2 {
-        return Err(ListError::Classes { path: path.to_owned(), found: labels.len() });
-    }
     let others: Vec<Vec<String>> =
         (0..also.len()).map(|task| ordered(entries.iter().filter_map(|entry| entry.others[task].as_ref()))).collect();
     if let Some(task) = others.iter().position(Vec::is_empty) {
@@ -132,7 +129,7 @@ pub fn read(path: &Path, also: &[String]) -> Result<Set, ListError> {
         sample
     };
     let samples = entries.into_iter().map(sample).collect();
-    Ok(Set { labels, others, samples })
+    Ok(Set { labels, others, samples, root: folder.to_owned() })
 }
 
 /// Different labels, in byte order, or by number if all are numbers.
@@ -210,8 +207,6 @@ mod tests {
             assert!(matches!(error, ListError::Line { line: 2, .. }), "{error}");
             assert_eq!(error.exit(), Exit::Data);
         }
-        assert!(matches!(list("a.jpg 1\nb.jpg 1\n", &[]), Err(ListError::Classes { found: 1, .. })));
-        assert!(matches!(list("", &[]), Err(ListError::Classes { found: 0, .. })));
         assert_eq!(read(Path::new("/nowhere"), &[]).unwrap_err().exit(), Exit::NoInput);
     }
 }

@@ -286,7 +286,7 @@ mod tests {
         let raster = Raster { width: 400, height: 200, data: vec![90; 400 * 200 * 3] };
         let sample = |class| Sample::in_memory(PathBuf::from(format!("<{class}>.png")), class, raster.clone());
         let labels = (0..classes).map(|class| format!("a & {class}")).collect();
-        Set { labels, others: Vec::new(), samples: (0..classes).map(sample).collect() }
+        Set { labels, others: Vec::new(), samples: (0..classes).map(sample).collect(), root: PathBuf::new() }
     }
 
     fn epoch(epoch: u64, loss: f64) -> Epoch {
