@@ -14,7 +14,7 @@ use hardnetd::learn::train::backbone::{Backbone, Mode};
 use hardnetd::learn::train::parameters::Parameters;
 use hardnetd::learn::train::plan::Plan;
 use hardnetd::learn::train::random::Random;
-use hardnetd::weights::seeded;
+use hardnetd::weights::{self, seeded};
 use image::{Rgb, RgbImage};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -62,6 +62,17 @@ impl Case {
 
     fn train(&self, output: &str, more: &[&str]) -> Outcome {
         run(self.arguments(output, more))
+    }
+
+    /// The training in the folder `output`, resumed with the pictures of `data`.
+    fn resumed(&self, data: &str, output: &str, more: &[&str]) -> Vec<String> {
+        let (data, output) = (self.text(data), self.text(output));
+        let fixed = ["train", &data, "--output", &output, "--resume"];
+        fixed.iter().chain(more).map(|&argument| argument.to_owned()).collect()
+    }
+
+    fn resume(&self, data: &str, output: &str, more: &[&str]) -> Outcome {
+        run(self.resumed(data, output, more))
     }
 
     /// A training that runs until it has done `epochs`.
@@ -127,15 +138,99 @@ fn a_trained_model_is_right_in_every_command() {
 #[test]
 fn a_killed_training_ends_with_the_weights_of_one_that_was_not() {
     let case = Case::new(10);
-    let more = ["--epochs", "30", "--mixup", "0.2", "--smoothing", "0.1", "--threads", "1"];
-    ok(case.train("whole", &more));
-    let mut killed = case.started("killed", 3, &more);
-    killed.child.kill().unwrap();
-    killed.finish();
-    ok(case.train("killed", &["--resume", "--threads", "1"]));
-    for name in ["last.safetensors", "best.safetensors", "log.jsonl"] {
-        let read = |folder: &str| fs::read(case.path(folder).join(name)).unwrap();
-        assert!(read("whole") == read("killed"), "{name} differs");
+    // The seed and the share for testing decide which pictures are for testing.
+    let more = ["--epochs", "30", "--mixup", "0.2", "--smoothing", "0.1", "--seed", "7", "--hold-out", "0.3"];
+    for (kind, own) in [("all", &["--threads", "1"][..]), ("frozen", &["--freeze", "--optimizer", "adam"])] {
+        let more = [&more[..], own].concat();
+        let names = ["whole", "killed"].map(|folder| format!("{kind}-{folder}"));
+        ok(case.train(&names[0], &more));
+        let mut killed = case.started(&names[1], 3, &more);
+        killed.child.kill().unwrap();
+        killed.finish();
+        ok(case.resume("data", &names[1], &["--threads", "1"]));
+        for name in ["last.safetensors", "best.safetensors", "log.jsonl"] {
+            let [whole, killed] = names.each_ref().map(|folder| fs::read(case.path(folder).join(name)).unwrap());
+            assert!(whole == killed, "{kind}: {name} differs");
+        }
+    }
+}
+
+#[test]
+fn a_training_continues_with_its_own_settings_and_pictures_only() {
+    let case = Case::new(6);
+    let list = |name: &str, indices: [u32; 2]| {
+        let line = |class: &str, index: u32| format!("data/{class}/{index:02}.png {class}\n");
+        let lines: String = CLASSES.iter().flat_map(|class| indices.map(|index| line(class, index))).collect();
+        fs::write(case.path(name), lines).unwrap();
+    };
+    list("test.txt", [0, 1]);
+    list("other.txt", [1, 2]);
+    let (test, other, table) = (case.text("test.txt"), case.text("other.txt"), case.text("tiny.toml"));
+    let outcome = ok(case.train("run", &["--epochs", "2", "--test", &test]));
+    assert!(outcome.stderr.contains("6 pictures are both for training and for testing"), "{}", outcome.stderr);
+    for setting in [
+        &["--model", &table][..],
+        &["--size", "64x64"],
+        &["--epochs", "300"],
+        &["--rate", "0.1"],
+        &["--seed", "1"],
+        &["--hold-out", "0.2"],
+        &["--also", "shade"],
+        &["--no-flip"],
+    ] {
+        let outcome = case.resume("data", "run", setting);
+        assert_eq!(outcome.code(), 64, "{setting:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(setting[0]), "{}", outcome.stderr);
+    }
+    for (more, set) in [(&["--test", &other][..], "for testing"), (&[], "3 classes and 12 pictures")] {
+        let outcome = case.resume("data", "run", more);
+        assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+        assert!(outcome.message().contains(set), "{}", outcome.stderr);
+    }
+    // The pictures may move, with other names of their folder.
+    fs::rename(case.path("data"), case.path("moved")).unwrap();
+    let lines = fs::read_to_string(&test).unwrap();
+    fs::create_dir(case.path("lists")).unwrap();
+    fs::rename(case.path("moved"), case.path("lists/data")).unwrap();
+    fs::write(case.path("lists/test.txt"), lines).unwrap();
+    ok(case.resume("lists/./data", "run", &["--test", &case.text("lists/test.txt")]));
+    fs::rename(case.path("lists/data/down/03.png"), case.path("lists/data/down/33.png")).unwrap();
+    let outcome = case.resume("lists/data", "run", &["--test", &case.text("lists/test.txt")]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("the pictures for training are not those"), "{}", outcome.stderr);
+
+    let state = case.path("run/state.safetensors");
+    let bytes = fs::read(&state).unwrap();
+    let version = b"hardnetd.training.v2";
+    let at = bytes.windows(version.len()).position(|part| part == version).unwrap();
+    let mut old = bytes.clone();
+    old[at + version.len() - 1] = b'1';
+    fs::write(&state, old).unwrap();
+    let outcome = case.resume("lists/data", "run", &[]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("its schema is \"hardnetd.training.v1\""), "{}", outcome.stderr);
+    fs::remove_file(&state).unwrap();
+    let outcome = run(["train", &case.text("lists/data"), "--output", &case.text("run"), "--model", &table]);
+    assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+    assert!(outcome.message().contains("is the result of an earlier training"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_training_that_diverges_leaves_a_state_of_numbers() {
+    let case = Case::new(8);
+    let outcome = case.train("run", &["--epochs", "3", "--rate", "1e30", "--warm-up", "0"]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("choose a smaller learning rate"), "{}", outcome.stderr);
+    let state = weights::read(&case.path("run/state.safetensors")).unwrap().state;
+    assert!(state.iter().all(|(_, array)| array.data().iter().all(|value| value.is_finite())));
+    for (name, value, part) in [
+        ("--mixup", "20", "0.01 to 8"),
+        ("--mixup", "1e-310", "0.01 to 8"),
+        ("--warm-up", "1e20", "at most the number of epochs, 3"),
+    ] {
+        let outcome = case.train("other", &["--epochs", "3", name, value]);
+        assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(part), "{}", outcome.stderr);
     }
 }
 
@@ -150,7 +245,7 @@ fn ctrl_c_and_a_full_disk_lose_no_checkpoint() {
     let state = fs::read(case.path("run/state.safetensors")).unwrap();
 
     // A limit on the size of files takes the place of a full disk.
-    let resume = case.arguments("run", &["--resume"]);
+    let resume = case.resumed("data", "run", &[]);
     let mut limited = Command::new("sh");
     limited.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hardnetd")]).args(&resume);
     let outcome = limited.output().unwrap();
@@ -193,7 +288,14 @@ fn data_that_cannot_teach_are_errors_that_say_what_is_missing() {
     picture(&case.path("few/across/1.png"), "across", 1);
     picture(&case.path("few/across/2.png"), "across", 2);
     fs::write(case.path("list.txt"), "data/down/00.png down\nonly\n").unwrap();
+    for class in CLASSES {
+        for index in 0..2 {
+            fs::create_dir_all(case.path(&format!("broken/{class}"))).unwrap();
+            fs::write(case.path(&format!("broken/{class}/{index}.png")), "no picture").unwrap();
+        }
+    }
     for (data, code, part) in [
+        ("broken", 65, "none of 3 pictures for testing can be used"),
         ("empty", 65, "empty has 0 folders with pictures"),
         ("single", 65, "single has 1 folders with pictures"),
         ("few", 65, "the class \"down\" has one picture"),
@@ -210,7 +312,7 @@ fn data_that_cannot_teach_are_errors_that_say_what_is_missing() {
     assert_eq!(again.code(), 64, "{}", again.stderr);
     assert!(again.message().contains("--resume continues it"), "{}", again.stderr);
     picture(&case.path("data/down/more.png"), "down", 1);
-    let other = case.train("run", &["--resume"]);
+    let other = case.resume("data", "run", &[]);
     assert_eq!(other.code(), 65, "{}", other.stderr);
     assert!(other.message().contains("continue with the same pictures"), "{}", other.stderr);
 }
@@ -286,6 +388,11 @@ fn a_network_of_1000_classes_is_tuned_on_cifar_100() {
     ok(run(["model", "export", &model, "--output", &path("tuned.onnx")]));
     ok(run(["model", "verify", &path("tuned.onnx")]));
     ok(run(["model", "verify", &model]));
+
+    // A test set of one's own takes the place of CIFAR's.
+    let arguments = ["train", &data, "--test", &path("set"), "--model", &seeded, "--output", &path("own")];
+    let outcome = ok(run([&arguments, &more[..]].concat()));
+    assert!(outcome.stderr.contains("192 pictures for training, 1 picture for testing"), "{}", outcome.stderr);
 }
 
 #[test]

@@ -3,16 +3,14 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::{Error, choice, printed, progress_style, size};
+use super::{Error, choice, interrupt, printed, progress_style, size};
 use crate::choice::{DeviceChoice, OptimizerChoice};
-use crate::learn::train::checkpoint;
+use crate::learn::train::checkpoint::{self, Saved};
 use crate::learn::train::data;
 use crate::learn::train::error;
 use crate::learn::train::options::{Also, TrainOptions};
@@ -25,6 +23,30 @@ use crate::plural::counted;
 use crate::preprocess::Transform;
 use crate::printable::line;
 
+/// Arguments that a training remembers.
+const SETTINGS: [&str; 20] = [
+    "model",
+    "hold_out",
+    "size",
+    "epochs",
+    "batch",
+    "optimizer",
+    "rate",
+    "warm_up",
+    "momentum",
+    "weight_decay",
+    "smoothing",
+    "mixup",
+    "crop",
+    "near",
+    "no_flip",
+    "colour",
+    "balance",
+    "also",
+    "freeze",
+    "seed",
+];
+
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -35,7 +57,8 @@ CIFAR's test set, or a share of each class that is kept for it. Pictures that ca
 
 The folder of a training holds best.safetensors and last.safetensors, which every command takes as a model, report.html \
 with curves, confusion matrix and the worst mistakes, log.jsonl with a line per epoch, and state.safetensors, from which \
---resume continues. Ctrl-C stops a training after the step at hand.
+--resume continues: with the settings, the network and the seed of the beginning, and with the same DATA and --test. Ctrl-C \
+stops a training after the step at hand.
 
 Examples:
   hardnetd train flowers --output runs/flowers                                  # from scratch
@@ -52,7 +75,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// Continue the training in that folder, with its settings.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = SETTINGS)]
     resume: bool,
     /// What to train: the name of a network or a table (TOML), from scratch, or a file with weights, to be tuned.
     #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
@@ -78,7 +101,7 @@ pub(super) struct Arguments {
     /// Largest learning rate; it rises during the warm-up and falls along a cosine [default: 0.05 for sgd, else 0.001].
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate: Option<f64>,
-    /// Epochs of the warm-up [default: 5, at most a tenth of all].
+    /// Epochs of the warm-up, at most all [default: 5, at most a tenth of all].
     #[arg(long, value_name = "N", value_parser = epochs)]
     warm_up: Option<f64>,
     /// Momentum of sgd.
@@ -90,8 +113,8 @@ pub(super) struct Arguments {
     /// Label smoothing.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     smoothing: f64,
-    /// Mix pairs of pictures, with this parameter of the distribution, such as 0.2.
-    #[arg(long, value_name = "ALPHA", default_value_t = 0.0, value_parser = rate_or_zero)]
+    /// Mix pairs of pictures, with this parameter of the distribution, 0.01 to 8, such as 0.2; 0 mixes none.
+    #[arg(long, value_name = "ALPHA", default_value_t = 0.0, value_parser = mixup)]
     mixup: f64,
     /// Least share of a picture that a random crop takes; 1 takes the largest centre crop.
     #[arg(long, value_name = "SHARE", default_value_t = 0.35, value_parser = share)]
@@ -140,8 +163,9 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "expected a number above 0".into())
 }
 
-fn rate_or_zero(text: &str) -> Result<f64, String> {
-    if text.parse() == Ok(0.0) { Ok(0.0) } else { rate(text) }
+fn mixup(text: &str) -> Result<f64, String> {
+    let alpha = text.parse().ok().filter(|alpha| *alpha == 0.0 || (0.01..=8.0).contains(alpha));
+    alpha.ok_or_else(|| "expected 0 or a number from 0.01 to 8".into())
 }
 
 fn also(text: &str) -> Result<Also, String> {
@@ -162,15 +186,21 @@ fn epochs(text: &str) -> Result<f64, String> {
 
 impl Arguments {
     /// The settings, given whether the weights have learned something.
-    fn options(&self, is_tuned: bool, transform: &Transform) -> TrainOptions {
+    fn options(&self, is_tuned: bool, transform: &Transform) -> Result<TrainOptions, Error> {
         let optimizer = self.optimizer.unwrap_or(if is_tuned { OptimizerChoice::Adam } else { OptimizerChoice::Sgd });
         let epochs = self.epochs.unwrap_or(if is_tuned { 10 } else { 150 });
-        TrainOptions {
+        let warm_up = self.warm_up.unwrap_or_else(|| (epochs as f64 / 10.0).min(5.0));
+        if warm_up > epochs as f64 {
+            return Err(Error::Argument(format!(
+                "--warm-up {warm_up}: expected at most the number of epochs, {epochs}"
+            )));
+        }
+        Ok(TrainOptions {
             epochs,
             batch: self.batch.into(),
             optimizer,
             rate: self.rate.unwrap_or(if optimizer == OptimizerChoice::Sgd { 0.05 } else { 0.001 }),
-            warm_up: self.warm_up.unwrap_or_else(|| (epochs as f64 / 10.0).min(5.0)),
+            warm_up,
             momentum: self.momentum,
             weight_decay: self.weight_decay,
             smoothing: self.smoothing,
@@ -189,7 +219,7 @@ impl Arguments {
             },
             freeze: self.freeze,
             seed: self.seed,
-        }
+        })
     }
 }
 
@@ -198,38 +228,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     if let Some(threads) = arguments.threads {
         pool = pool.num_threads(threads.into());
     }
-    let pool = pool.build().map_err(|error| Error::Train(io::Error::other(error).into()))?;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(Error::Signals)?;
-    }
-    pool.install(|| train(arguments, &stop))
-}
-
-fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
-    let Arguments { data, test, hold_out, seed, .. } = arguments;
-    let fields: Vec<String> = arguments.also.iter().map(|also| also.field.clone()).collect();
-    let (train, test) = data::read(data, test.as_deref(), &fields, *hold_out, *seed).map_err(error::Error::from)?;
-    tracing::info!(
-        "{} for training, {} for testing, {}",
-        counted(train.samples.len(), "picture", "pictures"),
-        counted(test.samples.len(), "picture", "pictures"),
-        counted(train.labels.len(), "class", "classes")
-    );
-    let options = ModelOptions { size: arguments.size, ..ModelOptions::default() };
-    let Start { architecture, transform, parameters, is_tuned } =
-        Start::open(&arguments.model, &options, &train.classes(), *seed)?;
-    let options = arguments.options(is_tuned, &transform);
-    let interval = Duration::from_secs(60 * u64::from(arguments.checkpoint_minutes));
-    let folder = arguments.output.clone();
-    let task =
-        Task { architecture, transform, train: Arc::new(train), test, folder, interval, device: arguments.device };
-    let mut trainer = match arguments.resume {
-        true => Trainer::resume(task, parameters)?,
-        false => Trainer::begin(task, options, parameters)?,
-    };
+    // The process's own pool: the network, the framework and the thread that prepares pictures share it. None of its
+    // threads waits for a batch, which takes one of them to make.
+    pool.build_global().map_err(|error| Error::Train(io::Error::other(error).into()))?;
+    let stopped = interrupt::install()?;
+    let mut trainer = trainer(arguments)?;
     let memory = trainer.memory() as f64 / 1e9;
     tracing::info!("up to {memory:.1} GB of memory for batches of {}", trainer.batch());
     let bar = ProgressBar::new(trainer.steps())
@@ -237,9 +240,9 @@ fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
         .with_position(trainer.done());
     bar.reset_eta();
     let batch = trainer.batch() as f64;
-    let (mut best, classes) = (None, trainer.classes());
+    let (mut best, classes, tasks) = (None, trainer.classes(), trainer.options().also.clone());
     let end = trainer.run(
-        || stop.load(Ordering::Relaxed),
+        || stopped.is_set(),
         |event| match event {
             Event::Step { done, loss, top1, .. } => {
                 bar.set_position(done);
@@ -259,7 +262,7 @@ fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
                 if classes > 5 {
                     text.push_str(&format!(", top-5 {}", percent(epoch.test.top5)));
                 }
-                for (also, share) in arguments.also.iter().zip(&epoch.also_top1) {
+                for (also, share) in tasks.iter().zip(&epoch.also_top1) {
                     text.push_str(&format!(", {} in training {}", also.field, percent(*share)));
                 }
                 if io::stderr().is_terminal() {
@@ -293,4 +296,41 @@ fn train(arguments: &Arguments, stop: &AtomicBool) -> Result<(), Error> {
             Err(Error::Stopped)
         }
     }
+}
+
+/// The training that begins, or continues with the settings of its beginning.
+fn trainer(arguments: &Arguments) -> Result<Trainer, Error> {
+    let saved = arguments.resume.then(|| Saved::open(&arguments.output)).transpose().map_err(error::Error::from)?;
+    let (also, hold_out, seed) = match &saved {
+        Some(Saved { progress, .. }) => (&progress.options.also, progress.pictures.hold_out, progress.options.seed),
+        None => (&arguments.also, arguments.hold_out, arguments.seed),
+    };
+    let fields: Vec<String> = also.iter().map(|also| also.field.clone()).collect();
+    let (train, test) =
+        data::read(&arguments.data, arguments.test.as_deref(), &fields, hold_out, seed).map_err(error::Error::from)?;
+    tracing::info!(
+        "{} for training, {} for testing, {}",
+        counted(train.samples.len(), "picture", "pictures"),
+        counted(test.samples.len(), "picture", "pictures"),
+        counted(train.labels.len(), "class", "classes")
+    );
+    let classes = train.classes();
+    let task = |architecture, transform| Task {
+        architecture,
+        transform,
+        train: Arc::new(train),
+        test,
+        hold_out,
+        folder: arguments.output.clone(),
+        interval: Duration::from_secs(60 * u64::from(arguments.checkpoint_minutes)),
+        device: arguments.device,
+    };
+    if let Some(saved) = saved {
+        return Ok(Trainer::resume(task(saved.architecture.clone(), saved.transform), saved)?);
+    }
+    let options = ModelOptions { size: arguments.size, ..ModelOptions::default() };
+    let Start { architecture, transform, parameters, is_tuned } =
+        Start::open(&arguments.model, &options, &classes, seed)?;
+    let options = arguments.options(is_tuned, &transform)?;
+    Ok(Trainer::begin(task(architecture, transform), options, parameters)?)
 }

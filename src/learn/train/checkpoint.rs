@@ -1,13 +1,18 @@
 //! The state of a training in a file, from which it continues as if it had not been interrupted.
 //!
 //! The file is safetensors: `parameters`, `mean`, `variance`, and `optimizer.*`, with the progress as JSON under the
-//! metadata key `hardnetd.training`. It is replaced atomically.
+//! metadata key `hardnetd.training`, and the network and its input under `hardnetd.training.model`, as a model file has
+//! them. It is replaced atomically.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::exit::Exit;
+use crate::exit::{Exit, chain};
+use crate::hardnet::Architecture;
+use crate::model::metadata;
+use crate::model::{Metadata, Training};
+use crate::preprocess::Transform;
 use crate::weights::safetensors::{self, Texts};
 use crate::weights::{self, Array, StateDict};
 
@@ -18,8 +23,11 @@ use super::parameters::Parameters;
 /// Metadata key of the progress.
 const KEY: &str = "hardnetd.training";
 
+/// Metadata key of the network and its input.
+const MODEL: &str = "hardnetd.training.model";
+
 /// The schema of the progress.
-const SCHEMA: &str = "hardnetd.training.v1";
+const SCHEMA: &str = "hardnetd.training.v2";
 
 /// Name of the file in the folder of a training.
 pub const FILE: &str = "state.safetensors";
@@ -34,10 +42,8 @@ pub struct Progress {
     schema: String,
     /// How it is trained.
     pub options: TrainOptions,
-    /// Names of the classes of each task.
-    pub labels: Vec<Vec<String>>,
-    /// Number of pictures for training, by which another set is noticed.
-    pub pictures: usize,
+    /// What it learns from.
+    pub pictures: Pictures,
     /// Steps that are done.
     pub step: u64,
     /// Sums over this epoch so far.
@@ -46,6 +52,22 @@ pub struct Progress {
     pub counts: std::collections::BTreeMap<String, u64>,
     /// The best accuracy so far, 0 to 1; `None` before the first test.
     pub best: Option<f64>,
+}
+
+/// The pictures of a training, by which others are noticed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pictures {
+    /// Names of the classes of each task.
+    pub labels: Vec<Vec<String>>,
+    /// Number of pictures for training.
+    pub count: usize,
+    /// Share of each class that is kept for testing if there is no test set, 0 to 1.
+    pub hold_out: f64,
+    /// Digest of the set for training: see [`Set::digest`](super::data::Set::digest).
+    pub train: String,
+    /// Digest of the set for testing.
+    pub test: String,
 }
 
 /// Sums over the steps of an epoch.
@@ -68,9 +90,9 @@ impl Sums {
 impl Progress {
     /// The progress of a training that has not begun.
     #[must_use]
-    pub fn new(options: TrainOptions, labels: Vec<Vec<String>>, pictures: usize) -> Self {
+    pub fn new(options: TrainOptions, pictures: Pictures) -> Self {
         let (schema, counts) = (SCHEMA.to_owned(), std::collections::BTreeMap::new());
-        Self { schema, options, labels, pictures, step: 0, sums: Sums::default(), counts, best: None }
+        Self { schema, options, pictures, step: 0, sums: Sums::default(), counts, best: None }
     }
 }
 
@@ -85,6 +107,9 @@ pub enum CheckpointError {
         /// Why.
         source: ::safetensors::SafeTensorError,
     },
+    /// The network cannot be described.
+    #[error(transparent)]
+    Model(#[from] metadata::Error),
     /// It cannot be read.
     #[error(transparent)]
     Read(Box<weights::file::Error>),
@@ -104,19 +129,21 @@ impl CheckpointError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Write { .. } => Exit::Io,
+            Self::Model(error) => error.exit(),
             Self::Read(error) => error.exit(),
             Self::Content { .. } => Exit::Data,
         }
     }
 }
 
-/// Writes the state of a training into `folder`.
+/// Writes the state of a training into `folder`. `network` is the network and how pictures become its inputs.
 ///
 /// # Errors
-/// [`CheckpointError::Write`]; an earlier checkpoint is then unchanged.
+/// [`CheckpointError::Write`] or [`CheckpointError::Model`]; an earlier checkpoint is then unchanged.
 pub fn write(
     folder: &Path,
     progress: &Progress,
+    network: (&Architecture, &Transform),
     parameters: &Parameters,
     memory: OptimizerMemory,
 ) -> Result<(), CheckpointError> {
@@ -137,43 +164,85 @@ pub fn write(
     let failed = |source| CheckpointError::Write { path: path.clone(), source };
     let text = serde_json::to_string(&progress)
         .map_err(|error| failed(::safetensors::SafeTensorError::IoError(error.into())))?;
-    safetensors::write(&state, &Texts::from([(KEY.to_owned(), text)]), &path).map_err(failed)
+    let model = Metadata {
+        architecture: network.0.clone(),
+        classes: parameters.heads[0].classes,
+        labels: None,
+        transform: *network.1,
+        training: Training::Trained,
+        source: None,
+    };
+    let texts = Texts::from([(KEY.to_owned(), text), (MODEL.to_owned(), model.text()?)]);
+    safetensors::write(&state, &texts, &path).map_err(failed)
 }
 
-/// Reads the state of a training in `folder` into `parameters`, which has the network's sizes.
-///
-/// # Errors
-/// If there is no such file, or it is for another network.
-pub fn read(folder: &Path, parameters: &mut Parameters) -> Result<(Progress, OptimizerMemory), CheckpointError> {
-    let path = folder.join(FILE);
-    let loaded = weights::read(&path).map_err(|error| CheckpointError::Read(Box::new(error)))?;
-    let wrong = |what: String| CheckpointError::Content { path: path.clone(), what };
-    let text = loaded.texts.get(KEY).ok_or_else(|| wrong(format!("the metadata `{KEY}` are missing")))?;
-    let progress: Progress = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    if progress.schema != SCHEMA {
-        return Err(wrong(format!("its schema is {:?}, expected {SCHEMA:?}", progress.schema)));
-    }
-    let mut state = loaded.state;
-    for (key, to) in [
-        ("parameters", &mut parameters.values),
-        ("mean", &mut parameters.statistics.mean),
-        ("variance", &mut parameters.statistics.variance),
-    ] {
-        let array = state.take(key).ok_or_else(|| wrong(format!("`{key}` is missing")))?;
-        if array.data().len() != to.len() {
-            return Err(wrong(format!("`{key}` has {} values, expected {}", array.data().len(), to.len())));
+/// A training that was interrupted, as its file has it.
+#[derive(Debug)]
+pub struct Saved {
+    /// How far it is.
+    pub progress: Progress,
+    /// The network.
+    pub architecture: Architecture,
+    /// How pictures become its inputs.
+    pub transform: Transform,
+    path: PathBuf,
+    state: StateDict,
+}
+
+impl Saved {
+    /// Reads the state of the training in `folder`.
+    ///
+    /// # Errors
+    /// If there is no such file, or it is not one that this version has written.
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: String,
         }
-        *to = array.into_data();
-    }
-    let mut memory = OptimizerMemory { counts: progress.counts.clone(), ..OptimizerMemory::default() };
-    let keys: Vec<String> = state.iter().map(|(key, _)| key.to_owned()).collect();
-    for key in keys {
-        let Some(name) = key.strip_prefix(OPTIMIZER) else { continue };
-        let values = state.take(&key).map(Array::into_data).unwrap_or_default();
-        if values.len() != parameters.values.len() {
-            return Err(wrong(format!("`{key}` has {} values, expected {}", values.len(), parameters.values.len())));
+
+        let path = folder.join(FILE);
+        let loaded = weights::read(&path).map_err(|error| CheckpointError::Read(Box::new(error)))?;
+        let wrong = |what: String| CheckpointError::Content { path: path.clone(), what };
+        let text = |key: &str| loaded.texts.get(key).ok_or_else(|| wrong(format!("the metadata `{key}` are missing")));
+        let progress = text(KEY)?;
+        // The schema first: another version has other fields.
+        let Version { schema } = serde_json::from_str(progress).map_err(|error| wrong(error.to_string()))?;
+        if schema != SCHEMA {
+            return Err(wrong(format!("its schema is {schema:?}, expected {SCHEMA:?}")));
         }
-        memory.arrays.insert(name.to_owned(), values);
+        let progress = serde_json::from_str(progress).map_err(|error| wrong(error.to_string()))?;
+        let model = Metadata::parse(text(MODEL)?).map_err(|error| wrong(chain(&error)))?;
+        let Metadata { architecture, transform, .. } = model;
+        Ok(Self { progress, architecture, transform, path, state: loaded.state })
     }
-    Ok((progress, memory))
+
+    /// The progress, the values of the network, and what the optimizer remembers.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Content`] if they are not those of the network.
+    pub fn restore(self) -> Result<(Progress, Parameters, OptimizerMemory), CheckpointError> {
+        let Self { progress, architecture, path, mut state, .. } = self;
+        let wrong = |what: String| CheckpointError::Content { path: path.clone(), what };
+        let classes: Vec<usize> = progress.pictures.labels.iter().map(Vec::len).collect();
+        let mut parameters = Parameters::zeros(&architecture, &classes);
+        let take = |state: &mut StateDict, key: &str, expected: usize| {
+            let values = state.take(key).ok_or_else(|| wrong(format!("`{key}` is missing")))?.into_data();
+            if values.len() != expected {
+                return Err(wrong(format!("`{key}` has {} values, expected {expected}", values.len())));
+            }
+            Ok(values)
+        };
+        parameters.values = take(&mut state, "parameters", parameters.values.len())?;
+        parameters.statistics.mean = take(&mut state, "mean", parameters.statistics.mean.len())?;
+        parameters.statistics.variance = take(&mut state, "variance", parameters.statistics.variance.len())?;
+        let learned = parameters.learned(progress.options.freeze).len();
+        let mut memory = OptimizerMemory { counts: progress.counts.clone(), ..OptimizerMemory::default() };
+        let keys: Vec<String> = state.iter().map(|(key, _)| key.to_owned()).collect();
+        for key in keys {
+            if let Some(name) = key.strip_prefix(OPTIMIZER) {
+                memory.arrays.insert(name.to_owned(), take(&mut state, &key, learned)?);
+            }
+        }
+        Ok((progress, parameters, memory))
+    }
 }

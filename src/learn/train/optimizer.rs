@@ -144,7 +144,7 @@ impl Schedule {
     pub fn at(&self, step: u64) -> f64 {
         let Self { rate, warm_up, steps } = *self;
         if step < warm_up {
-            return rate * (step + 1) as f64 / (warm_up + 1) as f64;
+            return rate * (step as f64 + 1.0) / (warm_up as f64 + 1.0);
         }
         let way = (step - warm_up) as f64 / steps.saturating_sub(warm_up).max(1) as f64;
         rate * 0.5 * (1.0 + (PI * way.min(1.0)).cos())
@@ -199,5 +199,6 @@ mod tests {
         assert!(rates[3..].is_sorted_by(|a, b| a > b));
         assert!((rates[8] - 0.5).abs() < 1e-12 && rates[13] < 1e-12);
         assert!(Schedule { rate: 1.0, warm_up: 0, steps: 0 }.at(0).is_finite());
+        assert!(Schedule { rate: 1.0, warm_up: u64::MAX, steps: 1 }.at(0).is_finite());
     }
 }

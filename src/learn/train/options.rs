@@ -29,7 +29,7 @@ pub struct TrainOptions {
     /// <https://arxiv.org/abs/1512.00567>).
     pub smoothing: f64,
     /// Parameter of the distribution of mixed pictures (H. Zhang et al.: mixup, <https://arxiv.org/abs/1710.09412>); 0:
-    /// pictures are not mixed.
+    /// pictures are not mixed; otherwise 0.01 to 8.
     pub mixup: f64,
     /// Whether the loss of a picture has a weight, so that all classes have the same share in it however many pictures
     /// they have.

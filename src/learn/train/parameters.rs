@@ -67,6 +67,12 @@ impl Parameters {
         parameters
     }
 
+    /// The part of the values that learns: the linear layers if `freeze` is set, otherwise all.
+    #[must_use]
+    pub fn learned(&self, freeze: bool) -> Range<usize> {
+        (if freeze { self.backbone } else { 0 })..self.values.len()
+    }
+
     /// Gives a task a linear layer that has learned nothing.
     pub fn new_head(&mut self, task: usize, random: &mut Random) {
         let Head { weight, bias, .. } = self.heads[task].clone();
@@ -130,7 +136,8 @@ impl Parameters {
         Ok(state)
     }
 
-    fn zeros(architecture: &Architecture, classes: &[usize]) -> Self {
+    /// Values that are all 0, and variances of 1.
+    pub(super) fn zeros(architecture: &Architecture, classes: &[usize]) -> Self {
         let (mut backbone, mut channels, mut features) = (0, 0, 0);
         for entry in entries(architecture, 1) {
             let count: usize = entry.shape.iter().product();

@@ -53,7 +53,8 @@ impl Random {
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// A number from the beta distribution whose parameters are both `alpha`, by Jöhnk's method (1964) on logarithms.
+    /// A number from the beta distribution whose parameters are both `alpha`, 0.01 to 8, by Jöhnk's method (1964) on
+    /// logarithms. It takes 13,000 attempts on average for 8, and four times as many for 9.
     pub fn beta(&mut self, alpha: f64) -> f64 {
         loop {
             let [x, y] = [0; 2].map(|_| (1.0 - self.unit()).ln() / alpha);
@@ -101,6 +102,8 @@ mod tests {
         close(moments(Random::unit), (0.5, 1.0 / 12.0));
         close(moments(Random::normal), (0.0, 1.0));
         close(moments(|random| random.beta(0.2)), (0.5, 0.25 / 1.4));
+        close(moments(|random| random.beta(0.01)), (0.5, 0.25 / 1.02));
+        close(moments(|random| random.beta(3.0)), (0.5, 0.25 / 7.0));
         close(moments(|random| random.below(4) as f64), (1.5, 1.25));
     }
 

@@ -14,20 +14,26 @@ use crate::model::{Definition, save};
 use crate::preprocess::Transform;
 use crate::replace::replace;
 
-use super::assess::assess;
-use super::backbone::Mode;
+use super::assess::{assess, check};
+use super::backbone::{Mode, Statistics};
 use super::batch::{self, Batch, Source};
-use super::checkpoint::{self, CheckpointError, Progress};
+use super::checkpoint::{self, CheckpointError, Pictures, Progress, Saved};
 use super::compute::Compute;
 use super::data::Set;
 use super::error::Error;
-use super::log::{Epoch, Log};
+use super::log::{self, Epoch, Log};
 use super::objective;
 use super::optimizer::{Optimizer, Schedule};
 use super::options::TrainOptions;
 use super::parameters::Parameters;
 use super::plan::Plan;
 use super::report::{self, Subject};
+
+/// Name of the file with the model after the last epoch.
+const LAST: &str = "last.safetensors";
+
+/// Name of the file with the model after the epoch with the best test.
+const BEST: &str = "best.safetensors";
 
 /// What a training works on.
 #[derive(Debug)]
@@ -40,6 +46,8 @@ pub struct Task {
     pub train: Arc<Set>,
     /// Pictures to test with after each epoch.
     pub test: Set,
+    /// Share of each class that is kept for testing if there is no test set, 0 to 1.
+    pub hold_out: f64,
     /// Folder of the training.
     pub folder: PathBuf,
     /// Time after which the state is written, even in the middle of an epoch.
@@ -49,9 +57,15 @@ pub struct Task {
 }
 
 impl Task {
-    /// Names of the classes of each task.
-    fn labels(&self) -> Vec<Vec<String>> {
-        [self.train.labels.clone()].into_iter().chain(self.train.others.iter().cloned()).collect()
+    fn pictures(&self) -> Pictures {
+        let Self { train, test, hold_out, .. } = self;
+        Pictures {
+            labels: [train.labels.clone()].into_iter().chain(train.others.iter().cloned()).collect(),
+            count: train.samples.len(),
+            hold_out: *hold_out,
+            train: train.digest(),
+            test: test.digest(),
+        }
     }
 }
 
@@ -109,14 +123,19 @@ impl Trainer {
     /// A training that begins with `parameters`.
     ///
     /// # Errors
-    /// If the folder holds a training, or cannot be made.
+    /// If the folder holds a training or the results of one, or cannot be made, or no picture can be tested with.
     pub fn begin(task: Task, options: TrainOptions, parameters: Parameters) -> Result<Self, Error> {
         let path = task.folder.clone();
-        fs::create_dir_all(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
         if path.join(checkpoint::FILE).exists() {
             return Err(Error::Exists { path });
         }
-        let progress = Progress::new(options, task.labels(), task.train.samples.len());
+        let results = [LAST, BEST, log::FILE, report::FILE].map(|name| path.join(name));
+        if let Some(path) = results.into_iter().find(|path| path.exists()) {
+            return Err(Error::Result { path });
+        }
+        check(&task.transform, &task.test)?;
+        fs::create_dir_all(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
+        let progress = Progress::new(options, task.pictures());
         let optimizer = Optimizer::new(progress.options.rule());
         let trainer = Self::new(task, progress, parameters, optimizer)?;
         // A training that ends before its first checkpoint can be continued too.
@@ -124,18 +143,26 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// The training in the folder of `task`, where it was. `parameters` has the network's sizes.
+    /// The training `saved` in the folder of `task`, where it was. The network and the transform of `task` are those of
+    /// `saved`.
     ///
     /// # Errors
-    /// If there is none, or it has other pictures.
-    pub fn resume(task: Task, mut parameters: Parameters) -> Result<Self, Error> {
-        let (progress, memory) = checkpoint::read(&task.folder, &mut parameters)?;
-        let size = |labels: usize, pictures: usize| format!("{labels} classes and {pictures} pictures");
-        if progress.labels != task.labels() || progress.pictures != task.train.samples.len() {
-            let began = size(progress.labels.iter().map(Vec::len).sum(), progress.pictures);
-            let now = size(task.train.classes().iter().sum(), task.train.samples.len());
-            return Err(Error::OtherData { began, now });
+    /// If `saved` is incomplete, or began with other pictures.
+    pub fn resume(task: Task, saved: Saved) -> Result<Self, Error> {
+        let (began, now) = (&saved.progress.pictures, task.pictures());
+        if (&began.labels, began.count) != (&now.labels, now.count) {
+            let size = |Pictures { labels, count, .. }: &Pictures| {
+                format!("{} classes and {count} pictures", labels.iter().map(Vec::len).sum::<usize>())
+            };
+            return Err(Error::OtherData { began: size(began), now: size(&now) });
         }
+        for (set, began, now) in [("training", &began.train, &now.train), ("testing", &began.test, &now.test)] {
+            if began != now {
+                return Err(Error::OtherSet { set });
+            }
+        }
+        check(&task.transform, &task.test)?;
+        let (progress, parameters, memory) = saved.restore()?;
         let device = Device::flex();
         let optimizer = Optimizer::new(progress.options.rule()).remember(memory, &device).ok_or_else(|| {
             let what = "the optimizer's memory is incomplete".to_owned();
@@ -154,11 +181,17 @@ impl Trainer {
     /// Steps of the whole training.
     #[must_use]
     pub fn steps(&self) -> u64 {
-        self.epoch() * self.progress.options.epochs
+        self.epoch().saturating_mul(self.progress.options.epochs)
     }
 
     fn epoch(&self) -> u64 {
         batch::steps(self.task.train.samples.len(), self.progress.options.batch)
+    }
+
+    /// How it is trained.
+    #[must_use]
+    pub fn options(&self) -> &TrainOptions {
+        &self.progress.options
     }
 
     /// Pictures per step.
@@ -229,7 +262,7 @@ impl Trainer {
         if !outcome.loss.is_finite() {
             return Err(Error::Diverged { step });
         }
-        let first = if options.freeze { backbone } else { 0 };
+        let learned = self.parameters.learned(options.freeze);
         let gradient = match options.freeze {
             true => outcome.heads,
             false => [self.backbone.backward(values, &outcome.features), outcome.heads].concat(),
@@ -239,10 +272,15 @@ impl Trainer {
             let length = values.len();
             Tensor::<1>::from_data(TensorData::new(values, [length]), &self.device)
         };
-        let now = tensor(self.parameters.values[first..].to_vec());
+        let now = tensor(self.parameters.values[learned.clone()].to_vec());
         let next = self.optimizer.step(rate, now, tensor(gradient));
         let next = next.into_data().try_into_vec::<f32>().unwrap_or_default();
-        self.parameters.values[first..].copy_from_slice(&next);
+        // The largest value of an activation may hide that a value is no number.
+        let Statistics { mean, variance } = &self.parameters.statistics;
+        if !next.iter().chain(mean).chain(variance).all(|value| value.is_finite()) {
+            return Err(Error::Diverged { step });
+        }
+        self.parameters.values[learned].copy_from_slice(&next);
 
         let best = |row: &[f32]| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(index, _)| index);
         let tasks = outcome.logits.iter().zip(&batch.classes).zip(&self.parameters.heads);
@@ -266,9 +304,9 @@ impl Trainer {
         let (test, answers) = assess(self.definition()?, &self.task.test)?;
         let is_best = self.progress.best.is_none_or(|best| test.top1 > best);
         let write = |name: &str| save(&self.definition()?, &self.task.folder.join(name), true).map_err(Error::from);
-        write("last.safetensors")?;
+        write(LAST)?;
         if is_best {
-            write("best.safetensors")?;
+            write(BEST)?;
             self.progress.best = Some(test.top1);
         }
         let (step, epochs) = (self.progress.step, self.epoch());
@@ -304,7 +342,9 @@ impl Trainer {
     }
 
     fn checkpoint(&self) -> Result<(), Error> {
-        Ok(checkpoint::write(&self.task.folder, &self.progress, &self.parameters, self.optimizer.memory())?)
+        let Task { folder, architecture, transform, .. } = &self.task;
+        let memory = self.optimizer.memory();
+        Ok(checkpoint::write(folder, &self.progress, (architecture, transform), &self.parameters, memory)?)
     }
 
     /// The model as it is now.
