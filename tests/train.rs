@@ -182,7 +182,7 @@ fn a_training_continues_with_its_own_settings_and_pictures_only() {
         assert_eq!(outcome.code(), 64, "{setting:?}: {}", outcome.stderr);
         assert!(outcome.stderr.contains(setting[0]), "{}", outcome.stderr);
     }
-    for (more, set) in [(&["--test", &other][..], "for testing"), (&[], "3 classes and 12 pictures")] {
+    for (more, set) in [(&["--test", &other][..], "for testing"), (&[], "now there are 3 classes and 15 pictures")] {
         let outcome = case.resume("data", "run", more);
         assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
         assert!(outcome.message().contains(set), "{}", outcome.stderr);
@@ -232,6 +232,20 @@ fn a_training_that_diverges_leaves_a_state_of_numbers() {
         assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
         assert!(outcome.stderr.contains(part), "{}", outcome.stderr);
     }
+}
+
+#[test]
+fn all_work_of_a_training_is_done_by_as_many_threads_as_asked_for() {
+    let case = Case::new(10);
+    let running = case.started("run", 1, &["--epochs", "100000", "--threads", "1"]);
+    let tasks = fs::read_dir(format!("/proc/{}/task", running.child.id())).unwrap();
+    let name = |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.unwrap().path().join("comm")).unwrap();
+    let mut names: Vec<String> = tasks.map(name).collect();
+    names.sort();
+    // One thread computes; the others wait for it, or for signals.
+    assert_eq!(names, ["hardnetd\n", "signals\n", "train-0\n", "train-batches\n"]);
+    running.signal(Signal::INT);
+    assert_eq!(running.finish().code(), 75);
 }
 
 #[test]
