@@ -45,7 +45,7 @@ build: deps-run ## Build the program: target/release/hardnetd
 train-build: deps-run ## Build the program with `hardnetd train`, which needs Rust 1.95: target/release/hardnetd
 	$(CARGO) build --release --locked --features train
 
-model: train-build ## Make the default model anew: data, training, models/signal.safetensors. It takes about two hours
+model: train-build ## Make the default model anew: data, training, models/signal.safetensors. An hour on two fast cores
 	models/make target/release/hardnetd
 
 model-data: ## Make the training data of the default model: OUTPUT=target/model-data ARGS="--seed 1 --train 24000 ..."
@@ -55,7 +55,7 @@ model-data: ## Make the training data of the default model: OUTPUT=target/model-
 
 run: deps-run ## Classify the built-in test stream: 100 results as JSON Lines. A quick build, without tract
 	$(CARGO) build --profile quick --no-default-features --locked
-	./target/quick/hardnetd run --source test:ball --frames 100 --sink stdout
+	./target/quick/hardnetd run --source test:smpte --frames 100 --sink stdout
 
 test: deps ## Run every test, those of `hardnetd train` too (Rust 1.95), and say at the end which failed
 	@CARGO="$(CARGO)" ./.ci/test --features train
@@ -64,6 +64,7 @@ check: deps ## Formatting, lints and documentation, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features train -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --lib --bins -- -D warnings
+	$(CARGO) check --locked --features train-wgpu --lib
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --features train
 
 audit: ## Licences, duplicates, sources and advisories of the libraries; builds cargo-deny where it is not installed

@@ -103,10 +103,10 @@ fn this_machine_is_reported_as_it_is() {
     assert!(online.split_whitespace().next().unwrap().parse::<usize>().unwrap() >= cores, "{online}");
 
     assert!(found("configuration", "files").ends_with("hardnetd.toml"));
-    assert!(found("model", "hardnet39ds").starts_with("sha256:"), "{report:#}");
-    assert!(found("model", "hardnet39ds").contains("1000 classes, input 224x224, 3.5 M parameters"), "{report:#}");
+    assert!(found("model", "signal").starts_with("sha256:"), "{report:#}");
+    assert!(found("model", "signal").contains("27 classes, input 128x128, 0.5 M parameters"), "{report:#}");
     assert_eq!(found("model", "backend"), format!("native/{isa}"));
-    assert_eq!(check(&report, "model", "training")["state"], "warning");
+    assert_eq!(check(&report, "model", "training")["state"], "ok");
     assert_eq!(found("streams", "door"), "test:ball, a test pattern");
     assert_eq!(check(&report, "broker", "broker")["state"], "absent");
     assert_eq!(check(&report, "sandbox", "runs as")["state"], "info");
@@ -185,7 +185,7 @@ fn a_model_that_is_missing_or_damaged_is_named() {
     assert_eq!(outcome.code(), 69);
     says(&outcome, "model", name, "error", &["hardnetd model info"]);
     let outcome = doctor(&folder, "[model]\nlabels = \"/nowhere/labels.txt\"\n", &[]);
-    says(&outcome, "model", "hardnet39ds", "error", &["/nowhere/labels.txt", "model.labels"]);
+    says(&outcome, "model", "signal", "error", &["/nowhere/labels.txt", "model.labels"]);
 }
 
 #[test]

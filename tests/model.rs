@@ -30,6 +30,7 @@ fn the_list_has_the_published_figures_of_the_family() {
     assert_eq!(
         figures,
         [
+            ("signal", 533_057, 36_694_208),
             ("hardnet39ds", 3_488_228, 429_471_474),
             ("hardnet68ds", 4_180_602, 775_281_526),
             ("hardnet68", 17_565_348, 4_246_114_304),
@@ -49,17 +50,17 @@ fn a_file_that_cannot_be_used_hides_none_of_the_others() {
         list.as_array().unwrap().len()
     };
     let one = run(["model", "list", "--json", "/nowhere.onnx", good]);
-    assert_eq!((one.code(), names(&one.stdout)), (66, 5), "{}", one.stderr);
+    assert_eq!((one.code(), names(&one.stdout)), (66, 6), "{}", one.stderr);
     assert_eq!(one.stderr.matches("/nowhere.onnx").count(), 1, "{}", one.stderr);
     let folder = folder();
     let broken = folder.path().join("broken.onnx");
     std::fs::write(&broken, "no network").unwrap();
     let two = run(["model", "list", "--json", "/nowhere.onnx", good, broken.to_str().unwrap()]);
-    assert_eq!((two.code(), names(&two.stdout)), (66, 5), "{}", two.stderr);
+    assert_eq!((two.code(), names(&two.stdout)), (66, 6), "{}", two.stderr);
     for name in ["/nowhere.onnx", "broken.onnx"] {
         assert_eq!(two.stderr.matches(name).count(), 1, "{}", two.stderr);
     }
-    assert!(two.message().ends_with("2 of 7 models cannot be listed"), "{}", two.stderr);
+    assert!(two.message().ends_with("2 of 8 models cannot be listed"), "{}", two.stderr);
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn the_weights_to_fetch_are_listed_with_the_accuracy_of_each_training() {
         assert!(rows.contains(&row.split(' ').collect()), "{row}: {table}");
     }
     let list = json(&["model", "list", "--json"]);
-    let published = list[2]["published"].as_array().unwrap();
+    let published = list[3]["published"].as_array().unwrap();
     assert_eq!(published.len(), 3);
     assert_eq!(published[1]["source"], "github");
     assert_eq!((&published[2]["trained_by"], &published[2]["top1"]), (&"PaddleClas".into(), &75.46.into()));

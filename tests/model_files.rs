@@ -49,7 +49,7 @@ fn a_file_with_the_weights_of_a_model_is_that_model_trained() {
     let records = run(["run", "--model", path, "--source", "test:ball?frames=1&live=false"]).records();
     assert_eq!(records[0]["model"]["name"], "hardnet39ds");
     assert_eq!(records[0]["model"]["trained"], true);
-    let by_name = run(["run", "--source", "test:ball?frames=1&live=false"]).records();
+    let by_name = run(["run", "--model", "hardnet39ds", "--source", "test:ball?frames=1&live=false"]).records();
     assert_eq!(records[0]["model"]["digest"], by_name[0]["model"]["digest"]);
 }
 

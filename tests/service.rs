@@ -444,7 +444,7 @@ fn a_reload_leaves_a_stream_alone_that_has_not_changed() {
     let door: Vec<_> = common::of_stream(&records, "door").into_iter().cloned().collect();
     common::numbers_add_up(&door);
     let models: Vec<_> = door.iter().map(|record| record["model"]["name"].as_str().unwrap()).collect();
-    assert!(models.contains(&"hardnet68ds") && models.contains(&"hardnet39ds"), "{models:?}");
+    assert!(models.contains(&"hardnet68ds") && models.contains(&"signal"), "{models:?}");
 }
 
 /// Its inference thread cannot give it up.
@@ -594,7 +594,7 @@ fn new_content_of_a_file_under_the_same_name_is_reloaded() {
     let systemd = Notified::new();
     let file = |name: &str| systemd.folder.path().join(name);
     let labels = |first: &str| {
-        let lines: Vec<String> = (0..1000).map(|index| format!("{first}{index}")).collect();
+        let lines: Vec<String> = (0..27).map(|index| format!("{first}{index}")).collect();
         fs::write(file("labels.txt"), lines.join("\n")).unwrap();
     };
     let secret = |text: &str| fs::write(file("secret"), text).unwrap();

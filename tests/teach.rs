@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -206,7 +207,10 @@ fn a_gate_is_recognised_in_another_light_and_what_is_no_gate_is_unknown() {
         let picture = RgbImage::from_fn(SIZE[0], SIZE[1], |_, _| Rgb([sample(), sample(), sample()]));
         write(&picture, &faults.join(format!("{name}.jpg")));
     }
-    assert!(answers(model, &faults).iter().all(|(answer, _)| answer == "unknown"));
+    let outcome = ok(run(["classify", "--top", "1", "--model", text(model)].into_iter().chain(
+        ["black", "dark", "grey", "white"].map(|name| faults.join(format!("{name}.jpg"))).iter().map(|path| text(path)),
+    )));
+    assert_eq!(outcome.stdout.matches("unknown").count(), 4, "{}", outcome.stdout);
 }
 
 #[test]
@@ -348,6 +352,9 @@ fn what_cannot_be_learned_from_is_an_error_that_names_it() {
     fs::write(paths[1].join("green/1.jpg"), "broken").unwrap();
     failed("the class \"green\" has 1 picture");
     fs::remove_dir_all(paths[1].join("green")).unwrap();
+    fs::create_dir(paths[1].join("Unknown")).unwrap();
+    failed("cannot be a class");
+    fs::remove_dir(paths[1].join("Unknown")).unwrap();
     fs::remove_dir_all(paths[1].join("red")).unwrap();
     failed("one folder with pictures (blue)");
     fs::remove_dir_all(paths[1].join("blue")).unwrap();
@@ -369,6 +376,17 @@ fn a_model_that_is_no_better_than_chance_is_saved_only_if_asked_for() {
 }
 
 #[test]
+fn a_perfect_model_of_too_few_pictures_is_not_called_bad() {
+    let (_folder, paths) = colours(14, true);
+    for number in 2..14 {
+        fs::remove_file(paths[1].join(format!("red/{number}.jpg"))).unwrap();
+    }
+    let outcome = teach(&paths, &[]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("too few pictures to tell"), "{}", outcome.stderr);
+}
+
+#[test]
 fn an_earlier_lesson_is_replaced_and_another_file_is_not() {
     let (_folder, paths) = colours(8, true);
     fs::write(&paths[2], "something else").unwrap();
@@ -384,6 +402,10 @@ fn an_earlier_lesson_is_replaced_and_another_file_is_not() {
     let outcome = ok(teach(&paths, &[]));
     assert!(outcome.stdout.contains("accuracy  100.0 %"), "{}", outcome.stdout);
     assert_eq!(digest(), first, "the same pictures teach the same");
+    let copy = paths[2].with_file_name("copy.safetensors");
+    let outcome = run(["model", "import", text(&paths[2]), "--output", text(&copy)]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("is a taught model"), "{}", outcome.stderr);
     // A taught model lends its network to another lesson.
     let again = paths[2].with_file_name("again.safetensors");
     ok(run(["teach", "--model", text(&paths[2]), "--data", text(&paths[1]), "--output", text(&again)]));
@@ -488,8 +510,19 @@ fn frames_of_a_source_are_added_without_near_duplicates() {
     assert!(file.file_name().unwrap().to_str().unwrap().ends_with("Z.jpg"), "{file:?}");
     assert_eq!(collect("test:red", "../red", &[]).code(), 64);
     let port = common::free_port();
-    let silent = collect(&format!("rtsp://127.0.0.1:{port}/"), "red", &["--timeout", "5"]);
-    assert_eq!(silent.code(), 69, "{}", silent.stderr);
+    let refused = collect(&format!("rtsp://127.0.0.1:{port}/"), "red", &["--timeout", "5"]);
+    assert_eq!(refused.code(), 69, "{}", refused.stderr);
+}
+
+#[test]
+fn a_camera_that_accepts_and_says_nothing_ends_collecting_at_the_limit() {
+    let (_folder, paths) = colours(2, true);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("rtsp://{}/", listener.local_addr().unwrap());
+    let data = text(&paths[1]);
+    let outcome = run(["teach", "--data", data, "--source", &address, "--label", "green", "--timeout", "2"]);
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(!paths[1].join("green").exists(), "a class without pictures");
 }
 
 #[test]

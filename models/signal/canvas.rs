@@ -165,6 +165,26 @@ impl Canvas {
         Self { width, height, pixels }
     }
 
+    /// Turned by `angle` (radians) around the middle, and enlarged so that no corner stays empty.
+    pub(crate) fn turned(&self, angle: f32) -> Self {
+        let (sin, cos) = angle.sin_cos();
+        let (width, height) = (self.width as f32, self.height as f32);
+        let aspect = (width / height).max(height / width);
+        let step = 1.0 / (cos.abs() + aspect * sin.abs());
+        let sample = |x: f32, y: f32| -> Colour {
+            let (u, v) = ((x - 0.5 * width) * step, (y - 0.5 * height) * step);
+            let x = (u * cos + v * sin + 0.5 * width).clamp(0.0, width - 1.001);
+            let y = (v * cos - u * sin + 0.5 * height).clamp(0.0, height - 1.001);
+            let at = |x: usize, y: usize| self.pixels[y * self.width + x];
+            let (left, top) = (x as usize, y as usize);
+            let (right, below) = ((left + 1).min(self.width - 1), (top + 1).min(self.height - 1));
+            let row = |y: usize| mixed(at(left, y), at(right, y), x.fract());
+            mixed(row(top), row(below), y.fract())
+        };
+        let rows = (0..self.height).flat_map(|y| (0..self.width).map(move |x| (x as f32, y as f32)));
+        Self { pixels: rows.map(|(x, y)| sample(x, y)).collect(), ..*self }
+    }
+
     /// Blurred by a disc of `radius` pixels, as a lens out of focus does; a large one at a reduced size.
     pub(crate) fn out_of_focus(&self, radius: f32) -> Self {
         const LARGEST: f32 = 5.0;

@@ -17,11 +17,16 @@ const VISIBLE: f32 = 0.065;
 pub(crate) const LEAST: f64 = 0.15;
 
 /// Encodes a moving scene, loses some of it, and returns the frames that are visibly damaged, with the share of the
-/// picture that is, and their numbers.
+/// picture that is, and their numbers. `side` is the shorter side of the final pictures.
 ///
 /// # Errors
 /// If GStreamer fails.
-pub(crate) fn lose(scene: &[Canvas], route: &Route, random: &mut Random) -> Result<Vec<(usize, RgbImage, f64)>, Error> {
+pub(crate) fn lose(
+    scene: &[Canvas],
+    route: &Route,
+    side: usize,
+    random: &mut Random,
+) -> Result<Vec<(usize, RgbImage, f64)>, Error> {
     // Several slices a frame, as many cameras send; or one, which a gap cuts short.
     let slices = [1, 1, 2, 4, 8][random.below(5)];
     let options = format!("key-int-max={} option-string=slices={slices}", 3 + random.below(12));
@@ -37,7 +42,7 @@ pub(crate) fn lose(scene: &[Canvas], route: &Route, random: &mut Random) -> Resu
     };
     // A decoder that gets too little fails: there is nothing to show then.
     let Ok(shown) = video::decode(&damaged, route) else { return Ok(Vec::new()) };
-    let small = |image: &RgbImage| final_centre(image);
+    let small = |image: &RgbImage| final_centre(image, side);
     let clean: Vec<Canvas> = clean.iter().map(|frame| small(&frame.image)).collect();
     let mut found = Vec::new();
     for frame in shown {
@@ -51,10 +56,10 @@ pub(crate) fn lose(scene: &[Canvas], route: &Route, random: &mut Random) -> Resu
     Ok(found)
 }
 
-/// What a network sees of a frame, at about its size.
-fn final_centre(image: &RgbImage) -> Canvas {
+/// What a network sees of a frame whose shorter side becomes `side`.
+fn final_centre(image: &RgbImage, side: usize) -> Canvas {
     let frame = Canvas::of(image);
-    let factor = 162.0 / frame.short() as f64;
+    let factor = side as f64 / frame.short() as f64;
     let side = |side: usize| (side as f64 * factor).round() as usize;
     frame.resized(side(frame.width), side(frame.height)).centre(super::faults::CENTRE)
 }

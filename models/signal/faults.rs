@@ -269,7 +269,7 @@ fn partly_covered(canvas: &mut Canvas, random: &mut Random) -> Outcome {
     let (width, unit) = (canvas.width, canvas.short() as f32);
     if kind == 4 {
         // Water bends the light: the scene behind it is turned over, blurred and brighter.
-        let blurred = canvas.out_of_focus(0.05 * unit);
+        let blurred = canvas.out_of_focus(0.07 * unit);
         let (last, bright) = (blurred.pixels.len() - 1, random.within(0.85, 1.25) as f32);
         canvas.cover(&mask, |index| scaled(mixed(blurred.pixels[last - index], [0.7; 3], 0.15), bright));
         // Light gathers at the edges of the drops.
@@ -344,8 +344,8 @@ fn dirt(canvas: &Canvas, random: &mut Random) -> Mask {
 fn drops(canvas: &Canvas, random: &mut Random) -> Mask {
     let mut mask = vec![0.0; canvas.pixels.len()];
     let aspect = canvas.height as f32 / canvas.width as f32;
-    let largest = random.within(0.09, 0.24);
-    for _ in 0..8 + random.below(40) {
+    let largest = random.within(0.13, 0.28);
+    for _ in 0..8 + random.below(24) {
         let centre = [random.within(-0.05, 1.05) as f32, random.within(-0.05, 1.05) as f32];
         let radius = random.within(0.25 * largest, largest) as f32;
         let corners = ellipse(centre, [radius * aspect, radius], 0.0, 0.12, random);

@@ -18,6 +18,8 @@ use super::{Error, damage};
 
 /// Scenes are drawn with at most this shorter side; larger frames are made of them by GStreamer.
 const DRAWN: usize = 480;
+/// Least shorter side of the part of a photograph that fills a frame, in its pixels.
+const LEAST_VIEW: u32 = 240;
 /// Times that a clip is begun anew because too few of its pictures show what they should.
 const ATTEMPTS: u64 = 60;
 
@@ -142,7 +144,12 @@ impl Maker {
         let [width, height] = size;
         let (mut canvas, source) = if random.unit() < 0.75 {
             let index = self.some_photo(set, random);
-            let view = self.view(index, size, 0.35, random)?.resized(width, height);
+            let short = self.photo(index)?.width().min(self.photo(index)?.height());
+            let least = (f64::from(LEAST_VIEW) / f64::from(short)).clamp(0.25, 1.0);
+            let mut view = self.view(index, size, least, random)?.resized(width, height);
+            if random.unit() < 0.35 {
+                view = view.turned(random.within(-0.2, 0.2) as f32);
+            }
             (view, format!("photo:{}", self.photos[index].0.name))
         } else {
             let kind = random.below(scenes::KINDS.len());
@@ -196,7 +203,8 @@ impl Maker {
             }
             let before = canvas.clone();
             let Outcome { strength, hidden } = faults::apply(clip.state, &mut canvas, random);
-            if clip.state == State::ColourCast && difference(&before, &canvas) < 0.09 {
+            let is_change = matches!(clip.state, State::ColourCast | State::PartlyCovered);
+            if is_change && difference(&before, &canvas) < 0.09 {
                 continue;
             }
             let mut record = Record::new(clip.state.label(), source, &route);
@@ -297,7 +305,7 @@ impl Maker {
             scene.push(view);
         }
         let label = State::BrokenBlocks.label();
-        let mut found = damage::lose(&scene, &route, random)?;
+        let mut found = damage::lose(&scene, &route, self.side, random)?;
         // The frames of one clip are damaged alike: one is enough.
         random.shuffle(&mut found);
         let count = count.min(1);
@@ -380,14 +388,24 @@ fn drawn(route: &Route) -> [usize; 2] {
     }
 }
 
-/// Whether a picture has the light and the contrast that a good one needs.
+/// Whether a picture has the light, the contrast and the colours that a good one needs. What is mostly black or in one
+/// colour, such as grass from close by, cannot be told from a fault.
 fn is_usable(canvas: &Canvas) -> bool {
     let centre = canvas.centre(CENTRE);
     let mut light: Vec<f32> = centre.pixels.iter().step_by(5).map(|pixel| luma(*pixel).clamp(0.0, 1.0)).collect();
     light.sort_by(f32::total_cmp);
     let at = |share: f64| light[(share * (light.len() - 1) as f64) as usize];
     let clipped = light.iter().filter(|light| **light > 0.985).count() as f64 / light.len() as f64;
-    at(0.98) > 0.25 && at(0.97) - at(0.03) > 0.3 && at(0.75) - at(0.25) > 0.04 && clipped < 0.25
+    let is_colourful = saturation(&centre) < 0.62;
+    let is_lit = at(0.98) > 0.25 && at(0.5) > 0.06;
+    is_colourful && is_lit && at(0.97) - at(0.03) > 0.3 && at(0.75) - at(0.25) > 0.04 && clipped < 0.25
+}
+
+/// How far the mean colour is from grey, 0 to 1.
+fn saturation(canvas: &Canvas) -> f32 {
+    let mean = canvas.mean();
+    let [low, high] = [f32::min as fn(f32, f32) -> f32, f32::max].map(|pick| mean.into_iter().fold(mean[0], pick));
+    (high - low) / high.max(0.01)
 }
 
 /// Whether a finished picture shows its state, compared with the same one before the fault and the compression.
@@ -401,6 +419,7 @@ fn shows(state: State, picture: &RgbImage, clean: &RgbImage) -> bool {
         // Compression may remove noise, too.
         State::Noise => picture.detail() > clean.detail() + 0.03,
         State::LowContrast => picture.contrast() < 0.36,
+        State::ColourCast => saturation(&picture) > 0.3,
         _ => true,
     }
 }

@@ -98,8 +98,10 @@ const PACKAGES: [(&str, &str, &str, &[&str]); 4] = [
 /// A package with resource files, each of which holds many WebP photographs.
 const COLLECTIONS: &str = "gcompris-qt-data";
 const COLLECTIONS_FOLDER: &str = "/usr/share/gcompris-qt/rcc";
-/// The resource files, and the number of photographs in each.
-const RESOURCES: [(&str, usize); 5] = [
+/// The resource files, and how many photographs at the beginning of each are taken: in `categorization`, those after them
+/// show things on an even ground, fish, and monuments that are in another file, too.
+const RESOURCES: [(&str, usize); 6] = [
+    ("categorization", 28),
     ("erase", 33),
     ("explore_farm_animals", 9),
     ("explore_monuments", 49),

@@ -129,7 +129,7 @@ fn lost_packets_are_seen_in_real_frames() {
     let frames: Vec<Canvas> = (0..8).map(|at| scene.part([at * 8, at * 4, 320, 240])).collect();
     let route = Route { codec: Codec::H264Quality { quantizer: 26 }, ..raw(320, 240) };
     let found: Vec<f64> = (0..4)
-        .flat_map(|seed| damage::lose(&frames, &route, &mut Random::new(seed, &[])).unwrap())
+        .flat_map(|seed| damage::lose(&frames, &route, 162, &mut Random::new(seed, &[])).unwrap())
         .map(|(_, _, share)| share)
         .collect();
     assert!(!found.is_empty() && found.iter().all(|share| *share >= damage::LEAST), "{found:?}");

@@ -9,19 +9,17 @@ use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Error, choice, interrupt, printed, progress_style, size};
+use super::{EngineChoice, Error, interrupt, printed, progress_style, size};
 use crate::capture::{is_picture, pictures};
-use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::config::MAX_FPS;
 use crate::engine::features::{Grid, MAX_CELLS};
 use crate::exit::{Exit, chain};
 use crate::frame::Region;
-use crate::inference::Engine;
 use crate::kernels::runtime::Threads;
 use crate::learn::features::FeatureSession;
 use crate::learn::npy::NpyWriter;
 use crate::learn::stream::Watch;
-use crate::model::{Extractor, ModelOptions, SaveError};
+use crate::model::{Definition, Extractor, ModelOptions, SaveError, Training, built_in};
 use crate::printable::line;
 use crate::replace::replace;
 use crate::shutdown::Stopped;
@@ -59,8 +57,8 @@ pub(super) struct Arguments {
     /// Maximum seconds without a frame.
     #[arg(long, value_name = "S", default_value = "20", requires = "source", value_parser = seconds)]
     timeout: Duration,
-    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
-    #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
+    /// Model: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
+    #[arg(short, long, value_name = "M", default_value = built_in::NAME)]
     model: String,
     /// The part of the picture to look at: x, y, width and height in shares of its sides, such as 0.25,0.5,0.5,0.5.
     #[arg(long, value_name = "X,Y,W,H", allow_hyphen_values = true)]
@@ -71,15 +69,8 @@ pub(super) struct Arguments {
     /// Rows and columns of the network's input, such as 320x256, instead of the model's own.
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<[usize; 2]>,
-    /// What runs the network; auto: the native engine, or tract (if built in) for networks that it does not support.
-    #[arg(long, value_name = "B", default_value = "auto", value_parser = choice::<BackendChoice>())]
-    backend: BackendChoice,
-    /// Instruction set of the native engine; auto: the best that the processor has.
-    #[arg(long, value_name = "I", default_value = "auto", value_parser = choice::<IsaChoice>())]
-    isa: IsaChoice,
-    /// Trade memory for speed: fast, or lean (less memory, slower).
-    #[arg(long, value_name = "MEM", default_value = "fast", value_parser = choice::<MemoryMode>())]
-    memory: MemoryMode,
+    #[command(flatten)]
+    engine: EngineChoice,
     /// Threads that one inference takes.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
@@ -125,6 +116,7 @@ struct Row<'a> {
 struct Rows<'a> {
     file: Option<(NpyWriter<'a>, &'a Path)>,
     lines: io::StdoutLock<'static>,
+    count: u64,
     /// Whether the reader of the lines has gone.
     is_unread: bool,
 }
@@ -132,13 +124,14 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// Lines on standard output, and a file that gets the features.
     fn to(file: Option<(NpyWriter<'a>, &'a Path)>) -> Self {
-        Self { file, lines: io::stdout().lock(), is_unread: false }
+        Self { file, lines: io::stdout().lock(), count: 0, is_unread: false }
     }
 
     fn push(&mut self, name: Name<'_>, features: &[f32]) -> Result<(), Error> {
         if let Some((file, path)) = &mut self.file {
             file.push(features).map_err(|source| unwritten(path, source))?;
         }
+        self.count += 1;
         if self.is_unread {
             return Ok(());
         }
@@ -176,9 +169,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         return Err(SaveError::Exists { path: path.clone() }.into());
     }
     let stopped = interrupt::install()?;
-    let engine = Engine { backend: arguments.backend, isa: arguments.isa, memory: arguments.memory };
+    let engine = arguments.engine.into();
     let options = ModelOptions { size: arguments.size, region: arguments.region, engine, ..ModelOptions::default() };
-    let extractor = Extractor::load(&arguments.model, &options, &arguments.map)?;
+    let definition = Definition::open(&arguments.model, &options)?;
+    if definition.training == Training::Seeded {
+        tracing::warn!("{}: its features are those of random weights", definition.name());
+    }
+    let extractor = Extractor::compile(definition, &arguments.map, options.engine)?;
     let mut session = FeatureSession::new(&extractor, &Threads::new(arguments.threads.into(), |_| ()))?;
     let Some(path) = &arguments.output else {
         return write(arguments, &mut session, &mut Rows::to(None), &stopped);
@@ -189,7 +186,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         let mut rows = Rows::to(Some((file, path)));
         match write(arguments, &mut session, &mut rows, &stopped) {
             // The rows of the others are worth keeping.
-            Err(error @ Error::Pictures { .. }) => incomplete = Err(error),
+            Err(error) if rows.count > 0 && !matches!(error, Error::Save(_)) => incomplete = Err(error),
             outcome => outcome.map_err(Failed::Work)?,
         }
         if let Some((file, _)) = rows.file {

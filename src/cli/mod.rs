@@ -33,13 +33,13 @@ use crate::config::{SIDES, parse_mean, parse_size, parse_std, redact, redact_wor
 use crate::exit::{Exit, chain};
 use crate::inference::{self, Engine};
 use crate::learn::stream::StreamError;
-use crate::model::{FetchError, Model, ModelOptions, Preprocessing};
+use crate::model::{FetchError, Model, ModelOptions, Preprocessing, built_in};
 use crate::system::affinity;
 use crate::{capture, preprocess, printable, service};
 
 const EXAMPLES: &str = "\
 Examples:
-  hardnetd run --source test:ball --frames 100     classify a test stream, print JSON Lines
+  hardnetd run --source test:smpte --frames 100    classify a test stream, print JSON Lines
   hardnetd run -c /etc/hardnetd/hardnetd.toml      what the service runs
   hardnetd classify photo.jpg                      classify a picture
   hardnetd config default > hardnetd.toml          start a configuration of your own
@@ -111,8 +111,8 @@ struct ConfigFile {
 /// The options that choose a model and change it.
 #[derive(Debug, Args)]
 struct ModelChoice {
-    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
-    #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
+    /// Model: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
+    #[arg(short, long, value_name = "M", default_value = built_in::NAME)]
     model: String,
     /// Text file with one label per line, instead of the model's own labels.
     #[arg(long, value_name = "FILE")]
@@ -132,6 +132,13 @@ struct ModelChoice {
     /// Share of the resized picture's shorter side that the input takes, such as 0.875, instead of the model's own.
     #[arg(long, value_name = "R", value_parser = ratio)]
     crop_ratio: Option<f64>,
+    #[command(flatten)]
+    engine: EngineChoice,
+}
+
+/// The options that say how a network is run.
+#[derive(Debug, Clone, Copy, Args)]
+struct EngineChoice {
     /// What runs the network; auto: the native engine, or tract (if built in) for networks that it does not support.
     #[arg(long, value_name = "B", default_value = "auto", value_parser = choice::<BackendChoice>())]
     backend: BackendChoice,
@@ -143,6 +150,12 @@ struct ModelChoice {
     memory: MemoryMode,
 }
 
+impl From<EngineChoice> for Engine {
+    fn from(EngineChoice { backend, isa, memory }: EngineChoice) -> Self {
+        Self { backend, isa, memory }
+    }
+}
+
 /// Parses a word of a choice. Help and messages list the words.
 fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::WORDS).try_map(|word| word.parse::<T>())
@@ -150,7 +163,7 @@ fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
 
 impl ModelChoice {
     fn load(&self) -> Result<Model, crate::model::Error> {
-        let engine = Engine { backend: self.backend, isa: self.isa, memory: self.memory };
+        let engine = self.engine.into();
         let (size, crop_ratio) = (self.size, self.crop_ratio);
         let preprocessing = Preprocessing { mean: self.mean, std: self.std, crop_ratio, size: None };
         let (labels, output) = (self.labels.clone(), self.output.clone());
@@ -177,6 +190,14 @@ fn deviation(text: &str) -> Result<[f32; 3], String> {
 fn size(text: &str) -> Result<[usize; 2], String> {
     let (least, most) = (SIDES.start(), SIDES.end());
     parse_size(text).ok_or_else(|| format!("expected rows and columns from {least} to {most}, such as 224x224"))
+}
+
+/// What a model is worth that is not certainly better than naming the largest class, which is right in `chance` percent.
+fn worth(right: u64, pictures: u64, chance: f64) -> &'static str {
+    match 100.0 * right as f64 / pictures.max(1) as f64 > chance {
+        true => "these are too few pictures to tell whether it is better than chance",
+        false => "it is no better than chance",
+    }
 }
 
 /// Why a command failed.
@@ -250,7 +271,9 @@ pub enum Error {
     Drift(#[from] crate::learn::teach::drift::DriftError),
     /// A taught model is no better than chance.
     #[error(
-        "the model is not saved: it is no better than chance. Cross-validation gets {right} of {pictures} pictures right, and          naming the largest class for every picture would get {chance:.0} % of them"
+        "the model is not saved: {}. Cross-validation gets {right} of {pictures} pictures right, and naming the largest class \
+         for every picture would get {chance:.0} % of them",
+        worth(*right, *pictures, *chance)
     )]
     Chance {
         /// Pictures that cross-validation gets right.

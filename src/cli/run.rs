@@ -28,7 +28,7 @@ Options take precedence over the configuration, which has more settings, such as
 default` prints every key with its default. SIGHUP reloads the configuration; SIGTERM and SIGINT stop the daemon.
 
 Examples:
-  hardnetd run --source test:ball --frames 100
+  hardnetd run --source test:smpte --frames 100
   hardnetd run --source clip.mp4 --model hardnet68ds > results.jsonl
   hardnetd run --source rtsp://camera/stream1 --sink mqtt://broker.local")]
 pub(super) struct Arguments {

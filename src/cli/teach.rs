@@ -18,7 +18,7 @@ use crate::frame::Region;
 use crate::inference::{Engine, UNKNOWN};
 use crate::learn::stream::Watch;
 use crate::learn::teach::collect::{CollectError, Collector};
-use crate::learn::teach::drift::{Comparison, Drift};
+use crate::learn::teach::drift::{Comparison, Drift, DriftError};
 use crate::learn::teach::report::{Accuracy, Report};
 use crate::learn::teach::{self, TeachOptions, teach};
 use crate::model::taught::is_taught;
@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     /// The model file to write: .safetensors.
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["source", "drift"])]
     output: Option<PathBuf>,
-    /// Model whose network is used: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
+    /// Model whose network is used: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M", default_value = "hardnet39ds", conflicts_with_all = ["source", "drift"])]
     model: String,
     /// The part of the picture to look at: x, y, width and height in shares of its sides, such as 0.25,0.5,0.5,0.5.
@@ -128,8 +128,13 @@ fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -
         threads: threads(arguments),
     };
     let bar = ProgressBar::new(set.samples.len() as u64)
-        .with_style(progress_style("{bar:30} {pos}/{len} pictures, {rate}, {eta} left"));
-    let outcome = teach(&set, &options, stopped, |done| bar.set_position(done));
+        .with_style(progress_style("{bar:30} {pos}/{len} pictures, {rate}, {eta} left{msg}"));
+    let outcome = teach(&set, &options, stopped, |done| {
+        bar.set_position(done);
+        if done == set.samples.len() as u64 {
+            bar.set_message(", cross-validating");
+        }
+    });
     bar.finish_and_clear();
     let outcome = match outcome {
         Err(teach::Error::Stopped) => return Err(Error::Stopped),
@@ -171,13 +176,16 @@ fn collect(arguments: &Arguments, source: &str, data: &Path, stopped: &Stopped) 
     });
     bar.finish_and_clear();
     let (done, folder) = (collector.collected, data.join(label).display().to_string());
-    let told = printed(writeln!(
-        io::stdout(),
-        "{}: {} added; {} left out as near duplicates",
-        line(&folder),
-        counted(done.added, "picture", "pictures"),
-        counted(done.near_duplicates, "frame", "frames")
-    ));
+    let told = match arguments.json {
+        true => json(&done),
+        false => printed(writeln!(
+            io::stdout(),
+            "{}: {} added; {} left out as near duplicates",
+            line(&folder),
+            counted(done.added, "picture", "pictures"),
+            counted(done.near_duplicates, "frame", "frames")
+        )),
+    };
     watched?;
     told
 }
@@ -187,7 +195,10 @@ fn drift(arguments: &Arguments, model: &str, stopped: &Stopped) -> Result<(), Er
     let mut comparison = Comparison::new(model, Engine::default(), threads(arguments))?;
     let mut left_out = 0_u64;
     match (&arguments.source, &arguments.data) {
-        (Some(source), _) => {
+        (Some(_), Some(_)) => {
+            return Err(Error::Argument("--drift takes pictures from --data or from --source: name one".to_owned()));
+        }
+        (Some(source), None) => {
             let bar = seconds_bar(arguments.seconds);
             let watched = watch(arguments, source).run(stopped, |frame| {
                 let picture = frame.picture().map_err(|error| message(&error, Exit::Data))?;
@@ -221,7 +232,10 @@ fn drift(arguments: &Arguments, model: &str, stopped: &Stopped) -> Result<(), Er
             return Err(Error::Argument("--drift needs pictures: --data DIR or --source URI".to_owned()));
         }
     }
-    let drift = comparison.finish()?;
+    let drift = match comparison.finish() {
+        Err(DriftError::Nothing) if stopped.is_set() => return Err(Error::Stopped),
+        drift => drift?,
+    };
     match arguments.json {
         true => json(&drift),
         false => printed(print_drift(&drift, left_out)),

@@ -125,10 +125,11 @@ section! {
 section! {
     /// `[model]`: the network.
     Model {
-        /// Name of a model (hardnet39ds, hardnet68ds, hardnet68, hardnet85), with untrained weights; or a file: a
-        /// model file of `hardnetd model import`, weights of one of these models (PyTorch, PaddlePaddle,
-        /// safetensors), an ONNX classifier, or the table of an architecture (.toml).
-        name: String = "hardnet39ds", Allowed::Text;
+        /// `signal`, which recognises the state of a video signal; a name of the family (hardnet39ds, hardnet68ds,
+        /// hardnet68, hardnet85), with untrained weights; or a file: a model file of `hardnetd model import`, weights
+        /// of the family (PyTorch, PaddlePaddle, safetensors), an ONNX classifier, or the table of an architecture
+        /// (.toml).
+        name: String = "signal", Allowed::Text;
         /// Text file with one label per line, in the order of the classes; empty: the model's own labels.
         labels: String = "", Allowed::Text;
         /// Rows and columns of the network's input, such as `320x256`; empty: the model's own.

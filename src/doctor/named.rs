@@ -13,7 +13,7 @@ use crate::config::{self, Config, Loaded, Mqtt, Problem, Stream, Warning, read_c
 use crate::exit::chain;
 use crate::hardnet;
 use crate::inference;
-use crate::model::{Error, Model, ModelOptions, labels};
+use crate::model::{self, Error, Model, ModelOptions, labels};
 use crate::publish;
 use crate::regular;
 use crate::system::host::Host;
@@ -188,12 +188,11 @@ impl Look<'_> {
 fn model_file(name: &str) -> Result<(), String> {
     let path = Path::new(name);
     let has_ending = |ending: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
-    if hardnet::find(name).is_some() {
+    if model::is_known(name) {
         return Ok(());
     }
-    let known: Vec<&str> = hardnet::ARCHITECTURES.iter().map(|architecture| &*architecture.name).collect();
     if !path.exists() && !name.contains(['/', '.']) {
-        return Err(format!("no such model or file; the models are {}", known.join(", ")));
+        return Err(format!("no such model or file; the models are {}", model::names()));
     }
     let file = regular::open(path).map_err(|error| error.to_string())?;
     if has_ending("toml") {

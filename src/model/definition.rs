@@ -1,37 +1,31 @@
-//! Resolves a model's name or file to its definition: the network, the classes, the input.
+//! What a model is before it is compiled: the network, the classes, the input.
 
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Source, Training};
-use super::parts::Folder;
+use super::metadata::{KEY, Metadata, Source, Training};
+use super::open::{neither, open_onnx};
 use super::preprocessing::Preprocessing;
-use super::taught::{self, Taught};
+use super::taught::Taught;
 use super::{Error, labels};
 use crate::choice::BackendChoice;
 use crate::config::{self, Config, SIDES};
 use crate::engine::cost::{MAX_ACTIVATION_BYTES, cost};
-use crate::engine::graph::{Graph, Op};
-use crate::engine::import::{self, Scores};
+use crate::engine::graph::Graph;
+use crate::engine::import::Scores;
 use crate::engine::{features, onnx, plan};
-use crate::exit::chain;
 use crate::frame::Region;
 use crate::hardnet::{self, Architecture};
-use crate::inference::tract::{self, TractPlan};
+use crate::inference::tract::TractPlan;
 use crate::inference::{self, Engine, InferencePlan};
 use crate::preprocess::Transform;
 use crate::protobuf::StringStringEntryProto;
-use crate::regular;
-use crate::weights::{self, EntryRole, Loaded, StateDict, file::sha256};
+use crate::weights::{EntryRole, StateDict};
 
 /// Number of classes of a network that does not state it: that of ImageNet.
 pub(super) const CLASSES: usize = 1000;
-
-/// Channels of a picture.
-const CHANNELS: usize = 3;
 
 /// The user's options for a model, besides its name.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -126,66 +120,7 @@ pub struct Onnx {
     pub parameters: u64,
 }
 
-/// What the name of a model refers to.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Place {
-    /// An architecture without weights.
-    Architecture(Architecture),
-    /// A file with weights.
-    File(PathBuf),
-}
-
-/// Finds the model called `name`: a published architecture, a table in a TOML file, or a file with weights.
-pub(super) fn find(name: &str) -> Result<Place, Error> {
-    if let Some(architecture) = hardnet::find(name) {
-        return Ok(Place::Architecture(architecture.clone()));
-    }
-    let path = Path::new(name);
-    if !path.exists() {
-        return Err(Error::Unknown { name: name.to_owned() });
-    }
-    Ok(if ends_in(path, "toml") {
-        Place::Architecture(hardnet::read_table(path).map_err(Error::Table)?)
-    } else {
-        Place::File(path.to_owned())
-    })
-}
-
-fn ends_in(path: &Path, ending: &str) -> bool {
-    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
-}
-
-/// The architecture called `name`, published or in a TOML file.
-///
-/// # Errors
-/// [`Error::Unknown`] if `name` is neither, [`Error::Table`] if the file is not an architecture table.
-pub fn architecture(name: &str) -> Result<Architecture, Error> {
-    match find(name)? {
-        Place::Architecture(architecture) => Ok(architecture),
-        Place::File(path) => Err(Error::NoTable { path }),
-    }
-}
-
 impl Definition {
-    /// The model called `name`: a published name or a table in a TOML file, both with seeded weights; or a file with
-    /// weights from any framework; or a network in an `.onnx` file. If a file does not state its architecture and
-    /// number of classes, they are inferred from the weights, which then count as trained.
-    ///
-    /// # Errors
-    /// If the name is unknown, the file is unusable, the labels do not fit, or the size is not supported.
-    pub fn open(name: &str, options: &ModelOptions) -> Result<Self, Error> {
-        let place = find(name)?;
-        if let (Some(output), false) = (&options.output, matches!(&place, Place::File(path) if ends_in(path, "onnx"))) {
-            return Err(Error::OneOutput { name: name.to_owned(), output: output.clone() });
-        }
-        let definition = match place {
-            Place::Architecture(architecture) => Self::seeded(architecture, CLASSES)?,
-            Place::File(path) if ends_in(&path, "onnx") => Self::read_onnx(&path, options)?,
-            Place::File(path) => Self::read(&path)?,
-        };
-        definition.with(options)
-    }
-
     /// An untrained network with `classes` classes.
     ///
     /// # Errors
@@ -216,134 +151,6 @@ impl Definition {
     pub fn trained(architecture: Architecture, state: StateDict, labels: Vec<Arc<str>>, transform: Transform) -> Self {
         let family = Self::of_family(architecture, state, labels.len(), Training::Trained);
         Self { labels: Some(labels), transform, ..family }
-    }
-
-    /// The model whose weights are in the file at `path`.
-    fn read(path: &Path) -> Result<Self, Error> {
-        let Loaded { mut state, texts, .. } = weights::read(path).map_err(|error| Error::Weights(error.into()))?;
-        if let Some(text) = texts.get(KEY) {
-            let Metadata { architecture, classes, labels, transform, training, source } = parse(text, path)?;
-            let take = |text: &String| Taught::take(text, &architecture, classes, &mut state).map(Box::new);
-            let taught = texts.get(taught::KEY).map(take).transpose();
-            let taught = taught.map_err(|source| Error::Taught { path: path.to_owned(), source: source.into() })?;
-            let family = Self::of_family(architecture, state, classes, training);
-            return Ok(Self { labels: labels.map(shared), transform, source, taught, ..family });
-        }
-        let (architecture, classes) =
-            hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;
-        Ok(Self::of_family(architecture.clone(), state, classes, Training::Trained))
-    }
-
-    /// The network in the ONNX file at `path`, for inputs of the size in `options` if the file leaves the size open.
-    fn read_onnx(path: &Path, options: &ModelOptions) -> Result<Self, Error> {
-        let ((file, folder), size) = (open_onnx(path, options.output.as_deref())?, options.size);
-        let unusable = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
-        let mut scores = file.scores().map_err(unusable)?;
-        tell_what_is_left(&file, path);
-        let is_map = file.is_output_map();
-        let (fixed, metadata, channels) = (file.size(), file.metadata(), file.channels());
-        if let (Some([height, width]), Some(size)) = (fixed, size)
-            && size != [height, width]
-        {
-            return Err(Error::FixedSize { path: path.to_owned(), height, width });
-        }
-        if channels != CHANNELS {
-            return Err(Error::OnnxChannels { path: path.to_owned(), channels });
-        }
-        let said = metadata.get(KEY).map(|text| parse(text, path)).transpose()?;
-        let beside = match &said {
-            Some(_) => Preprocessing::default(),
-            None => Preprocessing::of_onnx(path, &metadata)?,
-        };
-        let takes_bytes = file.takes_bytes();
-        let asked = options.preprocessing.or(beside);
-        if takes_bytes && (asked.mean.is_some() || asked.std.is_some()) {
-            tracing::warn!(
-                "{} takes a picture's own values, as bytes, and would get others with this mean and standard deviation: \
-                 leave them out unless it was trained with them",
-                path.display()
-            );
-        }
-        if let (Some([height, width]), Some([rows, columns])) = (fixed, beside.size)
-            && [height, width] != [rows, columns]
-        {
-            tracing::warn!(
-                "the size {rows}x{columns} in the settings beside {} is not used: the network is for {height}x{width}",
-                path.display()
-            );
-        }
-        let beside = if takes_bytes { beside.or(Preprocessing::BYTES) } else { beside };
-        let mut transform = said.as_ref().map_or(Transform::IMAGENET, |said| said.transform);
-        if let Some(size) = beside.size.filter(|_| fixed.is_none() && size.is_none()) {
-            transform = resized(&transform, size)?;
-        }
-        if let Some(size @ [height, width]) = fixed {
-            let unusual = |_| Error::OnnxSize { path: path.to_owned(), height, width };
-            transform = resized(&transform, size).map_err(unusual)?;
-        }
-        if let Some(size) = size {
-            transform = resized(&transform, size)?;
-        }
-        let transform = Preprocessing { size: None, ..beside }.apply(transform)?;
-        let assumed = if said.is_some() { None } else { options.preprocessing.or(beside).assumed(path) };
-        let Transform { height, width, .. } = transform;
-        let (graph, parameters, classes) = match file.network() {
-            Ok(imported) => {
-                let shapes = imported.shapes(height, width).map_err(|source| match size {
-                    Some(_) => Error::from(inference::Error::Size(source)),
-                    None => Error::Misfit { path: path.to_owned(), height, width, source },
-                })?;
-                let output = shapes.get(imported.graph.output().index());
-                let [rows, columns, channels] =
-                    output.map_or([0; 3], |shape| [shape.height, shape.width, shape.channels]);
-                if is_map && rows * columns != 1 {
-                    return Err(Error::NoClassifier { path: path.to_owned(), shape: vec![channels, rows, columns] });
-                }
-                let (graph, has_lost_softmax) = without_softmax(imported.graph)?;
-                if has_lost_softmax {
-                    scores = Scores::Logits;
-                }
-                (Ok(graph), imported.parameters, rows * columns * channels)
-            }
-            // A file that is not trusted never reaches tract this way.
-            Err(reason) if options.engine.backend == BackendChoice::Native => {
-                return Err(Error::NoGraph { path: path.to_owned(), reason: chain(&reason) });
-            }
-            Err(reason) => match tract::output_shape(file, height, width) {
-                Ok(shape) if shape.iter().filter(|extent| **extent != 1).count() > 1 => {
-                    return Err(Error::NoClassifier { path: path.to_owned(), shape });
-                }
-                Ok(shape) => (Err(chain(&reason)), 0, shape.iter().product()),
-                Err(inference::Error::WithoutTract) => {
-                    tracing::warn!("tract might be able to run this network, but this program was built without it");
-                    return Err(Error::OnnxFile { path: path.to_owned(), source: reason.into() });
-                }
-                Err(tract) => return Err(neither(path, chain(&reason), tract)),
-            },
-        };
-        if !CLASS_COUNTS.contains(&classes) {
-            return Err(Error::Classes { path: path.to_owned(), classes });
-        }
-        let (name, labels, training, source) = match said {
-            Some(Metadata { classes: said, .. }) if said != classes => {
-                let problems = vec![format!("it is for {said} classes, but the network has {classes}")];
-                let source = Box::new(metadata::Error::Values { problems });
-                return Err(Error::Metadata { path: path.to_owned(), source });
-            }
-            Some(Metadata { architecture, labels, training, source, .. }) => {
-                (architecture.name.into_owned(), labels.map(shared), training, source)
-            }
-            None => {
-                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                (name, None, Training::Trained, None)
-            }
-        };
-        let sha256 = sha256(path).map_err(|error| Error::Weights(error.into()))?;
-        let sha256 = folder.digest(sha256).map_err(|error| Error::Weights(error.into()))?;
-        let output = options.output.clone();
-        let network = Onnx { graph, path: path.to_owned(), output, name, sha256, parameters };
-        let network = NetworkDefinition::Onnx(Box::new(network));
-        Ok(Self { network, classes, labels, scores, assumed, transform, training, source, taught: None })
     }
 
     /// The same model with the user's options applied.
@@ -474,11 +281,13 @@ impl Definition {
         let Transform { height, width, .. } = self.transform;
         let name = self.name().to_owned();
         if let Some(taught) = &self.taught {
-            let grids = taught.grids();
+            let (grids, layer) = (taught.grids(), taught.linear());
             let graph = self.into_graph()?;
             let macs = graph.macs(height, width)?;
-            let features = features::features(&graph, [height, width], &grids);
-            let features = features.map_err(|source| Error::Lesson { name: name.clone(), source })?;
+            let lesson = |source| Error::Lesson { name: name.clone(), source };
+            // A layer that reads another number of features is refused.
+            features::with_head(&graph, [height, width], &grids, layer).map_err(lesson)?;
+            let features = features::features(&graph, [height, width], &grids).map_err(lesson)?;
             drop(graph);
             return Ok((InferencePlan::new(features, [height, width], engine, &name)?, Some(macs)));
         }
@@ -560,49 +369,6 @@ impl Definition {
     }
 }
 
-fn parse(text: &str, path: &Path) -> Result<Metadata, Error> {
-    Metadata::parse(text).map_err(|source| Error::Metadata { path: path.to_owned(), source: source.into() })
-}
-
-fn shared(labels: Vec<String>) -> Vec<Arc<str>> {
-    labels.into_iter().map(Arc::from).collect()
-}
-
-/// Says once what of a network is not used.
-fn tell_what_is_left(file: &import::File, path: &Path) {
-    let (path, others) = (path.display(), file.other_outputs());
-    if !others.is_empty() {
-        tracing::info!("{path} has several outputs; unused (see --output): {}", others.join(", "));
-    }
-    if file.batch() > 1 {
-        tracing::info!("{path} was written for batches of {}; pictures are classified one by one", file.batch());
-    }
-}
-
-/// The ONNX file at `path`, if it is valid, for its output `output`, if given; and the folder with the files that belong
-/// to it.
-pub(super) fn open_onnx(path: &Path, output: Option<&str>) -> Result<(import::File, Folder), Error> {
-    let unreadable = |source: io::Error| Error::Unreadable { path: path.to_owned(), source };
-    let wrong = |source: import::Error| Error::OnnxFile { path: path.to_owned(), source: source.into() };
-    let file = regular::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
-    if length > import::MAX_LENGTH {
-        return Err(wrong(import::Error::TooLarge { length }));
-    }
-    let mut bytes = Vec::new();
-    let room = usize::try_from(length).ok().and_then(|length| bytes.try_reserve_exact(length).ok());
-    room.ok_or_else(|| unreadable(io::ErrorKind::OutOfMemory.into()))?;
-    // The file may have grown since: `parse` refuses it if it is too large now.
-    file.take(import::MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    let mut folder = Folder::of(path);
-    Ok((import::File::parse_with(&bytes, &mut folder, output).map_err(wrong)?, folder))
-}
-
-fn neither(path: &Path, native: String, tract: inference::Error) -> Error {
-    let source = Box::new(inference::Error::neither(native, tract));
-    Error::Neither { path: path.to_owned(), source }
-}
-
 /// Checks that the maps of a network fit into the allowed memory.
 fn check_memory(graph: &Graph, transform: &Transform, name: &str) -> Result<(), Error> {
     let needed = cost(graph, transform.height, transform.width)?.peak_activation_bytes;
@@ -610,17 +376,6 @@ fn check_memory(graph: &Graph, transform: &Transform, name: &str) -> Result<(), 
         return Err(inference::Error::Memory { name: name.to_owned(), needed, limit: MAX_ACTIVATION_BYTES }.into());
     }
     Ok(())
-}
-
-/// The network without a final softmax, which is applied to the logits anyway; and whether it had one.
-fn without_softmax(graph: Graph) -> Result<(Graph, bool), Error> {
-    match graph.node(graph.output()) {
-        Some(node) if matches!(node.op, Op::Softmax) => match node.inputs[..] {
-            [input] => Ok((graph.up_to(input)?, true)),
-            _ => Ok((graph, false)),
-        },
-        _ => Ok((graph, false)),
-    }
 }
 
 /// `transform` for inputs of `[height, width]`: the longer side of the crop keeps its share of the resized shorter

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::definition::{CLASSES, Place, find};
+use super::definition::CLASSES;
 use super::metadata::Source;
+use super::open::{Place, find};
 use super::taught::Lesson;
 use super::{Definition, Error, ModelOptions, NetworkDefinition, Onnx, Training};
 use crate::engine::cost::{Cost, NodeCost, cost};
@@ -79,7 +80,7 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
             let published = hardnet::published(name).collect();
             (Definition::of_family(architecture, StateDict::new(), CLASSES, Training::Seeded), published)
         }
-        Place::File(_) => (Definition::open(name, &options)?, Vec::new()),
+        Place::BuiltIn | Place::File(_) => (Definition::open(name, &options)?, Vec::new()),
     };
     let Definition { network, classes, transform, training, source, taught, .. } = definition;
     let [height, width] = size.unwrap_or([transform.height, transform.width]);

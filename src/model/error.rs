@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::metadata::CLASS_COUNTS;
-use super::{labels, metadata, verify};
+use super::{built_in, labels, metadata, verify};
 use crate::config::{SIDES, redact};
 use crate::engine::{features, graph, import};
 use crate::exit::Exit;
@@ -27,6 +27,14 @@ pub enum Error {
     /// The file has weights, but not of a network of the family.
     #[error("{} holds the weights of another network; the models are {}{}", path.display(), names(), as_it_is(path))]
     OtherNetwork {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is to be imported has been taught.
+    #[error(
+        "{} is a taught model, which is used as it is; `model import` takes the weights of a network", path.display()
+    )]
+    AlreadyTaught {
         /// The file.
         path: PathBuf,
     },
@@ -260,7 +268,9 @@ impl Error {
         match self {
             Self::Unknown { .. } => Exit::NoInput,
             Self::Weights(error) => error.exit(),
-            Self::OtherNetwork { .. } | Self::NoTable { .. } | Self::NoHead { .. } => Exit::Data,
+            Self::OtherNetwork { .. } | Self::AlreadyTaught { .. } | Self::NoTable { .. } | Self::NoHead { .. } => {
+                Exit::Data
+            }
             Self::Own(error) => error.exit(),
             Self::Unreadable { .. } => Exit::NoInput,
             Self::OnnxFile { source, .. } => source.exit(),
@@ -290,6 +300,8 @@ impl Error {
 }
 
 /// Names of the models.
-pub(super) fn names() -> String {
-    hardnet::ARCHITECTURES.iter().map(|architecture| &*architecture.name).collect::<Vec<_>>().join(", ")
+#[must_use]
+pub fn names() -> String {
+    let family = hardnet::ARCHITECTURES.iter().map(|architecture| &*architecture.name);
+    [built_in::NAME].into_iter().chain(family).collect::<Vec<_>>().join(", ")
 }

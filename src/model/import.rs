@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-use super::definition::{CLASSES, open_onnx};
+use super::definition::CLASSES;
 use super::metadata::{KEY, Metadata, Source, Training};
-use super::{Definition, Error, Preprocessing, labels};
+use super::open::open_onnx;
+use super::{Definition, Error, Preprocessing, labels, taught};
 use crate::engine::import::Imported;
 use crate::hardnet::{self, Architecture, Published};
 use crate::preprocess::Transform;
@@ -63,6 +64,9 @@ impl Import {
             {
                 (state, unfolded) = (weights, Some(architecture));
             }
+        }
+        if texts.contains_key(taught::KEY) {
+            return Err(Error::AlreadyTaught { path: path.clone() });
         }
         let said = texts.get(KEY).map(|text| Metadata::parse(text)).transpose();
         let said = said.map_err(|source| Error::Metadata { path: path.clone(), source: source.into() })?;

@@ -2,6 +2,7 @@
 //!
 //! A [`Model`] is loaded once. Every worker takes its own [`InferenceSession`] from it; all of them share the weights.
 
+pub mod built_in;
 mod definition;
 mod description;
 mod error;
@@ -10,6 +11,7 @@ mod fetch;
 mod import;
 pub mod labels;
 pub mod metadata;
+mod open;
 mod parts;
 mod preprocessing;
 mod save;
@@ -18,13 +20,14 @@ mod verify;
 
 use std::sync::Arc;
 
-pub use definition::{Definition, ModelOptions, NetworkDefinition, Onnx, architecture};
+pub use definition::{Definition, ModelOptions, NetworkDefinition, Onnx};
 pub use description::{Description, Figures, Stage, describe};
-pub use error::Error;
+pub use error::{Error, names};
 pub use extractor::Extractor;
 pub use fetch::{Fetch, FetchError, Fetched, Origin, Sources};
 pub use import::Import;
 pub use metadata::{Metadata, Training};
+pub use open::{architecture, is_known};
 pub use preprocessing::{Preprocessing, PreprocessingError};
 pub use save::{ModelFormat, SaveError, save, save_as};
 pub use taught::{Taught, TaughtError};
@@ -207,7 +210,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "`hardnet40` is not the name of a model, and there is no such file; \
-             the models are hardnet39ds, hardnet68ds, hardnet68, hardnet85"
+             the models are signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85"
         );
         assert!(matches!(Model::load("", &ModelOptions::default()), Err(Error::Unknown { .. })));
         assert!(matches!(Model::load("a\0b", &ModelOptions::default()), Err(Error::Unknown { .. })));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config};
 use crate::engine::import::MAX_LENGTH;
-use crate::hardnet;
+use crate::model;
 use crate::weights::file::sha256;
 
 /// Maximum size of a file that is not a model: all readers reject longer ones.
@@ -65,7 +65,7 @@ impl Files {
                 add(key, None, config::secret_path(file));
             }
         }
-        if hardnet::find(&config.model.name).is_none() {
+        if !model::is_known(&config.model.name) {
             let path = PathBuf::from(&config.model.name);
             beside(&path).into_iter().for_each(|path| add("model.name", None, path));
             add("model.name", None, path);

@@ -16,7 +16,7 @@ use crate::choice::MemoryMode;
 use crate::engine::plan::{self, Plan, Step};
 use crate::exit::chain;
 use crate::hardnet::{ARCHITECTURES, Published};
-use crate::model::{self, Definition, Description, Figures, ModelOptions, Training, describe};
+use crate::model::{self, Definition, Description, Figures, ModelOptions, Training, built_in, describe};
 use crate::plural::counted;
 use crate::printable::line;
 
@@ -89,9 +89,10 @@ struct ShowArguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     match &arguments.action {
         Action::List { files, form } => {
-            let published = ARCHITECTURES.iter().map(|architecture| &*architecture.name);
+            let family = ARCHITECTURES.iter().map(|architecture| &*architecture.name);
+            let own = [built_in::NAME].into_iter().chain(family);
             let (mut models, mut failures) = (Vec::new(), Vec::new());
-            for name in published.chain(files.iter().map(String::as_str)) {
+            for name in own.chain(files.iter().map(String::as_str)) {
                 match describe(name, form.size) {
                     Ok(model) => models.push(model),
                     Err(error) => failures.push(error),

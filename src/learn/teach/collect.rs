@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 use super::data::{DataError, pictures};
 use super::signature::Signature;
 use crate::capture::{Frame, Still};
@@ -78,7 +80,7 @@ impl CollectError {
 }
 
 /// What has become of frames.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Collected {
     /// Pictures added.
     pub added: u64,
@@ -98,7 +100,8 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// The folder `label` in `data`, made if it does not exist. Near duplicates look the same in `region`.
+    /// The folder `label` in `data`, which the first picture makes if it does not exist. Near duplicates look the same in
+    /// `region`.
     ///
     /// # Errors
     /// [`CollectError`] if the label is no name of a folder, or the folder cannot be made or read.
@@ -112,13 +115,13 @@ impl Collector {
             return Err(CollectError::Label { label: label.to_owned() });
         }
         let folder = data.join(label);
-        fs::create_dir_all(&folder).map_err(|source| CollectError::Folder { path: folder.clone(), source })?;
         let transform = Transform { height: SIDE, width: SIDE, mean: [0.0; 3], std: [1.0; 3], ..Transform::IMAGENET };
         let signing = Preprocessor::new(transform.of_region(region))?;
         let input = Tensor::zeros(SIDE, SIDE, 3);
         let mut collector =
             Self { folder, signing, input, known: Vec::new(), jpeg: Jpeg::new(), collected: Collected::default() };
-        for path in pictures(&collector.folder)? {
+        let known = if collector.folder.exists() { pictures(&collector.folder)? } else { Vec::new() };
+        for path in known {
             let signed = Still::open(&path).map_err(|error| chain(&error)).and_then(|still| {
                 let picture = still.picture().map_err(|error| error.to_string())?;
                 collector.sign(&picture).map_err(|error| error.to_string())
@@ -148,6 +151,8 @@ impl Collector {
             return Ok(());
         }
         let file = self.jpeg.file(&picture)?;
+        let folder = &self.folder;
+        fs::create_dir_all(folder).map_err(|source| CollectError::Folder { path: folder.clone(), source })?;
         let path = self.unused(frame.captured.utc);
         replace(&path, |out| out.write_all(&file))
             .map_err(|source: io::Error| CollectError::Write { path: path.clone(), source })?;

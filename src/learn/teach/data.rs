@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::capture::is_picture;
 use crate::exit::Exit;
+use crate::inference::UNKNOWN;
 use crate::learn::folders::{self as on_disk, Unreadable};
 use crate::plural::{counted, first_of};
 
@@ -60,7 +61,8 @@ pub enum DataError {
     },
     /// There are too many pictures to hold all features in memory.
     #[error(
-        "{} holds {found} pictures, and teaching takes {most} at most: take some of each class, or train a network          (`hardnetd train`, in a build with it)",
+        "{} holds {found} pictures, and teaching takes {most} at most: take some of each class, or train a network \
+         (`hardnetd train`, in a build with it)",
         path.display()
     )]
     Many {
@@ -70,6 +72,16 @@ pub enum DataError {
         found: usize,
         /// The largest number.
         most: usize,
+    },
+    /// A class is called as the answer for pictures that are like no class.
+    #[error(
+        "{} cannot be a class: {UNKNOWN:?} is what a taught model says of a picture that is like none of its classes. Keep \
+         such pictures in another place, for `hardnetd eval`",
+        path.display()
+    )]
+    Reserved {
+        /// The folder.
+        path: PathBuf,
     },
     /// The name of a folder cannot be a label.
     #[error("the name of the folder {name:?} has control characters or is not UTF-8, so it cannot be a label")]
@@ -137,6 +149,9 @@ pub fn read(data: &Path) -> Result<Set, DataError> {
         let name = path.file_name().unwrap_or_default();
         let label = name.to_str().filter(|name| !name.chars().any(char::is_control));
         let label = label.ok_or_else(|| DataError::Name { name: name.to_string_lossy().into_owned() })?;
+        if label.eq_ignore_ascii_case(UNKNOWN) {
+            return Err(DataError::Reserved { path: path.clone() });
+        }
         let found = pictures(&path)?;
         if found.is_empty() {
             empty.push(label.to_owned());

@@ -78,7 +78,9 @@ pub struct Comparison {
     session: FeatureSession,
     taught: Box<Taught>,
     scratch: Scratch,
+    pictures: u64,
     unknown: u64,
+    /// The distances that are numbers.
     distances: Vec<f64>,
 }
 
@@ -92,7 +94,7 @@ impl Comparison {
         let taught = definition.taught.take().ok_or_else(|| DriftError::NotTaught { name: name.to_owned() })?;
         let extractor = Extractor::compile(definition, &taught.grids(), engine)?;
         let session = FeatureSession::new(&extractor, &Threads::new(threads, |_| ()))?;
-        Ok(Self { session, taught, scratch: Scratch::default(), unknown: 0, distances: Vec::new() })
+        Ok(Self { session, taught, scratch: Scratch::default(), pictures: 0, unknown: 0, distances: Vec::new() })
     }
 
     /// Compares a picture, which messages call `name`.
@@ -103,6 +105,7 @@ impl Comparison {
         let features = self.session.features(picture, name)?;
         let novelty = &self.taught.head.novelty;
         let distance = novelty.distance(features, &mut self.scratch);
+        self.pictures += 1;
         // What is no number counts as far.
         self.unknown += u64::from(distance.is_nan() || distance > novelty.threshold);
         self.distances.extend(distance.is_finite().then_some(f64::from(distance)));
@@ -123,11 +126,11 @@ impl Comparison {
     /// # Errors
     /// [`DriftError::Nothing`].
     pub fn finish(self) -> Result<Drift, DriftError> {
-        let pictures = self.distances.len() as u64;
+        let pictures = self.pictures;
         if pictures == 0 {
             return Err(DriftError::Nothing);
         }
-        let distance = self.distances.iter().sum::<f64>() / pictures as f64;
+        let distance = self.distances.iter().sum::<f64>() / self.distances.len().max(1) as f64;
         let Distances { mean, deviation } = self.taught.lesson.distance;
         let (teach_again, advice) = advise(Accuracy::of(self.unknown, pictures), distance, mean, deviation);
         Ok(Drift {

@@ -10,7 +10,7 @@ use super::data::Sample;
 use super::report::LeftOut;
 use super::vary::Variation;
 use super::{Error, Set, Signature, TeachOptions};
-use crate::capture::Still;
+use crate::capture::{Still, StillError};
 use crate::exit::chain;
 use crate::frame::Region;
 use crate::inference;
@@ -138,7 +138,13 @@ impl Work<'_> {
 
     /// The features of picture number `number` and its variants.
     fn rows(&self, session: &mut FeatureSession, path: &Path, number: u64) -> Result<Rows, PictureError> {
-        let still = Still::open(path)?;
+        let still = loop {
+            match Still::open(path) {
+                // Large pictures of other threads leave no memory for this one yet.
+                Err(StillError::NoRoom { .. }) if !self.stopped.is_set() => {}
+                still => break still?,
+            }
+        };
         let (picture, name) = (still.picture()?, || path.display().to_string());
         let mut features = Vec::with_capacity(session.length() * (self.variants + 1));
         let mut signature = None;

@@ -2,9 +2,10 @@
 //! *Numerical Optimization*, 2006, algorithms 3.1 and 7.4).
 
 use std::collections::VecDeque;
-use std::thread;
+use std::{io, thread};
 
 use super::table::Table;
+use crate::shutdown::Stopped;
 
 /// Pairs of steps and changes of the gradient that are kept.
 const HISTORY: usize = 8;
@@ -35,25 +36,38 @@ impl Weights {
     }
 }
 
-/// Minimises the mean of the cross-entropies of the rows `chosen`, whose classes are `classes`, plus half of `penalty` times
-/// the squares of the weights; from `start` on, or from zero.
+/// The classes of all rows of a table, and how to fit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Targets<'a> {
+    /// Class of each row.
+    pub(super) classes: &'a [usize],
+    /// Number of classes.
+    pub(super) count: usize,
+    /// Most threads.
+    pub(super) threads: usize,
+    /// Ends the search early.
+    pub(super) stopped: &'a Stopped,
+}
+
+/// Minimises the mean of the cross-entropies of the rows `chosen` plus half of `penalty` times the squares of the weights;
+/// from `start` on, or from zero.
 pub(super) fn fit(
     table: &Table,
     chosen: &[usize],
-    classes: &[usize],
-    count: usize,
+    targets: Targets<'_>,
     penalty: f64,
     start: Option<&Weights>,
 ) -> Weights {
-    let length = (table.columns() + 1) * count;
+    let length = (table.columns() + 1) * targets.count;
     let mut at = start.map_or_else(|| vec![0.0; length], |start| start.values.clone());
-    let loss = |at: &[f64], gradient: &mut [f64]| loss(table, chosen, classes, count, penalty, at, gradient);
+    let loss = |at: &[f64], gradient: &mut [f64]| loss(table, chosen, targets, penalty, at, gradient);
     let (mut gradient, mut next_gradient) = (vec![0.0; length], vec![0.0; length]);
     let mut value = loss(&at, &mut gradient);
     let first = dot(&gradient, &gradient).sqrt();
     let mut history: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
     for _ in 0..STEPS {
-        if dot(&gradient, &gradient).sqrt() <= TOLERANCE * first.max(1e-12) {
+        let is_found = dot(&gradient, &gradient).sqrt() <= TOLERANCE * first.max(1e-12);
+        if is_found || targets.stopped.is_set() {
             break;
         }
         let direction = direction(&gradient, &history);
@@ -85,7 +99,7 @@ pub(super) fn fit(
         (at, value) = (next, next_value);
         std::mem::swap(&mut gradient, &mut next_gradient);
     }
-    Weights { classes: count, values: at }
+    Weights { classes: targets.count, values: at }
 }
 
 /// The direction in which to search: the negative gradient times an estimate of the inverse curvature.
@@ -109,27 +123,20 @@ fn direction(gradient: &[f64], history: &VecDeque<(Vec<f64>, Vec<f64>, f64)>) ->
 }
 
 /// The value to be minimised, and its gradient.
-fn loss(
-    table: &Table,
-    chosen: &[usize],
-    classes: &[usize],
-    count: usize,
-    penalty: f64,
-    at: &[f64],
-    gradient: &mut [f64],
-) -> f64 {
+fn loss(table: &Table, chosen: &[usize], targets: Targets<'_>, penalty: f64, at: &[f64], gradient: &mut [f64]) -> f64 {
     let products = chosen.len() * at.len();
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let parts = (products / PRODUCTS_PER_THREAD).clamp(1, cores);
+    let parts = (products / PRODUCTS_PER_THREAD).clamp(1, targets.threads.max(1));
     let part = chosen.len().div_ceil(parts).max(1);
     let sums: Vec<(f64, Vec<f64>)> = match parts {
-        1 => vec![part_loss(table, chosen, classes, count, at)],
+        1 => vec![part_loss(table, chosen, targets, at)],
         _ => thread::scope(|scope| {
-            let work = |rows| move || part_loss(table, rows, classes, count, at);
-            let threads: Vec<_> = chosen.chunks(part).map(|rows| (rows, scope.spawn(work(rows)))).collect();
-            let sum = |(rows, thread): (&[usize], thread::ScopedJoinHandle<'_, _>)| {
-                // A thread that has failed has its part done here.
-                thread.join().unwrap_or_else(|_| part_loss(table, rows, classes, count, at))
+            let work = |rows| move || part_loss(table, rows, targets, at);
+            let start = |rows| (rows, thread::Builder::new().name("teach-fit".into()).spawn_scoped(scope, work(rows)));
+            let threads: Vec<_> = chosen.chunks(part).map(start).collect();
+            let sum = |(rows, thread): (&[usize], io::Result<thread::ScopedJoinHandle<'_, _>>)| {
+                // What the system refuses a thread for is done here.
+                let sum = thread.ok().and_then(|thread| thread.join().ok());
+                sum.unwrap_or_else(|| part_loss(table, rows, targets, at))
             };
             threads.into_iter().map(sum).collect()
         }),
@@ -151,7 +158,12 @@ fn loss(
 }
 
 /// The sum of the cross-entropies of `rows`, and its gradient.
-fn part_loss(table: &Table, rows: &[usize], classes: &[usize], count: usize, at: &[f64]) -> (f64, Vec<f64>) {
+fn part_loss(
+    table: &Table,
+    rows: &[usize],
+    Targets { classes, count, .. }: Targets<'_>,
+    at: &[f64],
+) -> (f64, Vec<f64>) {
     let length = table.columns() + 1;
     let (mut value, mut gradient, mut shares) = (0.0, vec![0.0; at.len()], vec![0.0; count]);
     for &index in rows {
@@ -201,6 +213,11 @@ pub(super) fn add(sum: &mut [f64], factor: f64, values: &[f64]) {
 mod tests {
     use super::*;
     use crate::learn::numbers::Numbers;
+    use crate::shutdown::channel;
+
+    fn targets<'a>(classes: &'a [usize], stopped: &'a Stopped) -> Targets<'a> {
+        Targets { classes, count: 3, threads: 2, stopped }
+    }
 
     /// Rows of three classes around three centres, and their classes.
     fn rows(count: usize, spread: f64) -> (Table, Vec<usize>) {
@@ -214,10 +231,12 @@ mod tests {
     #[test]
     fn the_gradient_is_that_of_finite_differences() {
         let (table, classes) = rows(30, 1.5);
+        let (_stop, stopped) = channel();
+        let targets = targets(&classes, &stopped);
         let chosen: Vec<usize> = (0..30).collect();
         let mut numbers = Numbers::of(&[3]);
         let at: Vec<f64> = (0..15).map(|_| numbers.between(-1.0, 1.0)).collect();
-        let of = |at: &[f64], gradient: &mut [f64]| loss(&table, &chosen, &classes, 3, 0.1, at, gradient);
+        let of = |at: &[f64], gradient: &mut [f64]| loss(&table, &chosen, targets, 0.1, at, gradient);
         let mut gradient = vec![0.0; 15];
         of(&at, &mut gradient);
         let mut other = vec![0.0; 15];
@@ -232,19 +251,21 @@ mod tests {
     #[test]
     fn the_minimum_has_no_slope_and_tells_the_classes_apart() {
         let (table, classes) = rows(90, 0.9);
+        let (_stop, stopped) = channel();
+        let targets = targets(&classes, &stopped);
         let chosen: Vec<usize> = (0..90).collect();
-        let weights = fit(&table, &chosen, &classes, 3, 1e-3, None);
+        let weights = fit(&table, &chosen, targets, 1e-3, None);
         let mut gradient = vec![0.0; 15];
-        let value = loss(&table, &chosen, &classes, 3, 1e-3, &weights.values, &mut gradient);
+        let value = loss(&table, &chosen, targets, 1e-3, &weights.values, &mut gradient);
         assert!(dot(&gradient, &gradient).sqrt() < 1e-3, "{gradient:?}");
-        let start = loss(&table, &chosen, &classes, 3, 1e-3, &[0.0; 15], &mut gradient);
+        let start = loss(&table, &chosen, targets, 1e-3, &[0.0; 15], &mut gradient);
         assert!(value < start / 2.0, "{value} {start}");
         for (index, class) in classes.iter().enumerate() {
             let logits = weights.logits(table.row(index));
             let best = (0..3).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
             assert_eq!(best, Some(*class), "{logits:?}");
         }
-        let again = fit(&table, &chosen, &classes, 3, 1e-3, Some(&weights));
+        let again = fit(&table, &chosen, targets, 1e-3, Some(&weights));
         assert!(again.values.iter().zip(&weights.values).all(|(a, b)| (a - b).abs() < 0.2));
     }
 }

@@ -7,6 +7,7 @@
 pub mod collect;
 pub mod data;
 pub mod drift;
+mod folds;
 mod gather;
 mod logistic;
 mod novelty;
@@ -27,10 +28,11 @@ use crate::learn::features;
 use crate::model::taught::{Distances, Lesson as Told};
 use crate::model::{self, Definition, Extractor, ModelOptions, NetworkDefinition, Taught, Training};
 use crate::shutdown::Stopped;
+use folds::Folds;
 use gather::{Gathered, gather};
 use report::{Accuracy, Class, Unknown, Wrong};
 use table::Table;
-use validate::{FALSE_ALARMS, Folds, Lesson, Validation};
+use validate::{Lesson, Validation};
 
 /// Cells along each side of the early map.
 const CELLS: usize = 3;
@@ -171,7 +173,7 @@ pub fn teach(
     let folds = Folds::new(&classes, &signatures, count);
     let rows = classes.iter().flat_map(|class| std::iter::repeat_n(*class, each)).collect();
     let table = Table::new(columns, features.into_iter().map(f64::from).collect());
-    let lesson = Lesson::new(table, [own, cells], rows, each, count);
+    let lesson = Lesson::new(table, [own, cells], rows, each, count, (options.threads, stopped.clone()));
     let settings = validate::choose(&lesson, &folds);
     tracing::debug!(features = ?settings.0, penalty = settings.1, folds = folds.count, "chosen by cross-validation");
     if stopped.is_set() {
@@ -182,8 +184,13 @@ pub fn teach(
         return Err(Error::Stopped);
     }
     let (weights, [appearance, structure]) = validate::finish(&lesson, settings);
+    if stopped.is_set() {
+        return Err(Error::Stopped);
+    }
     let threshold = validation.threshold();
     let (weight, bias) = lesson.unfold(settings.0, &weights);
+    let of_pictures = validation.of_pictures(&lesson);
+    let unknown = of_pictures.iter().filter(|distance| **distance > threshold).count();
     let novelty = Novelty {
         first: own,
         cells,
@@ -196,7 +203,7 @@ pub fn teach(
     let pictures: Vec<u64> =
         (0..count).map(|class| classes.iter().filter(|found| **found == class).count() as u64).collect();
     let right = classes.iter().zip(&validation.found).filter(|(class, found)| class == found).count() as u64;
-    let distance = distances(&validation.distances);
+    let distance = distances(&of_pictures);
     let mut told = Told::new(&grids, pictures.clone(), variants as u64, right, distance);
     told.threshold = novelty.threshold;
     let head = TaughtHead { weight, bias, novelty };
@@ -241,7 +248,7 @@ pub fn teach(
         curve: validation.curve.clone(),
         more_would_help: false,
         advice: String::new(),
-        unknown: Unknown { threshold, false_alarms: FALSE_ALARMS },
+        unknown: Unknown { threshold, false_alarms: unknown as f64 / of_pictures.len().max(1) as f64 },
     };
     let smallest = set.labels.iter().zip(&pictures).min_by_key(|(_, pictures)| **pictures);
     let smallest = smallest.map_or(("", 0), |(label, pictures)| (label.as_str(), *pictures));

@@ -1,17 +1,16 @@
 //! Chooses the features and the penalty of a linear layer, and says how good it is, by cross-validation: a picture is
 //! judged by layers that have seen neither it nor its variants nor near duplicates of it.
 
-use std::thread;
+use std::{io, thread};
 
-use super::logistic::{Weights, fit, softmax};
+use super::folds::Folds;
+use super::logistic::{Targets, Weights, fit, softmax};
 use super::novelty::{Spread, structure};
 use super::report::{Accuracy, Point};
-use super::signature::Signature;
 use super::table::{Standard, Table};
 use crate::learn::numbers::Numbers;
+use crate::shutdown::Stopped;
 
-/// Most parts of a cross-validation.
-const FOLDS: usize = 5;
 /// Parts by which settings are chosen.
 const CHOOSING: usize = 3;
 /// Variants of a picture by which settings are chosen.
@@ -23,10 +22,12 @@ const CHOOSING_ROWS: usize = 600;
 const VALIDATION_ROWS: usize = 1500;
 /// Penalties to choose from, the largest first.
 const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];
+/// What a linear layer may read.
+const READS: [Read; 3] = [Read::Cells, Read::Both, Read::Whole];
 /// Numbers of pictures of each class for the curve.
 const CURVE: [usize; 6] = [2, 5, 10, 20, 50, 100];
 /// Share of the pictures of the taught classes that may be called unknown.
-pub(super) const FALSE_ALARMS: f64 = 0.02;
+const FALSE_ALARMS: f64 = 0.02;
 
 /// Which features the linear layer reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,10 @@ pub(super) struct Lesson {
     pub(super) each: usize,
     /// Number of classes.
     pub(super) count: usize,
+    /// Most threads for the work.
+    pub(super) threads: usize,
+    /// Ends the work early; its results then mean nothing.
+    pub(super) stopped: Stopped,
 }
 
 impl Lesson {
@@ -64,6 +69,7 @@ impl Lesson {
         classes: Vec<usize>,
         each: usize,
         count: usize,
+        (threads, stopped): (usize, Stopped),
     ) -> Self {
         let (whole, cells) = (features.part(0..own), features.part(own..features.columns()));
         drop(features);
@@ -71,7 +77,23 @@ impl Lesson {
         let [whole_standard, cells_standard, structure_standard] = [&whole, &cells, &structure].map(Standard::of);
         let (whole, cells) = (whole_standard.apply(&whole), cells_standard.apply(&cells));
         let structure = structure_standard.apply(&structure);
-        Self { whole, cells, structure, whole_standard, cells_standard, structure_standard, classes, each, count }
+        Self {
+            whole,
+            cells,
+            structure,
+            whole_standard,
+            cells_standard,
+            structure_standard,
+            classes,
+            each,
+            count,
+            threads,
+            stopped,
+        }
+    }
+
+    fn targets(&self) -> Targets<'_> {
+        Targets { classes: &self.classes, count: self.count, threads: self.threads, stopped: &self.stopped }
     }
 
     fn pictures(&self) -> usize {
@@ -131,79 +153,29 @@ fn factor(columns: usize) -> f64 {
     1.0 / (columns.max(1) as f64).sqrt()
 }
 
-/// The part of the cross-validation to which each picture belongs, and the number of parts: as many of each class as
-/// possible, and near duplicates together.
-pub(super) struct Folds {
-    of: Vec<usize>,
-    pub(super) count: usize,
-    /// For each class, its pictures that nearly look like another.
-    pub(super) near_duplicates: Vec<u64>,
-}
-
-impl Folds {
-    /// Divides pictures with these classes and signatures.
-    pub(super) fn new(classes: &[usize], signatures: &[Signature], count: usize) -> Self {
-        let mut group: Vec<usize> = (0..classes.len()).collect();
-        for index in 0..classes.len() {
-            let near =
-                |other: &usize| classes[*other] == classes[index] && signatures[*other].is_near(&signatures[index]);
-            if let Some(other) = (0..index).find(near) {
-                group[index] = group[other];
-            }
-        }
-        let mut near_duplicates = Vec::with_capacity(count);
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for class in 0..count {
-            let members = || (0..classes.len()).filter(|index| classes[*index] == class);
-            let mut own: Vec<usize> = members().filter(|index| group[*index] == *index).collect();
-            near_duplicates.push((members().count() - own.len()) as u64);
-            if own.len() < 2 {
-                // All are nearly the same: there is nothing to be kept apart.
-                own = members().collect();
-                own.iter().for_each(|index| group[*index] = *index);
-            }
-            Numbers::of(&[class as u64, own.len() as u64]).shuffle(&mut own);
-            groups.push(own);
-        }
-        let parts = groups.iter().map(Vec::len).min().unwrap_or(0).clamp(2, FOLDS);
-        let mut of = vec![0; classes.len()];
-        for own in &groups {
-            own.iter().enumerate().for_each(|(place, first)| of[*first] = place % parts);
-        }
-        for index in 0..classes.len() {
-            of[index] = of[group[index]];
-        }
-        Self { of, count: parts, near_duplicates }
-    }
-
-    fn members(&self, fold: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..self.of.len()).filter(move |picture| self.of[*picture] == fold)
-    }
-
-    fn others(&self, fold: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..self.of.len()).filter(move |picture| self.of[*picture] != fold)
-    }
-}
-
 /// The features to read and the penalty with the smallest mean cross-entropy.
 pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
-    // Of many pictures, some suffice.
+    // Of many pictures, some suffice: of each class in each part, at least one.
     let step = (lesson.pictures() * (CHOOSING_VARIANTS + 1)).div_ceil(CHOOSING_ROWS).max(1);
+    let mut seen = vec![0_usize; lesson.count * folds.count];
+    let is_chosen: Vec<bool> = (0..lesson.pictures())
+        .map(|picture| {
+            let before = &mut seen[lesson.class(picture) * folds.count + folds.of(picture)];
+            *before += 1;
+            (*before - 1).is_multiple_of(step)
+        })
+        .collect();
+    let is_chosen = |picture: &usize| is_chosen[*picture];
+    let targets = Targets { threads: (lesson.threads / READS.len()).max(1), ..lesson.targets() };
     let try_out = |read: Read| -> Vec<(f64, Read, f64)> {
         let table = lesson.table(read);
         let mut losses = [0.0; PENALTIES.len()];
         for fold in 0..folds.count.min(CHOOSING) {
-            let some = |rows: Vec<usize>| -> Vec<usize> {
-                // Every class has pictures in every part.
-                let is_chosen = |row: &usize| step == 1 || (row / lesson.each).is_multiple_of(step);
-                let chosen: Vec<usize> = rows.iter().copied().filter(is_chosen).collect();
-                if chosen.is_empty() { rows } else { chosen }
-            };
-            let learned = some(lesson.rows(folds.others(fold), CHOOSING_VARIANTS).collect());
-            let judged = some(lesson.rows(folds.members(fold), CHOOSING_VARIANTS).collect());
+            let learned: Vec<usize> = lesson.rows(folds.others(fold).filter(is_chosen), CHOOSING_VARIANTS).collect();
+            let judged: Vec<usize> = lesson.rows(folds.members(fold).filter(is_chosen), CHOOSING_VARIANTS).collect();
             let mut weights: Option<Weights> = None;
             for (loss, penalty) in losses.iter_mut().zip(PENALTIES) {
-                let fitted = fit(&table, &learned, &lesson.classes, lesson.count, penalty, weights.as_ref());
+                let fitted = fit(&table, &learned, targets, penalty, weights.as_ref());
                 let sum: f64 =
                     judged.iter().map(|row| softmax(&mut fitted.logits(table.row(*row)), lesson.classes[*row])).sum();
                 *loss += sum / judged.len().max(1) as f64;
@@ -212,12 +184,20 @@ pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
         }
         losses.iter().zip(PENALTIES).map(|(loss, penalty)| (*loss, read, penalty)).collect()
     };
-    let tried: Vec<(f64, Read, f64)> = thread::scope(|scope| {
-        let threads = [Read::Cells, Read::Both, Read::Whole].map(|read| (read, scope.spawn(move || try_out(read))));
-        let join =
-            |(read, thread): (Read, thread::ScopedJoinHandle<'_, _>)| thread.join().unwrap_or_else(|_| try_out(read));
-        threads.into_iter().flat_map(join).collect()
-    });
+    let tried: Vec<(f64, Read, f64)> = match lesson.threads {
+        0 | 1 => READS.into_iter().flat_map(try_out).collect(),
+        _ => thread::scope(|scope| {
+            let start = |read| {
+                let builder = thread::Builder::new().name("teach-choose".into());
+                (read, builder.spawn_scoped(scope, move || try_out(read)))
+            };
+            let join = |(read, thread): (Read, io::Result<thread::ScopedJoinHandle<'_, _>>)| {
+                // What the system refuses a thread for is done here.
+                thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| try_out(read))
+            };
+            READS.map(start).into_iter().flat_map(join).collect()
+        }),
+    };
     let best = tried.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
     best.map_or((Read::Both, PENALTIES[1]), |(_, read, penalty)| (read, penalty))
 }
@@ -231,7 +211,8 @@ fn variants(pictures: usize) -> usize {
 pub(super) struct Validation {
     /// The class found for each picture.
     pub(super) found: Vec<usize>,
-    /// The distances of pictures and variants that the distances had not seen, in units of their limits.
+    /// The distances of pictures and variants that the distances had not seen, in units of their limits: each picture's
+    /// lie together, its own first.
     pub(super) distances: Vec<f64>,
     /// The limits of the distances of appearance and structure.
     pub(super) limits: [f64; 2],
@@ -247,7 +228,10 @@ impl Validation {
         for fold in 0..folds.count {
             let learned: Vec<usize> = lesson.rows(folds.others(fold), usize::MAX - 1).collect();
             let some: Vec<usize> = lesson.rows(folds.others(fold), variants(lesson.pictures())).collect();
-            let weights = fit(&table, &some, &lesson.classes, lesson.count, penalty, None);
+            if lesson.stopped.is_set() {
+                break;
+            }
+            let weights = fit(&table, &some, lesson.targets(), penalty, None);
             for picture in folds.members(fold) {
                 found[picture] = best(&weights.logits(table.row(picture * lesson.each)));
             }
@@ -261,13 +245,18 @@ impl Validation {
         let [appearance, structure] = &both;
         let larger = appearance.iter().zip(structure).map(|(a, b)| (a / limits[0]).max(b / limits[1]));
         let distances = larger.collect();
-        let curve = curve(lesson, folds, &table, penalty, &found);
+        let curve = curve(lesson, folds, &table, penalty);
         Self { found, distances, limits, curve }
     }
 
     /// The distance beyond which pictures are unknown.
     pub(super) fn threshold(&self) -> f64 {
         quantile(&self.distances, 1.0 - FALSE_ALARMS)
+    }
+
+    /// The distances of the pictures themselves, without their variants.
+    pub(super) fn of_pictures(&self, lesson: &Lesson) -> Vec<f64> {
+        self.distances.iter().copied().step_by(lesson.each.max(1)).collect()
     }
 }
 
@@ -280,8 +269,8 @@ fn quantile(values: &[f64], share: f64) -> f64 {
     sorted.get(place.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(1.0).max(1e-3)
 }
 
-/// The accuracy with fewer pictures, and with all of them.
-fn curve(lesson: &Lesson, folds: &Folds, table: &Table, penalty: f64, found: &[usize]) -> Vec<Point> {
+/// The accuracy with fewer pictures of each class, up to the number that every class has.
+fn curve(lesson: &Lesson, folds: &Folds, table: &Table, penalty: f64) -> Vec<Point> {
     let of_class =
         |fold: usize, class: usize| folds.others(fold).filter(move |picture| lesson.class(*picture) == class);
     let sizes = (0..lesson.count).map(|class| (0..folds.count).map(|fold| of_class(fold, class).count()).min());
@@ -290,7 +279,7 @@ fn curve(lesson: &Lesson, folds: &Folds, table: &Table, penalty: f64, found: &[u
         |found: &[usize]| (0..lesson.pictures()).filter(|picture| found[*picture] == lesson.class(*picture)).count();
     let share = |found: &[usize]| Accuracy::of(right(found) as u64, lesson.pictures() as u64).share;
     let mut points: Vec<Point> = Vec::new();
-    for most in CURVE.into_iter().filter(|most| *most < smallest) {
+    for most in CURVE.into_iter().filter(|most| *most < smallest).chain([smallest]) {
         let mut found = vec![0; lesson.pictures()];
         for fold in 0..folds.count {
             let mut learned = Vec::new();
@@ -300,14 +289,16 @@ fn curve(lesson: &Lesson, folds: &Folds, table: &Table, penalty: f64, found: &[u
                 own.truncate(most);
                 learned.extend(lesson.rows(own.into_iter(), variants(most * lesson.count)));
             }
-            let weights = fit(table, &learned, &lesson.classes, lesson.count, penalty, None);
+            if lesson.stopped.is_set() {
+                break;
+            }
+            let weights = fit(table, &learned, lesson.targets(), penalty, None);
             folds
                 .members(fold)
                 .for_each(|picture| found[picture] = best(&weights.logits(table.row(picture * lesson.each))));
         }
         points.push(Point { pictures_per_class: most as u64, share: share(&found) });
     }
-    points.push(Point { pictures_per_class: smallest as u64, share: share(found) });
     points
 }
 
@@ -318,7 +309,7 @@ fn best(logits: &[f64]) -> usize {
 /// The layer, and the variation of appearance and structure, from all pictures.
 pub(super) fn finish(lesson: &Lesson, (read, penalty): (Read, f64)) -> (Weights, [Spread; 2]) {
     let all: Vec<usize> = (0..lesson.classes.len()).collect();
-    let weights = fit(&lesson.table(read), &all, &lesson.classes, lesson.count, penalty, None);
+    let weights = fit(&lesson.table(read), &all, lesson.targets(), penalty, None);
     let spread = |table| Spread::of(table, &all, &lesson.classes, lesson.count);
     (weights, [&lesson.cells, &lesson.structure].map(spread))
 }

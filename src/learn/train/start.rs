@@ -1,7 +1,7 @@
 //! What a training begins with.
 
 use crate::hardnet::Architecture;
-use crate::model::{self, Definition, ModelOptions, NetworkDefinition};
+use crate::model::{self, Definition, ModelOptions, NetworkDefinition, Training};
 use crate::preprocess::Transform;
 
 use super::error::Error;
@@ -29,8 +29,9 @@ impl Start {
     /// # Errors
     /// If there is no such model, its weights do not fit, or it is not of the family.
     pub fn open(name: &str, options: &ModelOptions, classes: &[usize], seed: u64) -> Result<Self, Error> {
-        let is_tuned = model::architecture(name).is_err();
         let definition = Definition::open(name, options)?;
+        // Weights of a file are taken as they are, also those that say that they are untrained.
+        let is_tuned = model::architecture(name).is_err() || definition.training != Training::Seeded;
         let (transform, found) = (definition.transform, definition.classes);
         let name = definition.name().to_owned();
         let transform = match transform.region {
