@@ -44,8 +44,8 @@ Examples:
   hardnetd bench --model hardnet39ds --stages
   hardnetd bench --json > bench.json")]
 pub(super) struct Arguments {
-    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file; several times for several [default: all
-    /// four].
+    /// Model: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file; several times for several [default:
+    /// the four published ones].
     #[arg(short, long, value_name = "M")]
     model: Vec<String>,
     /// What runs the network; tract only if built in [default: auto].

@@ -40,7 +40,7 @@ pub(super) struct Arguments {
     /// Frames per second to let through of each source, counted before any conversion; 0: all.
     #[arg(long, value_name = "N", requires = "source", allow_negative_numbers = true, value_parser = frames_per_second)]
     max_fps: Option<u32>,
-    /// Model: hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
+    /// Model: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M")]
     model: Option<String>,
     /// Text file with one label per line, instead of the model's own labels.
