@@ -32,8 +32,8 @@ static NORMAL: LazyLock<Vec<f32>> = LazyLock::new(|| {
     (0..1 << 16).map(|_| random.normal() as f32).collect()
 });
 
-/// Makes small differences that leave a picture good: exposure, white balance, strength of colours, softness, noise; infrared light at
-/// night, without colour.
+/// Makes small differences that leave a picture good: exposure, white balance, strength of colours, softness or
+/// sharpening, noise; infrared light at night, without colour.
 pub(crate) fn vary(canvas: &mut Canvas, random: &mut Random) {
     // Some stay as they are.
     if random.unit() < 0.2 {
@@ -58,9 +58,18 @@ pub(crate) fn vary(canvas: &mut Canvas, random: &mut Random) {
     if random.unit() < 0.08 {
         canvas.map(|pixel| [luma(pixel); 3]);
     }
-    if random.unit() < 0.4 {
-        let radius = random.within(0.0, 0.004) as f32 * canvas.short() as f32;
-        *canvas = canvas.out_of_focus(radius);
+    let radius = random.within(0.0, 0.004) as f32 * canvas.short() as f32;
+    match random.unit() {
+        soft if soft < 0.4 => *canvas = canvas.out_of_focus(radius),
+        // Cameras sharpen their pictures.
+        soft if soft < 0.7 => {
+            let amount = random.within(0.0, 1.5) as f32;
+            let blurred = canvas.out_of_focus(radius.max(1.0));
+            for (pixel, blurred) in canvas.pixels.iter_mut().zip(&blurred.pixels) {
+                *pixel = std::array::from_fn(|channel| pixel[channel] + amount * (pixel[channel] - blurred[channel]));
+            }
+        }
+        _ => {}
     }
     if random.unit() < 0.5 {
         grain(canvas, random.within(0.0, 0.03) as f32, 0.0, random.unit() < 0.5, 1.0, random);

@@ -34,14 +34,20 @@ pub(crate) struct Clip {
     pub(crate) count: usize,
 }
 
-/// Number of pictures of each state in a set of `total`: a third good ones, a 24th of each fault, the rest patterns.
+/// Number of pictures of each state in a set of `total`: a third good ones, a 12th with a lens that is partly covered,
+/// which takes the most shapes, a 24th of each other fault, and for the rest the patterns of `videotestsrc` in equal
+/// parts.
 pub(crate) fn counts(total: usize) -> Vec<(State, usize)> {
     let good = total / 3;
-    let fault = total / 24;
-    let patterns = total - good - fault * FAULTS.len();
-    let pattern = |index: usize| (patterns + PATTERNS.len() - 1 - index) / PATTERNS.len();
-    let faults = FAULTS.map(|state| (state, fault));
-    let patterns = (0..PATTERNS.len()).map(|index| (State::Pattern(index), pattern(index)));
+    let fault = |state: State| if state == State::PartlyCovered { total / 12 } else { total / 24 };
+    let left = total - good - FAULTS.into_iter().map(fault).sum::<usize>();
+    let shares: usize = PATTERNS.iter().map(|(_, patterns)| patterns.len()).sum();
+    let before = |index: usize| {
+        let shares_before: usize = PATTERNS[..index].iter().map(|(_, patterns)| patterns.len()).sum();
+        left * shares_before / shares
+    };
+    let faults = FAULTS.map(|state| (state, fault(state)));
+    let patterns = (0..PATTERNS.len()).map(|index| (State::Pattern(index), before(index + 1) - before(index)));
     [(State::Good, good)].into_iter().chain(faults).chain(patterns).collect()
 }
 
