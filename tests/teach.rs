@@ -309,6 +309,12 @@ fn pictures_of_other_things_ask_for_another_lesson_and_those_of_the_gate_do_not(
     let untaught = run(["teach", "--drift", "hardnet39ds", "--data", text(folder.path())]);
     assert_eq!(untaught.code(), 65);
     assert!(untaught.message().contains("has not been taught"), "{}", untaught.stderr);
+    // Said before the model is opened.
+    for (pictures, part) in [(&["--data", "a", "--source", "test:red"][..], "name one"), (&[], "needs pictures")] {
+        let wrong = run([&["teach", "--drift", "missing.safetensors"][..], pictures].concat());
+        assert_eq!(wrong.code(), 64, "{}", wrong.stderr);
+        assert!(wrong.message().contains(part), "{}", wrong.stderr);
+    }
 }
 
 /// A folder with a table of a small network and pictures of two colours that are easy to tell apart, or not at all.
@@ -473,7 +479,7 @@ fn a_damaged_taught_model_is_an_error_and_never_a_panic() {
         let at = at.unwrap_or_else(|| panic!("{from} is not in the file"));
         [&whole[..at], to.as_bytes(), &whole[at + from.len()..]].concat()
     };
-    classify(&with("\\\"version\\\":1", "\\\"version\\\":7"), "has version 7");
+    classify(&with("\\\"version\\\":2", "\\\"version\\\":7"), "has version 7");
     classify(&with("\\\"cells\\\":3", "\\\"cells\\\":9"), "1 to 8 cells");
     classify(&with("\\\"map\\\":\\\"base.", "\\\"map\\\":\\\"bone."), "no module `bone.");
     classify(&with("taught.structure.basis", "taught.structure.basin"), "`taught.structure.basis` is missing");
@@ -521,7 +527,7 @@ fn a_camera_that_accepts_and_says_nothing_ends_collecting_at_the_limit() {
     let address = format!("rtsp://{}/", listener.local_addr().unwrap());
     let data = text(&paths[1]);
     let outcome = run(["teach", "--data", data, "--source", &address, "--label", "green", "--timeout", "2"]);
-    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert_eq!((outcome.code(), &*outcome.stdout), (69, ""), "{}", outcome.stderr);
     assert!(!paths[1].join("green").exists(), "a class without pictures");
 }
 

@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use super::{Error, ModelChoice, printed, progress_style};
 use crate::capture::{Still, StillError, is_video};
-use crate::exit::{Exit, chain};
+use crate::exit::chain;
 use crate::inference::InferenceSession;
 use crate::kernels::runtime::Threads;
-use crate::preprocess::{self, Preprocessor};
+use crate::learn::features::PictureError;
+use crate::preprocess::Preprocessor;
 use crate::printable::{escaped, line};
 use crate::record::{Scored, TopClasses};
-use crate::{frame, inference};
 
 /// Arguments of `classify`.
 #[derive(Debug, Args)]
@@ -54,36 +54,13 @@ enum Outcome<'a> {
     Failed { file: Cow<'a, str>, error: String },
 }
 
-/// Why a picture has no classes.
-#[derive(Debug, thiserror::Error)]
-enum PictureError {
-    #[error(transparent)]
-    Still(#[from] StillError),
-    #[error(transparent)]
-    Frame(#[from] frame::Error),
-    #[error("{path}")]
-    Preprocess { path: String, source: preprocess::Error },
-    #[error(transparent)]
-    Inference(#[from] inference::Error),
-}
-
-impl PictureError {
-    /// What to do instead; empty if there is nothing to say.
-    fn hint(&self) -> &'static str {
-        match self {
-            Self::Still(StillError::NotAPicture { path, .. }) if is_video(path) => {
-                "; for a video, use `hardnetd run --source FILE`"
-            }
-            _ => "",
+/// What to do instead; empty if there is nothing to say.
+fn hint(error: &PictureError) -> &'static str {
+    match error {
+        PictureError::Still(StillError::NotAPicture { path, .. }) if is_video(path) => {
+            "; for a video, use `hardnetd run --source FILE`"
         }
-    }
-
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Still(error) => error.exit(),
-            Self::Frame(_) | Self::Preprocess { .. } => Exit::Data,
-            Self::Inference(error) => error.exit(),
-        }
+        _ => "",
     }
 }
 
@@ -102,7 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             Ok(top) => Outcome::Classified { file: name, top },
             Err(error) => {
                 first_failure.get_or_insert(error.exit());
-                Outcome::Failed { file: name, error: chain(&error) + error.hint() }
+                Outcome::Failed { file: name, error: chain(&error) + hint(&error) }
             }
         });
         progress.inc(1);
@@ -143,7 +120,7 @@ fn classify(
 ) -> Result<TopClasses, PictureError> {
     let still = Still::open(path)?;
     let prepared = preprocessor.run(&still.picture()?, session.input());
-    prepared.map_err(|source| PictureError::Preprocess { path: path.display().to_string(), source })?;
+    prepared.map_err(|source| PictureError::Preprocess { name: path.display().to_string(), source })?;
     Ok(session.infer(top)?)
 }
 

@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["source", "drift"])]
     output: Option<PathBuf>,
     /// Model whose network is used: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
-    #[arg(short, long, value_name = "M", default_value = "hardnet39ds", conflicts_with_all = ["source", "drift"])]
+    #[arg(short, long, value_name = "M", default_value = "signal", conflicts_with_all = ["source", "drift"])]
     model: String,
     /// The part of the picture to look at: x, y, width and height in shares of its sides, such as 0.25,0.5,0.5,0.5.
     #[arg(long, value_name = "X,Y,W,H", allow_hyphen_values = true, conflicts_with = "drift")]
@@ -176,6 +176,11 @@ fn collect(arguments: &Arguments, source: &str, data: &Path, stopped: &Stopped) 
     });
     bar.finish_and_clear();
     let (done, folder) = (collector.collected, data.join(label).display().to_string());
+    // If no frame came, the error says enough.
+    let watched = match watched {
+        Err(error) if done.added + done.near_duplicates == 0 => return Err(error.into()),
+        watched => watched,
+    };
     let told = match arguments.json {
         true => json(&done),
         false => printed(writeln!(
@@ -190,15 +195,28 @@ fn collect(arguments: &Arguments, source: &str, data: &Path, stopped: &Stopped) 
     told
 }
 
+/// Where the pictures are that are compared.
+enum Pictures<'a> {
+    Source(&'a str),
+    Data(&'a Path),
+}
+
 /// Compares pictures with those that a model was taught with.
 fn drift(arguments: &Arguments, model: &str, stopped: &Stopped) -> Result<(), Error> {
-    let mut comparison = Comparison::new(model, Engine::default(), threads(arguments))?;
-    let mut left_out = 0_u64;
-    match (&arguments.source, &arguments.data) {
+    let pictures = match (&arguments.source, &arguments.data) {
+        (Some(source), None) => Pictures::Source(source),
+        (None, Some(data)) => Pictures::Data(data),
         (Some(_), Some(_)) => {
             return Err(Error::Argument("--drift takes pictures from --data or from --source: name one".to_owned()));
         }
-        (Some(source), None) => {
+        (None, None) => {
+            return Err(Error::Argument("--drift needs pictures: --data DIR or --source URI".to_owned()));
+        }
+    };
+    let mut comparison = Comparison::new(model, Engine::default(), threads(arguments))?;
+    let mut left_out = 0_u64;
+    match pictures {
+        Pictures::Source(source) => {
             let bar = seconds_bar(arguments.seconds);
             let watched = watch(arguments, source).run(stopped, |frame| {
                 let picture = frame.picture().map_err(|error| message(&error, Exit::Data))?;
@@ -211,7 +229,7 @@ fn drift(arguments: &Arguments, model: &str, stopped: &Stopped) -> Result<(), Er
             bar.finish_and_clear();
             watched?;
         }
-        (None, Some(data)) => {
+        Pictures::Data(data) => {
             let paths = teach::data::pictures(data).map_err(teach::Error::from)?;
             let bar = ProgressBar::new(paths.len() as u64)
                 .with_style(progress_style("{bar:30} {pos}/{len} pictures, {rate}, {eta} left"));
@@ -227,9 +245,6 @@ fn drift(arguments: &Arguments, model: &str, stopped: &Stopped) -> Result<(), Er
                 bar.inc(1);
             }
             bar.finish_and_clear();
-        }
-        (None, None) => {
-            return Err(Error::Argument("--drift needs pictures: --data DIR or --source URI".to_owned()));
         }
     }
     let drift = match comparison.finish() {

@@ -4,7 +4,8 @@
 //! A classifier of the family ends in a global average and a linear layer. What lies between them describes the whole
 //! picture by a few hundred numbers. Means of an earlier map over a grid of cells also say where something is. All of it
 //! is part of the graph, so that every engine computes it: a grid of n × n means is an average pool whose windows cover
-//! the map, and a convolution with n × n ones and zeros turns its pixels into channels.
+//! the map, and a convolution with n × n ones and zeros turns its pixels into channels. Without the border of the map, the
+//! pool is finer, and the convolution takes the means of its inner pixels.
 
 use super::graph::{self, Activation, Builder, Conv, Graph, Linear, NodeId, Op, Padding, Window};
 use super::modules;
@@ -12,6 +13,12 @@ use crate::exit::Exit;
 
 /// Maximum cells along each side of a grid.
 pub const MAX_CELLS: usize = 8;
+
+/// Least border of the early map, in pixels: the padding of the two or three convolutions before it reaches so far.
+const LEAST_BORDER: usize = 2;
+
+/// A larger map has a border of this part of its shorter side.
+const BORDERS: usize = 14;
 
 /// Name of the node that joins the features of several maps.
 const JOINED: &str = "features";
@@ -23,6 +30,9 @@ pub struct Grid {
     pub map: String,
     /// Cells along each side, 1 to [`MAX_CELLS`].
     pub cells: usize,
+    /// Pixels along each side that belong to no cell. The padding of the convolutions shows at the border of a map, so
+    /// that the map of an even picture is not even there.
+    pub border: usize,
 }
 
 /// Why a network has no features of that kind.
@@ -41,8 +51,9 @@ pub enum Error {
     },
     /// The grid has more cells than the map has pixels, or too many.
     #[error(
-        "the map of `{map}` has {height} × {width} pixels, from which {cells} × {cells} means cannot be taken: at most \
-         {MAX_CELLS} × {MAX_CELLS} are possible, one for each pixel"
+        "the map of `{map}` has {height} × {width} pixels, from which {cells} × {cells} means{} cannot be taken: at most \
+         {MAX_CELLS} × {MAX_CELLS} are possible, one for each pixel", 
+        if *border == 0 { String::new() } else { format!(" without a border of {border} pixels") }
     )]
     Cells {
         /// The map.
@@ -53,6 +64,8 @@ pub enum Error {
         width: usize,
         /// Cells along each side.
         cells: usize,
+        /// Pixels along each side that belong to no cell.
+        border: usize,
     },
     /// The nodes cannot be added.
     #[error(transparent)]
@@ -88,8 +101,8 @@ pub fn features(graph: &Graph, size: [usize; 2], grids: &[Grid]) -> Result<Graph
 }
 
 /// The means of the first map whose sides are at most a quarter of the input's, over up to `cells` × `cells` cells: they
-/// change with what is where in the picture, even in an untrained network. `None` if there is no such map of two pixels or
-/// more along each side.
+/// change with what is where in the picture, even in an untrained network. The border is left out if the map has room for
+/// it. `None` if there is no such map of two pixels or more along each side.
 ///
 /// # Errors
 /// [`Error::Graph`] if the network does not support that size.
@@ -102,7 +115,9 @@ pub fn early_grid(graph: &Graph, size: [usize; 2], cells: usize) -> Result<Optio
     let found = modules::ends(graph).into_iter().find(|(_, end)| is_early(end));
     Ok(found.and_then(|(map, end)| {
         let side = shapes[end.index()].height.min(shapes[end.index()].width);
-        (side > 1).then(|| Grid { map, cells: cells.min(side) })
+        let border = LEAST_BORDER.max(side / BORDERS);
+        let has_room = side / border >= cells.saturating_add(2);
+        (side > 1).then(|| Grid { map, cells: cells.min(side), border: if has_room { border } else { 0 } })
     }))
 }
 
@@ -152,20 +167,36 @@ fn join(
     let is_map = |id: NodeId| !graph.nodes()[id.index()].flat && id <= input && id > graph.input();
     let mut builder = graph.up_to(input)?.into_builder();
     let mut joined = vec![input];
-    for Grid { map, cells } in grids {
+    for Grid { map, cells, border } in grids {
         let found = graph.find(map).or_else(|| ends.iter().find(|(name, _)| name == map).map(|(_, end)| *end));
         let Some(id) = found.filter(|id| is_map(*id)) else {
             let modules = ends.iter().filter(|(_, end)| is_map(*end)).map(|(name, _)| name.clone());
             return Err(Error::NoMap { map: map.clone(), modules: modules.collect() });
         };
         let shape = shapes[id.index()];
-        let (window, cells) = (cover([shape.height, shape.width], *cells), *cells);
-        let too_many = || Error::Cells { map: map.clone(), height: shape.height, width: shape.width, cells };
-        let window = window.ok_or_else(too_many)?;
-        let means = builder.avg_pool(&format!("{map}.cells-{cells}"), id, window, false)?;
-        joined.push(match cells {
-            1 => means,
-            _ => builder.conv(&format!("{map}.features-{cells}"), means, unfold(shape.channels, cells))?,
+        let (height, width, cells, border) = (shape.height, shape.width, *cells, *border);
+        let too_many = || Error::Cells { map: map.clone(), height, width, cells, border };
+        let (pool, unfold) = match border {
+            0 => {
+                let pool = cover([height, width], cells).ok_or_else(too_many)?;
+                (pool, (cells > 1).then(|| unfold(shape.channels, [cells; 2], [0; 2], cells)))
+            }
+            _ => {
+                // Pixels of the pool are as large as the border: the first and the last of each row and column are left
+                // out.
+                let inner = [height, width].map(|side| (side / border).checked_sub(2).filter(|inner| *inner >= cells));
+                let [Some(rows), Some(columns)] = inner else { return Err(too_many()) };
+                if !(1..=MAX_CELLS).contains(&cells) {
+                    return Err(too_many());
+                }
+                (Window::square(border, border, 0), Some(unfold(shape.channels, [rows, columns], [1; 2], cells)))
+            }
+        };
+        let name = if border == 0 { format!("{cells}") } else { format!("{cells}-{border}") };
+        let means = builder.avg_pool(&format!("{map}.cells-{name}"), id, pool, false)?;
+        joined.push(match unfold {
+            None => means,
+            Some(unfold) => builder.conv(&format!("{map}.features-{name}"), means, unfold)?,
         });
     }
     Ok((builder, joined))
@@ -182,20 +213,29 @@ fn cover([height, width]: [usize; 2], cells: usize) -> Option<Window> {
     Some(Window { kernel: [rows, columns], stride: [down, right], padding: Padding::default() })
 }
 
-/// The convolution that makes a channel of each of the `cells` × `cells` pixels of each of `channels`.
-fn unfold(channels: usize, cells: usize) -> Conv {
-    let pixels = cells * cells;
-    let weight = (0..channels * pixels * pixels).map(|index| {
-        let (pixel, read) = (index / pixels % pixels, index % pixels);
-        f32::from(u8::from(pixel == read))
-    });
+/// The convolution that makes a channel of each of `cells` × `cells` means, for each of `channels`: those of the
+/// `[rows, columns]` pixels of a map that has so many more around them. Cells overlap where a side is not a multiple.
+fn unfold(channels: usize, [rows, columns]: [usize; 2], around: [usize; 2], cells: usize) -> Conv {
+    let kernel = [rows + 2 * around[0], columns + 2 * around[1]];
+    let part = |cell: usize, side: usize, around: usize| {
+        around + cell * side / cells..around + ((cell + 1) * side).div_ceil(cells)
+    };
+    let mut one = Vec::with_capacity(cells * cells * kernel[0] * kernel[1]);
+    for cell in 0..cells * cells {
+        let (down, right) = (part(cell / cells, rows, around[0]), part(cell % cells, columns, around[1]));
+        let share = 1.0 / (down.len() * right.len()) as f32;
+        for row in 0..kernel[0] {
+            let is_inside = |column: usize| down.contains(&row) && right.contains(&column);
+            one.extend((0..kernel[1]).map(|column| if is_inside(column) { share } else { 0.0 }));
+        }
+    }
     Conv {
         in_channels: channels,
-        out_channels: channels * pixels,
-        window: Window::square(cells, cells, 0),
+        out_channels: channels * cells * cells,
+        window: Window { kernel, stride: [1, 1], padding: Padding::default() },
         groups: channels,
-        weight: weight.collect(),
-        bias: vec![0.0; channels * pixels].into(),
+        weight: one.repeat(channels).into(),
+        bias: vec![0.0; channels * cells * cells].into(),
         activation: Activation::None,
     }
 }
@@ -244,7 +284,7 @@ mod tests {
     }
 
     fn grid(map: &str, cells: usize) -> Grid {
-        Grid { map: map.into(), cells }
+        Grid { map: map.into(), cells, border: 0 }
     }
 
     fn input(height: usize, width: usize) -> Tensor {
@@ -319,9 +359,57 @@ mod tests {
 
     #[test]
     fn the_early_map_is_the_first_of_a_quarter_of_the_size() {
+        let inner = |border: usize| Some(Grid { border, ..grid("base.1", 3) });
+        assert_eq!(early_grid(&network(), [224, 224], 3).unwrap(), inner(4));
+        assert_eq!(early_grid(&network(), [40, 50], 3).unwrap(), inner(2));
         assert_eq!(early_grid(&network(), [32, 32], 3).unwrap(), Some(grid("base.1", 3)));
         assert_eq!(early_grid(&network(), [8, 8], 3).unwrap(), Some(grid("base.1", 2)));
         assert_eq!(early_grid(&network(), [4, 4], 3).unwrap(), None);
+    }
+
+    #[test]
+    fn without_the_border_an_even_picture_has_even_means() {
+        let mut input = Tensor::zeros(80, 96, 3);
+        input.data_mut().fill(-0.7);
+        let spread = |border: usize| {
+            let grid = Grid { border, ..grid("base.1", 3) };
+            let means = run(features(&network(), [80, 96], &[grid]).unwrap(), &input)[24..].to_vec();
+            let widest = |cells: &[f32]| {
+                let most = cells.iter().copied().fold(f32::MIN, f32::max);
+                most - cells.iter().copied().fold(f32::MAX, f32::min)
+            };
+            means.chunks_exact(9).map(widest).fold(0.0, f32::max)
+        };
+        assert!(spread(0) > 1e-3, "{}", spread(0));
+        assert!(spread(2) < 1e-6 && spread(3) < 1e-6, "{} {}", spread(2), spread(3));
+    }
+
+    #[test]
+    fn the_means_without_the_border_are_those_of_the_pixels_inside() {
+        let (graph, input) = (network(), input(60, 52));
+        let inner = Grid { border: 2, ..grid("base.1", 2) };
+        let found = run(features(&graph, [60, 52], &[inner]).unwrap(), &input);
+        let mut maps = Vec::new();
+        let visited = reference::run::<graph::Error>(&graph, &input, |_, map| {
+            maps.push(map.clone());
+            Ok(())
+        });
+        visited.unwrap();
+        let map = &maps[graph.find("base.1").unwrap().index()];
+        // 15 × 13 pixels: seven and six rows and columns of two, of which five and four are inside, in two parts that
+        // share the row in the middle.
+        assert_eq!((map.shape.height, map.shape.width), (15, 13));
+        for channel in 0..24 {
+            for (cell, (rows, columns)) in
+                [(2..8, 2..6), (2..8, 6..10), (6..12, 2..6), (6..12, 6..10)].into_iter().enumerate()
+            {
+                let pixels = rows.flat_map(|row| columns.clone().map(move |column| (row, column)));
+                let values = pixels.map(|(row, column)| map.values[(channel * 15 + row) * 13 + column]);
+                let expected = values.sum::<f64>() / 24.0;
+                let found = f64::from(found[24 + channel * 4 + cell]);
+                assert!((found - expected).abs() < f64::from(ROUNDING), "{channel}, {cell}: {found} {expected}");
+            }
+        }
     }
 
     #[test]
@@ -334,6 +422,11 @@ mod tests {
         assert!(error("base.1", 9).contains("9 × 9 means"));
         let small = features(&graph, [12, 12], &[grid("base.1", 4)]).unwrap_err();
         assert!(matches!(small, Error::Cells { height: 3, width: 3, .. }), "{small}");
+        for (cells, border) in [(3, 2), (0, 1), (9, 1), (1, 100)] {
+            let grid = Grid { border, ..grid("base.1", cells) };
+            let small = features(&graph, [32, 32], &[grid]).unwrap_err();
+            assert!(small.to_string().contains(&format!("without a border of {border} pixels")), "{small}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::model::Extractor;
 use crate::preprocess::{self, Preprocessor, Transform};
 use crate::tensor::TensorMut;
 
-/// Why a picture has no features.
+/// Why a picture has no features, or no classes.
 #[derive(Debug, thiserror::Error)]
 pub enum PictureError {
     /// It cannot be read.

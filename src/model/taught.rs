@@ -5,7 +5,7 @@
 //! what the distance needs, are arrays called `taught.…`; the JSON text under [`KEY`] says what they mean:
 //!
 //! ```json
-//! {"version":1,"grids":[{"map":"base.2","cells":3}],"threshold":1.02,
+//! {"version":2,"grids":[{"map":"base.2","cells":3,"border":2}],"threshold":1.02,
 //!  "pictures":[20,20],"variants":8,"right":39,"distance":{"mean":0.48,"deviation":0.11}}
 //! ```
 
@@ -26,7 +26,7 @@ pub const KEY: &str = "hardnetd.taught";
 const PREFIX: &str = "taught.";
 
 /// The only supported version.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How a model was taught, and what its arrays mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,11 +63,12 @@ pub struct Distances {
 pub struct StoredGrid {
     map: String,
     cells: usize,
+    border: usize,
 }
 
 impl From<&Grid> for StoredGrid {
     fn from(grid: &Grid) -> Self {
-        Self { map: grid.map.clone(), cells: grid.cells }
+        Self { map: grid.map.clone(), cells: grid.cells, border: grid.border }
     }
 }
 
@@ -186,7 +187,8 @@ impl Taught {
     /// The maps whose means are features, too.
     #[must_use]
     pub fn grids(&self) -> Vec<Grid> {
-        self.lesson.grids.iter().map(|StoredGrid { map, cells }| Grid { map: map.clone(), cells: *cells }).collect()
+        let grid = |grid: &StoredGrid| Grid { map: grid.map.clone(), cells: grid.cells, border: grid.border };
+        self.lesson.grids.iter().map(grid).collect()
     }
 
     /// The linear layer on all features.
@@ -325,7 +327,7 @@ mod tests {
         };
         let (appearance, structure) = (variation(1.5), variation(2.5));
         let novelty = Novelty { first: own, cells: 9, appearance, structure, threshold: 1.25 };
-        let grids = [Grid { map: "base.2".into(), cells: 3 }];
+        let grids = [Grid { map: "base.2".into(), cells: 3, border: 2 }];
         let distance = Distances { mean: 1.0, deviation: 0.25 };
         let mut lesson = Lesson::new(&grids, vec![20, 21], 8, 40, distance);
         lesson.threshold = 1.25;
@@ -366,7 +368,7 @@ mod tests {
         let (.., text) = taught();
         let same: &dyn Fn(&mut StateDict) = &|_| {};
         for (from, to, part) in [
-            ("\"version\":1", "\"version\":2", "has version 2"),
+            ("\"version\":2", "\"version\":1", "has version 1"),
             ("\"threshold\":1.25", "\"threshold\":0.0", "the threshold is 0"),
             ("\"cells\":3", "\"cells\":9", "1 to 8 cells"),
             ("\"pictures\":[20,21]", "\"pictures\":[20]", "pictures of 1 classes, the model has 2"),
