@@ -121,6 +121,33 @@ pub fn early_grid(graph: &Graph, size: [usize; 2], cells: usize) -> Result<Optio
     }))
 }
 
+/// The means of the last map whose sides are at least a sixteenth of the input's, over `cells` × `cells` cells: they tell
+/// shapes apart, if the network has been trained, also those of things that it was not trained for. `None` if that map has
+/// fewer pixels, or is not behind the one of [`early_grid`].
+///
+/// # Errors
+/// [`Error::Graph`] if the network does not support that size.
+pub fn late_grid(graph: &Graph, size: [usize; 2], cells: usize) -> Result<Option<Grid>, Error> {
+    let shapes = graph.shapes(size[0], size[1])?;
+    let Some(early) = early_grid(graph, size, 1)?.and_then(|grid| map(graph, &grid.map)) else { return Ok(None) };
+    let is_late = |end: &NodeId| {
+        let (shape, node) = (shapes[end.index()], &graph.nodes()[end.index()]);
+        !node.flat && shape.height >= size[0].div_ceil(16).max(cells) && shape.width >= size[1].div_ceil(16).max(cells)
+    };
+    let found = modules::ends(graph).into_iter().rev().find(|(_, end)| is_late(end));
+    Ok(found.filter(|(_, end)| *end > early).map(|(map, _)| Grid { map, cells, border: 0 }))
+}
+
+/// Number of means of a grid.
+///
+/// # Errors
+/// [`Error::NoMap`].
+pub fn grid_length(graph: &Graph, grid: &Grid) -> Result<usize, Error> {
+    let (input, _) = last_linear(graph)?;
+    let id = map_before(graph, input, &grid.map)?;
+    Ok(graph.nodes()[id.index()].channels * grid.cells * grid.cells)
+}
+
 /// The network with another last linear layer, of the same name, which reads the [`features`].
 ///
 /// # Errors
@@ -154,6 +181,21 @@ fn last_linear(graph: &Graph) -> Result<(NodeId, &str), Error> {
     }
 }
 
+/// The node called `name`, or the last one of the module of that name.
+fn map(graph: &Graph, name: &str) -> Option<NodeId> {
+    let end = || modules::ends(graph).into_iter().find(|(module, _)| module == name).map(|(_, end)| end);
+    graph.find(name).or_else(end)
+}
+
+/// The map called `name` that is not behind `input`. Vectors and pixels are no maps.
+fn map_before(graph: &Graph, input: NodeId, name: &str) -> Result<NodeId, Error> {
+    let is_map = |id: &NodeId| !graph.nodes()[id.index()].flat && *id <= input && *id > graph.input();
+    map(graph, name).filter(is_map).ok_or_else(|| {
+        let modules = modules::ends(graph).into_iter().filter(|(_, end)| is_map(end)).map(|(name, _)| name);
+        Error::NoMap { map: name.to_owned(), modules: modules.collect() }
+    })
+}
+
 /// The network up to `input`, and the nodes with `input` and the means.
 fn join(
     graph: &Graph,
@@ -162,17 +204,10 @@ fn join(
     grids: &[Grid],
 ) -> Result<(Builder, Vec<NodeId>), Error> {
     let shapes = graph.shapes(height, width)?;
-    let ends = modules::ends(graph);
-    // Vectors and pixels have no map.
-    let is_map = |id: NodeId| !graph.nodes()[id.index()].flat && id <= input && id > graph.input();
     let mut builder = graph.up_to(input)?.into_builder();
     let mut joined = vec![input];
     for Grid { map, cells, border } in grids {
-        let found = graph.find(map).or_else(|| ends.iter().find(|(name, _)| name == map).map(|(_, end)| *end));
-        let Some(id) = found.filter(|id| is_map(*id)) else {
-            let modules = ends.iter().filter(|(_, end)| is_map(*end)).map(|(name, _)| name.clone());
-            return Err(Error::NoMap { map: map.clone(), modules: modules.collect() });
-        };
+        let id = map_before(graph, input, map)?;
         let shape = shapes[id.index()];
         let (height, width, cells, border) = (shape.height, shape.width, *cells, *border);
         let too_many = || Error::Cells { map: map.clone(), height, width, cells, border };
@@ -410,6 +445,33 @@ mod tests {
                 assert!((found - expected).abs() < f64::from(ROUNDING), "{channel}, {cell}: {found} {expected}");
             }
         }
+    }
+
+    #[test]
+    fn the_late_map_is_the_last_of_a_sixteenth_of_the_size() {
+        let conv = |stride: usize| Conv {
+            in_channels: 24,
+            out_channels: 24,
+            window: Window::square(3, stride, 1),
+            groups: 24,
+            weight: vec![0.1; 24 * 9].into(),
+            bias: vec![0.0; 24].into(),
+            activation: Activation::None,
+        };
+        let graph = network();
+        let mut builder = graph.up_to(graph.find("base.1").unwrap()).unwrap().into_builder();
+        let mut last = graph.find("base.1").unwrap();
+        for (name, stride) in [("base.2", 2), ("base.3", 2), ("base.4", 1), ("base.5", 2)] {
+            last = builder.conv(name, last, conv(stride)).unwrap();
+        }
+        let mean = builder.global_average("base.6.0", last).unwrap();
+        let output = builder.linear("base.6.3", mean, linear(24, 5)).unwrap();
+        let deep = builder.finish(output).unwrap();
+        assert_eq!(late_grid(&deep, [64, 64], 2).unwrap(), Some(grid("base.4", 2)));
+        assert_eq!(grid_length(&deep, &grid("base.4", 2)).unwrap(), 96);
+        // A map of one pixel has no four cells.
+        assert_eq!(late_grid(&deep, [16, 16], 2).unwrap(), Some(grid("base.2", 2)));
+        assert_eq!(late_grid(&network(), [64, 64], 2).unwrap(), None);
     }
 
     #[test]

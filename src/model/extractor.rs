@@ -1,7 +1,7 @@
 //! A model without its last linear layer: pictures in, features out.
 
 use super::{Definition, Error, ModelOptions};
-use crate::engine::features::{self, Grid, early_grid};
+use crate::engine::features::{self, Grid, early_grid, late_grid};
 use crate::engine::graph::Graph;
 use crate::inference::{self, Engine, InferencePlan, Network};
 use crate::kernels::runtime::Threads;
@@ -11,8 +11,8 @@ use crate::preprocess::Transform;
 #[derive(Debug)]
 pub struct Extractor {
     transform: Transform,
-    /// Number of values that the network's own linear layer reads.
-    own: usize,
+    /// Number of values that the network's own linear layer reads, and those of the means of each grid.
+    lengths: Vec<usize>,
     grids: Vec<Grid>,
     plan: InferencePlan,
 }
@@ -35,13 +35,17 @@ impl Extractor {
         Self::with(definition, engine, |_| Ok(grids.to_vec()))
     }
 
-    /// The features of a model, and the means of its early map over up to `cells` × `cells` cells; see [`early_grid`].
+    /// The features of a model, the means of its late map if it has one, and those of its early map; see [`late_grid`] and
+    /// [`early_grid`]. `cells` are the numbers along each side of the late and the early one.
     ///
     /// # Errors
     /// As for [`compile`](Self::compile).
-    pub fn with_early_map(definition: Definition, cells: usize, engine: Engine) -> Result<Self, Error> {
+    pub fn with_maps(definition: Definition, cells: [usize; 2], engine: Engine) -> Result<Self, Error> {
         let size = [definition.transform.height, definition.transform.width];
-        Self::with(definition, engine, |graph| Ok(early_grid(graph, size, cells)?.into_iter().collect()))
+        Self::with(definition, engine, |graph| {
+            let grids = [late_grid(graph, size, cells[0])?, early_grid(graph, size, cells[1])?];
+            Ok(grids.into_iter().flatten().collect())
+        })
     }
 
     fn with(
@@ -54,17 +58,20 @@ impl Extractor {
         let graph = definition.into_graph()?;
         let take = |graph: &Graph| {
             let grids = grids(graph)?;
-            Ok((features::length(graph)?, features::features(graph, size, &grids)?, grids))
+            let of_grids = grids.iter().map(|grid| features::grid_length(graph, grid));
+            let lengths = std::iter::once(features::length(graph)).chain(of_grids).collect::<Result<Vec<_>, _>>()?;
+            Ok((lengths, features::features(graph, size, &grids)?, grids))
         };
-        let (own, features, grids) = take(&graph).map_err(|source| Error::Features { name: name.clone(), source })?;
+        let (lengths, features, grids) =
+            take(&graph).map_err(|source| Error::Features { name: name.clone(), source })?;
         drop(graph);
-        Ok(Self { transform, own, grids, plan: InferencePlan::new(features, size, engine, &name)? })
+        Ok(Self { transform, lengths, grids, plan: InferencePlan::new(features, size, engine, &name)? })
     }
 
-    /// Number of features that the network's own linear layer reads; those of the grids follow them.
+    /// Numbers of features: those that the network's own linear layer reads, then those of each grid.
     #[must_use]
-    pub fn own_features(&self) -> usize {
-        self.own
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
     }
 
     /// The maps whose means are features, too.

@@ -5,9 +5,11 @@
 //! what the distance needs, are arrays called `taught.…`; the JSON text under [`KEY`] says what they mean:
 //!
 //! ```json
-//! {"version":2,"grids":[{"map":"base.2","cells":3,"border":2}],"threshold":1.02,
-//!  "pictures":[20,20],"variants":8,"right":39,"distance":{"mean":0.48,"deviation":0.11}}
+//! {"version":2,"grids":[{"map":"base.10","cells":2,"border":0},{"map":"base.2","cells":3,"border":2}],
+//!  "threshold":1.02,"pictures":[20,20],"variants":8,"right":39,"distance":{"mean":0.48,"deviation":0.11}}
 //! ```
+//!
+//! The means of the last grid are those that the distance compares.
 
 use std::path::Path;
 
@@ -33,7 +35,7 @@ const VERSION: u32 = 2;
 #[serde(deny_unknown_fields)]
 pub struct Lesson {
     version: u32,
-    /// The maps whose means are features, too.
+    /// The maps whose means are features, too; the distance compares those of the last one.
     pub grids: Vec<StoredGrid>,
     /// The distance beyond which a picture is unknown.
     pub threshold: f32,
@@ -218,9 +220,10 @@ impl Taught {
             _ => {}
         }
         let lesson: Lesson = serde_json::from_value(value)?;
-        let cells = match lesson.grids[..] {
-            [StoredGrid { cells, .. }] if (1..=MAX_CELLS).contains(&cells) => cells * cells,
-            _ => return Err(wrong(format!("expected one grid of 1 to {MAX_CELLS} cells along each side"))),
+        let is_right = |grid: &StoredGrid| (1..=MAX_CELLS).contains(&grid.cells);
+        let cells = match &lesson.grids[..] {
+            grids @ [.., StoredGrid { cells, .. }] if grids.len() <= 2 && grids.iter().all(is_right) => cells * cells,
+            _ => return Err(wrong(format!("expected one or two grids of 1 to {MAX_CELLS} cells along each side"))),
         };
         if !(lesson.threshold > 0.0 && lesson.threshold.is_finite()) {
             return Err(wrong(format!("the threshold is {}, expected a number above 0", lesson.threshold)));
@@ -237,20 +240,24 @@ impl Taught {
         let extra = arrays.take("weight")?;
         let length = extra.data().len() / classes.max(1);
         let extra = of_shape("weight", extra, &[classes, length])?;
-        if length == 0 || !length.is_multiple_of(cells) {
-            return Err(wrong(format!("there are {length} means of {cells} cells")));
+        // The means that the distances read are the last ones.
+        let mean = arrays.0.get(&format!("{PREFIX}appearance.mean"));
+        let compared = mean.map_or(length, |mean| mean.data().len());
+        if compared == 0 || compared > length || !compared.is_multiple_of(cells) {
+            return Err(wrong(format!("of {length} means, {compared} are those of the early map, in {cells} cells")));
         }
         let limits = arrays.take("limits")?;
         let limits = of_shape("limits", limits, &[2])?;
         above_zero("limits", &limits)?;
-        let appearance = arrays.variation("appearance", classes, length, limits[0])?;
-        let structure = arrays.variation("structure", classes, length, limits[1])?;
+        let appearance = arrays.variation("appearance", classes, compared, limits[0])?;
+        let structure = arrays.variation("structure", classes, compared, limits[1])?;
         let own_weight = state.values(&weight_key, &[classes, own])?;
         let rows = own_weight.chunks_exact(own.max(1)).zip(extra.chunks_exact(length.max(1)));
         let weight = rows.flat_map(|(own, extra)| own.iter().chain(extra).copied()).collect();
         let bias = state.values(&bias_key, &[classes])?.to_vec();
         let threshold = lesson.threshold;
-        let novelty = Novelty { first: own, cells, appearance, structure, threshold };
+        let first = own + length - compared;
+        let novelty = Novelty { first, cells, appearance, structure, threshold };
         Ok(Self { lesson, head: TaughtHead { weight, bias, novelty } })
     }
 
@@ -260,10 +267,11 @@ impl Taught {
     /// [`weights::Error`] if the numbers of values do not fit together.
     pub fn put(&self, architecture: &Architecture, state: &mut StateDict) -> Result<StateDict, weights::Error> {
         let TaughtHead { weight, bias, novelty } = &self.head;
-        let (classes, length) = (bias.len(), novelty.appearance.mean.len());
+        let (classes, compared) = (bias.len(), novelty.appearance.mean.len());
         if let Some((weight_key, bias_key, own)) = own_layer(architecture, classes) {
+            let all = weight.len() / classes.max(1);
             let columns = |from: usize, to: usize| {
-                let rows = weight.chunks_exact((own + length).max(1));
+                let rows = weight.chunks_exact(all.max(1));
                 rows.flat_map(|row| row[from..to].iter().copied()).collect::<Vec<f32>>()
             };
             state.replace(weight_key, Array::new(vec![classes, own], columns(0, own))?);
@@ -272,15 +280,15 @@ impl Taught {
             let mut put = |name: &str, shape: &[usize], values: Vec<f32>| {
                 arrays.insert(format!("{PREFIX}{name}"), Array::new(shape.to_vec(), values)?)
             };
-            put("weight", &[classes, length], columns(own, own + length))?;
+            put("weight", &[classes, all.saturating_sub(own)], columns(own, all))?;
             put("limits", &[2], vec![novelty.appearance.limit, novelty.structure.limit])?;
             for (part, variation) in [("appearance", &novelty.appearance), ("structure", &novelty.structure)] {
                 let Variation { mean, scale, centres, basis, variances, .. } = variation;
                 let directions = variances.len().saturating_sub(1);
-                put(&format!("{part}.mean"), &[length], mean.clone())?;
-                put(&format!("{part}.scale"), &[length], scale.clone())?;
-                put(&format!("{part}.centres"), &[classes, length], centres.clone())?;
-                put(&format!("{part}.basis"), &[directions, length], basis.clone())?;
+                put(&format!("{part}.mean"), &[compared], mean.clone())?;
+                put(&format!("{part}.scale"), &[compared], scale.clone())?;
+                put(&format!("{part}.centres"), &[classes, compared], centres.clone())?;
+                put(&format!("{part}.basis"), &[directions, compared], basis.clone())?;
                 put(&format!("{part}.variances"), &[directions + 1], variances.clone())?;
             }
             return Ok(arrays);
@@ -326,13 +334,15 @@ mod tests {
             limit,
         };
         let (appearance, structure) = (variation(1.5), variation(2.5));
-        let novelty = Novelty { first: own, cells: 9, appearance, structure, threshold: 1.25 };
-        let grids = [Grid { map: "base.2".into(), cells: 3, border: 2 }];
+        let late = Grid { map: "base.10".into(), cells: 2, border: 0 };
+        let grids = [late, Grid { map: "base.2".into(), cells: 3, border: 2 }];
+        let first = own + 8;
+        let novelty = Novelty { first, cells: 9, appearance, structure, threshold: 1.25 };
         let distance = Distances { mean: 1.0, deviation: 0.25 };
         let mut lesson = Lesson::new(&grids, vec![20, 21], 8, 40, distance);
         lesson.threshold = 1.25;
         let taught =
-            Taught { lesson, head: TaughtHead { weight: values(2 * (own + length)), bias: values(2), novelty } };
+            Taught { lesson, head: TaughtHead { weight: values(2 * (first + length)), bias: values(2), novelty } };
         let arrays = taught.put(architecture, &mut state).unwrap();
         for (key, array) in arrays.iter() {
             state.insert(key, array.clone()).unwrap();
@@ -400,7 +410,7 @@ mod tests {
             ("taught.structure.centres", vec![18], vec![0.0; 18], "has shape [18], expected [2, 9]"),
             ("taught.appearance.variances", vec![0], vec![], "taught.appearance.basis"),
             ("taught.limits", vec![2], vec![1.0, -1.0], "`taught.limits` has values that are not above 0"),
-            ("taught.weight", vec![2, 8], vec![0.0; 16], "8 means of 9 cells"),
+            ("taught.weight", vec![2, 8], vec![0.0; 16], "of 8 means, 9 are those of the early map"),
             ("taught.weight", vec![0], vec![], "has shape [0], expected [2, 0]"),
         ] {
             let message = with(key, shape, values);

@@ -34,8 +34,8 @@ use report::{Accuracy, Class, Unknown, Wrong};
 use table::Table;
 use validate::{Lesson, Validation};
 
-/// Cells along each side of the early map.
-const CELLS: usize = 3;
+/// Cells along each side of the late and of the early map.
+const CELLS: [usize; 2] = [2, 3];
 
 /// Least pictures of a class.
 const LEAST: usize = 2;
@@ -158,11 +158,13 @@ pub fn teach(
     let macs = definition.macs()?;
     let variants =
         (ARITHMETIC / (macs as f64 * set.samples.len() as f64) - 1.0).clamp(VARIANTS[0], VARIANTS[1]) as usize;
-    let extractor = Extractor::with_early_map(definition, CELLS, options.engine)?;
-    let (own, grids) = (extractor.own_features(), extractor.grids().to_vec());
-    let Some(cells) = grids.first().map(|grid| grid.cells * grid.cells) else {
+    let extractor = Extractor::with_maps(definition, CELLS, options.engine)?;
+    let grids = extractor.grids().to_vec();
+    // The means of the early map come last; what is before them describes the whole picture.
+    let ([others @ .., _], Some(early)) = (extractor.lengths(), grids.last()) else {
         return Err(Error::NoMap { name: options.model.clone() });
     };
+    let (whole, cells) = (others.iter().sum(), early.cells * early.cells);
     let Gathered { features, columns, used, signatures, left_out } =
         gather(&extractor, set, options, variants, stopped, progress)?;
     drop(extractor);
@@ -173,7 +175,7 @@ pub fn teach(
     let folds = Folds::new(&classes, &signatures, count);
     let rows = classes.iter().flat_map(|class| std::iter::repeat_n(*class, each)).collect();
     let table = Table::new(columns, features.into_iter().map(f64::from).collect());
-    let lesson = Lesson::new(table, [own, cells], rows, each, count, (options.threads, stopped.clone()));
+    let lesson = Lesson::new(table, [whole, cells], rows, each, count, (options.threads, stopped.clone()));
     let settings = validate::choose(&lesson, &folds);
     tracing::debug!(features = ?settings.0, penalty = settings.1, folds = folds.count, "chosen by cross-validation");
     if stopped.is_set() {
@@ -192,7 +194,7 @@ pub fn teach(
     let of_pictures = validation.of_pictures(&lesson);
     let unknown = of_pictures.iter().filter(|distance| **distance > threshold).count();
     let novelty = Novelty {
-        first: own,
+        first: whole,
         cells,
         appearance: appearance.finish(&lesson.cells_standard, validation.limits[0]),
         structure: structure.finish(&lesson.structure_standard, validation.limits[1]),

@@ -61,17 +61,17 @@ pub(super) struct Lesson {
 }
 
 impl Lesson {
-    /// The lesson of `features`, rows whose first `own` columns are of the whole picture; the others are the means of
-    /// `each_channel` cells for each channel.
+    /// The lesson of `features`, rows whose first `of_whole` columns describe the whole picture; the others are the means of
+    /// `each_channel` cells for each channel of the early map.
     pub(super) fn new(
         features: Table,
-        [own, each_channel]: [usize; 2],
+        [of_whole, each_channel]: [usize; 2],
         classes: Vec<usize>,
         each: usize,
         count: usize,
         (threads, stopped): (usize, Stopped),
     ) -> Self {
-        let (whole, cells) = (features.part(0..own), features.part(own..features.columns()));
+        let (whole, cells) = (features.part(0..of_whole), features.part(of_whole..features.columns()));
         drop(features);
         let structure = structure(&cells, each_channel);
         let [whole_standard, cells_standard, structure_standard] = [&whole, &cells, &structure].map(Standard::of);
