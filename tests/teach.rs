@@ -274,7 +274,8 @@ fn what_is_unknown_is_kept_as_a_whole_picture_for_the_next_lesson() {
 fn an_exported_model_computes_the_same_classes_on_tract() {
     let Lesson { folder, model, .. } = lesson();
     let onnx = folder.path().join("gate.onnx");
-    ok(run(["model", "export", text(model), "--output", text(&onnx), "--force"]));
+    let exported = ok(run(["model", "export", text(model), "--output", text(&onnx), "--force"]));
+    assert!(exported.stderr.contains("no `unknown`"), "{}", exported.stderr);
     let photo = folder.path().join("test/open/00.jpg");
     let scores = |model: &Path, backend: &str| -> Vec<(String, f64)> {
         let arguments = ["classify", "--json", "--model", text(model), "--backend", backend, text(&photo)];
@@ -408,6 +409,18 @@ fn an_earlier_lesson_is_replaced_and_another_file_is_not() {
     let outcome = ok(teach(&paths, &[]));
     assert!(outcome.stdout.contains("accuracy  100.0 %"), "{}", outcome.stdout);
     assert_eq!(digest(), first, "the same pictures teach the same");
+    // A lesson looks where the one that it replaces looked, unless it is told otherwise.
+    for (more, region) in [
+        (&["--region", "0,0,0.5,1"][..], Some("0,0,0.5,1")),
+        (&[], Some("0,0,0.5,1")),
+        (&["--region", "0,0,1,1"], None),
+        (&[], None),
+    ] {
+        let told = ok(teach(&paths, more)).stdout;
+        let info = ok(run(["model", "info", text(&paths[2])])).stdout;
+        let line = told.lines().find_map(|line| line.strip_prefix("region    "));
+        assert_eq!((line, info.contains("region 0,0,0.5,1,")), (region, region.is_some()), "{told}{info}");
+    }
     let copy = paths[2].with_file_name("copy.safetensors");
     let outcome = run(["model", "import", text(&paths[2]), "--output", text(&copy)]);
     assert_eq!(outcome.code(), 65, "{}", outcome.stderr);

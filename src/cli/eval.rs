@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let set = match &arguments.list {
         Some(list) => from_list(&arguments.images, list, &model.answers()),
         // A taught model also has an answer for what is in no class.
-        None => from_folders(&arguments.images, &model.answers()),
+        None => from_folders(&arguments.images, &model.answers(), model.classes()),
     };
     let Dataset { samples, left_out, doubt } = set.map_err(crate::eval::Error::from)?;
     if !left_out.is_empty() {

@@ -22,7 +22,7 @@ use crate::learn::teach::drift::{Comparison, Drift, DriftError};
 use crate::learn::teach::report::{Accuracy, Report};
 use crate::learn::teach::{self, TeachOptions, teach};
 use crate::model::taught::is_taught;
-use crate::model::{ModelFormat, SaveError, save};
+use crate::model::{Definition, ModelFormat, ModelOptions, SaveError, save};
 use crate::plural::{counted, first_of};
 use crate::printable::line;
 use crate::shutdown::Stopped;
@@ -59,7 +59,8 @@ pub(super) struct Arguments {
     /// Model whose network is used: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M", default_value = "signal", conflicts_with_all = ["source", "drift"])]
     model: String,
-    /// The part of the picture to look at: x, y, width and height in shares of its sides, such as 0.25,0.5,0.5,0.5.
+    /// The part of the picture to look at: x, y, width and height in shares of its sides, such as 0.25,0.5,0.5,0.5
+    /// [default: that of the taught model that is replaced, or the whole picture].
     #[arg(long, value_name = "X,Y,W,H", allow_hyphen_values = true, conflicts_with = "drift")]
     region: Option<Region>,
     /// Add what this source shows to DIR/LABEL, or compare it (--drift): as for `hardnetd run`.
@@ -106,9 +107,10 @@ fn threads(arguments: &Arguments) -> usize {
 
 /// Teaches a model and saves it.
 fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -> Result<(), Error> {
-    if ModelFormat::of(output)? != ModelFormat::Safetensors {
+    if !matches!(ModelFormat::of(output), Ok(ModelFormat::Safetensors)) {
         let output = output.display();
-        let message = format!("--output {output}: a taught model is named .safetensors; `model export` writes ONNX");
+        let message =
+            format!("--output {output}: the name of a taught model ends in .safetensors; `model export` writes ONNX");
         return Err(Error::Argument(message));
     }
     // Teaching again is the usual case.
@@ -123,7 +125,7 @@ fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -
     }
     let options = TeachOptions {
         model: arguments.model.clone(),
-        region: arguments.region.unwrap_or(Region::WHOLE),
+        region: arguments.region.or_else(|| earlier_region(output)).unwrap_or(Region::WHOLE),
         engine: Engine::default(),
         threads: threads(arguments),
     };
@@ -159,6 +161,15 @@ fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -
             Err(Error::Chance { right, pictures, chance: chance * 100.0 })
         }
     }
+}
+
+/// The part of the picture that the taught model at `path` looks at. None if it is the whole picture, or there is no such
+/// model.
+fn earlier_region(path: &Path) -> Option<Region> {
+    let earlier = is_taught(path).then(|| Definition::open(path.to_str()?, &ModelOptions::default()).ok())??;
+    let region = earlier.transform.region.filter(|region| *region != Region::WHOLE)?;
+    tracing::info!("looks at the region {region}, as {} does; --region 0,0,1,1 is the whole picture", path.display());
+    Some(region)
 }
 
 /// Adds what a source shows to the folder of a class.
@@ -298,6 +309,9 @@ fn print(report: &Report, saved: Option<&Path>) -> io::Result<()> {
         report.unknown.threshold,
         percent(report.unknown.false_alarms)
     )?;
+    if report.region != Region::WHOLE.shares() {
+        writeln!(output, "region    {}", report.region.map(|share| share.to_string()).join(","))?;
+    }
     for class in report.classes.iter().filter(|class| 2 * class.near_duplicates > class.pictures) {
         let near = counted(
             class.near_duplicates,

@@ -67,7 +67,7 @@ impl Collector {
             to_keep.iter().for_each(|candidate| keeper.take(&candidate));
             let (kept, left_out) = (keeper.kept(), not_kept.load(Ordering::Relaxed));
             if kept + left_out > 0 {
-                tracing::info!(kept, left_out, "the collection of uncertain frames has ended");
+                tracing::info!(kept, left_out, "uncertain frames since the start or the last reload");
             }
         })?;
         let interval_ns = u64::try_from(settings.interval().as_nanos()).unwrap_or(u64::MAX);

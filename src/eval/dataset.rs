@@ -163,8 +163,8 @@ struct Object {
 }
 
 /// The pictures of a list, in order. Each line names a file, relative to `images`, and one of the classes `labels`: after
-/// the last tab, or the last space of a line without tabs, its name or, if no class has that name, its number, as in
-/// ImageNet's published `val_list.txt`; or as a JSON object with `path` and `label`. Empty lines are ignored.
+/// a tab or a space its name or, if no class has that name, its number, as in ImageNet's published `val_list.txt`; or as a
+/// JSON object with `path` and `label`. Empty lines are ignored.
 ///
 /// # Errors
 /// If the list is unreadable, has an invalid line, or contains no pictures.
@@ -177,6 +177,7 @@ pub fn from_list<L: AsRef<str>>(images: &Path, list: &Path, labels: &[L]) -> Res
     for (class, label) in labels.iter().enumerate() {
         named.entry(label.as_ref()).or_insert(class);
     }
+    let longest = named.keys().map(|name| name.len()).max().unwrap_or(0);
     let class = |text: &str| {
         let number = || text.parse().ok().filter(|class| *class < labels.len());
         named.get(text).copied().or_else(number)
@@ -191,7 +192,8 @@ pub fn from_list<L: AsRef<str>>(images: &Path, list: &Path, labels: &[L]) -> Res
                 Some(Sample { path: images.join(path), class })
             })
         } else {
-            let parts = line.rsplit_once('\t').or_else(|| line.rsplit_once(' '));
+            let parts =
+                line.rsplit_once('\t').or_else(|| before_name(line, &named, longest)).or_else(|| line.rsplit_once(' '));
             parts.and_then(|(name, text)| Some(Sample { path: images.join(name.trim_end()), class: class(text)? }))
         };
         let found = || line.chars().take(80).collect();
@@ -206,6 +208,14 @@ pub fn from_list<L: AsRef<str>>(images: &Path, list: &Path, labels: &[L]) -> Res
         return Err(DatasetError::Empty { path: list.to_owned() });
     }
     Ok(Dataset { samples, left_out: Vec::new(), doubt: None })
+}
+
+/// What is before and after the space before the longest name at the end of a line: names may have spaces. `longest` is
+/// the length of the longest of all names in bytes.
+fn before_name<'a>(line: &'a str, named: &HashMap<&str, usize>, longest: usize) -> Option<(&'a str, &'a str)> {
+    let from = (0..=line.len().saturating_sub(longest + 1)).rev().find(|at| line.is_char_boundary(*at))?;
+    let spaces = line[from..].match_indices(' ').map(|(at, _)| from + at);
+    spaces.map(|at| (&line[..at], &line[at + 1..])).find(|(_, name)| named.contains_key(name))
 }
 
 #[cfg(test)]
@@ -235,6 +245,8 @@ mod tests {
     fn a_list_has_a_name_and_a_class_per_line() {
         let samples = list("b.JPEG 9\nsub/a b.png\t0\r\n\n").unwrap();
         assert_eq!(samples, [("b.JPEG".to_owned(), 9), ("sub/a b.png".to_owned(), 0)]);
+        let spaced = list("sub/\u{fc} a.png two words\ntwo words c\n").unwrap();
+        assert_eq!(spaced, [("sub/\u{fc} a.png".to_owned(), 1), ("two words".to_owned(), 2)]);
         assert_eq!(
             list("\u{feff}a.jpg 1\nb.jpg 2").unwrap()[0],
             ("a.jpg".to_owned(), 1),

@@ -11,13 +11,14 @@ use crate::capture::{self, is_picture};
 ///
 /// If the subfolders have names of `labels`, in any case and with `_` for spaces, these are their classes. If all have
 /// numbers as names, these are the classes. If none has the name of a label, the subfolders are the classes in order, as
-/// in torchvision's `ImageFolder`, and their number must match.
+/// in torchvision's `ImageFolder`, and their number must match. Only the first `classes` of the labels have numbers and an
+/// order; the others are answers for pictures of no class.
 ///
 /// # Errors
 /// If a folder is unreadable, the folders do not match the classes, or there are no pictures.
-pub fn from_folders<L: AsRef<str>>(images: &Path, labels: &[L]) -> Result<Dataset, DatasetError> {
+pub fn from_folders<L: AsRef<str>>(images: &Path, labels: &[L], classes: usize) -> Result<Dataset, DatasetError> {
     let (folders, beside): (Vec<PathBuf>, Vec<PathBuf>) = visible(images)?.into_iter().partition(|path| path.is_dir());
-    let (classes, doubt) = classes(images, &folders, labels)?;
+    let (classes, doubt) = classes_of(images, &folders, labels, classes)?;
     // Those in no folder have no class.
     let left_out = beside.into_iter().filter(|path| is_picture(path)).collect();
     let mut set = Dataset { samples: Vec::new(), left_out, doubt };
@@ -29,10 +30,11 @@ pub fn from_folders<L: AsRef<str>>(images: &Path, labels: &[L]) -> Result<Datase
 }
 
 /// The class of each folder.
-fn classes<L: AsRef<str>>(
+fn classes_of<L: AsRef<str>>(
     images: &Path,
     folders: &[PathBuf],
     labels: &[L],
+    classes: usize,
 ) -> Result<(Vec<usize>, Option<Doubt>), DatasetError> {
     let names: Vec<String> =
         folders.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into())).collect();
@@ -48,6 +50,7 @@ fn classes<L: AsRef<str>>(
         let labels = labels.map(|(_, label)| label.as_ref().to_owned()).collect();
         return Err(DatasetError::Misnamed { path, folders: folders.collect(), labels });
     }
+    let labels = &labels[..classes.min(labels.len())];
     let number = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok())?;
     let by_number: Option<Vec<usize>> = names.iter().map(number).collect();
     if let Some(numbers) = by_number.filter(|numbers| !numbers.is_empty()) {
@@ -132,7 +135,7 @@ mod tests {
             fs::write(path, "").unwrap();
         }
         let name = |path: PathBuf| path.strip_prefix(root.path()).unwrap().to_str().unwrap().to_owned();
-        let Dataset { samples, left_out, doubt } = from_folders(root.path(), labels)?;
+        let Dataset { samples, left_out, doubt } = from_folders(root.path(), labels, labels.len())?;
         let samples = samples.into_iter().map(|Sample { path, class }| (name(path), class)).collect();
         Ok((samples, left_out.into_iter().map(name).collect(), doubt.is_some()))
     }
@@ -151,6 +154,23 @@ mod tests {
         assert_eq!(set(&files, &["class 0", "class 1"]).unwrap(), (both(0, 1), left_out, true));
         let spaced = set(&["fire_truck/a.jpg"], &["Ambulance", "Fire truck"]).unwrap().0;
         assert_eq!(spaced, of(&[("fire_truck/a.jpg", 1)]));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_class_has_a_name_but_no_number_and_no_place_in_the_order() {
+        let root = tempfile::tempdir().unwrap();
+        for file in ["box/a.jpg", "cat/b.jpg"] {
+            fs::create_dir_all(root.path().join(file).parent().unwrap()).unwrap();
+            fs::write(root.path().join(file), "").unwrap();
+        }
+        let labels = ["closed", "open", "unknown"];
+        assert!(from_folders(root.path(), &labels, 2).unwrap().doubt.is_some());
+        assert!(from_folders(root.path(), &labels, 3).is_err());
+        fs::rename(root.path().join("box"), root.path().join("unknown")).unwrap();
+        fs::rename(root.path().join("cat"), root.path().join("open")).unwrap();
+        let classes: Vec<usize> =
+            from_folders(root.path(), &labels, 2).unwrap().samples.iter().map(|sample| sample.class).collect();
+        assert_eq!(classes, [1, 2]);
     }
 
     #[test]
@@ -228,7 +248,7 @@ mod tests {
         fs::write(dog.join("b.jpg"), "").unwrap();
         std::os::unix::fs::symlink(&cat, cat.join("again")).unwrap();
         std::os::unix::fs::symlink("..", cat.join("up")).unwrap();
-        let set = from_folders(root.path(), &["cat", "dog"]).unwrap();
+        let set = from_folders(root.path(), &["cat", "dog"], 2).unwrap();
         let samples = [Sample { path: cat.join("a.jpg"), class: 0 }, Sample { path: dog.join("b.jpg"), class: 1 }];
         assert_eq!(set.samples, samples);
     }

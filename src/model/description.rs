@@ -28,6 +28,10 @@ pub struct Description {
     /// How it was taught, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taught: Option<Lesson>,
+    /// The part of pictures that it looks at: x, y, width and height in shares of their sides. None if it takes a centre
+    /// crop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<[f64; 4]>,
     /// The weights that have been published for the network, if the model has none of its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<&'static Published>,
@@ -110,6 +114,7 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
         training,
         source,
         taught: taught.map(|taught| taught.lesson),
+        region: transform.region.map(|region| region.shares()),
         published,
         input: [height, width],
         total: Figures { parameters, macs: sum(|f| f.macs), cio: sum(|f| f.cio) },

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::super::{Error, size};
 use super::import::finish;
+use crate::inference::UNKNOWN;
 use crate::model::{Definition, ModelFormat, ModelOptions};
 use crate::weights::safetensors::Precision;
 
@@ -35,8 +36,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
-    ModelFormat::of(&arguments.output)?;
+    let format = ModelFormat::of(&arguments.output)?;
     let options = ModelOptions { size: arguments.size, ..ModelOptions::default() };
     let definition = Definition::open(&arguments.model, &options)?;
+    if definition.taught.is_some() && format == ModelFormat::Onnx {
+        tracing::warn!("an ONNX file has no `{UNKNOWN}`: it takes what is like no class for one of the classes");
+    }
     finish(&definition, &arguments.output, arguments.force, Precision::Full)
 }

@@ -210,9 +210,11 @@ fn info(model: &Description) -> String {
             taught.right
         )
     });
+    let region =
+        model.region.map_or_else(String::new, |region| format!(", region {}", region.map(|x| x.to_string()).join(",")));
     format!(
-        "{}: input {height}x{width}, {classes}, weights {weights} MB, activations {activations} MB; {training}{taught}\n\
-         {table}",
+        "{}: input {height}x{width}{region}, {classes}, weights {weights} MB, activations {activations} MB; \
+         {training}{taught}\n{table}",
         line(&model.name)
     )
 }

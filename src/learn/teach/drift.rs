@@ -154,14 +154,16 @@ fn advise(unknown: Accuracy, distance: f64, mean: f64, deviation: f64) -> (bool,
     }
     let share = format!("{:.0} %", unknown.share * 100.0);
     if unknown.share > TOO_MANY {
-        let text =
-            format!("Teach again: the model does not know {share} of these pictures. Add some of them to the folders.");
+        let text = format!(
+            "Teach again: the model does not know {share} of these pictures. Look at them first: if the camera has moved \
+             or the lens is covered, mend that. If they show the classes, add some of them to the folders."
+        );
         return (true, text);
     }
     if distance > mean + DEVIATIONS * deviation {
         let text = format!(
             "Teach again soon: the model still knows most of these pictures, but they are further from the taught ones \
-             ({distance:.2}) than those were from each other ({mean:.2}). Add some of them to the folders."
+             ({distance:.2}) than those were from each other ({mean:.2}). Look at some of them, and add those that show the classes to the folders."
         );
         return (true, text);
     }

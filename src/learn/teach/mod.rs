@@ -155,6 +155,9 @@ pub fn teach(
 ) -> Result<Outcome, Error> {
     check_counts(set, &vec![true; set.samples.len()])?;
     let definition = open(options)?;
+    if definition.training == Training::Seeded {
+        tracing::warn!("{}: its features are those of random weights", definition.name());
+    }
     let macs = definition.macs()?;
     let variants =
         (ARITHMETIC / (macs as f64 * set.samples.len() as f64) - 1.0).clamp(VARIANTS[0], VARIANTS[1]) as usize;
