@@ -471,6 +471,17 @@ fn a_signal_ends_a_lesson_and_nothing_is_half_written() {
 }
 
 #[test]
+fn a_lesson_for_another_size_is_no_lesson_for_the_other_engine() {
+    let Lesson { folder, model, .. } = lesson();
+    let photo = folder.path().join("test/open/00.jpg");
+    for size in ["64x256", "192x192", "512x320"] {
+        let arguments =
+            ["classify", "--json", "--backend", "native", "--size", size, "--model", text(model), text(&photo)];
+        ok(run(arguments));
+    }
+}
+
+#[test]
 fn a_damaged_taught_model_is_an_error_and_never_a_panic() {
     let (folder, paths) = colours(4, true);
     ok(teach(&paths, &["--force"]));
@@ -493,7 +504,7 @@ fn a_damaged_taught_model_is_an_error_and_never_a_panic() {
         [&whole[..at], to.as_bytes(), &whole[at + from.len()..]].concat()
     };
     classify(&with("\\\"version\\\":2", "\\\"version\\\":7"), "has version 7");
-    classify(&with("\\\"cells\\\":3", "\\\"cells\\\":9"), "1 to 8 cells");
+    classify(&with("\\\"cells\\\":3", "\\\"cells\\\":9"), "1 to 4 cells");
     classify(&with("\\\"map\\\":\\\"base.", "\\\"map\\\":\\\"bone."), "no module `bone.");
     classify(&with("taught.structure.basis", "taught.structure.basin"), "`taught.structure.basis` is missing");
     classify(&with("\\\"grids\\\"", "\\\"grins\\\""), "is damaged");

@@ -92,7 +92,10 @@ fn grid(text: &str) -> Result<Grid, String> {
     let (map, cells) = text.rsplit_once(':').unwrap_or((text, "1"));
     let cells = cells.parse().ok().filter(|cells| (1..=MAX_CELLS).contains(cells));
     let expected = || format!("expected the name of a module, and cells from 1 to {MAX_CELLS}, such as base.4:2");
-    cells.filter(|_| !map.is_empty()).map(|cells| Grid { map: map.to_owned(), cells, border: 0 }).ok_or_else(expected)
+    cells
+        .filter(|_| !map.is_empty())
+        .map(|cells| Grid { map: map.to_owned(), cells, inner: false })
+        .ok_or_else(expected)
 }
 
 /// What a row belongs to.

@@ -25,6 +25,7 @@ use crate::model::taught::is_taught;
 use crate::model::{Definition, ModelFormat, ModelOptions, SaveError, save};
 use crate::plural::{counted, first_of};
 use crate::printable::line;
+use crate::replace;
 use crate::shutdown::Stopped;
 
 /// Frames per second that are looked at.
@@ -117,6 +118,7 @@ fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -
     if output.exists() && !arguments.force && !is_taught(output) {
         return Err(SaveError::Exists { path: output.to_owned() }.into());
     }
+    replace::check(output).map_err(|source| SaveError::Write { path: output.to_owned(), source })?;
     let set = teach::read(data).map_err(teach::Error::from)?;
     if !set.left_out.is_empty() {
         let files = counted(set.left_out.len(), "picture is", "pictures are");

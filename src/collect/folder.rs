@@ -112,7 +112,7 @@ impl Folder {
 
     fn add(&mut self, file: File, bytes: u64) {
         let before = self.files.insert(file, bytes).unwrap_or(0);
-        self.bytes = self.bytes - before + bytes;
+        self.bytes = (self.bytes - before).saturating_add(bytes);
     }
 
     /// Number of pictures of `stream` from `day` (see [`name::day`]).

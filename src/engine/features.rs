@@ -7,17 +7,18 @@
 //! the map, and a convolution with n × n ones and zeros turns its pixels into channels. Without the border of the map, the
 //! pool is finer, and the convolution takes the means of its inner pixels.
 
-use super::graph::{self, Activation, Builder, Conv, Graph, Linear, NodeId, Op, Padding, Window};
+use super::graph::{self, Activation, Builder, Conv, Graph, Linear, NodeId, Op, Padding, Shape, Window};
 use super::modules;
 use crate::exit::Exit;
 
 /// Maximum cells along each side of a grid.
 pub const MAX_CELLS: usize = 8;
 
-/// Least border of the early map, in pixels: the padding of the two or three convolutions before it reaches so far.
+/// Least border of a map, in pixels: the padding of the two or three convolutions before an early map reaches so far.
 const LEAST_BORDER: usize = 2;
 
-/// A larger map has a border of this part of its shorter side.
+/// A larger map has a border of this part of its side. The kernel of the convolution then has at most 20 × 20 pixels,
+/// whatever the size of the map.
 const BORDERS: usize = 14;
 
 /// Name of the node that joins the features of several maps.
@@ -30,9 +31,10 @@ pub struct Grid {
     pub map: String,
     /// Cells along each side, 1 to [`MAX_CELLS`].
     pub cells: usize,
-    /// Pixels along each side that belong to no cell. The padding of the convolutions shows at the border of a map, so
-    /// that the map of an even picture is not even there.
-    pub border: usize,
+    /// Whether the border of the map belongs to no cell, if the map has room for it: a 14th of each side or a little more,
+    /// at least [`LEAST_BORDER`] pixels. The padding of the convolutions shows there, so that the map of an even picture is
+    /// not even.
+    pub inner: bool,
 }
 
 /// Why a network has no features of that kind.
@@ -51,9 +53,8 @@ pub enum Error {
     },
     /// The grid has more cells than the map has pixels, or too many.
     #[error(
-        "the map of `{map}` has {height} × {width} pixels, from which {cells} × {cells} means{} cannot be taken: at most \
-         {MAX_CELLS} × {MAX_CELLS} are possible, one for each pixel", 
-        if *border == 0 { String::new() } else { format!(" without a border of {border} pixels") }
+        "the map of `{map}` has {height} × {width} pixels, from which {cells} × {cells} means cannot be taken: at most one \
+         for each pixel, and {MAX_CELLS} × {MAX_CELLS}, are possible"
     )]
     Cells {
         /// The map.
@@ -64,8 +65,14 @@ pub enum Error {
         width: usize,
         /// Cells along each side.
         cells: usize,
-        /// Pixels along each side that belong to no cell.
-        border: usize,
+    },
+    /// A grid is given twice.
+    #[error("the means of `{map}` over {cells} × {cells} cells are given twice")]
+    Twice {
+        /// The map.
+        map: String,
+        /// Cells along each side.
+        cells: usize,
     },
     /// The nodes cannot be added.
     #[error(transparent)]
@@ -78,7 +85,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NoLinear => Exit::Data,
-            Self::NoMap { .. } | Self::Cells { .. } => Exit::Usage,
+            Self::NoMap { .. } | Self::Cells { .. } | Self::Twice { .. } => Exit::Usage,
             Self::Graph(error) => error.exit(),
         }
     }
@@ -96,7 +103,10 @@ pub fn features(graph: &Graph, size: [usize; 2], grids: &[Grid]) -> Result<Graph
         return Ok(graph.up_to(input)?);
     }
     let (mut builder, joined) = join(graph, input, size, grids)?;
-    let output = builder.concat(JOINED, &joined)?;
+    // A network that was exported from one with such features has a node of that name.
+    let names = std::iter::once(JOINED.to_owned()).chain((2..).map(|number| format!("{JOINED}-{number}")));
+    let name = names.into_iter().find(|name| graph.find(name).is_none()).unwrap_or_default();
+    let output = builder.concat(&name, &joined)?;
     Ok(builder.finish(output)?)
 }
 
@@ -108,17 +118,19 @@ pub fn features(graph: &Graph, size: [usize; 2], grids: &[Grid]) -> Result<Graph
 /// [`Error::Graph`] if the network does not support that size.
 pub fn early_grid(graph: &Graph, size: [usize; 2], cells: usize) -> Result<Option<Grid>, Error> {
     let shapes = graph.shapes(size[0], size[1])?;
+    Ok(early(graph, &shapes, size).and_then(|(map, end)| {
+        let side = shapes[end.index()].height.min(shapes[end.index()].width);
+        (side > 1).then(|| Grid { map, cells: cells.min(side), inner: true })
+    }))
+}
+
+/// The first module whose map has sides of at most a quarter of the input's, and the map.
+fn early(graph: &Graph, shapes: &[Shape], size: [usize; 2]) -> Option<(String, NodeId)> {
     let is_early = |end: &NodeId| {
         let (shape, node) = (shapes[end.index()], &graph.nodes()[end.index()]);
         !node.flat && shape.height <= size[0].div_ceil(4) && shape.width <= size[1].div_ceil(4)
     };
-    let found = modules::ends(graph).into_iter().find(|(_, end)| is_early(end));
-    Ok(found.and_then(|(map, end)| {
-        let side = shapes[end.index()].height.min(shapes[end.index()].width);
-        let border = LEAST_BORDER.max(side / BORDERS);
-        let has_room = side / border >= cells.saturating_add(2);
-        (side > 1).then(|| Grid { map, cells: cells.min(side), border: if has_room { border } else { 0 } })
-    }))
+    modules::ends(graph).into_iter().find(|(_, end)| is_early(end))
 }
 
 /// The means of the last map whose sides are at least a sixteenth of the input's, over `cells` × `cells` cells: they tell
@@ -129,23 +141,24 @@ pub fn early_grid(graph: &Graph, size: [usize; 2], cells: usize) -> Result<Optio
 /// [`Error::Graph`] if the network does not support that size.
 pub fn late_grid(graph: &Graph, size: [usize; 2], cells: usize) -> Result<Option<Grid>, Error> {
     let shapes = graph.shapes(size[0], size[1])?;
-    let Some(early) = early_grid(graph, size, 1)?.and_then(|grid| map(graph, &grid.map)) else { return Ok(None) };
+    let Some((_, early)) = early(graph, &shapes, size) else { return Ok(None) };
     let is_late = |end: &NodeId| {
         let (shape, node) = (shapes[end.index()], &graph.nodes()[end.index()]);
         !node.flat && shape.height >= size[0].div_ceil(16).max(cells) && shape.width >= size[1].div_ceil(16).max(cells)
     };
     let found = modules::ends(graph).into_iter().rev().find(|(_, end)| is_late(end));
-    Ok(found.filter(|(_, end)| *end > early).map(|(map, _)| Grid { map, cells, border: 0 }))
+    Ok(found.filter(|(_, end)| *end > early).map(|(map, _)| Grid { map, cells, inner: false }))
 }
 
-/// Number of means of a grid.
+/// Numbers of features: those that the last linear layer reads, then those of each grid.
 ///
 /// # Errors
-/// [`Error::NoMap`].
-pub fn grid_length(graph: &Graph, grid: &Grid) -> Result<usize, Error> {
+/// [`Error::NoLinear`], [`Error::NoMap`].
+pub fn lengths(graph: &Graph, grids: &[Grid]) -> Result<Vec<usize>, Error> {
     let (input, _) = last_linear(graph)?;
-    let id = map_before(graph, input, &grid.map)?;
-    Ok(graph.nodes()[id.index()].channels * grid.cells * grid.cells)
+    let channels = |id: NodeId| graph.nodes()[id.index()].channels;
+    let of = |grid: &Grid| Ok(channels(map_before(graph, input, &grid.map)?).saturating_mul(grid.cells * grid.cells));
+    std::iter::once(Ok(channels(input))).chain(grids.iter().map(of)).collect()
 }
 
 /// The network with another last linear layer, of the same name, which reads the [`features`].
@@ -160,15 +173,6 @@ pub fn with_head(graph: &Graph, size: [usize; 2], grids: &[Grid], head: Linear) 
     let mut builder = features.into_builder();
     let output = builder.linear(&name, input, head)?;
     Ok(builder.finish(output)?)
-}
-
-/// Number of values that the last linear layer reads.
-///
-/// # Errors
-/// [`Error::NoLinear`].
-pub fn length(graph: &Graph) -> Result<usize, Error> {
-    let (input, _) = last_linear(graph)?;
-    graph.node(input).map(|node| node.channels).ok_or(Error::NoLinear)
 }
 
 /// The input of the last linear layer, and the name of the layer.
@@ -206,58 +210,66 @@ fn join(
     let shapes = graph.shapes(height, width)?;
     let mut builder = graph.up_to(input)?.into_builder();
     let mut joined = vec![input];
-    for Grid { map, cells, border } in grids {
+    for (index, grid) in grids.iter().enumerate() {
+        let Grid { map, cells, inner } = grid;
+        if grids[..index].contains(grid) {
+            return Err(Error::Twice { map: map.clone(), cells: *cells });
+        }
         let id = map_before(graph, input, map)?;
-        let shape = shapes[id.index()];
-        let (height, width, cells, border) = (shape.height, shape.width, *cells, *border);
-        let too_many = || Error::Cells { map: map.clone(), height, width, cells, border };
-        let (pool, unfold) = match border {
-            0 => {
-                let pool = cover([height, width], cells).ok_or_else(too_many)?;
-                (pool, (cells > 1).then(|| unfold(shape.channels, [cells; 2], [0; 2], cells)))
-            }
-            _ => {
-                // Pixels of the pool are as large as the border: the first and the last of each row and column are left
-                // out.
-                let inner = [height, width].map(|side| (side / border).checked_sub(2).filter(|inner| *inner >= cells));
-                let [Some(rows), Some(columns)] = inner else { return Err(too_many()) };
-                if !(1..=MAX_CELLS).contains(&cells) {
-                    return Err(too_many());
-                }
-                (Window::square(border, border, 0), Some(unfold(shape.channels, [rows, columns], [1; 2], cells)))
-            }
-        };
-        let name = if border == 0 { format!("{cells}") } else { format!("{cells}-{border}") };
-        let means = builder.avg_pool(&format!("{map}.cells-{name}"), id, pool, false)?;
-        joined.push(match unfold {
-            None => means,
-            Some(unfold) => builder.conv(&format!("{map}.features-{name}"), means, unfold)?,
+        let Shape { height, width, channels } = shapes[id.index()];
+        let too_many = || Error::Cells { map: map.clone(), height, width, cells: *cells };
+        let Pool { window, pixels, around } = pool([height, width], *cells, *inner).ok_or_else(too_many)?;
+        let name = format!("{cells}{}", if *inner { "-inner" } else { "" });
+        let means = builder.avg_pool(&format!("{map}.cells-{name}"), id, window, false)?;
+        joined.push(match (pixels, around) {
+            ([1, 1], 0) => means,
+            _ => builder.conv(&format!("{map}.features-{name}"), means, unfold(channels, pixels, around, *cells))?,
         });
     }
     Ok((builder, joined))
 }
 
-/// The windows of a pool that divide a map of `[height, width]` into `cells` × `cells` parts; they overlap where a side
-/// is not a multiple. `None` if there are more cells than pixels.
-fn cover([height, width]: [usize; 2], cells: usize) -> Option<Window> {
+/// A pool whose pixels are cells, or parts of cells.
+struct Pool {
+    window: Window,
+    /// Rows and columns of its pixels that belong to cells.
+    pixels: [usize; 2],
+    /// Rows and columns on each side of these that belong to none.
+    around: usize,
+}
+
+/// The pool of a map of `[height, width]` for `cells` × `cells` means. None if there are more cells than pixels, or more
+/// than [`MAX_CELLS`].
+fn pool([height, width]: [usize; 2], cells: usize, inner: bool) -> Option<Pool> {
+    if !(1..=MAX_CELLS).contains(&cells) {
+        return None;
+    }
+    // Pixels of the pool are as large as the border: the first and the last of each row and column belong to no cell, nor
+    // does the remainder of the division.
+    let border = [height, width].map(|side| LEAST_BORDER.max(side / BORDERS));
+    let pixels = [height / border[0], width / border[1]].map(|pixels| pixels.saturating_sub(2));
+    if inner && pixels[0].min(pixels[1]) >= cells {
+        let window = Window { kernel: border, stride: border, padding: Padding::default() };
+        return Some(Pool { window, pixels, around: 1 });
+    }
+    // The windows divide the map; they overlap where a side is not a multiple.
     let along = |side: usize| {
-        let stride = side.checked_div(cells)?;
-        (stride > 0 && cells <= MAX_CELLS).then(|| (side - (cells - 1) * stride, stride))
+        let stride = side / cells;
+        (stride > 0).then(|| (side - (cells - 1) * stride, stride))
     };
     let ((rows, down), (columns, right)) = (along(height)?, along(width)?);
-    Some(Window { kernel: [rows, columns], stride: [down, right], padding: Padding::default() })
+    let window = Window { kernel: [rows, columns], stride: [down, right], padding: Padding::default() };
+    Some(Pool { window, pixels: [cells; 2], around: 0 })
 }
 
 /// The convolution that makes a channel of each of `cells` × `cells` means, for each of `channels`: those of the
-/// `[rows, columns]` pixels of a map that has so many more around them. Cells overlap where a side is not a multiple.
-fn unfold(channels: usize, [rows, columns]: [usize; 2], around: [usize; 2], cells: usize) -> Conv {
-    let kernel = [rows + 2 * around[0], columns + 2 * around[1]];
-    let part = |cell: usize, side: usize, around: usize| {
-        around + cell * side / cells..around + ((cell + 1) * side).div_ceil(cells)
-    };
+/// `[rows, columns]` pixels of a map that has `around` more on each side. Cells overlap where a side is not a multiple.
+fn unfold(channels: usize, [rows, columns]: [usize; 2], around: usize, cells: usize) -> Conv {
+    let kernel = [rows, columns].map(|side| side + 2 * around);
+    let part = |cell: usize, side: usize| around + cell * side / cells..around + ((cell + 1) * side).div_ceil(cells);
     let mut one = Vec::with_capacity(cells * cells * kernel[0] * kernel[1]);
     for cell in 0..cells * cells {
-        let (down, right) = (part(cell / cells, rows, around[0]), part(cell % cells, columns, around[1]));
+        let (down, right) = (part(cell / cells, rows), part(cell % cells, columns));
         let share = 1.0 / (down.len() * right.len()) as f32;
         for row in 0..kernel[0] {
             let is_inside = |column: usize| down.contains(&row) && right.contains(&column);
@@ -319,7 +331,7 @@ mod tests {
     }
 
     fn grid(map: &str, cells: usize) -> Grid {
-        Grid { map: map.into(), cells, border: 0 }
+        Grid { map: map.into(), cells, inner: false }
     }
 
     fn input(height: usize, width: usize) -> Tensor {
@@ -394,11 +406,9 @@ mod tests {
 
     #[test]
     fn the_early_map_is_the_first_of_a_quarter_of_the_size() {
-        let inner = |border: usize| Some(Grid { border, ..grid("base.1", 3) });
-        assert_eq!(early_grid(&network(), [224, 224], 3).unwrap(), inner(4));
-        assert_eq!(early_grid(&network(), [40, 50], 3).unwrap(), inner(2));
-        assert_eq!(early_grid(&network(), [32, 32], 3).unwrap(), Some(grid("base.1", 3)));
-        assert_eq!(early_grid(&network(), [8, 8], 3).unwrap(), Some(grid("base.1", 2)));
+        let inner = |cells: usize| Some(Grid { inner: true, ..grid("base.1", cells) });
+        assert_eq!(early_grid(&network(), [32, 32], 3).unwrap(), inner(3));
+        assert_eq!(early_grid(&network(), [8, 8], 3).unwrap(), inner(2));
         assert_eq!(early_grid(&network(), [4, 4], 3).unwrap(), None);
     }
 
@@ -406,8 +416,8 @@ mod tests {
     fn without_the_border_an_even_picture_has_even_means() {
         let mut input = Tensor::zeros(80, 96, 3);
         input.data_mut().fill(-0.7);
-        let spread = |border: usize| {
-            let grid = Grid { border, ..grid("base.1", 3) };
+        let spread = |inner: bool| {
+            let grid = Grid { inner, ..grid("base.1", 3) };
             let means = run(features(&network(), [80, 96], &[grid]).unwrap(), &input)[24..].to_vec();
             let widest = |cells: &[f32]| {
                 let most = cells.iter().copied().fold(f32::MIN, f32::max);
@@ -415,14 +425,13 @@ mod tests {
             };
             means.chunks_exact(9).map(widest).fold(0.0, f32::max)
         };
-        assert!(spread(0) > 1e-3, "{}", spread(0));
-        assert!(spread(2) < 1e-6 && spread(3) < 1e-6, "{} {}", spread(2), spread(3));
+        assert!(spread(false) > 1e-3 && spread(true) < 1e-6, "{} {}", spread(false), spread(true));
     }
 
     #[test]
     fn the_means_without_the_border_are_those_of_the_pixels_inside() {
         let (graph, input) = (network(), input(60, 52));
-        let inner = Grid { border: 2, ..grid("base.1", 2) };
+        let inner = Grid { inner: true, ..grid("base.1", 2) };
         let found = run(features(&graph, [60, 52], &[inner]).unwrap(), &input);
         let mut maps = Vec::new();
         let visited = reference::run::<graph::Error>(&graph, &input, |_, map| {
@@ -468,7 +477,7 @@ mod tests {
         let output = builder.linear("base.6.3", mean, linear(24, 5)).unwrap();
         let deep = builder.finish(output).unwrap();
         assert_eq!(late_grid(&deep, [64, 64], 2).unwrap(), Some(grid("base.4", 2)));
-        assert_eq!(grid_length(&deep, &grid("base.4", 2)).unwrap(), 96);
+        assert_eq!(lengths(&deep, &[grid("base.4", 2), grid("base.1", 1)]).unwrap(), [24, 96, 24]);
         // A map of one pixel has no four cells.
         assert_eq!(late_grid(&deep, [16, 16], 2).unwrap(), Some(grid("base.2", 2)));
         assert_eq!(late_grid(&network(), [64, 64], 2).unwrap(), None);
@@ -484,11 +493,26 @@ mod tests {
         assert!(error("base.1", 9).contains("9 × 9 means"));
         let small = features(&graph, [12, 12], &[grid("base.1", 4)]).unwrap_err();
         assert!(matches!(small, Error::Cells { height: 3, width: 3, .. }), "{small}");
-        for (cells, border) in [(3, 2), (0, 1), (9, 1), (1, 100)] {
-            let grid = Grid { border, ..grid("base.1", cells) };
-            let small = features(&graph, [32, 32], &[grid]).unwrap_err();
-            assert!(small.to_string().contains(&format!("without a border of {border} pixels")), "{small}");
+        let twice = [grid("base.0", 2), grid("base.1", 2), grid("base.0", 2)];
+        let twice = features(&graph, [32, 32], &twice).unwrap_err();
+        assert!(matches!(twice, Error::Twice { cells: 2, .. }), "{twice}");
+    }
+
+    #[test]
+    fn maps_of_any_size_have_small_kernels_and_a_border_only_if_there_is_room() {
+        for (height, width) in [(1, 1), (2, 9), (9, 9), (10, 10), (27, 41), (36, 64), (41, 41), (55, 16), (512, 2048)] {
+            for cells in 1..=4 {
+                let Some(Pool { window, pixels, around }) = pool([height, width], cells, true) else {
+                    assert!(height.min(width) < cells);
+                    continue;
+                };
+                let sides = [height, width].map(|side| side / LEAST_BORDER.max(side / BORDERS));
+                assert_eq!(around == 1, sides[0].min(sides[1]) >= cells + 2, "{height} x {width}, {cells}");
+                let kernel = pixels.map(|side| side + 2 * around);
+                assert!(kernel[0].max(kernel[1]) <= 20 && window.kernel[0] <= height && window.kernel[1] <= width);
+            }
         }
+        assert!(pool([64, 64], 0, true).is_none() && pool([64, 64], MAX_CELLS + 1, true).is_none());
     }
 
     #[test]

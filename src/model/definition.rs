@@ -195,8 +195,7 @@ impl Definition {
     pub fn parameters(&self) -> u64 {
         match &self.network {
             NetworkDefinition::Family { architecture, .. } => {
-                let taught =
-                    self.taught.as_ref().map_or(0, |taught| taught.head.novelty.appearance.mean.len() * self.classes);
+                let taught = self.taught.as_ref().map_or(0, |taught| taught.extra_weights(architecture));
                 hardnet::parameters(architecture, self.classes) + taught as u64
             }
             NetworkDefinition::Onnx(network) => network.parameters,
@@ -277,16 +276,16 @@ impl Definition {
     ///
     /// # Errors
     /// The errors of [`graph`](Self::graph) and of the backend.
-    pub(super) fn compile(self, engine: Engine) -> Result<(InferencePlan, Option<u64>), Error> {
+    pub(super) fn compile(mut self, engine: Engine) -> Result<(InferencePlan, Option<u64>), Error> {
         let Transform { height, width, .. } = self.transform;
         let name = self.name().to_owned();
-        if let Some(taught) = &self.taught {
-            let (grids, layer) = (taught.grids(), taught.linear());
+        if let Some(taught) = self.taught.take() {
+            let grids = taught.grids();
             let graph = self.into_graph()?;
             let macs = graph.macs(height, width)?;
             let lesson = |source| Error::Lesson { name: name.clone(), source };
-            // A layer that reads another number of features is refused.
-            features::with_head(&graph, [height, width], &grids, layer).map_err(lesson)?;
+            let lengths = features::lengths(&graph, &grids).map_err(lesson)?;
+            taught.fit(&lengths).map_err(|source| Error::Unfit { name: name.clone(), source: source.into() })?;
             let features = features::features(&graph, [height, width], &grids).map_err(lesson)?;
             drop(graph);
             return Ok((InferencePlan::new(features, [height, width], engine, &name)?, Some(macs)));

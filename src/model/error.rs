@@ -234,13 +234,21 @@ pub enum Error {
         /// Why.
         source: features::Error,
     },
-    /// What a model has been taught does not fit its network.
+    /// The network does not have the maps that a lesson reads.
     #[error("cannot use what `{name}` has been taught")]
     Lesson {
         /// The model.
         name: String,
         /// Why.
         source: features::Error,
+    },
+    /// What a model has been taught does not fit its network.
+    #[error("cannot use what `{name}` has been taught")]
+    Unfit {
+        /// The model.
+        name: String,
+        /// Why.
+        source: Box<super::TaughtError>,
     },
     /// The network cannot be compiled or run.
     #[error(transparent)]
@@ -277,6 +285,7 @@ impl Error {
             Self::Preprocessing { .. }
             | Self::Taught { .. }
             | Self::Lesson { .. }
+            | Self::Unfit { .. }
             | Self::Classes { .. }
             | Self::NoClassifier { .. }
             | Self::NoGraph { .. }

@@ -58,9 +58,7 @@ impl Extractor {
         let graph = definition.into_graph()?;
         let take = |graph: &Graph| {
             let grids = grids(graph)?;
-            let of_grids = grids.iter().map(|grid| features::grid_length(graph, grid));
-            let lengths = std::iter::once(features::length(graph)).chain(of_grids).collect::<Result<Vec<_>, _>>()?;
-            Ok((lengths, features::features(graph, size, &grids)?, grids))
+            Ok((features::lengths(graph, &grids)?, features::features(graph, size, &grids)?, grids))
         };
         let (lengths, features, grids) =
             take(&graph).map_err(|source| Error::Features { name: name.clone(), source })?;

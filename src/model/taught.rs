@@ -5,7 +5,7 @@
 //! what the distance needs, are arrays called `taught.…`; the JSON text under [`KEY`] says what they mean:
 //!
 //! ```json
-//! {"version":2,"grids":[{"map":"base.10","cells":2,"border":0},{"map":"base.2","cells":3,"border":2}],
+//! {"version":2,"grids":[{"map":"base.10","cells":2,"inner":false},{"map":"base.2","cells":3,"inner":true}],
 //!  "threshold":1.02,"pictures":[20,20],"variants":8,"right":39,"distance":{"mean":0.48,"deviation":0.11}}
 //! ```
 //!
@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::features::{Grid, MAX_CELLS};
+use crate::engine::features::Grid;
 use crate::engine::graph::Linear;
 use crate::hardnet::{self, Architecture};
 use crate::inference::{Novelty, TaughtHead, Variation};
@@ -26,6 +26,12 @@ pub const KEY: &str = "hardnetd.taught";
 
 /// Beginning of the names of the arrays.
 const PREFIX: &str = "taught.";
+
+/// Most cells along each side of a grid: with more, a small file could ask for much memory.
+const MOST_CELLS: usize = 4;
+
+/// Most of a distance.
+const MOST_DISTANCE: f64 = 1e9;
 
 /// The only supported version.
 const VERSION: u32 = 2;
@@ -65,12 +71,12 @@ pub struct Distances {
 pub struct StoredGrid {
     map: String,
     cells: usize,
-    border: usize,
+    inner: bool,
 }
 
 impl From<&Grid> for StoredGrid {
     fn from(grid: &Grid) -> Self {
-        Self { map: grid.map.clone(), cells: grid.cells, border: grid.border }
+        Self { map: grid.map.clone(), cells: grid.cells, inner: grid.inner }
     }
 }
 
@@ -189,7 +195,7 @@ impl Taught {
     /// The maps whose means are features, too.
     #[must_use]
     pub fn grids(&self) -> Vec<Grid> {
-        let grid = |grid: &StoredGrid| Grid { map: grid.map.clone(), cells: grid.cells, border: grid.border };
+        let grid = |grid: &StoredGrid| Grid { map: grid.map.clone(), cells: grid.cells, inner: grid.inner };
         self.lesson.grids.iter().map(grid).collect()
     }
 
@@ -220,19 +226,29 @@ impl Taught {
             _ => {}
         }
         let lesson: Lesson = serde_json::from_value(value)?;
-        let is_right = |grid: &StoredGrid| (1..=MAX_CELLS).contains(&grid.cells);
+        let is_right = |grid: &StoredGrid| (1..=MOST_CELLS).contains(&grid.cells);
         let cells = match &lesson.grids[..] {
             grids @ [.., StoredGrid { cells, .. }] if grids.len() <= 2 && grids.iter().all(is_right) => cells * cells,
-            _ => return Err(wrong(format!("expected one or two grids of 1 to {MAX_CELLS} cells along each side"))),
+            _ => return Err(wrong(format!("expected one or two grids of 1 to {MOST_CELLS} cells along each side"))),
         };
         if !(lesson.threshold > 0.0 && lesson.threshold.is_finite()) {
             return Err(wrong(format!("the threshold is {}, expected a number above 0", lesson.threshold)));
+        }
+        let Distances { mean, deviation } = lesson.distance;
+        if ![mean, deviation].iter().all(|distance| (0.0..=MOST_DISTANCE).contains(distance)) {
+            return Err(wrong(format!(
+                "the distance is {mean} ± {deviation}, expected numbers from 0 to {MOST_DISTANCE}"
+            )));
         }
         if lesson.pictures.len() != classes {
             return Err(wrong(format!(
                 "it has pictures of {} classes, the model has {classes}",
                 lesson.pictures.len()
             )));
+        }
+        let pictures = lesson.pictures.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+        if pictures.is_none_or(|pictures| lesson.right > pictures) {
+            return Err(wrong("it has fewer pictures than are right, or too many to count".to_owned()));
         }
         let no_layer = || wrong("the architecture has no linear layer".to_owned());
         let (weight_key, bias_key, own) = own_layer(architecture, classes).ok_or_else(no_layer)?;
@@ -241,8 +257,9 @@ impl Taught {
         let length = extra.data().len() / classes.max(1);
         let extra = of_shape("weight", extra, &[classes, length])?;
         // The means that the distances read are the last ones.
-        let mean = arrays.0.get(&format!("{PREFIX}appearance.mean"));
-        let compared = mean.map_or(length, |mean| mean.data().len());
+        let key = format!("{PREFIX}appearance.mean");
+        let mean = arrays.0.get(&key).ok_or(weights::Error::Missing { key })?;
+        let compared = mean.data().len();
         if compared == 0 || compared > length || !compared.is_multiple_of(cells) {
             return Err(wrong(format!("of {length} means, {compared} are those of the early map, in {cells} cells")));
         }
@@ -259,6 +276,33 @@ impl Taught {
         let first = own + length - compared;
         let novelty = Novelty { first, cells, appearance, structure, threshold };
         Ok(Self { lesson, head: TaughtHead { weight, bias, novelty } })
+    }
+
+    /// Checks that a network has the features that the linear layer and the distance read; `lengths` are the numbers of its
+    /// own and of those of each grid.
+    ///
+    /// # Errors
+    /// [`TaughtError::Value`].
+    pub fn fit(&self, lengths: &[usize]) -> Result<(), TaughtError> {
+        let TaughtHead { weight, bias, novelty } = &self.head;
+        let (read, compared) = (weight.len() / bias.len().max(1), novelty.appearance.mean.len());
+        let (features, last) = (lengths.iter().sum::<usize>(), lengths.last().copied().unwrap_or(0));
+        if (read, compared) == (features, last) {
+            return Ok(());
+        }
+        let problem = format!(
+            "the linear layer reads {read} values and the distance {compared}, but the network has {features} features, of \
+             which the last map has {last}"
+        );
+        Err(TaughtError::Value { problem })
+    }
+
+    /// Number of weights beside those of the family's own layer.
+    #[must_use]
+    pub fn extra_weights(&self, architecture: &Architecture) -> usize {
+        let TaughtHead { weight, bias, .. } = &self.head;
+        let own = own_layer(architecture, bias.len()).map_or(0, |(_, _, own)| own);
+        weight.len().saturating_sub(own * bias.len())
     }
 
     /// Puts the part of the linear layer that is the family's own into `state`, and returns the other arrays.
@@ -308,7 +352,8 @@ impl Taught {
     #[must_use]
     pub fn digest(&self, architecture: &Architecture) -> String {
         let arrays = self.put(architecture, &mut StateDict::new()).unwrap_or_default();
-        arrays.digest()
+        let lesson = (&self.lesson.grids, self.head.novelty.threshold);
+        format!("{} {lesson:?}", arrays.digest())
     }
 }
 
@@ -334,8 +379,8 @@ mod tests {
             limit,
         };
         let (appearance, structure) = (variation(1.5), variation(2.5));
-        let late = Grid { map: "base.10".into(), cells: 2, border: 0 };
-        let grids = [late, Grid { map: "base.2".into(), cells: 3, border: 2 }];
+        let late = Grid { map: "base.10".into(), cells: 2, inner: false };
+        let grids = [late, Grid { map: "base.2".into(), cells: 3, inner: true }];
         let first = own + 8;
         let novelty = Novelty { first, cells: 9, appearance, structure, threshold: 1.25 };
         let distance = Distances { mean: 1.0, deviation: 0.25 };
@@ -365,7 +410,23 @@ mod tests {
         let (mut taught, ..) = taught();
         let before = taught.digest(&ARCHITECTURES[0]);
         taught.head.novelty.structure.mean[0] += 1.0;
-        assert_ne!(taught.digest(&ARCHITECTURES[0]), before);
+        let after = taught.digest(&ARCHITECTURES[0]);
+        assert_ne!(after, before);
+        taught.lesson.grids.swap(0, 1);
+        let swapped = taught.digest(&ARCHITECTURES[0]);
+        assert_ne!(swapped, after);
+        taught.head.novelty.threshold *= 2.0;
+        assert_ne!(taught.digest(&ARCHITECTURES[0]), swapped);
+    }
+
+    #[test]
+    fn a_network_with_other_features_is_refused() {
+        let (taught, ..) = taught();
+        let own = own_layer(&ARCHITECTURES[0], 2).unwrap().2;
+        taught.fit(&[own, 8, 9]).unwrap();
+        for lengths in [&[own, 9, 8][..], &[own, 9], &[own, 17], &[]] {
+            assert!(chain(&taught.fit(lengths).unwrap_err()).contains("the network has"), "{lengths:?}");
+        }
     }
 
     #[test]
@@ -380,7 +441,11 @@ mod tests {
         for (from, to, part) in [
             ("\"version\":2", "\"version\":1", "has version 1"),
             ("\"threshold\":1.25", "\"threshold\":0.0", "the threshold is 0"),
-            ("\"cells\":3", "\"cells\":9", "1 to 8 cells"),
+            ("\"cells\":3", "\"cells\":9", "1 to 4 cells"),
+            ("\"mean\":1.0", "\"mean\":-1.0", "the distance is -1"),
+            ("\"mean\":1.0", "\"mean\":1e300", "the distance is 1"),
+            ("\"right\":40", "\"right\":42", "fewer pictures than are right"),
+            ("[20,21]", "[18446744073709551615,21]", "too many to count"),
             ("\"pictures\":[20,21]", "\"pictures\":[20]", "pictures of 1 classes, the model has 2"),
             ("\"grids\"", "\"grid\"", "is damaged"),
         ] {

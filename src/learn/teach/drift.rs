@@ -93,6 +93,9 @@ impl Comparison {
         let mut definition = Definition::open(name, &ModelOptions::default())?;
         let taught = definition.taught.take().ok_or_else(|| DriftError::NotTaught { name: name.to_owned() })?;
         let extractor = Extractor::compile(definition, &taught.grids(), engine)?;
+        taught
+            .fit(extractor.lengths())
+            .map_err(|source| model::Error::Unfit { name: name.to_owned(), source: source.into() })?;
         let session = FeatureSession::new(&extractor, &Threads::new(threads, |_| ()))?;
         Ok(Self { session, taught, scratch: Scratch::default(), pictures: 0, unknown: 0, distances: Vec::new() })
     }

@@ -84,7 +84,7 @@ pub(super) fn fit(
                 break Some((next, next_value));
             }
             step /= 2.0;
-            if step < 1e-10 {
+            if step < 1e-10 || targets.stopped.is_set() {
                 break None;
             }
         };

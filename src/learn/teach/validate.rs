@@ -175,6 +175,9 @@ pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
             let judged: Vec<usize> = lesson.rows(folds.members(fold).filter(is_chosen), CHOOSING_VARIANTS).collect();
             let mut weights: Option<Weights> = None;
             for (loss, penalty) in losses.iter_mut().zip(PENALTIES) {
+                if lesson.stopped.is_set() {
+                    break;
+                }
                 let fitted = fit(&table, &learned, targets, penalty, weights.as_ref());
                 let sum: f64 =
                     judged.iter().map(|row| softmax(&mut fitted.logits(table.row(*row)), lesson.classes[*row])).sum();

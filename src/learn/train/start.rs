@@ -32,7 +32,7 @@ impl Start {
         let definition = Definition::open(name, options)?;
         // Weights of a file are taken as they are, also those that say that they are untrained.
         let is_tuned = model::architecture(name).is_err() || definition.training != Training::Seeded;
-        let (transform, found) = (definition.transform, definition.classes);
+        let (transform, found, is_taught) = (definition.transform, definition.classes, definition.taught.is_some());
         let name = definition.name().to_owned();
         let transform = match transform.region {
             Some(region) => {
@@ -49,7 +49,8 @@ impl Start {
         if is_tuned {
             let old = Parameters::from_state(&architecture, &state, &[found], &mut random)?;
             let mut kept = parameters.backbone;
-            if found == classes[0] {
+            // A part of a taught layer is no layer.
+            if found == classes[0] && !is_taught {
                 kept += found * (parameters.features + 1);
             } else {
                 tracing::info!(
