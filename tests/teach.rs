@@ -539,6 +539,7 @@ fn frames_of_a_source_are_added_without_near_duplicates() {
     assert!(r > 240 && g < 15 && b < 15, "{r} {g} {b}");
     assert!(file.file_name().unwrap().to_str().unwrap().ends_with("Z.jpg"), "{file:?}");
     assert_eq!(collect("test:red", "../red", &[]).code(), 64);
+    assert_eq!(collect("test:red", "Unknown", &[]).code(), 64);
     let port = common::free_port();
     let refused = collect(&format!("rtsp://127.0.0.1:{port}/"), "red", &["--timeout", "5"]);
     assert_eq!(refused.code(), 69, "{}", refused.stderr);

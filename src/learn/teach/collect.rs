@@ -13,6 +13,7 @@ use crate::capture::{Frame, Still};
 use crate::collect::{Jpeg, JpegError};
 use crate::exit::{Exit, chain};
 use crate::frame::{self, Picture, Region};
+use crate::inference::UNKNOWN;
 use crate::learn::stream::StreamError;
 use crate::preprocess::{self, Preprocessor, Transform};
 use crate::replace::replace;
@@ -29,6 +30,15 @@ pub enum CollectError {
         "{label:?} cannot be the name of a folder: expected letters, digits, spaces and such, but no /, and no dot at the start"
     )]
     Label {
+        /// The label.
+        label: String,
+    },
+    /// The label is that of what is no class.
+    #[error(
+        "{label:?} cannot be a class: it is what a taught model says of a picture that is like none of its classes. Name \
+         what the pictures show"
+    )]
+    Reserved {
         /// The label.
         label: String,
     },
@@ -70,7 +80,7 @@ impl CollectError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Label { .. } => Exit::Usage,
+            Self::Label { .. } | Self::Reserved { .. } => Exit::Usage,
             Self::Folder { .. } | Self::Write { .. } => Exit::Io,
             Self::Data(error) => error.exit(),
             Self::Stream(error) => error.exit(),
@@ -113,6 +123,9 @@ impl Collector {
             && label.trim() == label;
         if !is_name {
             return Err(CollectError::Label { label: label.to_owned() });
+        }
+        if label.eq_ignore_ascii_case(UNKNOWN) {
+            return Err(CollectError::Reserved { label: label.to_owned() });
         }
         let folder = data.join(label);
         let transform = Transform { height: SIDE, width: SIDE, mean: [0.0; 3], std: [1.0; 3], ..Transform::IMAGENET };

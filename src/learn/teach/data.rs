@@ -9,7 +9,7 @@ use crate::inference::UNKNOWN;
 use crate::learn::folders::{self as on_disk, Unreadable};
 use crate::plural::{counted, first_of};
 
-/// Most pictures: their features and those of a variant of each take about 300 MB.
+/// Most pictures: their features and those of a variant of each take some hundred megabytes.
 const MOST: usize = 4000;
 
 /// Why there is nothing to learn from.

@@ -44,6 +44,9 @@ const LEAST: usize = 2;
 /// processor, which bound the number of variants.
 const ARITHMETIC: f64 = 160e9;
 
+/// Numbers of all pictures and variants together, which bound the number of variants as well: each takes about 30 bytes.
+const NUMBERS: f64 = 16e6;
+
 /// Bounds of the number of variants of a picture.
 const VARIANTS: [f64; 2] = [1.0, 8.0];
 
@@ -159,8 +162,6 @@ pub fn teach(
         tracing::warn!("{}: its features are those of random weights", definition.name());
     }
     let macs = definition.macs()?;
-    let variants =
-        (ARITHMETIC / (macs as f64 * set.samples.len() as f64) - 1.0).clamp(VARIANTS[0], VARIANTS[1]) as usize;
     let extractor = Extractor::with_maps(definition, CELLS, options.engine)?;
     let grids = extractor.grids().to_vec();
     // The means of the early map come last; what is before them describes the whole picture.
@@ -168,6 +169,9 @@ pub fn teach(
         return Err(Error::NoMap { name: options.model.clone() });
     };
     let (whole, cells) = (others.iter().sum(), early.cells * early.cells);
+    let columns: usize = extractor.lengths().iter().sum();
+    let rows = (ARITHMETIC / macs as f64).min(NUMBERS / columns as f64);
+    let variants = (rows / set.samples.len() as f64 - 1.0).clamp(VARIANTS[0], VARIANTS[1]) as usize;
     let Gathered { features, columns, used, signatures, left_out } =
         gather(&extractor, set, options, variants, stopped, progress)?;
     drop(extractor);

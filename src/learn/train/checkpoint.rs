@@ -88,6 +88,19 @@ impl Sums {
 }
 
 impl Progress {
+    /// The first number that cannot be, if there is one.
+    fn out_of_range(&self) -> Option<&'static str> {
+        let Self { options, pictures, sums, best, .. } = self;
+        let (share, most) = (0.0..=1.0, u64::from(u32::MAX));
+        let checks = [
+            ("hold_out", share.contains(&pictures.hold_out)),
+            ("right", sums.right.iter().all(|(right, all)| right <= all && *all <= most)),
+            ("best", best.is_none_or(|best| share.contains(&best))),
+        ];
+        let mine = checks.into_iter().find(|(_, is_right)| !is_right).map(|(name, _)| name);
+        options.out_of_range().or(mine)
+    }
+
     /// The progress of a training that has not begun.
     #[must_use]
     pub fn new(options: TrainOptions, pictures: Pictures) -> Self {
@@ -210,7 +223,10 @@ impl Saved {
         if schema != SCHEMA {
             return Err(wrong(format!("its schema is {schema:?}, expected {SCHEMA:?}")));
         }
-        let progress = serde_json::from_str(progress).map_err(|error| wrong(error.to_string()))?;
+        let progress: Progress = serde_json::from_str(progress).map_err(|error| wrong(error.to_string()))?;
+        if let Some(name) = progress.out_of_range() {
+            return Err(wrong(format!("`{name}` is out of its range")));
+        }
         let model = Metadata::parse(text(MODEL)?).map_err(|error| wrong(chain(&error)))?;
         let Metadata { architecture, transform, .. } = model;
         Ok(Self { progress, architecture, transform, path, state: loaded.state })

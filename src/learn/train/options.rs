@@ -7,6 +7,12 @@ use crate::choice::OptimizerChoice;
 use super::optimizer::OptimizerOptions;
 use super::raster::Variation;
 
+/// Most epochs.
+pub const EPOCHS: u64 = 100_000;
+
+/// Most pictures of a step.
+pub const BATCH: usize = 8192;
+
 /// Everything that, with the pictures and the first weights, determines the result of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +61,31 @@ pub struct Also {
 }
 
 impl TrainOptions {
+    /// The first option that is out of its range, if there is one: those of a file may be.
+    pub(super) fn out_of_range(&self) -> Option<&'static str> {
+        let Self { epochs, batch, rate, warm_up, momentum, weight_decay, smoothing, mixup, also, variation, .. } = self;
+        let Variation { scale, ratio, near, colour, .. } = variation;
+        let share = 0.0..=1.0;
+        let rates = 0.0..=1e6;
+        let near = near.is_none_or(|near| near.side > 0.0 && near.side <= 1.0 && share.contains(&near.change));
+        let checks = [
+            ("epochs", (1..=EPOCHS).contains(epochs)),
+            ("batch", (1..=BATCH).contains(batch)),
+            ("rate", rates.contains(rate)),
+            ("warm_up", (0.0..=*epochs as f64).contains(warm_up)),
+            ("momentum", share.contains(momentum)),
+            ("weight_decay", rates.contains(weight_decay)),
+            ("smoothing", share.contains(smoothing)),
+            ("mixup", *mixup == 0.0 || (0.01..=8.0).contains(mixup)),
+            ("also", also.iter().all(|also| rates.contains(&also.weight))),
+            ("scale", scale.iter().all(|scale| share.contains(scale)) && scale[0] <= scale[1]),
+            ("ratio", ratio.iter().all(|ratio| (0.01..=100.0).contains(ratio)) && ratio[0] <= ratio[1]),
+            ("near", near),
+            ("colour", share.contains(colour)),
+        ];
+        checks.into_iter().find(|(_, is_right)| !is_right).map(|(name, _)| name)
+    }
+
     pub(super) fn rule(&self) -> OptimizerOptions {
         let Self { optimizer: rule, momentum, weight_decay, .. } = *self;
         OptimizerOptions { rule, momentum, weight_decay }
@@ -64,6 +95,22 @@ impl TrainOptions {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+
+    #[test]
+    fn options_out_of_their_range_are_named() {
+        assert_eq!(options().out_of_range(), None);
+        for (wrong, name) in [
+            (TrainOptions { epochs: 0, ..options() }, "epochs"),
+            (TrainOptions { batch: 1 << 62, ..options() }, "batch"),
+            (TrainOptions { rate: -0.1, ..options() }, "rate"),
+            (TrainOptions { warm_up: 3.5, ..options() }, "warm_up"),
+            (TrainOptions { weight_decay: f64::NAN, ..options() }, "weight_decay"),
+            (TrainOptions { mixup: 1e300, ..options() }, "mixup"),
+            (TrainOptions { variation: Variation { scale: [0.5, 0.1], ..options().variation }, ..options() }, "scale"),
+        ] {
+            assert_eq!(wrong.out_of_range(), Some(name));
+        }
+    }
 
     /// Options for tests.
     pub(in crate::learn::train) fn options() -> TrainOptions {
