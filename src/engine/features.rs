@@ -32,7 +32,7 @@ pub struct Grid {
     /// Cells along each side, 1 to [`MAX_CELLS`].
     pub cells: usize,
     /// Whether the border of the map belongs to no cell, if the map has room for it: a 14th of each side or a little more,
-    /// at least [`LEAST_BORDER`] pixels. The padding of the convolutions shows there, so that the map of an even picture is
+    /// at least two pixels. The padding of the convolutions shows there, so that the map of an even picture is
     /// not even.
     pub inner: bool,
 }
