@@ -288,6 +288,14 @@ fn broken_pictures_are_named_once_and_left_out() {
     for name in ["down/broken.png", "plain/cut.png"] {
         assert_eq!(outcome.stderr.matches(name).count(), 1, "{}", outcome.stderr);
     }
+    // A class of which nothing is left cannot be learned.
+    for index in 0..6 {
+        fs::write(case.path(&format!("data/plain/{index:02}.png")), "no picture").unwrap();
+    }
+    let outcome = case.train("other", &["--epochs", "3"]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("none of the pictures of \"plain\""), "{}", outcome.stderr);
+    assert!(!case.path("other/last.safetensors").exists());
 }
 
 #[test]

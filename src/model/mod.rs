@@ -67,7 +67,13 @@ impl Model {
     /// The errors of [`Definition::open`] and [`Model::compile`].
     pub fn load(name: &str, options: &ModelOptions) -> Result<Self, Error> {
         let engine = options.engine;
-        match Self::compile(Definition::open(name, options)?, engine) {
+        // What a file was taught does not fit: the name of its network would not say which file.
+        let called = |error| match error {
+            Error::Lesson { source, .. } => Error::Lesson { name: name.to_owned(), source },
+            Error::Unfit { source, .. } => Error::Unfit { name: name.to_owned(), source },
+            error => error,
+        };
+        match Self::compile(Definition::open(name, options)?, engine).map_err(called) {
             Err(Error::Inference(inference::Error::Native(error @ plan::Error::Pass { .. })))
                 if engine.backend == BackendChoice::Auto && cfg!(feature = "tract") =>
             {

@@ -210,6 +210,19 @@ pub struct Set {
 }
 
 impl Set {
+    /// The first class of which all pictures have been left out, if there is one.
+    #[must_use]
+    pub fn class_left_out(&self) -> Option<&str> {
+        // Of each class, whether it has pictures, and usable ones.
+        let mut has_any = vec![(false, false); self.labels.len()];
+        for sample in &self.samples {
+            let (any, usable) = &mut has_any[sample.class];
+            *any = true;
+            *usable |= !sample.was_named.load(Ordering::Relaxed);
+        }
+        self.labels.iter().zip(has_any).find(|(_, (any, usable))| *any && !usable).map(|(label, _)| label.as_str())
+    }
+
     /// SHA-256, in hexadecimal digits, of the paths below the root and of the numbers of the classes, in their order.
     #[must_use]
     pub fn digest(&self) -> String {

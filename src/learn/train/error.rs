@@ -70,6 +70,12 @@ pub enum Error {
         /// The step.
         step: u64,
     },
+    /// All pictures of a class are broken.
+    #[error("none of the pictures of {label:?} can be used, so that it cannot be learned; each has been named")]
+    BrokenClass {
+        /// The class.
+        label: String,
+    },
     /// All pictures for testing are broken.
     #[error("none of {} for testing can be used; each has been named", counted(*pictures, "picture", "pictures"))]
     NoTest {
@@ -122,6 +128,7 @@ impl Error {
             | Self::OtherSet { .. }
             | Self::Network { .. }
             | Self::AllBroken { .. }
+            | Self::BrokenClass { .. }
             | Self::NoTest { .. }
             | Self::Diverged { .. } => Exit::Data,
             Self::Weights(error) => error.exit(),

@@ -301,6 +301,9 @@ impl Trainer {
     }
 
     fn end_epoch(&mut self, event: &mut impl FnMut(Event<'_>)) -> Result<(), Error> {
+        if let Some(label) = self.task.train.class_left_out() {
+            return Err(Error::BrokenClass { label: label.to_owned() });
+        }
         let (test, answers) = assess(self.definition()?, &self.task.test)?;
         let is_best = self.progress.best.is_none_or(|best| test.top1 > best);
         let write = |name: &str| save(&self.definition()?, &self.task.folder.join(name), true).map_err(Error::from);
