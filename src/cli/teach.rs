@@ -22,7 +22,7 @@ use crate::learn::teach::drift::{Comparison, Drift, DriftError};
 use crate::learn::teach::report::{Accuracy, Report};
 use crate::learn::teach::{self, TeachOptions, teach};
 use crate::model::taught::is_taught;
-use crate::model::{Definition, ModelFormat, ModelOptions, SaveError, save};
+use crate::model::{Definition, ModelFormat, ModelOptions, SaveError, built_in, save};
 use crate::plural::{counted, first_of};
 use crate::printable::line;
 use crate::replace;
@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["source", "drift"])]
     output: Option<PathBuf>,
     /// Model whose network is used: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
-    #[arg(short, long, value_name = "M", default_value = "signal", conflicts_with_all = ["source", "drift"])]
+    #[arg(short, long, value_name = "M", default_value = built_in::NAME, conflicts_with_all = ["source", "drift"])]
     model: String,
     /// The part of the picture to look at: x, y, width and height in shares of its sides, such as 0.25,0.5,0.5,0.5
     /// [default: that of the taught model that is replaced, or the whole picture].
