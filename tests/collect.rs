@@ -277,6 +277,10 @@ fn settings_of_the_collection_are_checked_together() {
     let outcome = run(["config", "check", "-c", path.to_str().unwrap()]);
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("collect.folder = ") && outcome.stderr.contains("above it"), "{}", outcome.stderr);
+    fs::write(&path, "[collect]\nfolder = \"~/kept\"\n").unwrap();
+    let outcome = run(["config", "check", "-c", path.to_str().unwrap()]);
+    assert_eq!(outcome.code(), 78);
+    assert!(outcome.stderr.contains("collect.folder = \"~/kept\": expected the whole path"), "{}", outcome.stderr);
     fs::write(&path, "[[stream]]\nname = \"..\"\nsource = \"test:ball\"\n[collect]\nfolder = \"x\"\n").unwrap();
     let outcome = run(["config", "check", "-c", path.to_str().unwrap()]);
     assert_eq!(outcome.code(), 78);

@@ -237,7 +237,7 @@ fn run_and_eval_look_at_the_region_and_tell_what_is_unknown() {
     let records = run(["run", "--model", text(model), "--source", &source]).records();
     let unknown = share(&records, |record| record["top"][0]["label"] == "unknown" && record["top"][0]["index"] == 2);
     assert!(records.len() == 60 && unknown >= 0.9, "{unknown}");
-    assert_eq!(records[0]["model"]["trained"], true);
+    assert_eq!((&records[0]["model"]["trained"], &records[0]["model"]["name"]), (&true.into(), &"gate".into()));
     let (test, unknown) = (folder.path().join("test"), folder.path().join("test/unknown"));
     if !unknown.exists() {
         fs::create_dir(&unknown).unwrap();

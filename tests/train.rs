@@ -252,6 +252,9 @@ fn all_work_of_a_training_is_done_by_as_many_threads_as_asked_for() {
 fn ctrl_c_and_a_full_disk_lose_no_checkpoint() {
     let case = Case::new(10);
     let running = case.started("run", 1, &["--epochs", "100000"]);
+    let second = case.resume("data", "run", &[]);
+    assert_eq!(second.code(), 64, "{}", second.stderr);
+    assert!(second.message().contains("another process trains in"), "{}", second.stderr);
     running.signal(Signal::INT);
     let outcome = running.finish();
     assert_eq!(outcome.code(), 75, "{}", outcome.stderr);
@@ -268,14 +271,25 @@ fn ctrl_c_and_a_full_disk_lose_no_checkpoint() {
     assert!(text.contains("cannot write") && text.contains("File too large"), "{text}");
     assert!(fs::read(case.path("run/state.safetensors")).unwrap() == state, "the checkpoint is unchanged");
 
+    let best = case.path("run/best.safetensors");
+    fs::remove_file(&best).unwrap();
     let running = Running::start(&mut hardnetd(&resume));
     let log = case.path("run/log.jsonl");
     let before = lines(&log).len();
     wait_for("another epoch", || (fs::read_to_string(&log).unwrap().lines().count() > before + 1).then_some(()));
     running.signal(Signal::TERM);
-    assert_eq!(running.finish().code(), 75);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 75);
+    assert!(outcome.stderr.contains("best.safetensors is gone") && best.exists(), "{}", outcome.stderr);
     let epochs: Vec<u64> = lines(&log).iter().map(|line| line["epoch"].as_u64().unwrap()).collect();
     assert!(epochs.iter().enumerate().all(|(index, epoch)| *epoch == index as u64 + 1), "{epochs:?}");
+
+    // A pipe that nobody reads is no place for a log.
+    fs::remove_file(&log).unwrap();
+    assert!(Command::new("mkfifo").arg(&log).status().unwrap().success());
+    let outcome = run(&resume);
+    assert_eq!(outcome.code(), 74, "{}", outcome.stderr);
+    assert!(outcome.message().contains("log.jsonl: not a regular file"), "{}", outcome.stderr);
 }
 
 #[test]
@@ -319,7 +333,7 @@ fn data_that_cannot_teach_are_errors_that_say_what_is_missing() {
     for (data, code, part) in [
         ("broken", 65, "none of 3 pictures for testing can be used"),
         ("empty", 65, "empty has 0 folders with pictures"),
-        ("single", 65, "single has 1 folders with pictures"),
+        ("single", 65, "single has 1 folder with pictures"),
         ("few", 65, "the class \"down\" has one picture"),
         ("list.txt", 65, "list.txt, line 2: expected a file name and a class"),
         ("nowhere", 66, "cannot read"),

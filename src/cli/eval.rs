@@ -1,5 +1,6 @@
 //! `hardnetd eval`: the accuracy of a model on labelled pictures.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -201,22 +202,23 @@ fn classes(report: &Report, _: &[Arc<str>]) -> Table {
     table
 }
 
-/// Classes as rows, and the classes found as columns, which have numbers as names.
+/// Classes as rows, and the classes found as columns, which have numbers as names: those with pictures, and those found.
 fn matrix(report: &Report, labels: &[Arc<str>]) -> Table {
     let mut table = Table::new();
-    if labels.len() > MATRIX {
-        table.add_row([format!("{} classes are too many for a matrix; --json has its cells", labels.len())]);
+    let shown: BTreeSet<usize> = report.confusion.iter().flat_map(|cell| [cell.class, cell.found]).collect();
+    if shown.len() > MATRIX {
+        table.add_row([format!("{} classes are too many for a matrix; --json has its cells", shown.len())]);
         return table;
     }
-    let columns = (0..labels.len()).map(|found| found.to_string());
+    let columns = shown.iter().map(ToString::to_string);
     table.set_header(["Pictures of, taken for".to_owned()].into_iter().chain(columns));
-    for (class, label) in labels.iter().enumerate() {
+    for class in shown.iter().copied() {
         let images = |found: usize| {
             let cell = report.confusion.iter().find(|cell| (cell.class, cell.found) == (class, found));
             cell.map_or_else(|| ".".to_owned(), |cell| cell.images.to_string())
         };
-        let name = format!("{class} {label}");
-        table.add_row([line(&name).into_owned()].into_iter().chain((0..labels.len()).map(images)));
+        let name = format!("{class} {}", labels.get(class).map_or("", |label| label));
+        table.add_row([line(&name).into_owned()].into_iter().chain(shown.iter().copied().map(images)));
     }
     table
 }

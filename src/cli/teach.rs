@@ -39,7 +39,8 @@ fixed camera sees. Take them at several hours, and leave some for `hardnetd eval
 --region; `run`, `classify` and `eval` then look at the same part. A picture that is unlike all taught ones is `unknown`.
 
 The accuracy is cross-validated: each picture is judged by a model that has not seen it. A model that is no better than \
-naming the largest class for every picture is not saved. An earlier taught model of the same name is replaced.
+naming the largest class for every picture is not saved. An earlier taught model of the same name is replaced. The model is \
+called as its file, without the ending.
 
 With --source and --label, hardnetd adds what a camera shows to DIR/LABEL instead, without near duplicates. With --drift, it \
 compares pictures with those that a model was taught with, and says when to teach again.
@@ -127,6 +128,7 @@ fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -
     }
     let options = TeachOptions {
         model: arguments.model.clone(),
+        name: output.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         region: arguments.region.or_else(|| earlier_region(output)).unwrap_or(Region::WHOLE),
         engine: Engine::default(),
         threads: threads(arguments),

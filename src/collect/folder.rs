@@ -75,6 +75,10 @@ impl Folder {
             match path.metadata() {
                 Ok(found) if found.is_dir() => {}
                 Ok(_) => return Err(failed(io::ErrorKind::NotADirectory.into())),
+                Err(_) if path.is_symlink() => {
+                    let missing = io::Error::new(io::ErrorKind::NotFound, "it is a link to a folder that is missing");
+                    return Err(failed(missing));
+                }
                 Err(_) => fs::create_dir(path).map_err(failed)?,
             }
         }

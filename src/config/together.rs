@@ -53,6 +53,11 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
         }
     }
 
+    if config.collect.folder.starts_with('~') {
+        let message = format!("{:?}: expected the whole path, since only a shell replaces ~", config.collect.folder);
+        problem("collect.folder", &[], message);
+    }
+
     let Inference { workers, threads, ref cores, .. } = config.inference;
     let (needed, named) = (workers as usize * threads as usize, cores.len());
     if named > 0 && named < needed {

@@ -109,6 +109,8 @@ impl Error {
 pub struct TeachOptions {
     /// The model whose network computes the features.
     pub model: String,
+    /// Name of the taught model.
+    pub name: String,
     /// The part of the pictures to look at.
     pub region: Region,
     /// How to run the network.
@@ -221,11 +223,13 @@ pub fn teach(
     definition.labels = Some(set.labels.iter().map(|label| label.as_str().into()).collect());
     definition.training = Training::Trained;
     let taught = Taught { lesson: told, head };
+    let model = definition.name().to_owned();
     if let NetworkDefinition::Family { architecture, state } = &mut definition.network {
         taught.put(architecture, state).map_err(model::Error::State)?;
+        architecture.name = options.name.clone().into();
     }
     let report = Report {
-        model: definition.name().to_owned(),
+        model,
         region: options.region.shares(),
         classes: set
             .labels

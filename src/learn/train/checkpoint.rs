@@ -113,10 +113,12 @@ impl Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// It cannot be written.
-    #[error("cannot write {}; the last checkpoint there is intact", path.display())]
+    #[error("cannot write {}{}", path.display(), if *is_earlier_intact { "; the last checkpoint there is intact" } else { "" })]
     Write {
         /// The file.
         path: PathBuf,
+        /// Whether there is an earlier checkpoint, which is unchanged.
+        is_earlier_intact: bool,
         /// Why.
         source: ::safetensors::SafeTensorError,
     },
@@ -174,7 +176,7 @@ pub fn write(
         put(&format!("{OPTIMIZER}{name}"), values);
     }
     let progress = Progress { counts: memory.counts, ..progress.clone() };
-    let failed = |source| CheckpointError::Write { path: path.clone(), source };
+    let failed = |source| CheckpointError::Write { path: path.clone(), is_earlier_intact: path.exists(), source };
     let text = serde_json::to_string(&progress)
         .map_err(|error| failed(::safetensors::SafeTensorError::IoError(error.into())))?;
     let model = Metadata {

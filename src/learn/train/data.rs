@@ -35,8 +35,9 @@ pub enum DataError {
     List(#[from] ListError),
     /// There are too few classes.
     #[error(
-        "{} has {found} folders with pictures: expected one folder for each class, and at least two classes",
-        path.display()
+        "{} has {} with pictures: expected one folder for each class, and at least two classes",
+        path.display(),
+        counted(*found, "folder", "folders")
     )]
     Classes {
         /// The folder.

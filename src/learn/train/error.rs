@@ -29,6 +29,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// Another process trains in the folder.
+    #[error("another process trains in {}: wait until it has finished, or name another folder", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The pictures are not those with which the training began.
     #[error("the training began with {began}, but now there are {now}: continue with the same pictures")]
     OtherData {
@@ -123,7 +129,7 @@ impl Error {
         match self {
             Self::Data(error) => error.exit(),
             Self::Checkpoint(error) => error.exit(),
-            Self::Exists { .. } | Self::Result { .. } => Exit::Usage,
+            Self::Exists { .. } | Self::Result { .. } | Self::Busy { .. } => Exit::Usage,
             Self::OtherData { .. }
             | Self::OtherSet { .. }
             | Self::Network { .. }

@@ -1,11 +1,12 @@
 //! The log of a training: a JSON object per epoch and line.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::regular;
 use crate::replace::replace;
 
 use super::error::Error;
@@ -69,6 +70,9 @@ impl Log {
     /// If the file cannot be written.
     pub fn append(&self, epoch: &Epoch) -> Result<(), Error> {
         let append = || {
+            if let Ok(found) = fs::metadata(&self.path) {
+                regular::check(&found)?;
+            }
             let line = serde_json::to_string(epoch)?;
             let mut log = OpenOptions::new().create(true).append(true).open(&self.path)?;
             writeln!(log, "{line}")
@@ -85,7 +89,12 @@ impl Log {
     }
 
     fn text(&self) -> Result<String, Error> {
-        match fs::read_to_string(&self.path) {
+        let read = || {
+            let mut text = String::new();
+            regular::open(&self.path)?.read_to_string(&mut text)?;
+            Ok::<_, io::Error>(text)
+        };
+        match read() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             text => text.map_err(|source| self.failed(source)),
         }

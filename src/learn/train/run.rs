@@ -1,8 +1,8 @@
 //! The training itself: steps, tests, checkpoints.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,9 +108,31 @@ impl From<io::Error> for Halt {
     }
 }
 
+/// A lock on the folder of a training, so that no two processes write there. None if the file system has no locks.
+///
+/// # Errors
+/// [`Error::Busy`] if another process has it; [`Error::Write`] if the folder cannot be opened.
+fn lock(folder: &Path) -> Result<Option<File>, Error> {
+    let path = folder.to_owned();
+    let file = match File::open(folder) {
+        Ok(file) => file,
+        Err(source) => return Err(Error::Write { path, source }),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(Error::Busy { path }),
+        Err(TryLockError::Error(error)) => {
+            tracing::debug!("{} cannot be locked: {error}", path.display());
+            Ok(None)
+        }
+    }
+}
+
 /// A training.
 pub struct Trainer {
     task: Task,
+    /// Released when it is closed. None if the file system has no locks.
+    _lock: Option<File>,
     log: Log,
     progress: Progress,
     parameters: Parameters,
@@ -147,7 +169,7 @@ impl Trainer {
     /// `saved`.
     ///
     /// # Errors
-    /// If `saved` is incomplete, or began with other pictures.
+    /// If `saved` is incomplete, or began with other pictures, or another process trains in the folder.
     pub fn resume(task: Task, saved: Saved) -> Result<Self, Error> {
         let (began, now) = (&saved.progress.pictures, task.pictures());
         if (&began.labels, began.count) != (&now.labels, now.count) {
@@ -162,7 +184,12 @@ impl Trainer {
             }
         }
         check(&task.transform, &task.test)?;
-        let (progress, parameters, memory) = saved.restore()?;
+        let (mut progress, parameters, memory) = saved.restore()?;
+        let best = task.folder.join(BEST);
+        if progress.best.is_some() && !best.exists() {
+            tracing::warn!("{} is gone: the best model from now on takes its place", best.display());
+            progress.best = None;
+        }
         let device = Device::flex();
         let optimizer = Optimizer::new(progress.options.rule()).remember(memory, &device).ok_or_else(|| {
             let what = "the optimizer's memory is incomplete".to_owned();
@@ -172,10 +199,11 @@ impl Trainer {
     }
 
     fn new(task: Task, progress: Progress, parameters: Parameters, optimizer: Optimizer) -> Result<Self, Error> {
+        let lock = lock(&task.folder)?;
         let plan = Plan::new(&task.architecture, [task.transform.height, task.transform.width]);
         let log = Log::in_folder(&task.folder);
         let backbone = Compute::new(plan, task.device)?;
-        Ok(Self { task, log, progress, parameters, optimizer, backbone, device: Device::flex() })
+        Ok(Self { task, _lock: lock, log, progress, parameters, optimizer, backbone, device: Device::flex() })
     }
 
     /// Steps of the whole training.
