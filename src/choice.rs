@@ -147,7 +147,7 @@ choice! {
 }
 
 choice! {
-    /// What computes a network in training.
+    /// What computes the backbone of a network in training.
     DeviceChoice {
         /// The processor.
         #[default]

@@ -163,12 +163,12 @@ fn a_hundred_frames_of_a_taught_model_allocate_nothing() {
     let novelty = Novelty { first: own, cells: 9, appearance, structure, threshold: 1e-3 };
     let head = TaughtHead { weight: values(classes * (own + cells)), bias: values(classes), novelty };
     let grids = [Grid { map: "base.2".to_owned(), cells: 3, inner: true }];
-    let lesson = Lesson::new(&grids, vec![2; classes], 1, 6, Distances { mean: 1.0, deviation: 0.1 });
+    let lesson = Lesson::new(&grids, 1e-3, vec![2; classes], 1, 6, Distances { mean: 1.0, deviation: 0.1 });
     definition.classes = classes;
     definition.labels = Some(vec!["a".into(), "b".into(), "c".into()]);
     let taught = Taught { lesson, head };
     if let NetworkDefinition::Family { architecture, state } = &mut definition.network {
-        taught.put(architecture, state).unwrap();
+        taught.put_layer(architecture, state).unwrap();
     }
     definition.taught = Some(Box::new(taught));
     let model = Model::compile(definition, Engine::default()).unwrap();

@@ -97,7 +97,7 @@ fn uncertain_frames_are_kept_with_their_colours_and_certain_ones_are_not() {
         let (label, score) = (record["top"][0]["label"].as_str().unwrap(), record["top"][0]["score"].as_f64().unwrap());
         assert!(name(path).ends_with(&format!("Z_door_{score:.2}_{label}.jpg")), "{path:?} {record}");
     }
-    assert!(outcome.stderr.contains("kept=2 left_out=0"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("kept=2 failed=0 left_out=0"), "{}", outcome.stderr);
 }
 
 #[test]

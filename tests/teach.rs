@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -248,6 +249,12 @@ fn run_and_eval_look_at_the_region_and_tell_what_is_unknown() {
     assert!(report["images"] == 81 && report["top1"].as_f64().unwrap() >= 0.9, "{report}");
     let info = ok(run(["model", "info", text(model)]));
     assert!(info.stdout.contains("2 classes") && info.stdout.contains("taught with 40 pictures"), "{}", info.stdout);
+    let info: Value = serde_json::from_str(&ok(run(["model", "info", "--json", text(model)])).stdout).unwrap();
+    let stages = info["stages"].as_array().unwrap();
+    let sum: u64 = stages.iter().map(|stage| stage["parameters"].as_u64().unwrap()).sum();
+    assert_eq!(info["parameters"], sum, "{info:#}");
+    let names: HashSet<&Value> = stages.iter().map(|stage| &stage["name"]).collect();
+    assert_eq!(names.len(), stages.len(), "{info:#}");
 }
 
 #[test]
@@ -421,6 +428,21 @@ fn an_earlier_lesson_is_replaced_and_another_file_is_not() {
         let line = told.lines().find_map(|line| line.strip_prefix("region    "));
         assert_eq!((line, info.contains("region 0,0,0.5,1,")), (region, region.is_some()), "{told}{info}");
     }
+    // Even if this version cannot use the earlier one.
+    ok(teach(&paths, &["--region", "0,0,0.5,1"]));
+    let earlier = fs::read(&paths[2]).unwrap();
+    let version = b"\\\"version\\\":2";
+    let at = earlier.windows(version.len()).position(|part| part == version).unwrap() + version.len() - 1;
+    fs::write(&paths[2], [&earlier[..at], b"1", &earlier[at + 1..]].concat()).unwrap();
+    assert!(ok(teach(&paths, &[])).stdout.contains("region    0,0,0.5,1"));
+    assert_eq!(fs::read(&paths[2]).unwrap(), earlier);
+    // Whatever the file is called, it can be opened.
+    for (file, name) in [("front gate", "front-gate"), ("Tür", "T-r"), ("hardnet68", "tiny")] {
+        let path = paths[2].with_file_name(format!("{file}.safetensors"));
+        ok(run(["teach", "--model", text(&paths[0]), "--data", text(&paths[1]), "--output", text(&path)]));
+        let info = ok(run(["model", "info", text(&path)])).stdout;
+        assert!(info.starts_with(&format!("{name}:")), "{info}");
+    }
     let copy = paths[2].with_file_name("copy.safetensors");
     let outcome = run(["model", "import", text(&paths[2]), "--output", text(&copy)]);
     assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
@@ -538,8 +560,21 @@ fn frames_of_a_source_are_added_without_near_duplicates() {
     let Rgb([r, g, b]) = *picture.get_pixel(160, 120);
     assert!(r > 240 && g < 15 && b < 15, "{r} {g} {b}");
     assert!(file.file_name().unwrap().to_str().unwrap().ends_with("Z.jpg"), "{file:?}");
-    assert_eq!(collect("test:red", "../red", &[]).code(), 64);
-    assert_eq!(collect("test:red", "Unknown", &[]).code(), 64);
+    for label in ["../red", "Unknown", "lost+found", ".red", " red"] {
+        assert_eq!(collect("test:red", label, &[]).code(), 64, "{label}");
+    }
+    // A stream of the configuration, with all its settings, and a label that begins with a sign.
+    let config = folder.path().join("hardnetd.toml");
+    fs::write(&config, format!("[[stream]]\nname = \"door\"\nsource = \"{red}\"\n")).unwrap();
+    let stream = |name: &str, label: &str| {
+        let place = ["--stream", name, "--config", text(&config)];
+        run(["teach", "--data", text(folder.path()), "--label", label].iter().chain(&place))
+    };
+    ok(stream("door", "@home"));
+    assert_eq!(files("@home").len(), 1);
+    let outcome = stream("gate", "red");
+    assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+    assert!(outcome.message().contains("no such stream; it has \"door\""), "{}", outcome.stderr);
     let port = common::free_port();
     let refused = collect(&format!("rtsp://127.0.0.1:{port}/"), "red", &["--timeout", "5"]);
     assert_eq!(refused.code(), 69, "{}", refused.stderr);

@@ -56,8 +56,9 @@ impl Case {
     /// The arguments of a training in the folder `output`.
     fn arguments(&self, output: &str, more: &[&str]) -> Vec<String> {
         let (data, output, table) = (self.text("data"), self.text(output), self.text("tiny.toml"));
-        let fixed = ["train", &data, "--output", &output, "--model", &table, "--size", "32x32", "--batch", "8"];
-        fixed.iter().chain(more).map(|&argument| argument.to_owned()).collect()
+        let fixed = ["train", &data, "--output", &output, "--model", &table, "--size", "32x32"];
+        let batch: &[&str] = if more.contains(&"--batch") { &[] } else { &["--batch", "8"] };
+        fixed.iter().chain(batch).chain(more).map(|&argument| argument.to_owned()).collect()
     }
 
     fn train(&self, output: &str, more: &[&str]) -> Outcome {
@@ -153,6 +154,80 @@ fn a_killed_training_ends_with_the_weights_of_one_that_was_not() {
             assert!(whole == killed, "{kind}: {name} differs");
         }
     }
+}
+
+#[test]
+fn a_training_that_is_stopped_within_an_epoch_ends_with_the_same_weights() {
+    let case = Case::new(25);
+    let more = ["--epochs", "6", "--batch", "2", "--threads", "1", "--mixup", "0.1"];
+    ok(case.train("whole", &more));
+    let mut running = case.started("stopped", 1, &more);
+    let mut within = 0;
+    for _ in 0..2 {
+        running.signal(Signal::INT);
+        let outcome = running.finish();
+        assert_eq!(outcome.code(), 75, "{}", outcome.stderr);
+        let steps = outcome.stderr.split_once("stopped after ").unwrap().1.split_once(' ').unwrap().0;
+        within += u32::from(!steps.parse::<u32>().unwrap().is_multiple_of(30));
+        running = Running::start(&mut hardnetd(case.resumed("data", "stopped", &["--threads", "1"])));
+        let log = case.path("stopped/log.jsonl");
+        let before = lines(&log).len();
+        wait_for("an epoch", || (fs::read_to_string(&log).unwrap().lines().count() > before).then_some(()));
+    }
+    ok(running.finish());
+    assert!(within > 0, "it was stopped between epochs only");
+    for name in ["last.safetensors", "best.safetensors", "log.jsonl"] {
+        let [whole, stopped] = ["whole", "stopped"].map(|folder| fs::read(case.path(folder).join(name)).unwrap());
+        assert!(whole == stopped, "{name} differs");
+    }
+    // A complete training replaces what has been lost.
+    fs::remove_file(case.path("stopped/last.safetensors")).unwrap();
+    ok(case.resume("data", "stopped", &[]));
+    let [whole, stopped] = ["whole", "stopped"].map(|folder| case.path(folder).join("last.safetensors"));
+    assert!(fs::read(whole).unwrap() == fs::read(stopped).unwrap());
+}
+
+#[test]
+fn a_frozen_backbone_keeps_its_weights() {
+    let case = Case::new(6);
+    ok(case.train("first", &["--epochs", "1"]));
+    let first = case.text("first/last.safetensors");
+    let arguments = ["train", &case.text("data"), "--output", &case.text("tuned"), "--model", &first];
+    ok(run(arguments.iter().chain(&["--epochs", "3", "--batch", "4", "--freeze"])));
+    let [first, tuned] =
+        ["first", "tuned"].map(|folder| weights::read(&case.path(folder).join("last.safetensors")).unwrap().state);
+    let is_changed = |(key, array): &(&str, &weights::Array)| tuned.get(key) != Some(*array);
+    let changed = first.iter().filter(is_changed).map(|(key, _)| key);
+    let changed: Vec<&str> = changed.filter(|key| !key.ends_with("num_batches_tracked")).collect();
+    assert_eq!(changed.len(), 2, "weight and bias of the linear layer alone: {changed:?}");
+}
+
+#[test]
+fn a_batch_without_a_picture_that_can_be_read_is_skipped() {
+    let case = Case::new(12);
+    for index in 0..6 {
+        for class in CLASSES {
+            fs::write(case.path(&format!("data/{class}/{index:02}.png")), "no picture").unwrap();
+        }
+    }
+    let outcome = ok(case.train("run", &["--epochs", "4", "--batch", "2"]));
+    assert!(outcome.stderr.contains("down/00.png"), "{}", outcome.stderr);
+    assert_eq!(lines(&case.path("run/log.jsonl")).len(), 4);
+}
+
+#[test]
+fn a_network_that_the_engine_does_not_run_at_this_size_is_an_error_before_the_first_epoch() {
+    let case = Case::new(4);
+    let block = "[[block]]\ngrowth = 6\nlayers = 2\ntransition = 24\ndownsample = true\n";
+    let table = format!(
+        "name = \"deep\"\nstem = [8, 12]\nsecond_kernel = 3\nmultiplier = 1.6\ndepthwise = false\n{}",
+        block.repeat(4)
+    );
+    fs::write(case.path("deep.toml"), table).unwrap();
+    let (data, output, table) = (case.text("data"), case.text("run"), case.text("deep.toml"));
+    let outcome = run(["train", &data, "--output", &output, "--model", &table, "--size", "32x32", "--epochs", "1"]);
+    assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+    assert!(!case.path("run/state.safetensors").exists());
 }
 
 #[test]

@@ -15,12 +15,15 @@ const KEPT_BY_SYSTEMS: [&str; 7] =
 /// If the folder cannot be read.
 pub fn visible(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| {
-        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        !name.starts_with('.') && !KEPT_BY_SYSTEMS.contains(&&*name)
-    });
+    paths.retain(|path| is_visible(&path.file_name().unwrap_or_default().to_string_lossy()));
     paths.sort();
     Ok(paths)
+}
+
+/// Whether [`visible`] shows a file or folder of this name.
+#[must_use]
+pub fn is_visible(name: &str) -> bool {
+    !name.starts_with('.') && !KEPT_BY_SYSTEMS.contains(&name)
 }
 
 #[cfg(test)]

@@ -33,9 +33,9 @@ such as `ILSVRC2012_val_00000001.JPEG 65`, or `{\"path\": \"1.jpg\", \"label\": 
 --json has everything: recall and precision of each class, the confusion matrix without its zeros, and what remains \
 if answers below a score are ignored.
 
-For a taught model, a folder called `unknown` holds pictures that it should not know.
+For a taught model, a folder named `unknown` holds pictures that belong to none of its classes.
 
-Pictures are prepared as torchvision and Pillow do it, and are not turned by their EXIF orientation.
+Pictures are prepared as torchvision and Pillow do it, and are turned by their EXIF orientation only for a taught model.
 
 Examples:
   hardnetd eval --model hardnet68.safetensors --images ILSVRC2012_img_val --list val_list.txt
@@ -62,7 +62,7 @@ pub(super) struct Arguments {
     /// Print the confusion matrix, for up to 40 classes.
     #[arg(long)]
     matrix: bool,
-    /// Print the share of pictures that are answered, and of answers that are right, if answers below a score are ignored.
+    /// Print coverage and accuracy at several score thresholds.
     #[arg(long)]
     thresholds: bool,
     /// Write a line per picture to this file, whose name ends in .csv or .jsonl.
@@ -95,7 +95,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     if !left_out.is_empty() {
         let files = counted(left_out.len(), "file is", "files are");
         tracing::warn!(
-            "{files} left out, because they are no pictures or in no class's folder: {}",
+            "{files} left out, because they are not pictures or are in no class's folder: {}",
             first_of(left_out.iter().map(|path| path.display()))
         );
     }

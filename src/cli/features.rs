@@ -9,14 +9,15 @@ use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use super::camera::Camera;
 use super::{EngineChoice, Error, interrupt, printed, progress_style, size};
 use crate::capture::{is_picture, pictures};
-use crate::config::MAX_FPS;
+use crate::config::{self, MAX_FPS};
 use crate::engine::features::{Grid, MAX_CELLS};
 use crate::exit::{Exit, chain};
 use crate::frame::Region;
 use crate::kernels::runtime::Threads;
-use crate::learn::features::FeatureSession;
+use crate::learn::features::{FeatureSession, PictureError};
 use crate::learn::npy::NpyWriter;
 use crate::learn::stream::Watch;
 use crate::model::{Definition, Extractor, ModelOptions, SaveError, Training, built_in};
@@ -26,7 +27,7 @@ use crate::shutdown::Stopped;
 
 /// Arguments of `features`.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("input").required(true).multiple(true).args(["pictures", "source"])), after_help = "\
+#[command(group(ArgGroup::new("input").required(true).multiple(true).args(["pictures", "source", "stream"])), after_help = "\
 Features are the values that the network's last linear layer reads: a few hundred numbers that describe a picture, for \
 clustering, searching, or a classifier of your own. --map adds the means of an earlier map over a grid of cells, which \
 also say where something is; `hardnetd model info` lists the modules.
@@ -42,25 +43,24 @@ Examples:
   hardnetd features --source rtsp://camera.local/1 --max-fps 1 --frames 100 --output yard.npy")]
 pub(super) struct Arguments {
     /// Pictures, or folders with pictures.
-    #[arg(value_name = "IMAGE|DIR")]
+    #[arg(value_name = "IMAGE|DIR", conflicts_with = "camera")]
     pictures: Vec<PathBuf>,
-    /// Where frames come from, instead of pictures: as for `hardnetd run`.
-    #[arg(short, long, value_name = "URI", conflicts_with = "pictures")]
-    source: Option<String>,
+    #[command(flatten)]
+    camera: Camera,
     /// End after N frames [default: with the source, or with Ctrl-C].
-    #[arg(short = 'n', long, value_name = "N", requires = "source", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", requires = "camera", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
     /// Frames per second to let through; 0: all.
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "source",
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "camera",
           value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_FPS)))]
     max_fps: u32,
     /// Maximum seconds without a frame.
-    #[arg(long, value_name = "S", default_value = "20", requires = "source", value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value = "20", requires = "camera", value_parser = seconds)]
     timeout: Duration,
     /// Model: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M", default_value = built_in::NAME)]
     model: String,
-    /// The part of the picture to look at: x, y, width and height in shares of its sides, such as 0.25,0.5,0.5,0.5.
+    /// The part of the picture to look at: x, y, width and height in fractions of its sides, such as 0.25,0.5,0.5,0.5.
     #[arg(long, value_name = "X,Y,W,H", allow_hyphen_values = true)]
     region: Option<Region>,
     /// Also the means of this module's output over N × N cells [default of N: 1]; can be repeated.
@@ -189,7 +189,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         let mut rows = Rows::to(Some((file, path)));
         match write(arguments, &mut session, &mut rows, &stopped) {
             // The rows of the others are worth keeping.
-            Err(error) if rows.count > 0 && !matches!(error, Error::Save(_)) => incomplete = Err(error),
+            Err(error) if rows.count > 0 && !matches!(error, Error::Save(_) | Error::Stopped) => {
+                incomplete = Err(error)
+            }
             outcome => outcome.map_err(Failed::Work)?,
         }
         if let Some((file, _)) = rows.file {
@@ -211,21 +213,22 @@ fn write(
     rows: &mut Rows<'_>,
     stopped: &Stopped,
 ) -> Result<(), Error> {
-    match &arguments.source {
-        Some(source) => write_frames(arguments, source, session, rows, stopped),
+    match arguments.camera.stream()? {
+        Some(stream) => write_frames(arguments, stream, session, rows, stopped),
         None => write_pictures(&arguments.pictures, session, rows, stopped),
     }
 }
 
 fn write_frames(
     arguments: &Arguments,
-    source: &str,
+    stream: config::Stream,
     session: &mut FeatureSession,
     rows: &mut Rows<'_>,
     stopped: &Stopped,
 ) -> Result<(), Error> {
     let (max_fps, timeout) = (arguments.max_fps, arguments.timeout);
-    let watch = Watch { source: source.to_owned(), max_fps, timeout, end_after: None };
+    let source = config::redact(&stream.source).to_string();
+    let watch = Watch { stream, max_fps, timeout, end_after: None };
     let mut left = arguments.frames;
     watch.run(stopped, |frame| {
         let picture =
@@ -266,6 +269,11 @@ fn write_pictures(
         progress.set_message(line(&name).into_owned());
         match session.features_of_file(path) {
             Ok(features) => rows.push(Name::Picture { path: &name }, features)?,
+            // The network would fail for the others, too.
+            Err(error @ PictureError::Inference(_)) => {
+                progress.finish_and_clear();
+                return Err(Error::Picture { message: chain(&error), exit: error.exit() });
+            }
             Err(error) => failures.push(error),
         }
         progress.inc(1);

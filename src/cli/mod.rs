@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Arguments, progress and tables; no logic.
 
 mod bench;
+mod camera;
 mod classify;
 mod completions;
 mod config;
@@ -42,6 +43,7 @@ Examples:
   hardnetd run --source test:smpte --frames 100    classify a test stream, print JSON Lines
   hardnetd run -c /etc/hardnetd/hardnetd.toml      what the service runs
   hardnetd classify photo.jpg                      classify a picture
+  hardnetd teach --data gate --output gate.safetensors    learn classes of your own
   hardnetd config default > hardnetd.toml          start a configuration of your own
   hardnetd doctor                                  find problems and their remedies
 

@@ -4,25 +4,28 @@ use std::io::{self, IsTerminal as _, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::ProgressBar;
 
+use super::camera::Camera;
 use super::features::seconds;
 use super::model::json;
 use super::{Error, interrupt, printed, progress_style};
+use crate::config;
 use crate::exit::{Exit, chain};
 use crate::frame::Region;
 use crate::inference::{Engine, UNKNOWN};
+use crate::learn::features::PictureError;
 use crate::learn::stream::Watch;
 use crate::learn::teach::collect::{CollectError, Collector};
 use crate::learn::teach::drift::{Comparison, Drift, DriftError};
 use crate::learn::teach::report::{Accuracy, Report};
 use crate::learn::teach::{self, TeachOptions, teach};
-use crate::model::taught::is_taught;
-use crate::model::{Definition, ModelFormat, ModelOptions, SaveError, built_in, save};
+use crate::model::taught::{self, is_taught};
+use crate::model::{ModelFormat, SaveError, built_in, save};
 use crate::plural::{counted, first_of};
 use crate::printable::line;
 use crate::replace;
@@ -33,21 +36,22 @@ const FRAMES_PER_SECOND: u32 = 4;
 
 /// Arguments of `teach`.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("what").required(true).multiple(true).args(["output", "source", "drift"])), after_help = "\
-DIR holds a folder with pictures for each class, named as the class: 20 pictures of each do for the states of a thing that a \
-fixed camera sees. Take them at several hours, and leave some for `hardnetd eval`. The whole picture is looked at, or \
---region; `run`, `classify` and `eval` then look at the same part. A picture that is unlike all taught ones is `unknown`.
+#[command(group(ArgGroup::new("what").required(true).multiple(true).args(["output", "source", "stream", "drift"])), after_help = "\
+DIR holds a folder of pictures per class, named after the class: 20 pictures of each are enough for the states of one object \
+in front of a fixed camera. Take them at several hours, and leave some for `hardnetd eval`. The model looks at the whole \
+picture, or at --region; `run`, `classify` and `eval` then look at the same part. A picture that is unlike all taught ones is `unknown`.
 
 The accuracy is cross-validated: each picture is judged by a model that has not seen it. A model that is no better than \
 naming the largest class for every picture is not saved. An earlier taught model of the same name is replaced. The model is \
-called as its file, without the ending.
+named after its file, without the extension.
 
-With --source and --label, hardnetd adds what a camera shows to DIR/LABEL instead, without near duplicates. With --drift, it \
-compares pictures with those that a model was taught with, and says when to teach again.
+With --source (or --stream) and --label, hardnetd adds what a camera shows to DIR/LABEL instead, without near duplicates; \
+--region compares that part alone. With --drift, it compares pictures with those that a model was taught with, and says when \
+to teach again.
 
 Examples:
   hardnetd teach --data gate --source rtsp://camera.local/1 --label open --seconds 10
-  hardnetd teach --data gate --source rtsp://camera.local/1 --label closed
+  hardnetd teach --data gate --stream door --label closed      # a stream of the service's configuration
   hardnetd teach --data gate --region 0.4,0.3,0.2,0.4 --output gate.safetensors
   hardnetd run --model gate.safetensors --source rtsp://camera.local/1
   hardnetd teach --drift gate.safetensors --source rtsp://camera.local/1 --seconds 60")]
@@ -56,26 +60,25 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "DIR", required_unless_present = "drift")]
     data: Option<PathBuf>,
     /// The model file to write: .safetensors.
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["source", "drift"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["camera", "drift"])]
     output: Option<PathBuf>,
     /// Model whose network is used: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
-    #[arg(short, long, value_name = "M", default_value = built_in::NAME, conflicts_with_all = ["source", "drift"])]
+    #[arg(short, long, value_name = "M", default_value = built_in::NAME, conflicts_with_all = ["camera", "drift"])]
     model: String,
-    /// The part of the picture to look at: x, y, width and height in shares of its sides, such as 0.25,0.5,0.5,0.5
+    /// The part of the picture to look at: x, y, width and height in fractions of its sides, such as 0.25,0.5,0.5,0.5
     /// [default: that of the taught model that is replaced, or the whole picture].
     #[arg(long, value_name = "X,Y,W,H", allow_hyphen_values = true, conflicts_with = "drift")]
     region: Option<Region>,
-    /// Add what this source shows to DIR/LABEL, or compare it (--drift): as for `hardnetd run`.
-    #[arg(short, long, value_name = "URI")]
-    source: Option<String>,
-    /// The class to which what the source shows belongs.
-    #[arg(short, long, value_name = "LABEL", requires = "source", conflicts_with = "drift")]
+    #[command(flatten)]
+    camera: Camera,
+    /// Class of the pictures from the source: they are added to DIR/LABEL.
+    #[arg(short, long, value_name = "LABEL", requires = "camera", conflicts_with = "drift")]
     label: Option<String>,
-    /// How many seconds to look at the source.
-    #[arg(long, value_name = "S", default_value = "10", requires = "source", value_parser = seconds)]
+    /// How many seconds to look at the source, from its first frame.
+    #[arg(long, value_name = "S", default_value = "10", requires = "camera", value_parser = seconds)]
     seconds: Duration,
     /// Maximum seconds without a frame.
-    #[arg(long, value_name = "S", default_value = "20", requires = "source", value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value = "20", requires = "camera", value_parser = seconds)]
     timeout: Duration,
     /// Compare pictures with those that this model was taught with.
     #[arg(long, value_name = "MODEL")]
@@ -83,7 +86,7 @@ pub(super) struct Arguments {
     /// Threads [default: number of cores].
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
-    /// Save a model that is no better than chance, and replace a file that is no taught model.
+    /// Save a model even if it is no better than chance, and replace a file that is not a taught model.
     #[arg(short, long, requires = "output")]
     force: bool,
     /// Print JSON.
@@ -93,9 +96,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     let stopped = interrupt::install()?;
-    match (&arguments.drift, &arguments.source, &arguments.output, &arguments.data) {
-        (Some(model), ..) => drift(arguments, model, &stopped),
-        (None, Some(source), _, Some(data)) => collect(arguments, source, data, &stopped),
+    match (&arguments.drift, arguments.camera.stream()?, &arguments.output, &arguments.data) {
+        (Some(model), stream, ..) => drift(arguments, model, stream, &stopped),
+        (None, Some(stream), _, Some(data)) => collect(arguments, stream, data, &stopped),
         (None, None, Some(output), Some(data)) => learn(arguments, data, output, &stopped),
         // The command line excludes this.
         _ => Err(Error::Argument("--data DIR is needed".to_owned())),
@@ -128,7 +131,7 @@ fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -
     }
     let options = TeachOptions {
         model: arguments.model.clone(),
-        name: output.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        name: name(output),
         region: arguments.region.or_else(|| earlier_region(output)).unwrap_or(Region::WHOLE),
         engine: Engine::default(),
         threads: threads(arguments),
@@ -167,26 +170,44 @@ fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -
     }
 }
 
+/// The name of a taught model: that of its file without the extension, with `-` for what names of networks do not have.
+fn name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    stem.chars().map(|c| if is_plain(&c) { c } else { '-' }).take(64).collect()
+}
+
 /// The part of the picture that the taught model at `path` looks at. None if it is the whole picture, or there is no such
 /// model.
 fn earlier_region(path: &Path) -> Option<Region> {
-    let earlier = is_taught(path).then(|| Definition::open(path.to_str()?, &ModelOptions::default()).ok())??;
-    let region = earlier.transform.region.filter(|region| *region != Region::WHOLE)?;
+    let region = taught::region(path).filter(|region| *region != Region::WHOLE)?;
     tracing::info!("looks at the region {region}, as {} does; --region 0,0,1,1 is the whole picture", path.display());
     Some(region)
 }
 
 /// Adds what a source shows to the folder of a class.
-fn collect(arguments: &Arguments, source: &str, data: &Path, stopped: &Stopped) -> Result<(), Error> {
+fn collect(arguments: &Arguments, stream: config::Stream, data: &Path, stopped: &Stopped) -> Result<(), Error> {
     let Some(label) = &arguments.label else {
-        return Err(Error::Argument("--source needs --label LABEL: the class to which its frames belong".to_owned()));
+        return Err(Error::Argument("--label LABEL is needed: the class of the frames".to_owned()));
     };
-    let mut collector = Collector::new(data, label, arguments.region.unwrap_or(Region::WHOLE))?;
+    let region = arguments.region.unwrap_or(Region::WHOLE);
+    let bar = ProgressBar::no_length().with_style(progress_style("{pos} pictures of the folder {rate}"));
+    let collector = Collector::new(data, label, region, |done| {
+        bar.set_position(done);
+        !stopped.is_set()
+    });
+    bar.finish_and_clear();
+    let mut collector = collector?;
+    if stopped.is_set() {
+        return Err(Error::Stopped);
+    }
     let bar = seconds_bar(arguments.seconds);
-    let watched = watch(arguments, source).run(stopped, |frame| {
+    let mut began = None;
+    let watched = watch(arguments, stream).run(stopped, |frame| {
+        let began = began.get_or_insert_with(Instant::now);
         collector.take(&frame)?;
         bar.set_message(counted(collector.collected.added, "picture", "pictures"));
-        bar.set_position(bar.elapsed().as_secs());
+        bar.set_position(began.elapsed().as_secs());
         Ok::<_, CollectError>(ControlFlow::Continue(()))
     });
     bar.finish_and_clear();
@@ -212,33 +233,38 @@ fn collect(arguments: &Arguments, source: &str, data: &Path, stopped: &Stopped) 
 
 /// Where the pictures are that are compared.
 enum Pictures<'a> {
-    Source(&'a str),
+    Stream(config::Stream),
     Data(&'a Path),
 }
 
 /// Compares pictures with those that a model was taught with.
-fn drift(arguments: &Arguments, model: &str, stopped: &Stopped) -> Result<(), Error> {
-    let pictures = match (&arguments.source, &arguments.data) {
-        (Some(source), None) => Pictures::Source(source),
+fn drift(arguments: &Arguments, model: &str, stream: Option<config::Stream>, stopped: &Stopped) -> Result<(), Error> {
+    let pictures = match (stream, &arguments.data) {
+        (Some(stream), None) => Pictures::Stream(stream),
         (None, Some(data)) => Pictures::Data(data),
         (Some(_), Some(_)) => {
-            return Err(Error::Argument("--drift takes pictures from --data or from --source: name one".to_owned()));
+            return Err(Error::Argument("--drift takes pictures from --data or from a camera: name one".to_owned()));
         }
         (None, None) => {
-            return Err(Error::Argument("--drift needs pictures: --data DIR or --source URI".to_owned()));
+            return Err(Error::Argument(
+                "--drift needs pictures: --data DIR, --source URI or --stream NAME".to_owned(),
+            ));
         }
     };
     let mut comparison = Comparison::new(model, Engine::default(), threads(arguments))?;
     let mut left_out = 0_u64;
     match pictures {
-        Pictures::Source(source) => {
+        Pictures::Stream(stream) => {
             let bar = seconds_bar(arguments.seconds);
-            let watched = watch(arguments, source).run(stopped, |frame| {
+            let source = config::redact(&stream.source).to_string();
+            let mut began = None;
+            let watched = watch(arguments, stream).run(stopped, |frame| {
+                let began = began.get_or_insert_with(Instant::now);
                 let picture = frame.picture().map_err(|error| message(&error, Exit::Data))?;
                 comparison
                     .take(&picture, || format!("frame {} of {source}", frame.seq))
                     .map_err(|error| message(&error, error.exit()))?;
-                bar.set_position(bar.elapsed().as_secs());
+                bar.set_position(began.elapsed().as_secs());
                 Ok::<_, Error>(ControlFlow::Continue(()))
             });
             bar.finish_and_clear();
@@ -253,9 +279,17 @@ fn drift(arguments: &Arguments, model: &str, stopped: &Stopped) -> Result<(), Er
                     bar.finish_and_clear();
                     return Err(Error::Stopped);
                 }
-                if let Err(error) = comparison.take_file(&path) {
-                    tracing::warn!("left out: {}", chain(&error));
-                    left_out += 1;
+                match comparison.take_file(&path) {
+                    // The network would fail for the others, too.
+                    Err(error @ PictureError::Inference(_)) => {
+                        bar.finish_and_clear();
+                        return Err(message(&error, error.exit()));
+                    }
+                    Err(error) => {
+                        tracing::warn!("left out: {}", chain(&error));
+                        left_out += 1;
+                    }
+                    Ok(()) => {}
                 }
                 bar.inc(1);
             }
@@ -276,13 +310,8 @@ fn message(error: &dyn std::error::Error, exit: Exit) -> Error {
     Error::Picture { message: chain(error), exit }
 }
 
-fn watch(arguments: &Arguments, source: &str) -> Watch {
-    Watch {
-        source: source.to_owned(),
-        max_fps: FRAMES_PER_SECOND,
-        timeout: arguments.timeout,
-        end_after: Some(arguments.seconds),
-    }
+fn watch(arguments: &Arguments, stream: config::Stream) -> Watch {
+    Watch { stream, max_fps: FRAMES_PER_SECOND, timeout: arguments.timeout, end_after: Some(arguments.seconds) }
 }
 
 /// A progress bar for a number of seconds.
@@ -313,8 +342,8 @@ fn print(report: &Report, saved: Option<&Path>) -> io::Result<()> {
         report.unknown.threshold,
         percent(report.unknown.false_alarms)
     )?;
-    if report.region != Region::WHOLE.shares() {
-        writeln!(output, "region    {}", report.region.map(|share| share.to_string()).join(","))?;
+    if let Some(region) = Region::new(report.region).ok().filter(|region| *region != Region::WHOLE) {
+        writeln!(output, "region    {region}")?;
     }
     for class in report.classes.iter().filter(|class| 2 * class.near_duplicates > class.pictures) {
         let near = counted(

@@ -13,7 +13,7 @@ use crate::choice::{DeviceChoice, OptimizerChoice};
 use crate::learn::train::checkpoint::{self, Saved};
 use crate::learn::train::data;
 use crate::learn::train::error;
-use crate::learn::train::options::{Also, TrainOptions};
+use crate::learn::train::options::{Also, BATCH, EPOCHS, RATE, TrainOptions};
 use crate::learn::train::raster::{Near, Variation};
 use crate::learn::train::report;
 use crate::learn::train::run::{End, Event, Task, Trainer};
@@ -50,15 +50,15 @@ const SETTINGS: [&str; 20] = [
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-DATA is a folder with one for each class, which holds its pictures, or with CIFAR-10 or CIFAR-100 in their binary form; or \
-a list. A line of a list names a picture, relative to the list's folder, and its class: `gate/1.jpg open`, or \
+DATA is a folder with one subfolder of pictures per class, a folder with CIFAR-10 or CIFAR-100 in binary form, or a list. A \
+line of a list names a picture, relative to the list's folder, and its class: `gate/1.jpg open`, or \
 `{\"path\": \"gate/1.jpg\", \"label\": \"open\"}`. After each epoch, the model is tested with the pictures of --test, those of \
 CIFAR's test set, or a share of each class that is kept for it. Pictures that cannot be read are named and left out.
 
 The folder of a training holds best.safetensors and last.safetensors, which every command takes as a model, report.html \
 with curves, confusion matrix and the worst mistakes, log.jsonl with a line per epoch, and state.safetensors, from which \
 --resume continues: with the settings, the network and the seed of the beginning, and with the same DATA and --test. Ctrl-C \
-stops a training after the step at hand.
+stops a training after the current step, or after the test if one is running.
 
 Examples:
   hardnetd train flowers --output runs/flowers                                  # from scratch
@@ -77,28 +77,29 @@ pub(super) struct Arguments {
     /// Continue the training in that folder, with its settings.
     #[arg(long, conflicts_with_all = SETTINGS)]
     resume: bool,
-    /// What to train: the name of a network or a table (TOML), from scratch, or a file with weights, to be tuned.
+    /// Network to train: a name or a table (TOML) starts from scratch, a file with weights is fine-tuned.
     #[arg(short, long, value_name = "M", default_value = "hardnet39ds")]
     model: String,
-    /// Pictures for testing: a folder with one for each class, or a list.
+    /// Test set: a folder with one subfolder per class, or a list.
     #[arg(long, value_name = "DATA")]
     test: Option<PathBuf>,
-    /// Share of each class that is kept for testing if there is no test set.
+    /// Share of each class to hold out if there is no test set; at least one picture is held out, and one is trained on.
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
     hold_out: f64,
     /// Rows and columns of the network's input, such as 160x160, instead of the model's own.
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<[usize; 2]>,
     /// Passes over the pictures [default: 150 from scratch, 10 for a file with weights].
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=EPOCHS))]
     epochs: Option<u64>,
-    /// Pictures per step.
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=8192))]
+    /// Batch size.
+    #[arg(short, long, value_name = "N", default_value_t = 64,
+          value_parser = clap::value_parser!(u16).range(2..=i64::from(BATCH)))]
     batch: u16,
-    /// Rule that changes the weights [default: sgd from scratch, adam for a file with weights].
-    #[arg(long, value_name = "RULE", value_parser = choice::<OptimizerChoice>())]
+    /// Optimizer [default: sgd from scratch, adam for a file with weights].
+    #[arg(long, value_name = "OPTIMIZER", value_parser = choice::<OptimizerChoice>())]
     optimizer: Option<OptimizerChoice>,
-    /// Largest learning rate; it rises during the warm-up and falls along a cosine [default: 0.05 for sgd, else 0.001].
+    /// Peak learning rate; it rises during the warm-up and falls along a cosine [default: 0.05 for sgd, else 0.001].
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate: Option<f64>,
     /// Epochs of the warm-up, at most all [default: 5, at most a tenth of all].
@@ -113,14 +114,14 @@ pub(super) struct Arguments {
     /// Label smoothing.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     smoothing: f64,
-    /// Mix pairs of pictures, with this parameter of the distribution, 0.01 to 8, such as 0.2; 0 mixes none.
+    /// Mixup: parameter alpha of the beta distribution, 0.01 to 8, such as 0.2; 0: off.
     #[arg(long, value_name = "ALPHA", default_value_t = 0.0, value_parser = mixup)]
     mixup: f64,
     /// Least share of a picture that a random crop takes; 1 takes the largest centre crop.
     #[arg(long, value_name = "SHARE", default_value_t = 0.35, value_parser = share)]
     crop: f64,
-    /// Take crops near the one of evaluation instead, whose sides and place change by up to this share, such as 0.1: if the
-    /// class may not be seen in other parts.
+    /// Take crops close to the evaluation crop instead, whose sides and place change by up to this share, such as 0.1: for
+    /// pictures whose class may be visible only there.
     #[arg(long, value_name = "SHARE", conflicts_with = "crop", value_parser = share)]
     near: Option<f64>,
     /// Do not mirror pictures: for digits, text, or where left and right matter.
@@ -132,17 +133,17 @@ pub(super) struct Arguments {
     /// Give all classes the same share in the loss, however many pictures each has.
     #[arg(long)]
     balance: bool,
-    /// Learn a further task at the same time, whose classes are in this field of the list's objects, with a weight in
-    /// the loss [default: 1]. The model file does not have its classes, but the backbone learns from them.
+    /// Train an auxiliary task at the same time, whose classes are in this field of the list's objects, with a weight in
+    /// the loss [default: 1]. The model file does not contain its classes, but the backbone learns from them.
     #[arg(long, value_name = "FIELD[=WEIGHT]", value_parser = also)]
     also: Vec<Also>,
     /// Train only the linear layer.
     #[arg(long)]
     freeze: bool,
-    /// Number that determines everything random: the same seed gives the same weights.
+    /// Random seed: the same seed gives the same weights.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// What computes the network; cuda and wgpu need a program that was built with train-cuda or train-wgpu.
+    /// What computes the backbone; cuda and wgpu need a program that was built with train-cuda or train-wgpu.
     #[arg(long, value_name = "D", default_value = "cpu", value_parser = choice::<DeviceChoice>())]
     device: DeviceChoice,
     /// Threads [default: number of cores].
@@ -159,8 +160,8 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| "expected a number above 0".into())
+    let rate = text.parse().ok().filter(|rate: &f64| *rate > 0.0 && *rate <= RATE);
+    rate.ok_or_else(|| format!("expected a number above 0, at most {RATE:e}"))
 }
 
 fn mixup(text: &str) -> Result<f64, String> {

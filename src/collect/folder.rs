@@ -79,7 +79,8 @@ impl Folder {
                     let missing = io::Error::new(io::ErrorKind::NotFound, "it is a link to a folder that is missing");
                     return Err(failed(missing));
                 }
-                Err(_) => fs::create_dir(path).map_err(failed)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir(path).map_err(failed)?,
+                Err(error) => return Err(failed(error)),
             }
         }
         if self.read.is_none_or(|read| read.elapsed() >= REREAD) {

@@ -34,6 +34,8 @@ pub(super) struct Keeper {
     /// For each stream, the latest day and the pictures kept of it, which somebody may have taken out of the folder.
     days: BTreeMap<Arc<str>, (String, usize)>,
     kept: u64,
+    /// Frames that could not be kept.
+    failed: u64,
     /// Whether the latest attempt failed.
     is_failing: bool,
 }
@@ -47,6 +49,7 @@ impl Keeper {
             interval: settings.interval(),
             days: BTreeMap::new(),
             kept: 0,
+            failed: 0,
             is_failing: false,
         }
     }
@@ -54,6 +57,11 @@ impl Keeper {
     /// Frames kept so far.
     pub(super) fn kept(&self) -> u64 {
         self.kept
+    }
+
+    /// Frames so far that could not be kept.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed
     }
 
     /// Keeps a frame if the limits allow it. The first of several failures is reported, and then that there are none any
@@ -67,13 +75,16 @@ impl Keeper {
                 }
             }
             Ok(false) => {}
-            Err(error) if self.is_failing => tracing::debug!("{}", chain(&error)),
             Err(error) => {
-                self.is_failing = true;
-                tracing::warn!(
-                    "uncertain frames are not kept until this changes, the streams go on: {}",
-                    chain(&error)
-                );
+                self.failed += 1;
+                let was_failing = std::mem::replace(&mut self.is_failing, true);
+                match was_failing {
+                    true => tracing::debug!("{}", chain(&error)),
+                    false => tracing::warn!(
+                        "uncertain frames are not kept until this changes, the streams go on: {}",
+                        chain(&error)
+                    ),
+                }
             }
         }
     }
@@ -83,6 +94,8 @@ impl Keeper {
         let time = name::timestamp(*captured);
         let today = name::day(time);
         self.folder.open(stream)?;
+        // The stream's own clock has measured the time between two frames; before a restart, nobody has.
+        let is_first = !self.days.contains_key(stream);
         let known = self.days.entry(Arc::clone(stream)).or_default();
         if known.0 != today {
             *known = (today.clone(), 0);
@@ -92,7 +105,8 @@ impl Keeper {
             full_day.store(day(*captured), Ordering::Relaxed);
             return Ok(false);
         }
-        let since = self.folder.latest(stream, time).map(|latest| time.duration_since(latest).unsigned_abs());
+        let latest = is_first.then(|| self.folder.latest(stream, time)).flatten();
+        let since = latest.map(|latest| time.duration_since(latest).unsigned_abs());
         if since.is_some_and(|since| since < self.interval) {
             return Ok(false);
         }

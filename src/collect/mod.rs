@@ -65,9 +65,9 @@ impl Collector {
         let thread = shutdown::spawn("collect", move || {
             let mut keeper = keeper;
             to_keep.iter().for_each(|candidate| keeper.take(&candidate));
-            let (kept, left_out) = (keeper.kept(), not_kept.load(Ordering::Relaxed));
-            if kept + left_out > 0 {
-                tracing::info!(kept, left_out, "uncertain frames since the start or the last reload");
+            let (kept, failed, left_out) = (keeper.kept(), keeper.failed(), not_kept.load(Ordering::Relaxed));
+            if kept + failed + left_out > 0 {
+                tracing::info!(kept, failed, left_out, "uncertain frames since the start or the last reload");
             }
         })?;
         let interval_ns = u64::try_from(settings.interval().as_nanos()).unwrap_or(u64::MAX);
@@ -166,7 +166,7 @@ mod tests {
     use crate::frame::{Color, Layout, PixelAspect, PixelFormat};
 
     fn settings(folder: &Path) -> config::Collect {
-        config::Collect { folder: folder.to_str().unwrap().into(), ..config::Collect::default() }
+        config::Collect { folder: folder.to_str().unwrap().into(), interval_s: 10.0, ..config::Collect::default() }
     }
 
     fn scored(answers: &[(&str, f32)]) -> Vec<Scored> {

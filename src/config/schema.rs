@@ -175,7 +175,7 @@ section! {
 section! {
     /// `[collect]`: frames whose answer was uncertain, kept as pictures for the next teaching.
     Collect {
-        /// Folder for the pictures, each in a folder of its stream; it is made if only itself is missing. Empty: none are
+        /// Folder for the pictures, each in a folder of its stream; it is created if its parent exists. Empty: none are
         /// kept.
         folder: String = "", Allowed::Text;
         /// A frame is kept if the scores of its best two classes differ by less than this, or if its best answer is
@@ -184,7 +184,7 @@ section! {
         /// Maximum number of pictures per stream and day (UTC).
         max_per_day: u32 = 50_u32, Allowed::Integer(1, 100_000);
         /// Minimum seconds between two pictures of a stream.
-        interval_s: f64 = 10.0, Allowed::Number(0.0, 86_400.0);
+        interval_s: f64 = 600.0, Allowed::Number(0.0, 86_400.0);
         /// Maximum size of all pictures in megabytes; beyond that, the oldest are removed. Other files do not count and
         /// stay.
         max_size_mb: u32 = 500_u32, Allowed::Integer(1, 1_000_000);

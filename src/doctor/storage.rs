@@ -1,5 +1,6 @@
 //! Space: disks on which the service writes, and memory.
 
+use std::io::ErrorKind;
 use std::path::{self, Path};
 
 use rustix::fs::{Access, access, statvfs};
@@ -42,6 +43,12 @@ fn collect(host: &Host, folder: &str) -> Finding {
     let absolute = path::absolute(folder).unwrap_or_else(|_| folder.into());
     let above = absolute.parent().unwrap_or(Path::new("/")).to_string_lossy();
     let (folder, above) = (&*absolute.to_string_lossy(), &*above);
+    if host.path(folder).try_exists().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+        return Finding::info(
+            COLLECT,
+            format!("{folder} is hidden from this user; run doctor as the user of the service"),
+        );
+    }
     match (host.path(folder).exists(), host.path(above).is_dir()) {
         (false, false) => Finding::error(
             COLLECT,

@@ -17,7 +17,7 @@ pub const MAX_CELLS: usize = 8;
 /// Least border of a map, in pixels: the padding of the two or three convolutions before an early map reaches so far.
 const LEAST_BORDER: usize = 2;
 
-/// A larger map has a border of this part of its side. The kernel of the convolution then has at most 20 × 20 pixels,
+/// At most this part of a side is border. The kernel of the convolution then has at most 20 × 20 pixels,
 /// whatever the size of the map.
 const BORDERS: usize = 14;
 
@@ -31,8 +31,8 @@ pub struct Grid {
     pub map: String,
     /// Cells along each side, 1 to [`MAX_CELLS`].
     pub cells: usize,
-    /// Whether the border of the map belongs to no cell, if the map has room for it: a 14th of each side or a little more,
-    /// at least two pixels. The padding of the convolutions shows there, so that the map of an even picture is
+    /// Whether the border of the map belongs to no cell, if the map has room for it: a 14th of each side, rounded down, at
+    /// least two pixels; at the right and at the bottom also the remainder of the division. The padding of the convolutions shows there, so that the map of an even picture is
     /// not even.
     pub inner: bool,
 }
@@ -133,9 +133,9 @@ fn early(graph: &Graph, shapes: &[Shape], size: [usize; 2]) -> Option<(String, N
     modules::ends(graph).into_iter().find(|(_, end)| is_early(end))
 }
 
-/// The means of the last map whose sides are at least a sixteenth of the input's, over `cells` × `cells` cells: they tell
-/// shapes apart, if the network has been trained, also those of things that it was not trained for. `None` if that map has
-/// fewer pixels, or is not behind the one of [`early_grid`].
+/// The means of the last map that has at least a sixteenth of the input's rows and columns, and at least `cells` of each,
+/// over `cells` × `cells` cells: they tell shapes apart, if the network has been trained, also those of things that it was
+/// not trained for. None if there is no such map behind the one of [`early_grid`].
 ///
 /// # Errors
 /// [`Error::Graph`] if the network does not support that size.

@@ -62,17 +62,17 @@ pub fn details(
     labels: &[Arc<str>],
 ) -> Result<(), Error> {
     let label = |index: usize| labels.get(index).map_or("", |label| label);
-    let lines = answers.iter().filter_map(|answer| {
-        let (sample, first) = (&samples[answer.sample], answer.best.first()?);
-        Some(Line {
+    let lines = answers.iter().map(|Answer { sample, best }| {
+        let sample = &samples[*sample];
+        Line {
             file: sample.path.to_string_lossy().into_owned(),
             class: sample.class,
             label: label(sample.class),
-            found: first.index,
-            found_label: label(first.index),
-            score: first.score,
-            correct: first.index == sample.class,
-        })
+            found: best.index,
+            found_label: label(best.index),
+            score: best.score,
+            correct: best.index == sample.class,
+        }
     });
     let write = |file: &mut std::fs::File| -> io::Result<()> {
         let mut out = BufWriter::new(file);

@@ -1,7 +1,8 @@
 //! The accuracy of a model on labelled pictures.
 //!
 //! Each thread takes one picture after another: it decodes it, prepares it exactly as for the published accuracies
-//! (`preprocess::Reference`), and classifies it. The results are counted in one place.
+//! (`preprocess::Reference`), and classifies it. The results are counted in one place. For a taught model, pictures are
+//! turned by their EXIF orientation, as in teaching.
 
 mod dataset;
 mod details;
@@ -132,8 +133,8 @@ pub struct EvalOptions {
 pub struct Answer {
     /// Number of the picture in the set.
     pub sample: usize,
-    /// The best classes, best first, at least one.
-    pub best: Vec<Ranked>,
+    /// The best class.
+    pub best: Ranked,
 }
 
 /// Classifies all `samples` and compares the results with their classes. Returns the report, and what the model says of
@@ -168,7 +169,7 @@ pub fn evaluate(
             match outcome {
                 Ok(best) => {
                     tally.count(samples[index].class, &best);
-                    answers.push(Answer { sample: index, best });
+                    answers.extend(best.into_iter().next().map(|best| Answer { sample: index, best }));
                 }
                 Err(error) => {
                     tracing::warn!("{}", chain(&error));
@@ -177,10 +178,9 @@ pub fn evaluate(
             }
             progress(done as u64 + 1);
         }
-        for handle in handles {
-            handle.join().map_err(|_| Error::Panicked)??;
-        }
-        Ok::<(), Error>(())
+        // All are joined: one that has panicked would end the scope, and the program, otherwise.
+        let ends: Vec<_> = handles.into_iter().map(|handle| handle.join().map_err(|_| Error::Panicked)).collect();
+        ends.into_iter().try_for_each(|end| end?)
     })?;
     broken.sort_by_key(|(index, _)| *index);
     answers.sort_by_key(|answer| answer.sample);
@@ -211,6 +211,8 @@ struct Finding {
 
 /// State of a thread.
 struct Worker {
+    /// Opens a picture: as `teach` does if the model is a taught one, otherwise as for the published accuracies.
+    open: fn(&Path) -> Result<Still, StillError>,
     preprocessor: Reference,
     session: InferenceSession,
 }
@@ -218,7 +220,9 @@ struct Worker {
 impl Worker {
     fn new(model: &Arc<Model>) -> Result<Self, Error> {
         let preprocessor = Reference::new(*model.transform())?;
-        Ok(Self { preprocessor, session: model.session(&Threads::one())? })
+        let open =
+            if model.is_taught() { |path: &Path| Still::open(path) } else { |path: &Path| Still::open_stored(path) };
+        Ok(Self { open, preprocessor, session: model.session(&Threads::one())? })
     }
 
     fn run(mut self, work: &Work<'_>, findings: &Sender<Finding>) -> Result<(), Error> {
@@ -228,7 +232,11 @@ impl Worker {
             let outcome = match self.prepare(&sample.path) {
                 Ok(()) => {
                     let ranked = |scored: &Scored| Ranked { index: scored.index, score: scored.score };
-                    Ok(self.session.infer(TOP)?.iter().map(ranked).collect())
+                    // If the model fails, the other threads stop as well.
+                    let scores = self.session.infer(TOP).inspect_err(|_| {
+                        work.next.store(work.samples.len(), Ordering::Relaxed);
+                    })?;
+                    Ok(scores.iter().map(ranked).collect())
                 }
                 Err(error) => Err(error),
             };
@@ -240,7 +248,13 @@ impl Worker {
     }
 
     fn prepare(&mut self, path: &Path) -> Result<(), PictureError> {
-        let still = Still::open_stored(path)?;
+        let still = loop {
+            match (self.open)(path) {
+                // Large pictures of other threads leave no memory for this one yet.
+                Err(StillError::NoRoom { .. }) => {}
+                still => break still?,
+            }
+        };
         let prepared = self.preprocessor.run(&still.picture()?, self.session.input());
         prepared.map_err(|source| PictureError::Preprocess { path: path.display().to_string(), source })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::exit::Exit;
-use crate::inference::Ranked;
+use crate::inference::{Ranked, UNKNOWN};
 
 /// Number of classes listed per class with which its pictures are most often confused.
 const CONFUSED_WITH: usize = 3;
@@ -186,7 +186,8 @@ impl Tally {
         });
         let worst = worst.collect();
         let top1_correct = classes.iter().map(|class| class.correct).sum();
-        let top5_correct = (labels.len() > 5).then_some(self.top5);
+        let known = labels.iter().filter(|label| &***label != UNKNOWN).count();
+        let top5_correct = (known > 5).then_some(self.top5);
         let cells = self.cells.iter().map(|(&(class, found), &images)| Cell { class, found, images });
         let thresholds = SCORES.iter().zip(self.answers).map(|(&score, (answered, right))| Threshold {
             score,

@@ -74,7 +74,13 @@ impl Region {
                 return Err(RegionError::Beyond { from, size, sum: (start + length).to_string() });
             }
         }
-        Ok(Self { x, y, width: width.min(1.0 - x), height: height.min(1.0 - y) })
+        let (width, height) = (width.min(1.0 - x), height.min(1.0 - y));
+        for (name, length) in [("width", width), ("height", height)] {
+            if length <= 0.0 {
+                return Err(RegionError::Empty { name });
+            }
+        }
+        Ok(Self { x, y, width, height })
     }
 
     /// The shares: x, y, width, height.

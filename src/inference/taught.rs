@@ -1,14 +1,15 @@
 //! The head of a taught model: a linear layer on features, and a distance by which pictures unlike the taught ones are
 //! told.
 //!
-//! Two distances count, and the larger one decides. One is of the means of the cells themselves: the appearance. The other
-//! is of what is left of them without the mean of each channel and with a length of 1: the structure, which hardly depends
-//! on the light. In the dark, a picture looks like the taught ones in bad light, but has no structure.
+//! Two distances count, and the larger one decides. The first, the appearance, compares the means of the cells themselves.
+//! The second, the structure, compares what is left of them without the mean of each channel and with a length of 1, which
+//! hardly depends on the light. In the dark, a picture looks like the taught ones in bad light, but has no structure.
 //!
 //! Both are those of Mahalanobis with a covariance that all classes share: in the directions in which the taught
-//! pictures vary most, by the variance in each; in all others, by their mean variance (a probabilistic principal component
-//! analysis; Tipping and Bishop, *J. R. Stat. Soc. B* 61, 1999). They are those to the nearest class, in units of what
-//! pictures of the taught classes rarely reach: a picture like them has a distance below 1.
+//! pictures vary most, by the variance in each, plus that in the others; in all others, by their mean variance (after the
+//! probabilistic principal component analysis of Tipping and Bishop, *J. R. Stat. Soc. B* 61, 1999). They are those to the
+//! nearest class, in units of what pictures of the taught classes rarely reach: a picture like them rarely has a distance
+//! above the threshold, which is near 1.
 
 /// Added to the length of a structure, so that none is infinite.
 pub const LEAST_LENGTH: f32 = 1e-6;

@@ -54,8 +54,8 @@ impl StreamError {
 /// What to watch, and how long.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Watch {
-    /// The source, as for `hardnetd run --source`.
-    pub source: String,
+    /// The source, with its login and certificates; its limits do not count.
+    pub stream: config::Stream,
     /// Frames per second to let through; 0: all.
     pub max_fps: u32,
     /// Maximum time to wait for a frame.
@@ -69,12 +69,11 @@ impl Watch {
     fn settings(&self) -> Result<Settings, capture::Error> {
         let seconds = self.timeout.as_secs_f64();
         Settings::new(&config::Stream {
-            source: self.source.clone(),
             max_fps: self.max_fps,
             start_timeout_s: seconds,
             stall_timeout_s: seconds,
             retry_max_s: 0.0,
-            ..config::Stream::default()
+            ..self.stream.clone()
         })
     }
 
@@ -89,7 +88,7 @@ impl Watch {
         mut each: impl FnMut(Frame) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
         capture::init().map_err(StreamError::from)?;
-        let name = config::redact(&self.source).to_string();
+        let name = config::redact(&self.stream.source).to_string();
         let failed = |source: capture::Error| StreamError::Source { name: name.clone(), source: source.into() };
         let settings = self.settings().map_err(failed)?;
         let is_live = settings.source.is_live();

@@ -9,14 +9,14 @@ use super::taught::Lesson;
 use super::{Definition, Error, ModelOptions, NetworkDefinition, Onnx, Training};
 use crate::engine::cost::{Cost, NodeCost, cost};
 use crate::engine::graph::Graph;
-use crate::engine::modules::module;
+use crate::engine::modules::{module, of_nodes};
 use crate::hardnet::{self, Architecture, Entry, Published, entries};
 use crate::weights::StateDict;
 
-/// A model of the family at one input size.
+/// A model at one input size.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Description {
-    /// Name of the architecture.
+    /// Name of the model.
     pub name: String,
     /// Number of classes.
     pub classes: usize,
@@ -86,25 +86,30 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
         }
         Place::BuiltIn | Place::File(_) => (Definition::open(name, &options)?, Vec::new()),
     };
+    let parameters = definition.parameters();
+    let taught_graph = definition.taught.is_some().then(|| definition.graph()).transpose()?;
     let Definition { network, classes, transform, training, source, taught, .. } = definition;
     let [height, width] = size.unwrap_or([transform.height, transform.width]);
     let of = |graph: &Graph| cost(graph, height, width);
-    let (name, stages, parameters, Cost { nodes, peak_activation_bytes }) = match network {
+    let (name, stages, Cost { nodes, peak_activation_bytes }) = match network {
         NetworkDefinition::Family { architecture, state } => {
             // The weights of a file must fit; without a file, there are none.
-            let graph = if state.is_empty() {
-                hardnet::skeleton(&architecture, classes)
-            } else {
-                hardnet::build(&architecture, classes, &state)
+            let graph = match taught_graph {
+                Some(graph) => Ok(graph),
+                None if state.is_empty() => hardnet::skeleton(&architecture, classes),
+                None => hardnet::build(&architecture, classes, &state),
             };
-            let cost = of(&graph.map_err(Error::Network)?)?;
-            let parameters = hardnet::parameters(&architecture, classes);
-            (architecture.name.to_string(), modules(&architecture, classes, &cost.nodes), parameters, cost)
+            let Cost { nodes, peak_activation_bytes } = of(&graph.map_err(Error::Network)?)?;
+            let mut stages = modules(&architecture, classes, &nodes);
+            if let (Some(taught), Some(linear)) = (&taught, stages.last_mut()) {
+                linear.figures.parameters += taught.extra_weights(&architecture) as u64;
+            }
+            (architecture.name.into_owned(), stages, Cost { nodes, peak_activation_bytes })
         }
         NetworkDefinition::Onnx(network) => {
-            let Onnx { graph, path, name, parameters, .. } = *network;
+            let Onnx { graph, path, name, .. } = *network;
             let cost = of(&graph.map_err(|reason| Error::NoGraph { path, reason })?)?;
-            (name, resolutions(&cost.nodes), parameters, cost)
+            (name, resolutions(&cost.nodes), cost)
         }
     };
     let sum = |figure: fn(&Figures) -> u64| stages.iter().map(|stage| figure(&stage.figures)).sum();
@@ -147,8 +152,8 @@ fn resolutions(nodes: &[NodeCost]) -> Vec<Stage> {
 /// Groups the nodes by their top-level module.
 fn modules(architecture: &Architecture, classes: usize, nodes: &[NodeCost]) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
-    for node in nodes.iter().filter(|node| node.name != "input") {
-        let name = module(&node.name);
+    let nodes = || nodes.iter().filter(|node| node.name != "input");
+    for (node, name) in nodes().zip(of_nodes(nodes().map(|node| &*node.name))) {
         if stages.last().is_none_or(|stage| stage.name != name) {
             stages.push(Stage { name: name.to_owned(), output: [0; 3], figures: Figures::default() });
         }
@@ -158,8 +163,10 @@ fn modules(architecture: &Architecture, classes: usize, nodes: &[NodeCost]) -> V
             stage.figures.cio += node.cio;
         }
     }
+    // The linear layer of a taught model is in the network's last module, but behind the means of maps.
+    let of = |stage: &Stage, key: &str| key.strip_prefix(&stage.name).is_some_and(|rest| rest.starts_with('.'));
     for Entry { key, shape, kind } in entries(architecture, classes) {
-        let stage = stages.iter_mut().find(|stage| stage.name == module(&key));
+        let stage = stages.iter_mut().rev().find(|stage| stage.name == module(&key) || of(stage, &key));
         if let Some(stage) = stage.filter(|_| kind.is_parameter()) {
             stage.figures.parameters += shape.iter().product::<usize>() as u64;
         }

@@ -1,6 +1,6 @@
 //! A model without its last linear layer: pictures in, features out.
 
-use super::{Definition, Error, ModelOptions};
+use super::{Definition, Error};
 use crate::engine::features::{self, Grid, early_grid, late_grid};
 use crate::engine::graph::Graph;
 use crate::inference::{self, Engine, InferencePlan, Network};
@@ -18,15 +18,7 @@ pub struct Extractor {
 }
 
 impl Extractor {
-    /// The features of the model called `name`, and the means of `grids`; see [`features::features`].
-    ///
-    /// # Errors
-    /// The errors of [`Definition::open`] and [`compile`](Self::compile).
-    pub fn load(name: &str, options: &ModelOptions, grids: &[Grid]) -> Result<Self, Error> {
-        Self::compile(Definition::open(name, options)?, grids, options.engine)
-    }
-
-    /// The features of a model, and the means of `grids`.
+    /// The features of a model, and the means of `grids`; see [`features::features`].
     ///
     /// # Errors
     /// [`Error::Features`] if the network has none, or no such maps; if the weights do not fit, or the backend rejects the

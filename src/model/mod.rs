@@ -143,6 +143,12 @@ impl Model {
         self.labels.iter().cloned().chain(self.head.iter().map(|_| UNKNOWN.into())).collect()
     }
 
+    /// Whether `hardnetd teach` has made it.
+    #[must_use]
+    pub fn is_taught(&self) -> bool {
+        self.head.is_some()
+    }
+
     /// Height and width of the input in pixels.
     #[must_use]
     pub fn input(&self) -> (usize, usize) {

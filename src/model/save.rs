@@ -7,7 +7,6 @@ use super::metadata::{self, KEY};
 use super::{Definition, Error, NetworkDefinition, taught};
 use crate::exit::Exit;
 use crate::replace::replace;
-use crate::weights::StateDict;
 use crate::weights::safetensors::{self, Precision, Texts};
 
 /// Format of a model file.
@@ -93,8 +92,9 @@ pub fn save(definition: &Definition, path: &Path, overwrite: bool) -> Result<(),
     save_as(definition, path, overwrite, Precision::Full)
 }
 
-/// Writes `definition` to `path`; only safetensors files may have half precision. An existing file is replaced only if `overwrite` is set, and atomically: readers see
-/// either the old file or the new one. If `path` is a link, the link itself is replaced.
+/// Writes `definition` to `path`; only safetensors files may have half precision. An existing file is replaced only if
+/// `overwrite` is set, and atomically: readers see either the old file or the new one. If `path` is a link, the link itself
+/// is replaced.
 ///
 /// # Errors
 /// Any [`SaveError`]; the file at `path` is then unchanged.
@@ -105,7 +105,7 @@ pub fn save_as(definition: &Definition, path: &Path, overwrite: bool, precision:
     }
     match form {
         ModelFormat::Safetensors => {
-            let (NetworkDefinition::Family { state, .. }, Some(metadata)) =
+            let (NetworkDefinition::Family { architecture, state }, Some(metadata)) =
                 (&definition.network, definition.metadata())
             else {
                 let name = definition.name().to_owned();
@@ -114,14 +114,11 @@ pub fn save_as(definition: &Definition, path: &Path, overwrite: bool, precision:
             let mut texts = Texts::from([("format".to_owned(), "pt".to_owned()), (KEY.to_owned(), metadata.text()?)]);
             let mut states = vec![state];
             let arrays;
-            if let (Some(taught), NetworkDefinition::Family { architecture, .. }) =
-                (&definition.taught, &definition.network)
-            {
+            if let Some(taught) = &definition.taught {
                 let text = taught.text().map_err(|source| Error::Own(Box::new(source.into())));
                 texts.insert(taught::KEY.to_owned(), text.map_err(|error| SaveError::Model(error.into()))?);
                 // The family's own layer is in the network's weights.
-                let parts = taught.put(architecture, &mut StateDict::new());
-                arrays = parts.map_err(|source| SaveError::Model(Error::State(source).into()))?;
+                arrays = taught.arrays(architecture).map_err(|source| SaveError::Model(Error::State(source).into()))?;
                 states.push(&arrays);
             }
             safetensors::write_as(&states, &texts, precision, path)

@@ -17,9 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::features::Grid;
 use crate::engine::graph::Linear;
+use crate::frame::Region;
 use crate::hardnet::{self, Architecture};
 use crate::inference::{Novelty, TaughtHead, Variation};
 use crate::weights::{self, Array, EntryRole, StateDict};
+
+use super::metadata::{self, Metadata};
 
 /// Key of the metadata in a file.
 pub const KEY: &str = "hardnetd.taught";
@@ -83,9 +86,16 @@ impl From<&Grid> for StoredGrid {
 impl Lesson {
     /// A lesson of the present version.
     #[must_use]
-    pub fn new(grids: &[Grid], pictures: Vec<u64>, variants: u64, right: u64, distance: Distances) -> Self {
+    pub fn new(
+        grids: &[Grid],
+        threshold: f32,
+        pictures: Vec<u64>,
+        variants: u64,
+        right: u64,
+        distance: Distances,
+    ) -> Self {
         let grids = grids.iter().map(StoredGrid::from).collect();
-        Self { version: VERSION, grids, threshold: 0.0, pictures, variants, right, distance }
+        Self { version: VERSION, grids, threshold, pictures, variants, right, distance }
     }
 }
 
@@ -133,6 +143,13 @@ pub enum TaughtError {
 #[must_use]
 pub fn is_taught(path: &Path) -> bool {
     weights::read(path).is_ok_and(|loaded| loaded.texts.contains_key(KEY))
+}
+
+/// The region of the taught model at `path`, of any version. None if there is no such model, or it takes centre crops.
+#[must_use]
+pub fn region(path: &Path) -> Option<Region> {
+    let loaded = weights::read(path).ok().filter(|loaded| loaded.texts.contains_key(KEY))?;
+    Metadata::parse(loaded.texts.get(metadata::KEY)?).ok()?.transform.region
 }
 
 /// Keys of the weight and bias of the family's linear layer, and the number of values that it reads.
@@ -305,39 +322,55 @@ impl Taught {
         weight.len().saturating_sub(own * bias.len())
     }
 
-    /// Puts the part of the linear layer that is the family's own into `state`, and returns the other arrays.
+    /// Puts the part of the linear layer that is the family's own into `state`.
     ///
     /// # Errors
-    /// [`weights::Error`] if the numbers of values do not fit together.
-    pub fn put(&self, architecture: &Architecture, state: &mut StateDict) -> Result<StateDict, weights::Error> {
+    /// [`weights::Error`] if the numbers of values do not fit together, or the network has no such layer.
+    pub fn put_layer(&self, architecture: &Architecture, state: &mut StateDict) -> Result<(), weights::Error> {
+        let (weight_key, bias_key, own) = self.own_layer(architecture)?;
+        let bias = &self.head.bias;
+        state.replace(weight_key, Array::new(vec![bias.len(), own], self.columns(0, own))?);
+        state.replace(bias_key, Array::new(vec![bias.len()], bias.clone())?);
+        Ok(())
+    }
+
+    /// The other arrays.
+    ///
+    /// # Errors
+    /// As for [`put_layer`](Self::put_layer).
+    pub fn arrays(&self, architecture: &Architecture) -> Result<StateDict, weights::Error> {
         let TaughtHead { weight, bias, novelty } = &self.head;
         let (classes, compared) = (bias.len(), novelty.appearance.mean.len());
-        if let Some((weight_key, bias_key, own)) = own_layer(architecture, classes) {
-            let all = weight.len() / classes.max(1);
-            let columns = |from: usize, to: usize| {
-                let rows = weight.chunks_exact(all.max(1));
-                rows.flat_map(|row| row[from..to].iter().copied()).collect::<Vec<f32>>()
-            };
-            state.replace(weight_key, Array::new(vec![classes, own], columns(0, own))?);
-            state.replace(bias_key, Array::new(vec![classes], bias.clone())?);
-            let mut arrays = StateDict::new();
-            let mut put = |name: &str, shape: &[usize], values: Vec<f32>| {
-                arrays.insert(format!("{PREFIX}{name}"), Array::new(shape.to_vec(), values)?)
-            };
-            put("weight", &[classes, all.saturating_sub(own)], columns(own, all))?;
-            put("limits", &[2], vec![novelty.appearance.limit, novelty.structure.limit])?;
-            for (part, variation) in [("appearance", &novelty.appearance), ("structure", &novelty.structure)] {
-                let Variation { mean, scale, centres, basis, variances, .. } = variation;
-                let directions = variances.len().saturating_sub(1);
-                put(&format!("{part}.mean"), &[compared], mean.clone())?;
-                put(&format!("{part}.scale"), &[compared], scale.clone())?;
-                put(&format!("{part}.centres"), &[classes, compared], centres.clone())?;
-                put(&format!("{part}.basis"), &[directions, compared], basis.clone())?;
-                put(&format!("{part}.variances"), &[directions + 1], variances.clone())?;
-            }
-            return Ok(arrays);
+        let (.., own) = self.own_layer(architecture)?;
+        let all = weight.len() / classes.max(1);
+        let mut arrays = StateDict::new();
+        let mut put = |name: &str, shape: &[usize], values: Vec<f32>| {
+            arrays.insert(format!("{PREFIX}{name}"), Array::new(shape.to_vec(), values)?)
+        };
+        put("weight", &[classes, all.saturating_sub(own)], self.columns(own, all))?;
+        put("limits", &[2], vec![novelty.appearance.limit, novelty.structure.limit])?;
+        for (part, variation) in [("appearance", &novelty.appearance), ("structure", &novelty.structure)] {
+            let Variation { mean, scale, centres, basis, variances, .. } = variation;
+            let directions = variances.len().saturating_sub(1);
+            put(&format!("{part}.mean"), &[compared], mean.clone())?;
+            put(&format!("{part}.scale"), &[compared], scale.clone())?;
+            put(&format!("{part}.centres"), &[classes, compared], centres.clone())?;
+            put(&format!("{part}.basis"), &[directions, compared], basis.clone())?;
+            put(&format!("{part}.variances"), &[directions + 1], variances.clone())?;
         }
-        Ok(StateDict::new())
+        Ok(arrays)
+    }
+
+    fn own_layer(&self, architecture: &Architecture) -> Result<(String, String, usize), weights::Error> {
+        let missing = || weights::Error::Missing { key: "the linear layer".to_owned() };
+        own_layer(architecture, self.head.bias.len()).ok_or_else(missing)
+    }
+
+    /// Columns of the weight of the linear layer, row by row.
+    fn columns(&self, from: usize, to: usize) -> Vec<f32> {
+        let TaughtHead { weight, bias, .. } = &self.head;
+        let rows = weight.chunks_exact((weight.len() / bias.len().max(1)).max(1));
+        rows.flat_map(|row| row[from.min(row.len())..to.min(row.len())].iter().copied()).collect()
     }
 
     /// The metadata for a file.
@@ -345,15 +378,15 @@ impl Taught {
     /// # Errors
     /// If a number cannot be represented in JSON.
     pub fn text(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(&Lesson { threshold: self.head.novelty.threshold, ..self.lesson.clone() })
+        serde_json::to_string(&self.lesson)
     }
 
     /// Identifies what is taught beside the family's own layer.
     #[must_use]
     pub fn digest(&self, architecture: &Architecture) -> String {
-        let arrays = self.put(architecture, &mut StateDict::new()).unwrap_or_default();
-        let lesson = (&self.lesson.grids, self.head.novelty.threshold);
-        format!("{} {lesson:?}", arrays.digest())
+        let arrays = self.arrays(architecture).unwrap_or_default();
+        let grids = serde_json::to_string(&self.lesson.grids).unwrap_or_default();
+        format!("{} {grids} {:08x}", arrays.digest(), self.lesson.threshold.to_bits())
     }
 }
 
@@ -384,11 +417,11 @@ mod tests {
         let first = own + 8;
         let novelty = Novelty { first, cells: 9, appearance, structure, threshold: 1.25 };
         let distance = Distances { mean: 1.0, deviation: 0.25 };
-        let mut lesson = Lesson::new(&grids, vec![20, 21], 8, 40, distance);
-        lesson.threshold = 1.25;
+        let lesson = Lesson::new(&grids, 1.25, vec![20, 21], 8, 40, distance);
         let taught =
             Taught { lesson, head: TaughtHead { weight: values(2 * (first + length)), bias: values(2), novelty } };
-        let arrays = taught.put(architecture, &mut state).unwrap();
+        taught.put_layer(architecture, &mut state).unwrap();
+        let arrays = taught.arrays(architecture).unwrap();
         for (key, array) in arrays.iter() {
             state.insert(key, array.clone()).unwrap();
         }
@@ -415,7 +448,7 @@ mod tests {
         taught.lesson.grids.swap(0, 1);
         let swapped = taught.digest(&ARCHITECTURES[0]);
         assert_ne!(swapped, after);
-        taught.head.novelty.threshold *= 2.0;
+        taught.lesson.threshold *= 2.0;
         assert_ne!(taught.digest(&ARCHITECTURES[0]), swapped);
     }
 

@@ -42,5 +42,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     if definition.taught.is_some() && format == ModelFormat::Onnx {
         tracing::warn!("an ONNX file has no `{UNKNOWN}`: it takes what is like no class for one of the classes");
     }
+    // The network may not support the size; the file would be unusable.
+    if format == ModelFormat::Safetensors {
+        drop(definition.graph()?);
+    }
     finish(&definition, &arguments.output, arguments.force, Precision::Full)
 }

@@ -34,7 +34,7 @@ pub fn largest_gradient(
     each_window(window, size, out.len(), |pixel, inputs| {
         for channel in 0..channels {
             let (value, share) = (out[pixel * channels + channel], out_gradient[pixel * channels + channel]);
-            let found = inputs.clone().find(|input| map[input * channels + channel] == value);
+            let found = inputs.iter().find(|input| map[**input * channels + channel] == value);
             if let Some(input) = found {
                 gradient[input * channels + channel] += share;
             }
@@ -47,7 +47,7 @@ fn each_window(
     window: Window,
     Size { height, width, channels }: Size,
     out: usize,
-    mut each: impl FnMut(usize, std::vec::IntoIter<usize>),
+    mut each: impl FnMut(usize, &[usize]),
 ) {
     let Window { kernel, stride, padding } = window;
     let [out_height, out_width] = window.over(height, width);
@@ -56,11 +56,12 @@ fn each_window(
         let start = (position * stride).saturating_sub(padding);
         start..(position * stride + kernel - padding).min(side)
     };
+    let mut inputs = Vec::with_capacity(kernel * kernel);
     for y in 0..out_height {
         for x in 0..out_width {
-            let inputs: Vec<usize> =
-                along(y, height).flat_map(|row| along(x, width).map(move |column| row * width + column)).collect();
-            each(y * out_width + x, inputs.into_iter());
+            inputs.clear();
+            inputs.extend(along(y, height).flat_map(|row| along(x, width).map(move |column| row * width + column)));
+            each(y * out_width + x, &inputs);
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::data::{DataError, pictures};
 use super::signature::Signature;
-use crate::capture::{Frame, Still};
+use crate::capture::{Frame, Still, is_visible};
 use crate::collect::{Jpeg, JpegError};
 use crate::exit::{Exit, chain};
 use crate::frame::{self, Picture, Region};
@@ -27,7 +27,8 @@ const SIDE: usize = 64;
 pub enum CollectError {
     /// The label is no name of a folder.
     #[error(
-        "{label:?} cannot be the name of a folder: expected letters, digits, spaces and such, but no /, and no dot at the start"
+        "{label:?} cannot be the name of a folder of pictures: expected letters, digits, spaces and such, but no / and no \
+         control characters, no dot at the start, no spaces at the ends, and no name that systems use, such as lost+found"
     )]
     Label {
         /// The label.
@@ -111,13 +112,19 @@ pub struct Collector {
 
 impl Collector {
     /// The folder `label` in `data`, which the first picture makes if it does not exist. Near duplicates look the same in
-    /// `region`.
+    /// `region`. `progress` receives the number of pictures of the folder that have been read, and says whether to read on.
     ///
     /// # Errors
-    /// [`CollectError`] if the label is no name of a folder, or the folder cannot be made or read.
-    pub fn new(data: &Path, label: &str, region: Region) -> Result<Self, CollectError> {
+    /// [`CollectError`] if the label cannot be the name of a folder or of a class, the region is unusable, or the folder
+    /// cannot be read.
+    pub fn new(
+        data: &Path,
+        label: &str,
+        region: Region,
+        mut progress: impl FnMut(u64) -> bool,
+    ) -> Result<Self, CollectError> {
         let is_name = !label.is_empty()
-            && !label.starts_with(['.', '@', '#'])
+            && is_visible(label)
             && !label.contains('/')
             && !label.chars().any(char::is_control)
             && label.trim() == label;
@@ -134,14 +141,18 @@ impl Collector {
         let mut collector =
             Self { folder, signing, input, known: Vec::new(), jpeg: Jpeg::new(), collected: Collected::default() };
         let known = if collector.folder.exists() { pictures(&collector.folder)? } else { Vec::new() };
-        for path in known {
+        for (done, path) in (1..).zip(known) {
+            let named = |error: &dyn std::error::Error| format!("{}: {}", path.display(), chain(error));
             let signed = Still::open(&path).map_err(|error| chain(&error)).and_then(|still| {
-                let picture = still.picture().map_err(|error| error.to_string())?;
-                collector.sign(&picture).map_err(|error| error.to_string())
+                let picture = still.picture().map_err(|error| named(&error))?;
+                collector.sign(&picture).map_err(|error| named(&error))
             });
             match signed {
                 Ok(signature) => collector.known.push(signature),
                 Err(error) => tracing::warn!("not compared: {error}"),
+            }
+            if !progress(done) {
+                break;
             }
         }
         Ok(collector)

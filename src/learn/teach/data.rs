@@ -9,7 +9,7 @@ use crate::inference::UNKNOWN;
 use crate::learn::folders::{self as on_disk, Unreadable};
 use crate::plural::{counted, first_of};
 
-/// Most pictures: their features and those of a variant of each take some hundred megabytes.
+/// Most pictures.
 const MOST: usize = 4000;
 
 /// Why there is nothing to learn from.
@@ -37,7 +37,7 @@ pub enum DataError {
     },
     /// Folders hold no pictures.
     #[error(
-        "without pictures (JPEG, PNG, WebP, BMP, GIF, TIFF) in {}: {}. Add some, or remove the folder",
+        "folders in {} without pictures (JPEG, PNG, WebP, BMP, GIF, TIFF): {}. Add some, or remove the folder",
         path.display(), first_of(folders)
     )]
     Empty {
@@ -58,6 +58,19 @@ pub enum DataError {
         found: usize,
         /// The least number.
         least: usize,
+    },
+    /// All features, or the weights of all classes, take more memory than teaching may have.
+    #[error(
+        "{pictures} pictures of {classes} classes are too many for this network, with {features} features of each: take \
+         fewer, a smaller network, or train one (`hardnetd train`, in a build with it)"
+    )]
+    Large {
+        /// Number of pictures.
+        pictures: usize,
+        /// Number of classes.
+        classes: usize,
+        /// Features of a picture.
+        features: usize,
     },
     /// There are too many pictures to hold all features in memory.
     #[error(

@@ -13,7 +13,7 @@ use crate::learn::features::{self, FeatureSession, PictureError};
 use crate::model::taught::Distances;
 use crate::model::{self, Definition, Extractor, ModelOptions, Taught};
 
-/// Share of unknown pictures from which on it is time to teach again.
+/// Share of unknown pictures above which it is time to teach again.
 const TOO_MANY: f64 = 0.1;
 /// Fewest pictures that say something.
 const FEWEST: u64 = 10;
@@ -61,7 +61,7 @@ pub struct Drift {
     pub unknown: u64,
     /// Their share.
     pub share: f64,
-    /// Mean distance to the taught pictures.
+    /// Mean distance to the nearest taught class.
     pub distance: f64,
     /// The same when the model was taught.
     pub taught_distance: f64,
@@ -109,8 +109,7 @@ impl Comparison {
         let novelty = &self.taught.head.novelty;
         let distance = novelty.distance(features, &mut self.scratch);
         self.pictures += 1;
-        // What is no number counts as far.
-        self.unknown += u64::from(distance.is_nan() || distance > novelty.threshold);
+        self.unknown += u64::from(distance > novelty.threshold);
         self.distances.extend(distance.is_finite().then_some(f64::from(distance)));
         Ok(())
     }
@@ -159,14 +158,15 @@ fn advise(unknown: Accuracy, distance: f64, mean: f64, deviation: f64) -> (bool,
     if unknown.share > TOO_MANY {
         let text = format!(
             "Teach again: the model does not know {share} of these pictures. Look at them first: if the camera has moved \
-             or the lens is covered, mend that. If they show the classes, add some of them to the folders."
+             or the lens is covered, correct that first. If they show the classes, add some of them to the folders."
         );
         return (true, text);
     }
     if distance > mean + DEVIATIONS * deviation {
         let text = format!(
             "Teach again soon: the model still knows most of these pictures, but they are further from the taught ones \
-             ({distance:.2}) than those were from each other ({mean:.2}). Look at some of them, and add those that show the classes to the folders."
+             ({distance:.2}) than those were from each other ({mean:.2}). Look at some of them, and add those that show the \
+             classes to the folders."
         );
         return (true, text);
     }

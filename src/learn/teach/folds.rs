@@ -6,12 +6,12 @@ use crate::learn::numbers::Numbers;
 /// Most parts of a cross-validation.
 const FOLDS: usize = 5;
 
-/// The part of the cross-validation to which each picture belongs, and the number of parts: as many of each class as
-/// possible, and near duplicates together.
+/// The part of the cross-validation to which each picture belongs, and the number of parts: as many as possible, with the
+/// pictures of each class in two parts at least, and near duplicates together.
 pub(super) struct Folds {
     of: Vec<usize>,
     pub(super) count: usize,
-    /// For each class, its pictures that nearly look like another.
+    /// For each class, its pictures beyond the first of each group of near duplicates.
     pub(super) near_duplicates: Vec<u64>,
 }
 
@@ -20,9 +20,11 @@ impl Folds {
     pub(super) fn new(classes: &[usize], signatures: &[Signature], count: usize) -> Self {
         let mut group: Vec<usize> = (0..classes.len()).collect();
         for index in 0..classes.len() {
-            let near =
-                |other: &usize| classes[*other] == classes[index] && signatures[*other].is_near(&signatures[index]);
-            for other in (0..index).filter(near) {
+            for other in 0..index {
+                let is_new = group[other] != group[index] && classes[other] == classes[index];
+                if !is_new || !signatures[other].is_near(&signatures[index]) {
+                    continue;
+                }
                 // What is near both joins their groups. A group has the number of its first picture.
                 let (one, two) = (group[index].min(group[other]), group[index].max(group[other]));
                 group[..=index].iter_mut().filter(|group| **group == two).for_each(|group| *group = one);
@@ -44,7 +46,8 @@ impl Folds {
             }
             groups.push((own, is_one));
         }
-        let parts = groups.iter().map(|(own, _)| own.len()).min().unwrap_or(0).clamp(2, FOLDS);
+        // A small class is in some of the parts only, so that a layer learns from the rest of it, whatever part is judged.
+        let parts = groups.iter().map(|(own, _)| own.len()).max().unwrap_or(0).clamp(2, FOLDS);
         let mut of = vec![0; classes.len()];
         for (own, is_one) in &groups {
             let part = |place: usize| if *is_one { place * parts / own.len() } else { place % parts };

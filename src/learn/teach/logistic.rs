@@ -11,7 +11,7 @@ use crate::shutdown::Stopped;
 const HISTORY: usize = 8;
 /// Maximum number of steps.
 const STEPS: usize = 120;
-/// A gradient this much smaller than the first one ends the search.
+/// A gradient this much smaller than that at zero weights ends the search.
 const TOLERANCE: f64 = 1e-4;
 /// Products for which another thread pays off.
 const PRODUCTS_PER_THREAD: usize = 1 << 19;
@@ -62,11 +62,13 @@ pub(super) fn fit(
     let mut at = start.map_or_else(|| vec![0.0; length], |start| start.values.clone());
     let loss = |at: &[f64], gradient: &mut [f64]| loss(table, chosen, targets, penalty, at, gradient);
     let (mut gradient, mut next_gradient) = (vec![0.0; length], vec![0.0; length]);
+    loss(&vec![0.0; length], &mut gradient);
+    let at_zero = dot(&gradient, &gradient).sqrt();
     let mut value = loss(&at, &mut gradient);
     let first = dot(&gradient, &gradient).sqrt();
     let mut history: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
     for _ in 0..STEPS {
-        let is_found = dot(&gradient, &gradient).sqrt() <= TOLERANCE * first.max(1e-12);
+        let is_found = dot(&gradient, &gradient).sqrt() <= TOLERANCE * at_zero.max(1e-12);
         if is_found || targets.stopped.is_set() {
             break;
         }

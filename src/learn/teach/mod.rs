@@ -47,6 +47,12 @@ const ARITHMETIC: f64 = 160e9;
 /// Numbers of all pictures and variants together, which bound the number of variants as well: each takes about 30 bytes.
 const NUMBERS: f64 = 16e6;
 
+/// Numbers of all pictures at most, with one variant of each.
+const MOST_NUMBERS: f64 = 24e6;
+
+/// Weights of the linear layer at most: fitting takes about 500 bytes for each.
+const WEIGHTS: usize = 500_000;
+
 /// Bounds of the number of variants of a picture.
 const VARIANTS: [f64; 2] = [1.0, 8.0];
 
@@ -109,13 +115,13 @@ impl Error {
 pub struct TeachOptions {
     /// The model whose network computes the features.
     pub model: String,
-    /// Name of the taught model.
+    /// Name of the taught model; if a network cannot have it, that of the network is kept.
     pub name: String,
     /// The part of the pictures to look at.
     pub region: Region,
     /// How to run the network.
     pub engine: Engine,
-    /// Pictures at the same time, each on a thread of its own.
+    /// Most threads at the same time, at least 1.
     pub threads: usize,
 }
 
@@ -172,8 +178,12 @@ pub fn teach(
     };
     let (whole, cells) = (others.iter().sum(), early.cells * early.cells);
     let columns: usize = extractor.lengths().iter().sum();
+    let (pictures, classes) = (set.samples.len(), set.labels.len());
+    if (2 * pictures * columns) as f64 > MOST_NUMBERS || classes * columns > WEIGHTS {
+        return Err(DataError::Large { pictures, classes, features: columns }.into());
+    }
     let rows = (ARITHMETIC / macs as f64).min(NUMBERS / columns as f64);
-    let variants = (rows / set.samples.len() as f64 - 1.0).clamp(VARIANTS[0], VARIANTS[1]) as usize;
+    let variants = (rows / pictures as f64 - 1.0).clamp(VARIANTS[0], VARIANTS[1]) as usize;
     let Gathered { features, columns, used, signatures, left_out } =
         gather(&extractor, set, options, variants, stopped, progress)?;
     drop(extractor);
@@ -215,8 +225,7 @@ pub fn teach(
         (0..count).map(|class| classes.iter().filter(|found| **found == class).count() as u64).collect();
     let right = classes.iter().zip(&validation.found).filter(|(class, found)| class == found).count() as u64;
     let distance = distances(&of_pictures);
-    let mut told = Told::new(&grids, pictures.clone(), variants as u64, right, distance);
-    told.threshold = novelty.threshold;
+    let told = Told::new(&grids, novelty.threshold, pictures.clone(), variants as u64, right, distance);
     let head = TaughtHead { weight, bias, novelty };
     let mut definition = open(options)?;
     definition.classes = count;
@@ -225,9 +234,16 @@ pub fn teach(
     let taught = Taught { lesson: told, head };
     let model = definition.name().to_owned();
     if let NetworkDefinition::Family { architecture, state } = &mut definition.network {
-        taught.put(architecture, state).map_err(model::Error::State)?;
+        taught.put_layer(architecture, state).map_err(model::Error::State)?;
         architecture.name = options.name.clone().into();
+        if !architecture.problems().is_empty() {
+            architecture.name = model.clone().into();
+        }
     }
+    let accuracy = Accuracy::of(right, classes.len() as u64);
+    let smallest = set.labels.iter().zip(&pictures).min_by_key(|(_, pictures)| **pictures);
+    let smallest = smallest.map_or(("", 0), |(label, pictures)| (label.as_str(), *pictures));
+    let (more_would_help, advice) = report::advise(&accuracy, &validation.curve, smallest);
     let report = Report {
         model,
         region: options.region.shares(),
@@ -245,7 +261,7 @@ pub fn teach(
         pictures: classes.len() as u64,
         variants: variants as u64,
         left_out,
-        accuracy: Accuracy::of(right, classes.len() as u64),
+        accuracy,
         chance: pictures.iter().max().copied().unwrap_or(0) as f64 / classes.len().max(1) as f64,
         confusion: confusion(&classes, &validation.found, count),
         wrong: samples
@@ -259,15 +275,12 @@ pub fn teach(
             })
             .collect(),
         curve: validation.curve.clone(),
-        more_would_help: false,
-        advice: String::new(),
+        more_would_help,
+        advice,
         unknown: Unknown { threshold, false_alarms: unknown as f64 / of_pictures.len().max(1) as f64 },
     };
-    let smallest = set.labels.iter().zip(&pictures).min_by_key(|(_, pictures)| **pictures);
-    let smallest = smallest.map_or(("", 0), |(label, pictures)| (label.as_str(), *pictures));
-    let (more_would_help, advice) = report::advise(&report.accuracy, &report.curve, smallest);
     definition.taught = Some(Box::new(taught));
-    Ok(Outcome { definition, report: Report { more_would_help, advice, ..report } })
+    Ok(Outcome { definition, report })
 }
 
 /// Checks that every class has enough of the `used` pictures.

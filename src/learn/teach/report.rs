@@ -36,7 +36,7 @@ pub struct Report {
     pub more_would_help: bool,
     /// The same as a sentence.
     pub advice: String,
-    /// From when on a picture is unknown.
+    /// When a picture is unknown.
     pub unknown: Unknown,
 }
 
@@ -47,7 +47,7 @@ pub struct Class {
     pub label: String,
     /// Its pictures.
     pub pictures: u64,
-    /// Pictures among them that look nearly like another of them.
+    /// Pictures beyond the first of each group of near duplicates.
     pub near_duplicates: u64,
 }
 
@@ -134,7 +134,8 @@ pub(super) fn advise(accuracy: &Accuracy, curve: &[Point], smallest: (&str, u64)
     }
     if let [.., before, last] = curve {
         let gain = last.share - before.share;
-        if gain > WORTH {
+        // A single picture is no trend.
+        if gain > WORTH.max(1.5 / accuracy.pictures.max(1) as f64) {
             let text = format!(
                 "More pictures would help: with {} of each class, {} are right, with {} it is {}.",
                 before.pictures_per_class,

@@ -55,7 +55,7 @@ pub(super) struct Standard {
 }
 
 impl Standard {
-    /// Those of a table. Columns that hardly vary are not magnified.
+    /// Those of a table. Columns that hardly vary are magnified no more than a thousand times as much as usual ones.
     pub(super) fn of(table: &Table) -> Self {
         let count = table.rows().max(1) as f64;
         let mut mean = vec![0.0; table.columns()];

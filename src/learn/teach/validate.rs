@@ -1,5 +1,5 @@
 //! Chooses the features and the penalty of a linear layer, and says how good it is, by cross-validation: a picture is
-//! judged by layers that have seen neither it nor its variants nor near duplicates of it.
+//! judged by layers that have seen neither it nor its variants nor near duplicates of it, unless its class has no others.
 
 use std::{io, thread};
 
@@ -166,7 +166,9 @@ pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
         })
         .collect();
     let is_chosen = |picture: &usize| is_chosen[*picture];
-    let targets = Targets { threads: (lesson.threads / READS.len()).max(1), ..lesson.targets() };
+    // Either each kind of features has a thread, or all threads work on one after another.
+    let each = lesson.threads / READS.len();
+    let targets = Targets { threads: if each > 0 { each } else { lesson.threads }, ..lesson.targets() };
     let try_out = |read: Read| -> Vec<(f64, Read, f64)> {
         let table = lesson.table(read);
         let mut losses = [0.0; PENALTIES.len()];
@@ -187,8 +189,8 @@ pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
         }
         losses.iter().zip(PENALTIES).map(|(loss, penalty)| (*loss, read, penalty)).collect()
     };
-    let tried: Vec<(f64, Read, f64)> = match lesson.threads {
-        0 | 1 => READS.into_iter().flat_map(try_out).collect(),
+    let tried: Vec<(f64, Read, f64)> = match each {
+        0 => READS.into_iter().flat_map(try_out).collect(),
         _ => thread::scope(|scope| {
             let start = |read| {
                 let builder = thread::Builder::new().name("teach-choose".into());

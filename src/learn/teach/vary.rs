@@ -70,14 +70,14 @@ impl Variation {
             let down = self.slope[1] * (row as f64 / height as f64 * 2.0 - 1.0);
             for (column, pixel) in line.as_chunks_mut::<3>().0.iter_mut().enumerate() {
                 let light = (1.0 + down + self.slope[0] * (column as f64 / width as f64 * 2.0 - 1.0)) as f32;
-                // Sums of four uniform numbers are nearly normal; each of three colours takes some of the same bits.
+                // Sums of four uniform numbers are nearly normal; each colour takes 20 other bits of the 64.
                 let bits = noise.bits();
                 for channel in 0..3 {
                     let colour = (pixel[channel] * std[channel] + mean[channel]).clamp(0.0, 1.0);
                     let step = (colour * (STEPS - 1) as f32).round() as usize;
                     let bits = bits.rotate_left(20 * channel as u32);
                     let sum: u64 = (0..4).map(|part| bits >> (5 * part) & 31).sum();
-                    // 31 / √3 is the standard deviation of the sum, about.
+                    // √(4 · (32² − 1) / 12) = 18.47 is the standard deviation of the sum.
                     let random = (sum as f32 - 62.0) / 18.47;
                     pixel[channel] = (table[step][channel] * light + random * self.noise as f32).clamp(0.0, 1.0);
                 }

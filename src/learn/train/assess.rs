@@ -8,6 +8,7 @@ use crate::inference::{Engine, InferenceSession};
 use crate::kernels::runtime::Threads;
 use crate::model::{Definition, Model};
 use crate::preprocess::{Reference, Transform};
+use crate::record::Scored;
 use crate::tensor::{Tensor, TensorMut};
 
 use super::data::{Sample, Set};
@@ -50,27 +51,47 @@ fn prepare<'a>(sample: &Sample, reference: &mut Reference, input: impl Into<Tens
     reference.run(&raster.picture().ok()?, input).map_err(failed).ok()
 }
 
+/// What a thread needs to classify pictures.
+type Worker = (Reference, InferenceSession);
+
+fn worker(model: &Model) -> Result<Worker, Error> {
+    Ok((Reference::new(*model.transform())?, model.session(&Threads::one())?))
+}
+
+/// The model, ready to run.
+///
+/// # Errors
+/// If the engine does not run it at its size.
+pub fn compile(definition: Definition) -> Result<Model, Error> {
+    let engine = Engine { backend: BackendChoice::Native, ..Engine::default() };
+    Ok(Model::compile(definition, engine)?)
+}
+
 /// The accuracy of a model on the pictures of `set`, and what it says of each that can be read, in order.
 ///
 /// # Errors
-/// If the model cannot be run.
+/// If the model cannot be run, or no picture can be used any more.
 pub fn assess(definition: Definition, set: &Set) -> Result<(Test, Vec<Answer>), Error> {
-    let engine = Engine { backend: BackendChoice::Native, ..Engine::default() };
-    let model = Model::compile(definition, engine)?;
-    type Worker = (Reference, InferenceSession);
-    let worker =
-        || -> Result<Worker, Error> { Ok((Reference::new(*model.transform())?, model.session(&Threads::one())?)) };
-    let classify = |worker: &mut Result<Worker, Error>, (index, sample): (usize, &Sample)| {
-        let (reference, session) = worker.as_mut().ok()?;
-        prepare(sample, reference, session.input())?;
-        let best = session.infer(TOP).ok()?;
-        let first = best.first()?;
+    let model = compile(definition)?;
+    let classify = |made: &mut Option<Worker>, (index, sample): (usize, &Sample)| {
+        let (reference, session) = match made {
+            Some(made) => made,
+            None => made.insert(worker(&model)?),
+        };
+        if prepare(sample, reference, session.input()).is_none() {
+            return Ok(None);
+        }
+        let best = session.infer(TOP)?;
         let is_near = best.iter().any(|scored| scored.index == sample.class);
-        Some(Answer { sample: index, class: first.index, score: first.score, is_near })
+        let answer = |first: &Scored| Answer { sample: index, class: first.index, score: first.score, is_near };
+        Ok(best.first().map(answer))
     };
-    // A worker that cannot be made is an error here, not a picture without a class.
-    drop(worker()?);
-    let answers: Vec<Answer> = set.samples.par_iter().enumerate().map_init(worker, classify).flatten().collect();
+    let answers = set.samples.par_iter().enumerate().map_init(|| None, classify);
+    let answers: Vec<Option<Answer>> = answers.collect::<Result<_, Error>>()?;
+    let answers: Vec<Answer> = answers.into_iter().flatten().collect();
+    if answers.is_empty() {
+        return Err(Error::NoTest { pictures: set.samples.len() });
+    }
     let share = |right: usize| right as f64 / answers.len().max(1) as f64;
     let right = answers.iter().filter(|answer| answer.class == set.samples[answer.sample].class).count();
     let near = answers.iter().filter(|answer| answer.is_near).count();

@@ -28,7 +28,8 @@ pub struct Batch {
     pub classes: Vec<Vec<Option<usize>>>,
 }
 
-/// Steps in an epoch: whole batches, or one of all pictures if they are fewer.
+/// Steps in an epoch: whole batches, or one of all pictures if they are fewer. The pictures beyond the last whole batch are
+/// left out of that epoch; another one, in another order, leaves out others.
 #[must_use]
 pub fn steps(pictures: usize, batch: usize) -> u64 {
     (pictures / batch.max(1)).max(1) as u64
@@ -45,7 +46,7 @@ pub struct Source<'a> {
     pub transform: &'a Transform,
 }
 
-/// Makes the batches of the steps `from..to` of a training, one ahead, and calls `each` with every one of them until it
+/// Makes the batches of the steps `from..to` of a training, at most two ahead, and calls `each` with every one of them until it
 /// returns an error.
 ///
 /// # Errors

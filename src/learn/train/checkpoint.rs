@@ -16,6 +16,7 @@ use crate::preprocess::Transform;
 use crate::weights::safetensors::{self, Texts};
 use crate::weights::{self, Array, StateDict};
 
+use super::lock::Lock;
 use super::optimizer::OptimizerMemory;
 use super::options::TrainOptions;
 use super::parameters::Parameters;
@@ -88,7 +89,7 @@ impl Sums {
 }
 
 impl Progress {
-    /// The first number that cannot be, if there is one.
+    /// Name of the first value that is out of range, if any.
     fn out_of_range(&self) -> Option<&'static str> {
         let Self { options, pictures, sums, best, .. } = self;
         let (share, most) = (0.0..=1.0, u64::from(u32::MAX));
@@ -112,6 +113,12 @@ impl Progress {
 /// Why a checkpoint cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
+    /// Another process trains in the folder.
+    #[error("another process trains in {}: wait until it has finished, or name another folder", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// It cannot be written.
     #[error("cannot write {}{}", path.display(), if *is_earlier_intact { "; the last checkpoint there is intact" } else { "" })]
     Write {
@@ -143,6 +150,7 @@ impl CheckpointError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Busy { .. } => Exit::Usage,
             Self::Write { .. } => Exit::Io,
             Self::Model(error) => error.exit(),
             Self::Read(error) => error.exit(),
@@ -202,19 +210,21 @@ pub struct Saved {
     pub transform: Transform,
     path: PathBuf,
     state: StateDict,
+    lock: Lock,
 }
 
 impl Saved {
-    /// Reads the state of the training in `folder`.
+    /// Locks `folder` and reads the state of the training there.
     ///
     /// # Errors
-    /// If there is no such file, or it is not one that this version has written.
+    /// If another process trains there, there is no such file, or it is not one that this version has written.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         #[derive(Deserialize)]
         struct Version {
             schema: String,
         }
 
+        let lock = Lock::take(folder, &[FILE])?;
         let path = folder.join(FILE);
         let loaded = weights::read(&path).map_err(|error| CheckpointError::Read(Box::new(error)))?;
         let wrong = |what: String| CheckpointError::Content { path: path.clone(), what };
@@ -231,15 +241,15 @@ impl Saved {
         }
         let model = Metadata::parse(text(MODEL)?).map_err(|error| wrong(chain(&error)))?;
         let Metadata { architecture, transform, .. } = model;
-        Ok(Self { progress, architecture, transform, path, state: loaded.state })
+        Ok(Self { progress, architecture, transform, path, state: loaded.state, lock })
     }
 
-    /// The progress, the values of the network, and what the optimizer remembers.
+    /// The lock, the progress, the values of the network, and what the optimizer remembers.
     ///
     /// # Errors
     /// [`CheckpointError::Content`] if they are not those of the network.
-    pub fn restore(self) -> Result<(Progress, Parameters, OptimizerMemory), CheckpointError> {
-        let Self { progress, architecture, path, mut state, .. } = self;
+    pub(super) fn restore(self) -> Result<(Lock, Progress, Parameters, OptimizerMemory), CheckpointError> {
+        let Self { progress, architecture, path, mut state, lock, .. } = self;
         let wrong = |what: String| CheckpointError::Content { path: path.clone(), what };
         let classes: Vec<usize> = progress.pictures.labels.iter().map(Vec::len).collect();
         let mut parameters = Parameters::zeros(&architecture, &classes);
@@ -261,6 +271,9 @@ impl Saved {
                 memory.arrays.insert(name.to_owned(), take(&mut state, &key, learned)?);
             }
         }
-        Ok((progress, parameters, memory))
+        if progress.step > 0 && memory.arrays.is_empty() {
+            return Err(wrong(format!("the arrays `{OPTIMIZER}…` are missing")));
+        }
+        Ok((lock, progress, parameters, memory))
     }
 }

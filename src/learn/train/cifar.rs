@@ -7,6 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::regular;
+
 use super::data::{DataError, Sample, Set};
 use super::raster::Raster;
 
@@ -44,6 +46,9 @@ const FORMS: [Form; 2] = [
     Form { labels: "fine_label_names.txt", classes: 100, header: 2, train: &["train.bin"], test: "test.bin" },
 ];
 
+/// Largest list of labels in bytes.
+const LARGEST_LABELS: u64 = 1 << 20;
+
 /// The sets for training and for testing in `folder`; `None` if it holds no such set.
 ///
 /// # Errors
@@ -51,7 +56,8 @@ const FORMS: [Form; 2] = [
 pub fn read(folder: &Path) -> Result<Option<(Set, Set)>, DataError> {
     let Some(form) = FORMS.iter().find(|form| folder.join(form.train[0]).is_file()) else { return Ok(None) };
     let labels = folder.join(form.labels);
-    let text = fs::read_to_string(&labels).map_err(|source| DataError::Unreadable { path: labels.clone(), source })?;
+    let text = regular::read_text(&labels, LARGEST_LABELS)
+        .map_err(|source| DataError::Unreadable { path: labels.clone(), source })?;
     let labels: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if labels.len() != form.classes {
         let (expected, found) = (form.classes, labels.len());

@@ -19,7 +19,7 @@ use super::random::Random;
 use super::raster::Raster;
 use super::{cifar, list::ListError};
 
-/// Why there is nothing to train with.
+/// Why a set for training or testing cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A file or folder cannot be read.
@@ -33,6 +33,12 @@ pub enum DataError {
     /// A list cannot be used.
     #[error(transparent)]
     List(#[from] ListError),
+    /// The name of a folder cannot be that of a class.
+    #[error("the name of the folder {} is not UTF-8, so it cannot be the name of a class", path.display())]
+    Name {
+        /// The folder.
+        path: PathBuf,
+    },
     /// There are too few classes.
     #[error(
         "{} has {} with pictures: expected one folder for each class, and at least two classes",
@@ -333,8 +339,9 @@ fn test_set(test: &Path, labels: &[String]) -> Result<Set, DataError> {
 fn split(all: Set, hold_out: f64, seed: u64) -> Result<(Set, Set), DataError> {
     let Set { labels, others, samples: all, root } = all;
     let (mut train, mut kept) = (Vec::new(), Vec::new());
-    for (class, label) in labels.iter().enumerate() {
-        let mut own: Vec<Sample> = all.iter().filter(|sample| sample.class == class).cloned().collect();
+    let mut of_class = vec![Vec::new(); labels.len()];
+    all.into_iter().for_each(|sample: Sample| of_class[sample.class].push(sample));
+    for (class, (label, mut own)) in labels.iter().zip(of_class).enumerate() {
         if own.len() < 2 {
             return Err(DataError::OnePicture { label: label.clone() });
         }
@@ -350,12 +357,14 @@ fn split(all: Set, hold_out: f64, seed: u64) -> Result<(Set, Set), DataError> {
     Ok((set(train), set(kept)))
 }
 
-/// Names of the folders with pictures, in byte order.
+/// Names of the folders with pictures, in byte order; [`DataError::Name`] if one is not UTF-8.
 fn class_folders(data: &Path) -> Result<Vec<String>, DataError> {
     let mut labels = Vec::new();
     for path in visible(data)? {
         if path.is_dir() && !pictures(&path)?.is_empty() {
-            labels.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+            let name = path.file_name().unwrap_or_default();
+            let label = name.to_str().ok_or_else(|| DataError::Name { path: path.clone() })?;
+            labels.push(label.to_owned());
         }
     }
     Ok(labels)

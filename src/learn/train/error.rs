@@ -17,7 +17,7 @@ use super::data::DataError;
 /// Why a training fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There are no pictures to train with.
+    /// A set for training or testing cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
     /// The state cannot be written or read.
@@ -26,12 +26,6 @@ pub enum Error {
     /// The folder of the training already holds one.
     #[error("{} already holds a training: --resume continues it; or name another folder", path.display())]
     Exists {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Another process trains in the folder.
-    #[error("another process trains in {}: wait until it has finished, or name another folder", path.display())]
-    Busy {
         /// The folder.
         path: PathBuf,
     },
@@ -67,12 +61,6 @@ pub enum Error {
     /// The loss or a weight is no number any more.
     #[error("the loss or a weight is no longer a number after step {step}: choose a smaller learning rate (--rate)")]
     Diverged {
-        /// The step.
-        step: u64,
-    },
-    /// All pictures of a batch are broken.
-    #[error("none of the pictures of step {step} can be read; each has been named")]
-    AllBroken {
         /// The step.
         step: u64,
     },
@@ -129,11 +117,10 @@ impl Error {
         match self {
             Self::Data(error) => error.exit(),
             Self::Checkpoint(error) => error.exit(),
-            Self::Exists { .. } | Self::Result { .. } | Self::Busy { .. } => Exit::Usage,
+            Self::Exists { .. } | Self::Result { .. } => Exit::Usage,
             Self::OtherData { .. }
             | Self::OtherSet { .. }
             | Self::Network { .. }
-            | Self::AllBroken { .. }
             | Self::BrokenClass { .. }
             | Self::NoTest { .. }
             | Self::Diverged { .. } => Exit::Data,

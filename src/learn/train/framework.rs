@@ -1,4 +1,4 @@
-//! The whole network in operations of the framework: for devices other than the processor, and to check the backbone
+//! The backbone in operations of the framework: for devices other than the processor, and to check the backbone
 //! against automatic differentiation.
 
 use std::cell::RefCell;

@@ -4,7 +4,7 @@
 //! `label`, and the classes of further tasks in other fields, or as text, with the class after the last tab, or after the
 //! last space of a line without tabs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -119,11 +119,12 @@ pub fn read(path: &Path, also: &[String]) -> Result<Set, ListError> {
     if let Some(task) = others.iter().position(Vec::is_empty) {
         return Err(ListError::Field { path: path.to_owned(), field: also[task].clone() });
     }
-    let number = |labels: &[String], label: &String| labels.iter().position(|known| known == label);
+    let numbers = |labels: &[String]| -> HashMap<String, usize> { labels.iter().cloned().zip(0..).collect() };
+    let (of_label, of_others) = (numbers(&labels), others.iter().map(|labels| numbers(labels)).collect::<Vec<_>>());
     let sample = |entry: Entry| {
-        let class = number(&labels, &entry.label).unwrap_or_default();
-        let numbers = entry.others.iter().zip(&others);
-        let others = numbers.map(|(label, labels)| label.as_ref().and_then(|label| number(labels, label))).collect();
+        let class = of_label.get(&entry.label).copied().unwrap_or_default();
+        let numbers = entry.others.iter().zip(&of_others);
+        let others = numbers.map(|(label, numbers)| numbers.get(label.as_ref()?).copied()).collect();
         let mut sample = Sample::in_file(folder.join(entry.path), class);
         sample.others = others;
         sample

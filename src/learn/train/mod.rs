@@ -16,6 +16,7 @@ pub mod data;
 pub mod error;
 pub mod framework;
 pub mod list;
+mod lock;
 pub mod log;
 pub mod objective;
 pub mod optimizer;

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::parameters::{Head, Parameters};
 
-/// What a batch should give for one task.
+/// The target distribution of each picture for one task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Targets {
     /// `[pictures, classes]`: the share of each class in a picture. All zeros for a picture that has no class in this
@@ -37,8 +37,8 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().unwrap_or_default()
 }
 
-/// The loss of features `[pictures, features]`: for each task, the mean cross entropy of the pictures that have a class
-/// in it. `device` differentiates.
+/// The loss of features `[pictures, features]`: for each task, the mean cross entropy of the pictures whose target is
+/// not empty. `device` differentiates.
 #[must_use]
 pub fn loss(parameters: &Parameters, features: Vec<f32>, targets: &[Targets], device: &Device) -> Outcome {
     let pictures = features.len() / parameters.features;

@@ -1,4 +1,4 @@
-//! Rules by which parameters follow their gradients, and the learning rate of each step.
+//! Optimizers, and the learning rate of each step.
 
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
@@ -23,7 +23,7 @@ pub struct OptimizerOptions {
     pub rule: OptimizerChoice,
     /// Share of the last change in the next one, 0 to 1, of [`OptimizerChoice::Sgd`].
     pub momentum: f64,
-    /// Share of each parameter that is subtracted from it, times the learning rate.
+    /// AdamW subtracts this share of each parameter, times the learning rate; SGD and Adam add it to the gradient.
     pub weight_decay: f64,
 }
 
@@ -38,7 +38,7 @@ pub struct OptimizerMemory {
 
 /// A rule with its memory, for one vector of parameters.
 pub enum Optimizer {
-    /// See [`OptimizerChoice::Sgd`].
+    /// With Nesterov momentum: see [`OptimizerChoice::Sgd`].
     Sgd(Sgd, Option<SgdState<1>>),
     /// See [`OptimizerChoice::Adam`].
     Adam(Adam, Option<AdamState<1>>),
@@ -54,7 +54,8 @@ impl Optimizer {
         let coupled = Some(decay).filter(|decay| *decay > 0.0).map(WeightDecayConfig::new);
         match options.rule {
             OptimizerChoice::Sgd => {
-                let momentum = MomentumConfig::new().with_momentum(options.momentum).with_dampening(0.0);
+                let momentum = MomentumConfig::new();
+                let momentum = momentum.with_momentum(options.momentum).with_dampening(0.0).with_nesterov(true);
                 let config = SgdConfig::new().with_momentum(Some(momentum)).with_weight_decay(coupled);
                 Self::Sgd(config.build(), None)
             }

@@ -11,7 +11,10 @@ use super::raster::Variation;
 pub const EPOCHS: u64 = 100_000;
 
 /// Most pictures of a step.
-pub const BATCH: usize = 8192;
+pub const BATCH: u16 = 8192;
+
+/// Largest learning rate, weight decay and weight of a task: larger ones leave the range of 32-bit floats at once.
+pub const RATE: f64 = 1e30;
 
 /// Everything that, with the pictures and the first weights, determines the result of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,15 +24,15 @@ pub struct TrainOptions {
     pub epochs: u64,
     /// Pictures per step.
     pub batch: usize,
-    /// The rule.
+    /// The optimizer.
     pub optimizer: OptimizerChoice,
     /// The largest learning rate.
     pub rate: f64,
     /// Epochs in which the rate rises to its largest value, in a line.
     pub warm_up: f64,
-    /// Of [`OptimizerChoice::Sgd`].
+    /// Momentum of [`OptimizerChoice::Sgd`], 0 to 1.
     pub momentum: f64,
-    /// Share of each parameter that a step subtracts, times the rate.
+    /// AdamW subtracts this share of each parameter, times the learning rate; SGD and Adam add it to the gradient.
     pub weight_decay: f64,
     /// Share of the target that is spread over all classes, 0 to 1 (C. Szegedy et al.,
     /// <https://arxiv.org/abs/1512.00567>).
@@ -66,11 +69,11 @@ impl TrainOptions {
         let Self { epochs, batch, rate, warm_up, momentum, weight_decay, smoothing, mixup, also, variation, .. } = self;
         let Variation { scale, ratio, near, colour, .. } = variation;
         let share = 0.0..=1.0;
-        let rates = 0.0..=1e6;
+        let rates = 0.0..=RATE;
         let near = near.is_none_or(|near| near.side > 0.0 && near.side <= 1.0 && share.contains(&near.change));
         let checks = [
             ("epochs", (1..=EPOCHS).contains(epochs)),
-            ("batch", (1..=BATCH).contains(batch)),
+            ("batch", (1..=BATCH.into()).contains(batch)),
             ("rate", rates.contains(rate)),
             ("warm_up", (0.0..=*epochs as f64).contains(warm_up)),
             ("momentum", share.contains(momentum)),

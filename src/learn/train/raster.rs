@@ -150,7 +150,7 @@ impl Variation {
         Area { left: (wide - width) / 2.0, top: (high - height) / 2.0, width, height }
     }
 
-    /// A varied input of `height` × `width`: `[height, width, 3]`, from 0 to 1 unless colours vary.
+    /// A varied input of `height` × `width`: `[height, width, 3]`, from 0 to 1.
     #[must_use]
     pub fn apply(&self, raster: &Raster, size: [usize; 2], random: &mut Random) -> Vec<f32> {
         let mut values = raster.resized(self.area(raster, size, random), size);

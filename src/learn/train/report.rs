@@ -1,5 +1,6 @@
 //! The page about a training: one HTML file with its curves, the confusion matrix and the worst mistakes as pictures.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -62,10 +63,9 @@ pub fn page(subject: &Subject<'_>, epochs: &[Epoch], answers: &[Answer]) -> Stri
     chart(&mut page, "Pictures with the right class first", " %", 100.0, &top1);
     page.push_str("</div>\n");
     let labels = &subject.set.labels;
-    let counts = confusion(subject.set, answers);
     match labels.len() {
-        ..=MATRIX => matrix(&mut page, labels, &counts),
-        _ => frequent(&mut page, labels, &counts),
+        ..=MATRIX => matrix(&mut page, labels, &confusion(subject.set, answers)),
+        _ => frequent(&mut page, subject.set, answers),
     }
     mistakes(&mut page, subject.set, answers);
     page.push_str("</body></html>\n");
@@ -97,7 +97,7 @@ fn summary(page: &mut String, subject: &Subject<'_>, epochs: &[Epoch]) {
         ("Epochs", format!("{} of {}", epochs.last().map_or(0, |epoch| epoch.epoch), options.epochs)),
         ("Pictures", format!("{pictures} for training, {} for testing", set.samples.len())),
         ("Classes", set.labels.len().to_string()),
-        ("Rule", format!("{}, rate {}, batches of {}", options.optimizer, options.rate, options.batch)),
+        ("Optimizer", format!("{}, rate {}, batches of {}", options.optimizer, options.rate, options.batch)),
     ];
     if let Some(best) = epochs.iter().rfind(|epoch| epoch.best) {
         facts.push(("Best", format!("{} after epoch {}", percent(best.test.top1), best.epoch)));
@@ -145,7 +145,8 @@ fn chart(page: &mut String, title: &str, unit: &str, most: f64, curves: &[Curve]
             if most < 20.0 { 2 } else { 0 }
         );
     }
-    for index in [0, epochs.saturating_sub(1)] {
+    let marks = if epochs > 1 { vec![0, epochs - 1] } else { vec![0] };
+    for index in marks {
         let anchor = if index == 0 { "start" } else { "end" };
         let _ = writeln!(
             page,
@@ -163,6 +164,11 @@ fn chart(page: &mut String, title: &str, unit: &str, most: f64, curves: &[Curve]
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
             points.join(" ")
         );
+        // A line of one point is not drawn.
+        if let [point] = points.as_slice() {
+            let (x, y) = point.split_once(',').unwrap_or_default();
+            let _ = writeln!(page, "<circle cx=\"{x}\" cy=\"{y}\" r=\"4\" fill=\"{colour}\"/>");
+        }
         if curves.len() > 1 {
             let left = WIDTH - 90.0 * (curves.len() - number) as f64;
             let _ = writeln!(
@@ -208,23 +214,30 @@ fn matrix(page: &mut String, labels: &[String], counts: &[Vec<usize>]) {
     page.push_str("</tbody></table></div>\n");
 }
 
-fn frequent(page: &mut String, labels: &[String], counts: &[Vec<usize>]) {
-    let all = counts.iter().enumerate().flat_map(|(class, row)| row.iter().enumerate().map(move |cell| (class, cell)));
-    let mut pairs: Vec<(usize, usize, usize)> = all
-        .filter(|(class, (answer, count))| class != answer && **count > 0)
-        .map(|(class, (answer, count))| (*count, class, answer))
-        .collect();
+/// The pairs of classes that are confused most often: there may be too many classes for a matrix.
+fn frequent(page: &mut String, set: &Set, answers: &[Answer]) {
+    let labels = &set.labels;
+    let (mut of_class, mut of_pair) = (vec![0_usize; labels.len()], HashMap::<(usize, usize), usize>::new());
+    for answer in answers {
+        let class = set.samples[answer.sample].class;
+        of_class[class] += 1;
+        if class != answer.class {
+            *of_pair.entry((class, answer.class)).or_default() += 1;
+        }
+    }
+    let mut pairs: Vec<(usize, usize, usize)> =
+        of_pair.into_iter().map(|((class, answer), count)| (count, class, answer)).collect();
     pairs.sort_by_key(|&(count, class, answer)| (std::cmp::Reverse(count), class, answer));
     page.push_str("<h2>Most frequent mistakes</h2>\n<table class=\"list\">\n<tr><td>Pictures of</td><td>taken for</td><td>how many</td></tr>\n");
     for (count, class, answer) in pairs.into_iter().take(LISTED) {
-        let all: usize = counts[class].iter().sum();
+        let all = of_class[class];
         let (class, answer) = (escaped(&labels[class]), escaped(&labels[answer]));
         let _ = writeln!(page, "<tr><td>{class}</td><td>{answer}</td><td>{count} of {all}</td></tr>");
     }
     page.push_str("</table>\n");
 }
 
-/// The wrong answers, the surest first.
+/// The wrong answers, the most confident first.
 fn mistakes(page: &mut String, set: &Set, answers: &[Answer]) {
     let mut wrong: Vec<&Answer> =
         answers.iter().filter(|answer| answer.class != set.samples[answer.sample].class).collect();
@@ -236,7 +249,7 @@ fn mistakes(page: &mut String, set: &Set, answers: &[Answer]) {
     }
     let _ = writeln!(
         page,
-        "<p>{} of {} pictures; the surest first.</p>\n<div class=\"mistakes\">",
+        "<p>{} of {} pictures; the most confident first.</p>\n<div class=\"mistakes\">",
         wrong.len(),
         answers.len()
     );

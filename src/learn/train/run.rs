@@ -1,6 +1,6 @@
 //! The training itself: steps, tests, checkpoints.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,13 +14,14 @@ use crate::model::{Definition, save};
 use crate::preprocess::Transform;
 use crate::replace::replace;
 
-use super::assess::{assess, check};
+use super::assess::{assess, check, compile};
 use super::backbone::{Mode, Statistics};
 use super::batch::{self, Batch, Source};
 use super::checkpoint::{self, CheckpointError, Pictures, Progress, Saved};
 use super::compute::Compute;
 use super::data::Set;
 use super::error::Error;
+use super::lock::Lock;
 use super::log::{self, Epoch, Log};
 use super::objective;
 use super::optimizer::{Optimizer, Schedule};
@@ -34,6 +35,9 @@ const LAST: &str = "last.safetensors";
 
 /// Name of the file with the model after the epoch with the best test.
 const BEST: &str = "best.safetensors";
+
+/// The files of a training.
+const FILES: [&str; 5] = [checkpoint::FILE, LAST, BEST, log::FILE, report::FILE];
 
 /// What a training works on.
 #[derive(Debug)]
@@ -108,31 +112,19 @@ impl From<io::Error> for Halt {
     }
 }
 
-/// A lock on the folder of a training, so that no two processes write there. None if the file system has no locks.
-///
-/// # Errors
-/// [`Error::Busy`] if another process has it; [`Error::Write`] if the folder cannot be opened.
-fn lock(folder: &Path) -> Result<Option<File>, Error> {
-    let path = folder.to_owned();
-    let file = match File::open(folder) {
-        Ok(file) => file,
-        Err(source) => return Err(Error::Write { path, source }),
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(Error::Busy { path }),
-        Err(TryLockError::Error(error)) => {
-            tracing::debug!("{} cannot be locked: {error}", path.display());
-            Ok(None)
-        }
+/// Checks that `folder` has no training and no results of one.
+fn check_unused(folder: &Path) -> Result<(), Error> {
+    if folder.join(checkpoint::FILE).exists() {
+        return Err(Error::Exists { path: folder.to_owned() });
     }
+    let mut results = FILES.into_iter().map(|name| folder.join(name));
+    results.find(|path| path.exists()).map_or(Ok(()), |path| Err(Error::Result { path }))
 }
 
 /// A training.
 pub struct Trainer {
     task: Task,
-    /// Released when it is closed. None if the file system has no locks.
-    _lock: Option<File>,
+    _lock: Lock,
     log: Log,
     progress: Progress,
     parameters: Parameters,
@@ -145,21 +137,19 @@ impl Trainer {
     /// A training that begins with `parameters`.
     ///
     /// # Errors
-    /// If the folder holds a training or the results of one, or cannot be made, or no picture can be tested with.
+    /// If the folder holds a training or the results of one, or cannot be made, or another process trains there, or no
+    /// picture can be tested with, or the engine cannot run the network.
     pub fn begin(task: Task, options: TrainOptions, parameters: Parameters) -> Result<Self, Error> {
         let path = task.folder.clone();
-        if path.join(checkpoint::FILE).exists() {
-            return Err(Error::Exists { path });
-        }
-        let results = [LAST, BEST, log::FILE, report::FILE].map(|name| path.join(name));
-        if let Some(path) = results.into_iter().find(|path| path.exists()) {
-            return Err(Error::Result { path });
-        }
+        check_unused(&path)?;
         check(&task.transform, &task.test)?;
         fs::create_dir_all(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
+        let lock = Lock::take(&path, &FILES)?;
+        // Another process may have begun in the meantime.
+        check_unused(&path)?;
         let progress = Progress::new(options, task.pictures());
         let optimizer = Optimizer::new(progress.options.rule());
-        let trainer = Self::new(task, progress, parameters, optimizer)?;
+        let trainer = Self::new(task, lock, progress, parameters, optimizer)?;
         // A training that ends before its first checkpoint can be continued too.
         trainer.checkpoint()?;
         Ok(trainer)
@@ -169,7 +159,7 @@ impl Trainer {
     /// `saved`.
     ///
     /// # Errors
-    /// If `saved` is incomplete, or began with other pictures, or another process trains in the folder.
+    /// If `saved` is incomplete, or began with other pictures, or the engine cannot run the network.
     pub fn resume(task: Task, saved: Saved) -> Result<Self, Error> {
         let (began, now) = (&saved.progress.pictures, task.pictures());
         if (&began.labels, began.count) != (&now.labels, now.count) {
@@ -184,7 +174,7 @@ impl Trainer {
             }
         }
         check(&task.transform, &task.test)?;
-        let (mut progress, parameters, memory) = saved.restore()?;
+        let (lock, mut progress, parameters, memory) = saved.restore()?;
         let best = task.folder.join(BEST);
         if progress.best.is_some() && !best.exists() {
             tracing::warn!("{} is gone: the best model from now on takes its place", best.display());
@@ -195,24 +185,33 @@ impl Trainer {
             let what = "the optimizer's memory is incomplete".to_owned();
             CheckpointError::Content { path: task.folder.join(checkpoint::FILE), what }
         })?;
-        Self::new(task, progress, parameters, optimizer)
+        Self::new(task, lock, progress, parameters, optimizer)
     }
 
-    fn new(task: Task, progress: Progress, parameters: Parameters, optimizer: Optimizer) -> Result<Self, Error> {
-        let lock = lock(&task.folder)?;
+    fn new(
+        task: Task,
+        lock: Lock,
+        progress: Progress,
+        parameters: Parameters,
+        optimizer: Optimizer,
+    ) -> Result<Self, Error> {
         let plan = Plan::new(&task.architecture, [task.transform.height, task.transform.width]);
         let log = Log::in_folder(&task.folder);
         let backbone = Compute::new(plan, task.device)?;
-        Ok(Self { task, _lock: lock, log, progress, parameters, optimizer, backbone, device: Device::flex() })
+        let trainer =
+            Self { task, _lock: lock, log, progress, parameters, optimizer, backbone, device: Device::flex() };
+        // A network that the engine does not run, at this size, is an error before the first epoch.
+        compile(trainer.definition()?)?;
+        Ok(trainer)
     }
 
     /// Steps of the whole training.
     #[must_use]
     pub fn steps(&self) -> u64 {
-        self.epoch().saturating_mul(self.progress.options.epochs)
+        self.steps_per_epoch().saturating_mul(self.progress.options.epochs)
     }
 
-    fn epoch(&self) -> u64 {
+    fn steps_per_epoch(&self) -> u64 {
         batch::steps(self.task.train.samples.len(), self.progress.options.batch)
     }
 
@@ -225,7 +224,7 @@ impl Trainer {
     /// Pictures per step.
     #[must_use]
     pub fn batch(&self) -> usize {
-        self.progress.options.batch
+        self.progress.options.batch.min(self.task.train.samples.len())
     }
 
     /// Number of classes of the model.
@@ -253,17 +252,20 @@ impl Trainer {
     pub fn run(&mut self, stop: impl Fn() -> bool, mut event: impl FnMut(Event<'_>)) -> Result<End, Error> {
         self.log.trim(self.progress.step)?;
         let (from, to) = (self.progress.step, self.steps());
+        if from == to {
+            self.replace_lost_models()?;
+        }
         let (set, options, transform) =
             (Arc::clone(&self.task.train), self.progress.options.clone(), self.task.transform);
         let source = Source { set: &set, options: &options, transform: &transform };
         let mut written = Instant::now();
         let outcome = batch::each(&source, (from, to), |step, batch| {
             self.step(step, batch, &mut event).map_err(Halt::Error)?;
-            let stops = stop();
-            let is_end_of_epoch = self.progress.step.is_multiple_of(self.epoch());
+            let is_end_of_epoch = self.progress.step.is_multiple_of(self.steps_per_epoch());
             if is_end_of_epoch {
                 self.end_epoch(&mut event).map_err(Halt::Error)?;
             }
+            let stops = stop();
             if is_end_of_epoch || stops || written.elapsed() >= self.task.interval {
                 self.checkpoint().map_err(Halt::Error)?;
                 written = Instant::now();
@@ -278,8 +280,10 @@ impl Trainer {
     }
 
     fn step(&mut self, step: u64, batch: Batch, event: &mut impl FnMut(Event<'_>)) -> Result<(), Error> {
+        // If none of its pictures can be read, there is nothing to learn from in this step.
         if batch.pictures.is_empty() {
-            return Err(Error::AllBroken { step });
+            self.progress.step = step + 1;
+            return Ok(());
         }
         let options = &self.progress.options;
         let backbone = self.parameters.backbone;
@@ -303,6 +307,7 @@ impl Trainer {
         let now = tensor(self.parameters.values[learned.clone()].to_vec());
         let next = self.optimizer.step(rate, now, tensor(gradient));
         let next = next.into_data().try_into_vec::<f32>().unwrap_or_default();
+        debug_assert_eq!(next.len(), learned.len(), "the optimizer keeps the number of values");
         // The largest value of an activation may hide that a value is no number.
         let Statistics { mean, variance } = &self.parameters.statistics;
         if !next.iter().chain(mean).chain(variance).all(|value| value.is_finite()) {
@@ -340,13 +345,13 @@ impl Trainer {
             write(BEST)?;
             self.progress.best = Some(test.top1);
         }
-        let (step, epochs) = (self.progress.step, self.epoch());
+        let (step, steps) = (self.progress.step, self.steps_per_epoch());
         let sums = std::mem::take(&mut self.progress.sums);
         let epoch = Epoch {
-            epoch: step / epochs,
+            epoch: step / steps,
             step,
             rate: self.schedule().at(step - 1),
-            loss: sums.loss / epochs as f64,
+            loss: sums.loss / steps as f64,
             train_top1: sums.shares().next().unwrap_or_default(),
             also_top1: sums.shares().skip(1).collect(),
             test,
@@ -369,7 +374,7 @@ impl Trainer {
 
     fn schedule(&self) -> Schedule {
         let TrainOptions { rate, warm_up, .. } = self.progress.options;
-        Schedule { rate, warm_up: (warm_up * self.epoch() as f64).round() as u64, steps: self.steps() }
+        Schedule { rate, warm_up: (warm_up * self.steps_per_epoch() as f64).round() as u64, steps: self.steps() }
     }
 
     fn checkpoint(&self) -> Result<(), Error> {
@@ -385,9 +390,14 @@ impl Trainer {
         Ok(Definition::trained(self.task.architecture.clone(), state, labels, self.task.transform))
     }
 
-    /// The weights.
-    #[must_use]
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
+    /// Writes the models of a complete training that are no longer there.
+    fn replace_lost_models(&mut self) -> Result<(), Error> {
+        for name in [LAST, BEST] {
+            let path = self.task.folder.join(name);
+            if !path.exists() {
+                save(&self.definition()?, &path, true)?;
+            }
+        }
+        Ok(())
     }
 }
