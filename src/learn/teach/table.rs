@@ -47,6 +47,10 @@ impl Table {
     }
 }
 
+/// Share of the usual deviation that is added to that of each column: what hardly varies in the taught pictures, such as a
+/// channel that is 0 in all of them, may vary a little in others.
+const FLOOR: f64 = 0.1;
+
 /// Mean and inverse standard deviation of each column.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Standard {
@@ -55,7 +59,7 @@ pub(super) struct Standard {
 }
 
 impl Standard {
-    /// Those of a table. Columns that hardly vary are magnified no more than a thousand times as much as usual ones.
+    /// Those of a table.
     pub(super) fn of(table: &Table) -> Self {
         let count = table.rows().max(1) as f64;
         let mut mean = vec![0.0; table.columns()];
@@ -69,7 +73,7 @@ impl Standard {
         }
         let deviations: Vec<f64> = squares.iter().map(|square| square.sqrt()).collect();
         let usual = deviations.iter().sum::<f64>() / deviations.len().max(1) as f64;
-        let scale = deviations.iter().map(|deviation| 1.0 / (deviation + 1e-3 * usual + 1e-9)).collect();
+        let scale = deviations.iter().map(|deviation| 1.0 / (deviation + FLOOR * usual + 1e-9)).collect();
         Self { mean, scale }
     }
 
