@@ -11,7 +11,7 @@ use hardnetd::capture::{self, Settings};
 use hardnetd::choice::BackendChoice;
 use hardnetd::config::{self, Collect, Flag, FlagValue, StreamFlag};
 use hardnetd::engine::features::Grid;
-use hardnetd::inference::{Engine, Novelty, TaughtHead, Variation};
+use hardnetd::inference::{Engine, Gaussian, Novelty, TaughtHead};
 use hardnetd::kernels::runtime::Threads;
 use hardnetd::model::taught::{Distances, Lesson};
 use hardnetd::model::{Definition, Model, ModelOptions, NetworkDefinition, Taught};
@@ -151,7 +151,7 @@ fn a_hundred_frames_of_a_taught_model_allocate_nothing() {
     let mut definition = Definition::open("hardnet39ds", &options).unwrap();
     let (own, cells, classes) = (1024, 48 * 9, 3);
     let values = |count: usize| (0..count).map(|index| (index * 7 % 13) as f32 / 13.0 + 0.1).collect::<Vec<f32>>();
-    let variation = || Variation {
+    let gaussian = || Gaussian {
         mean: values(cells),
         scale: values(cells),
         centres: values(classes * cells),
@@ -159,7 +159,7 @@ fn a_hundred_frames_of_a_taught_model_allocate_nothing() {
         variances: values(5),
         limit: 1.0,
     };
-    let (appearance, structure) = (variation(), variation());
+    let (appearance, structure) = (gaussian(), gaussian());
     let novelty = Novelty { first: own, cells: 9, appearance, structure, threshold: 1e-3 };
     let head = TaughtHead { weight: values(classes * (own + cells)), bias: values(classes), novelty };
     let grids = [Grid { map: "base.2".to_owned(), cells: 3, inner: true }];

@@ -30,15 +30,6 @@ fn json_is_an_array_with_an_object_for_each_picture() {
     }
 }
 
-/// A JPEG with an EXIF block that contains only the orientation (Exif 2.3, tag 0x0112).
-fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
-    let tiff =
-        [b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".as_slice(), &[orientation, 0, 0, 0, 0, 0, 0, 0]]
-            .concat();
-    let length = u16::try_from(tiff.len() + 2).unwrap().to_be_bytes();
-    [&jpeg[..2], &[0xff, 0xe1], &length, &tiff, &jpeg[2..]].concat()
-}
-
 #[test]
 fn the_exif_orientation_is_honoured() {
     let folder = folder();
@@ -52,7 +43,7 @@ fn the_exif_orientation_is_honoured() {
     };
     std::fs::write(path("upright.jpg"), encode(&upright)).unwrap();
     let lying = encode(&image::imageops::rotate270(&upright));
-    std::fs::write(path("turned.jpg"), with_orientation(&lying, 6)).unwrap();
+    std::fs::write(path("turned.jpg"), common::with_orientation(&lying, 6)).unwrap();
     std::fs::write(path("lying.jpg"), &lying).unwrap();
     let pictures = classify(&[&path("upright.jpg"), &path("turned.jpg"), &path("lying.jpg")]);
     let scores = |index: usize| -> Vec<(u64, f64)> {

@@ -12,9 +12,9 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// README, the changelog and the pages in `docs`, with their texts.
+/// README, the changelog, the card of the default model and the pages in `docs`, with their texts.
 fn pages() -> Vec<(PathBuf, String)> {
-    let mut paths = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    let mut paths = ["README.md", "CHANGELOG.md", "models/README.md"].map(|page| root().join(page)).to_vec();
     let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     paths.extend(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()

@@ -148,6 +148,10 @@ fn a_broken_picture_is_counted_apart_and_with_strict_an_error() {
     for name in ["1.jpg", "3.jpg", "6.jpg"] {
         assert!(strict.stderr.contains(&file(name)), "{name} is not in {}", strict.stderr);
     }
+    fs::write(case.folder.path().join("list"), "1.jpg 1\n").unwrap();
+    let outcome = case.eval(&["--list", list]);
+    assert!([65, 66].contains(&outcome.code()), "{}", outcome.stderr);
+    assert!(outcome.message().contains("none of 1 picture can be classified"), "{}", outcome.stderr);
 }
 
 #[test]

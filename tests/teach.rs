@@ -247,6 +247,21 @@ fn run_and_eval_look_at_the_region_and_tell_what_is_unknown() {
     let outcome = ok(run(["eval", "--json", "--model", text(model), "--images", text(&test)]));
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert!(report["images"] == 81 && report["top1"].as_f64().unwrap() >= 0.9, "{report}");
+    // Pictures are turned by their EXIF orientation, as in teaching: of these, the region would be another part.
+    let turned = folder.path().join("turned");
+    for label in ["closed", "open"] {
+        fs::create_dir_all(turned.join(label)).unwrap();
+        for number in 0..5 {
+            let file = format!("{label}/{number:02}.jpg");
+            let picture = image::open(test.join(&file)).unwrap().into_rgb8();
+            write(&imageops::rotate180(&picture), &turned.join(&file));
+            let jpeg = fs::read(turned.join(&file)).unwrap();
+            fs::write(turned.join(&file), common::with_orientation(&jpeg, 3)).unwrap();
+        }
+    }
+    let outcome = ok(run(["eval", "--json", "--model", text(model), "--images", text(&turned)]));
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(report["images"] == 10 && report["top1"].as_f64().unwrap() >= 0.9, "{report}");
     let info = ok(run(["model", "info", text(model)]));
     assert!(info.stdout.contains("2 classes") && info.stdout.contains("taught with 40 pictures"), "{}", info.stdout);
     let info: Value = serde_json::from_str(&ok(run(["model", "info", "--json", text(model)])).stdout).unwrap();
@@ -493,7 +508,7 @@ fn a_signal_ends_a_lesson_and_nothing_is_half_written() {
 }
 
 #[test]
-fn a_lesson_for_another_size_is_no_lesson_for_the_other_engine() {
+fn a_taught_model_runs_at_other_sizes_on_the_native_engine() {
     let Lesson { folder, model, .. } = lesson();
     let photo = folder.path().join("test/open/00.jpg");
     for size in ["64x256", "192x192", "512x320"] {
@@ -546,7 +561,7 @@ fn frames_of_a_source_are_added_without_near_duplicates() {
     let outcome = ok(collect("test:smpte?live=false&frames=30&size=320x240", "bars", &[]));
     // The lower right part of the bars is noise, which changes the cells a little.
     let added = files("bars");
-    assert!(!added.is_empty() && outcome.stdout.contains("added"), "{}", outcome.stdout);
+    assert!((1..4).contains(&added.len()), "of four frames: {}", outcome.stdout);
     // Of 30 frames a second, four are looked at.
     let red = "test:red?live=false&frames=75&size=320x240";
     let outcome = ok(collect(red, "red", &[]));

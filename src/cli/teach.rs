@@ -18,7 +18,6 @@ use crate::config;
 use crate::exit::{Exit, chain};
 use crate::frame::Region;
 use crate::inference::{Engine, UNKNOWN};
-use crate::learn::features::PictureError;
 use crate::learn::stream::Watch;
 use crate::learn::teach::collect::{CollectError, Collector};
 use crate::learn::teach::drift::{Comparison, Drift, DriftError};
@@ -252,7 +251,6 @@ fn drift(arguments: &Arguments, model: &str, stream: Option<config::Stream>, sto
         }
     };
     let mut comparison = Comparison::new(model, Engine::default(), threads(arguments))?;
-    let mut left_out = 0_u64;
     match pictures {
         Pictures::Stream(stream) => {
             let bar = seconds_bar(arguments.seconds);
@@ -279,17 +277,9 @@ fn drift(arguments: &Arguments, model: &str, stream: Option<config::Stream>, sto
                     bar.finish_and_clear();
                     return Err(Error::Stopped);
                 }
-                match comparison.take_file(&path) {
-                    // The network would fail for the others, too.
-                    Err(error @ PictureError::Inference(_)) => {
-                        bar.finish_and_clear();
-                        return Err(message(&error, error.exit()));
-                    }
-                    Err(error) => {
-                        tracing::warn!("left out: {}", chain(&error));
-                        left_out += 1;
-                    }
-                    Ok(()) => {}
+                if let Err(error) = comparison.take_file(&path) {
+                    bar.finish_and_clear();
+                    return Err(message(&error, error.exit()));
                 }
                 bar.inc(1);
             }
@@ -302,7 +292,7 @@ fn drift(arguments: &Arguments, model: &str, stream: Option<config::Stream>, sto
     };
     match arguments.json {
         true => json(&drift),
-        false => printed(print_drift(&drift, left_out)),
+        false => printed(print_drift(&drift)),
     }
 }
 
@@ -390,16 +380,16 @@ fn print(report: &Report, saved: Option<&Path>) -> io::Result<()> {
     }
 }
 
-fn print_drift(drift: &Drift, left_out: u64) -> io::Result<()> {
+fn print_drift(drift: &Drift) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    let Drift { pictures, unknown, share, distance, taught_distance, threshold, advice, .. } = drift;
+    let Drift { pictures, left_out, unknown, share, distance, taught_distance, threshold, advice, .. } = drift;
     writeln!(output, "unknown   {unknown} of {} ({})", counted(*pictures, "picture", "pictures"), percent(*share))?;
     writeln!(
         output,
         "distance  {distance:.2} on average, {taught_distance:.2} when it was taught; unknown beyond {threshold:.2}"
     )?;
-    if left_out > 0 {
-        writeln!(output, "{} left out", counted(left_out, "picture", "pictures"))?;
+    if *left_out > 0 {
+        writeln!(output, "{} left out", counted(*left_out, "picture", "pictures"))?;
     }
     writeln!(output, "{advice}")
 }

@@ -14,7 +14,7 @@ use crate::learn::train::checkpoint::{self, Saved};
 use crate::learn::train::data;
 use crate::learn::train::error;
 use crate::learn::train::options::{Also, BATCH, EPOCHS, RATE, TrainOptions};
-use crate::learn::train::raster::{Near, Variation};
+use crate::learn::train::raster::{Augmentation, Near};
 use crate::learn::train::report;
 use crate::learn::train::run::{End, Event, Task, Trainer};
 use crate::learn::train::start::Start;
@@ -208,7 +208,7 @@ impl Arguments {
             mixup: self.mixup,
             balance: self.balance,
             also: self.also.clone(),
-            variation: Variation {
+            variation: Augmentation {
                 scale: [self.crop, 1.0],
                 ratio: if self.crop < 1.0 { [0.75, 4.0 / 3.0] } else { [1.0, 1.0] },
                 near: self.near.map(|change| {

@@ -253,6 +253,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_process_that_was_killed_left_half_written_is_removed_after_an_hour() {
+        let folder = tempfile::tempdir().unwrap();
+        let door = folder.path().join("door");
+        fs::create_dir(&door).unwrap();
+        let [old, new, other] = ["01", "02", "notes"].map(|name| match name {
+            "notes" => door.join("notes.part"),
+            day => door.join(format!("202601{day}T000000.000000Z_door_0.50_open.jpg.77.part")),
+        });
+        for path in [&old, &new, &other] {
+            fs::write(path, "").unwrap();
+        }
+        let past = SystemTime::now() - Duration::from_secs(7200);
+        for path in [&old, &other] {
+            fs::File::options().write(true).open(path).unwrap().set_modified(past).unwrap();
+        }
+        Keeper::new(&settings(folder.path())).take(&candidate("door", NOON));
+        assert_eq!([old, new, other].map(|path| path.exists()), [false, true, true]);
+    }
+
+    #[test]
     fn a_stream_whose_name_is_no_folder_writes_nowhere() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("kept");

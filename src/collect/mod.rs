@@ -190,6 +190,20 @@ mod tests {
     }
 
     #[test]
+    fn frames_that_come_faster_than_the_disk_takes_them_are_left_out_and_counted() {
+        let (candidates, nobody_reads) = bounded(DEPTH);
+        let left_out = Arc::<AtomicU64>::default();
+        let collector = Collector { candidates, left_out: Arc::clone(&left_out), margin: 0.2, interval_ns: 0 };
+        let mut chooser = collector.chooser(&"door".into());
+        let (format, aspect) = (PixelFormat::Gray8, PixelAspect::SQUARE);
+        let layout = Layout { format, width: 8, height: 8, color: Color::RGB, aspect };
+        for _ in 0..5 {
+            chooser.keep(&Picture::packed(layout, &[7; 64]).unwrap(), Timestamp::now(), &scored(&[("open", 0.5)])[0]);
+        }
+        assert_eq!((nobody_reads.len(), left_out.load(Ordering::Relaxed)), (DEPTH, 5 - DEPTH as u64));
+    }
+
+    #[test]
     fn without_a_folder_there_is_no_thread() {
         assert!(Collector::start(&config::Collect::default()).unwrap().is_none());
     }

@@ -20,7 +20,7 @@ pub mod tract;
 pub use backend::{Backend, Engine, InferencePlan};
 pub use classes::{ClassHead, InferenceSession, UNKNOWN};
 pub use error::Error;
-pub use taught::{LEAST_LENGTH, Novelty, Scratch, TaughtHead, Variation};
+pub use taught::{Gaussian, LEAST_LENGTH, Novelty, Scratch, TaughtHead};
 pub use top::{Ranked, top_k};
 
 use crate::tensor::{Tensor, TensorMut};

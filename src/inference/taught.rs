@@ -33,16 +33,16 @@ pub struct Novelty {
     /// Cells of each channel, whose means lie together.
     pub cells: usize,
     /// The means themselves.
-    pub appearance: Variation,
+    pub appearance: Gaussian,
     /// What is left of them without the mean of each channel, with a length of 1.
-    pub structure: Variation,
+    pub structure: Gaussian,
     /// The distance beyond which a picture is unknown.
     pub threshold: f32,
 }
 
 /// How vectors of the taught classes vary.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Variation {
+pub struct Gaussian {
     /// Mean of each number.
     pub mean: Vec<f32>,
     /// The inverse of the standard deviation of each.
@@ -102,7 +102,7 @@ impl Novelty {
     }
 }
 
-impl Variation {
+impl Gaussian {
     /// The distance of a vector to the nearest centre, in units of the limit.
     fn distance(&self, vector: &[f32], standard: &mut Vec<f32>, difference: &mut Vec<f32>) -> f32 {
         let length = self.mean.len();
@@ -141,8 +141,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 mod tests {
     use super::*;
 
-    fn variation(length: usize) -> Variation {
-        Variation {
+    fn gaussian(length: usize) -> Gaussian {
+        Gaussian {
             mean: vec![0.0; length],
             scale: vec![1.0; length],
             centres: vec![0.0; length],
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn logits_are_products_with_a_bias() {
-        let (appearance, structure) = (variation(0), variation(0));
+        let (appearance, structure) = (gaussian(0), gaussian(0));
         let novelty = Novelty { first: 2, cells: 1, appearance, structure, threshold: 1.0 };
         let head = TaughtHead { weight: vec![1.0, 2.0, -1.0, 0.5], bias: vec![0.25, -1.0], novelty };
         assert_eq!(head.logits(&[3.0, 4.0], &mut Scratch::default()), [11.25, -2.0]);
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_distance_is_that_to_the_nearest_class_by_the_variance_in_its_direction() {
-        let appearance = Variation {
+        let appearance = Gaussian {
             mean: vec![10.0, 0.0],
             scale: vec![0.5, 1.0],
             centres: vec![0.0, 0.0, 0.0, 8.0],
@@ -171,7 +171,7 @@ mod tests {
             limit: 2.0,
         };
         // With one cell per channel, there is no structure.
-        let novelty = Novelty { first: 1, cells: 1, appearance, structure: variation(2), threshold: 1.0 };
+        let novelty = Novelty { first: 1, cells: 1, appearance, structure: gaussian(2), threshold: 1.0 };
         let distance = |features: [f32; 3]| novelty.distance(&features, &mut Scratch::default());
         // Squares per feature: (2² / 4) / 2, then (1² / 0.25) / 2, and the second centre; by the limit.
         assert_eq!(distance([99.0, 14.0, 0.0]), 0.5_f32.sqrt() / 2.0);
@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn the_structure_does_not_depend_on_brightness_and_contrast() {
-        let structure = Variation { mean: vec![0.5, -0.5, 0.5, -0.5], ..variation(4) };
-        let appearance = Variation { limit: 1e6, ..variation(4) };
+        let structure = Gaussian { mean: vec![0.5, -0.5, 0.5, -0.5], ..gaussian(4) };
+        let appearance = Gaussian { limit: 1e6, ..gaussian(4) };
         let novelty = Novelty { first: 0, cells: 2, appearance, structure, threshold: 1.0 };
         let distance = |features: [f32; 4]| novelty.distance(&features, &mut Scratch::default());
         assert!(distance([3.0, 1.0, 7.0, 5.0]) < 1e-5 && distance([0.2, 0.1, 0.4, 0.3]) < 1e-4);

@@ -3,7 +3,7 @@
 pub mod features;
 mod folders;
 pub mod npy;
-mod numbers;
+mod random;
 pub mod stream;
 pub mod teach;
 #[cfg(feature = "train")]

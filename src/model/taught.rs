@@ -19,7 +19,7 @@ use crate::engine::features::Grid;
 use crate::engine::graph::Linear;
 use crate::frame::Region;
 use crate::hardnet::{self, Architecture};
-use crate::inference::{Novelty, TaughtHead, Variation};
+use crate::inference::{Gaussian, Novelty, TaughtHead};
 use crate::weights::{self, Array, EntryRole, StateDict};
 
 use super::metadata::{self, Metadata};
@@ -175,7 +175,7 @@ impl Arrays<'_> {
     }
 
     /// Takes the arrays of a part out.
-    fn variation(&mut self, part: &str, classes: usize, length: usize, limit: f32) -> Result<Variation, TaughtError> {
+    fn gaussian(&mut self, part: &str, classes: usize, length: usize, limit: f32) -> Result<Gaussian, TaughtError> {
         let mut take =
             |name: &str| Ok::<_, TaughtError>((format!("{part}.{name}"), self.take(&format!("{part}.{name}"))?));
         let [mean, scale, centres, basis, variances] =
@@ -188,7 +188,7 @@ impl Arrays<'_> {
         let (basis, variances) = (shaped(basis, &[directions, length])?, shaped(variances, &[directions + 1])?);
         above_zero(&format!("{part}.scale"), &scale)?;
         above_zero(&format!("{part}.variances"), &variances)?;
-        Ok(Variation { mean, scale, centres, basis, variances, limit })
+        Ok(Gaussian { mean, scale, centres, basis, variances, limit })
     }
 }
 
@@ -283,8 +283,8 @@ impl Taught {
         let limits = arrays.take("limits")?;
         let limits = of_shape("limits", limits, &[2])?;
         above_zero("limits", &limits)?;
-        let appearance = arrays.variation("appearance", classes, compared, limits[0])?;
-        let structure = arrays.variation("structure", classes, compared, limits[1])?;
+        let appearance = arrays.gaussian("appearance", classes, compared, limits[0])?;
+        let structure = arrays.gaussian("structure", classes, compared, limits[1])?;
         let own_weight = state.values(&weight_key, &[classes, own])?;
         let rows = own_weight.chunks_exact(own.max(1)).zip(extra.chunks_exact(length.max(1)));
         let weight = rows.flat_map(|(own, extra)| own.iter().chain(extra).copied()).collect();
@@ -349,8 +349,8 @@ impl Taught {
         };
         put("weight", &[classes, all.saturating_sub(own)], self.columns(own, all))?;
         put("limits", &[2], vec![novelty.appearance.limit, novelty.structure.limit])?;
-        for (part, variation) in [("appearance", &novelty.appearance), ("structure", &novelty.structure)] {
-            let Variation { mean, scale, centres, basis, variances, .. } = variation;
+        for (part, gaussian) in [("appearance", &novelty.appearance), ("structure", &novelty.structure)] {
+            let Gaussian { mean, scale, centres, basis, variances, .. } = gaussian;
             let directions = variances.len().saturating_sub(1);
             put(&format!("{part}.mean"), &[compared], mean.clone())?;
             put(&format!("{part}.scale"), &[compared], scale.clone())?;
@@ -403,7 +403,7 @@ mod tests {
         let mut state = hardnet::seeded(architecture, 2).unwrap();
         let (own, length) = (own_layer(architecture, 2).unwrap().2, 9);
         let values = |count: usize| (0..count).map(|index| 0.5 + index as f32).collect::<Vec<f32>>();
-        let variation = |limit| Variation {
+        let gaussian = |limit| Gaussian {
             mean: values(length),
             scale: values(length),
             centres: values(2 * length),
@@ -411,7 +411,7 @@ mod tests {
             variances: values(2),
             limit,
         };
-        let (appearance, structure) = (variation(1.5), variation(2.5));
+        let (appearance, structure) = (gaussian(1.5), gaussian(2.5));
         let late = Grid { map: "base.10".into(), cells: 2, inner: false };
         let grids = [late, Grid { map: "base.2".into(), cells: 3, inner: true }];
         let first = own + 8;

@@ -230,6 +230,15 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// A JPEG with an EXIF block that contains only the orientation (Exif 2.3, tag 0x0112).
+pub fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+    let tiff =
+        [b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".as_slice(), &[orientation, 0, 0, 0, 0, 0, 0, 0]]
+            .concat();
+    let length = u16::try_from(tiff.len() + 2).unwrap().to_be_bytes();
+    [&jpeg[..2], &[0xff, 0xe1], &length, &tiff, &jpeg[2..]].concat()
+}
+
 pub fn folder() -> TempDir {
     tempfile::Builder::new().prefix("hardnetd-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }

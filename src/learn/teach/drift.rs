@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::report::Accuracy;
-use crate::exit::Exit;
+use crate::exit::{Exit, chain};
 use crate::frame::Picture;
 use crate::inference::{Engine, Scratch};
 use crate::kernels::runtime::Threads;
@@ -57,7 +57,9 @@ impl DriftError {
 pub struct Drift {
     /// Pictures compared.
     pub pictures: u64,
-    /// Pictures among them that the model does not know.
+    /// Pictures that could not be compared.
+    pub left_out: u64,
+    /// Pictures among those compared that the model does not know.
     pub unknown: u64,
     /// Their share.
     pub share: f64,
@@ -79,6 +81,7 @@ pub struct Comparison {
     taught: Box<Taught>,
     scratch: Scratch,
     pictures: u64,
+    left_out: u64,
     unknown: u64,
     /// The distances that are numbers.
     distances: Vec<f64>,
@@ -97,7 +100,8 @@ impl Comparison {
             .fit(extractor.lengths())
             .map_err(|source| model::Error::Unfit { name: name.to_owned(), source: source.into() })?;
         let session = FeatureSession::new(&extractor, &Threads::new(threads, |_| ()))?;
-        Ok(Self { session, taught, scratch: Scratch::default(), pictures: 0, unknown: 0, distances: Vec::new() })
+        let (scratch, distances) = (Scratch::default(), Vec::new());
+        Ok(Self { session, taught, scratch, pictures: 0, left_out: 0, unknown: 0, distances })
     }
 
     /// Compares a picture, which messages call `name`.
@@ -114,13 +118,25 @@ impl Comparison {
         Ok(())
     }
 
-    /// Compares the picture in a file.
+    /// Compares the picture in a file. One that is unusable is named and left out.
     ///
     /// # Errors
-    /// If the file is no picture, or has no features.
+    /// [`PictureError::Inference`].
     pub fn take_file(&mut self, path: &Path) -> Result<(), PictureError> {
-        let still = crate::capture::Still::open(path)?;
-        self.take(&still.picture()?, || path.display().to_string())
+        let taken = crate::capture::Still::open(path).map_err(PictureError::from).and_then(|still| {
+            let picture = still.picture()?;
+            self.take(&picture, || path.display().to_string())
+        });
+        match taken {
+            // The network would fail for the others, too.
+            Err(error @ PictureError::Inference(_)) => Err(error),
+            Err(error) => {
+                tracing::warn!("left out: {}", chain(&error));
+                self.left_out += 1;
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// The result.
@@ -137,6 +153,7 @@ impl Comparison {
         let (teach_again, advice) = advise(Accuracy::of(self.unknown, pictures), distance, mean, deviation);
         Ok(Drift {
             pictures,
+            left_out: self.left_out,
             unknown: self.unknown,
             share: self.unknown as f64 / pictures as f64,
             distance,

@@ -1,7 +1,7 @@
 //! Divides pictures for a cross-validation.
 
 use super::signature::Signature;
-use crate::learn::numbers::Numbers;
+use crate::learn::random::SplitMix64;
 
 /// Most parts of a cross-validation.
 const FOLDS: usize = 5;
@@ -42,7 +42,7 @@ impl Folds {
                 own = members().collect();
                 own.iter().for_each(|index| group[*index] = *index);
             } else {
-                Numbers::of(&[class as u64, own.len() as u64]).shuffle(&mut own);
+                SplitMix64::of(&[class as u64, own.len() as u64]).shuffle(&mut own);
             }
             groups.push((own, is_one));
         }

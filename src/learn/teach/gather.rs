@@ -6,9 +6,9 @@ use std::thread;
 
 use crossbeam_channel::Sender;
 
+use super::augment::Augmentation;
 use super::data::Sample;
 use super::report::LeftOut;
-use super::vary::Variation;
 use super::{Error, Set, Signature, TeachOptions};
 use crate::capture::{Still, StillError};
 use crate::exit::chain;
@@ -153,9 +153,9 @@ impl Work<'_> {
             signature = Some(Signature::of(transform, input));
         })?);
         for variant in 0..self.variants {
-            let variation = Variation::of(number, variant as u64);
-            session.look_at(variation.region(&self.region));
-            features.extend(session.changed(&picture, name, |transform, input| variation.apply(transform, input))?);
+            let augmentation = Augmentation::of(number, variant as u64);
+            session.look_at(augmentation.region(&self.region));
+            features.extend(session.changed(&picture, name, |transform, input| augmentation.apply(transform, input))?);
         }
         let signature = signature.ok_or(inference::Error::NoOutput)?;
         Ok(Rows { features, signature })

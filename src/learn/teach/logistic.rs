@@ -214,7 +214,7 @@ pub(super) fn add(sum: &mut [f64], factor: f64, values: &[f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::numbers::Numbers;
+    use crate::learn::random::SplitMix64;
     use crate::shutdown::channel;
 
     fn targets<'a>(classes: &'a [usize], stopped: &'a Stopped) -> Targets<'a> {
@@ -223,7 +223,7 @@ mod tests {
 
     /// Rows of three classes around three centres, and their classes.
     fn rows(count: usize, spread: f64) -> (Table, Vec<usize>) {
-        let mut numbers = Numbers::of(&[7]);
+        let mut numbers = SplitMix64::of(&[7]);
         let centres = [[2.0, 0.0, 0.0, 0.5], [0.0, 2.0, 0.0, 0.5], [0.0, 0.0, 2.0, 0.5]];
         let classes: Vec<usize> = (0..count).map(|index| index % 3).collect();
         let values = classes.iter().flat_map(|class| centres[*class].map(|c| c + numbers.between(-spread, spread)));
@@ -236,7 +236,7 @@ mod tests {
         let (_stop, stopped) = channel();
         let targets = targets(&classes, &stopped);
         let chosen: Vec<usize> = (0..30).collect();
-        let mut numbers = Numbers::of(&[3]);
+        let mut numbers = SplitMix64::of(&[3]);
         let at: Vec<f64> = (0..15).map(|_| numbers.between(-1.0, 1.0)).collect();
         let of = |at: &[f64], gradient: &mut [f64]| loss(&table, &chosen, targets, 0.1, at, gradient);
         let mut gradient = vec![0.0; 15];

@@ -1,9 +1,10 @@
 //! Teaches a model new classes from tens of pictures, on the device.
 //!
-//! The network computes the features of every picture, and of variants of it (`vary`); a linear layer is fitted on them
+//! The network computes the features of every picture, and of variants of it (`augment`); a linear layer is fitted on them
 //! (`logistic`), and a distance that tells what is unlike all of them (`novelty`). Cross-validation chooses the settings
 //! and says how good the model is (`validate`).
 
+mod augment;
 pub mod collect;
 pub mod data;
 pub mod drift;
@@ -15,7 +16,6 @@ pub mod report;
 mod signature;
 mod table;
 mod validate;
-mod vary;
 
 pub use data::{DataError, Set, read};
 pub use report::Report;

@@ -4,7 +4,7 @@
 use super::logistic::{add, dot};
 use super::table::{Standard, Table};
 use crate::inference;
-use crate::learn::numbers::Numbers;
+use crate::learn::random::SplitMix64;
 
 /// Most directions of large variance.
 const DIRECTIONS: usize = 40;
@@ -72,10 +72,10 @@ impl Spread {
     }
 
     /// The same for rows that are not standardised, in units of `limit`.
-    pub(super) fn finish(self, standard: &Standard, limit: f64) -> inference::Variation {
+    pub(super) fn finish(self, standard: &Standard, limit: f64) -> inference::Gaussian {
         let single = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<f32>>();
         let flat = |rows: &[Vec<f64>]| rows.iter().flatten().map(|value| *value as f32).collect();
-        inference::Variation {
+        inference::Gaussian {
             mean: single(&standard.mean),
             scale: single(&standard.scale),
             centres: flat(&self.centres),
@@ -106,7 +106,7 @@ pub(super) fn structure(table: &Table, cells: usize) -> Table {
 /// Orthonormal directions of the largest variance of `rows`, by orthogonal iteration (Golub and Van Loan, *Matrix
 /// Computations*, 2013, 8.2.4).
 fn directions_of(rows: &[&Vec<f64>], length: usize, count: usize) -> Vec<Vec<f64>> {
-    let mut numbers = Numbers::of(&[count as u64]);
+    let mut numbers = SplitMix64::of(&[count as u64]);
     let mut basis: Vec<Vec<f64>> =
         (0..count).map(|_| (0..length).map(|_| numbers.between(-1.0, 1.0)).collect()).collect();
     orthonormalise(&mut basis);
@@ -146,7 +146,7 @@ mod tests {
     use crate::inference::Scratch;
 
     fn table() -> (Table, Vec<usize>) {
-        let mut numbers = Numbers::of(&[5]);
+        let mut numbers = SplitMix64::of(&[5]);
         let classes: Vec<usize> = (0..200).map(|index| index % 2).collect();
         let values = classes.iter().flat_map(|class| {
             let common = numbers.between(-3.0, 3.0);

@@ -8,7 +8,7 @@ use super::logistic::{Targets, Weights, fit, softmax};
 use super::novelty::{Spread, structure};
 use super::report::{Accuracy, Point};
 use super::table::{Standard, Table};
-use crate::learn::numbers::Numbers;
+use crate::learn::random::SplitMix64;
 use crate::shutdown::Stopped;
 
 /// Parts by which settings are chosen.
@@ -23,7 +23,7 @@ const VALIDATION_ROWS: usize = 1500;
 /// Penalties to choose from, the largest first.
 const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];
 /// What a linear layer may read.
-const READS: [Read; 3] = [Read::Cells, Read::Both, Read::Whole];
+const FEATURE_SETS: [FeatureSet; 3] = [FeatureSet::Cells, FeatureSet::Both, FeatureSet::Whole];
 /// Numbers of pictures of each class for the curve.
 const CURVE: [usize; 6] = [2, 5, 10, 20, 50, 100];
 /// Share of the pictures of the taught classes that may be called unknown.
@@ -31,7 +31,7 @@ const FALSE_ALARMS: f64 = 0.02;
 
 /// Which features the linear layer reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum FeatureSet {
     /// Those of the whole picture, and those of its cells.
     Both,
     /// Those of its cells.
@@ -105,12 +105,12 @@ impl Lesson {
     }
 
     /// What a layer reads: rows whose squares add up to about 1 for each kind of features.
-    fn table(&self, read: Read) -> Table {
+    fn table(&self, read: FeatureSet) -> Table {
         let scaled = |table: &Table| table.clone().scaled(factor(table.columns()));
         match read {
-            Read::Both => scaled(&self.whole).beside(&scaled(&self.cells)),
-            Read::Cells => scaled(&self.cells),
-            Read::Whole => scaled(&self.whole),
+            FeatureSet::Both => scaled(&self.whole).beside(&scaled(&self.cells)),
+            FeatureSet::Cells => scaled(&self.cells),
+            FeatureSet::Whole => scaled(&self.whole),
         }
     }
 
@@ -125,14 +125,14 @@ impl Lesson {
     }
 
     /// The layer for raw features, whole picture first, then cells: `[classes, features]`, and the biases.
-    pub(super) fn unfold(&self, read: Read, weights: &Weights) -> (Vec<f32>, Vec<f32>) {
+    pub(super) fn unfold(&self, read: FeatureSet, weights: &Weights) -> (Vec<f32>, Vec<f32>) {
         let (whole, cells) = (self.whole.columns(), self.cells.columns());
         let (mut all, mut biases) = (Vec::with_capacity(self.count * (whole + cells)), Vec::new());
         for (row, bias) in weights.rows() {
             let (of_whole, of_cells) = match read {
-                Read::Both => row.split_at(whole),
-                Read::Cells => (&[][..], row),
-                Read::Whole => (row, &[][..]),
+                FeatureSet::Both => row.split_at(whole),
+                FeatureSet::Cells => (&[][..], row),
+                FeatureSet::Whole => (row, &[][..]),
             };
             let mut bias = bias;
             for (part, standard) in [(of_whole, &self.whole_standard), (of_cells, &self.cells_standard)] {
@@ -154,7 +154,7 @@ fn factor(columns: usize) -> f64 {
 }
 
 /// The features to read and the penalty with the smallest mean cross-entropy.
-pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
+pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (FeatureSet, f64) {
     // Of many pictures, some suffice: of each class in each part, at least one.
     let step = (lesson.pictures() * (CHOOSING_VARIANTS + 1)).div_ceil(CHOOSING_ROWS).max(1);
     let mut seen = vec![0_usize; lesson.count * folds.count];
@@ -167,9 +167,9 @@ pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
         .collect();
     let is_chosen = |picture: &usize| is_chosen[*picture];
     // Either each kind of features has a thread, or all threads work on one after another.
-    let each = lesson.threads / READS.len();
+    let each = lesson.threads / FEATURE_SETS.len();
     let targets = Targets { threads: if each > 0 { each } else { lesson.threads }, ..lesson.targets() };
-    let try_out = |read: Read| -> Vec<(f64, Read, f64)> {
+    let try_out = |read: FeatureSet| -> Vec<(f64, FeatureSet, f64)> {
         let table = lesson.table(read);
         let mut losses = [0.0; PENALTIES.len()];
         for fold in 0..folds.count.min(CHOOSING) {
@@ -189,22 +189,22 @@ pub(super) fn choose(lesson: &Lesson, folds: &Folds) -> (Read, f64) {
         }
         losses.iter().zip(PENALTIES).map(|(loss, penalty)| (*loss, read, penalty)).collect()
     };
-    let tried: Vec<(f64, Read, f64)> = match each {
-        0 => READS.into_iter().flat_map(try_out).collect(),
+    let tried: Vec<(f64, FeatureSet, f64)> = match each {
+        0 => FEATURE_SETS.into_iter().flat_map(try_out).collect(),
         _ => thread::scope(|scope| {
             let start = |read| {
                 let builder = thread::Builder::new().name("teach-choose".into());
                 (read, builder.spawn_scoped(scope, move || try_out(read)))
             };
-            let join = |(read, thread): (Read, io::Result<thread::ScopedJoinHandle<'_, _>>)| {
+            let join = |(read, thread): (FeatureSet, io::Result<thread::ScopedJoinHandle<'_, _>>)| {
                 // What the system refuses a thread for is done here.
                 thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| try_out(read))
             };
-            READS.map(start).into_iter().flat_map(join).collect()
+            FEATURE_SETS.map(start).into_iter().flat_map(join).collect()
         }),
     };
     let best = tried.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
-    best.map_or((Read::Both, PENALTIES[1]), |(_, read, penalty)| (read, penalty))
+    best.map_or((FeatureSet::Both, PENALTIES[1]), |(_, read, penalty)| (read, penalty))
 }
 
 /// Variants of each of `pictures` that a layer of the cross-validation learns from.
@@ -226,7 +226,7 @@ pub(super) struct Validation {
 
 impl Validation {
     /// Cross-validates the layer.
-    pub(super) fn of(lesson: &Lesson, folds: &Folds, (read, penalty): (Read, f64)) -> Self {
+    pub(super) fn of(lesson: &Lesson, folds: &Folds, (read, penalty): (FeatureSet, f64)) -> Self {
         let table = lesson.table(read);
         let mut found = vec![0; lesson.pictures()];
         let mut both = [Vec::with_capacity(lesson.classes.len()), Vec::with_capacity(lesson.classes.len())];
@@ -290,7 +290,7 @@ fn curve(lesson: &Lesson, folds: &Folds, table: &Table, penalty: f64) -> Vec<Poi
             let mut learned = Vec::new();
             for class in 0..lesson.count {
                 let mut own: Vec<usize> = of_class(fold, class).collect();
-                Numbers::of(&[fold as u64, class as u64]).shuffle(&mut own);
+                SplitMix64::of(&[fold as u64, class as u64]).shuffle(&mut own);
                 own.truncate(most);
                 learned.extend(lesson.rows(own.into_iter(), variants(most * lesson.count)));
             }
@@ -312,7 +312,7 @@ fn best(logits: &[f64]) -> usize {
 }
 
 /// The layer, and the variation of appearance and structure, from all pictures.
-pub(super) fn finish(lesson: &Lesson, (read, penalty): (Read, f64)) -> (Weights, [Spread; 2]) {
+pub(super) fn finish(lesson: &Lesson, (read, penalty): (FeatureSet, f64)) -> (Weights, [Spread; 2]) {
     let all: Vec<usize> = (0..lesson.classes.len()).collect();
     let weights = fit(&lesson.table(read), &all, lesson.targets(), penalty, None);
     let spread = |table| Spread::of(table, &all, &lesson.classes, lesson.count);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::choice::OptimizerChoice;
 
 use super::optimizer::OptimizerOptions;
-use super::raster::Variation;
+use super::raster::Augmentation;
 
 /// Most epochs.
 pub const EPOCHS: u64 = 100_000;
@@ -46,7 +46,7 @@ pub struct TrainOptions {
     /// Further tasks that the backbone learns at the same time.
     pub also: Vec<Also>,
     /// How pictures vary.
-    pub variation: Variation,
+    pub variation: Augmentation,
     /// Whether only the linear layer learns.
     pub freeze: bool,
     /// Determines the first weights, the order of the pictures and their variations.
@@ -67,7 +67,7 @@ impl TrainOptions {
     /// The first option that is out of its range, if there is one: those of a file may be.
     pub(super) fn out_of_range(&self) -> Option<&'static str> {
         let Self { epochs, batch, rate, warm_up, momentum, weight_decay, smoothing, mixup, also, variation, .. } = self;
-        let Variation { scale, ratio, near, colour, .. } = variation;
+        let Augmentation { scale, ratio, near, colour, .. } = variation;
         let share = 0.0..=1.0;
         let rates = 0.0..=RATE;
         let near = near.is_none_or(|near| near.side > 0.0 && near.side <= 1.0 && share.contains(&near.change));
@@ -109,7 +109,10 @@ pub(super) mod tests {
             (TrainOptions { warm_up: 3.5, ..options() }, "warm_up"),
             (TrainOptions { weight_decay: f64::NAN, ..options() }, "weight_decay"),
             (TrainOptions { mixup: 1e300, ..options() }, "mixup"),
-            (TrainOptions { variation: Variation { scale: [0.5, 0.1], ..options().variation }, ..options() }, "scale"),
+            (
+                TrainOptions { variation: Augmentation { scale: [0.5, 0.1], ..options().variation }, ..options() },
+                "scale",
+            ),
         ] {
             assert_eq!(wrong.out_of_range(), Some(name));
         }
@@ -129,7 +132,7 @@ pub(super) mod tests {
             mixup: 0.0,
             balance: false,
             also: Vec::new(),
-            variation: Variation { scale: [1.0, 1.0], ratio: [1.0, 1.0], near: None, flip: false, colour: 0.0 },
+            variation: Augmentation { scale: [1.0, 1.0], ratio: [1.0, 1.0], near: None, flip: false, colour: 0.0 },
             freeze: false,
             seed: 1,
         }

@@ -90,7 +90,7 @@ fn windows(start: f64, length: f64, count: usize, side: usize) -> Vec<(usize, Ve
 
 /// How pictures vary from epoch to epoch.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Variation {
+pub struct Augmentation {
     /// Least and greatest share of the picture's area that a crop takes, 0 to 1; both 1: the whole centre square.
     pub scale: [f64; 2],
     /// Least and greatest ratio of a crop's width to its height, relative to the input's.
@@ -127,7 +127,7 @@ impl Near {
     }
 }
 
-impl Variation {
+impl Augmentation {
     /// An area of a `raster` for an input of `height` × `width`.
     fn area(&self, raster: &Raster, [height, width]: [usize; 2], random: &mut Random) -> Area {
         let (wide, high) = (raster.width as f64, raster.height as f64);
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn variations_stay_in_the_picture_and_are_determined_by_their_numbers() {
         let raster = raster(61, 35);
-        let all = Variation { scale: [0.05, 1.0], ratio: [0.5, 2.0], near: None, flip: true, colour: 0.5 };
+        let all = Augmentation { scale: [0.05, 1.0], ratio: [0.5, 2.0], near: None, flip: true, colour: 0.5 };
         for seed in 0..200 {
             let apply = || all.apply(&raster, [24, 40], &mut Random::new(seed, &[]));
             let values = apply();
@@ -217,7 +217,7 @@ mod tests {
             let Area { left, top, width, height } = all.area(&raster, [24, 40], &mut Random::new(seed, &[]));
             assert!(left >= 0.0 && top >= 0.0 && left + width <= 61.001 && top + height <= 35.001);
         }
-        let none = Variation { scale: [1.0, 1.0], ratio: [1.0, 1.0], near: None, flip: false, colour: 0.0 };
+        let none = Augmentation { scale: [1.0, 1.0], ratio: [1.0, 1.0], near: None, flip: false, colour: 0.0 };
         let area = none.area(&raster, [20, 20], &mut Random::new(0, &[]));
         assert_eq!(area, Area { left: 13.0, top: 0.0, width: 35.0, height: 35.0 });
     }
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn crops_near_that_of_evaluation_stay_near() {
         let raster = raster(160, 90);
-        let near = |change| Variation {
+        let near = |change| Augmentation {
             scale: [0.1, 1.0],
             ratio: [0.5, 2.0],
             near: Some(Near { side: 0.8, change }),

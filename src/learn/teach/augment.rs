@@ -6,7 +6,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageFormat};
 
 use crate::frame::Region;
-use crate::learn::numbers::Numbers;
+use crate::learn::random::SplitMix64;
 use crate::preprocess::Transform;
 use crate::tensor::TensorMut;
 
@@ -15,7 +15,7 @@ const STEPS: usize = 1024;
 
 /// How a variant differs from its picture.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Variation {
+pub(super) struct Augmentation {
     /// Seed of the noise.
     seed: u64,
     /// Movement in shares of the region's sides.
@@ -33,10 +33,10 @@ pub(super) struct Variation {
     quality: Option<u8>,
 }
 
-impl Variation {
-    /// The variation number `variant` of picture number `picture`.
+impl Augmentation {
+    /// Augmentation number `variant` of picture number `picture`.
     pub(super) fn of(picture: u64, variant: u64) -> Self {
-        let mut numbers = Numbers::of(&[picture, variant]);
+        let mut numbers = SplitMix64::of(&[picture, variant]);
         let mut between = |from: f64, to: f64| numbers.between(from, to);
         let moved = [between(-0.05, 0.05), between(-0.05, 0.05)];
         let gain = between(0.5_f64.ln(), 1.6_f64.ln()).exp();
@@ -64,7 +64,7 @@ impl Variation {
                 self.gain.map(|gain| (((colour * gain - 0.5) * self.contrast) + 0.5) as f32)
             })
             .collect();
-        let mut noise = Numbers::of(&[self.seed]);
+        let mut noise = SplitMix64::of(&[self.seed]);
         let pixels = input.data_mut();
         for (row, line) in pixels.chunks_exact_mut(width * 3).enumerate() {
             let down = self.slope[1] * (row as f64 / height as f64 * 2.0 - 1.0);
@@ -144,7 +144,7 @@ mod tests {
             for (index, value) in input.data_mut().iter_mut().enumerate() {
                 *value = ((index % 97) as f32 / 96.0 - transform.mean[index % 3]) / transform.std[index % 3];
             }
-            Variation::of(picture, variant).apply(&transform, TensorMut::from(&mut input));
+            Augmentation::of(picture, variant).apply(&transform, TensorMut::from(&mut input));
             input.data().to_vec()
         };
         assert_eq!(make(1, 1), make(1, 1));
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_variant_shows_a_part_inside_the_picture() {
         for variant in 0..100 {
-            let [x, y, width, height] = Variation::of(0, variant).region(&Region::WHOLE).shares();
+            let [x, y, width, height] = Augmentation::of(0, variant).region(&Region::WHOLE).shares();
             assert!(x >= 0.0 && y >= 0.0 && x + width <= 1.0 + 1e-9 && y + height <= 1.0 + 1e-9);
             assert!(width > 0.9 && height > 0.9);
         }

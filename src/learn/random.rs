@@ -2,9 +2,9 @@
 
 /// A sequence of numbers that depends only on its keys.
 #[derive(Debug, Clone)]
-pub(super) struct Numbers(u64);
+pub(super) struct SplitMix64(u64);
 
-impl Numbers {
+impl SplitMix64 {
     /// The sequence of these keys.
     pub(super) fn of(keys: &[u64]) -> Self {
         keys.iter().fold(Self(0x5851_f42d_4c95_7f2d), |sequence, key| {
