@@ -55,8 +55,22 @@ pub(crate) fn vary(canvas: &mut Canvas, random: &mut Random) {
         let value = |channel: usize| pixel[channel].max(0.0).powf(gamma) * gain * tint[channel] * contrast + lift;
         std::array::from_fn(value)
     });
-    if random.unit() < 0.08 {
-        canvas.map(|pixel| [luma(pixel); 3]);
+    match random.unit() {
+        night if night < 0.08 => canvas.map(|pixel| [luma(pixel); 3]),
+        // There are scenes in every colour: all that is not grey gets another hue.
+        turned if turned < 0.2 => {
+            let angle = random.within(0.0, std::f64::consts::TAU) as f32;
+            let (sin, cos) = angle.sin_cos();
+            let (same, next, last) = (
+                (1.0 + 2.0 * cos) / 3.0,
+                (1.0 - cos) / 3.0 - sin / 3.0_f32.sqrt(),
+                (1.0 - cos) / 3.0 + sin / 3.0_f32.sqrt(),
+            );
+            canvas.map(|[r, g, b]| {
+                [same * r + next * g + last * b, last * r + same * g + next * b, next * r + last * g + same * b]
+            });
+        }
+        _ => {}
     }
     let radius = random.within(0.0, 0.004) as f32 * canvas.short() as f32;
     match random.unit() {

@@ -5,6 +5,7 @@
 mod canvas;
 mod damage;
 mod faults;
+mod growth;
 mod labels;
 mod list;
 mod make;

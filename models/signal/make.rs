@@ -152,7 +152,7 @@ impl Maker {
             }
             (view, format!("photo:{}", self.photos[index].0.name))
         } else {
-            let kind = random.below(scenes::KINDS.len());
+            let kind = scenes::kind(random);
             (scenes::render(kind, width, height, random), format!("rendered:{}", scenes::KINDS[kind]))
         };
         if random.unit() < 0.5 && set != Set::Photos {

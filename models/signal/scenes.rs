@@ -7,7 +7,12 @@ use super::random::Random;
 use super::texture::{Patch, Texture, ellipse, polygon};
 
 /// Kinds of scenes.
-pub(crate) const KINDS: [&str; 5] = ["landscape", "street", "room", "workshop", "yard"];
+pub(crate) const KINDS: [&str; 6] = ["landscape", "street", "room", "workshop", "yard", "growth"];
+
+/// A kind at random, the last one more often: it has the most to show.
+pub(crate) fn kind(random: &mut Random) -> usize {
+    random.below(KINDS.len() + 2).min(KINDS.len() - 1)
+}
 
 /// What all parts of one scene share.
 pub(super) struct Scene<'a> {
@@ -28,6 +33,7 @@ pub(crate) fn render(kind: usize, width: usize, height: usize, random: &mut Rand
         "street" => scene.street(),
         "room" => scene.room(),
         "workshop" => scene.workshop(),
+        "growth" => scene.growth(),
         _ => scene.yard(),
     }
     if scene.random.unit() < 0.2 {
