@@ -1,5 +1,6 @@
 //! Makes the pictures of a clip.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use image::RgbImage;
@@ -22,6 +23,8 @@ const DRAWN: usize = 480;
 const LEAST_VIEW: u32 = 240;
 /// Times that a clip is begun anew because too few of its pictures show what they should.
 const ATTEMPTS: u64 = 60;
+/// Times that a part is looked for in the photograph whose turn it is.
+const IN_TURN: u64 = 40;
 
 /// What pictures are made of.
 pub(crate) struct Maker {
@@ -84,7 +87,10 @@ impl Maker {
             let mut random = Random::new(self.seed, &[set, clip.first as u64, attempt]);
             let left = clip.count - made.len();
             let pictures = match (clip.set, clip.state) {
-                (Set::Photos, _) => self.unaltered(left, &mut random)?,
+                (Set::Photos, _) => {
+                    let places = clip.first + made.len()..clip.first + clip.count;
+                    self.unaltered(places, attempt < IN_TURN, &mut random)?
+                }
                 (_, State::Pattern(index)) => {
                     let patterns = PATTERNS[index].1;
                     let pattern = patterns[random.below(patterns.len())];
@@ -114,10 +120,14 @@ impl Maker {
         Ok(image.get_or_init(|| read))
     }
 
+    /// The photographs of a set.
+    fn photos_of(&self, set: Set) -> Vec<usize> {
+        (0..self.photos.len()).filter(|index| self.photos[*index].0.held_out == (set != Set::Train)).collect()
+    }
+
     /// One of the photographs of a set.
     fn some_photo(&self, set: Set, random: &mut Random) -> usize {
-        let mine: Vec<usize> =
-            (0..self.photos.len()).filter(|index| self.photos[*index].0.held_out == (set != Set::Train)).collect();
+        let mine = self.photos_of(set);
         mine[random.below(mine.len())]
     }
 
@@ -336,17 +346,19 @@ impl Maker {
         Ok(made.collect())
     }
 
-    /// Parts of photographs as they are. Some parts of some show nothing but a blurred background or an even sky, which
-    /// no camera should: they are left out.
-    fn unaltered(&self, count: usize, random: &mut Random) -> Result<Vec<Made>, Error> {
+    /// Parts of photographs as they are, at the given places of the set, up to the first that is left out: some parts of
+    /// some show nothing but a blurred background or an even sky, which no camera should. All photographs have the same
+    /// share `in_turn`.
+    fn unaltered(&self, places: Range<usize>, in_turn: bool, random: &mut Random) -> Result<Vec<Made>, Error> {
         let mut made = Vec::new();
-        for _ in 0..count {
-            let index = self.some_photo(Set::Photos, random);
+        let photos = self.photos_of(Set::Photos);
+        for place in places {
+            let index = if in_turn { photos[place % photos.len()] } else { self.some_photo(Set::Photos, random) };
             let (width, height) = video::size(random);
             let view = self.view(index, [width as usize, height as usize], 0.7, random)?;
             let picture = self.small(&view);
             if !is_usable(&view) || !shows(State::Good, &picture, &picture) {
-                continue;
+                break;
             }
             let route = Route {
                 width: view.width as u32,
