@@ -36,7 +36,7 @@ pub(crate) fn lose(
         true => {
             let rate = random.within(0.04, 0.35);
             let glue = random.unit() < 0.65;
-            units.iter().enumerate().map(|(index, unit)| with_losses(unit, index == 0, rate, glue, random)).collect()
+            units.iter().map(|unit| with_losses(unit, rate, glue, random)).collect()
         }
         false => units.iter().map(|unit| cut_short(unit, random)).collect(),
     };
@@ -89,17 +89,17 @@ pub(crate) fn damage(shown: &Canvas, clean: &[Canvas]) -> f64 {
 }
 
 /// An access unit of H.264 without some of its packets: their slices are gone, or, with `glue`, only the bytes. The
-/// parameter sets stay, and of the first picture at least the beginning.
-fn with_losses(unit: &[u8], is_first: bool, rate: f64, glue: bool, random: &mut Random) -> Vec<u8> {
+/// parameter sets stay.
+fn with_losses(unit: &[u8], rate: f64, glue: bool, random: &mut Random) -> Vec<u8> {
     let mut kept = Vec::with_capacity(unit.len());
-    for (number, nal) in nals(unit).into_iter().enumerate() {
+    for nal in nals(unit) {
         let header = nal.iter().position(|byte| *byte == 1).map_or(0, |start| start + 1);
         let is_slice = nal.get(header).is_some_and(|byte| matches!(byte & 0x1f, 1 | 5));
         let packets: Vec<&[u8]> = nal.chunks(packet_size(nal)).collect();
         // The first packet has the slice's header, without which the rest is nothing.
         let lost: Vec<bool> = packets.iter().map(|_| is_slice && random.unit() < rate).collect();
         let any = lost.contains(&true);
-        if !is_slice || !any || (is_first && number == 0) {
+        if !is_slice || !any {
             kept.extend_from_slice(nal);
         } else if glue {
             let packets = packets.iter().zip(&lost).enumerate();

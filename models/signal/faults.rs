@@ -9,7 +9,7 @@ use super::labels::State;
 use super::random::Random;
 use super::texture::{Texture, ellipse, polygon, softened};
 
-/// The part of the shorter side that the networks see.
+/// About the part of the shorter side that the networks see: of inputs of 128×128, it is 128 of 146.
 pub(crate) const CENTRE: f64 = 1.0 / 1.125;
 
 /// What a fault did.
@@ -32,8 +32,8 @@ static NORMAL: LazyLock<Vec<f32>> = LazyLock::new(|| {
     (0..1 << 16).map(|_| random.normal() as f32).collect()
 });
 
-/// Makes small differences that leave a picture good: exposure, white balance, strength of colours, softness or
-/// sharpening, noise; infrared light at night, without colour.
+/// Varies a picture that stays good: exposure, white balance, saturation, sharpness, noise; sometimes infrared light without
+/// colour, or another hue.
 pub(crate) fn vary(canvas: &mut Canvas, random: &mut Random) {
     // Some stay as they are.
     if random.unit() < 0.2 {
@@ -295,7 +295,7 @@ fn partly_covered(canvas: &mut Canvas, random: &mut Random) -> Outcome {
         let blurred = canvas.out_of_focus(0.07 * unit);
         let (last, bright) = (blurred.pixels.len() - 1, random.within(0.85, 1.25) as f32);
         canvas.cover(&mask, |index| scaled(mixed(blurred.pixels[last - index], [0.7; 3], 0.15), bright));
-        // Light gathers at the edges of the drops.
+        // The edges of the drops are dark.
         for (pixel, share) in canvas.pixels.iter_mut().zip(&mask) {
             let edge = (share * (1.0 - share) * 4.0).clamp(0.0, 1.0);
             *pixel = scaled(*pixel, 1.0 - 0.45 * edge);

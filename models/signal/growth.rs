@@ -56,7 +56,7 @@ impl Scene<'_> {
     fn strokes(&mut self, colours: [Colour; 2]) -> Strokes {
         let length = self.within(0.03, 0.22);
         let width = length * self.within(0.04, 0.14);
-        // Enough to cover two thirds of the picture or more.
+        // More of shorter strokes.
         let count = (self.within(1.0, 2.5) / (length * width).max(1e-4)) as usize;
         let direction = self.within(0.0, TAU);
         Strokes { colours, size: [length, width], direction, count: count.min(6000) }

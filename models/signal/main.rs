@@ -69,7 +69,7 @@ struct Arguments {
     /// Unaltered photographs for testing.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = number())]
     photos: u32,
-    /// Input size of the network, in pixels; the pictures' shorter side is an eighth more.
+    /// Side of the centre square that networks see, in pixels; the pictures' shorter side is an eighth more.
     #[arg(long, value_name = "PIXELS", default_value_t = 144, value_parser = clap::value_parser!(u16).range(32..=512))]
     size: u16,
     /// Threads [default: number of cores].

@@ -165,7 +165,7 @@ impl Maker {
             let kind = scenes::kind(random);
             (scenes::render(kind, width, height, random), format!("rendered:{}", scenes::KINDS[kind]))
         };
-        if random.unit() < 0.5 && set != Set::Photos {
+        if random.unit() < 0.5 {
             for row in canvas.pixels.chunks_exact_mut(width) {
                 row.reverse();
             }
@@ -346,9 +346,8 @@ impl Maker {
         Ok(made.collect())
     }
 
-    /// Parts of photographs as they are, at the given places of the set, up to the first that is left out: some parts of
-    /// some show nothing but a blurred background or an even sky, which no camera should. All photographs have the same
-    /// share `in_turn`.
+    /// Unaltered parts of photographs for these places of the set, up to the first part that does not look like a good
+    /// picture: some show nothing but a blurred background or an even sky. With `in_turn`, the photographs take turns.
     fn unaltered(&self, places: Range<usize>, in_turn: bool, random: &mut Random) -> Result<Vec<Made>, Error> {
         let mut made = Vec::new();
         let photos = self.photos_of(Set::Photos);
