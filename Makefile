@@ -45,7 +45,7 @@ build: deps-run ## Build the program: target/release/hardnetd
 train-build: deps-run ## Build the program with `hardnetd train`, which needs Rust 1.95: target/release/hardnetd
 	$(CARGO) build --release --locked --features train
 
-model: train-build ## Make the default model anew: data, training, models/signal.safetensors. An hour on two fast cores
+model: train-build ## Make the default model anew: data, training, models/signal.safetensors. Two hours on two fast cores
 	models/make target/release/hardnetd
 
 model-data: ## Make the training data of the default model: OUTPUT=target/model-data ARGS="--seed 1 --train 24000 ..."

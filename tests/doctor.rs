@@ -104,7 +104,7 @@ fn this_machine_is_reported_as_it_is() {
 
     assert!(found("configuration", "files").ends_with("hardnetd.toml"));
     assert!(found("model", "signal").starts_with("sha256:"), "{report:#}");
-    assert!(found("model", "signal").contains("27 classes, input 128x128, 0.5 M parameters"), "{report:#}");
+    assert!(found("model", "signal").contains("27 classes, input 128x128, 0.8 M parameters"), "{report:#}");
     assert_eq!(found("model", "backend"), format!("native/{isa}"));
     assert_eq!(check(&report, "model", "training")["state"], "ok");
     assert_eq!(found("streams", "door"), "test:ball, a test pattern");

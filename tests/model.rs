@@ -30,7 +30,7 @@ fn the_list_has_the_published_figures_of_the_family() {
     assert_eq!(
         figures,
         [
-            ("signal", 533_057, 36_694_208),
+            ("signal", 801_887, 62_964_864),
             ("hardnet39ds", 3_488_228, 429_471_474),
             ("hardnet68ds", 4_180_602, 775_281_526),
             ("hardnet68", 17_565_348, 4_246_114_304),
