@@ -30,7 +30,7 @@ fn a_numpy_file_has_the_features_that_the_lines_have() {
     let lined = lines(&lined.stdout);
     assert_eq!(lined.len(), 3);
     assert!(lined[0]["path"].as_str().unwrap().ends_with("chelsea.jpg"));
-    assert_eq!(floats(&lined[0]).len(), 384 + 32 * 4);
+    assert_eq!(floats(&lined[0]).len(), 448 + 48 * 4);
     let output = folder.path().join("photos.npy");
     let broken = folder.path().join("broken.jpg");
     fs::write(&broken, "no").unwrap();
@@ -44,7 +44,7 @@ fn a_numpy_file_has_the_features_that_the_lines_have() {
     let bytes = fs::read(&output).unwrap();
     assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"));
     let header = std::str::from_utf8(&bytes[10..128]).unwrap();
-    assert!(header.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 512), }"), "{header}");
+    assert!(header.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 640), }"), "{header}");
     let values: Vec<f32> = bytes[128..].as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
     assert_eq!(values, lined.iter().flat_map(floats).collect::<Vec<f32>>());
     let again = run(["features", text(&photos), "--output", text(&output)]);
@@ -62,7 +62,7 @@ fn frames_of_a_stream_are_numbered_and_a_region_shows_other_features() {
         floats(&rows[0])
     };
     let (whole, part) = (features("0,0,1,1"), features("0,0,0.25,0.5"));
-    assert!(whole.len() == 384 && whole != part);
+    assert!(whole.len() == 448 && whole != part);
 }
 
 #[test]
