@@ -277,6 +277,9 @@ fn settings_of_the_collection_are_checked_together() {
     let outcome = run(["config", "check", "-c", path.to_str().unwrap()]);
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("collect.folder = ") && outcome.stderr.contains("above it"), "{}", outcome.stderr);
+    fs::write(&path, format!("[collect]\nfolder = \"{}\"\n", path.display())).unwrap();
+    let outcome = run(["config", "check", "-c", path.to_str().unwrap()]);
+    assert!(outcome.code() == 0 && outcome.stderr.contains("is not a folder"), "{}", outcome.stderr);
     fs::write(&path, "[collect]\nfolder = \"~/kept\"\n").unwrap();
     let outcome = run(["config", "check", "-c", path.to_str().unwrap()]);
     assert_eq!(outcome.code(), 78);

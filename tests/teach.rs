@@ -452,7 +452,9 @@ fn an_earlier_lesson_is_replaced_and_another_file_is_not() {
     assert!(ok(teach(&paths, &[])).stdout.contains("region    0,0,0.5,1"));
     assert_eq!(fs::read(&paths[2]).unwrap(), earlier);
     // Whatever the file is called, it can be opened.
-    for (file, name) in [("front gate", "front-gate"), ("Tür", "T-r"), ("hardnet68", "tiny")] {
+    for (file, name) in
+        [("front gate", "front-gate"), ("Tür", "T-r"), ("hardnet68", "taught-hardnet68"), ("signal", "taught-signal")]
+    {
         let path = paths[2].with_file_name(format!("{file}.safetensors"));
         ok(run(["teach", "--model", text(&paths[0]), "--data", text(&paths[1]), "--output", text(&path)]));
         let info = ok(run(["model", "info", text(&path)])).stdout;

@@ -76,7 +76,7 @@ fn row(choice: &Combination, time: Duration, progress: Progress<'_>) -> Result<S
     let shapes = graph.shapes(height, width).map_err(inference::Error::Size)?;
     let input = seeded::tensor(height, width);
     let mut stages: Vec<StageTime> = Vec::new();
-    let mut prefixes = Vec::new();
+    let (mut prefixes, mut branches) = (Vec::new(), Vec::new());
     let mut before = 0;
     for (name, end) in modules::ends(&graph) {
         let prefix = graph.up_to(end).map_err(inference::Error::Size)?;
@@ -96,8 +96,10 @@ fn row(choice: &Combination, time: Duration, progress: Progress<'_>) -> Result<S
         prefixes.push(network);
         let output =
             shapes.get(end.index()).map_or([0; 3], |&Shape { height, width, channels }| [channels, height, width]);
+        // What branches off earlier, such as the means of a map for a taught layer, has less before it.
+        branches.push(macs < before);
         let gmac = macs.saturating_sub(before) as f64 / 1e9;
-        before = macs;
+        before = before.max(macs);
         stages.push(StageTime { name, output, gmac, until_ms: 0.0, difference_ms: 0.0, runs: 0 });
     }
     drop(graph);
@@ -107,11 +109,13 @@ fn row(choice: &Combination, time: Duration, progress: Progress<'_>) -> Result<S
     let mut runs: Vec<_> = steps.iter_mut().map(|step| step as &mut dyn FnMut() -> Result<(), Error>).collect();
     let samples = in_turns(&mut runs, time, || (), progress)?;
     let mut before = 0.0;
-    for (stage, sample) in stages.iter_mut().zip(&samples) {
+    for ((stage, sample), is_branch) in stages.iter_mut().zip(&samples).zip(branches) {
         stage.until_ms = sample.figures().median;
-        stage.difference_ms = stage.until_ms - before;
         stage.runs = sample.runs();
-        before = stage.until_ms;
+        if !is_branch {
+            stage.difference_ms = stage.until_ms - before;
+            before = stage.until_ms;
+        }
     }
     let threads = choice.threads.count();
     let isa = match choice.backend() {

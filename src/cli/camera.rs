@@ -33,7 +33,12 @@ impl Camera {
             let of = |source: &String| config::Stream { source: source.clone(), ..config::Stream::default() };
             return Ok(source.as_ref().map(of));
         };
-        let streams = load(file.as_deref(), &[])?.config.streams;
+        let loaded = load(file.as_deref(), &[])?;
+        if loaded.files.is_empty() {
+            let message = format!("--stream {name:?}: there is no configuration; name one with --config FILE");
+            return Err(Error::Argument(message));
+        }
+        let streams = loaded.config.streams;
         let names: Vec<String> = streams.iter().map(|stream| format!("{:?}", stream.name)).collect();
         let found = streams.into_iter().find(|stream| stream.name == *name);
         found.map(Some).ok_or_else(|| {

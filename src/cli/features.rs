@@ -20,6 +20,7 @@ use crate::kernels::runtime::Threads;
 use crate::learn::features::{FeatureSession, PictureError};
 use crate::learn::npy::NpyWriter;
 use crate::learn::stream::Watch;
+use crate::learn::teach::{self, data};
 use crate::model::{Definition, Extractor, ModelOptions, SaveError, Training, built_in};
 use crate::printable::line;
 use crate::replace::replace;
@@ -28,8 +29,8 @@ use crate::shutdown::Stopped;
 /// Arguments of `features`.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("input").required(true).multiple(true).args(["pictures", "source", "stream"])), after_help = "\
-Features are the values that the network's last linear layer reads: a few hundred numbers that describe a picture, for \
-clustering, searching, or a classifier of your own. --map adds the means of an earlier map over a grid of cells, which \
+Features are the values that the network's own last linear layer reads: a few hundred numbers that describe a picture, for \
+clustering, searching, or a classifier of your own. A taught model lends its network and its region. --map adds the means of an earlier map over a grid of cells, which \
 also say where something is; `hardnetd model info` lists the modules.
 
 Each picture is a line: {\"path\":…,\"features\":[…]}, or {\"stream\":…,\"seq\":…,\"features\":[…]} for a frame. With \
@@ -42,7 +43,7 @@ Examples:
   hardnetd features --map base.4:2 --region 0.25,0.5,0.5,0.5 yard/*.jpg
   hardnetd features --source rtsp://camera.local/1 --max-fps 1 --frames 100 --output yard.npy")]
 pub(super) struct Arguments {
-    /// Pictures, or folders with pictures.
+    /// Pictures, or folders with pictures, also in folders below them.
     #[arg(value_name = "IMAGE|DIR", conflicts_with = "camera")]
     pictures: Vec<PathBuf>,
     #[command(flatten)]
@@ -168,6 +169,9 @@ impl From<io::Error> for Failed {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
+    if let Some(path) = arguments.output.as_ref().filter(|path| path.extension().is_none_or(|ending| ending != "npy")) {
+        return Err(Error::Argument(format!("--output {}: expected a name that ends in .npy", path.display())));
+    }
     if let Some(path) = arguments.output.as_ref().filter(|path| path.exists() && !arguments.force) {
         return Err(SaveError::Exists { path: path.clone() }.into());
     }
@@ -252,7 +256,11 @@ fn write_pictures(
     let mut files = Vec::new();
     for path in paths {
         match path.is_dir() {
-            true => files.extend(pictures(path).map_err(crate::capture::Error::from)?),
+            true => match data::pictures(path).map_err(teach::Error::from)? {
+                // The error says what counts as a picture.
+                found if found.is_empty() => files.extend(pictures(path).map_err(crate::capture::Error::from)?),
+                found => files.extend(found),
+            },
             false => files.push(path.clone()),
         }
     }

@@ -340,8 +340,8 @@ pub enum Error {
         /// The exit code of the failure.
         exit: Exit,
     },
-    /// Some pictures could not be classified; each has been reported.
-    #[error("{failed} of {total} pictures cannot be classified")]
+    /// Some pictures could not be used; each has been reported.
+    #[error("{failed} of {total} pictures cannot be used")]
     Pictures {
         /// Pictures that failed.
         failed: usize,

@@ -17,6 +17,7 @@ use super::{Error, interrupt, printed, progress_style};
 use crate::config;
 use crate::exit::{Exit, chain};
 use crate::frame::Region;
+use crate::hardnet;
 use crate::inference::{Engine, UNKNOWN};
 use crate::learn::stream::Watch;
 use crate::learn::teach::collect::{CollectError, Collector};
@@ -111,6 +112,9 @@ fn threads(arguments: &Arguments) -> usize {
 
 /// Teaches a model and saves it.
 fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -> Result<(), Error> {
+    if output.to_str().is_none() {
+        return Err(Error::Argument(format!("--output {}: expected a name in UTF-8", output.display())));
+    }
     if !matches!(ModelFormat::of(output), Ok(ModelFormat::Safetensors)) {
         let output = output.display();
         let message =
@@ -173,7 +177,12 @@ fn learn(arguments: &Arguments, data: &Path, output: &Path, stopped: &Stopped) -
 fn name(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    stem.chars().map(|c| if is_plain(&c) { c } else { '-' }).take(64).collect()
+    let name: String = stem.chars().map(|c| if is_plain(&c) { c } else { '-' }).take(50).collect();
+    // Names of other models, and of no file, say nothing.
+    match hardnet::find(&name).is_some() || name == built_in::NAME || name.chars().all(|c| c == '.') {
+        true => format!("taught-{name}"),
+        false => name,
+    }
 }
 
 /// The part of the picture that the taught model at `path` looks at. None if it is the whole picture, or there is no such

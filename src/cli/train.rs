@@ -234,8 +234,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     pool.build_global().map_err(|error| Error::Train(io::Error::other(error).into()))?;
     let stopped = interrupt::install()?;
     let mut trainer = trainer(arguments)?;
-    let memory = trainer.memory() as f64 / 1e9;
-    tracing::info!("up to {memory:.1} GB of memory for batches of {}", trainer.batch());
+    let memory = trainer.memory() as f64 / 1e6;
+    tracing::info!("up to {memory:.0} MB of memory for batches of {}", trainer.batch());
+    if trainer.done() >= trainer.steps() {
+        tracing::info!("the training is complete: nothing is left to do");
+    }
     let bar = ProgressBar::new(trainer.steps())
         .with_style(progress_style("{bar:30} {pos}/{len} steps, {msg}, {eta} left"))
         .with_position(trainer.done());
@@ -250,6 +253,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
                 let rate = bar.per_sec() * batch;
                 bar.set_message(format!("loss {loss:.3}, top-1 {:.1} %, {rate:.1} pictures/s", top1 * 100.0));
             }
+            Event::Skipped { done } => bar.set_position(done),
             Event::Epoch(epoch) => {
                 let percent = |share: f64| format!("{:.2} %", share * 100.0);
                 let mut text = format!(
@@ -285,7 +289,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
             let text = best
                 .map_or_else(String::new, |(epoch, top1)| format!(": top-1 {:.2} % after epoch {epoch}", top1 * 100.0));
             printed(writeln!(output, "{folder}/best.safetensors{text}"))?;
-            printed(writeln!(output, "{folder}/{}: curves, confusion matrix and the worst mistakes", report::FILE))
+            match arguments.output.join(report::FILE).exists() {
+                true => printed(writeln!(
+                    output,
+                    "{folder}/{}: curves, confusion matrix and the worst mistakes",
+                    report::FILE
+                )),
+                false => Ok(()),
+            }
         }
         End::Stopped => {
             tracing::warn!(

@@ -137,10 +137,14 @@ impl Look<'_> {
     /// A disk that is missing now may be there when the service runs.
     fn collect(&mut self, folder: &str) {
         let path = absolute(folder).unwrap_or_else(|_| folder.into());
-        if folder.is_empty() || path.is_dir() || path.parent().is_some_and(Path::is_dir) {
+        let is_file = path.exists() && !path.is_dir();
+        if folder.is_empty() || path.is_dir() || !is_file && path.parent().is_some_and(Path::is_dir) {
             return;
         }
-        let found = format!("{folder:?}: neither this folder nor the one above it is there");
+        let found = match is_file {
+            true => format!("{folder:?} is not a folder"),
+            false => format!("{folder:?}: neither this folder nor the one above it is there"),
+        };
         let remedy = "create it, or mount its disk: until then, no frames are kept".to_owned();
         let warning = Warning { key: "collect.folder".to_owned(), found, remedy };
         self.named.warnings.push(self.loaded.place(warning));

@@ -162,6 +162,13 @@ impl Definition {
             self.labels = Some(labels::read(path, self.classes).map_err(Error::Labels)?);
         }
         if let Some(size) = options.size {
+            let Transform { height, width, .. } = self.transform;
+            if self.taught.is_some() && size != [height, width] {
+                tracing::warn!(
+                    "{} was taught at {height}x{width}: at another size, it may be wrong and call everything unknown",
+                    self.name()
+                );
+            }
             self.transform = resized(&self.transform, size)?;
         }
         self.transform = Preprocessing { size: None, ..options.preprocessing }.apply(self.transform)?;

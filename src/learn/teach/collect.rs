@@ -19,6 +19,9 @@ use crate::preprocess::{self, Preprocessor, Transform};
 use crate::replace::replace;
 use crate::tensor::Tensor;
 
+/// Bytes of the name of a folder, at most.
+const MAX_NAME: usize = 255;
+
 /// Rows and columns that are enough for a signature.
 const SIDE: usize = 64;
 
@@ -123,7 +126,7 @@ impl Collector {
         region: Region,
         mut progress: impl FnMut(u64) -> bool,
     ) -> Result<Self, CollectError> {
-        let is_name = !label.is_empty()
+        let is_name = (1..=MAX_NAME).contains(&label.len())
             && is_visible(label)
             && !label.contains('/')
             && !label.chars().any(char::is_control)

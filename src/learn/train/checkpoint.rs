@@ -75,6 +75,9 @@ pub struct Pictures {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sums {
+    /// Steps that have learned something; the others had no picture that could be read.
+    #[serde(default)]
+    pub steps: u64,
     /// The losses.
     pub loss: f64,
     /// For each task, how many pictures had their class first, and how many had a class.
@@ -119,6 +122,20 @@ pub enum CheckpointError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder cannot be used.
+    #[error("cannot use the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is no training.
+    #[error("there is no training in {}: leave --resume out to begin one", path.display())]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+    },
     /// It cannot be written.
     #[error("cannot write {}{}", path.display(), if *is_earlier_intact { "; the last checkpoint there is intact" } else { "" })]
     Write {
@@ -151,7 +168,8 @@ impl CheckpointError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Busy { .. } => Exit::Usage,
-            Self::Write { .. } => Exit::Io,
+            Self::Missing { .. } => Exit::NoInput,
+            Self::Write { .. } | Self::Folder { .. } => Exit::Io,
             Self::Model(error) => error.exit(),
             Self::Read(error) => error.exit(),
             Self::Content { .. } => Exit::Data,
@@ -224,8 +242,11 @@ impl Saved {
             schema: String,
         }
 
-        let lock = Lock::take(folder, &[FILE])?;
+        let lock = Lock::take(folder)?;
         let path = folder.join(FILE);
+        if !path.exists() {
+            return Err(CheckpointError::Missing { path: folder.to_owned() });
+        }
         let loaded = weights::read(&path).map_err(|error| CheckpointError::Read(Box::new(error)))?;
         let wrong = |what: String| CheckpointError::Content { path: path.clone(), what };
         let text = |key: &str| loaded.texts.get(key).ok_or_else(|| wrong(format!("the metadata `{key}` are missing")));
@@ -271,7 +292,8 @@ impl Saved {
                 memory.arrays.insert(name.to_owned(), take(&mut state, &key, learned)?);
             }
         }
-        if progress.step > 0 && memory.arrays.is_empty() {
+        let has_learned = !progress.sums.right.is_empty() || progress.best.is_some();
+        if has_learned && memory.arrays.is_empty() {
             return Err(wrong(format!("the arrays `{OPTIMIZER}…` are missing")));
         }
         Ok((lock, progress, parameters, memory))

@@ -21,23 +21,14 @@ use super::checkpoint::{self, CheckpointError, Pictures, Progress, Saved};
 use super::compute::Compute;
 use super::data::Set;
 use super::error::Error;
-use super::lock::Lock;
-use super::log::{self, Epoch, Log};
+use super::lock::{BEST, FILES, LAST, Lock};
+use super::log::{Epoch, Log};
 use super::objective;
 use super::optimizer::{Optimizer, Schedule};
 use super::options::TrainOptions;
 use super::parameters::Parameters;
 use super::plan::Plan;
 use super::report::{self, Subject};
-
-/// Name of the file with the model after the last epoch.
-const LAST: &str = "last.safetensors";
-
-/// Name of the file with the model after the epoch with the best test.
-const BEST: &str = "best.safetensors";
-
-/// The files of a training.
-const FILES: [&str; 5] = [checkpoint::FILE, LAST, BEST, log::FILE, report::FILE];
 
 /// What a training works on.
 #[derive(Debug)]
@@ -87,6 +78,11 @@ pub enum Event<'a> {
         /// Mean share of this epoch's pictures whose class came first, 0 to 1.
         top1: f64,
     },
+    /// A step had no picture that could be read.
+    Skipped {
+        /// Steps done, of the whole training.
+        done: u64,
+    },
     /// An epoch is done.
     Epoch(&'a Epoch),
 }
@@ -115,6 +111,7 @@ impl From<io::Error> for Halt {
 /// Checks that `folder` has no training and no results of one.
 fn check_unused(folder: &Path) -> Result<(), Error> {
     if folder.join(checkpoint::FILE).exists() {
+        Lock::take(folder)?;
         return Err(Error::Exists { path: folder.to_owned() });
     }
     let mut results = FILES.into_iter().map(|name| folder.join(name));
@@ -124,7 +121,7 @@ fn check_unused(folder: &Path) -> Result<(), Error> {
 /// A training.
 pub struct Trainer {
     task: Task,
-    _lock: Lock,
+    lock: Lock,
     log: Log,
     progress: Progress,
     parameters: Parameters,
@@ -144,7 +141,7 @@ impl Trainer {
         check_unused(&path)?;
         check(&task.transform, &task.test)?;
         fs::create_dir_all(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
-        let lock = Lock::take(&path, &FILES)?;
+        let lock = Lock::take(&path)?;
         // Another process may have begun in the meantime.
         check_unused(&path)?;
         let progress = Progress::new(options, task.pictures());
@@ -177,7 +174,7 @@ impl Trainer {
         let (lock, mut progress, parameters, memory) = saved.restore()?;
         let best = task.folder.join(BEST);
         if progress.best.is_some() && !best.exists() {
-            tracing::warn!("{} is gone: the best model from now on takes its place", best.display());
+            tracing::warn!("{} is gone: the next best model, or the last one, takes its place", best.display());
             progress.best = None;
         }
         let device = Device::flex();
@@ -198,8 +195,7 @@ impl Trainer {
         let plan = Plan::new(&task.architecture, [task.transform.height, task.transform.width]);
         let log = Log::in_folder(&task.folder);
         let backbone = Compute::new(plan, task.device)?;
-        let trainer =
-            Self { task, _lock: lock, log, progress, parameters, optimizer, backbone, device: Device::flex() };
+        let trainer = Self { task, lock, log, progress, parameters, optimizer, backbone, device: Device::flex() };
         // A network that the engine does not run, at this size, is an error before the first epoch.
         compile(trainer.definition()?)?;
         Ok(trainer)
@@ -252,7 +248,7 @@ impl Trainer {
     pub fn run(&mut self, stop: impl Fn() -> bool, mut event: impl FnMut(Event<'_>)) -> Result<End, Error> {
         self.log.trim(self.progress.step)?;
         let (from, to) = (self.progress.step, self.steps());
-        if from == to {
+        if from >= to {
             self.replace_lost_models()?;
         }
         let (set, options, transform) =
@@ -283,6 +279,7 @@ impl Trainer {
         // If none of its pictures can be read, there is nothing to learn from in this step.
         if batch.pictures.is_empty() {
             self.progress.step = step + 1;
+            event(Event::Skipped { done: step + 1 });
             return Ok(());
         }
         let options = &self.progress.options;
@@ -322,6 +319,7 @@ impl Trainer {
             labelled.fold((0, 0), |(right, all), (row, class)| (right + u64::from(best(row) == *class), all + 1))
         });
         let sums = &mut self.progress.sums;
+        sums.steps += 1;
         sums.loss += f64::from(outcome.loss);
         sums.right.resize(outcome.logits.len(), (0, 0));
         for (sum, (right, all)) in sums.right.iter_mut().zip(right) {
@@ -337,6 +335,7 @@ impl Trainer {
         if let Some(label) = self.task.train.class_left_out() {
             return Err(Error::BrokenClass { label: label.to_owned() });
         }
+        self.lock.check(&self.task.folder)?;
         let (test, answers) = assess(self.definition()?, &self.task.test)?;
         let is_best = self.progress.best.is_none_or(|best| test.top1 > best);
         let write = |name: &str| save(&self.definition()?, &self.task.folder.join(name), true).map_err(Error::from);
@@ -351,7 +350,7 @@ impl Trainer {
             epoch: step / steps,
             step,
             rate: self.schedule().at(step - 1),
-            loss: sums.loss / steps as f64,
+            loss: sums.loss / sums.steps.max(1) as f64,
             train_top1: sums.shares().next().unwrap_or_default(),
             also_top1: sums.shares().skip(1).collect(),
             test,
@@ -379,6 +378,7 @@ impl Trainer {
 
     fn checkpoint(&self) -> Result<(), Error> {
         let Task { folder, architecture, transform, .. } = &self.task;
+        self.lock.check(folder)?;
         let memory = self.optimizer.memory();
         Ok(checkpoint::write(folder, &self.progress, (architecture, transform), &self.parameters, memory)?)
     }
