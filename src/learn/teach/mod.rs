@@ -1,15 +1,18 @@
 //! Teaches a model new classes from tens of pictures, on the device.
 //!
-//! The network computes the features of every picture, and of variants of it (`augment`); a linear layer is fitted on them
-//! (`logistic`), and a distance that tells what is unlike all of them (`novelty`). Cross-validation chooses the settings
-//! and says how good the model is (`validate`).
+//! The network computes the features of every picture, and of variants of it (`gather`, `augment`). Cross-validation
+//! chooses the settings (`choose`) and says how good the model is (`validate`). Then a linear layer is fitted on all
+//! features (`logistic`), and a distance that tells what is unlike all of them (`novelty`, `finish`).
 
 mod augment;
+mod choose;
 pub mod collect;
 pub mod data;
 pub mod drift;
+mod finish;
 mod folds;
 mod gather;
+mod lesson;
 mod logistic;
 mod novelty;
 pub mod report;
@@ -23,16 +26,17 @@ pub use signature::Signature;
 
 use crate::exit::Exit;
 use crate::frame::Region;
-use crate::inference::{Engine, Novelty, TaughtHead};
+use crate::inference::Engine;
 use crate::learn::features;
 use crate::model::taught::{Distances, Lesson as Told};
 use crate::model::{self, Definition, Extractor, ModelOptions, NetworkDefinition, Taught, Training};
 use crate::shutdown::Stopped;
 use folds::Folds;
 use gather::{Gathered, gather};
+use lesson::Lesson;
 use report::{Accuracy, Class, Unknown, Wrong};
 use table::Table;
-use validate::{Lesson, Validation};
+use validate::Validation;
 
 /// Cells along each side of the late and of the early map.
 const CELLS: [usize; 2] = [2, 3];
@@ -195,7 +199,7 @@ pub fn teach(
     let rows = classes.iter().flat_map(|class| std::iter::repeat_n(*class, each)).collect();
     let table = Table::new(columns, features.into_iter().map(f64::from).collect());
     let lesson = Lesson::new(table, [whole, cells], rows, each, count, (options.threads, stopped.clone()));
-    let settings = validate::choose(&lesson, &folds);
+    let settings = choose::choose(&lesson, &folds);
     tracing::debug!(features = ?settings.0, penalty = settings.1, folds = folds.count, "chosen by cross-validation");
     if stopped.is_set() {
         return Err(Error::Stopped);
@@ -204,29 +208,17 @@ pub fn teach(
     if stopped.is_set() {
         return Err(Error::Stopped);
     }
-    let (weights, [appearance, structure]) = validate::finish(&lesson, settings);
-    if stopped.is_set() {
-        return Err(Error::Stopped);
-    }
+    let head = finish::finish(&lesson, settings, &validation, [whole, cells]).ok_or(Error::Stopped)?;
     let threshold = validation.threshold();
-    let (weight, bias) = lesson.unfold(settings.0, &weights);
     let of_pictures = validation.of_pictures(&lesson);
     let unknown = of_pictures.iter().filter(|distance| **distance > threshold).count();
-    let novelty = Novelty {
-        first: whole,
-        cells,
-        appearance: appearance.finish(&lesson.cells_standard, validation.limits[0]),
-        structure: structure.finish(&lesson.structure_standard, validation.limits[1]),
-        threshold: threshold as f32,
-    };
     drop(lesson);
 
     let pictures: Vec<u64> =
         (0..count).map(|class| classes.iter().filter(|found| **found == class).count() as u64).collect();
     let right = classes.iter().zip(&validation.found).filter(|(class, found)| class == found).count() as u64;
     let distance = distances(&of_pictures);
-    let told = Told::new(&grids, novelty.threshold, pictures.clone(), variants as u64, right, distance);
-    let head = TaughtHead { weight, bias, novelty };
+    let told = Told::new(&grids, head.novelty.threshold, pictures.clone(), variants as u64, right, distance);
     let mut definition = open(options)?;
     definition.classes = count;
     definition.labels = Some(set.labels.iter().map(|label| label.as_str().into()).collect());
@@ -285,13 +277,12 @@ pub fn teach(
 
 /// Checks that every class has enough of the `used` pictures.
 fn check_counts(set: &Set, used: &[bool]) -> Result<(), DataError> {
-    for (class, label) in set.labels.iter().enumerate() {
-        let found = set.samples.iter().zip(used).filter(|(sample, used)| sample.class == class && **used).count();
-        if found < LEAST {
-            return Err(DataError::Few { label: label.clone(), found, least: LEAST });
-        }
+    let mut counts = vec![0; set.labels.len()];
+    set.samples.iter().zip(used).filter(|(_, used)| **used).for_each(|(sample, _)| counts[sample.class] += 1);
+    match set.labels.iter().zip(counts).find(|(_, found)| *found < LEAST) {
+        Some((label, found)) => Err(DataError::Few { label: label.clone(), found, least: LEAST }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn distances(all: &[f64]) -> Distances {

@@ -11,9 +11,10 @@ use crate::preprocess::{Reference, Transform};
 use crate::record::Scored;
 use crate::tensor::{Tensor, TensorMut};
 
-use super::data::{Sample, Set};
+use super::data::Set;
 use super::error::Error;
 use super::log::Test;
+use super::sample::Sample;
 
 /// Number of best classes that count.
 const TOP: usize = 5;

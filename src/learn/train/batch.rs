@@ -146,3 +146,112 @@ fn batch(source: &Source<'_>, weights: Option<&[f32]>, step: u64, samples: &[usi
     }
     Batch { pictures, targets, classes }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::super::options::tests::options;
+    use super::super::raster::Raster;
+    use super::super::sample::Sample;
+    use super::*;
+
+    const TRANSFORM: Transform =
+        Transform { resize: 4, height: 4, width: 4, mean: [0.0; 3], std: [1.0; 3], region: None };
+
+    /// Grey pictures of which each has a level of its own: one of three has the class 1, the others the class 0.
+    fn set(pictures: u8) -> Set {
+        let sample = |level: u8| {
+            let raster = Raster { width: 4, height: 4, data: vec![level; 48] };
+            Sample::in_memory(PathBuf::from(format!("{level}.png")), usize::from(level % 3 == 0), raster)
+        };
+        let labels = vec!["a".to_owned(), "b".to_owned()];
+        Set { labels, others: Vec::new(), samples: (0..pictures).map(sample).collect(), root: PathBuf::new() }
+    }
+
+    /// The batches of some steps.
+    fn batches(set: &Set, options: &TrainOptions, steps: (u64, u64)) -> Vec<Batch> {
+        let mut all = Vec::new();
+        let source = Source { set, options, transform: &TRANSFORM };
+        each(&source, steps, |_, batch| -> io::Result<()> {
+            all.push(batch);
+            Ok(())
+        })
+        .unwrap();
+        all
+    }
+
+    /// The levels of the pictures of a batch.
+    fn levels(batch: &Batch) -> Vec<u8> {
+        batch.pictures.chunks_exact(48).map(|picture| (picture[0] * 255.0).round() as u8).collect()
+    }
+
+    #[test]
+    fn an_epoch_has_every_picture_once_in_an_order_of_its_own() {
+        let (set, options) = (set(12), options());
+        let epochs = batches(&set, &options, (0, 6));
+        let order: Vec<Vec<u8>> = epochs.chunks(3).map(|epoch| epoch.iter().flat_map(levels).collect()).collect();
+        for order in &order {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..12).collect::<Vec<u8>>());
+        }
+        assert_ne!(order[0], order[1]);
+        let classes = epochs.iter().flat_map(|batch| batch.classes[0].clone());
+        let expected = order.concat().into_iter().map(|level| Some(usize::from(level % 3 == 0)));
+        assert!(classes.eq(expected));
+    }
+
+    #[test]
+    fn a_batch_depends_on_its_step_and_not_on_where_the_work_began() {
+        let set = set(10);
+        let mut options = TrainOptions { mixup: 0.4, smoothing: 0.1, ..options() };
+        options.variation.colour = 0.5;
+        let (all, later) = (batches(&set, &options, (0, 5)), batches(&set, &options, (3, 5)));
+        for (a, b) in all[3..].iter().zip(&later) {
+            assert_eq!((&a.pictures, &a.targets, &a.classes), (&b.pictures, &b.targets, &b.classes));
+        }
+        assert_ne!(all[0].pictures, all[2].pictures, "the second epoch has other variations");
+    }
+
+    #[test]
+    fn shares_add_up_to_one_whether_smoothed_mixed_or_neither() {
+        let set = set(8);
+        for (smoothing, mixup) in [(0.0, 0.0), (0.2, 0.0), (0.0, 1.0), (0.2, 1.0)] {
+            for batch in batches(&set, &TrainOptions { smoothing, mixup, ..options() }, (0, 2)) {
+                for (shares, class) in batch.targets[0].shares.chunks_exact(2).zip(&batch.classes[0]) {
+                    assert!((shares[0] + shares[1] - 1.0).abs() < 1e-6, "{shares:?}");
+                    let own = shares[class.unwrap()];
+                    assert!(own >= 0.5 - 1e-6, "the class is that of the larger part: {shares:?}");
+                    assert!(mixup > 0.0 || (own - (1.0 - smoothing as f32 / 2.0)).abs() < 1e-6, "{shares:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn balanced_classes_have_the_same_share_in_the_loss() {
+        let set = set(12);
+        let all = batches(&set, &TrainOptions { balance: true, ..options() }, (0, 3));
+        let mut sums = [0.0; 2];
+        for batch in &all {
+            batch.targets[0].shares.chunks_exact(2).for_each(|row| sums.iter_mut().zip(row).for_each(|(s, v)| *s += v));
+        }
+        assert!((sums[0] - 6.0).abs() < 1e-5 && (sums[1] - 6.0).abs() < 1e-5, "{sums:?}");
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_read_is_left_out_of_its_batch() {
+        let mut set = set(4);
+        set.samples[2] = Sample::in_file(PathBuf::from("/nowhere/2.png"), 0);
+        let all = batches(&set, &options(), (0, 1));
+        let mut found = levels(&all[0]);
+        found.sort_unstable();
+        assert_eq!(found, [0, 1, 3]);
+        assert_eq!((all[0].classes[0].len(), all[0].targets[0].shares.len()), (3, 6));
+        assert!(set.samples[2].is_left_out());
+    }
+}

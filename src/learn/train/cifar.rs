@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use crate::regular;
 
-use super::data::{DataError, Sample, Set};
+use super::data::{DataError, Set};
 use super::raster::Raster;
+use super::sample::Sample;
 
 /// Rows and columns of a picture.
 const SIDE: usize = 32;

@@ -64,6 +64,14 @@ pub enum Error {
         /// The step.
         step: u64,
     },
+    /// The framework gives something else than 32-bit floats.
+    #[error(
+        "the training framework gave parameters that are not {expected} 32-bit floats; the state on disk is intact"
+    )]
+    Framework {
+        /// Number of parameters.
+        expected: usize,
+    },
     /// All pictures of a class are broken.
     #[error("none of the pictures of {label:?} can be used, so that it cannot be learned; each has been named")]
     BrokenClass {
@@ -130,6 +138,7 @@ impl Error {
             Self::Model(error) => error.exit(),
             Self::Inference(error) => error.exit(),
             Self::Preprocess(_) => Exit::Data,
+            Self::Framework { .. } => Exit::Internal,
             Self::Threads(_) | Self::Device(_) => Exit::Unavailable,
         }
     }

@@ -13,7 +13,8 @@ use serde_json::Value;
 use crate::exit::Exit;
 use crate::regular;
 
-use super::data::{Sample, Set};
+use super::data::Set;
+use super::sample::Sample;
 
 /// Most bytes of a list.
 const LARGEST: u64 = 1 << 28;

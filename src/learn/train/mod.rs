@@ -27,4 +27,6 @@ pub mod random;
 pub mod raster;
 pub mod report;
 pub mod run;
+pub mod sample;
 pub mod start;
+pub mod variation;

@@ -66,3 +66,47 @@ pub fn loss(parameters: &Parameters, features: Vec<f32>, targets: &[Targets], de
     let heads = leaves.iter().flat_map(|(weight, bias)| [of(weight), of(bias)].concat()).collect();
     Outcome { loss, logits: all, features: of(&features), heads }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::backbone::Statistics;
+    use super::*;
+
+    fn near(found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn the_loss_is_the_weighted_cross_entropy_of_the_pictures_that_have_a_class() {
+        // Two features; a task of three classes with a layer of zeros, and one of two classes with another weight.
+        let heads =
+            vec![Head { classes: 3, weight: 0..6, bias: 6..9 }, Head { classes: 2, weight: 9..13, bias: 13..15 }];
+        let mut values = vec![0.0; 15];
+        values[9] = 2.0;
+        let statistics = Statistics { mean: Vec::new(), variance: Vec::new() };
+        let parameters = Parameters { values, statistics, backbone: 0, heads, features: 2 };
+        let targets = [
+            Targets { shares: vec![1.0, 0.0, 0.0, 0.5, 0.5, 0.0], weight: 1.0 },
+            // The second picture has no class in this task.
+            Targets { shares: vec![1.0, 0.0, 0.0, 0.0], weight: 0.5 },
+        ];
+        let outcome = loss(&parameters, vec![0.5, 1.0, 2.0, 3.0], &targets, &Device::flex().autodiff());
+
+        let e = 1.0_f32.exp();
+        let wrong = 1.0 / (1.0 + e);
+        near(&[outcome.loss], &[3.0_f32.ln() - 0.5 * (1.0 - wrong).ln()]);
+        near(&outcome.logits[0], &[0.0; 6]);
+        near(&outcome.logits[1], &[1.0, 0.0, 4.0, 0.0]);
+        // The first layer is zero, so that only the second one passes a gradient to the features.
+        near(&outcome.features, &[-0.5 * wrong * 2.0, 0.0, 0.0, 0.0]);
+        // A bias changes by the mean of what is found less what is expected.
+        let third = 1.0 / 3.0;
+        let bias = [third - 0.75, third - 0.25, third];
+        near(&outcome.heads[6..9], &bias);
+        near(&outcome.heads[13..15], &[-0.5 * wrong, 0.5 * wrong]);
+        near(&outcome.heads[9..13], &[-0.25 * wrong, -0.5 * wrong, 0.25 * wrong, 0.5 * wrong]);
+    }
+}

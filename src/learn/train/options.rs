@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::choice::OptimizerChoice;
 
 use super::optimizer::OptimizerOptions;
-use super::raster::Augmentation;
+use super::variation::Augmentation;
 
 /// Most epochs.
 pub const EPOCHS: u64 = 100_000;

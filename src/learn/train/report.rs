@@ -290,9 +290,9 @@ mod tests {
 
     use std::path::PathBuf;
 
-    use super::super::data::Sample;
     use super::super::log::Test;
     use super::super::options::tests::options;
+    use super::super::sample::Sample;
     use super::*;
 
     fn set(classes: usize) -> Set {

@@ -303,8 +303,8 @@ impl Trainer {
         };
         let now = tensor(self.parameters.values[learned.clone()].to_vec());
         let next = self.optimizer.step(rate, now, tensor(gradient));
-        let next = next.into_data().try_into_vec::<f32>().unwrap_or_default();
-        debug_assert_eq!(next.len(), learned.len(), "the optimizer keeps the number of values");
+        let next = next.into_data().try_into_vec::<f32>().ok().filter(|next| next.len() == learned.len());
+        let next = next.ok_or(Error::Framework { expected: learned.len() })?;
         // The largest value of an activation may hide that a value is no number.
         let Statistics { mean, variance } = &self.parameters.statistics;
         if !next.iter().chain(mean).chain(variance).all(|value| value.is_finite()) {
