@@ -191,7 +191,7 @@ fn a_folder_that_cannot_be_used_is_one_warning_and_results_go_on() {
         let outcome = run_with(folder.path(), &source, &format!("folder = \"{kept}\"\ninterval_s = 0"));
         assert_eq!(outcome.records().len(), 20);
         let warnings = outcome.stderr.lines().filter(|line| line.contains("WARN")).count();
-        assert_eq!(outcome.stderr.matches("uncertain frames are not kept").count(), 1, "{}", outcome.stderr);
+        assert_eq!(outcome.stderr.matches("cannot keep uncertain frames").count(), 1, "{}", outcome.stderr);
         assert!(warnings == 1 && outcome.stderr.contains(kept), "{}", outcome.stderr);
     }
     assert!(!folder.path().join("missing").exists());
@@ -210,7 +210,7 @@ fn a_full_disk_is_one_warning_and_leaves_nothing_half_written() {
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let outcome = Running::start(&mut command).finish();
     assert_eq!(outcome.records().len(), 6);
-    assert_eq!(outcome.stderr.matches("uncertain frames are not kept").count(), 1, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("cannot keep uncertain frames").count(), 1, "{}", outcome.stderr);
     assert_eq!(files(&folder.path().join("kept/door")).len(), 0);
 }
 

@@ -268,7 +268,11 @@ fn a_picture_that_is_none_is_unusable_data() {
     assert_eq!(line.matches(cause).count(), 1, "{line}");
     assert!(!line.contains("\\n"), "{line}");
     fails(&run(["classify", "/nowhere.jpg"]), 66, &["/nowhere.jpg", "No such file"]);
-    fails(&run(["classify", folder.path().to_str().unwrap()]), 66, &["directory"]);
+    fails(
+        &run(["classify", folder.path().to_str().unwrap()]),
+        66,
+        &["directory", "use `hardnetd run --source images:FOLDER`"],
+    );
 }
 
 #[test]

@@ -232,6 +232,15 @@ fn the_report_says_how_good_the_model_is_and_what_was_left_out() {
 }
 
 #[test]
+fn the_description_names_the_classes() {
+    let model = text(&lesson().model);
+    let info = ok(run(["model", "info", model])).stdout;
+    assert!(info.contains("2 classes (closed, open)"), "{info}");
+    let info: Value = serde_json::from_str(&ok(run(["model", "info", model, "--json"])).stdout).unwrap();
+    assert_eq!(info["labels"], serde_json::json!(["closed", "open"]));
+}
+
+#[test]
 fn run_and_eval_look_at_the_region_and_tell_what_is_unknown() {
     let Lesson { folder, model, .. } = lesson();
     let source = format!("images:{}", text(&folder.path().join("others")));
@@ -416,6 +425,22 @@ fn a_perfect_model_of_too_few_pictures_is_not_called_bad() {
 }
 
 #[test]
+fn a_picture_that_is_left_out_does_not_change_the_result() {
+    let (_folder, paths) = colours(12, false);
+    let report = || {
+        let outcome = ok(teach(&paths, &["--force", "--json"]));
+        let mut report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let left_out = report.as_object_mut().unwrap().remove("left_out").unwrap();
+        (left_out.as_array().unwrap().len(), report)
+    };
+    let (before, expected) = report();
+    fs::write(paths[1].join("blue/0a.jpg"), "broken").unwrap();
+    let (after, found) = report();
+    assert_eq!((before, after), (0, 1));
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn an_earlier_lesson_is_replaced_and_another_file_is_not() {
     let (_folder, paths) = colours(8, true);
     fs::write(&paths[2], "something else").unwrap();
@@ -570,6 +595,13 @@ fn frames_of_a_source_are_added_without_near_duplicates() {
     let said = &outcome.stdout;
     assert!(said.contains("1 picture added;") && !said.contains(" 0 frames left out as near duplicates"), "{said}");
     let outcome = ok(collect(red, "red", &[]));
+    assert!(outcome.stdout.contains("0 pictures added;"), "{}", outcome.stdout);
+    // A part that begins at an odd pixel is the same in a frame and in the file made of it.
+    let part = ["--region", "0.378125,0.2541667,0.3,0.4"];
+    let fine = "test:checkers-4?live=false&frames=75&size=320x240";
+    ok(collect(fine, "fine", &part));
+    assert_eq!(files("fine").len(), 1);
+    let outcome = ok(collect(fine, "fine", &part));
     assert!(outcome.stdout.contains("0 pictures added;"), "{}", outcome.stdout);
     let [file] = &files("red")[..] else { panic!("one picture") };
     let picture = image::open(file).unwrap().into_rgb8();

@@ -284,6 +284,13 @@ fn a_training_continues_with_its_own_settings_and_pictures_only() {
     let outcome = case.resume("lists/data", "run", &[]);
     assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
     assert!(outcome.message().contains("its schema is \"hardnetd.training.v1\""), "{}", outcome.stderr);
+    let outcome = run(["model", "info", &case.text("run/state.safetensors")]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(
+        outcome.message().contains("is the state of a training, not a model: use best.safetensors"),
+        "{}",
+        outcome.stderr
+    );
     fs::remove_file(&state).unwrap();
     let outcome = run(["train", &case.text("lists/data"), "--output", &case.text("run"), "--model", &table]);
     assert_eq!(outcome.code(), 64, "{}", outcome.stderr);

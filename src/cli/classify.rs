@@ -60,6 +60,9 @@ fn hint(error: &PictureError) -> &'static str {
         PictureError::Still(StillError::NotAPicture { path, .. }) if is_video(path) => {
             "; for a video, use `hardnetd run --source FILE`"
         }
+        PictureError::Still(StillError::Unreadable { path, .. }) if path.is_dir() => {
+            "; for all pictures of a folder, name them (FOLDER/*.jpg) or use `hardnetd run --source images:FOLDER`"
+        }
         _ => "",
     }
 }

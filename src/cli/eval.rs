@@ -157,7 +157,7 @@ fn print(report: &Report, arguments: &Arguments, labels: &[Arc<str>]) -> io::Res
         writeln!(output, "top-5  {}  ({correct} right)", percent(report.top5))?;
     }
     if !report.broken.is_empty() {
-        writeln!(output, "broken {}, not counted", counted(report.broken.len(), "picture", "pictures"))?;
+        writeln!(output, "unreadable: {}, not counted", counted(report.broken.len(), "picture", "pictures"))?;
     }
     let style = if output.is_terminal() { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING };
     let wanted = [

@@ -80,10 +80,7 @@ impl Keeper {
                 let was_failing = std::mem::replace(&mut self.is_failing, true);
                 match was_failing {
                     true => tracing::debug!("{}", chain(&error)),
-                    false => tracing::warn!(
-                        "uncertain frames are not kept until this changes, the streams go on: {}",
-                        chain(&error)
-                    ),
+                    false => tracing::warn!("cannot keep uncertain frames; the streams continue: {}", chain(&error)),
                 }
             }
         }
@@ -116,7 +113,7 @@ impl Keeper {
         known.1 += 1;
         if known.1 == self.max_per_day {
             full_day.store(day(*captured), Ordering::Relaxed);
-            tracing::info!(stream = %stream, kept = known.1, "as many uncertain frames are kept as a day may have");
+            tracing::info!(stream = %stream, kept = known.1, "the limit of uncertain frames for today is reached (collect.max_per_day)");
         }
         Ok(true)
     }

@@ -13,6 +13,11 @@ impl SplitMix64 {
         })
     }
 
+    /// The sequence of a text.
+    pub(super) fn of_text(text: &[u8]) -> Self {
+        text.iter().fold(Self::of(&[]), |sequence, byte| Self::of(&[sequence.0, u64::from(*byte)]))
+    }
+
     /// 64 random bits.
     pub(super) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,5 +1,7 @@
 //! What a model is and costs, for people and programs.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::definition::CLASSES;
@@ -20,6 +22,9 @@ pub struct Description {
     pub name: String,
     /// Number of classes.
     pub classes: usize,
+    /// Their names. None if the model has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<Arc<str>>>,
     /// Whether the weights have been trained.
     pub training: Training,
     /// The file that the weights were imported from.
@@ -88,7 +93,7 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
     };
     let parameters = definition.parameters();
     let taught_graph = definition.taught.is_some().then(|| definition.graph()).transpose()?;
-    let Definition { network, classes, transform, training, source, taught, .. } = definition;
+    let Definition { network, classes, transform, training, source, taught, labels, .. } = definition;
     let [height, width] = size.unwrap_or([transform.height, transform.width]);
     let of = |graph: &Graph| cost(graph, height, width);
     let (name, stages, Cost { nodes, peak_activation_bytes }) = match network {
@@ -116,6 +121,7 @@ pub fn describe(name: &str, size: Option<[usize; 2]>) -> Result<Description, Err
     Ok(Description {
         name,
         classes,
+        labels,
         training,
         source,
         taught: taught.map(|taught| taught.lesson),

@@ -30,6 +30,15 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The file is the state of a training.
+    #[error(
+        "{} is the state of a training, not a model: use best.safetensors or last.safetensors of the same folder",
+        path.display()
+    )]
+    TrainingState {
+        /// The file.
+        path: PathBuf,
+    },
     /// What is to be imported has been taught.
     #[error(
         "{} is a taught model, which is used as it is; `model import` takes the weights of a network", path.display()
@@ -276,9 +285,11 @@ impl Error {
         match self {
             Self::Unknown { .. } => Exit::NoInput,
             Self::Weights(error) => error.exit(),
-            Self::OtherNetwork { .. } | Self::AlreadyTaught { .. } | Self::NoTable { .. } | Self::NoHead { .. } => {
-                Exit::Data
-            }
+            Self::OtherNetwork { .. }
+            | Self::TrainingState { .. }
+            | Self::AlreadyTaught { .. }
+            | Self::NoTable { .. }
+            | Self::NoHead { .. } => Exit::Data,
             Self::Own(error) => error.exit(),
             Self::Unreadable { .. } => Exit::NoInput,
             Self::OnnxFile { source, .. } => source.exit(),

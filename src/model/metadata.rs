@@ -29,6 +29,9 @@ use crate::preprocess::{self, Preprocessor, Transform};
 /// Key of the metadata in a file.
 pub const KEY: &str = "hardnetd.model";
 
+/// Key of the progress in the state of a training, which is no model.
+pub const TRAINING: &str = "hardnetd.training";
+
 /// Maximum size of metadata in bytes: half of the header of a safetensors file, in which quotes take two bytes.
 const MAX_LENGTH: usize = 1 << 22;
 

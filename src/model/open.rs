@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::definition::{CLASSES, Definition, ModelOptions, NetworkDefinition, Onnx, resized};
-use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, Training};
+use super::metadata::{self, CLASS_COUNTS, KEY, Metadata, TRAINING, Training};
 use super::parts::Folder;
 use super::preprocessing::Preprocessing;
 use super::taught::{self, Taught};
@@ -118,6 +118,9 @@ impl Definition {
             let taught = texts.get(taught::KEY).map(take).transpose();
             let taught = taught.map_err(|source| Error::Taught { path: path.to_owned(), source: source.into() })?;
             return Ok(Self { taught, ..Self::described(metadata, state) });
+        }
+        if texts.contains_key(TRAINING) {
+            return Err(Error::TrainingState { path: path.to_owned() });
         }
         let (architecture, classes) =
             hardnet::recognise(&state).ok_or_else(|| Error::OtherNetwork { path: path.to_owned() })?;

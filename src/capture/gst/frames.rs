@@ -119,7 +119,10 @@ impl SampleReader {
             self.formats += 1;
             // The camera decides how often the format changes.
             if self.formats.is_power_of_two() {
-                tracing::info!(stream = %self.stream, caps = %caps, count = self.formats, "the frames have a new format");
+                let (width, height, format) = (layout.width, layout.height, info.format());
+                let count = self.formats;
+                tracing::info!(stream = %self.stream, count, "the frames have a new format: {width}x{height} {format}");
+                tracing::debug!(stream = %self.stream, %caps, "all properties of the format");
             }
             self.format = Some((caps.to_owned(), info, layout));
         }

@@ -17,7 +17,7 @@ use crate::engine::plan::{self, Plan, Step};
 use crate::exit::chain;
 use crate::hardnet::{ARCHITECTURES, Published};
 use crate::model::{self, Definition, Description, Figures, ModelOptions, Training, built_in, describe};
-use crate::plural::counted;
+use crate::plural::{counted, first_of};
 use crate::printable::line;
 
 /// Arguments of `model`.
@@ -200,7 +200,11 @@ fn info(model: &Description) -> String {
     let [parameters, gmac, cio] = figures(&model.total);
     table.add_row(["total".to_owned(), String::new(), parameters, gmac, cio]);
     let ([height, width], training) = (model.input, model.training.text(model.source.as_ref()));
-    let classes = counted(model.classes, "class", "classes");
+    let labels = model.labels.as_ref().map_or_else(String::new, |labels| {
+        let names = first_of(labels.iter().map(|label| line(label)));
+        format!(" ({names})")
+    });
+    let classes = counted(model.classes, "class", "classes") + &labels;
     let (weights, activations) = (megabytes(model.weights_bytes), megabytes(model.peak_activation_bytes));
     let taught = model.taught.as_ref().map_or_else(String::new, |taught| {
         let pictures = taught.pictures.iter().sum::<u64>();
@@ -239,7 +243,8 @@ fn passes(plan: &Plan) -> String {
 }
 
 fn megabytes(bytes: u64) -> String {
-    format!("{:.1}", bytes as f64 / 1e6)
+    let megabytes = bytes as f64 / 1e6;
+    if bytes < 1_000_000 { format!("{megabytes:.3}") } else { format!("{megabytes:.1}") }
 }
 
 /// Parameters, 10^9 multiply-accumulates, 10^6 values of CIO.

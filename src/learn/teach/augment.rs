@@ -34,7 +34,7 @@ pub(super) struct Augmentation {
 }
 
 impl Augmentation {
-    /// Augmentation number `variant` of picture number `picture`.
+    /// Augmentation number `variant` of the picture with the key `picture`.
     pub(super) fn of(picture: u64, variant: u64) -> Self {
         let mut numbers = SplitMix64::of(&[picture, variant]);
         let mut between = |from: f64, to: f64| numbers.between(from, to);

@@ -16,6 +16,7 @@ use crate::frame::Region;
 use crate::inference;
 use crate::kernels::runtime::Threads;
 use crate::learn::features::{FeatureSession, PictureError};
+use crate::learn::random::SplitMix64;
 use crate::model::Extractor;
 use crate::shutdown::Stopped;
 
@@ -126,7 +127,7 @@ impl Work<'_> {
         while !self.stopped.is_set() && !self.is_over.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(sample) = self.samples.get(number) else { return };
-            let rows = self.rows(session, &sample.path, number as u64);
+            let rows = self.rows(session, &sample.path);
             if matches!(rows, Err(PictureError::Inference(_))) {
                 self.is_over.store(true, Ordering::Relaxed);
             }
@@ -137,7 +138,7 @@ impl Work<'_> {
     }
 
     /// The features of picture number `number` and its variants.
-    fn rows(&self, session: &mut FeatureSession, path: &Path, number: u64) -> Result<Rows, PictureError> {
+    fn rows(&self, session: &mut FeatureSession, path: &Path) -> Result<Rows, PictureError> {
         let still = loop {
             match Still::open(path) {
                 // Large pictures of other threads leave no memory for this one yet.
@@ -152,8 +153,10 @@ impl Work<'_> {
         features.extend(session.changed(&picture, name, |transform, input| {
             signature = Some(Signature::of(transform, input));
         })?);
+        // The variants of a picture do not depend on the other ones.
+        let key = SplitMix64::of_text(path.file_name().unwrap_or_default().as_encoded_bytes()).bits();
         for variant in 0..self.variants {
-            let augmentation = Augmentation::of(number, variant as u64);
+            let augmentation = Augmentation::of(key, variant as u64);
             session.look_at(augmentation.region(&self.region));
             features.extend(session.changed(&picture, name, |transform, input| augmentation.apply(transform, input))?);
         }

@@ -130,7 +130,10 @@ pub(super) fn advise(accuracy: &Accuracy, curve: &[Point], smallest: (&str, u64)
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let (label, pictures) = smallest;
     if pictures < 10 {
-        return (true, format!("The class {label:?} has {pictures} pictures only: add some, up to 20 for each class."));
+        return (
+            true,
+            format!("The class {label:?} has only {pictures} pictures: add more, to about 20 for each class."),
+        );
     }
     if let [.., before, last] = curve {
         let gain = last.share - before.share;
@@ -152,11 +155,12 @@ pub(super) fn advise(accuracy: &Accuracy, curve: &[Point], smallest: (&str, u64)
         return (false, text.to_owned());
     }
     if accuracy.high - accuracy.low > 0.05 {
-        let text = "More pictures would hardly change the accuracy, but make it more certain. Best are some of other hours \
-                    and weathers.";
+        let text = "More pictures would hardly change the accuracy, but make it more certain. Pictures from other times of \
+                    day and in other weather help most.";
         return (false, text.to_owned());
     }
-    let text = "More pictures of the same kind would hardly help. Best are some of other hours and weathers.";
+    let text = "More pictures of the same kind would hardly help. Pictures from other times of day and in other weather \
+                would.";
     (false, text.to_owned())
 }
 

@@ -30,6 +30,8 @@ pub struct Answer {
     pub score: f32,
     /// Whether the picture's class is among the first five.
     pub is_near: bool,
+    /// Cross entropy: the negative logarithm of the probability of the picture's class, at most 88.
+    pub loss: f32,
 }
 
 /// Checks that a picture of `set` can be tested with.
@@ -82,10 +84,13 @@ pub fn assess(definition: Definition, set: &Set) -> Result<(Test, Vec<Answer>), 
         if prepare(sample, reference, session.input()).is_none() {
             return Ok(None);
         }
-        let best = session.infer(TOP)?;
-        let is_near = best.iter().any(|scored| scored.index == sample.class);
-        let answer = |first: &Scored| Answer { sample: index, class: first.index, score: first.score, is_near };
-        Ok(best.first().map(answer))
+        let all = session.infer(set.labels.len())?;
+        let place = all.iter().position(|scored| scored.index == sample.class);
+        let is_near = place.is_some_and(|place| place < TOP);
+        let own = place.map_or(0.0, |place| all[place].score);
+        let loss = -own.max(f32::MIN_POSITIVE).ln();
+        let answer = |first: &Scored| Answer { sample: index, class: first.index, score: first.score, is_near, loss };
+        Ok(all.first().map(answer))
     };
     let answers = set.samples.par_iter().enumerate().map_init(|| None, classify);
     let answers: Vec<Option<Answer>> = answers.collect::<Result<_, Error>>()?;
@@ -96,5 +101,6 @@ pub fn assess(definition: Definition, set: &Set) -> Result<(Test, Vec<Answer>), 
     let share = |right: usize| right as f64 / answers.len().max(1) as f64;
     let right = answers.iter().filter(|answer| answer.class == set.samples[answer.sample].class).count();
     let near = answers.iter().filter(|answer| answer.is_near).count();
-    Ok((Test { pictures: answers.len(), top1: share(right), top5: share(near) }, answers))
+    let loss = answers.iter().map(|answer| f64::from(answer.loss)).sum::<f64>() / answers.len() as f64;
+    Ok((Test { pictures: answers.len(), top1: share(right), top5: share(near), loss: Some(loss) }, answers))
 }

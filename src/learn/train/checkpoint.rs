@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, chain};
 use crate::hardnet::Architecture;
-use crate::model::metadata;
+use crate::model::metadata::{self, TRAINING};
 use crate::model::{Metadata, Training};
 use crate::preprocess::Transform;
 use crate::weights::safetensors::{self, Texts};
@@ -20,9 +20,6 @@ use super::lock::Lock;
 use super::optimizer::OptimizerMemory;
 use super::options::TrainOptions;
 use super::parameters::Parameters;
-
-/// Metadata key of the progress.
-const KEY: &str = "hardnetd.training";
 
 /// Metadata key of the network and its input.
 const MODEL: &str = "hardnetd.training.model";
@@ -53,6 +50,9 @@ pub struct Progress {
     pub counts: std::collections::BTreeMap<String, u64>,
     /// The best accuracy so far, 0 to 1; `None` before the first test.
     pub best: Option<f64>,
+    /// The loss of that test. `None` in states of earlier versions.
+    #[serde(default)]
+    pub best_loss: Option<f64>,
 }
 
 /// The pictures of a training, by which others are noticed.
@@ -109,7 +109,7 @@ impl Progress {
     #[must_use]
     pub fn new(options: TrainOptions, pictures: Pictures) -> Self {
         let (schema, counts) = (SCHEMA.to_owned(), std::collections::BTreeMap::new());
-        Self { schema, options, pictures, step: 0, sums: Sums::default(), counts, best: None }
+        Self { schema, options, pictures, step: 0, sums: Sums::default(), counts, best: None, best_loss: None }
     }
 }
 
@@ -213,7 +213,7 @@ pub fn write(
         training: Training::Trained,
         source: None,
     };
-    let texts = Texts::from([(KEY.to_owned(), text), (MODEL.to_owned(), model.text()?)]);
+    let texts = Texts::from([(TRAINING.to_owned(), text), (MODEL.to_owned(), model.text()?)]);
     safetensors::write(&state, &texts, &path).map_err(failed)
 }
 
@@ -250,7 +250,7 @@ impl Saved {
         let loaded = weights::read(&path).map_err(|error| CheckpointError::Read(Box::new(error)))?;
         let wrong = |what: String| CheckpointError::Content { path: path.clone(), what };
         let text = |key: &str| loaded.texts.get(key).ok_or_else(|| wrong(format!("the metadata `{key}` are missing")));
-        let progress = text(KEY)?;
+        let progress = text(TRAINING)?;
         // The schema first: another version has other fields.
         let Version { schema } = serde_json::from_str(progress).map_err(|error| wrong(error.to_string()))?;
         if schema != SCHEMA {

@@ -23,6 +23,19 @@ pub struct Test {
     pub top1: f64,
     /// Share whose class was among the first five, 0 to 1.
     pub top5: f64,
+    /// Mean cross entropy. None in logs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+}
+
+impl Test {
+    /// Whether more pictures are right than in `other`, or as many with a smaller loss. With few pictures, the tests of
+    /// many epochs are equal; the loss tells which model is surer of them.
+    #[must_use]
+    pub fn is_better_than(&self, other: &Self) -> bool {
+        let loss = |test: &Self| test.loss.unwrap_or(f64::INFINITY);
+        self.top1 > other.top1 || (self.top1 >= other.top1 && loss(self) < loss(other))
+    }
 }
 
 /// An epoch, as the log records it.
@@ -131,6 +144,16 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+
+    #[test]
+    fn of_tests_with_as_many_right_pictures_the_one_with_the_smaller_loss_is_better() {
+        let test = |top1, loss| Test { pictures: 24, top1, top5: 1.0, loss };
+        assert!(test(1.0, Some(0.9)).is_better_than(&test(0.9, Some(0.1))));
+        assert!(test(1.0, Some(0.1)).is_better_than(&test(1.0, Some(0.2))));
+        assert!(test(1.0, Some(0.1)).is_better_than(&test(1.0, None)));
+        assert!(!test(1.0, Some(0.1)).is_better_than(&test(1.0, Some(0.1))));
+        assert!(!test(0.9, Some(0.1)).is_better_than(&test(1.0, None)));
+    }
 
     #[test]
     fn a_line_that_was_cut_off_does_not_spoil_the_next_one() {

@@ -51,15 +51,23 @@ pub fn page(subject: &Subject<'_>, epochs: &[Epoch], answers: &[Answer]) -> Stri
          <style>{STYLE}</style></head>\n<body>\n<h1>Training of {name}</h1>\n"
     );
     summary(&mut page, subject, epochs);
-    let loss = [Curve { name: "loss", values: epochs.iter().map(|epoch| epoch.loss).collect() }];
+    let loss = [
+        Curve { name: "training", values: epochs.iter().map(|epoch| epoch.loss).collect() },
+        Curve { name: "test", values: epochs.iter().map(|epoch| epoch.test.loss.unwrap_or(f64::NAN)).collect() },
+    ];
     let share = |of: fn(&Epoch) -> f64| epochs.iter().map(|epoch| of(epoch) * 100.0).collect();
     let top1 = [
         Curve { name: "training", values: share(|epoch| epoch.train_top1) },
         Curve { name: "test", values: share(|epoch| epoch.test.top1) },
     ];
     page.push_str("<div class=\"curves\">\n");
-    let most = loss[0].values.iter().copied().filter(|loss| loss.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
-    chart(&mut page, "Loss of the training pictures", "", 1.05 * most, &loss);
+    let most = loss
+        .iter()
+        .flat_map(|curve| &curve.values)
+        .copied()
+        .filter(|loss| loss.is_finite())
+        .fold(f64::MIN_POSITIVE, f64::max);
+    chart(&mut page, "Mean loss of a picture", "", 1.05 * most, &loss);
     chart(&mut page, "Pictures with the right class first", " %", 100.0, &top1);
     page.push_str("</div>\n");
     let labels = &subject.set.labels;
@@ -303,14 +311,14 @@ mod tests {
     }
 
     fn epoch(epoch: u64, loss: f64) -> Epoch {
-        let test = Test { pictures: 3, top1: 2.0 / 3.0, top5: 1.0 };
+        let test = Test { pictures: 3, top1: 2.0 / 3.0, top5: 1.0, loss: Some(loss / 2.0) };
         Epoch { epoch, step: epoch, rate: 0.1, loss, train_top1: 0.5, also_top1: Vec::new(), test, best: epoch == 2 }
     }
 
     fn made(classes: usize) -> String {
         let (set, options) = (set(classes), options());
         let subject = Subject { name: "mini<", set: &set, pictures: 7, options: &options };
-        let answer = |sample: usize| Answer { sample, class: sample.min(1), score: 0.75, is_near: true };
+        let answer = |sample: usize| Answer { sample, class: sample.min(1), score: 0.75, is_near: true, loss: 0.5 };
         let answers: Vec<Answer> = (0..classes).map(answer).collect();
         page(&subject, &[epoch(1, 2.0), epoch(2, f64::NAN), epoch(3, 0.5)], &answers)
     }
@@ -319,7 +327,7 @@ mod tests {
     fn a_page_has_curves_the_matrix_and_the_mistakes_as_pictures() {
         let page = made(3);
         assert!(page.contains("66.67 % after epoch 2") && page.contains("Confusion matrix"), "{page}");
-        assert_eq!(page.matches("<polyline").count(), 3);
+        assert_eq!(page.matches("<polyline").count(), 4);
         assert_eq!(page.matches("data:image/png;base64,iVBOR").count(), 1);
         assert!(page.contains("a &amp; 2, taken for a &amp; 1 (75.00 %)") && page.contains("&lt;2&gt;.png"), "{page}");
         assert!(!page.contains("mini<") && !page.contains("NaN"), "{page}");

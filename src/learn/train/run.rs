@@ -22,7 +22,7 @@ use super::compute::Compute;
 use super::data::Set;
 use super::error::Error;
 use super::lock::{BEST, FILES, LAST, Lock};
-use super::log::{Epoch, Log};
+use super::log::{Epoch, Log, Test};
 use super::objective;
 use super::optimizer::{Optimizer, Schedule};
 use super::options::TrainOptions;
@@ -229,6 +229,14 @@ impl Trainer {
         self.task.train.labels.len()
     }
 
+    /// Share of the pictures for testing that are right if all are taken for the class that has most of them, 0 to 1.
+    #[must_use]
+    pub fn chance(&self) -> f64 {
+        let mut counts = vec![0_usize; self.classes()];
+        self.task.test.samples.iter().for_each(|sample| counts[sample.class] += 1);
+        counts.into_iter().max().unwrap_or(0) as f64 / self.task.test.samples.len().max(1) as f64
+    }
+
     /// Bytes that the maps of a batch and their gradients take at most.
     #[must_use]
     pub fn memory(&self) -> u64 {
@@ -337,12 +345,13 @@ impl Trainer {
         }
         self.lock.check(&self.task.folder)?;
         let (test, answers) = assess(self.definition()?, &self.task.test)?;
-        let is_best = self.progress.best.is_none_or(|best| test.top1 > best);
+        let best = self.progress.best.map(|top1| Test { top1, loss: self.progress.best_loss, ..Test::default() });
+        let is_best = best.is_none_or(|best| test.is_better_than(&best));
         let write = |name: &str| save(&self.definition()?, &self.task.folder.join(name), true).map_err(Error::from);
         write(LAST)?;
         if is_best {
             write(BEST)?;
-            self.progress.best = Some(test.top1);
+            (self.progress.best, self.progress.best_loss) = (Some(test.top1), test.loss);
         }
         let (step, steps) = (self.progress.step, self.steps_per_epoch());
         let sums = std::mem::take(&mut self.progress.sums);

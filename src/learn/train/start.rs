@@ -41,7 +41,7 @@ impl Start {
             }
             None => transform,
         };
-        let NetworkDefinition::Family { architecture, state } = definition.network else {
+        let NetworkDefinition::Family { mut architecture, state } = definition.network else {
             return Err(Error::Network { name });
         };
         let mut random = Random::new(seed, &[]);
@@ -53,14 +53,22 @@ impl Start {
             if found == classes[0] && !is_taught {
                 kept += found * (parameters.features + 1);
             } else {
+                let taught = if is_taught { "taught" } else { "linear" };
                 tracing::info!(
-                    "the linear layer of {name} for {found} classes is replaced by a new one for {}; the other weights \
+                    "the {taught} layer of {name} for {found} classes is replaced by a new one for {}; the other weights \
                      are kept",
                     classes[0]
                 );
             }
             parameters.values[..kept].copy_from_slice(&old.values[..kept]);
             parameters.statistics = old.statistics;
+            // Its classes are others than those by which the name is known.
+            if is_taught || name == model::built_in::NAME {
+                architecture.name = format!("trained-{name}").into();
+                if !architecture.problems().is_empty() {
+                    architecture.name = name.into();
+                }
+            }
         }
         Ok(Self { architecture, transform, parameters, is_tuned })
     }
@@ -73,6 +81,17 @@ mod tests {
     use super::*;
     use crate::frame::Region;
     use crate::hardnet;
+
+    #[test]
+    fn what_becomes_of_the_default_model_has_a_name_of_its_own() {
+        let open = |name: &str| Start::open(name, &ModelOptions::default(), &[3], 1).unwrap();
+        let start = open("signal");
+        assert!(start.is_tuned);
+        assert_eq!(start.architecture.name, "trained-signal");
+        let start = open("hardnet39ds");
+        assert!(!start.is_tuned);
+        assert_eq!(start.architecture.name, "hardnet39ds");
+    }
 
     #[test]
     fn a_model_that_looked_at_a_region_is_trained_with_whole_pictures() {
