@@ -9,6 +9,9 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 /// Replaces the file at `path` with what `write` writes, once that is on disk: readers see either the old file or the
 /// new one, whatever happens in between.
 ///
@@ -28,6 +31,38 @@ pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) ->
     }
     sync_folder(path);
     written
+}
+
+/// Writes what `write` writes into a new file at `path`, which appears there once it is on disk.
+///
+/// # Errors
+/// Any error of `write` or of the system; [`io::ErrorKind::AlreadyExists`] if there is a file, also one that another
+/// process has made in the meantime. It is then unchanged.
+pub fn add<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<(), E>) -> Result<(), E> {
+    let part = part(path);
+    let mut file = create(&part)?;
+    let written = write(&mut file).and_then(|()| {
+        file.sync_all()?;
+        Ok(rename_unless_there(&part, path)?)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+        return written;
+    }
+    sync_folder(path);
+    written
+}
+
+/// Renames a file unless there is one at `to`.
+fn rename_unless_there(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems cannot do both at once.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match fs::symlink_metadata(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(from, to),
+        },
+        done => Ok(done?),
+    }
 }
 
 /// Checks that the file at `path` can be replaced, as far as that is known before something is written.
@@ -116,6 +151,18 @@ mod tests {
         assert_eq!(failed.unwrap_err().to_string(), "no more");
         assert_eq!((fs::read(&path).unwrap(), fs::read_dir(folder.path()).unwrap().count()), (b"old".to_vec(), 1));
         assert!(replace(&folder.path().join("no/file"), |_| Ok::<(), io::Error>(())).is_err());
+    }
+
+    #[test]
+    fn a_new_file_never_takes_the_place_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        add(&path, |file| file.write_all(b"first")).unwrap();
+        let failed = add(&path, |file| file.write_all(b"second")).unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::AlreadyExists);
+        symlink(folder.path().join("nowhere"), folder.path().join("link")).unwrap();
+        assert!(add(&folder.path().join("link"), |file| file.write_all(b"x")).is_err());
+        assert_eq!((fs::read(&path).unwrap(), fs::read_dir(folder.path()).unwrap().count()), (b"first".to_vec(), 2));
     }
 
     #[test]

@@ -200,7 +200,20 @@ fn the_matrix_the_classes_and_a_line_per_picture_agree() {
         assert_eq!(text.lines().count(), 500 + header, "{name}");
         assert_eq!(text.lines().filter(|line| line.contains("true")).count(), 350, "{name}");
     }
-    let csv = fs::read_to_string(case.folder.path().join("lines.csv")).unwrap();
+    let csv = case.folder.path().join("lines.csv");
+    let again = ["--list", list, "--details", csv.to_str().unwrap()];
+    let before = fs::read(&csv).unwrap();
+    let outcome = case.eval(&again);
+    assert_eq!(outcome.code(), 64, "{}", outcome.stderr);
+    assert!(
+        outcome.message().contains("lines.csv exists") && outcome.message().contains("--force"),
+        "{}",
+        outcome.stderr
+    );
+    fs::write(&csv, "other").unwrap();
+    ok(case.eval(&[&again[..], &["--force"]].concat()));
+    assert_eq!(fs::read(&csv).unwrap(), before);
+    let csv = fs::read_to_string(csv).unwrap();
     assert!(csv.starts_with("file,class,label,found,found_label,score,correct\n"), "{csv}");
     let outcome = case.eval(&["--list", list, "--details", "lines.txt"]);
     assert_eq!(outcome.code(), 64, "{}", outcome.stderr);

@@ -546,6 +546,16 @@ fn a_taught_model_runs_at_other_sizes_on_the_native_engine() {
 }
 
 #[test]
+fn no_class_of_a_taught_model_is_called_as_what_is_like_none_of_them() {
+    let Lesson { folder, model, .. } = lesson();
+    let (photo, labels) = (folder.path().join("test/open/00.jpg"), folder.path().join("labels.txt"));
+    fs::write(&labels, "Unknown\nopen\n").unwrap();
+    let outcome = run(["classify", "--model", text(model), "--labels", text(&labels), text(&photo)]);
+    assert_eq!(outcome.code(), 65, "{}", outcome.stderr);
+    assert!(outcome.message().contains("cannot be a class of a taught model"), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_damaged_taught_model_is_an_error_and_never_a_panic() {
     let (folder, paths) = colours(4, true);
     ok(teach(&paths, &["--force"]));

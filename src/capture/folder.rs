@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Folders that disks, archives, file servers and editors keep beside the user's own. Names that begin with a dot are left
@@ -18,6 +19,15 @@ pub fn visible(folder: &Path) -> io::Result<Vec<PathBuf>> {
     paths.retain(|path| is_visible(&path.file_name().unwrap_or_default().to_string_lossy()));
     paths.sort();
     Ok(paths)
+}
+
+/// What tells a folder from all others of the machine, whatever links lead to it: its device and its number there.
+///
+/// # Errors
+/// If there is no such folder, or it cannot be looked at.
+pub fn place(folder: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::metadata(folder)?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Whether [`visible`] shows a file or folder of this name.

@@ -38,7 +38,7 @@ use crate::exit::{Exit, chain};
 use crate::frame;
 use crate::plural::counted;
 
-pub use folder::{is_visible, visible};
+pub use folder::{is_visible, place, visible};
 pub use gate::LeftOut;
 pub use gst::{init, version};
 pub use samples::Samples;

@@ -16,6 +16,7 @@ use crate::eval::{
     Confusion, Dataset, DetailsForm, Doubt, EvalOptions, Report, check_details, details, evaluate, from_folders,
     from_list,
 };
+use crate::model::SaveError;
 use crate::plural::{counted, first_of};
 use crate::printable::line;
 
@@ -68,6 +69,9 @@ pub(super) struct Arguments {
     /// Write a line per picture to this file, whose name ends in .csv or .jsonl.
     #[arg(long, value_name = "FILE")]
     details: Option<PathBuf>,
+    /// Replace the file of --details if it exists.
+    #[arg(short, long, requires = "details")]
+    force: bool,
     /// Exit with an error if a picture cannot be classified, after the report.
     #[arg(long)]
     strict: bool,
@@ -83,6 +87,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     });
     let lines = lines.transpose()?;
     if let Some((path, _)) = lines {
+        if path.exists() && !arguments.force {
+            return Err(SaveError::Exists { path: path.clone() }.into());
+        }
         check_details(path)?;
     }
     let model = Arc::new(arguments.model.load()?);

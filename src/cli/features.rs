@@ -23,7 +23,7 @@ use crate::learn::stream::Watch;
 use crate::learn::teach::{self, data};
 use crate::model::{Definition, Extractor, ModelOptions, SaveError, Training, built_in};
 use crate::printable::line;
-use crate::replace::replace;
+use crate::replace::{self, replace};
 use crate::shutdown::Stopped;
 
 /// Arguments of `features`.
@@ -174,6 +174,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     if let Some(path) = arguments.output.as_ref().filter(|path| path.exists() && !arguments.force) {
         return Err(SaveError::Exists { path: path.clone() }.into());
+    }
+    if let Some(path) = &arguments.output {
+        replace::check(path).map_err(|source| SaveError::Write { path: path.clone(), source })?;
     }
     let stopped = interrupt::install()?;
     let engine = arguments.engine.into();

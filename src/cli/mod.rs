@@ -174,8 +174,8 @@ impl ModelChoice {
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
-    let ratio = text.parse().ok().filter(|ratio| *ratio > 0.0 && *ratio <= 1.0);
-    ratio.ok_or_else(|| "expected a number above 0, at most 1, such as 0.875".into())
+    let ratio = text.parse().ok().filter(|ratio| (0.1..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "expected a number from 0.1 to 1, such as 0.875".into())
 }
 
 fn mean(text: &str) -> Result<[f32; 3], String> {

@@ -130,6 +130,17 @@ impl Folder {
         self.files.keys().rev().find(|file| file.stream == stream && file.time <= now).map(|file| file.time)
     }
 
+    /// The picture that has to go first: the oldest, unless others are further from `now`. If the clock was set back, the
+    /// new pictures would be the oldest.
+    fn first_to_go(&mut self, now: Timestamp) -> Option<(File, u64)> {
+        let far = |file: &File| now.duration_since(file.time).unsigned_abs();
+        let is_last = match (self.files.keys().next(), self.files.keys().next_back()) {
+            (Some(first), Some(last)) => far(last) > far(first),
+            _ => false,
+        };
+        if is_last { self.files.pop_last() } else { self.files.pop_first() }
+    }
+
     /// Adds a picture to the folder of `stream`, after removing as many of the oldest as necessary.
     pub(super) fn write(
         &mut self,
@@ -143,7 +154,7 @@ impl Folder {
             return Err(FolderError::Large { bytes });
         }
         while self.bytes + bytes > self.most {
-            let Some((File { stream, name, .. }, size)) = self.files.pop_first() else { break };
+            let Some((File { stream, name, .. }, size)) = self.first_to_go(time) else { break };
             self.bytes -= size;
             let path = self.root.join(stream).join(name);
             match fs::remove_file(&path) {

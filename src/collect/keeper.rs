@@ -222,6 +222,23 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_set_back_does_not_make_new_pictures_the_oldest() {
+        let folder = tempfile::tempdir().unwrap();
+        let door = folder.path().join("door");
+        fs::create_dir(&door).unwrap();
+        for second in 10..30 {
+            fs::write(door.join(format!("209912{second}T000000.000000Z_door_0.50.jpg")), vec![0; 50_000]).unwrap();
+        }
+        let settings = config::Collect { max_size_mb: 1, max_per_day: 50, ..settings(folder.path()) };
+        let mut keeper = Keeper::new(&settings);
+        for ms in 0..5 {
+            keeper.take(&candidate("door", NOON + ms));
+        }
+        let kept = names(&door).iter().filter(|name| name.starts_with("20260131")).count();
+        assert_eq!((keeper.kept(), kept), (5, 5));
+    }
+
+    #[test]
     fn a_picture_larger_than_the_folder_may_be_removes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let mut other = Folder::new(folder.path(), 100);

@@ -24,7 +24,7 @@ pub fn from_folders<L: AsRef<str>>(images: &Path, labels: &[L], classes: usize) 
     let mut set = Dataset { samples: Vec::new(), left_out, doubt };
     let root = place(images)?;
     for (folder, class) in folders.iter().zip(classes) {
-        collect(folder, class, &mut HashSet::from([root.clone()]), &mut set)?;
+        collect(folder, class, &mut HashSet::from([root]), &mut set)?;
     }
     if set.samples.is_empty() { Err(DatasetError::Empty { path: images.to_owned() }) } else { Ok(set) }
 }
@@ -90,13 +90,13 @@ fn plain(text: &str) -> String {
     text.to_lowercase().replace('_', " ")
 }
 
-/// The folder, whatever links lead to it.
-fn place(folder: &Path) -> Result<PathBuf, DatasetError> {
-    folder.canonicalize().map_err(|source| DatasetError::Unreadable { path: folder.to_owned(), source })
+/// What tells the folder, whatever links lead to it.
+fn place(folder: &Path) -> Result<(u64, u64), DatasetError> {
+    capture::place(folder).map_err(|source| DatasetError::Unreadable { path: folder.to_owned(), source })
 }
 
 /// Adds the pictures of `folder` and of the folders in it, except those that have been `seen`: a link may lead back.
-fn collect(folder: &Path, class: usize, seen: &mut HashSet<PathBuf>, set: &mut Dataset) -> Result<(), DatasetError> {
+fn collect(folder: &Path, class: usize, seen: &mut HashSet<(u64, u64)>, set: &mut Dataset) -> Result<(), DatasetError> {
     if !seen.insert(place(folder)?) {
         return Ok(());
     }

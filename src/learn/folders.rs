@@ -17,7 +17,7 @@ pub(super) struct Unreadable {
 pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Unreadable> {
     let (mut found, mut seen, mut folders) = (Vec::new(), HashSet::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
-        let place = folder.canonicalize().map_err(|source| Unreadable { path: folder.clone(), source })?;
+        let place = capture::place(&folder).map_err(|source| Unreadable { path: folder.clone(), source })?;
         // A link may lead back.
         if !seen.insert(place) {
             continue;

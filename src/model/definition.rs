@@ -161,6 +161,9 @@ impl Definition {
         if let Some(path) = &options.labels {
             self.labels = Some(labels::read(path, self.classes).map_err(Error::Labels)?);
         }
+        if let (Some(labels), Some(_)) = (&self.labels, &self.taught) {
+            labels::check_taught(labels).map_err(Error::Labels)?;
+        }
         if let Some(size) = options.size {
             let Transform { height, width, .. } = self.transform;
             if self.taught.is_some() && size != [height, width] {

@@ -10,6 +10,7 @@ use crate::engine::{features, graph, import};
 use crate::exit::Exit;
 use crate::hardnet;
 use crate::inference;
+use crate::preprocess;
 use crate::weights;
 
 /// Why a model cannot be loaded.
@@ -77,7 +78,7 @@ pub enum Error {
     },
     /// The preprocessing settings are not supported.
     #[error("unsupported preprocessing settings")]
-    Transform(Box<metadata::Error>),
+    Transform(#[source] preprocess::Error),
     /// The head has another number of classes.
     #[error(
         "the head in {} is for {found} classes, but {classes} are asked for", path.display()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::exit::Exit;
+use crate::inference::UNKNOWN;
 use crate::plural::counted;
 use crate::regular;
 
@@ -44,6 +45,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A label of a taught model is that of what is like none of its classes.
+    #[error(
+        "{UNKNOWN:?} cannot be a class of a taught model: it is what such a model says of a picture that is like none of its \
+         classes"
+    )]
+    Reserved,
     /// There are more or fewer labels than classes.
     #[error(
         "{} has {}, but the model has {}: expected one line per class",
@@ -65,8 +72,21 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreadable { .. } => Exit::NoInput,
-            Self::NotText { .. } | Self::Line { .. } | Self::Empty { .. } | Self::Count { .. } => Exit::Data,
+            Self::Reserved | Self::NotText { .. } | Self::Line { .. } | Self::Empty { .. } | Self::Count { .. } => {
+                Exit::Data
+            }
         }
+    }
+}
+
+/// Checks the labels of a taught model.
+///
+/// # Errors
+/// [`Error::Reserved`].
+pub(super) fn check_taught<L: AsRef<str>>(labels: &[L]) -> Result<(), Error> {
+    match labels.iter().any(|label| label.as_ref().trim().eq_ignore_ascii_case(UNKNOWN)) {
+        true => Err(Error::Reserved),
+        false => Ok(()),
     }
 }
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Error;
 use super::definition::resized;
-use super::{Error, metadata};
 use crate::config::{parse_mean, parse_size, parse_std};
 use crate::preprocess::{Preprocessor, Transform};
 use crate::regular;
@@ -105,7 +105,7 @@ impl Preprocessing {
         }
         transform.mean = self.mean.unwrap_or(transform.mean);
         transform.std = self.std.unwrap_or(transform.std);
-        Preprocessor::new(transform).map_err(|error| Error::Transform(metadata::Error::Transform(error).into()))?;
+        Preprocessor::new(transform).map_err(Error::Transform)?;
         Ok(transform)
     }
 

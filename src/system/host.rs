@@ -88,6 +88,13 @@ impl Host {
         Some(text.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned())
     }
 
+    /// Bytes of memory that the machine has. None if the system does not tell.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let text = self.read("/proc/meminfo")?;
+        let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    }
+
     /// The number in a small file.
     pub(crate) fn number(&self, path: &str) -> Option<i64> {
         self.read(path)?.parse().ok()
@@ -257,6 +264,16 @@ mod units {
         assert_eq!(ranges(&[0, 1, 2, 5]), "0-2,5");
         assert_eq!(ranges(&[]), "");
         assert_eq!(ranges(&[u32::MAX]), "4294967295");
+    }
+
+    #[test]
+    fn the_memory_of_the_machine_is_in_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path(), &[]);
+        assert_eq!(host.memory(), None);
+        fs::create_dir(root.path().join("proc")).unwrap();
+        fs::write(root.path().join("proc/meminfo"), "MemTotal:  948000 kB\nMemFree:  1 kB\n").unwrap();
+        assert_eq!(host.memory(), Some(948_000 * 1024));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::frame::{self, Picture, Region};
 use crate::inference::UNKNOWN;
 use crate::learn::stream::StreamError;
 use crate::preprocess::{self, Preprocessor, Transform};
-use crate::replace::replace;
+use crate::replace;
 use crate::tensor::Tensor;
 
 /// Bytes of the name of a folder, at most.
@@ -180,22 +180,27 @@ impl Collector {
         let file = self.jpeg.file(&picture)?;
         let folder = &self.folder;
         fs::create_dir_all(folder).map_err(|source| CollectError::Folder { path: folder.clone(), source })?;
-        let path = self.unused(frame.captured.utc);
-        replace(&path, |out| out.write_all(&file))
-            .map_err(|source: io::Error| CollectError::Write { path: path.clone(), source })?;
+        self.add(frame.captured.utc, &file)?;
         self.known.push(signature);
         self.collected.added += 1;
         Ok(())
     }
 
-    /// A name with the time that no file has.
-    fn unused(&self, time: SystemTime) -> PathBuf {
+    /// Writes a file with the time as its name. If other files have that name, also those of other processes, a number
+    /// follows it.
+    fn add(&self, time: SystemTime, content: &[u8]) -> Result<(), CollectError> {
         let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         let name = time.strftime("%Y%m%dT%H%M%S%.3fZ").to_string();
-        let numbered = (0_u64..).map(|number| match number {
-            0 => self.folder.join(format!("{name}.jpg")),
-            _ => self.folder.join(format!("{name}-{number}.jpg")),
-        });
-        numbered.into_iter().find(|path| !path.exists()).unwrap_or_else(|| self.folder.join(name))
+        let mut number = 0_u64;
+        loop {
+            let path = match number {
+                0 => self.folder.join(format!("{name}.jpg")),
+                _ => self.folder.join(format!("{name}-{number}.jpg")),
+            };
+            match replace::add(&path, |out| out.write_all(content)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                written => return written.map_err(|source| CollectError::Write { path, source }),
+            }
+        }
     }
 }

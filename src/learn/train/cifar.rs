@@ -4,7 +4,7 @@
 //! one byte for the class, one of CIFAR-100 a byte for the coarse class and one for the fine one; then follow 1024 bytes
 //! of red, of green and of blue, each 32 rows of 32.
 
-use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::regular;
@@ -19,8 +19,8 @@ const SIDE: usize = 32;
 /// Bytes of one colour.
 const PLANE: usize = SIDE * SIDE;
 
-/// Most bytes of a file that are read: CIFAR-100's training set has 154 MB.
-const LARGEST: u64 = 1 << 30;
+/// Most bytes of a file: the largest one, CIFAR-100's training set, has 154 MB.
+const LARGEST: u64 = 200_000_000;
 
 /// A set in this form.
 struct Form {
@@ -76,12 +76,16 @@ pub fn read(folder: &Path) -> Result<Option<(Set, Set)>, DataError> {
 
 fn records(path: &Path, form: &Form, samples: &mut Vec<Sample>) -> Result<(), DataError> {
     let unreadable = |source| DataError::Unreadable { path: path.to_owned(), source };
-    let length = fs::metadata(path).map_err(unreadable)?.len();
-    let record = form.header + 3 * PLANE;
-    if length == 0 || length > LARGEST || length % record as u64 != 0 {
+    let mut content = Vec::new();
+    regular::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content)).map_err(unreadable)?;
+    let (length, record) = (content.len() as u64, form.header + 3 * PLANE);
+    if length > LARGEST {
+        return Err(DataError::CifarSize { path: path.to_owned(), most: LARGEST });
+    }
+    if length == 0 || length % record as u64 != 0 {
         return Err(DataError::CifarLength { path: path.to_owned(), length, record });
     }
-    for (number, bytes) in fs::read(path).map_err(unreadable)?.chunks_exact(record).enumerate() {
+    for (number, bytes) in content.chunks_exact(record).enumerate() {
         let (header, planes) = bytes.split_at(form.header);
         let class = header.last().map_or(0, |class| usize::from(*class));
         if class >= form.classes {
@@ -98,6 +102,8 @@ fn records(path: &Path, form: &Form, samples: &mut Vec<Sample>) -> Result<(), Da
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::fs;
 
     use super::*;
 
@@ -130,6 +136,8 @@ mod tests {
         assert!(error.contains("byte 3075") && error.contains("100"), "{error}");
         fs::write(root.path().join("test.bin"), [0; 3000]).unwrap();
         assert!(read(root.path()).unwrap_err().to_string().contains("3074"));
+        fs::File::create(root.path().join("test.bin")).unwrap().set_len(3074 * 100_000).unwrap();
+        assert!(matches!(read(root.path()), Err(DataError::CifarSize { .. })));
         fs::remove_file(root.path().join("test.bin")).unwrap();
         assert!(matches!(read(root.path()), Err(DataError::Unreadable { .. })));
     }

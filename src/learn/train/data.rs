@@ -90,6 +90,14 @@ pub enum DataError {
         /// Labels found.
         found: usize,
     },
+    /// A file of CIFAR is too long.
+    #[error("{} is larger than {} MB: it is none of CIFAR's files", path.display(), most / 1_000_000)]
+    CifarSize {
+        /// The file.
+        path: PathBuf,
+        /// Most bytes.
+        most: u64,
+    },
     /// A file of CIFAR is no row of records.
     #[error("{} has {length} bytes, expected a multiple of {record}, the length of a record", path.display())]
     CifarLength {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::exit::Exit;
 use crate::inference;
 use crate::model;
-use crate::plural::counted;
+use crate::plural::{counted, first_of};
 use crate::preprocess;
 use crate::weights;
 
@@ -29,13 +29,42 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// The pictures are not those with which the training began.
-    #[error("the training began with {began}, but now there are {now}: continue with the same pictures")]
+    /// The classes are not those with which the training began.
+    #[error(
+        "the training began with other classes (gone: {}; new: {}): continue with the same folders",
+        some(gone),
+        some(new)
+    )]
+    OtherClasses {
+        /// Those that are no longer there.
+        gone: Vec<String>,
+        /// Those that were not there.
+        new: Vec<String>,
+    },
+    /// There are more or fewer pictures than at the beginning.
+    #[error(
+        "the training began with {} to learn from, but now there are {now}: continue with the same pictures",
+        counted(*began, "picture", "pictures")
+    )]
     OtherData {
-        /// Classes and pictures at the start.
-        began: String,
-        /// Classes and pictures now.
-        now: String,
+        /// Pictures at the start.
+        began: usize,
+        /// Pictures now.
+        now: usize,
+    },
+    /// A batch needs more memory than the machine has.
+    #[error(
+        "{} of this network and size need up to {} MB of memory, but the machine has {}: take fewer (--batch), smaller ones \
+         (--size), or a smaller network",
+        counted(*batch, "picture", "pictures"), needed.div_ceil(1_000_000), installed / 1_000_000
+    )]
+    Memory {
+        /// Bytes for the maps of a batch and their gradients.
+        needed: u64,
+        /// Pictures of a batch.
+        batch: usize,
+        /// Bytes that the machine has.
+        installed: u64,
     },
     /// As many pictures of the same classes, but others.
     #[error(
@@ -93,6 +122,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The log of the training cannot be read.
+    #[error("cannot read {}: to continue without it, move it away", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -118,6 +155,11 @@ pub enum Error {
     Threads(#[from] io::Error),
 }
 
+/// The first names, or that there are none.
+fn some(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { first_of(names) }
+}
+
 impl Error {
     /// The exit code of the error.
     #[must_use]
@@ -126,20 +168,21 @@ impl Error {
             Self::Data(error) => error.exit(),
             Self::Checkpoint(error) => error.exit(),
             Self::Exists { .. } | Self::Result { .. } => Exit::Usage,
-            Self::OtherData { .. }
+            Self::OtherClasses { .. }
+            | Self::OtherData { .. }
             | Self::OtherSet { .. }
             | Self::Network { .. }
             | Self::BrokenClass { .. }
             | Self::NoTest { .. }
             | Self::Diverged { .. } => Exit::Data,
             Self::Weights(error) => error.exit(),
-            Self::Write { .. } => Exit::Io,
+            Self::Write { .. } | Self::Log { .. } => Exit::Io,
             Self::Save(error) => error.exit(),
             Self::Model(error) => error.exit(),
             Self::Inference(error) => error.exit(),
             Self::Preprocess(_) => Exit::Data,
             Self::Framework { .. } => Exit::Internal,
-            Self::Threads(_) | Self::Device(_) => Exit::Unavailable,
+            Self::Memory { .. } | Self::Threads(_) | Self::Device(_) => Exit::Unavailable,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The log of a training: a JSON object per epoch and line.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::plural::counted;
 use crate::regular;
 use crate::replace::replace;
 
@@ -13,6 +14,9 @@ use super::error::Error;
 
 /// Name of the file in the folder of a training.
 pub const FILE: &str = "log.jsonl";
+
+/// Most bytes of the file: a line has a few hundred, and there are at most [`EPOCHS`](super::options::EPOCHS).
+const LARGEST: u64 = 1 << 26;
 
 /// Accuracy on the pictures for testing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -102,14 +106,9 @@ impl Log {
     }
 
     fn text(&self) -> Result<String, Error> {
-        let read = || {
-            let mut text = String::new();
-            regular::open(&self.path)?.read_to_string(&mut text)?;
-            Ok::<_, io::Error>(text)
-        };
-        match read() {
+        match regular::read_text(&self.path, LARGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            text => text.map_err(|source| self.failed(source)),
+            text => text.map_err(|source| Error::Log { path: self.path.clone(), source }),
         }
     }
 
@@ -122,6 +121,11 @@ impl Log {
         let text = self.text()?;
         if text.is_empty() {
             return Ok(());
+        }
+        let others = text.lines().count() - epochs(&text).count();
+        if others > 0 {
+            let lines = counted(others, "line that is no epoch is", "lines that are no epochs are");
+            tracing::warn!("{}: {lines} removed", self.path.display());
         }
         replace(&self.path, |file| {
             for epoch in epochs(&text).filter(|epoch| epoch.step <= step) {

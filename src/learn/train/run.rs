@@ -1,5 +1,6 @@
 //! The training itself: steps, tests, checkpoints.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use crate::hardnet::Architecture;
 use crate::model::{Definition, save};
 use crate::preprocess::Transform;
 use crate::replace::replace;
+use crate::system::Host;
 
 use super::assess::{assess, check, compile};
 use super::backbone::{Mode, Statistics};
@@ -118,6 +120,14 @@ fn check_unused(folder: &Path) -> Result<(), Error> {
     results.find(|path| path.exists()).map_or(Ok(()), |path| Err(Error::Result { path }))
 }
 
+/// Checks that the machine has the memory for a batch. The system would end the process in the middle of a step.
+fn check_memory(needed: u64, batch: usize, installed: Option<u64>) -> Result<(), Error> {
+    match installed {
+        Some(installed) if needed > installed => Err(Error::Memory { needed, batch, installed }),
+        _ => Ok(()),
+    }
+}
+
 /// A training.
 pub struct Trainer {
     task: Task,
@@ -159,11 +169,15 @@ impl Trainer {
     /// If `saved` is incomplete, or began with other pictures, or the engine cannot run the network.
     pub fn resume(task: Task, saved: Saved) -> Result<Self, Error> {
         let (began, now) = (&saved.progress.pictures, task.pictures());
-        if (&began.labels, began.count) != (&now.labels, now.count) {
-            let size = |Pictures { labels, count, .. }: &Pictures| {
-                format!("{} classes and {count} pictures", labels.iter().map(Vec::len).sum::<usize>())
+        if began.labels != now.labels {
+            let others = |from: &Pictures, to: &Pictures| {
+                let known: HashSet<&String> = to.labels.iter().flatten().collect();
+                from.labels.iter().flatten().filter(|label| !known.contains(label)).cloned().collect()
             };
-            return Err(Error::OtherData { began: size(began), now: size(&now) });
+            return Err(Error::OtherClasses { gone: others(began, &now), new: others(&now, began) });
+        }
+        if began.count != now.count {
+            return Err(Error::OtherData { began: began.count, now: now.count });
         }
         for (set, began, now) in [("training", &began.train, &now.train), ("testing", &began.test, &now.test)] {
             if began != now {
@@ -193,6 +207,10 @@ impl Trainer {
         optimizer: Optimizer,
     ) -> Result<Self, Error> {
         let plan = Plan::new(&task.architecture, [task.transform.height, task.transform.width]);
+        if task.device == DeviceChoice::Cpu {
+            let batch = progress.options.batch.min(task.train.samples.len());
+            check_memory(plan.memory() * batch as u64, batch, Host::here().memory())?;
+        }
         let log = Log::in_folder(&task.folder);
         let backbone = Compute::new(plan, task.device)?;
         let trainer = Self { task, lock, log, progress, parameters, optimizer, backbone, device: Device::flex() };
@@ -408,5 +426,19 @@ impl Trainer {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_the_machine_cannot_hold_is_an_error_before_the_first_step() {
+        assert!(check_memory(10, 2, Some(10)).is_ok() && check_memory(u64::MAX, 2, None).is_ok());
+        let error = check_memory(3_000_000_000, 64, Some(2_000_000_000)).map_err(|error| error.to_string());
+        let message = error.err().unwrap_or_default();
+        assert!(message.starts_with("64 pictures of this network and size need up to 3000 MB"), "{message}");
+        assert!(message.contains("the machine has 2000") && message.contains("--batch"), "{message}");
     }
 }
