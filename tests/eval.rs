@@ -139,7 +139,7 @@ fn a_broken_picture_is_counted_apart_and_with_strict_an_error() {
         assert!(outcome.stderr.contains(name), "{name} is not in {}", outcome.stderr);
     }
     let table = ok(case.eval(&["--list", list])).stdout;
-    assert!(table.contains("broken 3 pictures"), "{table}");
+    assert!(table.contains("unreadable: 3 pictures"), "{table}");
 
     let strict = case.eval(&["--list", list, "--strict"]);
     assert_eq!(strict.code(), 65, "{}", strict.stderr);

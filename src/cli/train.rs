@@ -287,16 +287,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         End::Complete => {
             let mut output = io::stdout().lock();
             let chance = trainer.chance();
-            if best.as_ref().is_some_and(|(_, test)| test.top1 <= chance) {
-                tracing::warn!(
-                    "the model is no better than naming the class with the most test pictures for every picture, {:.1} % \
-                     right: it may need more epochs, more pictures or another learning rate",
-                    chance * 100.0
-                );
-            }
             let text = best.map_or_else(String::new, |(epoch, test)| {
                 let pictures = counted(test.pictures, "picture", "pictures");
-                format!(": top-1 {:.2} % of {pictures} after epoch {epoch}", test.top1 * 100.0)
+                let chance = match test.top1 <= chance {
+                    true => format!(", no better than always naming the largest class ({:.2} %)", chance * 100.0),
+                    false => String::new(),
+                };
+                format!(": top-1 {:.2} % of {pictures} after epoch {epoch}{chance}", test.top1 * 100.0)
             });
             printed(writeln!(output, "{folder}/best.safetensors{text}"))?;
             match arguments.output.join(report::FILE).exists() {

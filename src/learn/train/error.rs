@@ -123,7 +123,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The log of the training cannot be read.
-    #[error("cannot read {}: to continue without it, move it away", path.display())]
+    #[error("cannot read {} (to continue without it, move it away)", path.display())]
     Log {
         /// The file.
         path: PathBuf,
