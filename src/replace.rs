@@ -18,19 +18,7 @@ use rustix::io::Errno;
 /// # Errors
 /// Any error of `write` or of the system. The file at `path` is then unchanged.
 pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<(), E>) -> Result<(), E> {
-    let part = part(path);
-    let mut file = create(&part)?;
-    let written = write(&mut file).and_then(|()| {
-        file.sync_all()?;
-        Ok(fs::rename(&part, path)?)
-    });
-    if written.is_err() {
-        // There may be nothing to remove, and the original error matters more.
-        let _ = fs::remove_file(&part);
-        return written;
-    }
-    sync_folder(path);
-    written
+    place(path, write, |part, path| fs::rename(part, path))
 }
 
 /// Writes what `write` writes into a new file at `path`, which appears there once it is on disk.
@@ -39,13 +27,23 @@ pub fn replace<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) ->
 /// Any error of `write` or of the system; [`io::ErrorKind::AlreadyExists`] if there is a file, also one that another
 /// process has made in the meantime. It is then unchanged.
 pub fn add<E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<(), E>) -> Result<(), E> {
+    place(path, write, rename_unless_there)
+}
+
+/// Gives what `write` writes the name `path` by `rename`, once it is on disk.
+fn place<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), E>,
+    rename: fn(&Path, &Path) -> io::Result<()>,
+) -> Result<(), E> {
     let part = part(path);
     let mut file = create(&part)?;
     let written = write(&mut file).and_then(|()| {
         file.sync_all()?;
-        Ok(rename_unless_there(&part, path)?)
+        Ok(rename(&part, path)?)
     });
     if written.is_err() {
+        // There may be nothing to remove, and the original error matters more.
         let _ = fs::remove_file(&part);
         return written;
     }

@@ -48,7 +48,7 @@ fn of_two_videos_of_a_camera_the_first_is_played() {
     let outcome = run(["run", "--source", &address, "--frames", "20"]);
     assert_eq!(outcome.records().len(), 20);
     assert_eq!(outcome.stderr.matches("several videos: the first one is played, not the next (JPEG)").count(), 1);
-    assert!(outcome.stderr.contains("width=(int)640"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("a new format: 640x480"), "{}", outcome.stderr);
 }
 
 #[test]
