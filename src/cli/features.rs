@@ -156,7 +156,7 @@ fn unwritten(path: &Path, source: io::Error) -> Error {
     SaveError::Write { path: path.to_owned(), source }.into()
 }
 
-/// An error of the work or of the system, on the way through [`replace`].
+/// An error of the work or of the system, on the way through [`replace()`].
 enum Failed {
     Work(Error),
     System(io::Error),

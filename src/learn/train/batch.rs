@@ -166,7 +166,7 @@ mod tests {
     fn set(pictures: u8) -> Set {
         let sample = |level: u8| {
             let raster = Raster { width: 4, height: 4, data: vec![level; 48] };
-            Sample::in_memory(PathBuf::from(format!("{level}.png")), usize::from(level % 3 == 0), raster)
+            Sample::in_memory(PathBuf::from(format!("{level}.png")), usize::from(level.is_multiple_of(3)), raster)
         };
         let labels = vec!["a".to_owned(), "b".to_owned()];
         Set { labels, others: Vec::new(), samples: (0..pictures).map(sample).collect(), root: PathBuf::new() }
@@ -201,7 +201,7 @@ mod tests {
         }
         assert_ne!(order[0], order[1]);
         let classes = epochs.iter().flat_map(|batch| batch.classes[0].clone());
-        let expected = order.concat().into_iter().map(|level| Some(usize::from(level % 3 == 0)));
+        let expected = order.concat().into_iter().map(|level| Some(usize::from(level.is_multiple_of(3))));
         assert!(classes.eq(expected));
     }
 
