@@ -95,7 +95,7 @@ fn memory(host: &Host) -> Finding {
     let Some(available) = kilobytes("MemAvailable") else {
         return Finding::info(NAME, "the system does not report its free memory");
     };
-    let all = kilobytes("MemTotal").unwrap_or(available);
+    let all = host.memory().unwrap_or(available);
     let remedy = "stop other programs, choose a smaller model, or inference.memory = \"lean\"";
     match limit(host) {
         Some((most, left)) if left < available => {
