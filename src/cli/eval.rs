@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     });
     let lines = lines.transpose()?;
     if let Some((path, _)) = lines {
-        if path.exists() && !arguments.force {
+        if path.symlink_metadata().is_ok() && !arguments.force {
             return Err(SaveError::Exists { path: path.clone() }.into());
         }
         check_details(path)?;

@@ -172,7 +172,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     if let Some(path) = arguments.output.as_ref().filter(|path| path.extension().is_none_or(|ending| ending != "npy")) {
         return Err(Error::Argument(format!("--output {}: expected a name that ends in .npy", path.display())));
     }
-    if let Some(path) = arguments.output.as_ref().filter(|path| path.exists() && !arguments.force) {
+    if let Some(path) = arguments.output.as_ref().filter(|path| path.symlink_metadata().is_ok() && !arguments.force) {
         return Err(SaveError::Exists { path: path.clone() }.into());
     }
     if let Some(path) = &arguments.output {

@@ -130,15 +130,18 @@ impl Folder {
         self.files.keys().rev().find(|file| file.stream == stream && file.time <= now).map(|file| file.time)
     }
 
-    /// The picture that has to go first: the oldest, unless others are further from `now`. If the clock was set back, the
-    /// new pictures would be the oldest.
+    /// The picture that has to go first: the oldest. If the clock was set back, the new pictures seem older than those from
+    /// after `now`; if these are further away, the oldest of them goes.
     fn first_to_go(&mut self, now: Timestamp) -> Option<(File, u64)> {
         let far = |file: &File| now.duration_since(file.time).unsigned_abs();
         let is_last = match (self.files.keys().next(), self.files.keys().next_back()) {
             (Some(first), Some(last)) => far(last) > far(first),
             _ => false,
         };
-        if is_last { self.files.pop_last() } else { self.files.pop_first() }
+        match self.files.keys().find(|file| is_last && file.time > now).cloned() {
+            Some(later) => self.files.remove_entry(&later),
+            None => self.files.pop_first(),
+        }
     }
 
     /// Adds a picture to the folder of `stream`, after removing as many of the oldest as necessary.

@@ -236,6 +236,8 @@ mod tests {
         }
         let kept = names(&door).iter().filter(|name| name.starts_with("20260131")).count();
         assert_eq!((keeper.kept(), kept), (5, 5));
+        assert!(!door.join("20991210T000000.000000Z_door_0.50.jpg").exists(), "the oldest of the others make room");
+        assert!(door.join("20991229T000000.000000Z_door_0.50.jpg").exists());
     }
 
     #[test]

@@ -54,6 +54,16 @@ pub struct Task {
 }
 
 impl Task {
+    /// Checks that the machine has the memory for batches of `batch` pictures.
+    fn check_memory(&self, batch: usize) -> Result<(), Error> {
+        if self.device != DeviceChoice::Cpu {
+            return Ok(());
+        }
+        let plan = Plan::new(&self.architecture, [self.transform.height, self.transform.width]);
+        let batch = batch.min(self.train.samples.len());
+        check_memory(plan.memory().saturating_mul(batch as u64), batch, Host::here().memory())
+    }
+
     fn pictures(&self) -> Pictures {
         let Self { train, test, hold_out, .. } = self;
         Pictures {
@@ -150,6 +160,7 @@ impl Trainer {
         let path = task.folder.clone();
         check_unused(&path)?;
         check(&task.transform, &task.test)?;
+        task.check_memory(options.batch)?;
         fs::create_dir_all(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
         let lock = Lock::take(&path)?;
         // Another process may have begun in the meantime.
@@ -185,6 +196,7 @@ impl Trainer {
             }
         }
         check(&task.transform, &task.test)?;
+        task.check_memory(saved.progress.options.batch)?;
         let (lock, mut progress, parameters, memory) = saved.restore()?;
         let best = task.folder.join(BEST);
         if progress.best.is_some() && !best.exists() {
@@ -207,10 +219,6 @@ impl Trainer {
         optimizer: Optimizer,
     ) -> Result<Self, Error> {
         let plan = Plan::new(&task.architecture, [task.transform.height, task.transform.width]);
-        if task.device == DeviceChoice::Cpu {
-            let batch = progress.options.batch.min(task.train.samples.len());
-            check_memory(plan.memory() * batch as u64, batch, Host::here().memory())?;
-        }
         let log = Log::in_folder(&task.folder);
         let backbone = Compute::new(plan, task.device)?;
         let trainer = Self { task, lock, log, progress, parameters, optimizer, backbone, device: Device::flex() };
