@@ -108,6 +108,22 @@ choice! {
 }
 
 choice! {
+    /// Which coded frames of a video are decoded.
+    Decode {
+        /// As few as `max_fps` allows: key frames alone if they come often enough, or frames that others refer to if every
+        /// second picture is enough; otherwise all.
+        #[default]
+        Auto = "auto",
+        /// All.
+        All = "all",
+        /// Those that others refer to.
+        Reference = "reference",
+        /// Key frames alone.
+        Key = "key",
+    }
+}
+
+choice! {
     /// Transport of an RTSP camera's packets.
     RtspTransport {
         /// TCP, within the session's connection.

@@ -216,3 +216,33 @@ fn what_cannot_be_measured_is_refused_with_its_own_code() {
         assert_eq!(outcome.stdout, "", "{arguments:?}");
     }
 }
+
+#[test]
+fn preprocessing_is_measured_beside_its_peers_and_the_floor() {
+    let outcome = run(["bench", "--preprocess", "--seconds", "0.02", "--json"]);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(report["schema"], "hardnetd.bench.preprocess.v1");
+    let rows = report["rows"].as_array().unwrap();
+    let sizes: Vec<&Value> = rows.iter().map(|row| &row["size"]).collect();
+    assert_eq!(
+        sizes,
+        [&[640, 480], &[1280, 720], &[1920, 1080], &[3840, 2160]].map(|size| Value::from(&size[..])).each_ref()
+    );
+    for row in rows {
+        let [fused, peer, floor] = ["fused_ms", "videoconvertscale_ms", "floor_ms"].map(|key| number(row, key));
+        assert!(fused > 0.0 && peer > 0.0 && floor > 0.0, "{row}");
+        let other = row["rgb_fast_image_resize_ms"].as_f64();
+        assert_eq!(other.is_some(), cfg!(feature = "peers"), "{row}");
+        let faster = other.map_or(peer, |other| other.min(peer));
+        assert!((number(row, "of_faster_peer") - fused / faster).abs() < 1e-9, "{row}");
+        assert!((number(row, "of_floor") - fused / floor).abs() < 1e-9, "{row}");
+    }
+    // Of 1080 lines, 953 by 953 samples of luma matter, and a quarter of that of each chroma, two bytes wide.
+    let bytes = rows[2]["floor_bytes"].as_u64().unwrap();
+    assert!((1_350_000..1_380_000).contains(&bytes), "{bytes}");
+    let shown = run(["bench", "--preprocess", "--seconds", "0.02"]).stdout;
+    assert!(shown.contains("1920x1080 NV12") && shown.contains("Of the floor"), "{shown}");
+    let refused = run(["bench", "--preprocess", "--model", "signal"]);
+    assert_eq!(refused.code(), 64, "{}", refused.stderr);
+}

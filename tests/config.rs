@@ -217,7 +217,7 @@ fn streams_of_several_files_are_merged_by_name() {
     );
     let streams = show(&["-c", &file], &[]).streams;
     let streams: Vec<_> = streams.iter().map(|s| (s.name.as_str(), s.source.as_str(), s.max_fps)).collect();
-    assert_eq!(streams, [("door", "rtsp://door/1", 5), ("yard", "rtsp://yard/1", 0)]);
+    assert_eq!(streams, [("door", "rtsp://door/1", 5.0), ("yard", "rtsp://yard/1", 0.0)]);
 
     let file = write(
         &folder,
@@ -337,7 +337,7 @@ fn values_that_only_look_right_are_refused_all_at_once() {
             "stream[0].retry_max_s = 0.000001: expected 0, or a number from 0.1 to 3600",
             "stream[0].start_timeout_s = -1: expected a number from 0.1",
             "stream[0].stall_timeout_s = inf: expected a number",
-            "stream[0].max_fps = \"5\": expected a whole number",
+            "stream[0].max_fps = \"5\": expected 0, or a number from 0.001 to 1000",
             "inference.workers = 2.0: expected a whole number",
             "inference.threads = 0: expected a whole number",
             "topic_prefix = \"/a\": expected topic levels",

@@ -194,7 +194,7 @@ fn a_rate_cap_leaves_frames_out_at_the_source() {
     for (arguments, message) in [
         (&["--max-fps", "5"][..], "--source"),
         (&["--source", source, "--top", "0"], "--top 0: expected a whole number from 1 to 1000"),
-        (&["--source", source, "--max-fps", "2000"], "expected a whole number from 0 to 1000"),
+        (&["--source", source, "--max-fps", "2000"], "expected a number from 0.001 to 1000, or 0"),
     ] {
         let outcome = run(["run"].iter().chain(arguments));
         assert_eq!(outcome.code(), 64, "{}", outcome.stderr);

@@ -1,6 +1,6 @@
-"""Makes the Python environment of the comparison: install.py FOLDER.
+"""Makes the Python environment of a comparison: install.py FOLDER [REQUIREMENTS].
 
-Every package of requirements.txt is installed separately. A package that is not available for this Python and this
+Every package of requirements.txt, or of the file named, is installed separately. A package that is not available for this Python and this
 machine is reported with the reason, and the comparison continues without it; only numpy is required.
 """
 
@@ -36,7 +36,8 @@ def main():
     if not python.exists():
         print(f"making {folder}", file=sys.stderr)
         venv.create(folder, with_pip=True, symlinks=True)
-    lines = (line.split("#")[0].strip() for line in REQUIREMENTS.read_text().splitlines())
+    requirements = Path(sys.argv[2]) if len(sys.argv) > 2 else REQUIREMENTS
+    lines = (line.split("#")[0].strip() for line in requirements.read_text().splitlines())
     there = installed(folder)
     for requirement in filter(None, lines):
         name, version = requirement.split("==")

@@ -92,12 +92,16 @@ fn cache(text: &str) -> Option<usize> {
     number.parse::<usize>().ok()?.checked_mul(unit)
 }
 
+/// Size in bytes of the last-level cache.
+pub(super) fn last_cache() -> usize {
+    let size = |index| read(&format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size"));
+    (0..8).filter_map(size).filter_map(|text| cache(&text)).max().unwrap_or(LAST_CACHE)
+}
+
 /// Size in bytes of the buffer for measuring memory.
 fn buffer() -> usize {
-    let size = |index| read(&format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size"));
-    let last = (0..8).filter_map(size).filter_map(|text| cache(&text)).max().unwrap_or(LAST_CACHE);
     let free = read("/proc/meminfo").and_then(|text| kilobytes(&text, "MemAvailable")).unwrap_or(MAX_BUFFER);
-    last.saturating_mul(CACHES).min(MAX_BUFFER).min(free / FREE_SHARE)
+    last_cache().saturating_mul(CACHES).min(MAX_BUFFER).min(free / FREE_SHARE)
 }
 
 #[cfg(test)]

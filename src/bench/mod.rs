@@ -6,6 +6,7 @@
 mod engine;
 mod host;
 pub mod peak;
+mod preprocess;
 mod sample;
 mod slices;
 mod stages;
@@ -14,6 +15,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 pub use host::Host;
+pub use preprocess::{PreprocessRow, SCHEMA as PREPROCESS_SCHEMA, preprocess};
 pub use slices::{Ready, Slice, serve};
 pub use stages::{StageRow, StageTime, stages};
 
@@ -78,6 +80,21 @@ pub enum Error {
     /// Standard input or output fails.
     #[error("cannot exchange slices over standard input and output")]
     Exchange(#[source] io::Error),
+    /// The processor does not have the instruction set.
+    #[error("this processor does not support {isa}")]
+    NoSuchIsa {
+        /// The requested instruction set.
+        isa: IsaChoice,
+    },
+    /// A picture for measuring cannot be made.
+    #[error(transparent)]
+    Picture(#[from] crate::frame::Error),
+    /// A picture cannot become an input.
+    #[error(transparent)]
+    Preprocess(#[from] crate::preprocess::Error),
+    /// GStreamer cannot be used.
+    #[error(transparent)]
+    Capture(#[from] crate::capture::Error),
     /// A model cannot be loaded.
     #[error(transparent)]
     Model(#[from] model::Error),
@@ -91,11 +108,15 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::FixedIsa { .. } | Self::FixedMemory { .. } | Self::OneThread { .. } | Self::Rows { .. } => {
-                Exit::Usage
-            }
+            Self::NoSuchIsa { .. }
+            | Self::FixedIsa { .. }
+            | Self::FixedMemory { .. }
+            | Self::OneThread { .. }
+            | Self::Rows { .. } => Exit::Usage,
             Self::Line { .. } => Exit::Data,
             Self::Exchange(_) => Exit::Io,
+            Self::Picture(_) | Self::Preprocess(_) => Exit::Internal,
+            Self::Capture(error) => error.exit(),
             Self::Model(error) => error.exit(),
             Self::Inference(error) => error.exit(),
         }

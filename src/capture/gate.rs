@@ -13,6 +13,8 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::economy::{Economy, Needs};
+
 /// How far decoding may lag behind packets before frames are left out up to the next key frame.
 const LATE: Duration = Duration::from_secs(1);
 /// The same if all frames are key frames: leaving one out costs no other.
@@ -33,6 +35,8 @@ pub(super) enum Reason {
     Damaged,
     /// Decoding is slower than the camera.
     Late,
+    /// No picture of it is needed.
+    NotNeeded,
 }
 
 /// Frames that were left out, by reason.
@@ -44,6 +48,8 @@ pub struct LeftOut {
     pub damaged: u64,
     /// Skipped because decoding was slower than the camera.
     pub late: u64,
+    /// Not decoded because fewer pictures are wanted (`max_fps`, `decode`).
+    pub not_needed: u64,
 }
 
 impl std::ops::Add for LeftOut {
@@ -54,6 +60,7 @@ impl std::ops::Add for LeftOut {
             before_key_frame: self.before_key_frame + other.before_key_frame,
             damaged: self.damaged + other.damaged,
             late: self.late + other.late,
+            not_needed: self.not_needed + other.not_needed,
         }
     }
 }
@@ -66,6 +73,7 @@ impl std::ops::Sub for LeftOut {
             before_key_frame: self.before_key_frame - earlier.before_key_frame,
             damaged: self.damaged - earlier.damaged,
             late: self.late - earlier.late,
+            not_needed: self.not_needed - earlier.not_needed,
         }
     }
 }
@@ -74,6 +82,12 @@ impl LeftOut {
     /// All of them.
     #[must_use]
     pub fn sum(self) -> u64 {
+        self.lost() + self.not_needed
+    }
+
+    /// Those that were wanted.
+    #[must_use]
+    pub fn lost(self) -> u64 {
         self.before_key_frame + self.damaged + self.late
     }
 
@@ -82,6 +96,7 @@ impl LeftOut {
             Reason::BeforeKeyFrame => &mut self.before_key_frame,
             Reason::Damaged => &mut self.damaged,
             Reason::Late => &mut self.late,
+            Reason::NotNeeded => &mut self.not_needed,
         } += 1;
     }
 }
@@ -106,6 +121,8 @@ pub(super) struct Coded {
     pub(super) pts: Option<u64>,
     /// Whether decoding can begin with it.
     pub(super) is_key: bool,
+    /// Whether another frame may refer to it.
+    pub(super) is_reference: bool,
     /// Whether data before it are missing, according to the demuxer. Packets say so themselves.
     pub(super) follows_gap: bool,
 }
@@ -133,11 +150,12 @@ pub(super) struct Gate {
     held: BTreeSet<u64>,
     /// Whether pictures are left out until the one of [`Self::resumed_at`]: the decoder has marked one.
     is_suspect: bool,
+    economy: Economy,
 }
 
 impl Gate {
-    /// For packets of a network camera, or for a file.
-    pub(super) fn new(has_packets: bool) -> Self {
+    /// For packets of a network camera, or for a file; `needs` says which frames are decoded.
+    pub(super) fn new(has_packets: bool, needs: Needs) -> Self {
         Self {
             shut: Some(Reason::BeforeKeyFrame),
             counts: LeftOut::default(),
@@ -150,7 +168,13 @@ impl Gate {
             last_gap: None,
             held: BTreeSet::new(),
             is_suspect: false,
+            economy: Economy::new(needs),
         }
+    }
+
+    /// Whether [`Coded::is_reference`] matters.
+    pub(super) fn needs_references(&self) -> bool {
+        self.economy.needs_references()
     }
 
     /// What has been left out so far.
@@ -231,7 +255,8 @@ impl Gate {
             // Shown before the key frame, and coded after it.
             None => self.resumed_at.zip(frame.pts).and_then(|(key, pts)| (pts < key).then_some(Reason::BeforeKeyFrame)),
         };
-        if let Some(reason) = reason {
+        let mut is_needed = || self.economy.takes(frame.pts, frame.is_key, frame.is_reference);
+        if let Some(reason) = reason.or_else(|| if is_needed() { None } else { Some(Reason::NotNeeded) }) {
             self.counts.count(reason);
             return false;
         }

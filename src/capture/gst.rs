@@ -3,6 +3,7 @@
 //! Frames leave GStreamer through the appsink's callback, on the thread that decoded them, and carry the mapped buffer
 //! with them: no sample is copied.
 
+mod converter;
 mod frames;
 mod gates;
 mod notices;
@@ -25,6 +26,7 @@ use crate::frame::monotonic_ns;
 use crate::shutdown::Thread;
 use crate::system::network;
 use crate::telemetry::Ticket;
+pub use converter::Converter;
 pub(super) use frames::Mapped;
 use frames::{SampleReader, accepted_caps};
 use notices::{NOTICES, forward};
@@ -92,7 +94,8 @@ impl PipelineSession {
             frames::refuse_short(&decode);
         }
         let camera = pipeline.by_name("source").filter(|_| guard.is_some());
-        gates::attach(&pipeline, camera.as_ref(), &activity);
+        gates::attach(&pipeline, camera.as_ref(), &launch.decoding, &activity);
+        gates::attach_rate(&pipeline, &launch.decoding, &activity);
         if let Some(source) = camera {
             limit(&source, &activity);
         }
@@ -198,6 +201,7 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
     }
     if let Some(sink) = pipeline.by_name("sink") {
         sink.set_property("caps", accepted_caps());
+        frames::take_any_layout(&sink);
     }
     Ok((pipeline, guard))
 }
@@ -259,7 +263,7 @@ mod tests {
     use std::ops::ControlFlow;
     use std::time::Duration;
 
-    use super::super::scheme::PATTERNS;
+    use super::super::scheme::{Decoding, PATTERNS};
     use super::*;
     use crate::capture::Frame;
     use crate::telemetry::FrameNumbers;
@@ -283,6 +287,7 @@ mod tests {
             live: false,
             endpoint: None,
             trust: Trust::System,
+            decoding: Decoding::ALL,
         };
         let numbers = Arc::<FrameNumbers>::default();
         let (delivered, arrived) = bounded(50);
@@ -305,10 +310,55 @@ mod tests {
     }
 
     #[test]
+    fn decoders_may_lay_out_frames_as_they_like() {
+        init().unwrap();
+        let stream = crate::config::Stream::default();
+        let launch = crate::capture::Source::parse("test:ball").unwrap().launch(&stream, None).unwrap();
+        let (pipeline, _) = build(&launch).unwrap();
+        let pad = pipeline.by_name("sink").unwrap().static_pad("sink").unwrap();
+        let caps: gst::Caps = "video/x-raw,format=NV12,width=1920,height=1080,framerate=25/1".parse().unwrap();
+        let mut query = gst::query::Allocation::new(Some(&caps), true);
+        assert!(pad.query(query.query_mut()));
+        assert!(query.find_allocation_meta::<gstreamer_video::VideoMeta>().is_some());
+    }
+
+    #[test]
+    fn pictures_beyond_the_rate_are_left_out_and_the_source_counts_as_alive() {
+        let text = "videotestsrc name=source num-buffers=60 ! video/x-raw,format=NV12,width=64,height=64,framerate=30/1 \
+                    ! identity name=convert";
+        let decoding = Decoding { max_fps: 5.0, every_nth: 2, ..Decoding::ALL };
+        let launch = Launch {
+            text: text.into(),
+            properties: Vec::new(),
+            live: false,
+            endpoint: None,
+            trust: Trust::System,
+            decoding,
+        };
+        let (delivered, arrived) = bounded(60);
+        let deliver: Deliver = Arc::new(move |frame: Frame| {
+            delivered.send(frame.seq).unwrap();
+            ControlFlow::Continue(())
+        });
+        let numbers = Arc::<FrameNumbers>::default();
+        let session = PipelineSession::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
+        while !matches!(session.notices.recv().unwrap(), Notice::End) {}
+        // Two seconds at five per second, of which every second one.
+        assert_eq!(arrived.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert!(session.activity.idle(monotonic_ns()) < Duration::from_secs(60));
+    }
+
+    #[test]
     fn a_pipeline_is_at_rest_when_none_of_its_threads_has_work() {
         let text = "videotestsrc name=source is-live=true num-buffers=3 ! video/x-raw,format=NV12,width=64,height=64";
-        let launch =
-            Launch { text: text.into(), properties: Vec::new(), live: true, endpoint: None, trust: Trust::System };
+        let launch = Launch {
+            text: text.into(),
+            properties: Vec::new(),
+            live: true,
+            endpoint: None,
+            trust: Trust::System,
+            decoding: Decoding::ALL,
+        };
         let (delivered, arrived) = bounded(3);
         let deliver: Deliver = Arc::new(move |frame: Frame| {
             delivered.send(frame.seq).unwrap();

@@ -7,15 +7,18 @@
 //! consumer of the frames.
 
 mod container;
+mod economy;
 pub mod elements;
 mod folder;
 mod gate;
 mod gst;
 mod guard;
 mod jpeg;
+mod nal;
 pub mod package;
 mod player;
 mod plug;
+mod rate;
 mod room;
 mod samples;
 mod scheme;
@@ -40,10 +43,10 @@ use crate::plural::counted;
 
 pub use folder::{is_visible, place, visible};
 pub use gate::LeftOut;
-pub use gst::{init, version};
+pub use gst::{Converter, init, version};
 pub use samples::Samples;
 pub use scheme::{
-    Carrier, End, Endpoint, FORMATS, Fault, Launch, Medium, PATTERNS, Scheme, Source, SourceError, TestError,
+    Carrier, Decoding, End, Endpoint, FORMATS, Fault, Launch, Medium, PATTERNS, Scheme, Source, SourceError, TestError,
 };
 pub use still::{Still, StillError, is_picture, list as pictures};
 pub use supervise::{check, run};

@@ -103,11 +103,18 @@ impl Activity {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A coded frame has come to the decoder; whether the gate `is_shut` behind it. The source is alive if it is.
-    pub(super) fn frame_coded(&self, now_ns: u64, is_shut: bool) {
+    /// The source is alive, though its frame goes no further.
+    pub(super) fn frame_left_out(&self, now_ns: u64) {
+        self.last_ns.store(now_ns, Ordering::Release);
+    }
+
+    /// A coded frame has come to the decoder; whether it `passes`, and whether the gate `is_shut` behind it.
+    pub(super) fn frame_coded(&self, now_ns: u64, passes: bool, is_shut: bool) {
         self.since_frame.store(0, Ordering::Relaxed);
+        if !passes {
+            self.frame_left_out(now_ns);
+        }
         if is_shut {
-            self.last_ns.store(now_ns, Ordering::Release);
             let _ = self.shut_since_ns.compare_exchange(0, now_ns, Ordering::AcqRel, Ordering::Acquire);
         } else {
             self.shut_since_ns.store(0, Ordering::Release);

@@ -151,7 +151,7 @@ impl Supervisor<'_> {
         let session = self.player.start(&settings.stream, &launch, ticket.clone(), Arc::clone(deliver))?;
         let mut told = LeftOut::default();
         let outcome = match self.watch(&*session, &mut told) {
-            Decision::End => match (session.activity().frames(), session.activity().left_out().sum()) {
+            Decision::End => match (session.activity().frames(), session.activity().left_out().lost()) {
                 (0, left_out @ 1..) => Err(Error::NoKeyFrame { seconds: None, left_out }),
                 (frames, _) => end(frames),
             },
@@ -172,7 +172,7 @@ impl Supervisor<'_> {
         if left_out == before {
             return ControlFlow::Continue(());
         }
-        let (stream, LeftOut { before_key_frame, damaged, late }) = (&self.settings.stream, left_out);
+        let (stream, LeftOut { before_key_frame, damaged, late, .. }) = (&self.settings.stream, left_out);
         // The camera decides how many there are.
         let has_grown = |now: u64, then: u64| now.checked_ilog2() != then.checked_ilog2();
         if has_grown(damaged + late, before.damaged + before.late) {

@@ -8,7 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::model::{json, print, table};
 use super::{Error, choice, size};
-use crate::bench::{BenchOptions, Host, Report, Row, StageRow, StageTime, measure, serve, stages};
+use crate::bench::{
+    BenchOptions, Host, PreprocessRow, Report, Row, StageRow, StageTime, measure, preprocess, serve, stages,
+};
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::exit::chain;
 use crate::kernels::runtime::Threads;
@@ -38,10 +40,15 @@ cache: it is measured only with --stages, or if the models take as much memory t
 each for --seconds. The time of a module is the DIFFERENCE of two medians: it contains the noise of both and can be \
 negative. Work that the backend fuses across the end of a module counts where it first appears.
 
+--preprocess measures, instead of models, how NV12 pictures of 640x480 to 3840x2160 become an input of 224x224: in one \
+pass; with GStreamer's videoconvertscale; and with full-size RGB and the crate fast_image_resize. `Floor` is the time for \
+reading the bytes on which the input depends, once. All pictures are read from memory outside the caches.
+
 Examples:
   hardnetd bench
   hardnetd bench --model hardnet68 --size 320x256 --seconds 20
   hardnetd bench --model hardnet39ds --stages
+  hardnetd bench --preprocess --seconds 2
   hardnetd bench --json > bench.json")]
 pub(super) struct Arguments {
     /// Model: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file; several times for several [default:
@@ -70,6 +77,9 @@ pub(super) struct Arguments {
     /// Show where the time goes, module by module.
     #[arg(long)]
     stages: bool,
+    /// Measure the way from a camera's picture to the input, instead of models.
+    #[arg(long, conflicts_with_all = ["model", "backend", "memory", "threads", "size", "stages", "slices"])]
+    preprocess: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -124,6 +134,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         bar.set_length(milliseconds(all));
         bar.set_position(milliseconds(done));
     };
+    if arguments.preprocess {
+        let isa = arguments.isa.first().copied().unwrap_or_default();
+        let report = preprocess(isa, cores, arguments.seconds, &mut progress);
+        bar.finish_and_clear();
+        let report = report?;
+        return if arguments.json { json(&report) } else { print(&show_preprocess(&report)) };
+    }
     if arguments.stages {
         let report = stages(&options, &mut progress);
         bar.finish_and_clear();
@@ -209,6 +226,35 @@ fn show_stages(report: &Report<StageRow>) -> String {
             &format!("\n\n{model} on {backend} ({isa}{memory}) at {height}x{width}, differences of medians\n{table}");
     }
     text
+}
+
+fn show_preprocess(report: &Report<PreprocessRow>) -> String {
+    let mut table = table([
+        "Picture",
+        "ISA",
+        "One pass ms",
+        "videoconvertscale ms",
+        "RGB + resize ms",
+        "Floor ms",
+        "Of the faster",
+        "Of the floor",
+        "Runs",
+    ]);
+    for row in &report.rows {
+        let [width, height] = row.size;
+        table.add_row([
+            format!("{width}x{height} {}", row.format),
+            row.isa.to_string(),
+            format!("{:.3}", row.fused_ms),
+            format!("{:.3}", row.videoconvertscale_ms),
+            row.rgb_fast_image_resize_ms.map_or("-".to_owned(), |time| format!("{time:.3}")),
+            format!("{:.3}", row.floor_ms),
+            format!("{:.2}", row.of_faster_peer),
+            format!("{:.1}", row.of_floor),
+            row.runs.to_string(),
+        ]);
+    }
+    format!("{}\n\n{table}", show_host(&report.host))
 }
 
 /// Processor and memory in one line.

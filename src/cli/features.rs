@@ -10,9 +10,9 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::camera::Camera;
-use super::{EngineChoice, Error, interrupt, printed, progress_style, size};
+use super::{EngineChoice, Error, frames_per_second, interrupt, printed, progress_style, size};
 use crate::capture::{is_picture, pictures};
-use crate::config::{self, MAX_FPS};
+use crate::config;
 use crate::engine::features::{Grid, MAX_CELLS};
 use crate::exit::{Exit, chain};
 use crate::frame::Region;
@@ -51,10 +51,9 @@ pub(super) struct Arguments {
     /// End after N frames [default: with the source, or with Ctrl-C].
     #[arg(short = 'n', long, value_name = "N", requires = "camera", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
-    /// Frames per second to let through; 0: all.
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "camera",
-          value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_FPS)))]
-    max_fps: u32,
+    /// Frames per second to let through, such as 2 or 0.2; 0: all.
+    #[arg(long, value_name = "N", default_value = "0", requires = "camera", value_parser = frames_per_second)]
+    max_fps: f64,
     /// Maximum seconds without a frame.
     #[arg(long, value_name = "S", default_value = "20", requires = "camera", value_parser = seconds)]
     timeout: Duration,

@@ -30,7 +30,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use indicatif::{ProgressState, ProgressStyle};
 
 use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode};
-use crate::config::{SIDES, parse_mean, parse_size, parse_std, redact, redact_words};
+use crate::config::{MAX_FPS, MIN_FPS, SIDES, parse_mean, parse_size, parse_std, redact, redact_words};
 use crate::exit::{Exit, chain};
 use crate::inference::{self, Engine};
 use crate::learn::stream::StreamError;
@@ -187,6 +187,12 @@ fn mean(text: &str) -> Result<[f32; 3], String> {
 fn deviation(text: &str) -> Result<[f32; 3], String> {
     let expected = || "expected three numbers above 0, at most 1, such as 0.229,0.224,0.225, or one for all";
     parse_std(text).ok_or_else(|| expected().into())
+}
+
+/// Frames per second, as an argument.
+fn frames_per_second(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| *number == 0.0 || (MIN_FPS..=MAX_FPS).contains(number));
+    number.ok_or_else(|| format!("expected a number from {MIN_FPS} to {MAX_FPS}, or 0"))
 }
 
 fn size(text: &str) -> Result<[usize; 2], String> {

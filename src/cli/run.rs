@@ -4,9 +4,9 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::{ConfigFile, Error, choice};
+use super::{ConfigFile, Error, choice, frames_per_second};
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
-use crate::config::{self, Broker, Flag, FlagValue, Loaded, MAX_FPS, StreamFlag};
+use crate::config::{self, Broker, Flag, FlagValue, Loaded, StreamFlag};
 use crate::service::{self, Order, Signals};
 
 /// Arguments of `run`.
@@ -37,9 +37,9 @@ pub(super) struct Arguments {
     /// Where frames come from, instead of the configured streams; can be repeated for several streams.
     #[arg(short, long, value_name = "URI")]
     source: Vec<String>,
-    /// Frames per second to let through of each source, counted before any conversion; 0: all.
+    /// Frames per second to let through of each source, before any conversion, such as 2 or 0.2; 0: all.
     #[arg(long, value_name = "N", requires = "source", allow_negative_numbers = true, value_parser = frames_per_second)]
-    max_fps: Option<u32>,
+    max_fps: Option<f64>,
     /// Model: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M")]
     model: Option<String>,
@@ -80,11 +80,6 @@ pub(super) struct Arguments {
 
 fn at_least_one(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number, 1 or more".into())
-}
-
-fn frames_per_second(text: &str) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|number| *number <= MAX_FPS);
-    number.ok_or_else(|| format!("expected a whole number from 0 to {MAX_FPS}"))
 }
 
 /// Loads the configuration, with the sources that this program supports.

@@ -32,7 +32,7 @@ use crate::replace;
 use crate::shutdown::Stopped;
 
 /// Frames per second that are looked at.
-const FRAMES_PER_SECOND: u32 = 4;
+const FRAMES_PER_SECOND: f64 = 4.0;
 
 /// Arguments of `teach`.
 #[derive(Debug, Args)]

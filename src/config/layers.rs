@@ -126,14 +126,14 @@ pub enum FlagValue {
 }
 
 /// A stream given on the command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StreamFlag {
     /// Its name.
     pub name: String,
     /// Its source.
     pub source: String,
     /// Its `max_fps`; `None`: the default.
-    pub max_fps: Option<u32>,
+    pub max_fps: Option<f64>,
 }
 
 impl Source for Flag {
@@ -146,7 +146,7 @@ impl Source for Flag {
         // Somebody who starts a camera by hand wants to see failures at once.
         let stream = |StreamFlag { name, source, max_fps }: &StreamFlag| {
             let keys = [("name", text(name)), ("source", text(source)), ("retry_max_s", Value::new(None, 0.0))];
-            let max_fps = max_fps.map(|limit| ("max_fps", Value::new(None, i64::from(limit))));
+            let max_fps = max_fps.map(|limit| ("max_fps", Value::new(None, limit)));
             let keys = keys.into_iter().chain(max_fps);
             Value::new(None, keys.map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())
         };

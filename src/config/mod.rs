@@ -35,7 +35,9 @@ pub use normalisation::{parse_mean, parse_std};
 use problem::Places;
 pub use problem::{Problem, Warning};
 pub use redact::{redact, redact_words};
-pub use schema::{Collect, Config, Device, Inference, MAX_FPS, MQTTS_PORT, Model, Mqtt, Publish, Stdout, Stream};
+pub use schema::{
+    Collect, Config, Device, Inference, MAX_FPS, MIN_FPS, MQTTS_PORT, Model, Mqtt, Publish, Stdout, Stream,
+};
 pub use secret::{SecretError, is_missing_credential, read_certificates, read_pem, read_secret, secret_path};
 pub use size::{SIDES, parse_size};
 pub use warnings::warnings;

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::choice::{BackendChoice, Choice, IsaChoice, MemoryMode, RtspTransport};
+use crate::choice::{BackendChoice, Choice, Decode, IsaChoice, MemoryMode, RtspTransport};
+
+/// The smallest limit of frames per second: a picture in 1000 seconds.
+pub const MIN_FPS: f64 = 0.001;
 
 /// The largest limit of frames per second.
-pub const MAX_FPS: u32 = 1000;
+pub const MAX_FPS: f64 = 1000.0;
 
 /// The standard port of MQTT (IANA, mqtt).
 pub(super) const MQTT_PORT: u16 = 1883;
@@ -92,8 +95,17 @@ section! {
         name: String = "stream", Allowed::Name;
         /// Where the frames come from: `test:PATTERN`, a file, `images:DIR`, `rtsp://…` or `rtsps://…`.
         source: String = "test:ball", Allowed::Source;
-        /// Maximum frames per second; frames beyond it are left out before any conversion. 0: no limit.
-        max_fps: u32 = 0_u32, Allowed::Integer(0, MAX_FPS as i64);
+        /// Maximum frames per second, such as 2, or 0.2 for a picture every five seconds; frames beyond it are left out
+        /// before any conversion, and not even decoded if `decode` allows that. 0: no limit.
+        max_fps: f64 = 0.0, Allowed::NumberOrZero(MIN_FPS, MAX_FPS);
+        /// Of as many frames that are decoded and within `max_fps`, one is classified.
+        every_nth: u32 = 1_u32, Allowed::Integer(1, 1_000_000);
+        /// Which frames of a coded video are decoded: `all`; `reference`, those that others refer to; `key`, key frames
+        /// alone; `auto`: as few of these as `max_fps` allows.
+        decode: Decode = Decode::Auto, Allowed::Choice(Decode::WORDS);
+        /// Threads of a software decoder. Those of a live source share the slices of a frame, if the camera divides frames;
+        /// those of a file decode a frame each, with pictures of its own. 0: one for each core.
+        decoder_threads: u32 = 1_u32, Allowed::Integer(0, 64);
         /// Maximum seconds from start to first frame; after that the stream counts as failed.
         start_timeout_s: f64 = 20.0, Allowed::Number(0.1, 3600.0);
         /// Maximum seconds without a frame from a running source; after that the stream counts as failed.

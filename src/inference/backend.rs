@@ -42,7 +42,8 @@ impl From<Isa> for IsaChoice {
 }
 
 /// The instruction set for a choice; for `auto`, the best one that this processor supports.
-fn chosen(isa: IsaChoice) -> Isa {
+#[must_use]
+pub fn chosen(isa: IsaChoice) -> Isa {
     match isa {
         IsaChoice::Auto => Isa::best(),
         IsaChoice::Scalar => Isa::Scalar,

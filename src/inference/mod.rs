@@ -17,7 +17,7 @@ mod top;
 #[cfg_attr(not(feature = "tract"), path = "without_tract.rs")]
 pub mod tract;
 
-pub use backend::{Backend, Engine, InferencePlan};
+pub use backend::{Backend, Engine, InferencePlan, chosen};
 pub use classes::{ClassHead, InferenceSession, UNKNOWN};
 pub use error::Error;
 pub use taught::{Gaussian, LEAST_LENGTH, Novelty, Scratch, TaughtHead};

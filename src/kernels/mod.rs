@@ -9,11 +9,12 @@
 //!
 //! | file or folder | content | imports |
 //! | --- | --- | --- |
-//! | `error`, `size`, `parts`, `tile`, `table` | shared: errors, lengths, division into parts, arguments of kernels, instruction sets and tables | each other |
+//! | `error`, `size`, `parts`, `tile`, `raster`, `table` | shared: errors, lengths, division into parts, arguments of kernels, instruction sets and tables | each other |
 //! | `isa/` | one folder per instruction set with the same file names, and the code generic over them | the files above |
 //! | `memory/` | weights and activations | the files above |
 //! | `pass/` | one layer each, over maps in memory | the above except `isa/` |
 //! | `runtime/` | a program of passes, and the threads that run it | the above except `isa/` |
+//! | `picture` | the kernels that make an input of a picture's samples, over slices | `raster`, `table` |
 //! | `training/` | products, convolutions and norms with their gradients; on its own | nothing |
 //!
 //! Files import each other without circles, and so do folders, as a test checks. A `mod.rs` only describes its folder
@@ -38,6 +39,7 @@
 //!   write disjoint rows, tiles or units of channels, read nothing that another part writes, and have their own
 //!   scratch. Memory that threads share consists of [`UnsafeCell`](std::cell::UnsafeCell)s; a slice of it exists only
 //!   between runs.
+//! - **Pictures.** Safe functions check every length against the slices that they get.
 //! - **Alignment.** Values are aligned to their size. Kernels use loads and stores that require no more; rows begin
 //!   with a cache line only for speed.
 //! - **Threads.** Passes follow each other with a barrier in between. A broken team starts no other run, and its
@@ -55,6 +57,8 @@ mod isa;
 pub mod memory;
 mod parts;
 pub mod pass;
+mod picture;
+mod raster;
 pub mod runtime;
 pub mod size;
 mod table;
@@ -64,5 +68,9 @@ mod tile;
 #[cfg(feature = "train")]
 pub mod training;
 
+pub use picture::{SampleRows, Windows, WindowsError};
+pub use raster::{ColourMap, ONE, SUMS_PER_CODE};
 pub use size::UNIT;
 pub use table::{Isa, Kernels};
+#[cfg(test)]
+pub(crate) use tests::Guarded;

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::parts::even_parts;
+use super::raster::{Colours, SumColumns, SumRows, Transpose};
 use super::tile::{
     Depthwise, Largest, StrassenInput, StrassenOutput, Tile, WinogradInput, WinogradOutput, WinogradWeights,
 };
@@ -69,6 +70,18 @@ pub(super) type StrassenJoin = unsafe fn(&StrassenOutput);
 /// A kernel for the maximum over a window: [`Largest`].
 pub(super) type WindowMax = unsafe fn(&Largest);
 
+/// A kernel that adds rows of samples: [`SumRows`].
+pub(super) type RowSums = unsafe fn(&SumRows);
+
+/// A kernel that transposes squares: [`Transpose`].
+pub(super) type Squares = unsafe fn(&Transpose);
+
+/// A kernel that adds columns: [`SumColumns`].
+pub(super) type ColumnSums = unsafe fn(&SumColumns);
+
+/// A kernel that makes colours: [`Colours`].
+pub(super) type PixelColours = unsafe fn(&Colours<'_>);
+
 /// A burst of multiply-adds in registers; returns the number of operations.
 pub(super) type Burst = unsafe fn() -> u64;
 
@@ -106,8 +119,27 @@ pub(super) struct Table {
     pub(super) strassen_output: StrassenJoin,
     /// The kernel for the maximum over a window.
     pub(super) largest: WindowMax,
+    /// The kernels for pictures.
+    pub(super) picture: PictureKernels,
     /// A burst at the peak of the instruction set.
     pub(super) burst: Burst,
+}
+
+/// Functions that make an input out of the samples of a picture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PictureKernels {
+    /// Sums in a column.
+    pub(super) band: usize,
+    /// Sums of rows of samples of one byte.
+    pub(super) sum_bytes: RowSums,
+    /// Sums of rows of samples of two bytes.
+    pub(super) sum_words: RowSums,
+    /// Rows to columns, and columns to rows.
+    pub(super) transpose: Squares,
+    /// Sums of columns.
+    pub(super) sum_columns: ColumnSums,
+    /// Colours of a row.
+    pub(super) colours: PixelColours,
 }
 
 /// The kernels of an instruction set that this processor has, and the proof that it has it.
@@ -252,6 +284,58 @@ impl Kernels {
         // SAFETY: the caller upholds the duties of `Largest`; the processor has the instruction set, as these kernels
         // prove.
         unsafe { (self.table.largest)(call) }
+    }
+
+    /// Sums in a column: rows of a picture that are computed together.
+    #[must_use]
+    pub fn band(self) -> usize {
+        self.table.picture.band
+    }
+
+    /// The sums of rows of samples of `bytes` bytes, 1 or 2.
+    ///
+    /// # Safety
+    /// - The duties of [`SumRows`], for as many bytes.
+    #[inline]
+    pub(super) unsafe fn sum_rows_of(self, bytes: usize, call: &SumRows) {
+        let picture = &self.table.picture;
+        let sum = if bytes == 1 { picture.sum_bytes } else { picture.sum_words };
+        // SAFETY: the caller upholds the duties of `SumRows`; the processor has the instruction set, as these kernels
+        // prove.
+        unsafe { sum(call) }
+    }
+
+    /// Transposes squares of sums.
+    ///
+    /// # Safety
+    /// - The duties of [`Transpose`].
+    #[inline]
+    pub(super) unsafe fn transpose_of(self, call: &Transpose) {
+        // SAFETY: the caller upholds the duties of `Transpose`; the processor has the instruction set, as these kernels
+        // prove.
+        unsafe { (self.table.picture.transpose)(call) }
+    }
+
+    /// The sums of columns.
+    ///
+    /// # Safety
+    /// - The duties of [`SumColumns`].
+    #[inline]
+    pub(super) unsafe fn sum_columns_of(self, call: &SumColumns) {
+        // SAFETY: the caller upholds the duties of `SumColumns`; the processor has the instruction set, as these kernels
+        // prove.
+        unsafe { (self.table.picture.sum_columns)(call) }
+    }
+
+    /// The colours of a row of pixels.
+    ///
+    /// # Safety
+    /// - The duties of [`Colours`].
+    #[inline]
+    pub(super) unsafe fn colours_of(self, call: &Colours<'_>) {
+        // SAFETY: the caller upholds the duties of `Colours`; the processor has the instruction set, as these kernels
+        // prove.
+        unsafe { (self.table.picture.colours)(call) }
     }
 }
 

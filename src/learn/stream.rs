@@ -57,7 +57,7 @@ pub struct Watch {
     /// The source, with its login and certificates; its limits do not count.
     pub stream: config::Stream,
     /// Frames per second to let through; 0: all.
-    pub max_fps: u32,
+    pub max_fps: f64,
     /// Maximum time to wait for a frame.
     pub timeout: Duration,
     /// End after this time, counted from the first frame; `None`: with the source.

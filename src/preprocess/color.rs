@@ -1,4 +1,5 @@
-//! Converts samples to colours: the affine map from one pixel's codes (0 to 255) to R'G'B' (0 to 1).
+//! Converts samples to colours: the affine map from one pixel's codes (0 to 255) to R'G'B' (0 to 1). Codes of more than 8
+//! bits are divided by what the additional bits count.
 //!
 //! The map follows ITU-T H.273 (which restates ITU-R BT.601, BT.709, BT.2020, FCC 73.682 and SMPTE
 //! 240M). With `Kr` and `Kb` of the matrix and `Kg = 1 - Kr - Kb`:
@@ -9,7 +10,7 @@
 //! B' = Y' + 2 (1 - Kb) Cb
 //! ```
 //!
-//! where full range means `Y' = code / 255` and `Cb, Cr = (code - 128) / 255`, and limited range
+//! where full range means `Y' = code / 255` (255.75 with 10 bits) and `Cb, Cr = (code - 128) / 255`, and limited range
 //! `Y' = (code - 16) / 219` and `Cb, Cr = (code - 128) / 224`. R'G'B' and grey codes have the range of Y'. BT.2020 is
 //! its non-constant-luminance form. Transfer curves and primaries are not converted: networks are trained on
 //! gamma-encoded pictures.
@@ -27,11 +28,12 @@ enum Family {
 fn family(format: PixelFormat) -> Family {
     use PixelFormat as F;
     match format {
-        F::Gray8 => Family::Grey,
+        F::Gray8 | F::Gray16 => Family::Grey,
         F::Rgb | F::Bgr | F::Rgbx | F::Bgrx | F::Xrgb | F::Xbgr => Family::Rgb,
         F::Nv12 | F::Nv21 | F::Nv16 | F::I420 | F::Yv12 | F::Y42b | F::Y444 | F::Yuy2 | F::Yvyu | F::Uyvy => {
             Family::YCbCr
         }
+        F::P010 | F::I42010 | F::I42210 | F::Y44410 => Family::YCbCr,
     }
 }
 
@@ -60,8 +62,11 @@ impl Affine {
     /// The matrix matters only for Y'CbCr formats; there, `Matrix::Rgb` has the meaning of H.273 value 0: Y is G', U is
     /// B' and V is R'. Grey gives three equal colours from sample 0.
     pub(super) fn new(format: PixelFormat, color: Color) -> Self {
+        // The largest code of more than 8 bits has a fraction, as one of 8 bits.
+        let bits = format.depth().bits;
+        let white = f64::from((1_u32 << bits) - 1) / f64::from(1_u32 << (bits - 8));
         let (black, luma_scale, chroma_scale) = match color.range {
-            Range::Full => (0.0, 1.0 / 255.0, 1.0 / 255.0),
+            Range::Full => (0.0, 1.0 / white, 1.0 / white),
             Range::Limited => (16.0, 1.0 / 219.0, 1.0 / 224.0),
         };
         match (family(format), luma_weights(color.matrix)) {

@@ -7,8 +7,9 @@
 //! after the reduction and not before it.
 //!
 //! There are two implementations:
-//! - [`Preprocessor`] is for cameras and for speed: it takes every format and does not round in between. Pillow rounds
-//!   to 8 bits after each of its two passes; the two agree to ±1 of 255 in every pixel.
+//! - [`Preprocessor`] is for cameras and for speed: it takes every format, with the kernels of the processor's instruction
+//!   set, and rounds in between to 1 / 128 of an 8-bit code. Pillow rounds to 8 bits after each of its two passes; the two
+//!   agree to ±1 of 255 in every pixel.
 //! - [`Reference`] is for evaluation: it takes RGB as Pillow would hold it and uses Pillow's arithmetic, including its
 //!   rounding. The tensor is bit-identical to torchvision's.
 //!
@@ -44,7 +45,10 @@ mod tests;
 pub use reference::Reference;
 pub use shown::{Rgb, Shown};
 
+use std::ops::Range;
+
 use crate::frame::{Layout, Picture, PixelFormat, Region};
+use crate::kernels::Kernels;
 use crate::tensor::TensorMut;
 use plan::PicturePlan;
 
@@ -191,6 +195,14 @@ pub enum Error {
         /// Rows.
         height: usize,
     },
+    /// The picture is too wide.
+    #[error("the picture is {width}×{height} pixels: rows of more than 4 GiB cannot be read")]
+    TooWide {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+    },
     /// The region is too small.
     #[error(
         "the region {region} has {width}×{height} pixels in this picture: it must have at least {MIN_SIDE} on each side"
@@ -219,25 +231,45 @@ pub enum Error {
     },
 }
 
+/// Bytes of a plane on which an output depends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Index of the plane.
+    pub plane: usize,
+    /// Rows of it.
+    pub rows: Range<usize>,
+    /// Bytes of each row.
+    pub bytes: Range<usize>,
+}
+
 /// Applies one [`Transform`] to pictures of any format and size.
 ///
 /// Tables and buffers are made for the first picture and again whenever the layout changes; otherwise nothing is
 /// allocated. Streams with different layouts should have one each.
 #[derive(Debug)]
 pub struct Preprocessor {
+    kernels: Kernels,
     transform: Transform,
     plan: Option<PicturePlan>,
 }
 
 impl Preprocessor {
-    /// A preprocessor without tables.
+    /// A preprocessor without tables, with the processor's best instruction set.
     ///
     /// # Errors
     /// If the crop has no pixels or exceeds the resized picture, [`MAX_RESIZE`] is exceeded, or a mean or deviation is
     /// unusable.
     pub fn new(transform: Transform) -> Result<Self, Error> {
+        Self::with(Kernels::best(), transform)
+    }
+
+    /// The same with other kernels.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with(kernels: Kernels, transform: Transform) -> Result<Self, Error> {
         transform.check()?;
-        Ok(Self { transform, plan: None })
+        Ok(Self { kernels, transform, plan: None })
     }
 
     /// The transform.
@@ -260,6 +292,14 @@ impl Preprocessor {
         self.transform.shape()
     }
 
+    /// The bytes of pictures of `layout` that are read.
+    ///
+    /// # Errors
+    /// If they cannot be prepared for.
+    pub fn reads(&self, layout: &Layout) -> Result<Vec<Read>, Error> {
+        Ok(PicturePlan::new(&self.transform, *layout, self.kernels)?.reads())
+    }
+
     /// Writes the normalised crop of `picture` into `out`: NHWC, channels R, G, B, each `(colour - mean) / std` with
     /// the colour in 0 to 1. Greyscale gives three equal colours.
     ///
@@ -270,9 +310,11 @@ impl Preprocessor {
         let (picture, mut out) = (self.transform.part(picture)?, out.into());
         let layout = *picture.layout();
         self.transform.check_tensor(&out)?;
-        let kept = self.plan.take().filter(|plan| *plan.layout() == layout);
-        let plan = self.plan.insert(kept.unwrap_or_else(|| PicturePlan::new(&self.transform, layout)));
-        plan.run(&picture, out.data_mut());
+        let plan = match self.plan.take().filter(|plan| *plan.layout() == layout) {
+            Some(plan) => plan,
+            None => PicturePlan::new(&self.transform, layout, self.kernels)?,
+        };
+        self.plan.insert(plan).run(&picture, out.data_mut());
         Ok(())
     }
 }

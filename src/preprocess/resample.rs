@@ -9,6 +9,8 @@
 //! Tables cover only the crop: their size depends on the crop and the reduction factor, not on the length of the
 //! resized picture.
 
+use crate::kernels::{ONE, Windows, WindowsError};
+
 /// Fractional bits of the fixed-point weights, as in Pillow for 8-bit pictures: a sum of products with samples takes 30
 /// bits of 32.
 pub(super) const PRECISION: u32 = 22;
@@ -37,19 +39,21 @@ impl Side {
         self.length as i64 - i64::try_from(self.resized).unwrap_or(i64::MAX)
     }
 
-    /// The weights for samples that are subsampled by `1 << shift` along this side.
+    /// The weights for samples that are subsampled by `1 << shift` along this side, in units of 1 / [`ONE`], each below 1,
+    /// for sums in 16 bits: rounded to the nearest, except that the largest of a pixel takes what is missing for a sum of 1.
     ///
     /// Positions are in pixels of the full picture, where sample `j` of `f = 1 << shift` pixels has its centre at
     /// `f j + f / 2` (between the pixels) or at `f j + 1/2` (`cosited` with the first).
-    pub(super) fn taps(&self, shift: u32, cosited: bool) -> Taps {
-        Taps::new(&self.windows(shift, cosited), self.samples(shift), |weight| weight as f32)
+    pub(super) fn sum_taps(&self, shift: u32, cosited: bool) -> Taps<u16> {
+        Taps::new(&self.windows(shift, cosited), self.samples(shift), |weights| sum_weights(weights))
     }
 
     /// The weights for samples that are not subsampled, in units of `1 << -`[`PRECISION`], as Pillow
     /// rounds them: to the nearest, a half upwards.
     pub(super) fn fixed_taps(&self) -> Taps<i32> {
         // The cast truncates, and weights are never negative.
-        let fixed = |weight: f64| (weight * f64::from(1 << PRECISION) + 0.5) as i32;
+        let fixed = |weight: &f64| (weight * f64::from(1 << PRECISION) + 0.5) as i32;
+        let fixed = |weights: &[f64]| weights.iter().map(fixed).collect();
         Taps::new(&self.windows(0, false), self.samples(0), fixed)
     }
 
@@ -96,24 +100,35 @@ fn window(centre: f64, support: f64, samples: usize) -> (usize, Vec<f64>) {
     (start, weights)
 }
 
+/// Weights of sum 1 in units of 1 / [`ONE`]; see [`Side::sum_taps`].
+fn sum_weights(weights: &[f64]) -> Vec<u16> {
+    let mut fixed: Vec<u16> = weights.iter().map(|weight| (weight * f64::from(ONE)).round() as u16).collect();
+    let sum: i32 = fixed.iter().copied().map(i32::from).sum();
+    if let Some(largest) = fixed.iter_mut().max() {
+        let missing = i32::from(ONE) - sum;
+        *largest = u16::try_from(i32::from(*largest) + missing).unwrap_or(ONE).min(ONE - 1);
+    }
+    fixed
+}
+
 /// The windows of one side: the same number of weights for every output pixel, padded with zeros, so that loops over
 /// them have a fixed length.
 #[derive(Debug)]
-pub(super) struct Taps<T = f32> {
+pub(super) struct Taps<T> {
     count: usize,
     starts: Vec<usize>,
     weights: Vec<T>,
 }
 
 impl<T: Copy + Default + PartialEq> Taps<T> {
-    fn new(windows: &[(usize, Vec<f64>)], samples: usize, convert: impl Fn(f64) -> T) -> Self {
+    fn new(windows: &[(usize, Vec<f64>)], samples: usize, convert: impl Fn(&[f64]) -> Vec<T>) -> Self {
         let count = windows.iter().map(|(_, weights)| weights.len()).max().unwrap_or(0);
         let mut starts = Vec::with_capacity(windows.len());
         let mut padded = vec![T::default(); windows.len() * count];
         for ((start, weights), padded) in windows.iter().zip(padded.chunks_exact_mut(count.max(1))) {
             let padded_start = (*start).min(samples - count);
-            for (to, weight) in padded[start - padded_start..].iter_mut().zip(weights) {
-                *to = convert(*weight);
+            for (to, weight) in padded[start - padded_start..].iter_mut().zip(convert(weights)) {
+                *to = weight;
             }
             starts.push(padded_start);
         }
@@ -132,6 +147,18 @@ impl<T: Copy + Default + PartialEq> Taps<T> {
         let lead = weights.iter().take_while(zero).count();
         let tail = weights.iter().rev().take_while(zero).count();
         (start + lead, &weights[lead..weights.len() - tail.min(weights.len() - lead)])
+    }
+
+    /// The same windows over columns: sample `j` is in column `j * step + offset - origin`.
+    ///
+    /// # Errors
+    /// If there are too many columns.
+    pub(super) fn windows(&self, step: usize, offset: usize, origin: usize) -> Result<Windows, WindowsError>
+    where
+        T: Into<u16>,
+    {
+        let starts: Vec<usize> = self.starts.iter().map(|start| start * step + offset - origin).collect();
+        Windows::new(&starts, step, self.weights.iter().map(|weight| (*weight).into()).collect())
     }
 
     /// Output pixels.
@@ -156,9 +183,6 @@ impl<T: Copy + Default + PartialEq> Taps<T> {
 mod tests {
     use super::*;
 
-    /// Each weight is rounded to `f32`, with an error of half a unit in the last place of at most 1.
-    const F32_ROUNDING: f32 = 1e-6;
-
     #[test]
     fn sizes_and_crops_are_those_of_torchvision() {
         // (length, short) of the side, then its resized length and the first pixel of the crop.
@@ -179,22 +203,19 @@ mod tests {
 
     #[test]
     fn a_side_that_keeps_its_length_is_copied() {
-        let taps = Side::new(256, 256, 256, 256, 224).taps(0, false);
+        let taps = Side::new(256, 256, 256, 256, 224).sum_taps(0, false);
         for i in 0..224 {
-            assert_eq!(taps.trimmed(i), (16 + i, &[1.0_f32][..]));
+            assert_eq!(taps.trimmed(i), (16 + i, &[ONE - 1][..]));
         }
     }
 
     #[test]
     fn halving_weights_four_samples_as_pillow_does() {
         let side = Side::new(16, 16, 16, 8, 8);
-        let taps = side.taps(0, false);
-        assert_eq!(taps.trimmed(3), (5, &[0.125_f32, 0.375, 0.375, 0.125][..]));
-        let (start, weights) = taps.trimmed(0);
-        assert_eq!((start, weights.len()), (0, 3));
-        for (weight, expected) in weights.iter().zip([3.0 / 7.0, 3.0 / 7.0, 1.0 / 7.0]) {
-            assert!((weight - expected).abs() < F32_ROUNDING);
-        }
+        let taps = side.sum_taps(0, false);
+        assert_eq!(taps.trimmed(3), (5, &[ONE / 8, ONE / 8 * 3, ONE / 8 * 3, ONE / 8][..]));
+        // Sevenths of 32768: 14043.4 and 4681.1; one takes the missing 1.
+        assert_eq!(taps.trimmed(0), (0, &[14_043, 14_044, 4_681][..]));
     }
 
     #[test]
@@ -208,11 +229,14 @@ mod tests {
     #[test]
     fn chroma_windows_are_centred_where_the_site_puts_the_samples() {
         for (cosited, site) in [(false, 1.0), (true, 0.5)] {
-            let taps = Side::new(2000, 2000, 1000, 256, 224).taps(1, cosited);
+            let taps = Side::new(2000, 2000, 1000, 256, 224).sum_taps(1, cosited);
             for i in 0..224 {
                 let (start, weights) = taps.trimmed(i);
-                let centre: f64 =
-                    weights.iter().zip(start..).map(|(w, j)| f64::from(*w) * (2.0 * j as f64 + site)).sum();
+                let centre: f64 = weights
+                    .iter()
+                    .zip(start..)
+                    .map(|(w, j)| f64::from(*w) / f64::from(ONE) * (2.0 * j as f64 + site))
+                    .sum();
                 let expected = (144.0 + i as f64 + 0.5) * 1000.0 / 256.0;
                 // A triangle sampled at a few points has its centroid slightly off its centre.
                 assert!((centre - expected).abs() < 0.1, "pixel {i}: {centre}, expected {expected}");
@@ -226,13 +250,14 @@ mod tests {
         for length in lengths {
             for short in lengths.into_iter().filter(|short| *short <= length) {
                 for (shift, cosited) in [(0, false), (0, true), (1, false), (1, true)] {
-                    let taps = Side::new(length, length as u64, short as u64, 256, 256).taps(shift, cosited);
+                    let taps = Side::new(length, length as u64, short as u64, 256, 256).sum_taps(shift, cosited);
                     assert!(taps.reach().end <= length.div_ceil(1 << shift));
                     for i in 0..256 {
                         let (_, weights) = taps.trimmed(i);
-                        let sum: f64 = weights.iter().copied().map(f64::from).sum();
-                        assert!(!weights.is_empty());
-                        assert!((sum - 1.0).abs() < f64::from(F32_ROUNDING), "{length}/{short} pixel {i}: {sum}");
+                        let sum: u32 = weights.iter().copied().map(u32::from).sum();
+                        // A weight of 1 is not possible.
+                        let one = u32::from(ONE) - u32::from(weights.len() == 1);
+                        assert_eq!(sum, one, "{length}/{short} pixel {i}: {weights:?}");
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use super::plan::PicturePlan;
 use super::{Error, Transform};
 use crate::frame::{Layout, Picture, PixelAspect, Region};
+use crate::kernels::Kernels;
 
 /// Sides of a pixel that differ by more than this factor are not believed: no camera has such pixels, and the picture would
 /// take as much more memory.
@@ -27,6 +28,7 @@ pub struct Rgb<'a> {
 pub struct Shown {
     plan: Option<(PicturePlan, [usize; 2])>,
     data: Vec<u8>,
+    row: Vec<f32>,
 }
 
 impl Shown {
@@ -50,10 +52,10 @@ impl Shown {
         let kept = self.plan.take().filter(|(plan, _)| *plan.layout() == layout);
         let (plan, [width, height]) = self.plan.insert(match kept {
             Some(kept) => kept,
-            None => (PicturePlan::new(&transform, layout), [width, height]),
+            None => (PicturePlan::new(&transform, layout, Kernels::best())?, [width, height]),
         });
         self.data.resize(*height * *width * 3, 0);
-        plan.run(&picture, &mut self.data);
+        plan.run_bytes(&picture, &mut self.row, &mut self.data);
         Ok(Rgb { width: *width, height: *height, data: &self.data })
     }
 }

@@ -1,4 +1,8 @@
 use super::*;
+use crate::choice::Decode;
+
+/// Every frame is needed.
+const ALL: Needs = Needs { decode: Decode::All, interval_ns: 0 };
 
 const MS: u64 = 1_000_000;
 const LATENCY: Duration = Duration::from_millis(200);
@@ -11,7 +15,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { gate: Gate::new(true), number: 65_530 }
+        Self { gate: Gate::new(true, ALL), number: 65_530 }
     }
 
     /// The packets of frame `index` leave for the decoder, `lag` after they are due.
@@ -25,7 +29,7 @@ impl World {
     }
 
     fn decodes(&mut self, index: u64, is_key: bool) -> bool {
-        self.gate.decodes(Coded { pts: Some(index * 100 * MS), is_key, follows_gap: false })
+        self.gate.decodes(Coded { pts: Some(index * 100 * MS), is_key, is_reference: true, follows_gap: false })
     }
 
     /// A whole frame; whether its picture is classified.
@@ -44,7 +48,21 @@ impl World {
 }
 
 fn left_out(before_key_frame: u64, damaged: u64, late: u64) -> LeftOut {
-    LeftOut { before_key_frame, damaged, late }
+    LeftOut { before_key_frame, damaged, late, not_needed: 0 }
+}
+
+#[test]
+fn frames_that_are_not_needed_are_counted_apart_and_cost_no_others() {
+    let mut gate = Gate::new(false, Needs { decode: Decode::Key, interval_ns: 0 });
+    let mut decodes = |index: u64, is_key| {
+        let pts = Some(index * 40 * MS);
+        let passes = gate.decodes(Coded { pts, is_key, is_reference: true, follows_gap: false });
+        passes && gate.shows(pts, false)
+    };
+    let decoded: Vec<u64> = (0..30).filter(|index| decodes(*index, index % 10 == 0)).collect();
+    assert_eq!(decoded, [0, 10, 20]);
+    assert!(!gate.is_shut());
+    assert_eq!((gate.counts().not_needed, gate.counts().lost()), (27, 0));
 }
 
 #[test]
@@ -137,8 +155,8 @@ fn key_frames_alone_are_skipped_early_and_one_by_one() {
 
 #[test]
 fn only_what_both_clocks_call_late_is_late() {
-    let mut gate = Gate::new(true);
-    let key = Coded { pts: None, is_key: true, follows_gap: false };
+    let mut gate = Gate::new(true, ALL);
+    let key = Coded { pts: None, is_key: true, is_reference: true, follows_gap: false };
     let packet = Packet { number: 0, pts: None, ends: true, begins: true };
     gate.arrive(0, 0);
     // A camera that counts hours; then one that sends ahead of its time stamps.
@@ -186,8 +204,8 @@ fn what_a_decoder_never_returns_is_counted() {
 
 #[test]
 fn a_gap_in_a_file_is_one_for_what_follows_it() {
-    let mut gate = Gate::new(false);
-    let mut decodes = |is_key, follows_gap| gate.decodes(Coded { pts: None, is_key, follows_gap });
+    let mut gate = Gate::new(false, ALL);
+    let mut decodes = |is_key, follows_gap| gate.decodes(Coded { pts: None, is_key, is_reference: true, follows_gap });
     assert!(decodes(true, true) && decodes(false, false));
     assert!(!decodes(false, true) && !decodes(false, false));
     assert!(decodes(true, true));

@@ -23,7 +23,7 @@ pub(super) fn accepted_caps() -> gst::Caps {
     gst::Caps::builder("video/x-raw").field("format", gst::List::new(names)).build()
 }
 
-const FORMATS: [(gst_video::VideoFormat, PixelFormat); 21] = [
+const FORMATS: [(gst_video::VideoFormat, PixelFormat); 26] = [
     (gst_video::VideoFormat::Nv12, PixelFormat::Nv12),
     (gst_video::VideoFormat::Nv21, PixelFormat::Nv21),
     (gst_video::VideoFormat::Nv16, PixelFormat::Nv16),
@@ -45,6 +45,11 @@ const FORMATS: [(gst_video::VideoFormat, PixelFormat); 21] = [
     (gst_video::VideoFormat::Xbgr, PixelFormat::Xbgr),
     (gst_video::VideoFormat::Abgr, PixelFormat::Xbgr),
     (gst_video::VideoFormat::Gray8, PixelFormat::Gray8),
+    (gst_video::VideoFormat::P01010le, PixelFormat::P010),
+    (gst_video::VideoFormat::I42010le, PixelFormat::I42010),
+    (gst_video::VideoFormat::I42210le, PixelFormat::I42210),
+    (gst_video::VideoFormat::Y44410le, PixelFormat::Y44410),
+    (gst_video::VideoFormat::Gray16Le, PixelFormat::Gray16),
 ];
 
 /// The end of the pipeline: turns samples into frames.
@@ -140,6 +145,18 @@ impl SampleReader {
             pixels: Mapped(mapped).into(),
         })
     }
+}
+
+/// Tells what is in front of `sink` that frames may lie in memory in any way that a `GstVideoMeta` describes; otherwise
+/// decoders copy every frame whose rows have padding.
+pub(super) fn take_any_layout(sink: &gst::Element) {
+    let Some(pad) = sink.static_pad("sink") else { return };
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        let Some(gst::PadProbeData::Query(query)) = &mut info.data else { return gst::PadProbeReturn::Ok };
+        let gst::QueryViewMut::Allocation(allocation) = query.view_mut() else { return gst::PadProbeReturn::Ok };
+        allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
+        gst::PadProbeReturn::Handled
+    });
 }
 
 /// Fails the pipeline at a raw frame of `decode` that is shorter than its format: the filters that follow would warn and

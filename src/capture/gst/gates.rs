@@ -4,20 +4,32 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gstreamer as gst;
+use gstreamer::glib::ParamFlags;
 use gstreamer::prelude::*;
 
 use super::senders;
+use crate::capture::economy::Needs;
 use crate::capture::gate::{Coded, Gate, Packet, Payload};
+use crate::capture::nal::Units;
 use crate::capture::player::Activity;
+use crate::capture::rate::Rate;
+use crate::capture::scheme::Decoding;
 use crate::frame::monotonic_ns;
 
 /// Bytes of an RTP packet that tell what it holds: the header with 15 further senders, and the beginning of the payload.
 const BEGINNING: usize = 12 + 15 * 4 + 8;
 
 /// Leaves out frames that refer to missing ones, in a pipeline that has not been started.
-pub(super) fn attach(pipeline: &gst::Pipeline, camera: Option<&gst::Element>, activity: &Arc<Activity>) {
+pub(super) fn attach(
+    pipeline: &gst::Pipeline,
+    camera: Option<&gst::Element>,
+    decoding: &Decoding,
+    activity: &Arc<Activity>,
+) {
+    let Decoding { decode, threads, .. } = *decoding;
+    let needs = Needs { decode, interval_ns: Rate::of(decoding).interval_ns() };
     let of_camera = camera.map(|source| {
-        let gate = activity.add_gate(Gate::new(true));
+        let gate = activity.add_gate(Gate::new(true, needs));
         let arrived = Arc::clone(&gate);
         senders::restrict(source, move |number| Activity::lock(&arrived).arrive(number, monotonic_ns()));
         follow_packets(source, &gate);
@@ -30,10 +42,65 @@ pub(super) fn attach(pipeline: &gst::Pipeline, camera: Option<&gst::Element>, ac
             .is_some_and(|class| class.contains("Decoder") && (class.contains("Video") || class.contains("Image")));
         let (Some(coded), Some(pictures)) = (element.static_pad("sink"), element.static_pad("src")) else { return };
         if is_decoder {
-            let gate = of_camera.clone().unwrap_or_else(|| activity.add_gate(Gate::new(false)));
+            set_threads(element, threads);
+            let gate = of_camera.clone().unwrap_or_else(|| activity.add_gate(Gate::new(false, needs)));
             guard_decoder(&coded, &pictures, gate, of_camera.is_some(), &activity);
         }
     });
+}
+
+/// Sets the number of threads of a software decoder, by the name of the property that it has.
+fn set_threads(decoder: &gst::Element, threads: u32) {
+    for name in ["max-threads", "n-threads", "threads"] {
+        if let Some(property) =
+            decoder.find_property(name).filter(|property| property.flags().contains(ParamFlags::WRITABLE))
+        {
+            let number = if property.value_type() == u32::static_type() {
+                threads.to_value()
+            } else if let (true, Ok(threads)) = (property.value_type() == i32::static_type(), i32::try_from(threads)) {
+                threads.to_value()
+            } else {
+                continue;
+            };
+            decoder.set_property_from_value(name, &number);
+        }
+    }
+}
+
+/// Leaves out pictures that are not wanted, before they are converted.
+pub(super) fn attach_rate(pipeline: &gst::Pipeline, decoding: &Decoding, activity: &Arc<Activity>) {
+    let rate = Rate::of(decoding);
+    let pad = pipeline.by_name("convert").and_then(|convert| convert.static_pad("sink"));
+    let Some(pad) = pad.filter(|_| !rate.is_unlimited()) else { return };
+    let (rate, activity) = (Mutex::new(rate), Arc::clone(activity));
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(gst::PadProbeData::Buffer(buffer)) = &info.data else { return gst::PadProbeReturn::Ok };
+        let now_ns = monotonic_ns();
+        let is_wanted = Activity::lock(&rate).wants(buffer.pts().map_or(now_ns, gst::ClockTime::nseconds));
+        if !is_wanted {
+            activity.frame_left_out(now_ns);
+        }
+        result(is_wanted)
+    });
+}
+
+/// How the coded frames of a pad are divided into units; `None` if nothing is known of what they refer to.
+fn units(pad: &gst::Pad) -> Option<Units> {
+    let caps = pad.current_caps()?;
+    let structure = caps.structure(0)?;
+    let is_h265 = match structure.name().as_str() {
+        "video/x-h264" => false,
+        "video/x-h265" => true,
+        _ => return None,
+    };
+    // The length of a length is in a byte of the configuration record (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1).
+    let record = structure.get::<gst::Buffer>("codec_data").ok();
+    let length = |record: gst::Buffer| {
+        let mut byte = [0];
+        record.copy_to_slice(if is_h265 { 21 } else { 4 }, &mut byte).ok()?;
+        Some(usize::from(byte[0] & 3) + 1)
+    };
+    Some(Units { is_h265, length_bytes: record.and_then(length).unwrap_or(0) })
 }
 
 /// Leaves out coded frames in front of a decoder, and pictures behind it.
@@ -45,17 +112,23 @@ fn guard_decoder(
     activity: &Arc<Activity>,
 ) {
     let (behind, activity) = (Arc::clone(&gate), Arc::clone(activity));
+    let needs_references = Activity::lock(&gate).needs_references();
+    let is_reference = move |pad: &gst::Pad, buffer: &gst::BufferRef| {
+        let Some(units) = Some(pad).filter(|_| needs_references).and_then(units) else { return true };
+        buffer.map_readable().is_ok_and(|data| units.is_reference(&data))
+    };
     coded.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(gst::PadProbeData::Buffer(buffer)) = &info.data else { return gst::PadProbeReturn::Ok };
         let has = |flag| buffer.flags().contains(flag);
         let frame = Coded {
             pts: buffer.pts().map(gst::ClockTime::nseconds),
             is_key: !has(gst::BufferFlags::DELTA_UNIT) || !has_packets && !marks_key_frames(pad),
+            is_reference: is_reference(pad, buffer),
             follows_gap: !has_packets && has(gst::BufferFlags::DISCONT),
         };
         let mut gate = Activity::lock(&gate);
         let passes = gate.decodes(frame);
-        activity.frame_coded(monotonic_ns(), gate.is_shut());
+        activity.frame_coded(monotonic_ns(), passes, gate.is_shut());
         result(passes)
     });
     pictures.add_probe(gst::PadProbeType::BUFFER, move |_, info| {

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Error, Trust};
+use crate::choice::Decode;
 use crate::config::{Stream, redact};
 
 pub(super) use file::{hint as file_hint, is_video};
@@ -216,8 +217,26 @@ fn path(rest: &str, expected: &'static str) -> Result<PathBuf, SourceError> {
     }
 }
 
+/// How the video of a stream is decoded, and which of its pictures are wanted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decoding {
+    /// Which frames are decoded.
+    pub decode: Decode,
+    /// Threads of a software decoder; 0: one for each core.
+    pub threads: u32,
+    /// Maximum pictures per second; 0: no limit.
+    pub max_fps: f64,
+    /// Of as many pictures, one is wanted.
+    pub every_nth: u32,
+}
+
+impl Decoding {
+    /// All pictures, on one thread.
+    pub const ALL: Self = Self { decode: Decode::All, threads: 1, max_fps: 0.0, every_nth: 1 };
+}
+
 /// A pipeline to launch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Launch {
     /// `gst-launch` text up to, but not including, the appsink.
     pub text: String,
@@ -229,18 +248,18 @@ pub struct Launch {
     pub endpoint: Option<Endpoint>,
     /// Which certificates of a network camera are accepted.
     pub trust: Trust,
+    /// What is decoded, and how.
+    pub decoding: Decoding,
 }
 
 impl Launch {
-    /// The elements of `source`, then the stream's rate cap and the conversion to a supported format. For sources that
-    /// are neither live nor network cameras.
+    /// The elements of `source`, then the conversion to a supported format, before which pictures that are not wanted are
+    /// left out. For sources that are neither live nor network cameras.
     fn of(source: &str, stream: &Stream) -> Self {
-        let rate = match stream.max_fps {
-            0 => String::new(),
-            fps => format!(" ! videorate drop-only=true max-rate={fps}"),
-        };
-        let text = format!("{source}{rate} ! videoconvert");
-        Self { text, properties: Vec::new(), live: false, endpoint: None, trust: Trust::System }
+        let text = format!("{source} ! videoconvert name=convert");
+        let Stream { decode, decoder_threads: threads, max_fps, every_nth, .. } = *stream;
+        let decoding = Decoding { decode, threads, max_fps, every_nth };
+        Self { text, properties: Vec::new(), live: false, endpoint: None, trust: Trust::System, decoding }
     }
 
     /// Names of the pipeline's elements, including the appsink. Those that decodebin adds by itself are unknown before
@@ -299,15 +318,9 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_capped_before_conversion() {
-        let text = launch("test:ball", &Stream { max_fps: 5, ..Stream::default() }).text;
-        assert!(text.contains("! videorate drop-only=true max-rate=5 ! videoconvert"), "{text}");
-    }
-
-    #[test]
     fn a_pipeline_tells_its_elements() {
-        let test = launch("test:ball", &Stream { max_fps: 5, ..Stream::default() });
-        assert_eq!(test.elements(), ["videotestsrc", "videorate", "videoconvert", "appsink"]);
+        let test = launch("test:ball", &Stream::default());
+        assert_eq!(test.elements(), ["videotestsrc", "videoconvert", "appsink"]);
         let camera = launch("rtsp://host/1", &Stream::default());
         assert_eq!(camera.elements(), ["rtspsrc", "decodebin", "videoconvert", "appsink"]);
         let file = launch("/a ! fakesink/clip.mp4", &Stream::default());

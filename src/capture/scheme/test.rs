@@ -182,14 +182,14 @@ mod tests {
         assert_eq!(
             plain.text,
             "videotestsrc name=source pattern=ball is-live=true num-buffers=-1 \
-             ! video/x-raw,format=NV12,width=640,height=480,framerate=30/1 ! videoconvert"
+             ! video/x-raw,format=NV12,width=640,height=480,framerate=30/1 ! videoconvert name=convert"
         );
         let other = launch("test:snow?size=64x32&fps=5&frames=9&live=false&format=YUY2", &stream);
         assert!(!other.live);
         assert_eq!(
             other.text,
             "videotestsrc name=source pattern=snow is-live=false num-buffers=9 \
-             ! video/x-raw,format=YUY2,width=64,height=32,framerate=5/1 ! videoconvert"
+             ! video/x-raw,format=YUY2,width=64,height=32,framerate=5/1 ! videoconvert name=convert"
         );
     }
 }

@@ -12,9 +12,11 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::*;
+use crate::capture::economy::Needs;
 use crate::capture::gate::{Coded, Gate};
 use crate::capture::player::MOST_PER_FRAME;
 use crate::capture::scheme::Launch;
+use crate::choice::Decode;
 use crate::config::Stream;
 use crate::shutdown::{self, Stop, Thread};
 use crate::telemetry::Ticket;
@@ -208,10 +210,15 @@ impl World {
                 it.activity.refuse();
             }
             Step::LeaveOut => {
-                let gate = it.activity.add_gate(Gate::new(false));
-                assert!(!Activity::lock(&gate).decodes(Coded { pts: None, is_key: false, follows_gap: false }));
+                let gate = it.activity.add_gate(Gate::new(false, Needs { decode: Decode::All, interval_ns: 0 }));
+                assert!(!Activity::lock(&gate).decodes(Coded {
+                    pts: None,
+                    is_key: false,
+                    is_reference: true,
+                    follows_gap: false
+                }));
             }
-            Step::Coded(is_shut) => it.activity.frame_coded(now, is_shut),
+            Step::Coded(is_shut) => it.activity.frame_coded(now, !is_shut, is_shut),
             Step::Bytes(bytes) => drop(it.activity.receive(bytes)),
             Step::Say(notice) => it.say.send(notice).unwrap(),
             Step::Rest => it.resting.store(true, Ordering::Release),

@@ -26,6 +26,12 @@ impl Kernels {
         }
     }
 
+    /// The kernels for the best instruction set that the processor has.
+    #[must_use]
+    pub fn best() -> Self {
+        Self::of(Isa::best()).unwrap_or_else(|| Scalar.kernels())
+    }
+
     /// The kernels of all tables that the processor can run, including those that suit other processors better and
     /// those that tables fall back on.
     #[cfg(test)]

@@ -3,8 +3,8 @@
 //! | file | content |
 //! | --- | --- |
 //! | `mod.rs` | a token that proves that the processor has the instruction set, and provides the kernels |
-//! | `vector.rs` | its vectors |
-//! | `table.rs` | its table and the functions in it: kernels of `generic`, compiled with its features |
+//! | `vector.rs`, `words.rs` | its vectors of `f32` and of `u16` |
+//! | `table.rs`, `picture.rs` | its table and the functions in it: kernels of `generic`, compiled with its features |
 //! | `gemm.rs`, `depthwise.rs` | its own kernels, in place of those of `generic` |
 //!
 //! `scalar` is plain Rust. All others are tested against it, and their tables start from its table.

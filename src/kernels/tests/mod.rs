@@ -8,6 +8,7 @@ mod guarded;
 mod hostile;
 mod layers;
 mod network;
+mod pictures;
 mod pools;
 mod products;
 mod random;
@@ -20,7 +21,7 @@ use std::array::from_fn;
 use crate::kernels::memory::Weights;
 use crate::kernels::pass::{Clamp, Map, Pass, PassError, Place, Scratch};
 use crate::kernels::{Kernels, UNIT};
-use guarded::Guarded;
+pub(crate) use guarded::Guarded;
 
 /// Maximum error of a sum, relative to the sum of the magnitudes of its terms: every term is rounded at most twice, to
 /// 2^-24 of a partial sum, and the longest sums of the tests have a thousand terms. Roundings rarely all go one way, so

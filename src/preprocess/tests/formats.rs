@@ -1,13 +1,13 @@
 //! Compares every pixel format, matrix and range with the RGB path.
 
 use super::*;
-use crate::frame::{ChromaSite, Matrix, Plane, Range};
+use crate::frame::{ChromaSite, Matrix, Plane, Range, SampleDepth};
 
 /// Codes are rounded to half a step. Limited-range blue is the worst case: 1.16 steps of 255 per step of luma and up to
 /// 2.14 per step of chroma (BT.2020), so 1.7 for both halves, and half a step for the rounding of the RGB picture.
 const CODE_ROUNDING: f32 = 2.2 / 255.0;
 
-const ALL: [PixelFormat; 17] = [
+pub(super) const ALL: [PixelFormat; 22] = [
     PixelFormat::Gray8,
     PixelFormat::Rgb,
     PixelFormat::Bgr,
@@ -25,6 +25,11 @@ const ALL: [PixelFormat; 17] = [
     PixelFormat::Yuy2,
     PixelFormat::Yvyu,
     PixelFormat::Uyvy,
+    PixelFormat::Gray16,
+    PixelFormat::P010,
+    PixelFormat::I42010,
+    PixelFormat::I42210,
+    PixelFormat::Y44410,
 ];
 
 /// Bytes after every row, filled with a value that must never matter.
@@ -51,8 +56,10 @@ fn luma(matrix: Matrix) -> [f64; 3] {
 /// Codes of a colour, in the order of the format's components.
 fn encode(format: PixelFormat, color: Color, [r, g, b]: [f64; 3]) -> [f64; 3] {
     let limited = color.range == Range::Limited;
-    let level = |value: f64| if limited { 16.0 + 219.0 * value } else { 255.0 * value };
-    let chroma = |value: f64| 128.0 + value * if limited { 224.0 } else { 255.0 };
+    let bits = format.depth().bits;
+    let white = 256.0 - 256.0 / f64::from(1_u32 << bits);
+    let level = |value: f64| if limited { 16.0 + 219.0 * value } else { white * value };
+    let chroma = |value: f64| 128.0 + value * if limited { 224.0 } else { white };
     let [wr, wg, wb] = luma(color.matrix);
     let y = wr * r + wg * g + wb * b;
     if is_rgb(format) {
@@ -93,7 +100,14 @@ fn planes(layout: &Layout, scene: impl Fn(f64, f64) -> [f64; 3]) -> Vec<(Vec<u8>
             for column in 0..width.div_ceil(1 << c.shift_x) {
                 let x = centre(column, c.shift_x, color.chroma_site.cosited_x) / width as f64;
                 let code = encode(format, color, scene(x, y))[index];
-                data[row * *stride + column * c.step + c.offset] = code.round() as u8;
+                let at = row * *stride + column * c.step + c.offset;
+                match format.depth() {
+                    SampleDepth { bytes: 1, .. } => data[at] = code.round() as u8,
+                    SampleDepth { bits, spare, .. } => {
+                        let sample = (code * f64::from(1_u32 << (bits - 8))).round() as u16;
+                        data[at..at + 2].copy_from_slice(&(sample << (16 - bits - spare)).to_le_bytes());
+                    }
+                }
             }
         }
     }
@@ -123,7 +137,8 @@ fn every_format_matrix_and_range_shows_the_same_picture_as_rgb() {
         let coloured = run(rgb, transform, scene);
         for format in ALL {
             for (index, matrix) in matrices.into_iter().enumerate() {
-                let grey = (format == PixelFormat::Gray8).then(|| run(rgb, transform, luma_only(matrix)));
+                let grey = matches!(format, PixelFormat::Gray8 | PixelFormat::Gray16)
+                    .then(|| run(rgb, transform, luma_only(matrix)));
                 let expected = grey.as_ref().unwrap_or(&coloured);
                 for range in [Range::Full, Range::Limited] {
                     let chroma_site = ChromaSite { cosited_x: index % 2 == 0, cosited_y: index / 2 % 2 == 0 };

@@ -4,6 +4,7 @@
 
 mod formats;
 mod golden;
+mod instructions;
 mod limits;
 mod reference;
 mod siting;
@@ -11,6 +12,10 @@ mod siting;
 use super::{Preprocessor, Transform};
 use crate::frame::{Color, Layout, Picture, PixelAspect, PixelFormat};
 use crate::tensor::Tensor;
+
+/// Sums are rounded to 1 / 128 of a code for every row and column of a window, up and down: this much with the few rows and
+/// columns of most tests.
+const FIXED_POINT: f32 = 0.2 / 255.0;
 
 /// The result of `transform` for `picture`, with a separate preprocessor.
 fn preprocess(transform: Transform, picture: &Picture<'_>) -> Tensor {

@@ -49,8 +49,6 @@ fn a_chroma_edge_lands_where_its_site_puts_it() {
 
 #[test]
 fn subsampled_chroma_is_filtered_as_a_picture_of_half_the_size() {
-    /// Two ways to compute the same weights in `f64`, rounded to `f32`.
-    const ARITHMETIC: f32 = 1e-5;
     // Colours that are not clipped in any channel.
     let chroma = |seed| -> Vec<u8> { noise(100 * 140, seed).into_iter().map(|value| 96 + value / 4).collect() };
     let (blue, red, luma) = (chroma(13), chroma(29), vec![128; 200 * 280]);
@@ -63,6 +61,6 @@ fn subsampled_chroma_is_filtered_as_a_picture_of_half_the_size() {
             let planes = planes.map(|(data, stride)| Plane { data, stride });
             preprocess(transform, &Picture::new(layout, planes).unwrap())
         });
-        assert!(difference(&whole, &subsampled) < ARITHMETIC);
+        assert!(difference(&whole, &subsampled) < FIXED_POINT);
     }
 }

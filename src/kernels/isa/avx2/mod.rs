@@ -3,11 +3,14 @@
 //! # Safety
 //!
 //! - [`Avx2::detect`] checks for both features, and detection includes that the system saves the registers.
-//! - Loads and stores are unaligned ones of 8 values: whole steps, no masks, nothing beyond a width.
+//! - Loads and stores are unaligned ones of 8 values: whole steps, no masks, nothing beyond a width. Those for pictures are
+//!   of 16 words, or of half or twice as many.
 //! - Prefetches access nothing, whatever their address.
 
+pub(super) mod picture;
 mod table;
 pub(super) mod vector;
+mod words;
 
 use crate::kernels::table::Kernels;
 

@@ -7,6 +7,7 @@ use super::super::generic::pool::largest;
 use super::super::generic::strassen::{strassen_input, strassen_output};
 use super::super::generic::winograd::{winograd_input, winograd_output, winograd_weights};
 use super::super::scalar::table::Defaults;
+use super::picture;
 use super::vector::F32x8;
 use crate::kernels::size::UNIT;
 use crate::kernels::table::{Isa, Table};
@@ -140,6 +141,7 @@ pub(super) static TABLE: Table = Table {
     strassen_input: sums,
     strassen_output: join,
     largest: window,
+    picture: picture::KERNELS,
     burst,
     ..Defaults::<UNIT>::TABLE
 };

@@ -9,7 +9,7 @@ use super::super::generic::vector::Vector;
 
 /// 8 lanes.
 #[derive(Clone, Copy)]
-pub(in crate::kernels::isa) struct F32x8(__m256);
+pub(in crate::kernels::isa) struct F32x8(pub(super) __m256);
 
 // SAFETY: loads and stores are of 8 values, as many as there are lanes, and a prefetch accesses nothing.
 unsafe impl Vector for F32x8 {

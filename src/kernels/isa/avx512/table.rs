@@ -4,6 +4,7 @@
 //! both takes, so a value that is broadcast to a register is used up to three times. A processor that starts a single
 //! multiplication at a time keeps up with reading, and gains from using a register of weights for many rows instead.
 
+use super::super::avx2::picture;
 use super::super::avx2::vector::F32x8;
 use super::super::generic::depthwise::depthwise;
 use super::super::generic::gemm::gemm;
@@ -137,6 +138,7 @@ const COMMON: Table = Table {
     strassen_input: sums,
     strassen_output: join,
     largest: window,
+    picture: picture::KERNELS,
     burst,
     ..Defaults::<UNIT>::TABLE
 };

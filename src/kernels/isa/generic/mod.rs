@@ -6,7 +6,9 @@
 pub(super) mod depthwise;
 pub(super) mod gemm;
 pub(super) mod peak;
+pub(super) mod picture;
 pub(super) mod pool;
 pub(super) mod strassen;
 pub(super) mod vector;
 pub(super) mod winograd;
+pub(super) mod words;

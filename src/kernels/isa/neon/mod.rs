@@ -18,9 +18,11 @@
 
 mod depthwise;
 mod gemm;
+mod picture;
 mod strip;
 mod table;
 mod vector;
+mod words;
 
 use crate::kernels::table::Kernels;
 

@@ -9,6 +9,7 @@ use super::super::generic::winograd::{winograd_input, winograd_output, winograd_
 use super::super::scalar::table::Defaults;
 use super::depthwise::pair;
 use super::gemm::gemm;
+use super::picture;
 use super::vector::{F32x4, Pair};
 use crate::kernels::table::{Isa, Table};
 use crate::kernels::tile::{
@@ -161,6 +162,7 @@ pub(super) static TABLE: Table = Table {
     strassen_input: sums,
     strassen_output: join,
     largest: window,
+    picture: picture::KERNELS,
     burst,
     ..Defaults::<{ F32x4::LANES }>::TABLE
 };

@@ -9,7 +9,7 @@ use super::super::generic::vector::Vector;
 
 /// 4 lanes.
 #[derive(Clone, Copy)]
-pub(super) struct F32x4(float32x4_t);
+pub(super) struct F32x4(pub(super) float32x4_t);
 
 // SAFETY: loads and stores are of 4 values, as many as there are lanes, and a prefetch accesses nothing.
 unsafe impl Vector for F32x4 {

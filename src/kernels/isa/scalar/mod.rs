@@ -5,8 +5,10 @@
 //!
 //! Vectors are arrays with unaligned reads and writes. No instruction set is needed.
 
+pub(super) mod picture;
 pub(super) mod table;
 mod vector;
+pub(super) mod words;
 
 use crate::kernels::table::Kernels;
 

@@ -6,6 +6,7 @@ use super::super::generic::peak;
 use super::super::generic::pool::largest;
 use super::super::generic::strassen::{strassen_input, strassen_output};
 use super::super::generic::winograd::{winograd_input, winograd_output, winograd_weights};
+use super::picture;
 use super::vector::Plain;
 use crate::kernels::size::UNIT;
 use crate::kernels::table::{Isa, Table};
@@ -112,6 +113,7 @@ impl<const STEP: usize> Defaults<STEP> {
         strassen_input: sums::<STEP>,
         strassen_output: join::<STEP>,
         largest: window::<STEP>,
+        picture: picture::KERNELS,
         burst: burst::<STEP>,
     };
 }

@@ -6,7 +6,7 @@ use super::super::generic::vector::Vector;
 
 /// An array of lanes, for the compiler to vectorise.
 #[derive(Clone, Copy)]
-pub(super) struct Plain<const LANES: usize>([f32; LANES]);
+pub(in crate::kernels::isa) struct Plain<const LANES: usize>(pub(super) [f32; LANES]);
 
 // SAFETY: loads and stores are of an array with one value per lane, and there are no prefetches.
 unsafe impl<const LANES: usize> Vector for Plain<LANES> {
