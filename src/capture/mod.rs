@@ -274,7 +274,7 @@ pub enum Error {
         to: String,
     },
     /// A network camera chose a transport that it was not offered.
-    #[error("the camera chose a transport that it was not offered (check rtsp_transport)")]
+    #[error("the camera chose a transport that it was not offered (check transport in [stream.rtsp])")]
     OtherTransport,
     /// A network camera keeps redirecting the program.
     #[error("the camera redirected more than {} times without sending video", guard::MOST_REDIRECTS)]

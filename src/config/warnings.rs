@@ -16,7 +16,7 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
         warnings.extend(open_camera(index, stream));
         // Test patterns and files are not limited resources like cameras.
         let twin = config.streams[..index].iter().find(|other| other.source == stream.source);
-        if let Some(twin) = twin.filter(|_| stream.source.starts_with("rtsp")) {
+        if let Some(twin) = twin.filter(|_| stream.is_network_camera()) {
             let found = format!("{:?}: the stream {:?} opens the same camera", redact(&stream.source), twin.name);
             let remedy = "one stream is enough, unless their other settings differ".to_owned();
             warnings.push(Warning { key, found, remedy });
@@ -42,7 +42,7 @@ fn password_in_source(key: &str, stream: &Stream) -> Option<Warning> {
 
 /// TLS that protects less than expected.
 fn open_camera(index: usize, stream: &Stream) -> Option<Warning> {
-    if !stream.source.starts_with("rtsps://") {
+    if stream.scheme() != "rtsps" {
         return None;
     }
     let source = redact(&stream.source);
@@ -56,10 +56,11 @@ fn open_camera(index: usize, stream: &Stream) -> Option<Warning> {
             remedy: "set ca_file to the camera's certificate, and this to false".to_owned(),
         });
     }
-    (stream.rtsp_transport != RtspTransport::Tcp).then(|| Warning {
-        key: format!("stream[{index}].rtsp_transport"),
-        found: format!("{:?}: over UDP, the pictures of {source} are not encrypted", stream.rtsp_transport.to_string()),
-        remedy: "set rtsp_transport = \"tcp\"".to_owned(),
+    let transport = stream.rtsp.transport;
+    (transport != RtspTransport::Tcp).then(|| Warning {
+        key: format!("stream[{index}].rtsp.transport"),
+        found: format!("{:?}: over UDP, the pictures of {source} are not encrypted", transport.to_string()),
+        remedy: "set transport = \"tcp\"".to_owned(),
     })
 }
 

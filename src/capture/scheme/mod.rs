@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Error, Trust};
-use crate::config::{Stream, redact};
+use crate::config::{Stream, redact, split_scheme};
 
 pub(super) use file::{hint as file_hint, is_video};
 pub use rtsp::Endpoint;
@@ -164,9 +164,8 @@ impl Source {
             {
                 return Err(SourceError::Login);
             }
-            Some((scheme, rest)) if is_scheme(scheme) => (scheme, rest),
             _ if uri.is_empty() => return Err(SourceError::Missing("a source, such as \"test:ball\"")),
-            _ => ("file", uri),
+            _ => split_scheme(uri),
         };
         let parse = find(scheme).ok_or_else(|| SourceError::Scheme(scheme.to_owned()))?;
         parse(rest)
@@ -202,10 +201,6 @@ fn forms() -> String {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
     }
-}
-
-fn is_scheme(text: &str) -> bool {
-    text.len() > 1 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-'))
 }
 
 /// The path in an address.

@@ -66,7 +66,7 @@ impl Scheme for Camera {
     }
 
     fn launch(&self, stream: &Stream, password: Option<&str>) -> Option<Launch> {
-        let protocols = match stream.rtsp_transport {
+        let protocols = match stream.rtsp.transport {
             RtspTransport::Tcp => "tcp",
             RtspTransport::Udp => "udp",
             RtspTransport::Auto => "tcp+udp-mcast+udp",
@@ -77,7 +77,7 @@ impl Scheme for Camera {
             "rtspsrc name=source latency={latency} protocols={protocols} \
              tcp-timeout={timeout_us} ! application/x-rtp,media=video \
              ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)",
-            latency = stream.rtsp_latency_ms,
+            latency = stream.rtsp.latency_ms,
         );
         let endpoint = Endpoint::of(&location).ok();
         let mut properties = vec![("source", "location", location)];
@@ -158,12 +158,12 @@ mod tests {
 
     use super::super::tests::launch;
     use super::*;
+    use crate::config::Rtsp;
 
     #[test]
     fn rtsp_takes_its_settings_and_hides_its_password() {
         let stream = Stream {
-            rtsp_latency_ms: 50,
-            rtsp_transport: RtspTransport::Udp,
+            rtsp: Rtsp { latency_ms: 50, transport: RtspTransport::Udp },
             username: "me".into(),
             ..Stream::default()
         };
