@@ -3,6 +3,7 @@
 //! Frames leave GStreamer through the appsink's callback, on the thread that decoded them, and carry the mapped buffer
 //! with them: no sample is copied.
 
+mod device;
 mod frames;
 mod gates;
 mod notices;
@@ -25,6 +26,8 @@ use crate::frame::monotonic_ns;
 use crate::shutdown::Thread;
 use crate::system::network;
 use crate::telemetry::Ticket;
+use device::Opening;
+pub(super) use device::examine as examine_device;
 pub(super) use frames::Mapped;
 use frames::{SampleReader, accepted_caps};
 use notices::{NOTICES, forward};
@@ -73,6 +76,8 @@ struct PipelineSession {
     pipeline: gst::Pipeline,
     notices: Receiver<Notice>,
     activity: Arc<Activity>,
+    /// Of a pipeline with a camera at this machine.
+    opening: Option<Opening>,
 }
 
 impl PipelineSession {
@@ -97,12 +102,17 @@ impl PipelineSession {
             limit(&source, &activity);
         }
         let bus = pipeline.bus().ok_or_else(|| Error::Unusable { message: "the pipeline has no bus".into() })?;
+        let (path, failures) = (launch.device.as_ref().map(|device| device.path.clone()), sender.clone());
         bus.set_sync_handler(move |_, message| {
-            forward(message, guard.as_deref(), &sender);
+            forward(message, guard.as_deref(), path.as_deref(), &sender);
             gst::BusSyncReply::Drop
         });
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
-        let session = Self { pipeline, notices, activity };
+        let mut session = Self { pipeline, notices, activity, opening: None };
+        if let Some(device) = &launch.device {
+            session.opening = Some(Opening::start(stream, &session.pipeline, device, &failures)?);
+            return Ok(session);
+        }
         if session.pipeline.set_state(gst::State::Playing).is_err() {
             let failure = session.notices.try_iter().find_map(|notice| match notice {
                 Notice::Failed(error) => Some(error),
@@ -140,6 +150,9 @@ impl Drop for PipelineSession {
         // First, so that a pipeline that shuts down slowly, or not at all, cannot keep the end of a queue open.
         if let Some(sink) = self.pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
             sink.set_callbacks(gst_app::AppSinkCallbacks::builder().build());
+        }
+        if let Some(opening) = &mut self.opening {
+            opening.finish();
         }
         if self.pipeline.set_state(gst::State::Null).is_err() {
             tracing::warn!("the GStreamer pipeline did not shut down cleanly");
@@ -195,6 +208,11 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
         if let Some(element) = pipeline.by_name(name) {
             element.set_property(property, value);
         }
+    }
+    if let (Some(device), Some(source)) = (&launch.device, pipeline.by_name("source"))
+        && !device.controls.is_empty()
+    {
+        source.set_property("extra-controls", device::controls(&device.controls));
     }
     if let Some(sink) = pipeline.by_name("sink") {
         sink.set_property("caps", accepted_caps());
@@ -283,6 +301,7 @@ mod tests {
             live: false,
             endpoint: None,
             trust: Trust::System,
+            device: None,
         };
         let numbers = Arc::<FrameNumbers>::default();
         let (delivered, arrived) = bounded(50);
@@ -307,8 +326,14 @@ mod tests {
     #[test]
     fn a_pipeline_is_at_rest_when_none_of_its_threads_has_work() {
         let text = "videotestsrc name=source is-live=true num-buffers=3 ! video/x-raw,format=NV12,width=64,height=64";
-        let launch =
-            Launch { text: text.into(), properties: Vec::new(), live: true, endpoint: None, trust: Trust::System };
+        let launch = Launch {
+            text: text.into(),
+            properties: Vec::new(),
+            live: true,
+            endpoint: None,
+            trust: Trust::System,
+            device: None,
+        };
         let (delivered, arrived) = bounded(3);
         let deliver: Deliver = Arc::new(move |frame: Frame| {
             delivered.send(frame.seq).unwrap();

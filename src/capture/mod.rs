@@ -1,12 +1,13 @@
-//! Frames from a test pattern, a file, a folder of pictures or a network camera.
+//! Frames from a test pattern, a file, a folder of pictures, a network camera or a camera at this machine.
 //!
 //! `scheme` interprets URIs, with a file for each kind of source; `gst` runs the GStreamer pipeline; `plug` and `guard`
-//! keep it from opening what a file or a camera names; `elements` says which parts of GStreamer are installed; `still`
+//! keep it from opening what a file or a camera names; `device` knows the cameras at this machine; `elements` says which parts of GStreamer are installed; `still`
 //! decodes pictures; `folder` tells the user's files from those of systems; `gate` leaves out what would decode to no
 //! picture of the source; `supervise` runs a source to its end, through the traits of `player`. Nothing here knows the
 //! consumer of the frames.
 
 mod container;
+pub(crate) mod device;
 pub mod elements;
 mod folder;
 mod gate;
@@ -38,6 +39,7 @@ use crate::exit::{Exit, chain};
 use crate::frame;
 use crate::plural::counted;
 
+pub use device::{Device, DeviceError, Trouble, Wanted};
 pub use folder::{is_visible, place, visible};
 pub use gate::LeftOut;
 pub use gst::{init, version};
@@ -152,8 +154,7 @@ impl Settings {
     /// # Errors
     /// What is wrong and what to do about it.
     pub fn examine(&self, timeout: Duration) -> Result<String, Fault> {
-        let trust = self.launch.as_ref().map(|launch| launch.trust.clone()).unwrap_or_default();
-        self.source.examine(&trust, timeout)
+        self.source.examine(self.launch.as_ref(), timeout)
     }
 }
 
@@ -249,6 +250,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A camera at this machine delivers nothing.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The media has no video.
     #[error("it holds no video that can be decoded")]
     NoVideo,
@@ -316,7 +320,7 @@ pub enum Error {
         /// Frames that could be decoded.
         frames: u64,
     },
-    /// A network camera ended the stream.
+    /// A camera ended the stream.
     #[error("the camera ended the stream after {}", counted(*frames, "frame", "frames"))]
     Ended {
         /// Frames before that.
@@ -368,6 +372,8 @@ impl Error {
         match self {
             Self::Failed { .. }
             | Self::UnknownHost { .. }
+            // Whatever is wrong with a device, another may be plugged in.
+            | Self::Device(_)
             | Self::Ended { .. }
             | Self::Silent { .. }
             | Self::NoVideo
@@ -395,6 +401,7 @@ impl Error {
         match self {
             Self::Source(_) | Self::Secret(_) | Self::Trust(TrustError::Authorities { .. }) => Exit::Config,
             Self::Still(error) => error.exit(),
+            Self::Device(error) => error.exit(),
             Self::Unreadable { .. } | Self::Folder { .. } => Exit::NoInput,
             Self::Broken { .. }
             | Self::MissingElement { .. }

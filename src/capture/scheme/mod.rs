@@ -6,13 +6,14 @@ mod file;
 pub(super) mod images;
 mod rtsp;
 mod test;
+mod v4l2;
 
 use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Error, Trust};
+use super::{Device, Error, Trust};
 use crate::config::{Stream, redact, split_scheme};
 
 pub(super) use file::{hint as file_hint, is_video};
@@ -20,12 +21,13 @@ pub use rtsp::Endpoint;
 pub use test::{FORMATS, PATTERNS, TestError};
 
 /// The schemes: name, form of the address, and the parser of the text after the colon.
-const SCHEMES: [(&str, &str, Parse); 5] = [
+const SCHEMES: [(&str, &str, Parse); 6] = [
     ("test", test::FORM, test::parse),
     ("file", file::FORM, file::parse),
     ("images", images::FORM, images::parse),
     ("rtsp", rtsp::FORM, rtsp::parse),
     ("rtsps", rtsp::SECURE_FORM, rtsp::parse_secure),
+    ("v4l2", v4l2::FORM, v4l2::parse),
 ];
 
 type Parse = fn(&str) -> Result<Source, SourceError>;
@@ -81,12 +83,12 @@ pub trait Scheme: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Checks whether the source is available, as far as possible without playing it; `trust` says which certificates
-    /// of a network camera are accepted, and `timeout` limits each name lookup, connection and answer.
+    /// Checks whether the source is available, as far as possible without playing it; `launch` is its pipeline, and
+    /// `timeout` limits each name lookup, connection and answer.
     ///
     /// # Errors
     /// What is wrong and what to do about it.
-    fn examine(&self, trust: &Trust, timeout: Duration) -> Result<String, Fault>;
+    fn examine(&self, launch: Option<&Launch>, timeout: Duration) -> Result<String, Fault>;
 }
 
 /// What carries video.
@@ -98,6 +100,8 @@ pub enum Carrier {
     File,
     /// RTP packets.
     Rtp,
+    /// A device of this machine.
+    Device,
 }
 
 /// How an attempt to read a source is run.
@@ -212,7 +216,7 @@ fn path(rest: &str, expected: &'static str) -> Result<PathBuf, SourceError> {
 }
 
 /// A pipeline to launch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Launch {
     /// `gst-launch` text up to, but not including, the appsink.
     pub text: String,
@@ -224,6 +228,8 @@ pub struct Launch {
     pub endpoint: Option<Endpoint>,
     /// Which certificates of a network camera are accepted.
     pub trust: Trust,
+    /// The camera at this machine that it opens.
+    pub device: Option<Device>,
 }
 
 impl Launch {
@@ -235,7 +241,7 @@ impl Launch {
             fps => format!(" ! videorate drop-only=true max-rate={fps}"),
         };
         let text = format!("{source}{rate} ! videoconvert");
-        Self { text, properties: Vec::new(), live: false, endpoint: None, trust: Trust::System }
+        Self { text, properties: Vec::new(), live: false, endpoint: None, trust: Trust::System, device: None }
     }
 
     /// Names of the pipeline's elements, including the appsink. Those that decodebin adds by itself are unknown before
@@ -285,6 +291,7 @@ mod tests {
             ("test:ball?format=nv12", "format=NV12|NV21"),
             ("rtsp:", "expected rtsp://HOST"),
             ("images:", "expected a folder"),
+            ("v4l2:video0", "expected v4l2:/dev/videoN"),
             ("file:", "expected a path"),
             ("", "expected a source"),
         ] {
@@ -305,6 +312,8 @@ mod tests {
         assert_eq!(test.elements(), ["videotestsrc", "videorate", "videoconvert", "appsink"]);
         let camera = launch("rtsp://host/1", &Stream::default());
         assert_eq!(camera.elements(), ["rtspsrc", "decodebin", "videoconvert", "appsink"]);
+        let camera = launch("/dev/video0", &Stream::default());
+        assert_eq!(camera.elements(), ["v4l2src", "capsfilter", "decodebin", "videoconvert", "appsink"]);
         let file = launch("/a ! fakesink/clip.mp4", &Stream::default());
         assert_eq!(file.elements(), ["filesrc", "decodebin", "videoconvert", "videoflip", "appsink"]);
     }

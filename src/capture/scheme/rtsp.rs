@@ -7,7 +7,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
-use crate::capture::{Error, Trust};
+use crate::capture::Error;
 use crate::choice::RtspTransport;
 use crate::config::{Stream, login_end, redact};
 
@@ -91,11 +91,12 @@ impl Scheme for Camera {
         Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
     }
 
-    fn examine(&self, trust: &Trust, timeout: Duration) -> Result<String, Fault> {
+    fn examine(&self, launch: Option<&Launch>, timeout: Duration) -> Result<String, Fault> {
         let shown = self.describe();
         let endpoint = Endpoint::of(&login(&self.address).0)
             .map_err(|error| Fault::new(format!("{shown}: {error}"), "correct stream.source"))?;
-        examine::examine(&shown, &endpoint, trust, timeout)
+        let trust = launch.map(|launch| launch.trust.clone()).unwrap_or_default();
+        examine::examine(&shown, &endpoint, &trust, timeout)
     }
 }
 
