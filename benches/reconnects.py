@@ -151,7 +151,7 @@ def measure(program, clip, settings, streams, first, last, folder):
     config = folder / "hardnetd.toml"
     stream = (
         '[[stream]]\nname = "camera-{}"\nsource = "rtsp://127.0.0.1:{}/1"\n'
-        "retry_max_s = 0.001\nrtsp_latency_ms = 0\n"
+        "retry_max_s = 0.001\n[stream.rtsp]\nlatency_ms = 0\n"
     )
     config.write_text("".join(stream.format(number, camera.port) for number in range(streams)))
     environment = os.environ | dict(setting.split("=", 1) for setting in settings.split())

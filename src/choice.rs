@@ -137,6 +137,54 @@ choice! {
 }
 
 choice! {
+    /// What a V4L2 camera delivers: pixels, or coded pictures. Pixel formats of RGB and BGR are named by the order of
+    /// the bytes in memory.
+    CameraFormat {
+        /// The one that suits best, by the rule of `capture/scheme/v4l2/choose.rs`.
+        #[default]
+        Auto = "auto",
+        /// 4:2:0, luma and one plane of chroma.
+        Nv12 = "nv12",
+        /// NV12 with the other order of chroma.
+        Nv21 = "nv21",
+        /// 4:2:0, three planes.
+        I420 = "i420",
+        /// I420 with the other order of chroma.
+        Yv12 = "yv12",
+        /// 4:2:2, packed; YUY2 elsewhere. What most USB cameras have.
+        Yuyv = "yuyv",
+        /// 4:2:2, packed.
+        Uyvy = "uyvy",
+        /// 4:2:2, packed.
+        Yvyu = "yvyu",
+        /// 4:2:2, luma and one plane of chroma.
+        Nv16 = "nv16",
+        /// 4:2:2, three planes.
+        I422 = "i422",
+        /// Three bytes for each pixel.
+        Rgb = "rgb",
+        /// Three bytes for each pixel.
+        Bgr = "bgr",
+        /// Four bytes for each pixel, the last unused.
+        Rgbx = "rgbx",
+        /// Four bytes for each pixel, the last unused.
+        Bgrx = "bgrx",
+        /// Four bytes for each pixel, the first unused.
+        Xrgb = "xrgb",
+        /// Four bytes for each pixel, the first unused.
+        Xbgr = "xbgr",
+        /// Brightness only.
+        Grey = "grey",
+        /// A sequence of JPEG pictures.
+        Mjpeg = "mjpeg",
+        /// H.264.
+        H264 = "h264",
+        /// H.265.
+        H265 = "h265",
+    }
+}
+
+choice! {
     /// Where published weights can be fetched.
     WeightSource {
         /// The authors' own server.

@@ -179,7 +179,10 @@ fn values_that_do_not_fit_together_are_reported() {
         ("[[stream]]\nname = \"a b\"\n", "expected 1 to 64 letters"),
         ("model = 3\n", "written [model]"),
         ("[stream]\nname = \"a\"\n", "[[stream]] sections"),
-        ("[[stream]]\nrtsp_transport = \"smoke\"\n", "\"tcp\", \"udp\", \"auto\""),
+        ("[[stream]]\n[stream.rtsp]\ntransport = \"smoke\"\n", "\"tcp\", \"udp\", \"auto\""),
+        ("[[stream]]\nrtsp = 3\n", "stream[0].rtsp = 3: expected a section, written [stream.rtsp]"),
+        ("[[stream]]\n[[stream.rtsp]]\nlatency_ms = 3\n", "expected a section, written [stream.rtsp]"),
+        ("[[stream]]\n[stream.v4l2]\ncontrols = \"gain=1 ! fakesink\"\n", "expected names and whole numbers in quotes"),
     ] {
         fs::write(&file, text).unwrap();
         let outcome = run(["config", "check", "-c", file.to_str().unwrap()]);
@@ -286,12 +289,76 @@ fn unknown_keys_get_the_key_that_is_meant_or_all_there_are() {
             "stream[0].fps: unknown key; did you mean 'max_fps'? Known here: name, source, max_fps",
             "stream[0].crop: unknown key; known here: name, source",
             "stream[0].url: unknown key; did you mean 'source'? Known here",
-            "stream[0].latency: unknown key; did you mean 'rtsp_latency_ms'? Known here",
+            "stream[0].latency: unknown key; did you mean 'latency_ms' in [stream.rtsp]? Known here: name, source",
             "stream[0].sorce: unknown key; did you mean 'source'?",
             "model.crop: unknown key; did you mean 'crop_ratio'? Known here: name, labels, size, output, mean, std, crop_ratio, top",
             "model.threshold: unknown key; known here: name, labels, size, output, mean, std, crop_ratio, top",
         ],
     );
+}
+
+#[test]
+fn keys_that_have_moved_name_their_new_place() {
+    let folder = folder();
+    let text = "[[stream]]\nsource = \"rtsp://cam/1\"\nrtsp_latency_ms = 100\nrtsp_transport = \"udp\"\nwidth = 640\n";
+    refuses(
+        &run(["config", "check", "-c", &write(&folder, text, &[])]),
+        &[
+            "3 problems",
+            "stream[0].rtsp_latency_ms: unknown key; moved to [stream.rtsp], latency_ms\n",
+            "stream[0].rtsp_transport: unknown key; moved to [stream.rtsp], transport\n",
+            "stream[0].width: unknown key; did you mean 'width' in [stream.v4l2]?",
+        ],
+    );
+}
+
+#[test]
+fn settings_of_a_scheme_stand_in_a_table_of_their_own_and_are_merged_key_by_key() {
+    let folder = folder();
+    let door = "[[stream]]\nname = \"door\"\nsource = \"rtsp://door/1\"\n[stream.rtsp]\nlatency_ms = 50\n";
+    let desk =
+        "[[stream]]\nname = \"desk\"\nsource = \"v4l2:by-id/usb-x\"\n[stream.v4l2]\nformat = \"mjpeg\"\nfps = 15\n";
+    let udp = "[[stream]]\nname = \"door\"\n[stream.rtsp]\ntransport = \"udp\"\n";
+    let file = write(&folder, door, &[("a.toml", desk), ("b.toml", udp)]);
+    let streams = show(&["-c", &file], &[]).streams;
+    assert_eq!((streams[0].rtsp.latency_ms, streams[0].rtsp.transport.name()), (50, "udp"));
+    assert_eq!((streams[1].v4l2.format.name(), streams[1].v4l2.width), ("mjpeg", 0));
+    assert!((streams[1].v4l2.fps - 15.0).abs() < f64::EPSILON);
+    let other = "[[stream]]\nname = \"door\"\n[stream.rtsp]\nlatency_ms = 60\n";
+    let file = write(&folder, door, &[("a.toml", other)]);
+    let parts =
+        ["a.toml: stream[0].rtsp.latency_ms = 60: the stream \"door\" has 50 in ", "(stream[0].rtsp.latency_ms)"];
+    refuses(&run(["config", "check", "-c", &file]), &parts);
+}
+
+#[test]
+fn a_key_that_is_not_for_the_source_is_an_error_unless_it_has_its_default() {
+    let folder = folder();
+    let text = "[[stream]]\nname = \"door\"\nsource = \"rtsp://me:s3cret@door/1\"\n[stream.v4l2]\nwidth = 640\nheight = 0\n\
+                [[stream]]\nname = \"test\"\nsource = \"test:ball\"\nusername = \"me\"\npassword_file = \"hunter2\"\n\
+                danger_accept_any_certificate = true\n\
+                [[stream]]\nname = \"desk\"\nsource = \"/dev/video0\"\n[stream.rtsp]\nlatency_ms = 1\ntransport = \"tcp\"\n";
+    let file =
+        write(&folder, text, &[("late.toml", "[model]\ntop = 0\n[[stream]]\nname = \"desk\"\nusername = \"you\"\n")]);
+    let outcome = run(["config", "check", "-c", &file]);
+    let network = "only for sources with rtsp:// and rtsps://, and this one is";
+    refuses(
+        &outcome,
+        &[
+            "7 problems",
+            "hardnetd.toml: stream[0].v4l2.width = 640: only for sources with v4l2:, and this one is \"rtsp://me:***@door/1\"; leave it out",
+            &format!("hardnetd.toml: stream[1].username = \"me\": {network} \"test:ball\"; leave it out"),
+            &format!("hardnetd.toml: stream[1].password_file = ***: {network} \"test:ball\""),
+            "stream[1].danger_accept_any_certificate = true: only for sources with rtsps://, and this one is \"test:ball\"",
+            &format!("hardnetd.toml: stream[2].rtsp.latency_ms = 1: {network} \"/dev/video0\""),
+            &format!("late.toml: stream[0].username = \"you\": {network} \"/dev/video0\""),
+            "model.top = 0",
+        ],
+    );
+    assert!(!outcome.stderr.contains("s3cret") && !outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+    let right = "[[stream]]\nsource = \"test:ball\"\nusername = \"\"\n[stream.rtsp]\nlatency_ms = 200\n[stream.v4l2]\nfps = 0\n";
+    let outcome = run(["config", "check", "-c", &write(&folder, right, &[])]);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
 }
 
 #[test]

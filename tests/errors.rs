@@ -90,6 +90,18 @@ fn errors_of_flags_show_the_flag_as_it_was_typed() {
 }
 
 #[test]
+fn a_camera_that_is_none_is_told_with_what_to_do() {
+    for (source, code, part) in [
+        ("v4l2:video0", 64, "expected v4l2:/dev/videoN, v4l2:by-id/NAME or v4l2:by-path/NAME"),
+        ("/dev/video99", 69, "there is no /dev/video99; plug"),
+        ("v4l2:by-id/usb-nobody-has-this", 69, "there is no /dev/v4l/by-id/usb-nobody-has-this; plug"),
+        ("v4l2:/dev/null", 69, "/dev/null captures no video; "),
+    ] {
+        fails(&run(["run", "--source", source]), code, &[part]);
+    }
+}
+
+#[test]
 fn a_value_without_its_option_is_told_the_option() {
     let usage = |arguments: &[&str], tip: &str| {
         let outcome = run(arguments);

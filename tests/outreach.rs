@@ -352,7 +352,7 @@ fn running_over(camera: &Camera, transport: &str) -> (tempfile::TempDir, Running
     std::fs::write(&password, "hunter2\n").unwrap();
     let text = format!(
         "[[stream]]\nname = \"door\"\nsource = \"{}\"\nusername = \"me\"\npassword_file = \"{}\"\n\
-         rtsp_transport = \"{transport}\"\nstart_timeout_s = 60.0\n",
+         start_timeout_s = 60.0\n[stream.rtsp]\ntransport = \"{transport}\"\n",
         camera.address(),
         password.display()
     );

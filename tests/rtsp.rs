@@ -22,8 +22,9 @@ fn a_network_camera_gives_results_over_tcp_and_udp() {
     for transport in ["tcp", "udp"] {
         let folder = common::folder();
         let config = folder.path().join("hardnetd.toml");
-        let stream =
-            format!("[[stream]]\nname = \"camera\"\nsource = \"{address}\"\nrtsp_transport = \"{transport}\"\n");
+        let stream = format!(
+            "[[stream]]\nname = \"camera\"\nsource = \"{address}\"\n[stream.rtsp]\ntransport = \"{transport}\"\n"
+        );
         std::fs::write(&config, stream).unwrap();
         let records = run(["run", "-c", config.to_str().unwrap(), "--frames", "20"]).records();
         assert_eq!(records.len(), 20, "{transport}");

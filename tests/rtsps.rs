@@ -130,12 +130,13 @@ fn what_does_not_belong_together_is_refused() {
     let check = |source: &str, keys: &str| of(folder, &["config", "check"], source, keys);
     let outcome = check("rtsp://nvr/1", &ca_file(folder, "nvr"));
     assert_eq!(outcome.code(), 78, "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("expected an address with rtsps://, or no ca_file"), "{}", outcome.stderr);
+    let part = "nvr.pem\": only for sources with rtsps://, and this one is \"rtsp://nvr/1\"; leave it out";
+    assert!(outcome.stderr.contains("stream[0].ca_file = ") && outcome.stderr.contains(part), "{}", outcome.stderr);
     std::fs::write(folder.join("empty.pem"), "no certificate\n").unwrap();
     let outcome = check("rtsps://nvr/1", &ca_file(folder, "empty"));
     assert_eq!(outcome.code(), 78, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("stream[0].ca_file") && outcome.stderr.contains("no certificate in it"));
-    let outcome = check("rtsps://nvr/1", "rtsp_transport = \"udp\"\n");
+    let outcome = check("rtsps://nvr/1", "[stream.rtsp]\ntransport = \"udp\"\n");
     assert!(outcome.stderr.contains("the pictures of rtsps://nvr/1 are not encrypted"), "{}", outcome.stderr);
 
     // A camera without TLS at that port.

@@ -4,6 +4,7 @@
 //! with them: no sample is copied.
 
 mod converter;
+mod device;
 mod frames;
 mod gates;
 mod notices;
@@ -27,6 +28,8 @@ use crate::shutdown::Thread;
 use crate::system::network;
 use crate::telemetry::Ticket;
 pub use converter::Converter;
+use device::Opening;
+pub(super) use device::examine as examine_device;
 pub(super) use frames::Mapped;
 use frames::{SampleReader, accepted_caps};
 use notices::{NOTICES, forward};
@@ -75,6 +78,8 @@ struct PipelineSession {
     pipeline: gst::Pipeline,
     notices: Receiver<Notice>,
     activity: Arc<Activity>,
+    /// Of a pipeline with a camera at this machine.
+    opening: Option<Opening>,
 }
 
 impl PipelineSession {
@@ -100,12 +105,17 @@ impl PipelineSession {
             limit(&source, &activity);
         }
         let bus = pipeline.bus().ok_or_else(|| Error::Unusable { message: "the pipeline has no bus".into() })?;
+        let (path, failures) = (launch.device.as_ref().map(|device| device.path.clone()), sender.clone());
         bus.set_sync_handler(move |_, message| {
-            forward(message, guard.as_deref(), &sender);
+            forward(message, guard.as_deref(), path.as_deref(), &sender);
             gst::BusSyncReply::Drop
         });
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
-        let session = Self { pipeline, notices, activity };
+        let mut session = Self { pipeline, notices, activity, opening: None };
+        if let Some(device) = &launch.device {
+            session.opening = Some(Opening::start(stream, &session.pipeline, device, &failures)?);
+            return Ok(session);
+        }
         if session.pipeline.set_state(gst::State::Playing).is_err() {
             let failure = session.notices.try_iter().find_map(|notice| match notice {
                 Notice::Failed(error) => Some(error),
@@ -143,6 +153,9 @@ impl Drop for PipelineSession {
         // First, so that a pipeline that shuts down slowly, or not at all, cannot keep the end of a queue open.
         if let Some(sink) = self.pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
             sink.set_callbacks(gst_app::AppSinkCallbacks::builder().build());
+        }
+        if let Some(opening) = &mut self.opening {
+            opening.finish();
         }
         if self.pipeline.set_state(gst::State::Null).is_err() {
             tracing::warn!("the GStreamer pipeline did not shut down cleanly");
@@ -198,6 +211,11 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
         if let Some(element) = pipeline.by_name(name) {
             element.set_property(property, value);
         }
+    }
+    if let (Some(device), Some(source)) = (&launch.device, pipeline.by_name("source"))
+        && !device.controls.is_empty()
+    {
+        source.set_property("extra-controls", device::controls(&device.controls));
     }
     if let Some(sink) = pipeline.by_name("sink") {
         sink.set_property("caps", accepted_caps());
@@ -288,6 +306,7 @@ mod tests {
             endpoint: None,
             trust: Trust::System,
             decoding: Decoding::ALL,
+            device: None,
         };
         let numbers = Arc::<FrameNumbers>::default();
         let (delivered, arrived) = bounded(50);
@@ -334,6 +353,7 @@ mod tests {
             endpoint: None,
             trust: Trust::System,
             decoding,
+            device: None,
         };
         let (delivered, arrived) = bounded(60);
         let deliver: Deliver = Arc::new(move |frame: Frame| {
@@ -358,6 +378,7 @@ mod tests {
             endpoint: None,
             trust: Trust::System,
             decoding: Decoding::ALL,
+            device: None,
         };
         let (delivered, arrived) = bounded(3);
         let deliver: Deliver = Arc::new(move |frame: Frame| {

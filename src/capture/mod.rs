@@ -1,12 +1,13 @@
-//! Frames from a test pattern, a file, a folder of pictures or a network camera.
+//! Frames from a test pattern, a file, a folder of pictures, a network camera or a camera at this machine.
 //!
 //! `scheme` interprets URIs, with a file for each kind of source; `gst` runs the GStreamer pipeline; `plug` and `guard`
-//! keep it from opening what a file or a camera names; `elements` says which parts of GStreamer are installed; `still`
+//! keep it from opening what a file or a camera names; `device` knows the cameras at this machine; `elements` says which parts of GStreamer are installed; `still`
 //! decodes pictures; `folder` tells the user's files from those of systems; `gate` leaves out what would decode to no
 //! picture of the source; `supervise` runs a source to its end, through the traits of `player`. Nothing here knows the
 //! consumer of the frames.
 
 mod container;
+pub(crate) mod device;
 mod economy;
 pub mod elements;
 mod folder;
@@ -41,6 +42,7 @@ use crate::exit::{Exit, chain};
 use crate::frame;
 use crate::plural::counted;
 
+pub use device::{Device, DeviceError, Trouble, Wanted};
 pub use folder::{is_visible, place, visible};
 pub use gate::LeftOut;
 pub use gst::{Converter, init, version};
@@ -155,8 +157,7 @@ impl Settings {
     /// # Errors
     /// What is wrong and what to do about it.
     pub fn examine(&self, timeout: Duration) -> Result<String, Fault> {
-        let trust = self.launch.as_ref().map(|launch| launch.trust.clone()).unwrap_or_default();
-        self.source.examine(&trust, timeout)
+        self.source.examine(self.launch.as_ref(), timeout)
     }
 }
 
@@ -252,6 +253,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A camera at this machine delivers nothing.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The media has no video.
     #[error("it holds no video that can be decoded")]
     NoVideo,
@@ -277,7 +281,7 @@ pub enum Error {
         to: String,
     },
     /// A network camera chose a transport that it was not offered.
-    #[error("the camera chose a transport that it was not offered (check rtsp_transport)")]
+    #[error("the camera chose a transport that it was not offered (check transport in [stream.rtsp])")]
     OtherTransport,
     /// A network camera keeps redirecting the program.
     #[error("the camera redirected more than {} times without sending video", guard::MOST_REDIRECTS)]
@@ -319,7 +323,7 @@ pub enum Error {
         /// Frames that could be decoded.
         frames: u64,
     },
-    /// A network camera ended the stream.
+    /// A camera ended the stream.
     #[error("the camera ended the stream after {}", counted(*frames, "frame", "frames"))]
     Ended {
         /// Frames before that.
@@ -371,6 +375,8 @@ impl Error {
         match self {
             Self::Failed { .. }
             | Self::UnknownHost { .. }
+            // Whatever is wrong with a device, another may be plugged in.
+            | Self::Device(_)
             | Self::Ended { .. }
             | Self::Silent { .. }
             | Self::NoVideo
@@ -398,6 +404,7 @@ impl Error {
         match self {
             Self::Source(_) | Self::Secret(_) | Self::Trust(TrustError::Authorities { .. }) => Exit::Config,
             Self::Still(error) => error.exit(),
+            Self::Device(error) => error.exit(),
             Self::Unreadable { .. } | Self::Folder { .. } => Exit::NoInput,
             Self::Broken { .. }
             | Self::MissingElement { .. }

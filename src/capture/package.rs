@@ -5,8 +5,8 @@
 pub fn of_element(element: &str) -> &'static str {
     match element {
         "filesrc" | "capsfilter" | "queue" | "typefind" => "libgstreamer1.0-0",
-        "rtspsrc" | "videoflip" | "rtph264depay" | "rtph265depay" | "rtpjpegdepay" | "jpegdec" | "qtdemux"
-        | "matroskademux" | "avidemux" | "flvdemux" => "gstreamer1.0-plugins-good",
+        "rtspsrc" | "v4l2src" | "videoflip" | "rtph264depay" | "rtph265depay" | "rtpjpegdepay" | "jpegdec"
+        | "qtdemux" | "matroskademux" | "avidemux" | "flvdemux" => "gstreamer1.0-plugins-good",
         "tsdemux" => "gstreamer1.0-plugins-bad",
         _ => "gstreamer1.0-plugins-base",
     }

@@ -1,4 +1,5 @@
-//! Shuts pipelines down. GStreamer waits for a camera that answers too slowly, possibly forever.
+//! Shuts pipelines down. GStreamer waits for a camera that answers too slowly, and the kernel for one that hangs, possibly
+//! forever.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -48,7 +49,9 @@ pub(super) fn take_down(
     LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((address.to_owned(), thread));
 }
 
-/// The address of the camera, if the source is one.
+/// The address of the camera, or the path of its device, if the source is one.
 fn address(settings: &Settings) -> Option<&str> {
-    settings.launch.as_ref()?.endpoint.as_ref().map(|endpoint| endpoint.address.as_str())
+    let launch = settings.launch.as_ref()?;
+    let device = || launch.device.as_ref().map(|device| device.path.as_str());
+    launch.endpoint.as_ref().map(|endpoint| endpoint.address.as_str()).or_else(device)
 }

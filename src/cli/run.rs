@@ -18,6 +18,8 @@ Sources:
   PATH or file:PATH         a media file, every frame in order
   images:DIR                the pictures of a folder: JPEG, PNG, WebP, BMP, GIF, TIFF
   rtsp://HOST:PORT/PATH     a network camera; rtsps:// over TLS
+  v4l2:/dev/video0          a camera at this machine, or just /dev/video0; v4l2:by-id/NAME and
+                            v4l2:by-path/NAME are names that do not change
 
 Sinks:
   stdout                             one JSON object per line
@@ -30,6 +32,7 @@ default` prints every key with its default. SIGHUP reloads the configuration; SI
 Examples:
   hardnetd run --source test:smpte --frames 100
   hardnetd run --source clip.mp4 --model hardnet68ds > results.jsonl
+  hardnetd run --source /dev/video0 --max-fps 2
   hardnetd run --source rtsp://camera/stream1 --sink mqtt://broker.local")]
 pub(super) struct Arguments {
     #[command(flatten)]

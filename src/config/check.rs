@@ -9,10 +9,12 @@ use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json};
 
 use super::address::{TOPIC, check_host, check_topic};
+use super::controls::parse_controls;
 use super::normalisation::{parse_mean, parse_std};
 use super::problem::Problem;
 use super::redact::{is_secret, redact};
-use super::schema::{Allowed, Section};
+use super::schema::{Allowed, Keys, Section};
+use super::scheme::moved;
 use super::size::{SIDES, parse_size};
 use crate::printable::line;
 
@@ -68,12 +70,12 @@ impl<'a> Checker<'a> {
         match section {
             Section::Group(sections) => {
                 let names: Vec<&str> = sections.iter().map(|(name, _)| *name).collect();
-                self.table(path, value, &names, |checker, path, index, value| {
+                self.table(path, value, &names, &[], |checker, path, index, value| {
                     checker.section(path, value, sections[index].1)
                 })
             }
-            Section::Keys(keys) => self.keys(path, value, keys),
-            Section::Repeated(keys) => {
+            Section::Keys(keys) => self.keys(path, value, keys, &[]),
+            Section::Repeated(keys, inner) => {
                 let ValueKind::Array(items) = &value.kind else {
                     let expected = match self.origin {
                         Origin::Environment => {
@@ -85,31 +87,37 @@ impl<'a> Checker<'a> {
                     return Json::Array(Vec::new());
                 };
                 let items = items.iter().enumerate();
-                Json::Array(items.map(|(index, item)| self.keys(&format!("{path}[{index}]"), item, keys)).collect())
+                let each = |(index, item)| self.keys(&format!("{path}[{index}]"), item, keys, inner);
+                Json::Array(items.map(each).collect())
             }
         }
     }
 
-    fn keys(&mut self, path: &str, value: &Value, keys: &[(&str, Allowed)]) -> Json {
-        let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-        self.table(path, value, &names, |checker, path, index, value| {
-            checker.value(path, value, keys[index].1).unwrap_or(Json::Null)
+    /// Checks a table of `keys` with the tables `inner` inside.
+    fn keys(&mut self, path: &str, value: &Value, keys: Keys, inner: &[(&str, Keys)]) -> Json {
+        let names: Vec<&str> = keys.iter().map(|(name, _)| *name).chain(inner.iter().map(|(name, _)| *name)).collect();
+        self.table(path, value, &names, inner, |checker, path, index, value| match keys.get(index) {
+            Some((_, allowed)) => checker.value(path, value, *allowed).unwrap_or(Json::Null),
+            None => checker.keys(path, value, inner[index - keys.len()].1, &[]),
         })
     }
 
-    /// Passes the known entries of a table to `each`, by index into `names`; reports the others.
+    /// Passes the known entries of a table to `each`, by index into `names`; reports the others. `inner` are the tables
+    /// among them whose keys an unknown one may be meant for.
     fn table(
         &mut self,
         path: &str,
         value: &Value,
         names: &[&str],
+        inner: &[(&str, Keys)],
         mut each: impl FnMut(&mut Self, &str, usize, &Value) -> Json,
     ) -> Json {
         let mut object = Map::new();
         let ValueKind::Table(table) = &value.kind else {
             let expected = match self.origin {
                 Origin::Environment => format!("expected a key after it, as in {}", variable(&format!("{path}.KEY"))),
-                _ => format!("expected a section, written [{path}]"),
+                // Inside a section that may be repeated, the header has no number.
+                _ => format!("expected a section, written [{}]", header(path)),
             };
             self.problem(path, &format!("{}: {expected}", show(value)));
             return Json::Object(object);
@@ -124,7 +132,7 @@ impl<'a> Checker<'a> {
                 },
                 None => {
                     let what = if matches!(value.kind, ValueKind::Table(_)) { "section" } else { "key" };
-                    self.problem(&here, &unknown(what, key, names));
+                    self.problem(&here, &unknown(what, key, names, inner, header(path)));
                 }
             }
         }
@@ -243,6 +251,12 @@ fn convert(value: &Value, kind: Allowed, source: SourceCheck) -> Result<Json, St
             "expected one number above 0, at most 1, or three for R, G and B, in quotes, such as \"0.229,0.224,0.225\""
                 .into(),
         ),
+        (Allowed::Controls, ValueKind::String(text)) if parse_controls(text).is_some() => Ok(text.as_str().into()),
+        (Allowed::Controls, _) => Err(
+            "expected names and whole numbers in quotes, such as \"auto_exposure=1,exposure_time_absolute=156\", each \
+             name once, of a to z, 0 to 9 and _"
+                .into(),
+        ),
         (Allowed::Source, ValueKind::String(text)) => source(text).map(|()| text.as_str().into()),
         (Allowed::Source, _) => Err("expected a source in quotes, such as \"test:ball\"".into()),
     }
@@ -293,9 +307,19 @@ const HABITS: [(&str, &str); 19] = [
     ("cameras", "stream"),
 ];
 
-fn unknown(what: &str, key: &str, names: &[&str]) -> String {
+/// The header of the section at `path` in a file, without the brackets.
+fn header(path: &str) -> String {
+    path.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect::<Vec<_>>().join(".")
+}
+
+/// What to say of `key`, which is not among `names`, in the section with the header `section`; the tables `inner` are in
+/// it.
+fn unknown(what: &str, key: &str, names: &[&str], inner: &[(&str, Keys)], section: String) -> String {
     let known = names.join(", ");
     let key = key.to_lowercase().replace('-', "_");
+    if let Some((table, new)) = moved(&key).filter(|(table, _)| names.contains(table)) {
+        return format!("unknown {what}; moved to [{section}.{table}], {new}");
+    }
     let near = names.iter().map(|name| (strsim::damerau_levenshtein(&key, name), name)).min();
     // In a short word, two different letters make another word.
     let slips = if key.len() < 6 { 1 } else { 2 };
@@ -306,10 +330,15 @@ fn unknown(what: &str, key: &str, names: &[&str]) -> String {
     }
     let words: Vec<&str> = key.split('_').collect();
     let holds = |name: &&&str| words.iter().all(|word| name.split('_').any(|part| part == *word));
+    let deeper = || {
+        let keys = inner.iter().flat_map(|(table, keys)| keys.iter().map(move |(name, _)| (table, name)));
+        let (table, name) = keys.into_iter().find(|(_, name)| holds(name))?;
+        Some(format!("unknown {what}; did you mean '{name}' in [{section}.{table}]? Known here: {known}"))
+    };
     let meant = HABITS.iter().filter(|(habit, name)| *habit == key && names.contains(name)).map(|(_, name)| name);
     let meant: Vec<String> = meant.chain(names.iter().filter(holds)).map(|name| format!("'{name}'")).collect();
     match meant.as_slice() {
-        [] => format!("unknown {what}; known here: {known}"),
+        [] => deeper().unwrap_or_else(|| format!("unknown {what}; known here: {known}")),
         meant => format!("unknown {what}; did you mean {}? Known here: {known}", meant.join(" or ")),
     }
 }

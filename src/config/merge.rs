@@ -26,7 +26,7 @@ pub(super) struct Merged {
 #[derive(Debug)]
 struct Section {
     name: String,
-    /// Each of its keys, with the value and its origin.
+    /// Each of its keys, such as `source` and `rtsp.transport`, with the value and its origin.
     keys: Vec<(String, Json, Place)>,
 }
 
@@ -61,7 +61,7 @@ impl Merged {
                 continue;
             }
             here.push(name.clone());
-            let keys = section.into_iter().map(|(key, value)| (place(&key), key, value));
+            let keys = flat(section).into_iter().map(|(key, value)| (place(&key), key, value));
             match self.streams.iter_mut().find(|known| known.name == name) {
                 None => {
                     let keys = keys.map(|(place, key, value)| (key, value, place)).collect();
@@ -90,7 +90,13 @@ impl Merged {
                 let mut section = Map::new();
                 for (key, value, place) in keys {
                     self.places.0.insert(format!("{STREAM}[{index}].{key}"), place);
-                    section.insert(key, value);
+                    match key.split_once('.') {
+                        None => drop(section.insert(key, value)),
+                        Some((table, key)) => {
+                            let table = section.entry(table).or_insert_with(|| Json::Object(Map::new()));
+                            table.as_object_mut().and_then(|table| table.insert(key.to_owned(), value));
+                        }
+                    }
                 }
                 sections.push(Json::Object(section));
             }
@@ -98,6 +104,20 @@ impl Merged {
         }
         (Json::Object(self.values), self.places)
     }
+}
+
+/// The values of a section and of the tables in it, by key.
+fn flat(section: Map<String, Json>) -> Vec<(String, Json)> {
+    let mut values = Vec::new();
+    for (key, value) in section {
+        match value {
+            Json::Object(table) => {
+                values.extend(table.into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)));
+            }
+            value => values.push((key, value)),
+        }
+    }
+    values
 }
 
 fn contradiction(name: &str, value: &Json, place: Place, other: &Json, first: &Place) -> Problem {

@@ -2,17 +2,19 @@
 //!
 //! Later ones win: built-in default < `/etc/hardnetd/hardnetd.toml` (or the named file) < `conf.d/*.toml` next to it <
 //! `HARDNETD__SECTION__KEY` < flags. `[[stream]]` sections of files are merged by stream name, and replaced as a whole
-//! by `--source`; other lists are replaced. Unknown keys are errors, and all problems of all files are reported
-//! together.
+//! by `--source`; other lists are replaced. Unknown keys, and keys that are not for the scheme of the stream's source,
+//! are errors; all problems of all files are reported together.
 
 mod address;
 mod check;
+mod controls;
 mod layers;
 mod merge;
 mod normalisation;
 mod problem;
 mod redact;
 mod schema;
+mod scheme;
 mod secret;
 mod size;
 mod syntax;
@@ -29,6 +31,7 @@ use crate::regular;
 pub use address::{Broker, login_end};
 pub use check::SourceCheck;
 use check::{Checker, Origin};
+pub use controls::parse_controls;
 pub use layers::{Flag, FlagValue, StreamFlag};
 use merge::Merged;
 pub use normalisation::{parse_mean, parse_std};
@@ -36,8 +39,9 @@ use problem::Places;
 pub use problem::{Problem, Warning};
 pub use redact::{redact, redact_words};
 pub use schema::{
-    Collect, Config, Device, Inference, MAX_FPS, MIN_FPS, MQTTS_PORT, Model, Mqtt, Publish, Stdout, Stream,
+    Collect, Config, Device, Inference, MAX_FPS, MIN_FPS, MQTTS_PORT, Model, Mqtt, Publish, Rtsp, Stdout, Stream, V4l2,
 };
+pub use scheme::split_scheme;
 pub use secret::{SecretError, is_missing_credential, read_certificates, read_pem, read_secret, secret_path};
 pub use size::{SIDES, parse_size};
 pub use warnings::warnings;

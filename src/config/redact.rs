@@ -14,9 +14,9 @@ use crate::printable::MAX_TEXT;
 const HIDDEN: &str = "***";
 
 /// Schemes that an address may begin with even if no `//` follows. Before any other colon is a user or a host.
-const SCHEMES: [&str; 21] = [
+const SCHEMES: [&str; 22] = [
     "file", "ftp", "ftps", "http", "https", "images", "mqtt", "mqtts", "rtmp", "rtmps", "rtp", "rtsp", "rtsps",
-    "rtspt", "rtspu", "srt", "tcp", "test", "udp", "ws", "wss",
+    "rtspt", "rtspu", "srt", "tcp", "test", "udp", "v4l2", "ws", "wss",
 ];
 
 /// Parts of the names of keys with secret values.
@@ -184,7 +184,7 @@ fn hide_port(host: &str) -> String {
 
 /// Whether a host follows this scheme.
 fn is_network(scheme: &str) -> bool {
-    scheme.ends_with("//") || !matches!(scheme.trim_end_matches('/'), "" | "file:" | "images:" | "test:")
+    scheme.ends_with("//") || !matches!(scheme.trim_end_matches('/'), "" | "file:" | "images:" | "test:" | "v4l2:")
 }
 
 /// Whether it is a number, empty, or already hidden, including punctuation that may follow it in a sentence.
@@ -212,6 +212,7 @@ fn is_path(scheme: &str, rest: &str) -> bool {
         "" => slashes == 1 || ["./", "../", "~/"].iter().any(|start| rest.starts_with(start)),
         // After two slashes, a host begins.
         "file:" | "images:" => slashes != 2,
+        "v4l2:" => ["by-id/", "by-path/", "dev/"].iter().any(|start| rest.starts_with(start)),
         _ => false,
     }
 }
@@ -336,6 +337,8 @@ mod tests {
             ("RTSP:u:p@h/a", "RTSP:u:***@h/a"),
             ("rtsp://u:p q\"'@h/a", "rtsp://u:***@h/a"),
             ("rtsp://rtsp://u:p@h", "rtsp://rtsp:***@h"),
+            ("v4l2:u:p@h", "v4l2:u:***@h"),
+            ("v4l2://u:p@h", "v4l2://u:***@h"),
             ("foo://u:p@h", "foo://u:***@h"),
             ("u:p@h/a", "u:***@h/a"),
             ("u:p:q@h:554/a", "u:***@h:554/a"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::choice::{BackendChoice, Choice, Decode, IsaChoice, MemoryMode, RtspTransport};
+use crate::choice::{BackendChoice, CameraFormat, Choice, Decode, IsaChoice, MemoryMode, RtspTransport};
 
 /// The smallest limit of frames per second: a picture in 1000 seconds.
 pub const MIN_FPS: f64 = 0.001;
@@ -53,25 +53,36 @@ pub(super) enum Allowed {
     OptionalStd,
     /// A source URI; the caller of `load` says which ones are supported.
     Source,
+    /// Names and numbers of a camera's controls, or empty.
+    Controls,
 }
 
+/// The keys of a section.
+pub(super) type Keys = &'static [(&'static str, Allowed)];
+
 macro_rules! section {
-    ($(#[$about:meta])* $section:ident { $($(#[$doc:meta])* $key:ident: $type:ty = $default:expr, $kind:expr;)* }) => {
+    (
+        $(#[$about:meta])* $section:ident { $($(#[$doc:meta])* $key:ident: $type:ty = $default:expr, $kind:expr;)* }
+        $(with { $($(#[$inner_doc:meta])* $inner:ident: $inner_type:ident;)* })?
+    ) => {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct $section {
             $($(#[$doc])* pub $key: $type,)*
+            $($($(#[$inner_doc])* pub $inner: $inner_type,)*)?
         }
 
         impl Default for $section {
             fn default() -> Self {
-                Self { $($key: $default.into(),)* }
+                Self { $($key: $default.into(),)* $($($inner: $inner_type::default(),)*)? }
             }
         }
 
         impl $section {
-            pub(super) const KEYS: &'static [(&'static str, Allowed)] = &[$((stringify!($key), $kind),)*];
+            pub(super) const KEYS: Keys = &[$((stringify!($key), $kind),)*];
+            $(pub(super) const SECTIONS: &'static [(&'static str, Keys)] =
+                &[$((stringify!($inner), $inner_type::KEYS),)*];)?
         }
     };
 }
@@ -93,7 +104,7 @@ section! {
     Stream {
         /// Name of the stream in records, MQTT topics and thread names; unique.
         name: String = "stream", Allowed::Name;
-        /// Where the frames come from: `test:PATTERN`, a file, `images:DIR`, `rtsp://…` or `rtsps://…`.
+        /// Where the frames come from: `test:PATTERN`, a file, `images:DIR`, `rtsp://…`, `rtsps://…` or `v4l2:DEVICE`.
         source: String = "test:ball", Allowed::Source;
         /// Maximum frames per second, such as 2, or 0.2 for a picture every five seconds; frames beyond it are left out
         /// before any conversion, and not even decoded if `decode` allows that. 0: no limit.
@@ -116,21 +127,51 @@ section! {
         /// Longest wait in seconds before a failed camera is reopened, 0.1 or more; the first waits are shorter. 0:
         /// the stream ends with the failure. Cameras given with `--source` have 0.
         retry_max_s: f64 = 30.0, Allowed::NumberOrZero(0.1, 3600.0);
-        /// RTSP: milliseconds of jitter that the receiver evens out.
-        rtsp_latency_ms: u32 = 200_u32, Allowed::Integer(0, 60_000);
-        /// RTSP: transport of the packets, `tcp` or `udp`; `auto` tries UDP first, then multicast, then TCP.
-        rtsp_transport: RtspTransport = RtspTransport::Tcp, Allowed::Choice(RtspTransport::WORDS);
-        /// RTSP: user name; empty: the one in the address, if any.
+        /// Network cameras: user name; empty: the one in the address, if any.
         username: String = "", Allowed::Text;
-        /// RTSP: file with the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is set.
+        /// Network cameras: file with the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is
+        /// set.
         password_file: String = "", Allowed::Text;
-        /// RTSP over TLS (`rtsps://`): PEM file with the authorities that may sign the camera's certificate, or with
-        /// the camera's own certificate, which then counts whatever its name and dates; looked up like
+        /// Network cameras over TLS (`rtsps://`): PEM file with the authorities that may sign the camera's certificate,
+        /// or with the camera's own certificate, which then counts whatever its name and dates; looked up like
         /// `password_file`. Empty: the authorities that the system trusts.
         ca_file: String = "", Allowed::Text;
-        /// RTSP over TLS: accept every certificate. Anybody in between can then watch, send other pictures and obtain
-        /// a password sent in clear.
+        /// Network cameras over TLS: accept every certificate. Anybody in between can then watch, send other pictures
+        /// and obtain a password sent in clear.
         danger_accept_any_certificate: bool = false, Allowed::Switch;
+    }
+    with {
+        /// For `rtsp://` and `rtsps://`.
+        rtsp: Rtsp;
+        /// For `v4l2:`.
+        v4l2: V4l2;
+    }
+}
+
+section! {
+    /// `[stream.rtsp]`: settings of a stream from a network camera with RTSP.
+    Rtsp {
+        /// Milliseconds of jitter that the receiver evens out.
+        latency_ms: u32 = 200_u32, Allowed::Integer(0, 60_000);
+        /// Transport of the packets, `tcp` or `udp`; `auto` tries UDP first, then multicast, then TCP.
+        transport: RtspTransport = RtspTransport::Tcp, Allowed::Choice(RtspTransport::WORDS);
+    }
+}
+
+section! {
+    /// `[stream.v4l2]`: settings of a stream from a camera at this machine.
+    V4l2 {
+        /// What the camera is asked for; `auto`: what suits best among what it offers.
+        format: CameraFormat = CameraFormat::Auto, Allowed::Choice(CameraFormat::WORDS);
+        /// Columns; 0: automatic.
+        width: u32 = 0_u32, Allowed::Integer(0, 16_384);
+        /// Rows; 0: automatic.
+        height: u32 = 0_u32, Allowed::Integer(0, 16_384);
+        /// Frames per second that the camera is asked for; 0: automatic.
+        fps: f64 = 0.0, Allowed::NumberOrZero(0.1, 1000.0);
+        /// Controls of the camera and their values, such as `auto_exposure=1,exposure_time_absolute=156`, set whenever
+        /// it is opened.
+        controls: String = "", Allowed::Controls;
     }
 }
 
@@ -322,9 +363,9 @@ impl Default for Config {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Section {
     /// A table of keys.
-    Keys(&'static [(&'static str, Allowed)]),
-    /// An array of tables of keys.
-    Repeated(&'static [(&'static str, Allowed)]),
+    Keys(Keys),
+    /// An array of tables of keys, with tables of keys inside.
+    Repeated(Keys, &'static [(&'static str, Keys)]),
     /// A table of sections.
     Group(&'static [(&'static str, Section)]),
 }
@@ -332,7 +373,7 @@ pub(super) enum Section {
 /// The top level of a file.
 pub(super) const ROOT: Section = Section::Group(&[
     ("device", Section::Keys(Device::KEYS)),
-    ("stream", Section::Repeated(Stream::KEYS)),
+    ("stream", Section::Repeated(Stream::KEYS, Stream::SECTIONS)),
     ("model", Section::Keys(Model::KEYS)),
     ("inference", Section::Keys(Inference::KEYS)),
     ("collect", Section::Keys(Collect::KEYS)),
@@ -436,9 +477,11 @@ mod tests {
 
     #[test]
     fn the_commented_defaults_give_the_bounds_of_every_number() {
-        let sections: [(&str, &[(&str, Allowed)]); 8] = [
+        let sections: [(&str, Keys); 10] = [
             ("[device]", Device::KEYS),
             ("[[stream]]", Stream::KEYS),
+            ("[stream.rtsp]", Rtsp::KEYS),
+            ("[stream.v4l2]", V4l2::KEYS),
             ("[model]", Model::KEYS),
             ("[inference]", Inference::KEYS),
             ("[collect]", Collect::KEYS),

@@ -2,15 +2,48 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value as Json;
+
 use super::address::holds_user;
 use super::problem::{Places, Problem};
-use super::redact::redact;
+use super::redact::{is_secret, redact};
 use super::schema::{Config, Inference, Publish, Stream};
+use super::scheme::{beginning, only_for};
 use crate::choice::BackendChoice;
 use crate::plural::counted;
 
+/// Finds the keys of streams that are set, to something else than their default, and not for the stream's source. A
+/// source that is wrong has no value here.
+fn misplaced(config: &Config, places: &Places, problems: &mut Vec<Problem>) {
+    let defaults = serde_json::to_value(Stream::default()).unwrap_or_default();
+    for (index, stream) in config.streams.iter().enumerate() {
+        let section = format!("stream[{index}].");
+        if !places.has(&format!("{section}source")) {
+            continue;
+        }
+        let values = serde_json::to_value(stream).unwrap_or_default();
+        for key in places.0.keys().filter_map(|key| key.strip_prefix(&section)) {
+            let schemes = only_for(key).filter(|schemes| !schemes.contains(&stream.scheme()));
+            let pointer = format!("/{}", key.replace('.', "/"));
+            let (value, default) = (values.pointer(&pointer), defaults.pointer(&pointer));
+            let (Some(schemes), Some(value)) = (schemes, value.filter(|_| value != default)) else { continue };
+            let shown = match value {
+                // Somebody may have written the secret instead of the name of its file.
+                _ if is_secret(key.trim_end_matches("_file")) => "***".to_owned(),
+                Json::String(text) => format!("{:?}", redact(text)),
+                other => other.to_string(),
+            };
+            let schemes = schemes.iter().map(|scheme| beginning(scheme)).collect::<Vec<_>>().join(" and ");
+            let source = redact(&stream.source);
+            let message = format!("{shown}: only for sources with {schemes}, and this one is {source:?}; leave it out");
+            problems.push(places.problem(&format!("{section}{key}"), message));
+        }
+    }
+}
+
 /// Finds values that conflict with each other; values that are `wrong` by themselves are skipped.
 pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, problems: &mut Vec<Problem>) {
+    misplaced(config, places, problems);
     // The message begins with the value of `key`; `others` are involved as well.
     let mut problem = |key: &str, others: &[&str], message: String| {
         if !others.iter().chain([&key]).any(|key| wrong.contains(*key)) {
@@ -30,17 +63,11 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
             let name = of("name");
             problem(&of("source"), &[if places.has(&name) { &name } else { "stream" }], message);
         }
-        let Stream { source, username, password_file, .. } = stream;
-        if !password_file.is_empty() && username.is_empty() && !holds_user(source) && source.starts_with("rtsp") {
+        let Stream { username, password_file, source, .. } = stream;
+        let is_camera = stream.is_network_camera();
+        if !password_file.is_empty() && username.is_empty() && !holds_user(source) && is_camera {
             let message = "\"\": a password needs a user name";
             problem(&of("username"), &[&of("password_file")], message.into());
-        }
-        let given = (!stream.ca_file.is_empty()).then_some("ca_file");
-        let only_with_tls = given.or(stream.danger_accept_any_certificate.then_some("danger_accept_any_certificate"));
-        if let (Some(key), false) = (only_with_tls, source.starts_with("rtsps://")) {
-            let message =
-                format!("{:?}: expected an address with rtsps://, or no {key}, which is for TLS", redact(source));
-            problem(&of("source"), &[&of(key)], message);
         }
     }
 

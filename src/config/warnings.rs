@@ -4,6 +4,7 @@ use super::address::{holds_password, is_loopback};
 use super::problem::Warning;
 use super::redact::redact;
 use super::schema::{Config, MQTT_PORT, MQTTS_PORT, Mqtt, Stream};
+use super::scheme::split_scheme;
 use crate::choice::RtspTransport;
 
 /// The warnings for `config`. Does not inspect the machine, and opens nothing.
@@ -15,10 +16,14 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
         warnings.extend(password_in_source(&key, stream));
         warnings.extend(open_camera(index, stream));
         // Test patterns and files are not limited resources like cameras.
-        let twin = config.streams[..index].iter().find(|other| other.source == stream.source);
-        if let Some(twin) = twin.filter(|_| stream.source.starts_with("rtsp")) {
+        let twin = config.streams[..index].iter().find(|other| same_source(other, stream));
+        if let Some(twin) = twin.filter(|_| stream.is_network_camera() || stream.scheme() == "v4l2") {
             let found = format!("{:?}: the stream {:?} opens the same camera", redact(&stream.source), twin.name);
-            let remedy = "one stream is enough, unless their other settings differ".to_owned();
+            let remedy = match stream.scheme() {
+                "v4l2" => "only one of them can capture from it: leave one out",
+                _ => "one stream is enough, unless their other settings differ",
+            };
+            let remedy = remedy.to_owned();
             warnings.push(Warning { key, found, remedy });
         }
     }
@@ -29,6 +34,13 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
         warnings.extend(no_password(&config.publish.mqtt));
     }
     warnings
+}
+
+/// Whether both have the same address, however it is written.
+fn same_source(one: &Stream, other: &Stream) -> bool {
+    let (one, other) = (split_scheme(&one.source), split_scheme(&other.source));
+    let device = |rest: &str| rest.strip_prefix("/dev/v4l/").unwrap_or(rest).to_owned();
+    one == other || (one.0 == "v4l2" && other.0 == "v4l2" && device(one.1) == device(other.1))
 }
 
 fn password_in_source(key: &str, stream: &Stream) -> Option<Warning> {
@@ -42,7 +54,7 @@ fn password_in_source(key: &str, stream: &Stream) -> Option<Warning> {
 
 /// TLS that protects less than expected.
 fn open_camera(index: usize, stream: &Stream) -> Option<Warning> {
-    if !stream.source.starts_with("rtsps://") {
+    if stream.scheme() != "rtsps" {
         return None;
     }
     let source = redact(&stream.source);
@@ -56,10 +68,11 @@ fn open_camera(index: usize, stream: &Stream) -> Option<Warning> {
             remedy: "set ca_file to the camera's certificate, and this to false".to_owned(),
         });
     }
-    (stream.rtsp_transport != RtspTransport::Tcp).then(|| Warning {
-        key: format!("stream[{index}].rtsp_transport"),
-        found: format!("{:?}: over UDP, the pictures of {source} are not encrypted", stream.rtsp_transport.to_string()),
-        remedy: "set rtsp_transport = \"tcp\"".to_owned(),
+    let transport = stream.rtsp.transport;
+    (transport != RtspTransport::Tcp).then(|| Warning {
+        key: format!("stream[{index}].rtsp.transport"),
+        found: format!("{:?}: over UDP, the pictures of {source} are not encrypted", transport.to_string()),
+        remedy: "set transport = \"tcp\"".to_owned(),
     })
 }
 
@@ -167,5 +180,9 @@ mod tests {
         assert_eq!(of(streams), ["stream[1].source"]);
         assert_eq!(of(vec![stream("a", "rtsp://cam/1"), stream("b", "rtsp://cam/1")]), ["stream[1].source"]);
         assert!(of(vec![stream("a", "test:ball"), stream("b", "test:ball")]).is_empty());
+        for (one, other) in [("/dev/video0", "v4l2:/dev/video0"), ("v4l2:by-id/x", "v4l2:/dev/v4l/by-id/x")] {
+            assert_eq!(of(vec![stream("a", one), stream("b", other)]), ["stream[1].source"], "{one}");
+        }
+        assert!(of(vec![stream("a", "/dev/video0"), stream("b", "/dev/video1")]).is_empty());
     }
 }

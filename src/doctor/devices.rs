@@ -1,6 +1,7 @@
 //! Devices of cameras, decoders and sensors: whether they exist, and whether this process may use them.
 
 use super::{Context, Finding};
+use crate::capture::device;
 use crate::system::host::{Host, Refusal, some};
 use crate::system::identity::{Identity, group_name};
 
@@ -75,7 +76,8 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let host = &context.host;
     let identity = Identity::of(host);
     let board = host.read("/proc/device-tree/model").unwrap_or_default();
-    KINDS.iter().map(|kind| of_kind(kind, host, &identity, &board)).collect()
+    let kinds = KINDS.iter().map(|kind| of_kind(kind, host, &identity, &board));
+    kinds.chain([cameras(host)]).collect()
 }
 
 fn of_kind(kind: &DeviceClass, host: &Host, identity: &Identity, board: &str) -> Finding {
@@ -126,12 +128,17 @@ fn none(kind: &DeviceClass, host: &Host, board: &str) -> Finding {
     Finding::absent(kind.name, format!("no {paths}"))
 }
 
-/// `/dev/video0 (HD Webcam)`, if the kernel has a name for it.
+/// `/dev/video0 (HD Webcam, uvcvideo)`, if the kernel has a name for it and its driver.
 fn named(host: &Host, device: &str) -> String {
-    let short = device.rsplit('/').next().unwrap_or(device);
-    match host.read(&format!("/sys/class/video4linux/{short}/name")) {
-        Some(name) => format!("{device} ({name})"),
-        None => device.to_owned(),
+    let about: Vec<String> = [device::name(host, device), device::driver(host, device)].into_iter().flatten().collect();
+    if about.is_empty() { device.to_owned() } else { format!("{device} ({})", about.join(", ")) }
+}
+
+/// Cameras as sources, by names that do not change where they have one.
+fn cameras(host: &Host) -> Finding {
+    match device::cameras(host).as_slice() {
+        [] => Finding::absent("cameras", "none at this machine"),
+        cameras => Finding::info("cameras", some(cameras)),
     }
 }
 

@@ -36,7 +36,7 @@ struct Need {
     elements: Vec<String>,
     /// Whether its video comes over RTP.
     camera: bool,
-    /// Whether it comes from a file.
+    /// Whether it comes from a file or from a camera at this machine, which may be in any coding.
     file: bool,
 }
 
@@ -47,7 +47,8 @@ impl Need {
         let mut elements: Vec<String> = launch.elements().into_iter().map(str::to_owned).collect();
         elements.extend(source.demuxer().map(str::to_owned));
         let carrier = source.carrier();
-        Some(Self { elements, camera: carrier == Carrier::Rtp, file: carrier == Carrier::File })
+        let file = matches!(carrier, Carrier::File | Carrier::Device);
+        Some(Self { elements, camera: carrier == Carrier::Rtp, file })
     }
 }
 

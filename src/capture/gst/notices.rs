@@ -4,6 +4,7 @@ use crossbeam_channel::Sender;
 use gstreamer as gst;
 use gstreamer::glib;
 
+use super::device::trouble;
 use crate::capture::guard::{Attempt, Guard};
 use crate::capture::player::Notice;
 use crate::capture::{Error, package, plug};
@@ -15,8 +16,9 @@ pub(super) const NOTICES: usize = 64;
 /// Of these, the number reserved for an end or a failure.
 const RESERVED: usize = 8;
 
-/// Forwards relevant bus messages. What the camera attempted explains more than the failure that follows from it.
-pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, notices: &Sender<Notice>) {
+/// Forwards relevant bus messages. What the camera attempted explains more than the failure that follows from it. `device`
+/// is the path of a camera at this machine.
+pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, device: Option<&str>, notices: &Sender<Notice>) {
     let notice = match message.view() {
         gst::MessageView::Eos(_) => Notice::End,
         gst::MessageView::Error(error) => {
@@ -29,7 +31,10 @@ pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, notices: &S
                 Some(Attempt::OtherDigest) => Error::OtherDigest { version: gst::version_string().to_string() },
                 Some(Attempt::Untrusted(untrusted)) => Error::Untrusted(untrusted),
                 Some(Attempt::Refused) => Error::LoginRefused,
-                None => failure(&error.error()),
+                None => match device.and_then(|path| Some(trouble(&error.error(), path)?.of(path))) {
+                    Some(trouble) => Error::Device(trouble),
+                    None => failure(&error.error()),
+                },
             })
         }
         gst::MessageView::Warning(_) if notices.len() >= NOTICES - RESERVED => return,

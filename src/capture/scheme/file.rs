@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Carrier, Fault, Launch, Medium, PATH_REMEDY, Scheme, Source, SourceError, path};
-use crate::capture::{Error, Trust, container};
+use crate::capture::{Error, container};
 use crate::config::{Stream, redact};
 use crate::regular;
 
@@ -59,7 +59,7 @@ impl Scheme for MediaFile {
         regular::open(&self.path).map(drop).map_err(|error| error.to_string())
     }
 
-    fn examine(&self, _trust: &Trust, _timeout: Duration) -> Result<String, Fault> {
+    fn examine(&self, _launch: Option<&Launch>, _timeout: Duration) -> Result<String, Fault> {
         let shown = self.path.display();
         match regular::open(&self.path).and_then(|file| file.metadata()) {
             Ok(metadata) if metadata.len() == 0 => {
@@ -108,7 +108,7 @@ fn is_like_a_host(path: &Path) -> bool {
 /// What a path that cannot be read may have been meant to be; empty if it looks like a file.
 pub(in crate::capture) fn hint(path: &Path) -> &'static str {
     if path.starts_with("/dev") {
-        " (hardnetd reads files and network cameras, not devices)"
+        " (hardnetd reads files and cameras, such as /dev/video0, not other devices)"
     } else if !path.is_absolute() && !is_video(path) && is_like_a_host(path) {
         " (for a network camera, write rtsp:// before its address)"
     } else {
@@ -172,7 +172,7 @@ mod tests {
         for path in ["camera.invalid", "camera.invalid:554/stream1", "10.0.0.7:554/1", "rtsp//camera.invalid/1"] {
             assert!(message(path).ends_with("write rtsp:// before its address)"), "{path}");
         }
-        assert!(message("/dev/no-video0").ends_with("not devices)"));
+        assert!(message("/dev/no-video0").ends_with("such as /dev/video0, not other devices)"));
         for path in ["no-clip.mp4", "no-clip.WMV", "no-folder/clip", "/no-folder.x/clip"] {
             assert_eq!(message(path), format!("cannot read {path}"));
         }

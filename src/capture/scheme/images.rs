@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Carrier, Fault, Launch, Medium, PATH_REMEDY, Scheme, Source, SourceError, path};
 use crate::capture::Frame;
-use crate::capture::{Deliver, Error, Progress, Report, Trust, still};
+use crate::capture::{Deliver, Error, Progress, Report, still};
 use crate::config::{Stream, redact};
 use crate::exit::chain;
 use crate::frame::{Pixels as _, Timestamp};
@@ -52,7 +52,7 @@ impl Scheme for Images {
         still::list(&self.folder).map(drop).map_err(|error| chain(&error))
     }
 
-    fn examine(&self, _trust: &Trust, _timeout: Duration) -> Result<String, Fault> {
+    fn examine(&self, _launch: Option<&Launch>, _timeout: Duration) -> Result<String, Fault> {
         match still::list(&self.folder) {
             Ok(pictures) => {
                 let pictures = counted(pictures.len(), "picture", "pictures");

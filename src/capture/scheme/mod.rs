@@ -6,27 +6,29 @@ mod file;
 pub(super) mod images;
 mod rtsp;
 mod test;
+mod v4l2;
 
 use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Error, Trust};
+use super::{Device, Error, Trust};
 use crate::choice::Decode;
-use crate::config::{Stream, redact};
+use crate::config::{Stream, redact, split_scheme};
 
 pub(super) use file::{hint as file_hint, is_video};
 pub use rtsp::Endpoint;
 pub use test::{FORMATS, PATTERNS, TestError};
 
 /// The schemes: name, form of the address, and the parser of the text after the colon.
-const SCHEMES: [(&str, &str, Parse); 5] = [
+const SCHEMES: [(&str, &str, Parse); 6] = [
     ("test", test::FORM, test::parse),
     ("file", file::FORM, file::parse),
     ("images", images::FORM, images::parse),
     ("rtsp", rtsp::FORM, rtsp::parse),
     ("rtsps", rtsp::SECURE_FORM, rtsp::parse_secure),
+    ("v4l2", v4l2::FORM, v4l2::parse),
 ];
 
 type Parse = fn(&str) -> Result<Source, SourceError>;
@@ -82,12 +84,12 @@ pub trait Scheme: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Checks whether the source is available, as far as possible without playing it; `trust` says which certificates
-    /// of a network camera are accepted, and `timeout` limits each name lookup, connection and answer.
+    /// Checks whether the source is available, as far as possible without playing it; `launch` is its pipeline, and
+    /// `timeout` limits each name lookup, connection and answer.
     ///
     /// # Errors
     /// What is wrong and what to do about it.
-    fn examine(&self, trust: &Trust, timeout: Duration) -> Result<String, Fault>;
+    fn examine(&self, launch: Option<&Launch>, timeout: Duration) -> Result<String, Fault>;
 }
 
 /// What carries video.
@@ -99,6 +101,8 @@ pub enum Carrier {
     File,
     /// RTP packets.
     Rtp,
+    /// A device of this machine.
+    Device,
 }
 
 /// How an attempt to read a source is run.
@@ -165,9 +169,8 @@ impl Source {
             {
                 return Err(SourceError::Login);
             }
-            Some((scheme, rest)) if is_scheme(scheme) => (scheme, rest),
             _ if uri.is_empty() => return Err(SourceError::Missing("a source, such as \"test:ball\"")),
-            _ => ("file", uri),
+            _ => split_scheme(uri),
         };
         let parse = find(scheme).ok_or_else(|| SourceError::Scheme(scheme.to_owned()))?;
         parse(rest)
@@ -203,10 +206,6 @@ fn forms() -> String {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
     }
-}
-
-fn is_scheme(text: &str) -> bool {
-    text.len() > 1 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-'))
 }
 
 /// The path in an address.
@@ -250,6 +249,8 @@ pub struct Launch {
     pub trust: Trust,
     /// What is decoded, and how.
     pub decoding: Decoding,
+    /// The camera at this machine that it opens.
+    pub device: Option<Device>,
 }
 
 impl Launch {
@@ -259,7 +260,7 @@ impl Launch {
         let text = format!("{source} ! videoconvert name=convert");
         let Stream { decode, decoder_threads: threads, max_fps, every_nth, .. } = *stream;
         let decoding = Decoding { decode, threads, max_fps, every_nth };
-        Self { text, properties: Vec::new(), live: false, endpoint: None, trust: Trust::System, decoding }
+        Self { text, properties: Vec::new(), live: false, endpoint: None, trust: Trust::System, decoding, device: None }
     }
 
     /// Names of the pipeline's elements, including the appsink. Those that decodebin adds by itself are unknown before
@@ -309,6 +310,7 @@ mod tests {
             ("test:ball?format=nv12", "format=NV12|NV21"),
             ("rtsp:", "expected rtsp://HOST"),
             ("images:", "expected a folder"),
+            ("v4l2:video0", "expected v4l2:/dev/videoN"),
             ("file:", "expected a path"),
             ("", "expected a source"),
         ] {
@@ -323,6 +325,8 @@ mod tests {
         assert_eq!(test.elements(), ["videotestsrc", "videoconvert", "appsink"]);
         let camera = launch("rtsp://host/1", &Stream::default());
         assert_eq!(camera.elements(), ["rtspsrc", "decodebin", "videoconvert", "appsink"]);
+        let camera = launch("/dev/video0", &Stream::default());
+        assert_eq!(camera.elements(), ["v4l2src", "capsfilter", "decodebin", "videoconvert", "appsink"]);
         let file = launch("/a ! fakesink/clip.mp4", &Stream::default());
         assert_eq!(file.elements(), ["filesrc", "decodebin", "videoconvert", "videoflip", "appsink"]);
     }

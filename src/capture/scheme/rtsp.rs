@@ -7,7 +7,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
-use crate::capture::{Error, Trust};
+use crate::capture::Error;
 use crate::choice::RtspTransport;
 use crate::config::{Stream, login_end, redact};
 
@@ -66,7 +66,7 @@ impl Scheme for Camera {
     }
 
     fn launch(&self, stream: &Stream, password: Option<&str>) -> Option<Launch> {
-        let protocols = match stream.rtsp_transport {
+        let protocols = match stream.rtsp.transport {
             RtspTransport::Tcp => "tcp",
             RtspTransport::Udp => "udp",
             RtspTransport::Auto => "tcp+udp-mcast+udp",
@@ -77,7 +77,7 @@ impl Scheme for Camera {
             "rtspsrc name=source latency={latency} protocols={protocols} \
              tcp-timeout={timeout_us} ! application/x-rtp,media=video \
              ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)",
-            latency = stream.rtsp_latency_ms,
+            latency = stream.rtsp.latency_ms,
         );
         let endpoint = Endpoint::of(&location).ok();
         let mut properties = vec![("source", "location", location)];
@@ -91,11 +91,12 @@ impl Scheme for Camera {
         Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
     }
 
-    fn examine(&self, trust: &Trust, timeout: Duration) -> Result<String, Fault> {
+    fn examine(&self, launch: Option<&Launch>, timeout: Duration) -> Result<String, Fault> {
         let shown = self.describe();
         let endpoint = Endpoint::of(&login(&self.address).0)
             .map_err(|error| Fault::new(format!("{shown}: {error}"), "correct stream.source"))?;
-        examine::examine(&shown, &endpoint, trust, timeout)
+        let trust = launch.map(|launch| launch.trust.clone()).unwrap_or_default();
+        examine::examine(&shown, &endpoint, &trust, timeout)
     }
 }
 
@@ -158,12 +159,12 @@ mod tests {
 
     use super::super::tests::launch;
     use super::*;
+    use crate::config::Rtsp;
 
     #[test]
     fn rtsp_takes_its_settings_and_hides_its_password() {
         let stream = Stream {
-            rtsp_latency_ms: 50,
-            rtsp_transport: RtspTransport::Udp,
+            rtsp: Rtsp { latency_ms: 50, transport: RtspTransport::Udp },
             username: "me".into(),
             ..Stream::default()
         };

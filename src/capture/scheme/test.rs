@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
-use crate::capture::{Error, Trust};
+use crate::capture::Error;
 use crate::config::{Stream, redact};
 
 /// The form of the address.
@@ -123,7 +123,7 @@ impl Scheme for TestPattern {
         Ok(Medium::Pipeline(Box::new(|_| Ok(()))))
     }
 
-    fn examine(&self, _trust: &Trust, _timeout: Duration) -> Result<String, Fault> {
+    fn examine(&self, _launch: Option<&Launch>, _timeout: Duration) -> Result<String, Fault> {
         Ok(format!("{}, a test pattern", self.describe()))
     }
 }
