@@ -124,6 +124,19 @@ choice! {
 }
 
 choice! {
+    /// What becomes of a stream whose source has no more frames. Cameras have no end: it counts as a failure there.
+    AtEnd {
+        /// The stream ends.
+        #[default]
+        Stop = "stop",
+        /// It begins again at once.
+        Loop = "loop",
+        /// It is opened again after a wait, as a failed camera is.
+        Retry = "retry",
+    }
+}
+
+choice! {
     /// Transport of an RTSP camera's packets.
     RtspTransport {
         /// TCP, within the session's connection.

@@ -179,6 +179,17 @@ fn every_pixel_format_of_a_source_gives_the_same_classes() {
 }
 
 #[test]
+fn a_source_that_loops_goes_on_with_the_next_number() {
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let stream = "[[stream]]\nname = \"loop\"\nsource = \"test:ball?frames=5&live=false\"\nat_end = \"loop\"\n";
+    std::fs::write(&config, stream).unwrap();
+    let records = run(["run", "-c", config.to_str().unwrap(), "--frames", "12"]).records();
+    let numbers: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..12).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_rate_cap_leaves_frames_out_at_the_source() {
     let folder = folder();
     let config = folder.path().join("hardnetd.toml");

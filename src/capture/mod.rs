@@ -6,6 +6,7 @@
 //! picture of the source; `supervise` runs a source to its end, through the traits of `player`. Nothing here knows the
 //! consumer of the frames.
 
+mod backoff;
 mod container;
 pub(crate) mod device;
 mod economy;
@@ -37,11 +38,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::choice::AtEnd;
 use crate::config::{SecretError, Stream, read_secret, redact};
 use crate::exit::{Exit, chain};
 use crate::frame;
 use crate::plural::counted;
 
+use backoff::Waits;
 pub use device::{Device, DeviceError, Trouble, Wanted};
 pub use folder::{is_visible, place, visible};
 pub use gate::LeftOut;
@@ -107,7 +110,8 @@ pub struct Settings {
     start_timeout: Duration,
     stall_timeout: Duration,
     key_frame_timeout: Duration,
-    retry_max: Duration,
+    waits: Waits,
+    at_end: AtEnd,
 }
 
 impl Settings {
@@ -129,7 +133,8 @@ impl Settings {
             start_timeout: stream.start_timeout(),
             stall_timeout: stream.stall_timeout(),
             key_frame_timeout: stream.key_frame_timeout(),
-            retry_max: stream.retry_max(),
+            waits: Waits::of(stream),
+            at_end: stream.at_end,
         })
     }
 }
@@ -329,6 +334,12 @@ pub enum Error {
         /// Frames before that.
         frames: u64,
     },
+    /// A source that is to be opened again has no more frames.
+    #[error("the source ended after {}", counted(*frames, "frame", "frames"))]
+    Over {
+        /// Frames before that.
+        frames: u64,
+    },
     /// There are frames, and none of them is a whole key frame.
     #[error(
         "no whole key frame {}: {} left out, because decoding can only begin with one. Shorten the camera's interval \
@@ -411,6 +422,7 @@ impl Error {
             | Self::MissingDecoder { .. }
             | Self::UnknownHost { .. }
             | Self::Ended { .. }
+            | Self::Over { .. }
             | Self::Trust(TrustError::NoTls)
             | Self::Untrusted(_)
             | Self::SentElsewhere { .. }

@@ -1,6 +1,7 @@
 //! The supervisor's interface to the player of a source and to time: GStreamer and the system clock, or fakes in tests.
 
 use std::convert::Infallible;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -206,6 +207,9 @@ pub(super) trait Clock {
     /// Waits for the stop or a notice, at most `limit`.
     fn wait(&self, stopped: &Stopped, notices: &Receiver<Notice>, limit: Duration) -> Event;
 
+    /// A number from 0 to 1 by chance.
+    fn chance(&self) -> f64;
+
     /// Waits until a thread ends, which disconnects `done`; false if `limit` passes first.
     fn wait_for_end(&self, done: &Receiver<Infallible>, limit: Duration) -> bool;
 }
@@ -225,6 +229,12 @@ impl Clock for SystemClock {
             recv(notices) -> notice => Event::Notice(notice.unwrap_or(Notice::End)),
             default(limit) => Event::Time,
         }
+    }
+
+    fn chance(&self) -> f64 {
+        // Each state hashes in a way of its own, which the standard library draws from the system's random numbers.
+        let bits = RandomState::new().build_hasher().finish() >> 11;
+        bits as f64 / (1_u64 << 53) as f64
     }
 
     fn wait_for_end(&self, done: &Receiver<Infallible>, limit: Duration) -> bool {

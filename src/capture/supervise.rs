@@ -1,6 +1,6 @@
 //! Runs a source from start to end, reopens a lost camera, and distinguishes a silent source from a slow consumer.
 //!
-//! [`Attempt`] and [`Backoff`] decide, with time passed in as arguments; [`Supervisor`] waits and acts.
+//! [`Attempt`] and [`Backoff`](super::backoff::Backoff) decide, with time passed in as arguments; [`Supervisor`] waits and acts.
 
 #[cfg(test)]
 mod tests;
@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use crossbeam_channel::never;
 
+use super::backoff::Backoff;
 use super::player::{Activity, Clock, Event, Notice, Player, Session, SystemClock};
 use super::scheme::{Carrier, Medium, images};
 use super::{Deliver, Error, LeftOut, Progress, Report, Settings, gst, teardown};
+use crate::choice::AtEnd;
 use crate::exit::Exit;
 use crate::shutdown::Stopped;
 use crate::telemetry::FrameNumbers;
 
-/// First wait before a failed camera is reopened; each further wait is twice as long.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Maximum time between two heartbeats of the thread: a quarter of the shortest limit, in whole seconds, that systemd
 /// accepts.
 pub(super) const BEAT: Duration = Duration::from_millis(250);
@@ -67,7 +67,7 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     fn run(&self) -> Result<(), Error> {
-        let mut backoff = Backoff::new(self.settings.retry_max);
+        let mut backoff = Backoff::new(self.settings.waits);
         let begin = self.numbers.next();
         loop {
             // One pipeline at a time; otherwise a camera could accumulate them, even across reloads.
@@ -82,13 +82,26 @@ impl Supervisor<'_> {
                 }
             }
             let first = self.numbers.next();
-            let Err(error) = self.run_once() else { return Ok(()) };
+            let outcome = self.run_once();
             let next = self.numbers.next();
-            let error = if next > first { error } else { self.explained(error) };
-            if !is_opened_again(self.settings, &error, next > begin) {
-                return Err(error);
-            }
-            let wait = backoff.next(&error, next > first);
+            let error = match outcome {
+                Ok(Outcome::Stopped) => return Ok(()),
+                Ok(Outcome::Ended) => match self.settings.at_end {
+                    AtEnd::Loop if next > first => continue,
+                    AtEnd::Loop | AtEnd::Retry if !self.settings.waits.are_none() => {
+                        Error::Over { frames: next - first }
+                    }
+                    _ => return Ok(()),
+                },
+                Err(error) => {
+                    let error = if next > first { error } else { self.explained(error) };
+                    if !is_opened_again(self.settings, &error, next > begin) {
+                        return Err(error);
+                    }
+                    error
+                }
+            };
+            let wait = backoff.next(&error, next > first, self.clock.chance());
             if (self.report)(Progress::Retrying { error: &error, wait, next }).is_break() || self.pause(wait) {
                 return Ok(());
             }
@@ -133,30 +146,30 @@ impl Supervisor<'_> {
     }
 
     /// Runs one attempt. After it has ended, it issues no more numbers.
-    fn run_once(&self) -> Result<(), Error> {
+    fn run_once(&self) -> Result<Outcome, Error> {
         let Self { settings, stopped, deliver, report, .. } = *self;
         let ticket = self.numbers.begin();
         let end = match settings.source.open()? {
             Medium::Pictures(paths) => {
-                images::play(&settings.stream, paths, &ticket, stopped, deliver, report);
-                return Ok(());
+                let flow = images::play(&settings.stream, paths, &ticket, stopped, deliver, report);
+                return Ok(if flow.is_break() { Outcome::Stopped } else { Outcome::Ended });
             }
             Medium::Pipeline(end) => end,
         };
         let launch = settings.launch();
         let launch = launch.ok_or_else(|| Error::Unusable { message: "the source has no pipeline".into() })?;
         if report(Progress::Watching).is_break() {
-            return Ok(());
+            return Ok(Outcome::Stopped);
         }
         let session = self.player.start(&settings.stream, &launch, ticket.clone(), Arc::clone(deliver))?;
         let mut told = LeftOut::default();
         let outcome = match self.watch(&*session, &mut told) {
             Decision::End => match (session.activity().frames(), session.activity().left_out().lost()) {
                 (0, left_out @ 1..) => Err(Error::NoKeyFrame { seconds: None, left_out }),
-                (frames, _) => end(frames),
+                (frames, _) => end(frames).map(|()| Outcome::Ended),
             },
             Decision::Fail(error) => Err(error),
-            Decision::Continue | Decision::Stop => Ok(()),
+            Decision::Continue | Decision::Stop => Ok(Outcome::Stopped),
         };
         // A frame that is decoded while the session shuts down belongs to no attempt.
         ticket.end();
@@ -220,47 +233,22 @@ impl Supervisor<'_> {
     }
 }
 
+/// How an attempt ended that has not failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// No more frames are wanted.
+    Stopped,
+    /// The source has no more.
+    Ended,
+}
+
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Whether a failed source is reopened: cameras are, unless their settings or the failure rule it out.
 fn is_opened_again(settings: &Settings, error: &Error, had_frames: bool) -> bool {
-    settings.source.is_camera() && !settings.retry_max.is_zero() && error.is_retryable(had_frames)
-}
-
-/// Waits after refused logins; further ones take as long as the last. Cameras lock an account after about five in a few
-/// minutes.
-const AFTER_REFUSALS: [Duration; 3] = [Duration::from_secs(30), Duration::from_secs(60), Duration::from_secs(300)];
-
-/// Wait before a failed camera is reopened: doubles each time, until there are frames again.
-#[derive(Debug)]
-struct Backoff {
-    wait: Duration,
-    longest: Duration,
-    /// Refused logins since there were frames.
-    refusals: usize,
-}
-
-impl Backoff {
-    fn new(longest: Duration) -> Self {
-        Self { wait: FIRST_RETRY, longest, refusals: 0 }
-    }
-
-    /// The wait after an attempt that failed with `error`, and had frames or not.
-    fn next(&mut self, error: &Error, had_frames: bool) -> Duration {
-        let wait = if had_frames { FIRST_RETRY } else { self.wait }.min(self.longest);
-        self.wait = wait * 2;
-        if had_frames {
-            self.refusals = 0;
-        }
-        if !matches!(error, Error::LoginRefused) {
-            return wait;
-        }
-        let index = self.refusals.min(AFTER_REFUSALS.len() - 1);
-        self.refusals += 1;
-        wait.max(AFTER_REFUSALS[index])
-    }
+    settings.source.is_camera() && !settings.waits.are_none() && error.is_retryable(had_frames)
 }
 
 /// The decision about an attempt.

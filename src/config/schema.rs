@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::choice::{BackendChoice, CameraFormat, Choice, Decode, IsaChoice, MemoryMode, RtspTransport};
+use crate::choice::{AtEnd, BackendChoice, CameraFormat, Choice, Decode, IsaChoice, MemoryMode, RtspTransport};
 
 /// The smallest limit of frames per second: a picture in 1000 seconds.
 pub const MIN_FPS: f64 = 0.001;
@@ -124,8 +124,18 @@ section! {
         /// Maximum seconds without a whole key frame, before which no frame can be decoded; after that the stream counts
         /// as failed. Cameras with long groups of pictures send one every 10 to 20 s.
         key_frame_timeout_s: f64 = 60.0, Allowed::Number(0.1, 3600.0);
-        /// Longest wait in seconds before a failed camera is reopened, 0.1 or more; the first waits are shorter. 0:
-        /// the stream ends with the failure. Cameras given with `--source` have 0.
+        /// Wait in seconds before a failed camera is reopened; after frames, waits begin with this one again.
+        retry_first_s: f64 = 0.5, Allowed::Number(0.1, 3600.0);
+        /// Each further wait is as many times as long, up to `retry_max_s`.
+        retry_factor: f64 = 2.0, Allowed::Number(1.0, 10.0);
+        /// Share of a wait by which chance makes it shorter or longer, so that many devices do not reopen a camera at the
+        /// same time.
+        retry_jitter: f64 = 0.1, Allowed::Number(0.0, 0.5);
+        /// What happens at the end of a file or of a folder of pictures: `stop`, the stream ends; `loop`, it begins again;
+        /// `retry`, it is opened again after a wait, as a failed camera is.
+        at_end: AtEnd = AtEnd::Stop, Allowed::Choice(AtEnd::WORDS);
+        /// Longest wait in seconds before a failed camera is reopened, 0.1 or more. 0: the stream ends with the failure.
+        /// Cameras given with `--source` have 0.
         retry_max_s: f64 = 30.0, Allowed::NumberOrZero(0.1, 3600.0);
         /// Network cameras: user name; empty: the one in the address, if any.
         username: String = "", Allowed::Text;

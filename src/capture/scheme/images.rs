@@ -1,5 +1,6 @@
 //! `images:DIR`: the pictures of a folder, each once.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,14 +73,14 @@ pub(in crate::capture) fn play(
     stopped: &Stopped,
     deliver: &Deliver,
     report: &Report<'_>,
-) {
+) -> ControlFlow<()> {
     for path in paths {
         if stopped.is_set() || report(Progress::Watching).is_break() {
-            return;
+            return ControlFlow::Break(());
         }
         let opened = still::Still::open(&path);
         let now = Timestamp::now();
-        let Some(seq) = ticket.number() else { return };
+        let Some(seq) = ticket.number() else { return ControlFlow::Break(()) };
         let picture = match opened {
             Ok(picture) => picture,
             Err(error) => {
@@ -99,7 +100,8 @@ pub(in crate::capture) fn play(
             pixels: picture.into(),
         };
         if deliver(frame).is_break() {
-            return;
+            return ControlFlow::Break(());
         }
     }
+    ControlFlow::Continue(())
 }

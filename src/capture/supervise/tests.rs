@@ -272,6 +272,11 @@ impl Clock for World {
         }
     }
 
+    /// In the middle: waits are as long as their settings say.
+    fn chance(&self) -> f64 {
+        0.5
+    }
+
     fn wait_for_end(&self, done: &Receiver<Infallible>, limit: Duration) -> bool {
         if self.holds.borrow().is_none() {
             return done.recv().is_err();
@@ -363,6 +368,25 @@ fn waits_double_up_to_the_longest_and_begin_anew_after_frames() {
     assert!(world.run().is_ok());
     assert_eq!(world.waits(), [500, 1000, 2000, 3000, 3000, 500, 1000]);
     assert_eq!(*world.starts.borrow(), [0, 500, 1500, 3500, 6500, 9500, 10_020, 11_020]);
+}
+
+#[test]
+fn a_source_that_ends_stops_begins_again_or_waits_as_its_settings_say() {
+    let played = |frames: u64| {
+        let frames = (0..frames).map(|index| (index * 10, Step::Frame));
+        Ok(frames.chain([(100, Step::Say(Notice::End))]).collect())
+    };
+    for (at_end, starts, waits) in [
+        (AtEnd::Stop, &[0][..], &[][..]),
+        (AtEnd::Loop, &[0, 100, 200], &[500]),
+        (AtEnd::Retry, &[0, 600, 1200], &[500, 500, 1000]),
+    ] {
+        let stream = Stream { source: "test:ball".into(), at_end, ..camera("unused") };
+        let world = World::new(&stream, [played(3), played(2), played(0)]);
+        let _ = world.run();
+        assert_eq!(world.starts.borrow()[..starts.len()], *starts, "{at_end}");
+        assert_eq!(world.waits()[..waits.len()], *waits, "{at_end}");
+    }
 }
 
 #[test]
