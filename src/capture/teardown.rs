@@ -42,7 +42,7 @@ pub(super) fn take_down(
     if !stopped.is_set() {
         tracing::warn!(
             stream = %settings.stream,
-            "the camera's pipeline has not shut down yet: GStreamer is reading a slow response or a large \
+            "the camera's pipeline has not shut down yet: GStreamer waits for an answer, or reads a large \
              frame. The camera will be reopened once it has"
         );
     }
