@@ -39,10 +39,6 @@ impl Rate {
 
     /// Whether the picture of this time is wanted. Times that jump begin anew.
     pub(super) fn wants(&mut self, time_ns: u64) -> bool {
-        if self.skip > 0 {
-            self.skip -= 1;
-            return false;
-        }
         if self.interval_ns > 0 {
             let due = self.due_ns.filter(|due| {
                 // Ahead by more than an interval: time has gone back.
@@ -51,9 +47,15 @@ impl Rate {
             match due {
                 Some(due) if time_ns < due => return false,
                 // Without a gap, intervals follow each other, so that the mean is right.
-                Some(due) if time_ns - due < self.interval_ns => self.due_ns = Some(due + self.interval_ns),
+                Some(due) if time_ns - due < self.interval_ns => {
+                    self.due_ns = Some(due.saturating_add(self.interval_ns))
+                }
                 _ => self.due_ns = Some(time_ns.saturating_add(self.interval_ns)),
             }
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
         }
         self.skip = self.every - 1;
         true
@@ -83,6 +85,7 @@ mod tests {
     #[test]
     fn every_so_many_are_those_that_the_rate_leaves() {
         assert_eq!(wanted(&mut Rate::new(0.0, 3), 8, 40), [0, 120, 240]);
+        assert_eq!(wanted(&mut Rate::new(5.0, 2), 30, 40), [0, 400, 800]);
         assert!(Rate::new(0.0, 1).is_unlimited());
         assert!(!Rate::new(0.0, 2).is_unlimited());
     }
