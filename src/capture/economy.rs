@@ -102,7 +102,7 @@ mod tests {
     fn taken(economy: &mut Economy, count: u64, group: u64) -> Vec<u64> {
         let take = |frame: &u64| {
             let in_group = frame % group;
-            economy.takes(Some(frame * SECOND / 25), in_group == 0, in_group % 2 == 0)
+            economy.takes(Some(frame * SECOND / 25), in_group == 0, in_group.is_multiple_of(2))
         };
         (0..count).filter(take).collect()
     }

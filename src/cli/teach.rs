@@ -241,14 +241,14 @@ fn collect(arguments: &Arguments, stream: config::Stream, data: &Path, stopped: 
 
 /// Where the pictures are that are compared.
 enum Pictures<'a> {
-    Stream(config::Stream),
+    Stream(Box<config::Stream>),
     Data(&'a Path),
 }
 
 /// Compares pictures with those that a model was taught with.
 fn drift(arguments: &Arguments, model: &str, stream: Option<config::Stream>, stopped: &Stopped) -> Result<(), Error> {
     let pictures = match (stream, &arguments.data) {
-        (Some(stream), None) => Pictures::Stream(stream),
+        (Some(stream), None) => Pictures::Stream(Box::new(stream)),
         (None, Some(data)) => Pictures::Data(data),
         (Some(_), Some(_)) => {
             return Err(Error::Argument("--drift takes pictures from --data or from a camera: name one".to_owned()));
@@ -265,7 +265,7 @@ fn drift(arguments: &Arguments, model: &str, stream: Option<config::Stream>, sto
             let bar = seconds_bar(arguments.seconds);
             let source = config::redact(&stream.source).to_string();
             let mut began = None;
-            let watched = watch(arguments, stream).run(stopped, |frame| {
+            let watched = watch(arguments, *stream).run(stopped, |frame| {
                 let began = began.get_or_insert_with(Instant::now);
                 let picture = frame.picture().map_err(|error| message(&error, Exit::Data))?;
                 comparison

@@ -45,7 +45,7 @@ impl Side {
     /// Positions are in pixels of the full picture, where sample `j` of `f = 1 << shift` pixels has its centre at
     /// `f j + f / 2` (between the pixels) or at `f j + 1/2` (`cosited` with the first).
     pub(super) fn sum_taps(&self, shift: u32, cosited: bool) -> Taps<u16> {
-        Taps::new(&self.windows(shift, cosited), self.samples(shift), |weights| sum_weights(weights))
+        Taps::new(&self.windows(shift, cosited), self.samples(shift), sum_weights)
     }
 
     /// The weights for samples that are not subsampled, in units of `1 << -`[`PRECISION`], as Pillow

@@ -32,7 +32,7 @@ fn lengths() -> impl Iterator<Item = usize> {
 
 /// The sum of samples of 16 bits, as the kernels define it.
 fn sum(samples: impl Iterator<Item = u16>, weights: &[u16], most_lost: usize) -> u16 {
-    let products = samples.zip(weights).map(|(sample, weight)| u32::from(sample) * u32::from(*weight) >> 16);
+    let products = samples.zip(weights).map(|(sample, weight)| (u32::from(sample) * u32::from(*weight)) >> 16);
     products.sum::<u32>() as u16 + (weights.len() / 2).min(most_lost) as u16
 }
 

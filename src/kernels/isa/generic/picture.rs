@@ -60,7 +60,7 @@ unsafe fn sum_one_byte(call: &SumRows) {
     for row in 0..call.rows {
         // SAFETY: the sample and the weight are readable by the duties of `SumRows`.
         let (sample, weight) = unsafe { (*call.input.add(row * call.stride), *call.weights.add(row)) };
-        sum = sum.wrapping_add((u32::from(sample) * u32::from(weight) >> 8) as u16);
+        sum = sum.wrapping_add(((u32::from(sample) * u32::from(weight)) >> 8) as u16);
     }
     // SAFETY: the sum is writable by the duties of `SumRows`.
     unsafe { *call.out = sum }

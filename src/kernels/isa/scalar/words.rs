@@ -49,7 +49,7 @@ unsafe impl<const LANES: usize> Words for PlainWords<LANES> {
 
     #[inline(always)]
     unsafe fn scaled(self, weight: Self) -> Self {
-        Self(from_fn(|lane| (u32::from(self.0[lane]) * u32::from(weight.0[lane]) >> 16) as u16))
+        Self(from_fn(|lane| ((u32::from(self.0[lane]) * u32::from(weight.0[lane])) >> 16) as u16))
     }
 
     #[inline(always)]
