@@ -31,7 +31,7 @@ PEER_PACKAGES = python3 python3-venv
 .PHONY: help deps deps-run build train-build model model-data run test check audit fmt figures bench bench-peers bench-pipeline footprint cross test-arm deb test-vm fuzz install uninstall clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install every system package that building, running and testing need
 	@./.ci/packages $(RUN_PACKAGES) $(TEST_PACKAGES)

@@ -68,7 +68,7 @@ fn errors_of_flags_show_the_flag_as_it_was_typed() {
         (&["--size", "224"][..], "hardnetd: --size 224: expected rows and columns from 32 to 8192, such as 224x224"),
         (&["--source", "test:bal"], "hardnetd: --source test:bal: unknown test pattern 'bal'; expected one of smpte"),
         (&["--source", ""], "hardnetd: --source \"\": expected a source"),
-        (&["--source", "test:ball", "--max-fps", "-1"], "'--max-fps <N>': expected a whole number from 0 to 1000"),
+        (&["--source", "test:ball", "--max-fps", "-1"], "'--max-fps <N>': expected a number from 0.001 to 1000, or 0"),
         (&["--top", "-1"], "hardnetd: --top -1: expected a whole number from 1 to 1000"),
         (&["--threads", "0"], "hardnetd: --threads 0: expected a whole number from 1 to 64"),
         (&["--frames", "-1"], "'--frames <N>': expected a whole number, 1 or more"),

@@ -213,6 +213,7 @@ impl Peer {
 /// Scales RGB with `fast_image_resize`; hands it on if it has its size.
 struct Resizer {
     from: [usize; 2],
+    #[cfg(feature = "peers")]
     to: [usize; 2],
     #[cfg(feature = "peers")]
     resizer: fast_image_resize::Resizer,
@@ -222,8 +223,10 @@ struct Resizer {
 
 impl Resizer {
     fn new(from: [usize; 2], to: [usize; 2]) -> Self {
+        debug_assert!(cfg!(feature = "peers") || !to.contains(&0), "{to:?}");
         Self {
             from,
+            #[cfg(feature = "peers")]
             to,
             #[cfg(feature = "peers")]
             resizer: fast_image_resize::Resizer::new(),
