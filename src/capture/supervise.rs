@@ -1,6 +1,6 @@
 //! Runs a source from start to end, reopens a lost camera, and distinguishes a silent source from a slow consumer.
 //!
-//! [`Attempt`] and [`Backoff`](super::backoff::Backoff) decide, with time passed in as arguments; [`Supervisor`] waits and acts.
+//! [`Attempt`] and [`Backoff`] decide, with time passed in as arguments; [`Supervisor`] waits and acts.
 
 #[cfg(test)]
 mod tests;
