@@ -604,7 +604,8 @@ fn new_content_of_a_file_under_the_same_name_is_reloaded() {
     secret("one\n");
     let path = |name: &str| file(name).display().to_string();
     systemd.configure(&format!(
-        "{DOOR}username = \"me\"\npassword_file = \"{}\"\n[model]\nlabels = \"{}\"\n",
+        "{DOOR}[[stream]]\nname = \"yard\"\nsource = \"rtsp://127.0.0.1:1/1\"\nusername = \"me\"\n\
+         password_file = \"{}\"\n[model]\nlabels = \"{}\"\n",
         path("secret"),
         path("labels.txt")
     ));
