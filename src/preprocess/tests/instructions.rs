@@ -8,8 +8,8 @@ use crate::kernels::{Guarded, Isa, Kernels};
 /// Sums are the same to the bit; the products of a colour may be fused.
 const FUSED: f32 = 1e-5;
 
-/// Except that NEON takes no notice of the last of 16 bits, which changes a sum by a unit, 1 / 128 of a code, or two.
-const LAST_BIT: f32 = 2.5 / 128.0 / 255.0;
+/// Except that NEON takes no notice of the last of 16 bits, which changes a sum by a few units of 1 / 128 of a code.
+const LAST_BIT: f32 = 6.0 / 128.0 / 255.0;
 
 /// The whole picture, and regions at every edge.
 const REGIONS: [Option<[f64; 4]>; 6] = [
