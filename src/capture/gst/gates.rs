@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gstreamer as gst;
-use gstreamer::glib::ParamFlags;
+use gstreamer::glib::{ParamFlags, ParamSpecInt, ParamSpecUInt};
 use gstreamer::prelude::*;
 
 use super::senders;
@@ -52,17 +52,14 @@ pub(super) fn attach(
 /// Sets the number of threads of a software decoder, by the name of the property that it has.
 fn set_threads(decoder: &gst::Element, threads: u32) {
     for name in ["max-threads", "n-threads", "threads"] {
-        if let Some(property) =
-            decoder.find_property(name).filter(|property| property.flags().contains(ParamFlags::WRITABLE))
-        {
-            let number = if property.value_type() == u32::static_type() {
-                threads.to_value()
-            } else if let (true, Ok(threads)) = (property.value_type() == i32::static_type(), i32::try_from(threads)) {
-                threads.to_value()
-            } else {
-                continue;
-            };
-            decoder.set_property_from_value(name, &number);
+        let property = decoder.find_property(name).filter(|property| property.flags().contains(ParamFlags::WRITABLE));
+        let Some(property) = property else { continue };
+        // A number outside the range of the property would be a panic.
+        if let Some(range) = property.downcast_ref::<ParamSpecUInt>() {
+            decoder.set_property(name, threads.max(range.minimum()).min(range.maximum()));
+        } else if let Some(range) = property.downcast_ref::<ParamSpecInt>() {
+            let threads = i32::try_from(threads).unwrap_or(i32::MAX);
+            decoder.set_property(name, threads.max(range.minimum()).min(range.maximum()));
         }
     }
 }
@@ -96,8 +93,10 @@ fn units(pad: &gst::Pad) -> Option<Units> {
     // The length of a length is in a byte of the configuration record (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1).
     let record = structure.get::<gst::Buffer>("codec_data").ok();
     let length = |record: gst::Buffer| {
-        let mut byte = [0];
-        record.copy_to_slice(if is_h265 { 21 } else { 4 }, &mut byte).ok()?;
+        let (at, mut byte) = (if is_h265 { 21 } else { 4 }, [0]);
+        // Asking for bytes beyond the end panics.
+        Some(()).filter(|()| record.size() > at)?;
+        record.copy_to_slice(at, &mut byte).ok()?;
         Some(usize::from(byte[0] & 3) + 1)
     };
     Some(Units { is_h265, length_bytes: record.and_then(length).unwrap_or(0) })
