@@ -1,11 +1,11 @@
 //! A vector of 16 words in a register of 256 bits.
 
 use std::arch::x86_64::{
-    __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_add_epi16, _mm256_castsi128_si256, _mm256_cvtepi32_ps,
-    _mm256_cvtepu16_epi32, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_mulhi_epu16, _mm256_mulhrs_epi16,
-    _mm256_permute2f128_ps, _mm256_permute2x128_si256, _mm256_set1_epi16, _mm256_setzero_si256, _mm256_shuffle_ps,
-    _mm256_sll_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16,
-    _mm256_unpacklo_epi8, _mm256_unpacklo_epi16,
+    __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_add_epi16, _mm256_and_si256, _mm256_castsi128_si256,
+    _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_mulhi_epu16,
+    _mm256_mulhrs_epi16, _mm256_permute2f128_ps, _mm256_permute2x128_si256, _mm256_set1_epi16, _mm256_setzero_si256,
+    _mm256_shuffle_ps, _mm256_sll_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_unpackhi_epi8,
+    _mm256_unpackhi_epi16, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16,
 };
 
 use super::super::generic::words::Words;
@@ -57,7 +57,10 @@ unsafe impl Words for U16x16 {
     #[inline(always)]
     unsafe fn load_words(at: *const u16, shift: u32) -> Self {
         // SAFETY: the processor has AVX2, and the address is readable for a vector, as the caller guarantees.
-        unsafe { Self(_mm256_sll_epi16(Self::load(at).0, _mm_cvtsi32_si128(shift.cast_signed()))) }
+        unsafe {
+            let shifted = _mm256_sll_epi16(Self::load(at).0, _mm_cvtsi32_si128(shift.cast_signed()));
+            Self(_mm256_and_si256(shifted, _mm256_set1_epi16(!1)))
+        }
     }
 
     #[inline(always)]

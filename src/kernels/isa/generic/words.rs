@@ -33,7 +33,8 @@ pub(in crate::kernels::isa) unsafe trait Words: Copy {
     /// Loads 8-bit samples, in a form that [`scaled`](Self::scaled) takes and an order that
     /// [`store_pair`](Self::store_pair) knows.
     unsafe fn load_bytes(at: *const u8) -> [Self; 2];
-    /// Loads 16-bit samples after shifting them up, in the same form, but in their own order. The last bit may be lost.
+    /// Loads 16-bit samples after shifting them up, in the same form, but in their own order, and without their last bit:
+    /// one instruction set has products of 15 bits only.
     unsafe fn load_words(at: *const u16, shift: u32) -> Self;
     /// Of loaded samples of 16 bits, with 8-bit ones as the upper half: the product with `weight`, without its last 16
     /// bits.

@@ -44,7 +44,7 @@ unsafe impl<const LANES: usize> Words for PlainWords<LANES> {
     unsafe fn load_words(at: *const u16, shift: u32) -> Self {
         // SAFETY: the address is readable for a vector, as the caller guarantees.
         let words = unsafe { Self::load(at) };
-        Self(words.0.map(|word| word << shift))
+        Self(words.0.map(|word| (word << shift) & !1))
     }
 
     #[inline(always)]
