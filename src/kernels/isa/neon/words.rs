@@ -3,7 +3,7 @@
 use std::arch::aarch64::{
     float32x4x3_t, uint16x8_t, vaddq_u16, vcvtq_f32_u32, vdupq_n_s16, vdupq_n_u16, vget_low_u8, vld1_u16, vld1q_u8,
     vld1q_u16, vmovl_u16, vqdmulhq_s16, vqrdmulhq_s16, vreinterpretq_s16_u16, vreinterpretq_u16_s16, vshll_high_n_u8,
-    vshll_n_u8, vshlq_u16, vst1q_u16, vst3q_f32, vzip1q_u16, vzip2q_u16,
+    vshll_n_u8, vshlq_u16, vshrq_n_u16, vst1q_u16, vst3q_f32, vzip1q_u16, vzip2q_u16,
 };
 
 use super::super::generic::words::Words;
@@ -52,7 +52,7 @@ unsafe impl Words for U16x8 {
     #[inline(always)]
     unsafe fn load_words(at: *const u16, shift: u32) -> Self {
         // SAFETY: the processor has NEON, and the address is readable for a vector, as the caller guarantees.
-        unsafe { Self(vshlq_u16(vld1q_u16(at), vdupq_n_s16(shift as i16 - 1))) }
+        unsafe { Self(vshrq_n_u16::<1>(vshlq_u16(vld1q_u16(at), vdupq_n_s16(shift as i16)))) }
     }
 
     /// The instruction doubles the product.
