@@ -16,6 +16,7 @@ use super::redact::{is_secret, redact};
 use super::schema::{Allowed, Keys, Section};
 use super::scheme::moved;
 use super::size::{SIDES, parse_size};
+use crate::frame::Region;
 use crate::printable::line;
 
 /// Checks whether a source URI is supported; the error says what is allowed.
@@ -257,6 +258,12 @@ fn convert(value: &Value, kind: Allowed, source: SourceCheck) -> Result<Json, St
              name once, of a to z, 0 to 9 and _"
                 .into(),
         ),
+        (Allowed::OptionalRegion, ValueKind::String(text)) if text.is_empty() => Ok("".into()),
+        (Allowed::OptionalRegion, ValueKind::String(text)) => match text.parse::<Region>() {
+            Ok(_) => Ok(text.as_str().into()),
+            Err(error) => Err(error.to_string()),
+        },
+        (Allowed::OptionalRegion, _) => Err("expected x,y,width,height in quotes, such as \"0.25,0.5,0.5,0.5\"".into()),
         (Allowed::Source, ValueKind::String(text)) => source(text).map(|()| text.as_str().into()),
         (Allowed::Source, _) => Err("expected a source in quotes, such as \"test:ball\"".into()),
     }

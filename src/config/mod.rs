@@ -17,6 +17,7 @@ mod schema;
 mod scheme;
 mod secret;
 mod size;
+mod streams;
 mod syntax;
 mod together;
 mod warnings;

@@ -55,6 +55,8 @@ pub(super) enum Allowed {
     Source,
     /// Names and numbers of a camera's controls, or empty.
     Controls,
+    /// A part of a picture, or empty.
+    OptionalRegion,
 }
 
 /// The keys of a section.
@@ -106,6 +108,14 @@ section! {
         name: String = "stream", Allowed::Name;
         /// Where the frames come from: `test:PATTERN`, a file, `images:DIR`, `rtsp://…`, `rtsps://…` or `v4l2:DEVICE`.
         source: String = "test:ball", Allowed::Source;
+        /// Name or file of its model, as `model.name`, with the labels and the preprocessing that the file brings. Empty: the
+        /// model of `[model]`.
+        model: String = "", Allowed::Text;
+        /// The part of its pictures that is classified, as shares x,y,width,height of their sides from the upper left
+        /// corner, such as `0.25,0.5,0.5,0.5`. Empty: what the model was taught, or the middle, as usual.
+        region: String = "", Allowed::OptionalRegion;
+        /// Its share of the inference if streams compete: one with 2 has twice as many frames classified as one with 1.
+        weight: u32 = 1_u32, Allowed::Integer(1, 1000);
         /// Maximum frames per second, such as 2, or 0.2 for a picture every five seconds; frames beyond it are left out
         /// before any conversion, and not even decoded if `decode` allows that. 0: no limit.
         max_fps: f64 = 0.0, Allowed::NumberOrZero(MIN_FPS, MAX_FPS);
@@ -224,7 +234,7 @@ section! {
         /// Trade memory for speed: `fast`, or `lean` (hardnet68 and hardnet85 take less than half of the memory and
         /// are 11 to 44 % slower, depending on the processor; the other models are the same).
         memory: MemoryMode = MemoryMode::Fast, Allowed::Choice(MemoryMode::WORDS);
-        /// Inference workers; streams are assigned to them in turn.
+        /// Inference workers; each takes the stream whose turn it is.
         workers: u32 = 1_u32, Allowed::Integer(1, 256);
         /// Threads of each worker; several shorten the latency of a frame. tract uses one.
         threads: u32 = 1_u32, Allowed::Integer(1, 64);
@@ -473,7 +483,7 @@ impl Stream {
 }
 
 impl Config {
-    /// Inference workers that have a stream: each stream has one worker.
+    /// Inference workers that can be busy at the same time: a stream has one frame classified at a time.
     #[must_use]
     pub fn busy_workers(&self) -> usize {
         self.streams.len().clamp(1, self.inference.workers.max(1) as usize)

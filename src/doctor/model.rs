@@ -1,4 +1,4 @@
-//! The configured model, loaded as by `run`.
+//! The configured models, loaded as by `run`.
 
 use std::time::Instant;
 
@@ -13,16 +13,16 @@ use crate::plural::counted;
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     match &context.config {
         None => vec![super::not_known("model")],
-        Some(config) => of(config),
+        Some(config) => config.models().into_iter().flat_map(|name| of(config, name)).collect(),
     }
 }
 
-fn of(config: &Config) -> Vec<Finding> {
-    let (settings, options) = (&config.model, ModelOptions::of(config));
+fn of(config: &Config, name: &str) -> Vec<Finding> {
+    let options = ModelOptions::of(config, name);
     let start = Instant::now();
-    let model = match Model::load(&settings.name, &options) {
+    let model = match Model::load(name, &options) {
         Ok(model) => model,
-        Err(error) => return vec![Finding::error(redact(&settings.name), chain(&error), remedy(&error))],
+        Err(error) => return vec![Finding::error(redact(name), chain(&error), remedy(&error))],
     };
     let ((height, width), parameters) = (model.input(), model.parameters() as f64 / 1e6);
     let found = format!(
@@ -31,7 +31,7 @@ fn of(config: &Config) -> Vec<Finding> {
         counted(model.classes(), "class", "classes"),
         start.elapsed().as_millis()
     );
-    let mut findings = vec![Finding::ok(redact(&settings.name), found)];
+    let mut findings = vec![Finding::ok(redact(name), found)];
     findings.push(match model.training().warning() {
         None => Finding::ok("training", "trained"),
         Some(warning) => Finding::warning(
@@ -42,8 +42,7 @@ fn of(config: &Config) -> Vec<Finding> {
     });
     let runs = model.backend();
     findings.push(if runs == Backend::Tract && options.engine.backend == BackendChoice::Auto {
-        let remedy =
-            format!("`hardnetd model info {}` names the part that the native engine does not know", settings.name);
+        let remedy = format!("`hardnetd model info {name}` names the part that the native engine does not know");
         Finding::warning(
             "backend",
             "tract, which is slower: the native engine does not know all of the network",

@@ -42,6 +42,9 @@ pub fn named(loaded: &Loaded) -> Named {
         look.stream(&format!("stream[{index}]"), stream);
     }
     look.model(config);
+    for name in config.models().into_iter().filter(|name| *name != config.model.name) {
+        look.model_of_stream(config, name);
+    }
     if config.publish.mqtt.enabled {
         look.mqtt(&config.publish.mqtt);
     }
@@ -150,6 +153,15 @@ impl Look<'_> {
         self.named.warnings.push(self.loaded.place(warning));
     }
 
+    /// The model that streams have instead of the one of `[model]`.
+    fn model_of_stream(&mut self, config: &Config, name: &str) {
+        let loaded = model_file(name)
+            .and_then(|()| Model::load(name, &ModelOptions::of(config, name)).map(drop).map_err(|error| chain(&error)));
+        if let (Err(message), Some(index)) = (loaded, config.streams.iter().position(|stream| stream.model == name)) {
+            self.problem(&format!("stream[{index}].model"), name, &message);
+        }
+    }
+
     fn model(&mut self, config: &Config) {
         let (model, known) = (&config.model, self.named.problems.len());
         if let Err(message) = model_file(&model.name) {
@@ -168,10 +180,10 @@ impl Look<'_> {
                 self.problem("model.labels", &model.labels, &message);
             }
         }
-        if self.named.problems.len() > known {
+        if self.named.problems.len() > known || !config.models().contains(&&*model.name) {
             return;
         }
-        if let Err(error) = Model::load(&model.name, &ModelOptions::of(config)) {
+        if let Err(error) = Model::load(&model.name, &ModelOptions::of(config, &model.name)) {
             let isa = config.inference.isa;
             let (key, value) = match &error {
                 Error::Labels(_) => ("model.labels", model.labels.as_str()),

@@ -45,11 +45,16 @@ pub struct ModelOptions {
 }
 
 impl ModelOptions {
-    /// The options for the model of `config`.
+    /// The options for the model called `name` in `config`: those of `[model]` if it is named there; otherwise, what its file
+    /// brings.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub fn of(config: &Config, name: &str) -> Self {
         let Config { model, inference, .. } = config;
         let &config::Inference { backend, isa, memory, .. } = inference;
+        let engine = Engine { backend, isa, memory };
+        if name != model.name {
+            return Self { engine, ..Self::default() };
+        }
         Self {
             labels: Some(&model.labels).filter(|labels| !labels.is_empty()).map(PathBuf::from),
             size: config::parse_size(&model.size),
@@ -61,7 +66,7 @@ impl ModelOptions {
                 size: None,
             },
             region: None,
-            engine: Engine { backend, isa, memory },
+            engine,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The stages and their threads.
 //!
 //! ```text
-//! capture threads ──► queue (one frame deep) ──► inference threads ──► publisher thread ──► sinks
+//! capture threads ──► queues (one frame deep) ──► inference threads ──► publisher thread ──► sinks
 //!                                                        └──► thread that keeps uncertain frames (`collect`), if wanted
 //! ```
 //!
@@ -14,13 +14,17 @@
 mod drain;
 mod error;
 mod feed;
+mod lane;
 mod publisher;
 mod queue;
 mod quota;
+mod ready;
 mod running;
 mod states;
+mod turn;
 mod worker;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -31,7 +35,7 @@ use crate::capture::Settings;
 use crate::collect::Collector;
 use crate::config::{Collect, Inference};
 use crate::model::{Model, Training};
-use crate::preprocess::Preprocessor;
+use crate::preprocess::{Preprocessor, Transform};
 use crate::publish::{self, Backlog, Permit};
 use crate::record::{ModelTag, Record};
 use crate::shutdown::{self, Stop, Thread};
@@ -40,13 +44,15 @@ use crate::telemetry::{Pulse, Registry, StreamCounters};
 use drain::Drain;
 pub use error::Error;
 use feed::Feed;
+use lane::{Lane, Task};
 pub use publisher::Sinks;
 use publisher::{Lost, Publisher};
 use quota::quota;
-use running::WorkerThread;
+use ready::ReadyQueue;
 pub use running::{KeptStream, Running};
 use states::States;
-use worker::{Lane, Worker, WorkerSettings};
+use turn::Turn;
+use worker::{Worker, WorkerSettings};
 
 /// Capacity of the publisher's queue, in records.
 const RESULTS_DEPTH: usize = 16;
@@ -71,9 +77,9 @@ pub struct Parts {
     /// Name of the device in every record.
     pub device: Arc<str>,
     /// The streams.
-    pub streams: Vec<Settings>,
-    /// The network.
-    pub model: Arc<Model>,
+    pub streams: Vec<StreamParts>,
+    /// The networks that they use.
+    pub models: Vec<Arc<Model>>,
     /// How many classes a result lists.
     pub top: usize,
     /// Threads, cores and priority.
@@ -88,14 +94,27 @@ pub struct Parts {
     pub wedge_after: u32,
 }
 
+/// What a stream is made of.
+pub struct StreamParts {
+    /// The source.
+    pub settings: Settings,
+    /// Number of the network in [`Parts::models`].
+    pub model: usize,
+    /// How its frames are converted to inputs of the network.
+    pub transform: Transform,
+    /// How many times as many frames are classified as of a stream of weight 1, if streams compete.
+    pub weight: u32,
+}
+
 /// A pipeline that is ready to go. Dropping it ends its threads.
 pub struct Prepared {
     running: Running,
     gate: Gate,
     /// The publisher waits for the sinks.
     sinks: Sender<Sinks>,
-    /// Each inference thread waits for its lanes.
-    lanes: Vec<(Sender<Vec<Lane>>, Vec<Lane>)>,
+    /// The inference threads wait until it is dropped.
+    start: Sender<Infallible>,
+    lanes: Vec<Lane>,
     results: Sender<Item>,
 }
 
@@ -111,7 +130,7 @@ pub struct Gate {
 /// If the model cannot be run, or a thread cannot be started or pinned. Errors of a source come later, from
 /// [`Running::finish`].
 pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
-    let Parts { registry, device, streams, model, top, inference, frames, collect, stop_timeout, wedge_after } = parts;
+    let Parts { registry, device, streams, models, top, inference, frames, collect, stop_timeout, wedge_after } = parts;
     // Declared first, so that a failing preparation drops it last and no source begins.
     let (gate, opened) = shutdown::channel();
     let gate = Gate { _stop: gate };
@@ -135,16 +154,11 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     let collecting = Collector::start(&collect);
     let collecting = collecting.map_err(|source| Error::Thread { name: "collect".into(), source })?;
     let (collector, collecting) = collecting.unzip();
-    let tag = ModelTag {
-        name: model.name().into(),
-        digest: model.digest().into(),
-        trained: model.training() == Training::Trained,
-    };
-    let tag = Arc::new(tag);
+    let tags: Vec<Arc<ModelTag>> = models.iter().map(|model| tag(model)).collect();
     let count = (inference.workers as usize).min(streams.len()).max(1);
-    let mut lanes: Vec<Vec<Lane>> = (0..count).map(|_| Vec::new()).collect();
+    let mut lanes = Vec::with_capacity(streams.len());
     let mut sources = Vec::new();
-    for (index, settings) in streams.into_iter().enumerate() {
+    for StreamParts { settings, model, transform, weight } in streams {
         let counters = Arc::new(StreamCounters::new(registry.totals(&settings.stream)));
         let live = settings.source.is_live();
         let (stop, stopped) = shutdown::channel();
@@ -155,49 +169,48 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         let numbers = registry.numbers(&stream);
         let states = States::new(Arc::clone(&stream), Arc::clone(&counters), results.clone(), stopped.clone());
         let states = Arc::new(states);
-        let preprocessor = Preprocessor::new(*model.transform())?;
-        let chooser = collector.as_ref().map(|collector| collector.chooser(&stream));
-        lanes[index % count].push(Lane {
+        let task = Task {
+            model,
+            tag: Arc::clone(&tags[model]),
+            preprocessor: Preprocessor::new(transform)?,
+            chooser: collector.as_ref().map(|collector| collector.chooser(&stream)),
+            turn: Turn::new(weight),
+        };
+        lanes.push(Lane {
             stream,
             outlet,
             counters: Arc::clone(&counters),
             numbers: Arc::clone(&numbers),
             states: Arc::clone(&states),
-            preprocessor,
+            task,
             remaining: frames,
             backlog: backlog.clone(),
             failures,
-            chooser,
         });
         let opened = opened.clone();
         sources.push(Feed { settings, numbers, inlet, backlog, quota, counters, states, opened, stop, stopped });
     }
 
     let (failed, failures) = bounded(count);
+    let (start, started) = bounded(0);
+    let ready = Arc::<ReadyQueue>::default();
     let mut workers = Vec::with_capacity(count);
-    let mut waiting = Vec::with_capacity(count);
-    for (index, lanes) in lanes.into_iter().enumerate() {
-        let (hand_over, handed_over) = bounded(1);
-        let unread = handed_over.clone();
+    for index in 0..count {
         let plan = WorkerSettings {
             device: Arc::clone(&device),
             run: registry.run(),
-            model: Arc::clone(&model),
-            tag: Arc::clone(&tag),
+            models: models.clone(),
             top,
             threads: inference.threads as usize,
             cores: affinity::share(&inference.cores, index, count),
             priority: inference.priority,
             results: results.clone(),
-            hand_over: handed_over,
+            ready: Arc::clone(&ready),
             drain: drain.clone(),
             pulse: pulse_of(format!("infer-{index}")),
             wedge_after: wedge_after.into(),
         };
-        let (to_worker, to_serve) = bounded(1);
-        let thread = start_worker(index, plan, to_serve, failed.clone())?;
-        workers.push(WorkerThread::new(thread, hand_over, unread));
-        waiting.push((to_worker, lanes));
+        workers.push(start_worker(index, plan, started.clone(), failed.clone())?);
     }
     let streams = sources.into_iter().map(Feed::start).collect::<Result<_, _>>()?;
     let running = Running {
@@ -205,6 +218,8 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         streams,
         kept: Vec::new(),
         workers,
+        ready,
+        given_up: None,
         publisher: Some(publisher),
         collecting,
         lost,
@@ -212,7 +227,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         drain,
         pulses,
     };
-    Ok(Prepared { running, gate, sinks, lanes: waiting, results })
+    Ok(Prepared { running, gate, sinks, start, lanes, results })
 }
 
 impl Prepared {
@@ -220,28 +235,26 @@ impl Prepared {
     /// name; the sources of the others begin when the gate is dropped.
     #[must_use]
     pub fn go(self, sinks: Sinks, mut kept: Vec<KeptStream>) -> (Running, Gate) {
-        let Self { mut running, gate, sinks: to_publisher, lanes, results } = self;
+        let Self { mut running, gate, sinks: to_publisher, start, mut lanes, results } = self;
         // From here on, only threads have results to send.
         drop(results);
         let deadline = Instant::now() + DISMISSAL;
-        for (to_worker, mut lanes) in lanes {
-            for lane in &mut lanes {
-                let same = |kept: &KeptStream| kept.stream.name == lane.stream;
-                let Some(index) = kept.iter().position(same) else { continue };
-                let KeptStream { stream, lane: old } = kept.swap_remove(index);
-                lane.take_over(old);
-                if let Some(prepared) = running.streams.iter_mut().find(|prepared| prepared.name == stream.name) {
-                    std::mem::replace(prepared, stream).dismiss(deadline);
-                }
+        for lane in &mut lanes {
+            let same = |kept: &KeptStream| kept.stream.name == lane.stream;
+            let Some(index) = kept.iter().position(same) else { continue };
+            let KeptStream { stream, lane: old } = kept.swap_remove(index);
+            lane.take_over(old);
+            if let Some(prepared) = running.streams.iter_mut().find(|prepared| prepared.name == stream.name) {
+                std::mem::replace(prepared, stream).dismiss(deadline);
             }
-            // The thread is waiting for them, and the channel has room.
-            let _ = to_worker.send(lanes);
         }
+        running.ready.add(lanes);
+        drop(start);
         let is_alone = running.is_of_one_stream();
         for stream in &running.streams {
             stream.is_alone.store(is_alone, Ordering::Release);
         }
-        // The same holds for the publisher.
+        // The thread is waiting for them, and the channel has room.
         let _ = to_publisher.send(sinks);
         (running, gate)
     }
@@ -278,22 +291,31 @@ impl Drop for Alarm {
     }
 }
 
-/// Starts inference thread `index` and waits until it is ready for its lanes.
+/// What results say of a model.
+fn tag(model: &Model) -> Arc<ModelTag> {
+    Arc::new(ModelTag {
+        name: model.name().into(),
+        digest: model.digest().into(),
+        trained: model.training() == Training::Trained,
+    })
+}
+
+/// Starts inference thread `index`, which serves streams once `started` disconnects, and waits until it is ready.
 fn start_worker(
     index: usize,
     plan: WorkerSettings,
-    lanes: Receiver<Vec<Lane>>,
+    started: Receiver<Infallible>,
     failed: Sender<()>,
 ) -> Result<Thread<Result<(), Error>>, Error> {
     let (ready, is_ready) = bounded(1);
     let thread = spawn(format!("infer-{index}"), move || {
         let mut worker = Worker::new(plan)?;
         let _ = ready.send(());
-        // If the pipeline never starts, there are none.
-        let lanes = lanes.recv().unwrap_or_default();
+        // If the pipeline never starts, there are no streams then.
+        let _ = started.recv();
         // Triggered by an error and by a panic.
         let alarm = Alarm { failed, armed: true };
-        worker.run(lanes)?;
+        worker.run()?;
         alarm.disarm();
         Ok(())
     })?;

@@ -4,11 +4,12 @@
 //! so that no frame is lost.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
+use super::ready::Bell;
 use crate::capture::Frame;
 use crate::shutdown::Stopped;
 use crate::telemetry::StreamCounters;
@@ -19,37 +20,54 @@ pub(super) struct QueueSender {
     /// Takes a frame back out: the older one of a live source, or one that came too late.
     frames: Receiver<Frame>,
     live: bool,
-    closed: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     counters: Arc<StreamCounters>,
     stopped: Stopped,
 }
 
-/// The end at which the inference thread takes frames; dropping it closes the queue.
+/// What both ends know.
+#[derive(Default)]
+struct Shared {
+    /// Whether no more frames are taken.
+    closed: AtomicBool,
+    /// Whether no more frames are added.
+    ended: AtomicBool,
+    /// Rings at a new frame, and at the end.
+    bell: Mutex<Arc<Bell>>,
+}
+
+impl Shared {
+    fn ring(&self) {
+        self.bell.lock().unwrap_or_else(PoisonError::into_inner).ring();
+    }
+}
+
+/// The end at which inference threads take frames; dropping it closes the queue.
 pub(super) struct QueueReceiver {
-    pub(super) frames: Receiver<Frame>,
-    closed: Arc<AtomicBool>,
+    frames: Receiver<Frame>,
+    shared: Arc<Shared>,
     counters: Arc<StreamCounters>,
 }
 
 /// Makes a queue for a source that is live or not.
 pub(super) fn queue(live: bool, counters: Arc<StreamCounters>, stopped: Stopped) -> (QueueSender, QueueReceiver) {
     let (sender, frames) = bounded(1);
-    let closed = Arc::new(AtomicBool::new(false));
+    let shared = Arc::<Shared>::default();
     let inlet = QueueSender {
         sender,
         frames: frames.clone(),
         live,
-        closed: Arc::clone(&closed),
+        shared: Arc::clone(&shared),
         counters: Arc::clone(&counters),
         stopped,
     };
-    (inlet, QueueReceiver { frames, closed, counters })
+    (inlet, QueueReceiver { frames, shared, counters })
 }
 
 impl QueueSender {
     /// Whether frames are no longer taken.
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst) || self.stopped.is_set()
+        self.shared.closed.load(Ordering::SeqCst) || self.stopped.is_set()
     }
 
     /// Adds a frame; breaks if it will not be taken.
@@ -69,10 +87,11 @@ impl QueueSender {
         self.counters.count_captured();
         // The queue may have been closed, and emptied, just before this frame was added. Both sides use the same
         // sequentially consistent order as the channel, so one of them sees the frame.
-        if self.closed.load(Ordering::SeqCst) {
+        if self.shared.closed.load(Ordering::SeqCst) {
             self.drop_one();
             return ControlFlow::Break(());
         }
+        self.shared.ring();
         ControlFlow::Continue(())
     }
 
@@ -94,9 +113,44 @@ impl QueueSender {
     }
 }
 
+impl Drop for QueueSender {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        self.shared.ring();
+    }
+}
+
+impl QueueReceiver {
+    /// Lets each frame from now on ring `bell`.
+    pub(super) fn connect(&mut self, bell: &Arc<Bell>) {
+        *self.shared.bell.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(bell);
+    }
+
+    /// Whether there is a frame, or never will be one.
+    pub(super) fn is_ready(&self) -> bool {
+        self.shared.ended.load(Ordering::Acquire) || !self.frames.is_empty()
+    }
+
+    /// Takes the frame if there is one.
+    pub(super) fn take(&self) -> Result<Frame, Empty> {
+        // In this order: nothing is added after the end.
+        let has_ended = self.shared.ended.load(Ordering::Acquire);
+        self.frames.try_recv().map_err(|_| if has_ended { Empty::Ended } else { Empty::Yet })
+    }
+}
+
+/// Why there is no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Empty {
+    /// There may be one later.
+    Yet,
+    /// The source has ended.
+    Ended,
+}
+
 impl Drop for QueueReceiver {
     fn drop(&mut self) {
-        self.closed.store(true, Ordering::SeqCst);
+        self.shared.closed.store(true, Ordering::SeqCst);
         while self.frames.try_recv().is_ok() {
             self.counters.count_dropped();
         }
@@ -140,10 +194,31 @@ mod tests {
         let (_stop, stopped) = shutdown::channel();
         let (inlet, outlet) = queue(false, Arc::clone(&counters), stopped);
         let source = std::thread::spawn(move || (0..50).all(|seq| inlet.deliver(frame(seq)).is_continue()));
-        let taken: Vec<u64> = outlet.frames.iter().map(|frame| frame.seq).collect();
+        let mut taken = Vec::new();
+        loop {
+            match outlet.take() {
+                Ok(frame) => taken.push(frame.seq),
+                Err(Empty::Yet) => std::thread::yield_now(),
+                Err(Empty::Ended) => break,
+            }
+        }
         assert!(source.join().unwrap());
         assert_eq!(taken, (0..50).collect::<Vec<_>>());
         assert_eq!(counters.read().dropped, 0);
+    }
+
+    #[test]
+    fn a_source_that_ends_leaves_its_last_frame() {
+        let (_stop, stopped) = shutdown::channel();
+        let (inlet, outlet) = queue(true, Arc::default(), stopped);
+        assert!(!outlet.is_ready());
+        assert_eq!(outlet.take().map(|frame| frame.seq), Err(Empty::Yet));
+        assert!(inlet.deliver(frame(7)).is_continue());
+        drop(inlet);
+        assert!(outlet.is_ready());
+        assert_eq!(outlet.take().map(|frame| frame.seq), Ok(7));
+        assert!(outlet.is_ready(), "to say that it has ended");
+        assert_eq!(outlet.take().map(|frame| frame.seq), Err(Empty::Ended));
     }
 
     #[test]

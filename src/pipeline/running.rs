@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, select};
+use crossbeam_channel::Receiver;
 
 use super::drain::Drain;
 use super::feed::Stream;
+use super::lane::Lane;
 use super::publisher::{self, Lost, Sinks};
-use super::worker::{HandOver, Lane};
-use super::{Error, Item, Prepared};
+use super::ready::ReadyQueue;
+use super::{Error, Prepared};
 use crate::exit::chain;
 use crate::publish::Outgoing;
 use crate::record::StreamState;
@@ -25,7 +26,10 @@ pub struct Running {
     pub(super) streams: Vec<Stream>,
     /// The streams that the next pipeline takes over.
     pub(super) kept: Vec<Stream>,
-    pub(super) workers: Vec<WorkerThread>,
+    pub(super) workers: Vec<Thread<Result<(), Error>>>,
+    pub(super) ready: Arc<ReadyQueue>,
+    /// The lanes that the inference threads give up, once they have been asked.
+    pub(super) given_up: Option<Receiver<Lane>>,
     /// `None` once its sinks have been taken.
     pub(super) publisher: Option<Thread<publisher::End>>,
     /// The thread that keeps uncertain frames, if there is one; it ends after the inference threads.
@@ -35,51 +39,6 @@ pub struct Running {
     pub(super) drain: Drain,
     /// The pulses of the publisher and of the inference threads, by thread name.
     pub(super) pulses: Vec<(String, Arc<Pulse>)>,
-}
-
-/// An inference thread, as its pipeline sees it.
-pub(super) struct WorkerThread {
-    thread: Thread<Result<(), Error>>,
-    /// `None` once a stop has begun.
-    hand_over: Option<Sender<HandOver>>,
-    /// Takes back what the thread has not read.
-    unread: Receiver<HandOver>,
-    /// The lanes that it gives up, once it has been asked.
-    given_up: Option<Receiver<Vec<Lane>>>,
-}
-
-impl WorkerThread {
-    /// A thread that receives from `hand_over`, as `unread` does.
-    pub(super) fn new(
-        thread: Thread<Result<(), Error>>,
-        hand_over: Sender<HandOver>,
-        unread: Receiver<HandOver>,
-    ) -> Self {
-        Self { thread, hand_over: Some(hand_over), unread, given_up: None }
-    }
-
-    /// Asks for the lanes of `streams`, whose states go to `results` from then on.
-    fn ask(&mut self, streams: Arc<[Arc<str>]>, results: Sender<Item>) {
-        let (given_up, lanes) = bounded(1);
-        self.given_up = Some(lanes);
-        if let Some(hand_over) = &self.hand_over {
-            // There is room: a pipeline is handed over once.
-            let _ = hand_over.try_send(HandOver { streams, results, given_up });
-        }
-    }
-
-    /// Waits for the lanes until `deadline`.
-    fn lanes(&mut self, deadline: Instant) -> Vec<Lane> {
-        let Some(lanes) = self.given_up.take() else { return Vec::new() };
-        select! {
-            recv(lanes) -> lanes => return lanes.unwrap_or_default(),
-            recv(self.thread.done()) -> _ => {}
-            recv(at(deadline)) -> _ => {}
-        }
-        // A request that is not read would hold the next pipeline open.
-        drop(self.unread.try_recv());
-        lanes.try_recv().unwrap_or_default()
-    }
 }
 
 /// A stream between two pipelines: its source goes on, and nobody takes its frames.
@@ -128,10 +87,7 @@ impl Running {
     pub fn hand_over(&mut self, next: &Prepared, unchanged: &[Arc<str>]) {
         // The threads are woken for a stop that has begun.
         self.drain.begin();
-        let streams: Arc<[Arc<str>]> = unchanged.into();
-        for worker in &mut self.workers {
-            worker.ask(Arc::clone(&streams), next.results());
-        }
+        self.given_up = Some(self.ready.hand_over(unchanged.into(), next.results()));
         let is_kept = |stream: &Stream| unchanged.contains(&stream.name);
         (self.kept, self.streams) = mem::take(&mut self.streams).into_iter().partition(is_kept);
         // Whether this pipeline or the next one tells why a source fails now is open: it says so itself.
@@ -144,7 +100,7 @@ impl Running {
         self.stop = None;
         self.streams.iter_mut().for_each(Stream::stop);
         // Wakes the inference threads, whose time is limited now.
-        self.workers.iter_mut().for_each(|worker| worker.hand_over = None);
+        self.ready.wake_all();
     }
 
     /// The thread that has been busy longest with one piece of work, and for how long, if longer than `limit`.
@@ -210,7 +166,12 @@ impl Running {
     /// and returns these streams for the next pipeline. One that has not been given up ends with this pipeline.
     #[must_use]
     pub fn take_kept(&mut self, deadline: Instant) -> Vec<KeptStream> {
-        let mut lanes: Vec<Lane> = self.workers.iter_mut().flat_map(|worker| worker.lanes(deadline)).collect();
+        let given_up = self.given_up.take();
+        let mut lanes: Vec<Lane> =
+            given_up.iter().flat_map(|lanes| std::iter::from_fn(|| lanes.recv_deadline(deadline).ok())).collect();
+        // A request that is not answered would hold the next pipeline open.
+        self.ready.cancel_hand_over();
+        lanes.extend(given_up.iter().flat_map(Receiver::try_iter));
         let mut kept = Vec::with_capacity(lanes.len());
         for mut stream in self.kept.drain(..) {
             if let Some(index) = lanes.iter().position(|lane| lane.stream == stream.name) {
@@ -236,7 +197,7 @@ impl Running {
     pub fn finish(self, outcome: Result<(), Error>, deadline: Instant) -> Result<(), Error> {
         let total = self.streams.len();
         let mut errors: Vec<Error> = outcome.err().into_iter().collect();
-        let joined = |worker: WorkerThread| worker.thread.join(Some(deadline))?;
+        let joined = |worker: Thread<Result<(), Error>>| worker.join(Some(deadline))?;
         errors.extend(self.workers.into_iter().filter_map(|worker| joined(worker).err()));
         // A folder that does not answer is no failure of the program.
         if let Some(Err(error)) = self.collecting.map(|thread| thread.join(Some(deadline))) {

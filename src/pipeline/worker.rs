@@ -1,107 +1,39 @@
-//! An inference thread: takes the frames of its streams one at a time and turns them into results.
+//! An inference thread: takes frames one at a time, of the stream whose turn it is, and turns them into results.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Select, Sender};
+use crossbeam_channel::Sender;
 
 use super::drain::Drain;
-use super::queue::QueueReceiver;
-use super::quota::Failures;
-use super::states::States;
+use super::lane::Lane;
+use super::queue::Empty;
+use super::ready::ReadyQueue;
 use super::{Error, Item};
 use crate::capture::Frame;
-use crate::collect::Chooser;
 use crate::exit::chain;
 use crate::frame::monotonic_ns;
 use crate::inference::InferenceSession;
 use crate::kernels::runtime::Threads;
 use crate::model::Model;
-use crate::preprocess::Preprocessor;
 use crate::publish::Backlog;
-use crate::record::{Latency, ModelTag, RESULT_SCHEMA, Record, ResultRecord, RunId, Scored, TopClasses};
+use crate::record::{Latency, RESULT_SCHEMA, Record, ResultRecord, RunId, Scored, TopClasses};
 use crate::system::affinity;
-use crate::telemetry::{FrameNumbers, Pulse, StreamCounters};
-
-/// One stream as its inference thread sees it.
-pub(super) struct Lane {
-    pub(super) stream: Arc<str>,
-    pub(super) outlet: QueueReceiver,
-    pub(super) counters: Arc<StreamCounters>,
-    pub(super) numbers: Arc<FrameNumbers>,
-    pub(super) states: Arc<States>,
-    /// One per stream, because its tables depend on the layout of the stream's frames.
-    pub(super) preprocessor: Preprocessor,
-    /// Results after which the stream ends; `None`: no end.
-    pub(super) remaining: Option<u64>,
-    /// If the source is not live: where it has reserved a place for each frame.
-    pub(super) backlog: Option<Backlog>,
-    /// Who waits for results of its frames, if it is not live and the stream is to end.
-    pub(super) failures: Option<Failures>,
-    /// Decides which frames are kept, if any are to be.
-    pub(super) chooser: Option<Chooser>,
-}
-
-impl Lane {
-    /// Takes over a stream that goes on: all of `old` but the preparation of frames, which depends on the model, and which
-    /// frames are kept.
-    pub(super) fn take_over(&mut self, old: Self) {
-        let Self { preprocessor, mut chooser, .. } = std::mem::replace(self, old);
-        self.preprocessor = preprocessor;
-        if let Some(chooser) = &mut chooser {
-            chooser.follow(self.chooser.as_ref());
-        }
-        self.chooser = chooser;
-    }
-}
-
-/// Asks an inference thread to give up lanes to the next pipeline.
-pub(super) struct HandOver {
-    /// Names of the streams.
-    pub(super) streams: Arc<[Arc<str>]>,
-    /// Where their states go from now on.
-    pub(super) results: Sender<Item>,
-    /// Takes the lanes; has room for them.
-    pub(super) given_up: Sender<Vec<Lane>>,
-}
-
-impl HandOver {
-    /// Gives up the lanes of the streams. A stream whose source has ended is drained like the others.
-    fn give_up(self, lanes: &mut Vec<Lane>) {
-        let goes_on = |lane: &Lane| self.streams.contains(&lane.stream) && !lane.counters.status().ended;
-        let (given_up, rest): (Vec<Lane>, Vec<Lane>) = std::mem::take(lanes).into_iter().partition(goes_on);
-        *lanes = rest;
-        for lane in &given_up {
-            lane.states.redirect(self.results.clone());
-        }
-        // If nobody waits for them any more, they end here.
-        let _ = self.given_up.send(given_up);
-    }
-}
-
-/// Why an inference thread interrupts its work.
-enum Interruption {
-    /// The stream of that lane has ended.
-    Ended(usize),
-    /// Lanes are to be given up.
-    HandOver(HandOver),
-    /// There are no lanes, or the stop's time limit has passed.
-    Over,
-}
+use crate::telemetry::Pulse;
 
 /// Settings of an inference thread.
 pub(super) struct WorkerSettings {
     pub(super) device: Arc<str>,
     pub(super) run: RunId,
-    pub(super) model: Arc<Model>,
-    pub(super) tag: Arc<ModelTag>,
+    /// The models of the pipeline's streams.
+    pub(super) models: Vec<Arc<Model>>,
     pub(super) top: usize,
     /// Number of threads per inference.
     pub(super) threads: usize,
     pub(super) cores: Vec<u32>,
     pub(super) priority: u32,
     pub(super) results: Sender<Item>,
-    pub(super) hand_over: Receiver<HandOver>,
+    pub(super) ready: Arc<ReadyQueue>,
     pub(super) drain: Drain,
     pub(super) pulse: Arc<Pulse>,
     /// Results after which the thread hangs, for tests of the watchdog; 0: never.
@@ -119,11 +51,12 @@ struct Answer {
 /// State of an inference thread.
 pub(super) struct Worker {
     settings: WorkerSettings,
-    session: InferenceSession,
+    /// One for each model.
+    sessions: Vec<InferenceSession>,
 }
 
 impl Worker {
-    /// Pins the calling thread and makes the network ready to run.
+    /// Pins the calling thread and makes the networks ready to run.
     pub(super) fn new(settings: WorkerSettings) -> Result<Self, Error> {
         affinity::place(&settings.cores, settings.priority)?;
         let (threads, priority) = (settings.threads, settings.priority);
@@ -135,71 +68,36 @@ impl Worker {
                 tracing::warn!(thread = number, "{}", chain(&error));
             }
         };
-        let session = settings.model.session(&Threads::new(threads, start))?;
+        let threads = Threads::new(threads, start);
+        let sessions = settings.models.iter().map(|model| model.session(&threads)).collect::<Result<_, _>>()?;
         // Only now, because new threads inherit the affinity of the thread that starts them.
         affinity::pin(&first)?;
-        Ok(Self { settings, session })
+        Ok(Self { settings, sessions })
     }
 
     /// Classifies until every stream has ended or been given up. If a source has stopped, its stream is drained first, as
     /// far as the stop's time limit allows; remaining frames count as dropped.
-    pub(super) fn run(&mut self, mut lanes: Vec<Lane>) -> Result<(), Error> {
-        let outcome = self.classify_all(&mut lanes);
-        if let Ok(hand_over) = self.settings.hand_over.try_recv() {
-            hand_over.give_up(&mut lanes);
-        }
-        outcome?;
-        lanes.iter().try_for_each(|lane| lane.states.offline())
-    }
-
-    fn classify_all(&mut self, lanes: &mut Vec<Lane>) -> Result<(), Error> {
-        loop {
-            match self.serve(lanes)? {
-                Interruption::Ended(lane) => lanes.swap_remove(lane).states.offline()?,
-                Interruption::HandOver(hand_over) => hand_over.give_up(lanes),
-                Interruption::Over => return Ok(()),
-            }
-        }
-    }
-
-    /// Classifies until something interrupts it.
-    fn serve(&mut self, lanes: &mut [Lane]) -> Result<Interruption, Error> {
-        let frames: Vec<Receiver<Frame>> = lanes.iter().map(|lane| lane.outlet.frames.clone()).collect();
-        let hand_over = self.settings.hand_over.clone();
-        let mut select = Select::new();
-        for frames in &frames {
-            select.recv(frames);
-        }
-        let to_give_up = select.recv(&hand_over);
-        while !frames.is_empty() {
-            let operation = match self.settings.drain.end_of_frames() {
-                None => select.select(),
-                Some(end) if end <= Instant::now() => break,
-                Some(end) => match select.select_deadline(end) {
-                    Ok(operation) => operation,
-                    Err(_) => break,
-                },
-            };
-            let index = operation.index();
-            if index == to_give_up {
-                match operation.recv(&hand_over) {
-                    Ok(hand_over) => return Ok(Interruption::HandOver(hand_over)),
-                    // A stop has begun, or the owner is gone.
-                    Err(_) => select.remove(to_give_up),
+    pub(super) fn run(&mut self) -> Result<(), Error> {
+        let (ready, drain) = (Arc::clone(&self.settings.ready), self.settings.drain.clone());
+        while let Some(mut taken) = ready.next(|| drain.end_of_frames()) {
+            let Some(lane) = taken.lane() else { continue };
+            let goes_on = match lane.outlet.take() {
+                Ok(frame) => {
+                    self.settings.pulse.beat();
+                    let goes_on = self.take(lane, frame)?;
+                    self.settings.pulse.rest();
+                    goes_on
                 }
-                continue;
-            }
-            self.settings.pulse.beat();
-            let goes_on = match operation.recv(&frames[index]) {
-                Ok(frame) => self.take(&mut lanes[index], frame)?,
-                Err(_) => false,
+                Err(Empty::Yet) => true,
+                Err(Empty::Ended) => false,
             };
-            self.settings.pulse.rest();
-            if !goes_on {
-                return Ok(Interruption::Ended(index));
+            if goes_on {
+                taken.give_back();
+            } else {
+                lane.states.offline()?;
             }
         }
-        Ok(Interruption::Over)
+        ready.take_waiting().iter().try_for_each(|lane| lane.states.offline())
     }
 
     /// Classifies one frame; false if the stream has reached its number of results.
@@ -223,7 +121,7 @@ impl Worker {
             file,
             seq,
             captured,
-            model: Arc::clone(&self.settings.tag),
+            model: Arc::clone(&lane.task.tag),
             top,
             latency_us,
             dropped: lane.numbers.missed(seq),
@@ -234,7 +132,7 @@ impl Worker {
         lane.numbers.answer(seq);
         lane.counters.count_classified();
         // Now that the result is on its way.
-        if let (Some((frame, best)), Some(chooser)) = (uncertain, &mut lane.chooser)
+        if let (Some((frame, best)), Some(chooser)) = (uncertain, &mut lane.task.chooser)
             && let Ok(picture) = frame.picture()
         {
             chooser.keep(&picture, captured, &best);
@@ -278,11 +176,11 @@ impl Worker {
         }
         let preprocess = start.elapsed();
         let Frame { captured, arrived_ns, .. } = frame;
-        let chooser = lane.chooser.as_ref().filter(|chooser| chooser.is_due(captured));
+        let chooser = lane.task.chooser.as_ref().filter(|chooser| chooser.is_due(captured));
         let held = chooser.is_some().then_some(frame);
         // The margin is that between two classes, also if fewer are wanted.
         let least = if chooser.is_some() { 2 } else { 0 };
-        let mut top = self.session.infer(self.settings.top.max(least))?;
+        let mut top = self.sessions[lane.task.model].infer(self.settings.top.max(least))?;
         let is_uncertain = chooser.is_some_and(|chooser| chooser.is_uncertain(&top));
         let uncertain = held.filter(|_| is_uncertain).and_then(|frame| Some((frame, top.first()?.clone())));
         top.truncate(self.settings.top);
@@ -299,7 +197,8 @@ impl Worker {
     }
 
     fn prepare(&mut self, lane: &mut Lane, frame: &Frame) -> Result<(), Error> {
-        Ok(lane.preprocessor.run(&frame.picture()?, self.session.input())?)
+        let task = &mut lane.task;
+        Ok(task.preprocessor.run(&frame.picture()?, self.sessions[task.model].input())?)
     }
 
     fn send(&self, item: Item) -> Result<(), Error> {

@@ -15,6 +15,9 @@ use crate::weights::file::sha256;
 /// Maximum size of a file that is not a model: all readers reject longer ones.
 const LARGEST: u64 = 1 << 22;
 
+/// The key of a stream's own model.
+const MODEL: &str = "stream.model";
+
 /// Settings that Hugging Face's Transformers write beside a network.
 const TRANSFORMERS: &str = "preprocessor_config.json";
 
@@ -26,8 +29,8 @@ const MOST_BESIDE: usize = 64;
 pub(super) struct File {
     /// The configuration key that names it.
     key: &'static str,
-    /// The stream with that key.
-    stream: Option<String>,
+    /// The stream with that key, or the name of the stream's model that it belongs to.
+    owner: Option<String>,
     path: PathBuf,
     /// SHA-256 of the content; `None` if it cannot be read or is too long to be used.
     digest: Option<String>,
@@ -41,11 +44,11 @@ impl Files {
     /// Reads the files that `config` names and uses.
     pub(super) fn read(config: &Config) -> Self {
         let mut files = Vec::new();
-        let mut add = |key, stream: Option<&str>, path: PathBuf| {
-            let most = if key == "model.name" { MAX_LENGTH } else { LARGEST };
+        let mut add = |key, owner: Option<&str>, path: PathBuf| {
+            let most = if matches!(key, "model.name" | MODEL) { MAX_LENGTH } else { LARGEST };
             let is_read = path.metadata().is_ok_and(|file| file.is_file() && file.len() <= most);
             let digest = is_read.then(|| sha256(&path).ok()).flatten();
-            files.push(File { key, stream: stream.map(str::to_owned), path, digest });
+            files.push(File { key, owner: owner.map(str::to_owned), path, digest });
         };
         for stream in &config.streams {
             for (key, file) in [("stream.password_file", &stream.password_file), ("stream.ca_file", &stream.ca_file)] {
@@ -65,10 +68,11 @@ impl Files {
                 add(key, None, config::secret_path(file));
             }
         }
-        if !model::is_known(&config.model.name) {
-            let path = PathBuf::from(&config.model.name);
-            beside(&path).into_iter().for_each(|path| add("model.name", None, path));
-            add("model.name", None, path);
+        for name in config.models().into_iter().filter(|name| !model::is_known(name)) {
+            let (key, owner) = if name == config.model.name { ("model.name", None) } else { (MODEL, Some(name)) };
+            let path = PathBuf::from(name);
+            beside(&path).into_iter().for_each(|path| add(key, owner, path));
+            add(key, owner, path);
         }
         if !config.model.labels.is_empty() {
             add("model.labels", None, PathBuf::from(&config.model.labels));
@@ -79,7 +83,7 @@ impl Files {
     /// The files named by both whose content differs from `before`: path and key.
     pub(super) fn changed<'a>(&'a self, before: &Self) -> Vec<(&'a Path, &'static str)> {
         let differs = |file: &&File| {
-            let same = |other: &&File| (other.key, &other.stream, &other.path) == (file.key, &file.stream, &file.path);
+            let same = |other: &&File| (other.key, &other.owner, &other.path) == (file.key, &file.owner, &file.path);
             before.0.iter().find(same).is_some_and(|other| other.digest != file.digest)
         };
         self.0.iter().filter(differs).map(|file| (file.path.as_path(), file.key)).collect()
@@ -92,7 +96,15 @@ impl Files {
 
     /// The files of one stream.
     pub(super) fn of_stream(&self, name: &str) -> Vec<&File> {
-        self.0.iter().filter(|file| file.stream.as_deref() == Some(name)).collect()
+        self.0.iter().filter(|file| file.owner.as_deref() == Some(name) && file.key != MODEL).collect()
+    }
+
+    /// The files of the model called `name`.
+    pub(super) fn of_model(&self, config: &Config, name: &str) -> Vec<&File> {
+        if name == config.model.name {
+            return self.of_section("model");
+        }
+        self.0.iter().filter(|file| file.owner.as_deref() == Some(name) && file.key == MODEL).collect()
     }
 }
 
@@ -126,6 +138,16 @@ mod tests {
         fs::write(at("net.onnx"), "1").unwrap();
         fs::write(at("net.onnx.data"), "1").unwrap();
         let mut before = Files::read(&config);
+        let of_stream = config::Stream { model: config.model.name.clone(), ..config::Stream::default() };
+        config.model.name = "signal".into();
+        config.streams = vec![of_stream];
+        assert_eq!(
+            Files::read(&config).of_model(&config, &config.streams[0].model).len(),
+            2,
+            "a stream's own model, too"
+        );
+        config.model.name = config.streams.remove(0).model;
+        config.streams = vec![config::Stream::default()];
         for name in ["net.onnx", "net.onnx.data", "net.onnx.toml", TRANSFORMERS] {
             fs::write(at(name), "another").unwrap();
             let after = Files::read(&config);

@@ -11,6 +11,7 @@
 //! been busy with the same piece of work for the whole of `WatchdogSec=`.
 
 mod files;
+mod models;
 mod preparation;
 mod setup;
 mod signals;
@@ -58,6 +59,14 @@ pub enum Error {
         /// What is wrong.
         source: capture::Error,
     },
+    /// The model of a stream cannot be loaded.
+    #[error("the model of stream `{stream}`")]
+    StreamModel {
+        /// Name of the stream.
+        stream: String,
+        /// What is wrong.
+        source: model::Error,
+    },
     /// GStreamer cannot be used.
     #[error(transparent)]
     Capture(#[from] capture::Error),
@@ -89,7 +98,7 @@ impl Error {
             Self::Config(error) => error.exit(),
             Self::NoStreams => Exit::Config,
             Self::Stream { source, .. } | Self::Capture(source) => source.exit(),
-            Self::Model(error) => error.exit(),
+            Self::Model(error) | Self::StreamModel { source: error, .. } => error.exit(),
             Self::Publish(error) => error.exit(),
             Self::Pipeline(error) => error.exit(),
             Self::Thread(_) => Exit::Unavailable,

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use super::Error;
 use super::files::{File, Files};
+use super::models::Models;
 use crate::capture::{self, Settings, Source};
 use crate::choice::BackendChoice;
 use crate::config::{self, Config, Flag, Loaded};
 use crate::exit::chain;
-use crate::model::{Model, ModelOptions};
-use crate::pipeline::{self, KeptStream, Parts, Prepared, Sinks};
+use crate::model::Model;
+use crate::pipeline::{self, KeptStream, Parts, Prepared, Sinks, StreamParts};
 use crate::plural::counted;
 use crate::printable::escaped;
 use crate::publish::{self, Mqtt, Outgoing, Sink, Stdout, Unsent};
@@ -48,7 +49,7 @@ pub(super) struct Setup {
     pub(super) config: Config,
     files: Files,
     device: Arc<str>,
-    model: Arc<Model>,
+    models: Models,
     sinks: Vec<MadeOf>,
     /// Streams that earlier configurations with the same topics had, and this one does not.
     gone: Vec<String>,
@@ -146,10 +147,7 @@ pub(super) fn prepare(
     if before.is_some() {
         check(&streams, &unchanged)?;
     }
-    let model = match before.filter(|before| is_same_model(&config, &files, before)) {
-        Some(before) => Arc::clone(&before.model),
-        None => Arc::new(load(&config)?),
-    };
+    let models = Models::load(&config, &files, before.map(|before| &before.models))?;
     go_on()?;
     let made_of = sinks(&config, &files, &device);
     let known = before.map_or(&[][..], |before| &before.sinks);
@@ -160,12 +158,14 @@ pub(super) fn prepare(
 
     let Config { inference, collect, debug, .. } = &config;
     let count = streams.len();
+    let streams =
+        config.streams.iter().zip(streams).filter_map(|(stream, settings)| parts(&config, &models, stream, settings));
     warn_of_many_threads(&config);
     let pipeline = pipeline::prepare(Parts {
         registry: Arc::clone(registry),
         device: Arc::clone(&device),
-        streams,
-        model: Arc::clone(&model),
+        streams: streams.collect(),
+        models: models.all(),
         top: config.model.top as usize,
         inference: inference.clone(),
         frames: order.frames,
@@ -177,15 +177,14 @@ pub(super) fn prepare(
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         gstreamer = capture::version(),
-        model = model.name(),
-        engine = %model.backend(),
+        models = %names(&models),
         streams = count,
         workers = inference.workers,
         threads = inference.threads,
         cores = ?inference.cores,
         "{}", if before.is_some() { "ready for the reload" } else { "starting" }
     );
-    let setup = Setup { config, files, device, model, sinks: made_of, gone, lists_streams };
+    let setup = Setup { config, files, device, models, sinks: made_of, gone, lists_streams };
     Ok(Some(Box::new(Ready { setup, pipeline, unchanged, sinks })))
 }
 
@@ -279,10 +278,11 @@ fn gone(config: &Config, device: &Arc<str>, before: Option<&Setup>) -> Vec<Strin
     before.filter(has_same_topics).into_iter().flat_map(Setup::names).filter(has_gone).map(str::to_owned).collect()
 }
 
-/// Names of the streams that `before` has too, with the same settings and the same content of their files.
+/// Names of the streams that `before` has too, with the same source and the same content of its files.
 fn unchanged(config: &Config, files: &Files, before: &Setup) -> Vec<Arc<str>> {
     let is_same = |stream: &&config::Stream| {
-        before.config.streams.contains(stream) && files.of_stream(&stream.name) == before.files.of_stream(&stream.name)
+        before.config.streams.iter().any(|before| before.has_same_source(stream))
+            && files.of_stream(&stream.name) == before.files.of_stream(&stream.name)
     };
     config.streams.iter().filter(is_same).map(|stream| stream.name.as_str().into()).collect()
 }
@@ -308,23 +308,17 @@ fn sinks(config: &Config, files: &Files, device: &Arc<str>) -> Vec<MadeOf> {
     sinks
 }
 
-/// Whether the model of `before` is the one in `config`: a model takes most of the start-up time and most of the
-/// memory.
-fn is_same_model(config: &Config, files: &Files, before: &Setup) -> bool {
-    let asked = |config: &Config| {
-        let config::Model { name, labels, size, output, mean, std, crop_ratio, .. } = config.model.clone();
-        let config::Inference { backend, isa, memory, .. } = config.inference.clone();
-        (name, labels, size, output, (mean, std, crop_ratio), backend, isa, memory)
-    };
-    asked(config) == asked(&before.config) && files.of_section("model") == before.files.of_section("model")
+/// What a stream is made of; `None` if its model is not loaded.
+fn parts(config: &Config, models: &Models, stream: &config::Stream, settings: Settings) -> Option<StreamParts> {
+    let (number, model) = models.find(config.model_of(stream))?;
+    let transform = stream.region().map_or(*model.transform(), |region| model.transform().of_region(region));
+    Some(StreamParts { settings, model: number, transform, weight: stream.weight })
 }
 
-fn load(config: &Config) -> Result<Model, Error> {
-    let model = Model::load(&config.model.name, &ModelOptions::of(config))?;
-    if let Some(warning) = model.training().warning() {
-        tracing::warn!(model = model.name(), "{warning}");
-    }
-    Ok(model)
+/// The names of models, with what runs them.
+fn names(models: &Models) -> String {
+    let name = |model: &Arc<Model>| format!("{} ({})", model.name(), model.backend());
+    models.all().iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// Threads that share a core wait for each other in every layer.

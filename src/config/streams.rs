@@ -1,0 +1,64 @@
+//! What streams share and what is their own.
+
+use super::schema::{Config, Stream};
+use crate::frame::Region;
+
+impl Stream {
+    /// The part of its pictures that is classified; `None`: what its model looks at.
+    #[must_use]
+    pub fn region(&self) -> Option<Region> {
+        self.region.parse().ok()
+    }
+
+    /// Whether `other` has the same frames from the same source, whatever is done with them.
+    #[must_use]
+    pub fn has_same_source(&self, other: &Self) -> bool {
+        let Self { model, region, weight, .. } = other.clone();
+        Self { model, region, weight, ..self.clone() } == *other
+    }
+}
+
+impl Config {
+    /// The name of a stream's model.
+    #[must_use]
+    pub fn model_of<'a>(&'a self, stream: &'a Stream) -> &'a str {
+        if stream.model.is_empty() { &self.model.name } else { &stream.model }
+    }
+
+    /// The names of the models of all streams, each once.
+    #[must_use]
+    pub fn models(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for stream in &self.streams {
+            let name = self.model_of(stream);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_several_streams_use_is_named_once() {
+        let stream = |model: &str| Stream { model: model.into(), ..Stream::default() };
+        let mut config = Config { streams: vec![stream("b"), stream(""), stream("b")], ..Config::default() };
+        assert_eq!(config.models(), ["b", "signal"]);
+        config.streams.push(stream("signal"));
+        assert_eq!(config.models(), ["b", "signal"]);
+        config.streams.retain(|stream| stream.model == "b");
+        assert_eq!(config.models(), ["b"], "[model] may be used by no stream");
+    }
+
+    #[test]
+    fn what_is_done_with_frames_does_not_change_the_source() {
+        let stream = Stream::default();
+        let other = Stream { model: "m".into(), region: "0,0,0.5,1".into(), weight: 3, ..stream.clone() };
+        assert!(stream.has_same_source(&other));
+        assert!(!stream.has_same_source(&Stream { max_fps: 1.0, ..other }));
+    }
+}

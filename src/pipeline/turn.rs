@@ -1,0 +1,108 @@
+//! The order of streams that compete for inference.
+//!
+//! Stride scheduling (Waldspurger and Weihl, 1995): every stream has a turn, a point on a common scale. Of the streams with
+//! a frame, the one with the earliest turn goes first, and its next turn comes one stride later: the larger its weight, the
+//! shorter its stride. A stream that had no frame for a while goes first once it has one, but cannot make up for what it
+//! left out.
+
+/// The stride of a stream of weight 1. Turns of one frame per microsecond last for more than half a year.
+const STRIDE: u64 = 1 << 20;
+
+/// The turn of one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn {
+    at: u64,
+    stride: u64,
+}
+
+impl Turn {
+    /// The first turn of a stream that gets `weight` times as many frames classified as one of weight 1.
+    pub(super) fn new(weight: u32) -> Self {
+        Self { at: 0, stride: STRIDE / u64::from(weight.max(1)) }
+    }
+}
+
+/// The turn that has come last.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    now: u64,
+}
+
+impl Turns {
+    /// Lets a stream join: its turn comes at once.
+    pub(super) fn join(&self, turn: &mut Turn) {
+        turn.at = self.now;
+    }
+
+    /// The index of the earliest turn; of equal ones, the first.
+    pub(super) fn earliest(turns: impl Iterator<Item = (usize, Turn)>) -> Option<usize> {
+        turns.min_by_key(|(_, turn)| turn.at).map(|(index, _)| index)
+    }
+
+    /// The stream has its turn now; sets its next one.
+    pub(super) fn take(&mut self, turn: &mut Turn) {
+        self.now = self.now.max(turn.at);
+        turn.at = self.now + turn.stride;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often each stream has its turn in `rounds`, if `has_frame` says which ones have a frame in a round.
+    fn served(weights: &[u32], rounds: usize, has_frame: impl Fn(usize, usize) -> bool) -> Vec<usize> {
+        let mut turns = Turns::default();
+        let mut streams: Vec<Turn> = weights.iter().map(|weight| Turn::new(*weight)).collect();
+        let mut served = vec![0; weights.len()];
+        for round in 0..rounds {
+            let ready = streams.iter().copied().enumerate().filter(|(stream, _)| has_frame(*stream, round));
+            if let Some(stream) = Turns::earliest(ready) {
+                turns.take(&mut streams[stream]);
+                served[stream] += 1;
+            }
+        }
+        served
+    }
+
+    #[test]
+    fn streams_that_always_have_a_frame_take_turns() {
+        assert_eq!(served(&[1; 16], 1600, |_, _| true), [100; 16]);
+    }
+
+    #[test]
+    fn streams_share_by_weight() {
+        assert_eq!(served(&[1, 2, 5], 800, |_, _| true), [100, 200, 500]);
+    }
+
+    #[test]
+    fn a_flooding_stream_delays_no_other() {
+        // The first always has a frame; each of the others, every eighth round.
+        let counts = served(&[1, 1, 1], 800, |stream, round| stream == 0 || round % 8 == stream);
+        assert_eq!(counts, [600, 100, 100]);
+    }
+
+    #[test]
+    fn a_stream_that_was_silent_goes_first_but_once() {
+        let has_frame = |stream: usize, round: usize| stream < 2 || round >= 100;
+        assert_eq!(served(&[1, 1, 1], 101, has_frame), [50, 50, 1], "it goes first");
+        assert_eq!(served(&[1, 1, 1], 130, has_frame), [60, 60, 10], "and then takes turns with the others");
+    }
+
+    #[test]
+    fn a_stream_that_joins_late_takes_turns_with_the_others() {
+        let mut turns = Turns::default();
+        let mut old = Turn::new(1);
+        (0..1000).for_each(|_| turns.take(&mut old));
+        let mut new = Turn::new(1);
+        turns.join(&mut new);
+        let mut streams = [old, new];
+        let mut order = Vec::new();
+        for _ in 0..6 {
+            let next = Turns::earliest(streams.iter().copied().enumerate()).unwrap_or_default();
+            turns.take(&mut streams[next]);
+            order.push(next);
+        }
+        assert_eq!(order, [1, 0, 1, 0, 1, 0]);
+    }
+}
