@@ -1,5 +1,7 @@
 //! The samples of a frame, for every kind of source.
 
+use std::sync::Arc;
+
 use super::gst::Mapped;
 use super::still::Still;
 use crate::frame::{Pixels, Plane};
@@ -11,11 +13,18 @@ pub struct Samples(Inner);
 enum Inner {
     Mapped(Mapped),
     Still(Still),
+    Shared(Arc<Samples>),
     #[cfg(test)]
     Nothing,
 }
 
 impl Samples {
+    /// The same samples for several streams.
+    #[must_use]
+    pub fn shared(samples: &Arc<Self>) -> Self {
+        Self(Inner::Shared(Arc::clone(samples)))
+    }
+
     /// No samples, for tests that do not read them.
     #[cfg(test)]
     pub(crate) fn nothing() -> Self {
@@ -40,6 +49,7 @@ impl Pixels for Samples {
         match &self.0 {
             Inner::Mapped(mapped) => mapped.plane(index),
             Inner::Still(still) => still.plane(index),
+            Inner::Shared(samples) => samples.plane(index),
             #[cfg(test)]
             Inner::Nothing => Plane { data: &[], stride: 0 },
         }

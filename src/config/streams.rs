@@ -10,11 +10,11 @@ impl Stream {
         self.region.parse().ok()
     }
 
-    /// Whether `other` has the same frames from the same source, whatever is done with them.
+    /// Whether `other` has the same frames from the same source, whatever it is called and whatever is done with them.
     #[must_use]
     pub fn has_same_source(&self, other: &Self) -> bool {
-        let Self { model, region, weight, .. } = other.clone();
-        Self { model, region, weight, ..self.clone() } == *other
+        let Self { name, model, region, weight, .. } = other.clone();
+        Self { name, model, region, weight, ..self.clone() } == *other
     }
 }
 
@@ -23,6 +23,16 @@ impl Config {
     #[must_use]
     pub fn model_of<'a>(&'a self, stream: &'a Stream) -> &'a str {
         if stream.model.is_empty() { &self.model.name } else { &stream.model }
+    }
+
+    /// The stream with the number `index` and all others with the same source, if it is the first of them; none otherwise.
+    #[must_use]
+    pub fn sharing(&self, index: usize) -> Vec<&Stream> {
+        let same = |stream: &&Stream| stream.has_same_source(&self.streams[index]);
+        match self.streams[..index].iter().any(|stream| same(&stream)) {
+            true => Vec::new(),
+            false => self.streams[index..].iter().filter(same).collect(),
+        }
     }
 
     /// The names of the models of all streams, each once.
@@ -55,9 +65,21 @@ mod tests {
     }
 
     #[test]
+    fn streams_of_one_source_share_it() {
+        let stream =
+            |name: &str, source: &str| Stream { name: name.into(), source: source.into(), ..Stream::default() };
+        let streams = vec![stream("a", "x"), stream("b", "y"), stream("c", "x")];
+        let config = Config { streams, ..Config::default() };
+        let sharing: Vec<Vec<&str>> =
+            (0..3).map(|index| config.sharing(index).iter().map(|stream| &*stream.name).collect()).collect();
+        assert_eq!(sharing, [vec!["a", "c"], vec!["b"], vec![]]);
+    }
+
+    #[test]
     fn what_is_done_with_frames_does_not_change_the_source() {
         let stream = Stream::default();
-        let other = Stream { model: "m".into(), region: "0,0,0.5,1".into(), weight: 3, ..stream.clone() };
+        let other =
+            Stream { name: "other".into(), model: "m".into(), region: "0,0,0.5,1".into(), weight: 3, ..stream.clone() };
         assert!(stream.has_same_source(&other));
         assert!(!stream.has_same_source(&Stream { max_fps: 1.0, ..other }));
     }

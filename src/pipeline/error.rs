@@ -12,11 +12,11 @@ use crate::{capture, frame, inference, preprocess, publish};
 /// Why a pipeline did not start or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A stream failed.
-    #[error("stream `{stream}` ({source_uri})")]
+    /// The source of a stream, or of several, failed.
+    #[error("{} ({source_uri})", named(streams))]
     Stream {
-        /// Name of the stream.
-        stream: Arc<str>,
+        /// Names of its streams.
+        streams: Vec<Arc<str>>,
         /// Its source, without passwords.
         source_uri: String,
         /// Whether it is a camera, which may deliver something else after a restart.
@@ -97,11 +97,12 @@ impl Error {
         matches!(self, Self::Stream { .. } | Self::Frames { .. } | Self::Streams { .. })
     }
 
-    /// The stream that failed, if it is one.
-    pub(super) fn stream(&self) -> Option<&str> {
+    /// The streams that failed.
+    pub(super) fn streams(&self) -> &[Arc<str>] {
         match self {
-            Self::Stream { stream, .. } | Self::Frames { stream, .. } => Some(stream),
-            _ => None,
+            Self::Stream { streams, .. } => streams,
+            Self::Frames { stream, .. } => std::slice::from_ref(stream),
+            _ => &[],
         }
     }
 
@@ -125,4 +126,9 @@ impl Error {
             Self::Record(_) | Self::Join(_) | Self::PublisherGone => Exit::Internal,
         }
     }
+}
+
+fn named(streams: &[Arc<str>]) -> String {
+    let names: Vec<String> = streams.iter().map(|stream| format!("`{stream}`")).collect();
+    format!("{} {}", if names.len() == 1 { "stream" } else { "streams" }, names.join(", "))
 }

@@ -1,4 +1,4 @@
-//! A stream and its source thread, which may serve several pipelines in turn.
+//! A source and its thread, which may serve several pipelines in turn.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,31 +7,52 @@ use std::time::Instant;
 
 use crossbeam_channel::select;
 
-use super::queue::QueueSender;
-use super::quota::Quota;
-use super::states::States;
+use super::tap::{Tap, Taps};
 use super::{Error, spawn};
 use crate::capture::{self, Progress, Settings};
 use crate::exit::chain;
-use crate::publish::Backlog;
 use crate::shutdown::{Stop, Stopped, Thread};
 use crate::telemetry::{FrameCounts, FrameNumbers, Pulse, StreamCounters};
 
-/// A stream of a pipeline, with its source thread.
-pub(super) struct Stream {
-    pub(super) name: Arc<str>,
-    source_uri: String,
+/// A source of a pipeline, with its thread and its streams.
+pub(super) struct Source {
+    /// Its streams: the first one is the one that it is called after.
+    pub(super) members: Vec<Member>,
+    uri: String,
     is_camera: bool,
-    pub(super) counters: Arc<StreamCounters>,
     pub(super) pulse: Arc<Pulse>,
-    /// Whether it is the only stream, whose failure is the error of the program.
+    /// Whether its stream is the only one, whose failure is the error of the program.
     pub(super) is_alone: Arc<AtomicBool>,
+    numbers: Arc<FrameNumbers>,
+    taps: Arc<Taps>,
     /// `None` once the source has been stopped.
     stop: Option<Stop>,
     thread: Thread<Result<(), capture::Error>>,
 }
 
-impl Stream {
+/// A stream of a source.
+#[derive(Clone)]
+pub(super) struct Member {
+    pub(super) name: Arc<str>,
+    pub(super) counters: Arc<StreamCounters>,
+}
+
+impl Member {
+    /// Reports the counts of a stream that has ended.
+    pub(super) fn end(&self) -> FrameCounts {
+        let counts = self.counters.read();
+        let FrameCounts { captured, dropped, left_out, classified, failed, .. } = counts;
+        tracing::info!(stream = %self.name, captured, classified, dropped, failed, left_out, "stream ended");
+        counts
+    }
+}
+
+impl Source {
+    /// The name of its first stream.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.members[0].name
+    }
+
     /// Stops the source; frames already captured are still classified.
     pub(super) fn stop(&mut self) {
         self.stop = None;
@@ -50,34 +71,57 @@ impl Stream {
         }
     }
 
+    /// Goes on with those of its streams that are among `names`; returns the others, whose frames in flight are still
+    /// classified.
+    pub(super) fn retain(&mut self, names: &[Arc<str>]) -> Vec<Member> {
+        self.taps.retain(names);
+        let (kept, others) =
+            std::mem::take(&mut self.members).into_iter().partition(|member| names.contains(&member.name));
+        self.members = kept;
+        others
+    }
+
+    /// Takes the streams of `prepared`, the same source, that it does not have.
+    pub(super) fn join(&mut self, prepared: &Self) {
+        let names: Vec<Arc<str>> = self.members.iter().map(|member| Arc::clone(&member.name)).collect();
+        self.taps.add(&prepared.taps.without(&names), &self.numbers);
+        self.members.extend(prepared.members.iter().filter(|member| !names.contains(&member.name)).cloned());
+    }
+
     /// Waits for the source thread until `deadline`.
     ///
     /// # Errors
     /// If the source failed, or frames of it could not be classified.
-    pub(super) fn end(self, deadline: Instant) -> Result<(), Error> {
-        let Self { name, source_uri, is_camera, counters, thread, .. } = self;
-        let outcome = thread.join(Some(deadline))?;
-        let FrameCounts { captured, dropped, left_out, classified, failed, .. } = counters.read();
-        tracing::info!(stream = %name, captured, classified, dropped, failed, left_out, "stream ended");
-        match outcome {
-            Err(source) => Err(Error::Stream { stream: name, source_uri, is_camera, source: source.into() }),
-            Ok(()) if failed > 0 => Err(Error::Frames { stream: name, source_uri, is_camera, failed, captured }),
-            Ok(()) => Ok(()),
+    pub(super) fn end(self, deadline: Instant) -> Vec<Error> {
+        let Self { members, uri, is_camera, thread, .. } = self;
+        let outcome = thread.join(Some(deadline));
+        let mut errors = Vec::new();
+        for member in &members {
+            let FrameCounts { failed, captured, .. } = member.end();
+            if failed > 0 && matches!(outcome, Ok(Ok(()))) {
+                let (stream, source_uri) = (Arc::clone(&member.name), uri.clone());
+                errors.push(Error::Frames { stream, source_uri, is_camera, failed, captured });
+            }
         }
+        match outcome {
+            Err(error) => errors.push(error.into()),
+            Ok(Err(source)) => {
+                let streams = members.into_iter().map(|member| member.name).collect();
+                errors.push(Error::Stream { streams, source_uri: uri, is_camera, source: source.into() });
+            }
+            Ok(Ok(())) => {}
+        }
+        errors
     }
 }
 
 /// Everything that a source thread starts with.
 pub(super) struct Feed {
     pub(super) settings: Settings,
+    /// Those of its first stream.
     pub(super) numbers: Arc<FrameNumbers>,
-    pub(super) inlet: QueueSender,
-    /// Only for sources that are not live.
-    pub(super) backlog: Option<Backlog>,
-    /// The same, if the stream ends after a number of results.
-    pub(super) quota: Option<Quota>,
-    pub(super) counters: Arc<StreamCounters>,
-    pub(super) states: Arc<States>,
+    pub(super) members: Vec<Member>,
+    pub(super) taps: Vec<Tap>,
     /// Set when the sources may begin.
     pub(super) opened: Stopped,
     pub(super) stop: Stop,
@@ -86,69 +130,52 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Starts the thread.
-    pub(super) fn start(self) -> Result<Stream, Error> {
-        let Self { settings, numbers, inlet, backlog, quota, counters, states, opened, stop, stopped } = self;
-        let name = Arc::clone(&settings.stream);
-        let (source_uri, is_camera) = (settings.source.describe(), settings.source.is_camera());
+    pub(super) fn start(self) -> Result<Source, Error> {
+        let Self { settings, numbers, members, taps, opened, stop, stopped } = self;
+        let (uri, is_camera) = (settings.source.describe(), settings.source.is_camera());
         let (pulse, is_alone) = (Arc::<Pulse>::default(), Arc::<AtomicBool>::default());
-        let source = Source {
+        let taps = Arc::new(Taps::new(taps));
+        let name = format!("cap-{}", settings.stream);
+        let reader = Reader {
             settings,
-            numbers,
-            counters: Arc::clone(&counters),
-            states,
-            inlet: Arc::new(inlet),
+            numbers: Arc::clone(&numbers),
+            taps: Arc::clone(&taps),
             pulse: Arc::clone(&pulse),
             is_alone: Arc::clone(&is_alone),
             stopped,
         };
-        let thread = spawn(format!("cap-{name}"), move || {
+        let thread = spawn(name, move || {
             select! {
                 recv(opened.receiver()) -> _ => {}
-                recv(source.stopped.receiver()) -> _ => {}
+                recv(reader.stopped.receiver()) -> _ => {}
             }
-            if source.stopped.is_set() { Ok(()) } else { source.run(backlog, quota) }
+            let outcome = if reader.stopped.is_set() { Ok(()) } else { reader.run() };
+            reader.taps.end();
+            outcome
         })?;
-        Ok(Stream { name, source_uri, is_camera, counters, pulse, is_alone, stop: Some(stop), thread })
+        Ok(Source { members, uri, is_camera, pulse, is_alone, numbers, taps, stop: Some(stop), thread })
     }
 }
 
 /// What a source thread works with.
-struct Source {
+struct Reader {
     settings: Settings,
     numbers: Arc<FrameNumbers>,
-    counters: Arc<StreamCounters>,
-    states: Arc<States>,
-    inlet: Arc<QueueSender>,
+    taps: Arc<Taps>,
     pulse: Arc<Pulse>,
     is_alone: Arc<AtomicBool>,
     stopped: Stopped,
 }
 
-impl Source {
-    fn run(self, backlog: Option<Backlog>, quota: Option<Quota>) -> Result<(), capture::Error> {
-        let (inlet, until, waiting) = (Arc::clone(&self.inlet), self.stopped.clone(), Arc::clone(&self.pulse));
-        let deliver: capture::Deliver = Arc::new(move |frame| {
-            if let Some(backlog) = &backlog {
-                // Waiting for a slow reader is not this thread's fault.
-                waiting.rest();
-                if !backlog.reserve(&until) {
-                    return ControlFlow::Break(());
-                }
-                waiting.beat();
-            }
-            if inlet.deliver(frame).is_break() {
-                return ControlFlow::Break(());
-            }
-            let Some(quota) = &quota else { return ControlFlow::Continue(()) };
-            waiting.rest();
-            let flow = quota.wait_for_next(&until);
-            waiting.beat();
-            flow
-        });
+impl Reader {
+    fn run(&self) -> Result<(), capture::Error> {
+        self.taps.number_together(&self.numbers);
+        let (taps, until, pulse) = (Arc::clone(&self.taps), self.stopped.clone(), Arc::clone(&self.pulse));
+        let deliver: capture::Deliver = Arc::new(move |frame| taps.deliver(frame, &until, &pulse));
         let report = |progress: Progress<'_>| self.report(progress);
         let outcome = capture::run(&self.settings, &self.numbers, &self.stopped, &deliver, &report);
         self.pulse.rest();
-        self.counters.end();
+        self.for_all(|tap| tap.counters.end());
         let (stream, is_alone) = (&self.settings.stream, self.is_alone.load(Ordering::Acquire));
         // The other streams continue, so this is reported before the end of the program.
         match &outcome {
@@ -168,21 +195,27 @@ impl Source {
         let stream = &self.settings.stream;
         match progress {
             Progress::Watching => {}
-            Progress::WaitingForKeyFrame { next } => self.states.waiting(next),
-            Progress::LeftOut(frames) => self.counters.count_left_out(frames.sum()),
+            Progress::WaitingForKeyFrame { next } => self.for_all(|tap| tap.states.waiting(next)),
+            Progress::LeftOut(frames) => self.for_all(|tap| tap.counters.count_left_out(frames.sum())),
             Progress::Unreadable(error) => {
-                self.counters.count_captured();
-                self.counters.count_failed();
+                self.for_all(|tap| {
+                    tap.counters.count_captured();
+                    tap.counters.count_failed();
+                });
                 tracing::error!(%stream, "{}", chain(error));
             }
-            Progress::Retrying { .. } if self.inlet.is_closed() => {}
+            Progress::Retrying { .. } if self.taps.are_closed() => {}
             Progress::Retrying { error, wait, next } => {
                 let wait_s = wait.as_secs_f64();
                 let source = self.settings.source.describe();
                 tracing::warn!(%stream, wait_s, "{source} has failed and will be reopened: {}", chain(error));
-                self.states.retrying(next);
+                self.for_all(|tap| tap.states.retrying(next));
             }
         }
-        if self.inlet.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.taps.are_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn for_all(&self, act: impl Fn(&Tap)) {
+        self.taps.all().iter().for_each(|tap| act(tap));
     }
 }

@@ -21,6 +21,7 @@ mod quota;
 mod ready;
 mod running;
 mod states;
+mod tap;
 mod turn;
 mod worker;
 
@@ -43,14 +44,15 @@ use crate::system::affinity;
 use crate::telemetry::{Pulse, Registry, StreamCounters};
 use drain::Drain;
 pub use error::Error;
-use feed::Feed;
+use feed::{Feed, Member};
 use lane::{Lane, Task};
 pub use publisher::Sinks;
 use publisher::{Lost, Publisher};
 use quota::quota;
 use ready::ReadyQueue;
-pub use running::{KeptStream, Running};
+pub use running::{KeptSource, Running};
 use states::States;
+use tap::TapParts;
 use turn::Turn;
 use worker::{Worker, WorkerSettings};
 
@@ -76,8 +78,8 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Name of the device in every record.
     pub device: Arc<str>,
-    /// The streams.
-    pub streams: Vec<StreamParts>,
+    /// The sources with their streams.
+    pub sources: Vec<SourceParts>,
     /// The networks that they use.
     pub models: Vec<Arc<Model>>,
     /// How many classes a result lists.
@@ -94,10 +96,18 @@ pub struct Parts {
     pub wedge_after: u32,
 }
 
+/// A source and the streams that have its frames.
+pub struct SourceParts {
+    /// The source, called after the first of its streams.
+    pub settings: Settings,
+    /// The streams, at least one.
+    pub streams: Vec<StreamParts>,
+}
+
 /// What a stream is made of.
 pub struct StreamParts {
-    /// The source.
-    pub settings: Settings,
+    /// Its name.
+    pub name: Arc<str>,
     /// Number of the network in [`Parts::models`].
     pub model: usize,
     /// How its frames are converted to inputs of the network.
@@ -130,7 +140,7 @@ pub struct Gate {
 /// If the model cannot be run, or a thread cannot be started or pinned. Errors of a source come later, from
 /// [`Running::finish`].
 pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
-    let Parts { registry, device, streams, models, top, inference, frames, collect, stop_timeout, wedge_after } = parts;
+    let Parts { registry, device, sources, models, top, inference, frames, collect, stop_timeout, wedge_after } = parts;
     // Declared first, so that a failing preparation drops it last and no source begins.
     let (gate, opened) = shutdown::channel();
     let gate = Gate { _stop: gate };
@@ -155,40 +165,44 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     let collecting = collecting.map_err(|source| Error::Thread { name: "collect".into(), source })?;
     let (collector, collecting) = collecting.unzip();
     let tags: Vec<Arc<ModelTag>> = models.iter().map(|model| tag(model)).collect();
-    let count = (inference.workers as usize).min(streams.len()).max(1);
-    let mut lanes = Vec::with_capacity(streams.len());
-    let mut sources = Vec::new();
-    for StreamParts { settings, model, transform, weight } in streams {
-        let counters = Arc::new(StreamCounters::new(registry.totals(&settings.stream)));
+    let streams = sources.iter().map(|source| source.streams.len()).sum();
+    let count = (inference.workers as usize).min(streams).max(1);
+    let mut lanes = Vec::with_capacity(streams);
+    let mut feeds = Vec::with_capacity(sources.len());
+    for SourceParts { settings, streams } in sources {
         let live = settings.source.is_live();
         let (stop, stopped) = shutdown::channel();
-        let (inlet, outlet) = queue::queue(live, Arc::clone(&counters), stopped.clone());
-        let backlog = (!live).then(|| Backlog::new(FILE_BACKLOG));
-        let (quota, failures) = frames.filter(|_| !live).map(quota).unzip();
-        let stream = Arc::clone(&settings.stream);
-        let numbers = registry.numbers(&stream);
-        let states = States::new(Arc::clone(&stream), Arc::clone(&counters), results.clone(), stopped.clone());
-        let states = Arc::new(states);
-        let task = Task {
-            model,
-            tag: Arc::clone(&tags[model]),
-            preprocessor: Preprocessor::new(transform)?,
-            chooser: collector.as_ref().map(|collector| collector.chooser(&stream)),
-            turn: Turn::new(weight),
-        };
-        lanes.push(Lane {
-            stream,
-            outlet,
-            counters: Arc::clone(&counters),
-            numbers: Arc::clone(&numbers),
-            states: Arc::clone(&states),
-            task,
-            remaining: frames,
-            backlog: backlog.clone(),
-            failures,
-        });
-        let opened = opened.clone();
-        sources.push(Feed { settings, numbers, inlet, backlog, quota, counters, states, opened, stop, stopped });
+        let (mut members, mut taps) = (Vec::with_capacity(streams.len()), Vec::with_capacity(streams.len()));
+        for StreamParts { name: stream, model, transform, weight } in streams {
+            let counters = Arc::new(StreamCounters::new(registry.totals(&stream)));
+            let (inlet, outlet) = queue::queue(live, Arc::clone(&counters), stopped.clone());
+            let backlog = (!live).then(|| Backlog::new(FILE_BACKLOG));
+            let (quota, failures) = frames.filter(|_| !live).map(quota).unzip();
+            let numbers = registry.numbers(&stream);
+            let states = States::new(Arc::clone(&stream), Arc::clone(&counters), results.clone(), stopped.clone());
+            let states = Arc::new(states);
+            let task = Task {
+                model,
+                tag: Arc::clone(&tags[model]),
+                preprocessor: Preprocessor::new(transform)?,
+                chooser: collector.as_ref().map(|collector| collector.chooser(&stream)),
+                turn: Turn::new(weight),
+            };
+            members.push(Member { name: Arc::clone(&stream), counters: Arc::clone(&counters) });
+            let tap = TapParts {
+                stream: Arc::clone(&stream),
+                numbers: Arc::clone(&numbers),
+                counters: Arc::clone(&counters),
+                states: Arc::clone(&states),
+                inlet,
+                backlog: backlog.clone(),
+                quota,
+            };
+            taps.push(tap.into());
+            lanes.push(Lane { stream, outlet, counters, numbers, states, task, remaining: frames, backlog, failures });
+        }
+        let (opened, numbers) = (opened.clone(), registry.numbers(&settings.stream));
+        feeds.push(Feed { settings, numbers, members, taps, opened, stop, stopped });
     }
 
     let (failed, failures) = bounded(count);
@@ -212,11 +226,12 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         };
         workers.push(start_worker(index, plan, started.clone(), failed.clone())?);
     }
-    let streams = sources.into_iter().map(Feed::start).collect::<Result<_, _>>()?;
+    let sources = feeds.into_iter().map(Feed::start).collect::<Result<_, _>>()?;
     let running = Running {
         stop: Some(stop),
-        streams,
+        sources,
         kept: Vec::new(),
+        departed: Vec::new(),
         workers,
         ready,
         given_up: None,
@@ -231,28 +246,31 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
 }
 
 impl Prepared {
-    /// Starts the pipeline; results go to `sinks`. Streams in `kept` go on in place of the prepared ones of the same
-    /// name; the sources of the others begin when the gate is dropped.
+    /// Starts the pipeline; results go to `sinks`. Sources in `kept` go on in place of the prepared ones of the same
+    /// name, with the streams that they have and those that they get; the others begin when the gate is dropped.
     #[must_use]
-    pub fn go(self, sinks: Sinks, mut kept: Vec<KeptStream>) -> (Running, Gate) {
+    pub fn go(self, sinks: Sinks, kept: Vec<KeptSource>) -> (Running, Gate) {
         let Self { mut running, gate, sinks: to_publisher, start, mut lanes, results } = self;
         // From here on, only threads have results to send.
         drop(results);
         let deadline = Instant::now() + DISMISSAL;
-        for lane in &mut lanes {
-            let same = |kept: &KeptStream| kept.stream.name == lane.stream;
-            let Some(index) = kept.iter().position(same) else { continue };
-            let KeptStream { stream, lane: old } = kept.swap_remove(index);
-            lane.take_over(old);
-            if let Some(prepared) = running.streams.iter_mut().find(|prepared| prepared.name == stream.name) {
-                std::mem::replace(prepared, stream).dismiss(deadline);
+        for KeptSource { mut source, lanes: old } in kept {
+            let Some(prepared) = running.sources.iter_mut().find(|prepared| prepared.name() == source.name()) else {
+                continue;
+            };
+            for old in old {
+                if let Some(lane) = lanes.iter_mut().find(|lane| lane.stream == old.stream) {
+                    lane.take_over(old);
+                }
             }
+            source.join(prepared);
+            std::mem::replace(prepared, source).dismiss(deadline);
         }
         running.ready.add(lanes);
         drop(start);
         let is_alone = running.is_of_one_stream();
-        for stream in &running.streams {
-            stream.is_alone.store(is_alone, Ordering::Release);
+        for source in &running.sources {
+            source.is_alone.store(is_alone, Ordering::Release);
         }
         // The thread is waiting for them, and the channel has room.
         let _ = to_publisher.send(sinks);

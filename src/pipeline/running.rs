@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::drain::Drain;
-use super::feed::Stream;
+use super::feed::{Member, Source};
 use super::lane::Lane;
 use super::publisher::{self, Lost, Sinks};
 use super::ready::ReadyQueue;
@@ -23,9 +23,11 @@ use crate::telemetry::{Pulse, StreamStatus};
 pub struct Running {
     /// Stops the publisher; `None` once it has been used.
     pub(super) stop: Option<Stop>,
-    pub(super) streams: Vec<Stream>,
-    /// The streams that the next pipeline takes over.
-    pub(super) kept: Vec<Stream>,
+    pub(super) sources: Vec<Source>,
+    /// The sources that the next pipeline takes over.
+    pub(super) kept: Vec<Source>,
+    /// Streams that it does not take over, of sources that it does.
+    pub(super) departed: Vec<Member>,
     pub(super) workers: Vec<Thread<Result<(), Error>>>,
     pub(super) ready: Arc<ReadyQueue>,
     /// The lanes that the inference threads give up, once they have been asked.
@@ -41,23 +43,16 @@ pub struct Running {
     pub(super) pulses: Vec<(String, Arc<Pulse>)>,
 }
 
-/// A stream between two pipelines: its source goes on, and nobody takes its frames.
-pub struct KeptStream {
-    pub(super) stream: Stream,
-    pub(super) lane: Lane,
+/// A source between two pipelines: it goes on, and nobody takes its frames.
+pub struct KeptSource {
+    pub(super) source: Source,
+    pub(super) lanes: Vec<Lane>,
 }
 
-impl KeptStream {
-    /// Name of the stream.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.stream.name
-    }
-
-    /// Its state, for sinks that may not know it.
-    #[must_use]
-    pub fn state(&self) -> StreamState {
-        self.lane.states.current()
+impl KeptSource {
+    /// The names of its streams with their states, for sinks that may not know them.
+    pub fn states(&self) -> impl Iterator<Item = (&str, StreamState)> {
+        self.lanes.iter().map(|lane| (&*lane.stream, lane.states.current()))
     }
 }
 
@@ -78,27 +73,28 @@ impl Running {
     /// handed over.
     pub fn stop(&mut self, end: Instant) {
         self.drain.begin_until(end);
-        self.streams.append(&mut self.kept);
+        self.sources.append(&mut self.kept);
         self.halt();
     }
 
     /// Begins the switch to `next`: stops all streams but those called `unchanged`, whose sources go on and whose
-    /// frames wait for `next`.
+    /// frames wait for `next`. A source goes on if the stream that it is called after does.
     pub fn hand_over(&mut self, next: &Prepared, unchanged: &[Arc<str>]) {
         // The threads are woken for a stop that has begun.
         self.drain.begin();
         self.given_up = Some(self.ready.hand_over(unchanged.into(), next.results()));
-        let is_kept = |stream: &Stream| unchanged.contains(&stream.name);
-        (self.kept, self.streams) = mem::take(&mut self.streams).into_iter().partition(is_kept);
+        let is_kept = |source: &Source| unchanged.contains(source.name());
+        (self.kept, self.sources) = mem::take(&mut self.sources).into_iter().partition(is_kept);
+        self.departed.extend(self.kept.iter_mut().flat_map(|source| source.retain(unchanged)));
         // Whether this pipeline or the next one tells why a source fails now is open: it says so itself.
-        self.kept.iter().for_each(|stream| stream.is_alone.store(false, Ordering::Release));
+        self.kept.iter().for_each(|source| source.is_alone.store(false, Ordering::Release));
         self.halt();
     }
 
     fn halt(&mut self) {
         self.drain.begin();
         self.stop = None;
-        self.streams.iter_mut().for_each(Stream::stop);
+        self.sources.iter_mut().for_each(Source::stop);
         // Wakes the inference threads, whose time is limited now.
         self.ready.wake_all();
     }
@@ -107,7 +103,7 @@ impl Running {
     #[must_use]
     pub fn stuck(&self, limit: Duration) -> Option<(&str, Duration)> {
         let own = self.pulses.iter().map(|(thread, pulse)| (thread.as_str(), pulse.age()));
-        let sources = self.all_streams().map(|stream| (stream.thread_name(), stream.pulse.age()));
+        let sources = self.all_sources().map(|source| (source.thread_name(), source.pulse.age()));
         own.chain(sources).filter(|(_, age)| *age > limit).max_by_key(|(_, age)| *age)
     }
 
@@ -121,8 +117,12 @@ impl Running {
         self.all_streams().count() == 1
     }
 
-    fn all_streams(&self) -> impl Iterator<Item = &Stream> {
-        self.streams.iter().chain(&self.kept)
+    fn all_streams(&self) -> impl Iterator<Item = &Member> {
+        self.all_sources().flat_map(|source| &source.members).chain(&self.departed)
+    }
+
+    fn all_sources(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().chain(&self.kept)
     }
 
     /// Names of the sinks that were lost while others continued.
@@ -145,7 +145,7 @@ impl Running {
             Some(Err(error)) => (Sinks::new(), Err(error.into())),
         };
         // Some may not have been reported: a thread is still busy with them, or has failed.
-        for stream in &self.streams {
+        for stream in self.sources.iter().flat_map(|source| &source.members).chain(&self.departed) {
             let offline = Outgoing::stream(Arc::clone(&stream.name), StreamState::Offline);
             for sink in &mut sinks {
                 // A sink that is lost says so when it is closed.
@@ -163,26 +163,33 @@ impl Running {
     }
 
     /// Waits until the inference threads have given up the streams of [`hand_over`](Self::hand_over), or for `deadline`,
-    /// and returns these streams for the next pipeline. One that has not been given up ends with this pipeline.
+    /// and returns their sources for the next pipeline. A stream that has not been given up starts again, and so do the
+    /// others of a source that is called after it.
     #[must_use]
-    pub fn take_kept(&mut self, deadline: Instant) -> Vec<KeptStream> {
+    pub fn take_kept(&mut self, deadline: Instant) -> Vec<KeptSource> {
         let given_up = self.given_up.take();
         let mut lanes: Vec<Lane> =
             given_up.iter().flat_map(|lanes| std::iter::from_fn(|| lanes.recv_deadline(deadline).ok())).collect();
         // A request that is not answered would hold the next pipeline open.
         self.ready.cancel_hand_over();
         lanes.extend(given_up.iter().flat_map(Receiver::try_iter));
-        let mut kept = Vec::with_capacity(lanes.len());
-        for mut stream in self.kept.drain(..) {
-            if let Some(index) = lanes.iter().position(|lane| lane.stream == stream.name) {
-                kept.push(KeptStream { stream, lane: lanes.swap_remove(index) });
-            } else {
-                if !stream.counters.status().ended {
-                    let name = &stream.name;
+        let mut kept = Vec::with_capacity(self.kept.len());
+        for mut source in self.kept.drain(..) {
+            let is_of_source = |lane: &Lane| source.members.iter().any(|member| member.name == lane.stream);
+            let (of_source, others): (Vec<Lane>, Vec<Lane>) = lanes.into_iter().partition(is_of_source);
+            lanes = others;
+            let names: Vec<Arc<str>> = of_source.iter().map(|lane| Arc::clone(&lane.stream)).collect();
+            for Member { name, counters } in &source.members {
+                if !names.contains(name) && !counters.status().ended {
                     tracing::warn!(stream = %name, "the stream starts again: its inference thread did not give it back in time");
                 }
-                stream.stop();
-                self.streams.push(stream);
+            }
+            if names.contains(source.name()) {
+                self.departed.extend(source.retain(&names));
+                kept.push(KeptSource { source, lanes: of_source });
+            } else {
+                source.stop();
+                self.sources.push(source);
             }
         }
         kept
@@ -195,7 +202,7 @@ impl Running {
     /// The first of: that of the sinks, a failed inference thread, failed streams; work that was only abandoned comes
     /// after what failed. The others are logged.
     pub fn finish(self, outcome: Result<(), Error>, deadline: Instant) -> Result<(), Error> {
-        let total = self.streams.len();
+        let total = self.all_streams().count();
         let mut errors: Vec<Error> = outcome.err().into_iter().collect();
         let joined = |worker: Thread<Result<(), Error>>| worker.join(Some(deadline))?;
         errors.extend(self.workers.into_iter().filter_map(|worker| joined(worker).err()));
@@ -203,7 +210,10 @@ impl Running {
         if let Some(Err(error)) = self.collecting.map(|thread| thread.join(Some(deadline))) {
             tracing::warn!("frames that were to be kept may be missing in collect.folder: {error}");
         }
-        errors.extend(self.streams.into_iter().filter_map(|stream| stream.end(deadline).err()));
+        errors.extend(self.sources.into_iter().flat_map(|source| source.end(deadline)));
+        for stream in &self.departed {
+            stream.end();
+        }
         let errors = errors.into_iter().filter(|error| !matches!(error, Error::PublisherGone));
         let (streams, mut errors): (Vec<Error>, Vec<Error>) = errors.partition(Error::is_of_stream);
         errors.extend(all_in_one(streams, total));
@@ -227,6 +237,6 @@ fn all_in_one(mut failed: Vec<Error>, total: usize) -> Option<Error> {
     for error in failed.iter().filter(|error| matches!(error, Error::Frames { .. })) {
         tracing::error!("{}", chain(error));
     }
-    let failed = failed.iter().filter_map(Error::stream).map(str::to_owned).collect();
+    let failed = failed.iter().flat_map(Error::streams).map(ToString::to_string).collect();
     Some(Error::Streams { failed, total, exit })
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, after, at, never, select, tick};
 
 use crate::exit::{Exit, chain};
-use crate::pipeline::{self, Running, Sinks};
+use crate::pipeline::{self, KeptSource, Running, Sinks};
 use crate::shutdown::JoinError;
 use crate::telemetry::Registry;
 use crate::{capture, config, inference, model, publish};
@@ -321,7 +321,7 @@ impl Service<'_> {
         let (sinks, outcome) = old.take_sinks(Some(deadline));
         let kept = old.take_kept(deadline);
         let sinks = ready.take_sinks(sinks, &kept, deadline);
-        let unchanged = kept.len();
+        let unchanged = kept.iter().flat_map(KeptSource::states).count();
         let (running, gate) = ready.pipeline.go(sinks, kept);
         if let Err(error) = old.finish(outcome, deadline) {
             tracing::warn!("while stopping the old configuration: {}", chain(&error));

@@ -12,7 +12,7 @@ use crate::choice::BackendChoice;
 use crate::config::{self, Config, Flag, Loaded};
 use crate::exit::chain;
 use crate::model::Model;
-use crate::pipeline::{self, KeptStream, Parts, Prepared, Sinks, StreamParts};
+use crate::pipeline::{self, KeptSource, Parts, Prepared, Sinks, SourceParts, StreamParts};
 use crate::plural::counted;
 use crate::printable::escaped;
 use crate::publish::{self, Mqtt, Outgoing, Sink, Stdout, Unsent};
@@ -141,11 +141,11 @@ pub(super) fn prepare(
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let streams = streams(&config)?;
+    let sources = sources(&config)?;
     go_on()?;
     let unchanged = before.map(|before| unchanged(&config, &files, before)).unwrap_or_default();
     if before.is_some() {
-        check(&streams, &unchanged)?;
+        check(&sources, &unchanged)?;
     }
     let models = Models::load(&config, &files, before.map(|before| &before.models))?;
     go_on()?;
@@ -157,14 +157,18 @@ pub(super) fn prepare(
     let sinks = made_of.iter().filter(is_new).map(|made_of| made_of.open(named())).collect::<Result<_, _>>()?;
 
     let Config { inference, collect, debug, .. } = &config;
-    let count = streams.len();
-    let streams =
-        config.streams.iter().zip(streams).filter_map(|(stream, settings)| parts(&config, &models, stream, settings));
+    let sources: Vec<SourceParts> = sources
+        .into_iter()
+        .map(|(settings, streams)| {
+            let streams = streams.into_iter().filter_map(|stream| parts(&config, &models, stream)).collect();
+            SourceParts { settings, streams }
+        })
+        .collect();
     warn_of_many_threads(&config);
     let pipeline = pipeline::prepare(Parts {
         registry: Arc::clone(registry),
         device: Arc::clone(&device),
-        streams: streams.collect(),
+        sources,
         models: models.all(),
         top: config.model.top as usize,
         inference: inference.clone(),
@@ -178,7 +182,7 @@ pub(super) fn prepare(
         version = env!("CARGO_PKG_VERSION"),
         gstreamer = capture::version(),
         models = %names(&models),
-        streams = count,
+        streams = config.streams.len(),
         workers = inference.workers,
         threads = inference.threads,
         cores = ?inference.cores,
@@ -190,12 +194,13 @@ pub(super) fn prepare(
 
 impl Ready {
     /// The sinks of this setup: the new ones, and those of `old` that stay. The others are closed by `deadline`, and
-    /// what they could not hand out goes to the new sink of the same name. All begin with the states of `kept_streams`;
+    /// what they could not hand out goes to the new sink of the same name. All begin with the states of `kept_sources`;
     /// other streams are `offline` until they have a result.
-    pub(super) fn take_sinks(&mut self, old: Sinks, kept_streams: &[KeptStream], deadline: Instant) -> Sinks {
+    pub(super) fn take_sinks(&mut self, old: Sinks, kept_sources: &[KeptSource], deadline: Instant) -> Sinks {
         let mut sinks = std::mem::take(&mut self.sinks);
         let is_wanted = |name| self.setup.sinks.iter().any(|made_of| made_of.name() == name);
-        let is_new = |stream: &&config::Stream| kept_streams.iter().all(|kept| kept.name() != stream.name);
+        let states: Vec<(&str, StreamState)> = kept_sources.iter().flat_map(KeptSource::states).collect();
+        let is_new = |stream: &&config::Stream| states.iter().all(|(kept, _)| *kept != stream.name);
         let new_streams: Vec<&config::Stream> = self.setup.config.streams.iter().filter(is_new).collect();
         let mut kept = Sinks::new();
         for sink in old.into_iter().rev() {
@@ -216,7 +221,7 @@ impl Ready {
             }
         }
         for sink in sinks.iter_mut().chain(&mut kept) {
-            tell(sink, kept_streams.iter().map(|stream| (stream.name(), stream.state())));
+            tell(sink, states.iter().copied());
         }
         for sink in &mut sinks {
             sink.begin();
@@ -227,7 +232,7 @@ impl Ready {
                 // Lost since the preparation.
                 match made_of.open(self.setup.names()) {
                     Ok(mut sink) => {
-                        tell(&mut sink, kept_streams.iter().map(|stream| (stream.name(), stream.state())));
+                        tell(&mut sink, states.iter().copied());
                         sink.begin();
                         sinks.push(sink);
                     }
@@ -260,11 +265,15 @@ fn hand_over(unsent: Unsent, heir: Option<&mut Box<dyn Sink>>) {
     }
 }
 
-fn streams(config: &Config) -> Result<Vec<Settings>, Error> {
-    let open = |stream: &config::Stream| {
-        Settings::new(stream).map_err(|source| Error::Stream { stream: stream.name.clone(), source })
+/// The sources, with their settings and their streams.
+fn sources<'a>(config: &'a Config) -> Result<Vec<(Settings, Vec<&'a config::Stream>)>, Error> {
+    let groups = (0..config.streams.len()).map(|index| config.sharing(index));
+    let open = |streams: Vec<&'a config::Stream>| {
+        let first = *streams.first()?;
+        let failed = |source| Error::Stream { stream: first.name.clone(), source };
+        Some(Settings::new(first).map(|settings| (settings, streams)).map_err(failed))
     };
-    config.streams.iter().map(open).collect()
+    groups.filter_map(open).collect()
 }
 
 /// Streams that have gone since the process began publishing to these topics. A broker that is away now has still to learn
@@ -278,18 +287,24 @@ fn gone(config: &Config, device: &Arc<str>, before: Option<&Setup>) -> Vec<Strin
     before.filter(has_same_topics).into_iter().flat_map(Setup::names).filter(has_gone).map(str::to_owned).collect()
 }
 
-/// Names of the streams that `before` has too, with the same source and the same content of its files.
+/// Names of the streams that `before` has too, with the same source, the same content of its files, and the same stream
+/// that the source is called after.
 fn unchanged(config: &Config, files: &Files, before: &Setup) -> Vec<Arc<str>> {
+    let first = |config: &Config, stream: &config::Stream| {
+        config.streams.iter().find(|first| first.has_same_source(stream)).map(|first| first.name.clone())
+    };
     let is_same = |stream: &&config::Stream| {
-        before.config.streams.iter().any(|before| before.has_same_source(stream))
+        let same = |before: &&config::Stream| before.name == stream.name && before.has_same_source(stream);
+        before.config.streams.iter().any(|stream| same(&stream))
+            && first(config, stream) == first(&before.config, stream)
             && files.of_stream(&stream.name) == before.files.of_stream(&stream.name)
     };
     config.streams.iter().filter(is_same).map(|stream| stream.name.as_str().into()).collect()
 }
 
 /// Checks that the new and changed streams can be opened, as far as possible while the old ones run.
-fn check(streams: &[Settings], unchanged: &[Arc<str>]) -> Result<(), Error> {
-    for settings in streams.iter().filter(|settings| !unchanged.contains(&settings.stream)) {
+fn check(sources: &[(Settings, Vec<&config::Stream>)], unchanged: &[Arc<str>]) -> Result<(), Error> {
+    for (settings, _) in sources.iter().filter(|(settings, _)| !unchanged.contains(&settings.stream)) {
         capture::check(settings).map_err(|source| Error::Stream { stream: settings.stream.to_string(), source })?;
     }
     Ok(())
@@ -309,10 +324,10 @@ fn sinks(config: &Config, files: &Files, device: &Arc<str>) -> Vec<MadeOf> {
 }
 
 /// What a stream is made of; `None` if its model is not loaded.
-fn parts(config: &Config, models: &Models, stream: &config::Stream, settings: Settings) -> Option<StreamParts> {
+fn parts(config: &Config, models: &Models, stream: &config::Stream) -> Option<StreamParts> {
     let (number, model) = models.find(config.model_of(stream))?;
     let transform = stream.region().map_or(*model.transform(), |region| model.transform().of_region(region));
-    Some(StreamParts { settings, model: number, transform, weight: stream.weight })
+    Some(StreamParts { name: stream.name.as_str().into(), model: number, transform, weight: stream.weight })
 }
 
 /// The names of models, with what runs them.

@@ -35,6 +35,20 @@ impl FrameNumbers {
         self.state.load(Ordering::Acquire) & LAST
     }
 
+    /// Makes `next` the next number if that is larger: what was numbered by others up to there counts neither as a frame
+    /// nor as missed.
+    pub fn skip_to(&self, next: u64) {
+        self.reach(next);
+        self.answered.fetch_max(next, Ordering::AcqRel);
+    }
+
+    /// Makes `next` the next number if that is larger.
+    pub fn reach(&self, next: u64) {
+        let raised = |state: u64| (state & LAST < next).then(|| state - (state & LAST) + next.min(LAST));
+        // It fails if there is nothing to do.
+        let _ = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, raised);
+    }
+
     /// The number of frames between the previous result, from any attempt or pipeline, and frame `seq`.
     #[must_use]
     pub fn missed(&self, seq: u64) -> u64 {
@@ -126,6 +140,20 @@ mod tests {
         });
         seen.sort_unstable();
         assert_eq!(seen, (0..numbers.next()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn numbers_that_others_had_are_skipped_and_not_missed() {
+        let numbers = Arc::<FrameNumbers>::default();
+        let ticket = numbers.begin();
+        assert_eq!(ticket.number(), Some(0));
+        numbers.answer(0);
+        numbers.skip_to(7);
+        assert_eq!((ticket.number(), numbers.missed(7)), (Some(7), 0));
+        numbers.skip_to(3);
+        assert_eq!((ticket.number(), numbers.missed(8)), (Some(8), 1), "never backwards");
+        numbers.reach(u64::MAX);
+        assert_eq!((numbers.next(), ticket.number()), (LAST, None));
     }
 
     #[test]
