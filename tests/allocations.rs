@@ -15,7 +15,7 @@ use hardnetd::inference::{Engine, Gaussian, Novelty, TaughtHead};
 use hardnetd::kernels::runtime::Threads;
 use hardnetd::model::taught::{Distances, Lesson};
 use hardnetd::model::{Definition, Model, ModelOptions, NetworkDefinition, Taught};
-use hardnetd::pipeline::{self, Parts};
+use hardnetd::pipeline::{self, Parts, SourceParts, StreamParts};
 use hardnetd::publish::{self, Outgoing, Sink, Unsent};
 use hardnetd::record::Record;
 use hardnetd::telemetry::Registry;
@@ -101,11 +101,14 @@ fn frames_allocate_nothing(collect: &Collect) {
     let loaded = config::load(Some(&file), &[flag], &|_| Ok(())).unwrap();
     let options = ModelOptions { size: Some([64, 64]), ..ModelOptions::default() };
     let counts = Arc::<Mutex<Vec<usize>>>::default();
+    let model = Arc::new(Model::load("hardnet39ds", &options).unwrap());
+    let stream = StreamParts { name: "test".into(), model: 0, transform: *model.transform(), weight: 1 };
+    let settings = Settings::new(&loaded.config.streams[0]).unwrap();
     let running = pipeline::prepare(Parts {
         registry: Arc::new(Registry::new()),
         device: "device".into(),
-        streams: loaded.config.streams.iter().map(|stream| Settings::new(stream).unwrap()).collect(),
-        model: Arc::new(Model::load("hardnet39ds", &options).unwrap()),
+        sources: vec![SourceParts { settings, streams: vec![stream] }],
+        models: vec![model],
         top: 5,
         inference: loaded.config.inference.clone(),
         frames: None,

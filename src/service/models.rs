@@ -61,3 +61,26 @@ fn load(config: &Config, name: &str, options: &ModelOptions) -> Result<Model, Er
     }
     Ok(model)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::config::Stream;
+
+    #[test]
+    fn a_model_is_loaded_once_and_stays_while_nothing_of_it_changes() {
+        let stream = |model: &str| Stream { model: model.into(), ..Stream::default() };
+        let mut config = Config { streams: vec![stream(""), stream("signal"), stream("")], ..Config::default() };
+        let files = Files::default();
+        let first = Models::load(&config, &files, None).unwrap();
+        assert_eq!(first.all().len(), 1);
+        assert_eq!(first.find("signal").map(|(number, _)| number), Some(0));
+        let same = Models::load(&config, &files, Some(&first)).unwrap();
+        assert!(Arc::ptr_eq(&first.all()[0], &same.all()[0]));
+        config.model.size = "64x64".into();
+        let other = Models::load(&config, &files, Some(&same)).unwrap();
+        assert!(!Arc::ptr_eq(&same.all()[0], &other.all()[0]));
+    }
+}
