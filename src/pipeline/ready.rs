@@ -4,6 +4,9 @@
 //! order, and those of different streams are classified by as many threads as there are. A source that has a frame wakes
 //! one thread; a thread looks for work before it waits, so that no frame is missed.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,7 +17,7 @@ use super::lane::Lane;
 use super::turn::Turns;
 
 /// Wakes inference threads.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Bell {
     /// How often it has rung.
     rings: Mutex<u64>,
@@ -72,6 +75,7 @@ struct State {
 }
 
 /// What the next pipeline takes over.
+#[derive(Clone)]
 struct HandOver {
     /// Names of the streams.
     streams: Arc<[Arc<str>]>,
@@ -86,6 +90,7 @@ impl HandOver {
         self.streams.contains(&lane.stream) && !lane.counters.status().ended
     }
 
+    /// Hands a stream over; call it without the lock of the queue, since the stream's source may be reporting a state.
     fn take(&self, lane: Lane) {
         lane.states.redirect(self.results.clone());
         // If nobody waits for it any more, it ends here.
@@ -155,10 +160,10 @@ impl ReadyQueue {
         let (taken, waiting): (Vec<Lane>, Vec<Lane>) =
             std::mem::take(&mut state.waiting).into_iter().partition(|lane| hand_over.takes(lane));
         state.waiting = waiting;
-        taken.into_iter().for_each(|lane| hand_over.take(lane));
-        state.hand_over = Some(hand_over);
+        state.hand_over = Some(hand_over.clone());
         state.end_hand_over();
         drop(state);
+        taken.into_iter().for_each(|lane| hand_over.take(lane));
         self.bell.ring_for_all();
         lanes
     }
@@ -176,9 +181,12 @@ impl ReadyQueue {
     /// A thread no longer has the stream, which goes on as `lane`, if it does.
     fn end_turn(&self, stream: &Arc<str>, lane: Option<Lane>) {
         let mut state = self.lock();
-        state.end_turn(stream, lane);
+        let handed_over = state.end_turn(stream, lane);
         let is_empty = state.is_empty();
         drop(state);
+        if let Some((hand_over, lane)) = handed_over {
+            hand_over.take(lane);
+        }
         if is_empty {
             self.bell.ring_for_all();
         }
@@ -213,16 +221,19 @@ impl State {
         }
     }
 
-    /// A thread no longer has the stream, which goes on as `lane`, if it does.
-    fn end_turn(&mut self, stream: &Arc<str>, lane: Option<Lane>) {
+    /// A thread no longer has the stream, which goes on as `lane`, if it does; returns it if the next pipeline takes it.
+    fn end_turn(&mut self, stream: &Arc<str>, lane: Option<Lane>) -> Option<(HandOver, Lane)> {
         self.taken.retain(|taken| taken != stream);
-        if let Some(lane) = lane {
-            match &self.hand_over {
-                Some(hand_over) if hand_over.takes(&lane) => hand_over.take(lane),
-                _ => self.waiting.push(lane),
+        let hand_over = self.hand_over.clone();
+        self.end_hand_over();
+        let lane = lane?;
+        match hand_over.filter(|hand_over| hand_over.takes(&lane)) {
+            Some(hand_over) => Some((hand_over, lane)),
+            None => {
+                self.waiting.push(lane);
+                None
             }
         }
-        self.end_hand_over();
     }
 }
 
