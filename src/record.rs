@@ -89,6 +89,10 @@ pub struct ResultRecord {
     /// and reloads: `seq` is that of the previous result, plus 1, plus `dropped`. Frames that the source did not
     /// deliver during an outage are not counted.
     pub dropped: u64,
+    /// If the result is that of an earlier frame, because the picture has not changed: how many such results there have
+    /// been since the network ran, this one included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carried: Option<u64>,
 }
 
 /// Distinguishes one run of the program from another: 64 random bits, because clocks and process IDs can repeat after
@@ -200,6 +204,7 @@ mod tests {
             top: smallvec![Scored { index: 3, label: "class 3".into(), score: 0.25 }],
             latency_us: Latency { capture: 1, queue: 2, preprocess: 3, infer: 4, total: 10 },
             dropped: 5,
+            carried: None,
         };
         assert_eq!(
             serde_json::to_string(&record).ok().as_deref(),
@@ -212,5 +217,7 @@ mod tests {
                  \"latency_us\":{\"capture\":1,\"queue\":2,\"preprocess\":3,\"infer\":4,\"total\":10},\"dropped\":5}"
             )
         );
+        let carried = ResultRecord { carried: Some(2), ..record };
+        assert!(serde_json::to_string(&carried).is_ok_and(|text| text.ends_with(",\"dropped\":5,\"carried\":2}")));
     }
 }

@@ -102,7 +102,9 @@ fn frames_allocate_nothing(collect: &Collect) {
     let options = ModelOptions { size: Some([64, 64]), ..ModelOptions::default() };
     let counts = Arc::<Mutex<Vec<usize>>>::default();
     let model = Arc::new(Model::load("hardnet39ds", &options).unwrap());
-    let stream = StreamParts { name: "test".into(), model: 0, transform: *model.transform(), weight: 1 };
+    let transform = *model.transform();
+    let carry_over = Duration::ZERO;
+    let stream = StreamParts { name: "test".into(), model: 0, transform, weight: 1, carry_over };
     let settings = Settings::new(&loaded.config.streams[0]).unwrap();
     let running = pipeline::prepare(Parts {
         registry: Arc::new(Registry::new()),

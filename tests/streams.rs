@@ -260,3 +260,23 @@ fn the_example_with_four_cameras_runs() {
     assert_eq!(models.len(), 3, "{models:?}");
     assert!(cameras > 4, "one camera has two streams");
 }
+
+#[test]
+fn a_still_picture_is_classified_once_and_a_moving_one_every_time() {
+    let still = stream("still", "smpte?size=64x64&frames=30&live=false", "carry_over_max_s = 3600");
+    let moving = stream("moving", "snow?size=64x64&frames=30&live=false", "carry_over_max_s = 3600");
+    let off = stream("off", "smpte?size=64x64&frames=30&live=false", "");
+    let outcome = classified(&(still + &moving + &off), "30");
+    let records = outcome.records();
+    let carried = |stream: &'static str| {
+        of_stream(&records, stream).into_iter().map(|record| record["carried"].as_u64()).collect::<Vec<_>>()
+    };
+    assert_eq!(carried("still"), (0..30).map(|frame| Some(frame).filter(|frame| *frame > 0)).collect::<Vec<_>>());
+    assert_eq!(carried("moving"), [None; 30]);
+    assert_eq!(carried("off"), [None; 30]);
+    let tops: Vec<&Value> = of_stream(&records, "still").into_iter().map(|record| &record["top"]).collect();
+    assert!(tops.iter().all(|top| *top == tops[0]));
+    let counts =
+        |stream: &str| outcome.stderr.lines().find(|line| line.contains("stream ended") && line.contains(stream));
+    assert!(counts("still").unwrap().contains("classified=1 carried=29 dropped=0"), "{}", outcome.stderr);
+}

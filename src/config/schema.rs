@@ -116,6 +116,9 @@ section! {
         region: String = "", Allowed::OptionalRegion;
         /// Its share of the inference if streams compete: one with 2 has twice as many frames classified as one with 1.
         weight: u32 = 1_u32, Allowed::Integer(1, 1000);
+        /// While the picture does not change, the latest result is carried over for so many seconds at most, and the network
+        /// does not run: the largest saving for a camera whose scene is mostly still. 0: every frame is classified.
+        carry_over_max_s: f64 = 0.0, Allowed::NumberOrZero(0.1, 86_400.0);
         /// Maximum frames per second, such as 2, or 0.2 for a picture every five seconds; frames beyond it are left out
         /// before any conversion, and not even decoded if `decode` allows that. 0: no limit.
         max_fps: f64 = 0.0, Allowed::NumberOrZero(MIN_FPS, MAX_FPS);

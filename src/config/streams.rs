@@ -1,5 +1,7 @@
 //! What streams share and what is their own.
 
+use std::time::Duration;
+
 use super::schema::{Config, Stream};
 use crate::frame::Region;
 
@@ -10,11 +12,17 @@ impl Stream {
         self.region.parse().ok()
     }
 
+    /// `carry_over_max_s`.
+    #[must_use]
+    pub fn carry_over(&self) -> Duration {
+        Duration::from_secs_f64(self.carry_over_max_s)
+    }
+
     /// Whether `other` has the same frames from the same source, whatever it is called and whatever is done with them.
     #[must_use]
     pub fn has_same_source(&self, other: &Self) -> bool {
-        let Self { name, model, region, weight, .. } = other.clone();
-        Self { name, model, region, weight, ..self.clone() } == *other
+        let Self { name, model, region, weight, carry_over_max_s, .. } = other.clone();
+        Self { name, model, region, weight, carry_over_max_s, ..self.clone() } == *other
     }
 }
 
@@ -78,8 +86,14 @@ mod tests {
     #[test]
     fn what_is_done_with_frames_does_not_change_the_source() {
         let stream = Stream::default();
-        let other =
-            Stream { name: "other".into(), model: "m".into(), region: "0,0,0.5,1".into(), weight: 3, ..stream.clone() };
+        let other = Stream {
+            name: "other".into(),
+            model: "m".into(),
+            region: "0,0,0.5,1".into(),
+            weight: 3,
+            carry_over_max_s: 9.0,
+            ..stream.clone()
+        };
         assert!(stream.has_same_source(&other));
         assert!(!stream.has_same_source(&Stream { max_fps: 1.0, ..other }));
     }

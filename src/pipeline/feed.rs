@@ -41,8 +41,8 @@ impl Member {
     /// Reports the counts of a stream that has ended.
     pub(super) fn end(&self) -> FrameCounts {
         let counts = self.counters.read();
-        let FrameCounts { captured, dropped, left_out, classified, failed, .. } = counts;
-        tracing::info!(stream = %self.name, captured, classified, dropped, failed, left_out, "stream ended");
+        let FrameCounts { captured, dropped, left_out, classified, carried, failed, .. } = counts;
+        tracing::info!(stream = %self.name, captured, classified, carried, dropped, failed, left_out, "stream ended");
         counts
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::carry::CarryOver;
 use super::queue::QueueReceiver;
 use super::quota::Failures;
 use super::states::States;
@@ -38,6 +39,8 @@ pub(super) struct Task {
     /// Decides which frames are kept, if any are to be.
     pub(super) chooser: Option<Chooser>,
     pub(super) turn: Turn,
+    /// Carries results over, if they may be.
+    pub(super) carry: Option<CarryOver>,
 }
 
 impl Lane {

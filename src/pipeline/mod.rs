@@ -11,6 +11,7 @@
 //! So may its streams: [`Running::hand_over`] stops only some of them, and the next pipeline takes the frames of the
 //! others.
 
+mod carry;
 mod drain;
 mod error;
 mod feed;
@@ -42,6 +43,7 @@ use crate::record::{ModelTag, Record};
 use crate::shutdown::{self, Stop, Thread};
 use crate::system::affinity;
 use crate::telemetry::{Pulse, Registry, StreamCounters};
+use carry::CarryOver;
 use drain::Drain;
 pub use error::Error;
 use feed::{Feed, Member};
@@ -114,6 +116,8 @@ pub struct StreamParts {
     pub transform: Transform,
     /// How many times as many frames are classified as of a stream of weight 1, if streams compete.
     pub weight: u32,
+    /// How long a result is carried over while the picture does not change; zero: not at all.
+    pub carry_over: Duration,
 }
 
 /// A pipeline that is ready to go. Dropping it ends its threads.
@@ -173,7 +177,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         let live = settings.source.is_live();
         let (stop, stopped) = shutdown::channel();
         let (mut members, mut taps) = (Vec::with_capacity(streams.len()), Vec::with_capacity(streams.len()));
-        for StreamParts { name: stream, model, transform, weight } in streams {
+        for StreamParts { name: stream, model, transform, weight, carry_over } in streams {
             let counters = Arc::new(StreamCounters::new(registry.totals(&stream)));
             let (inlet, outlet) = queue::queue(live, Arc::clone(&counters), stopped.clone());
             let backlog = (!live).then(|| Backlog::new(FILE_BACKLOG));
@@ -187,6 +191,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
                 preprocessor: Preprocessor::new(transform)?,
                 chooser: collector.as_ref().map(|collector| collector.chooser(&stream)),
                 turn: Turn::new(weight),
+                carry: (!carry_over.is_zero()).then(|| CarryOver::new(carry_over, &transform)),
             };
             members.push(Member { name: Arc::clone(&stream), counters: Arc::clone(&counters) });
             let tap = TapParts {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use super::drain::Drain;
-use super::lane::Lane;
+use super::lane::{Lane, Task};
 use super::queue::Empty;
 use super::ready::ReadyQueue;
 use super::{Error, Item};
@@ -44,6 +44,8 @@ pub(super) struct WorkerSettings {
 struct Answer {
     top: TopClasses,
     latency_us: Latency,
+    /// Results carried over since the network ran, if this one is.
+    carried: Option<u64>,
     /// The frame and its best answer, if it is to be kept.
     uncertain: Option<(Frame, Scored)>,
 }
@@ -106,7 +108,7 @@ impl Worker {
         let Frame { seq, captured, .. } = frame;
         let file = frame.file.clone();
         let answer = self.classify(lane, frame).inspect_err(|_| lane.counters.count_dropped())?;
-        let Some(Answer { top, latency_us, uncertain }) = answer else {
+        let Some(Answer { top, latency_us, carried, uncertain }) = answer else {
             lane.counters.count_failed();
             if let Some(failures) = &lane.failures {
                 failures.tell();
@@ -125,12 +127,16 @@ impl Worker {
             top,
             latency_us,
             dropped: lane.numbers.missed(seq),
+            carried,
         };
         let item = Item { record: Record::Result(record), permit };
         let sent = lane.states.result(seq).and_then(|()| self.send(item));
         sent.inspect_err(|_| lane.counters.count_dropped())?;
         lane.numbers.answer(seq);
-        lane.counters.count_classified();
+        match carried {
+            None => lane.counters.count_classified(),
+            Some(_) => lane.counters.count_carried(),
+        }
         // Now that the result is on its way.
         if let (Some((frame, best)), Some(chooser)) = (uncertain, &mut lane.task.chooser)
             && let Ok(picture) = frame.picture()
@@ -176,14 +182,26 @@ impl Worker {
         }
         let preprocess = start.elapsed();
         let Frame { captured, arrived_ns, .. } = frame;
-        let chooser = lane.task.chooser.as_ref().filter(|chooser| chooser.is_due(captured));
+        let Task { chooser, carry, model, .. } = &mut lane.task;
+        let chooser = chooser.as_ref().filter(|chooser| chooser.is_due(captured));
         let held = chooser.is_some().then_some(frame);
-        // The margin is that between two classes, also if fewer are wanted.
-        let least = if chooser.is_some() { 2 } else { 0 };
-        let mut top = self.sessions[lane.task.model].infer(self.settings.top.max(least))?;
-        let is_uncertain = chooser.is_some_and(|chooser| chooser.is_uncertain(&top));
-        let uncertain = held.filter(|_| is_uncertain).and_then(|frame| Some((frame, top.first()?.clone())));
-        top.truncate(self.settings.top);
+        let session = &mut self.sessions[*model];
+        let (top, carried, uncertain) =
+            match carry.as_mut().and_then(|carry| carry.carry(session.input().data_mut(), captured)) {
+                Some((top, carried)) => (top, Some(carried), None),
+                None => {
+                    // The margin is that between two classes, also if fewer are wanted.
+                    let least = if chooser.is_some() { 2 } else { 0 };
+                    let mut top = session.infer(self.settings.top.max(least))?;
+                    let is_uncertain = chooser.is_some_and(|chooser| chooser.is_uncertain(&top));
+                    let uncertain = held.filter(|_| is_uncertain).and_then(|frame| Some((frame, top.first()?.clone())));
+                    top.truncate(self.settings.top);
+                    if let Some(carry) = carry {
+                        carry.remember(&top, captured);
+                    }
+                    (top, None, uncertain)
+                }
+            };
         let infer = start.elapsed() - preprocess;
         let us = |from: u64, to: u64| to.saturating_sub(from) / 1000;
         let latency = Latency {
@@ -193,7 +211,7 @@ impl Worker {
             infer: u64::try_from(infer.as_micros()).unwrap_or(u64::MAX),
             total: us(captured.monotonic_ns, monotonic_ns()),
         };
-        Ok(Some(Answer { top, latency_us: latency, uncertain }))
+        Ok(Some(Answer { top, latency_us: latency, carried, uncertain }))
     }
 
     fn prepare(&mut self, lane: &mut Lane, frame: &Frame) -> Result<(), Error> {

@@ -34,6 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod change;
 mod color;
 mod plan;
 mod reference;
@@ -42,6 +43,7 @@ mod shown;
 #[cfg(test)]
 mod tests;
 
+pub use change::ChangeDetector;
 pub use reference::Reference;
 pub use shown::{Rgb, Shown};
 

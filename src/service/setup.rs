@@ -327,7 +327,8 @@ fn sinks(config: &Config, files: &Files, device: &Arc<str>) -> Vec<MadeOf> {
 fn parts(config: &Config, models: &Models, stream: &config::Stream) -> Option<StreamParts> {
     let (number, model) = models.find(config.model_of(stream))?;
     let transform = stream.region().map_or(*model.transform(), |region| model.transform().of_region(region));
-    Some(StreamParts { name: stream.name.as_str().into(), model: number, transform, weight: stream.weight })
+    let (name, weight) = (stream.name.as_str().into(), stream.weight);
+    Some(StreamParts { name, model: number, transform, weight, carry_over: stream.carry_over() })
 }
 
 /// The names of models, with what runs them.

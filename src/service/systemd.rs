@@ -67,15 +67,19 @@ pub(super) fn status(running: &Running, registry: &Registry, seen: &mut Seen) {
     let elapsed_s = seen.at.elapsed().as_secs_f64();
     seen.at = Instant::now();
     for (stream, status) in running.statuses() {
-        let classified = registry.totals(stream).read().classified;
-        let before = seen.results.insert(Arc::clone(stream), classified).unwrap_or(0);
+        let counts = registry.totals(stream).read();
+        let results = counts.classified + counts.carried;
+        let before = seen.results.insert(Arc::clone(stream), results).unwrap_or(0);
         #[allow(clippy::cast_precision_loss, reason = "results of a few seconds")]
-        let rate = classified.saturating_sub(before) as f64 / elapsed_s;
+        let rate = results.saturating_sub(before) as f64 / elapsed_s;
         text += &format!("{stream}: {}; ", state(status, rate));
     }
     let sum = registry.sum();
-    let (results, frames) = (counted(sum.classified, "result", "results"), counted(sum.dropped, "frame", "frames"));
-    text += &format!("{results}, {frames} dropped");
+    let results = counted(sum.classified + sum.carried, "result", "results");
+    text += &format!("{results}, {} dropped", counted(sum.dropped, "frame", "frames"));
+    if sum.carried > 0 {
+        text += &format!(", {} carried over", sum.carried);
+    }
     if sum.left_out > 0 {
         text += &format!(", {} left out", sum.left_out);
     }

@@ -33,6 +33,7 @@ pub struct Counters {
     dropped: AtomicU64,
     left_out: AtomicU64,
     classified: AtomicU64,
+    carried: AtomicU64,
     failed: AtomicU64,
     retries: AtomicU64,
 }
@@ -46,6 +47,7 @@ impl Counters {
             dropped: self.dropped.load(Ordering::Relaxed),
             left_out: self.left_out.load(Ordering::Relaxed),
             classified: self.classified.load(Ordering::Relaxed),
+            carried: self.carried.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
         }
@@ -63,6 +65,8 @@ pub struct FrameCounts {
     pub left_out: u64,
     /// Frames that resulted in a classification.
     pub classified: u64,
+    /// Frames that got the result of an earlier one, because the picture had not changed.
+    pub carried: u64,
     /// Frames that could not be classified.
     pub failed: u64,
     /// Times that the source has failed and had to be reopened.
@@ -116,6 +120,11 @@ impl StreamCounters {
     /// Counts a frame that was classified.
     pub fn count_classified(&self) {
         self.count(|counters| &counters.classified);
+    }
+
+    /// Counts a frame that got the result of an earlier one.
+    pub fn count_carried(&self) {
+        self.count(|counters| &counters.carried);
     }
 
     /// Counts a frame that could not be classified.

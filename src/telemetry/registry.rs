@@ -53,6 +53,7 @@ impl Registry {
                 captured: sum.captured + counts.captured,
                 dropped: sum.dropped + counts.dropped,
                 classified: sum.classified + counts.classified,
+                carried: sum.carried + counts.carried,
                 left_out: sum.left_out + counts.left_out,
                 failed: sum.failed + counts.failed,
                 retries: sum.retries + counts.retries,

@@ -40,6 +40,7 @@ fn lane(name: &str) -> (QueueSender, Lane) {
         preprocessor: Preprocessor::new(Transform::IMAGENET).unwrap(),
         chooser: None,
         turn: Turn::new(1),
+        carry: None,
     };
     let states = Arc::new(States::new(Arc::clone(&stream), Arc::clone(&counters), results, stopped));
     let numbers = Arc::<FrameNumbers>::default();
