@@ -28,7 +28,7 @@ VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # For the Python environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build train-build model model-data run test check audit fmt figures bench bench-peers bench-pipeline footprint cross test-arm deb test-vm fuzz install uninstall clean
+.PHONY: help deps deps-run build train-build model model-data run test check audit fmt figures bench bench-peers bench-pipeline soak footprint cross test-arm deb test-vm fuzz install uninstall clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,11 @@ bench-peers: build ## Compare with other engines; MODELS="hardnet68 ...", THREAD
 	target/peers/venv/bin/python -B benches/peers/compare.py $(if $(MODELS),--models "$(MODELS)") \
 		$(if $(THREADS),--threads $(THREADS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CORE),--core $(CORE)) \
 		$(if $(SIZE),--size $(SIZE))
+
+soak: build ## Run for a while with cameras that fail: MINUTES=30
+	@./.ci/packages python3 $(RUN_PACKAGES) gstreamer1.0-tools gstreamer1.0-plugins-ugly gstreamer1.0-plugins-bad \
+		vlc-bin vlc-plugin-base
+	$(PYTHON) -B benches/soak.py $(if $(MINUTES),--minutes $(MINUTES))
 
 bench-pipeline: build ## Compare with Python, OpenCV and ONNX Runtime from a video to results: FRAMES=300, ROUNDS=5
 	@./.ci/packages $(PEER_PACKAGES) gstreamer1.0-tools gstreamer1.0-plugins-ugly gstreamer1.0-plugins-bad

@@ -117,15 +117,21 @@ class Camera:
 
     def play(self, client):
         number = 0
-        for index, picture in enumerate(self.pictures):
-            for last, nal in enumerate(picture, 1 - len(picture)):
-                parts = packets(nal)
-                for more, part in enumerate(parts, 1 - len(parts)):
-                    marker = 0x80 if last == more == 0 else 0
-                    rtp = struct.pack(">BBHII", 0x80, marker | 96, number & 0xFFFF, index * 3000, 7) + part
-                    client.sendall(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
-                    number += 1
+        for index in range(len(self.pictures)):
+            number = self.send(client, index, number)
             time.sleep(0.005)
+
+    def send(self, client, index, number):
+        """Sends one picture, from packet `number` on; returns the number of the next packet."""
+        picture = self.pictures[index % len(self.pictures)]
+        for last, nal in enumerate(picture, 1 - len(picture)):
+            parts = packets(nal)
+            for more, part in enumerate(parts, 1 - len(parts)):
+                marker = 0x80 if last == more == 0 else 0
+                rtp = struct.pack(">BBHII", 0x80, marker | 96, number & 0xFFFF, index * 3000 & 0xFFFFFFFF, 7) + part
+                client.sendall(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
+                number += 1
+        return number
 
 
 def resident_kb(pid):
@@ -150,10 +156,10 @@ def measure(program, clip, settings, streams, first, last, folder):
     camera = Camera(clip)
     config = folder / "hardnetd.toml"
     stream = (
-        '[[stream]]\nname = "camera-{}"\nsource = "rtsp://127.0.0.1:{}/1"\n'
+        '[[stream]]\nname = "camera-{}"\nsource = "rtsp://127.0.0.1:{}/{}"\n'
         "retry_max_s = 0.001\n[stream.rtsp]\nlatency_ms = 0\n"
     )
-    config.write_text("".join(stream.format(number, camera.port) for number in range(streams)))
+    config.write_text("".join(stream.format(number, camera.port, number) for number in range(streams)))
     environment = os.environ | dict(setting.split("=", 1) for setting in settings.split())
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(

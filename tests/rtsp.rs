@@ -34,6 +34,14 @@ fn a_network_camera_gives_results_over_tcp_and_udp() {
 }
 
 #[test]
+fn a_camera_that_sends_over_udp_alone_says_which_setting_to_change() {
+    let address = server::serve_over_udp(&format!("( {VIDEO} )"));
+    let outcome = run(["run", "--source", &address]);
+    assert_eq!(outcome.code(), 69, "{}", outcome.stderr);
+    assert!(outcome.message().contains("set transport to \"udp\""), "{}", outcome.stderr);
+}
+
+#[test]
 fn the_sound_of_a_camera_is_left_alone() {
     let sound = "audiotestsrc is-live=true ! audioconvert ! alawenc ! rtppcmapay name=pay1 pt=97";
     let address = serve(&format!("( {VIDEO} {sound} )"));

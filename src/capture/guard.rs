@@ -83,6 +83,8 @@ pub(super) struct Guard {
     redirects: AtomicU32,
     refusals: AtomicU32,
     has_accepted: AtomicBool,
+    /// Whether the camera has refused every transport of a request.
+    has_refused_transports: AtomicBool,
     source: glib::WeakRef<gst::Element>,
     withheld: Mutex<Withheld>,
 }
@@ -112,6 +114,7 @@ impl Guard {
             redirects: AtomicU32::new(0),
             refusals: AtomicU32::new(0),
             has_accepted: AtomicBool::new(false),
+            has_refused_transports: AtomicBool::new(false),
             source: glib::WeakRef::new(),
             withheld: Mutex::default(),
         })
@@ -130,6 +133,11 @@ impl Guard {
     pub(super) fn attach(&self, source: &gst::Element) -> bool {
         self.source.set(Some(source));
         self.attached.load(Ordering::Acquire)
+    }
+
+    /// Whether the camera has refused every transport that it was offered in a request.
+    pub(super) fn has_refused_transports(&self) -> bool {
+        self.has_refused_transports.load(Ordering::Acquire)
     }
 
     /// The camera's first attempt, if any.
@@ -396,6 +404,9 @@ unsafe extern "C" fn after_send(
     let gives_up = is_refused && !guard.may_try_again(login.is_some(), offers);
     if gives_up && code == ffi::GST_RTSP_STS_UNAUTHORIZED {
         guard.note(Attempt::Refused);
+    }
+    if code == ffi::GST_RTSP_STS_UNSUPPORTED_TRANSPORT {
+        guard.has_refused_transports.store(true, Ordering::Release);
     }
     if offers.bare || !may_log_in || gives_up {
         // SAFETY: as above.

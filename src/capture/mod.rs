@@ -288,6 +288,12 @@ pub enum Error {
     /// A network camera chose a transport that it was not offered.
     #[error("the camera chose a transport that it was not offered (check transport in [stream.rtsp])")]
     OtherTransport,
+    /// A network camera has refused every transport that it was offered.
+    #[error(
+        "the camera does not send over the transport that it was offered (set transport to \"udp\", \"tcp\" or \"auto\" in \
+         [stream.rtsp])"
+    )]
+    NoTransport,
     /// A network camera keeps redirecting the program.
     #[error("the camera redirected more than {} times without sending video", guard::MOST_REDIRECTS)]
     SentInCircles,
@@ -396,6 +402,7 @@ impl Error {
             | Self::Reference { .. }
             | Self::SentElsewhere { .. }
             | Self::OtherTransport
+            | Self::NoTransport
             | Self::SentInCircles
             | Self::Flood
             | Self::LoginRefused
@@ -427,6 +434,7 @@ impl Error {
             | Self::Untrusted(_)
             | Self::SentElsewhere { .. }
             | Self::OtherTransport
+            | Self::NoTransport
             | Self::SentInCircles
             | Self::Flood
             | Self::NoKeyFrame { seconds: Some(_), .. }

@@ -24,13 +24,19 @@ pub fn serve(launch: &str) -> String {
 
 /// Like `serve`, but requires a login.
 pub fn serve_to(launch: &str, login: Option<(&'static str, &'static str)>) -> String {
-    serve_with(launch, Access { login, certificate: None }, |_| {})
+    serve_with(launch, Access { login, ..Access::default() }, |_| {})
 }
 
 /// Like `serve_to`, but over TLS, with the certificate and the key in `NAME.pem` and `NAME.key`, of which `certificate` is
 /// the path without extension.
 pub fn serve_encrypted(launch: &str, certificate: &Path, login: (&'static str, &'static str)) -> String {
-    serve_with(launch, Access { login: Some(login), certificate: Some(certificate.to_owned()) }, |_| {})
+    let access = Access { login: Some(login), certificate: Some(certificate.to_owned()), ..Access::default() };
+    serve_with(launch, access, |_| {})
+}
+
+/// Like `serve`, but over UDP alone.
+pub fn serve_over_udp(launch: &str) -> String {
+    serve_with(launch, Access { udp_only: true, ..Access::default() }, |_| {})
 }
 
 /// How a camera may be reached.
@@ -40,6 +46,8 @@ struct Access {
     login: Option<(&'static str, &'static str)>,
     /// The certificate for TLS, without extension.
     certificate: Option<PathBuf>,
+    /// Whether it sends over UDP alone.
+    udp_only: bool,
 }
 
 /// Like `serve`, but loses each packet whose number, from 1, is a multiple of `every`. Also returns the number of frames
@@ -101,6 +109,9 @@ fn serve_with(launch: &str, access: Access, configure: impl Fn(gst::Element) + S
             let factory = RTSPMediaFactory::new();
             factory.set_launch(&launch);
             factory.set_shared(true);
+            if access.udp_only {
+                factory.set_protocols(gstreamer_rtsp_server::gst_rtsp::RTSPLowerTrans::UDP);
+            }
             factory.connect_media_configure(move |_, media| {
                 let bin = media.element().downcast::<gst::Bin>().unwrap();
                 configure(bin.by_name("pay0").unwrap());

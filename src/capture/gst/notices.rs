@@ -33,7 +33,10 @@ pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, device: Opt
                 Some(Attempt::Refused) => Error::LoginRefused,
                 None => match device.and_then(|path| Some(trouble(&error.error(), path)?.of(path))) {
                     Some(trouble) => Error::Device(trouble),
-                    None => failure(&error.error()),
+                    None => match failure(&error.error()) {
+                        Error::NoVideo if guard.is_some_and(Guard::has_refused_transports) => Error::NoTransport,
+                        error => error,
+                    },
                 },
             })
         }
