@@ -93,7 +93,7 @@ fn frames_allocate_nothing(collect: &Collect) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     capture::init().unwrap();
     let source = format!("test:ball?live=false&size=320x240&frames={FRAMES}");
-    let stream = StreamFlag { name: "test".into(), source, max_fps: None };
+    let stream = StreamFlag { name: "test".into(), source, max_fps: None, region: None };
     let flag = Flag { name: "--source", key: "stream", value: FlagValue::Streams(vec![stream]) };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hardnetd.toml");

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{ConfigFile, Error, choice, frames_per_second};
 use crate::choice::{BackendChoice, IsaChoice, MemoryMode};
 use crate::config::{self, Broker, Flag, FlagValue, Loaded, StreamFlag};
+use crate::frame::Region;
 use crate::service::{self, Order, Signals};
 
 /// Arguments of `run`.
@@ -32,7 +33,7 @@ default` prints every key with its default. SIGHUP reloads the configuration; SI
 Examples:
   hardnetd run --source test:smpte --frames 100
   hardnetd run --source clip.mp4 --model hardnet68ds > results.jsonl
-  hardnetd run --source /dev/video0 --max-fps 2
+  hardnetd run --source /dev/video0 --max-fps 2 --region 0.25,0.5,0.5,0.5
   hardnetd run --source rtsp://camera/stream1 --sink mqtt://broker.local")]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -43,6 +44,9 @@ pub(super) struct Arguments {
     /// Frames per second to let through of each source, before any conversion, such as 2 or 0.2; 0: all.
     #[arg(long, value_name = "N", requires = "source", allow_negative_numbers = true, value_parser = frames_per_second)]
     max_fps: Option<f64>,
+    /// The part of each source's pictures to classify: x, y, width and height as shares of its sides, from 0 to 1.
+    #[arg(long, value_name = "X,Y,W,H", requires = "source")]
+    region: Option<Region>,
     /// Model: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M")]
     model: Option<String>,
@@ -111,6 +115,7 @@ fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
             name: name(index),
             source: source.clone(),
             max_fps: arguments.max_fps,
+            region: arguments.region,
         };
         let streams = arguments.source.iter().enumerate().map(stream);
         set("--source", "stream", FlagValue::Streams(streams.collect()));

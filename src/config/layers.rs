@@ -12,6 +12,7 @@ use ::config::{ConfigError, Environment, Map, Source, Value};
 
 use super::problem::Problem;
 use super::{Error, SYSTEM_FILE};
+use crate::frame::Region;
 
 /// Prefix of environment variables that set keys.
 const PREFIX: &str = "HARDNETD__";
@@ -134,6 +135,8 @@ pub struct StreamFlag {
     pub source: String,
     /// Its `max_fps`; `None`: the default.
     pub max_fps: Option<f64>,
+    /// Its `region`; `None`: the default.
+    pub region: Option<Region>,
 }
 
 impl Source for Flag {
@@ -144,10 +147,11 @@ impl Source for Flag {
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
         let text = |text: &String| Value::new(None, text.as_str());
         // Somebody who starts a camera by hand wants to see failures at once.
-        let stream = |StreamFlag { name, source, max_fps }: &StreamFlag| {
+        let stream = |StreamFlag { name, source, max_fps, region }: &StreamFlag| {
             let keys = [("name", text(name)), ("source", text(source)), ("retry_max_s", Value::new(None, 0.0))];
             let max_fps = max_fps.map(|limit| ("max_fps", Value::new(None, limit)));
-            let keys = keys.into_iter().chain(max_fps);
+            let region = region.map(|region| ("region", Value::new(None, region.to_string())));
+            let keys = keys.into_iter().chain(max_fps).chain(region);
             Value::new(None, keys.map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())
         };
         let value = match &self.value {
