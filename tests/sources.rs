@@ -73,7 +73,7 @@ fn only_the_pictures_that_are_wanted_are_decoded_and_the_others_are_counted() {
         let outcome = run(["run", "-c", config.to_str().unwrap()]);
         let records = outcome.records();
         assert_eq!(seqs(&records), (0..decoded as u64).collect::<Vec<_>>(), "{decode}: {}", outcome.stderr);
-        let left_out = format!("captured={decoded} classified={decoded} dropped=0 failed=0 left_out={} ", 60 - decoded);
+        let left_out = format!("captured={decoded} classified={decoded} dropped=0 failed=0 left_out={}", 60 - decoded);
         assert!(outcome.stderr.contains(&left_out), "{decode}: {}", outcome.stderr);
         assert!(!outcome.stderr.contains("frames are left out"), "{decode}: {}", outcome.stderr);
     }
