@@ -10,9 +10,14 @@ use crossbeam_channel::select;
 use super::tap::{Tap, Taps};
 use super::{Error, spawn};
 use crate::capture::{self, Progress, Settings};
+use crate::config::redact_words;
 use crate::exit::chain;
+use crate::printable::line;
 use crate::shutdown::{Stop, Stopped, Thread};
 use crate::telemetry::{FrameCounts, FrameNumbers, Pulse, StreamCounters};
+
+/// Maximum number of characters of the reason of a failure.
+const LONGEST_REASON: usize = 1000;
 
 /// A source of a pipeline, with its thread and its streams.
 pub(super) struct Source {
@@ -41,8 +46,13 @@ impl Member {
     /// Reports the counts of a stream that has ended.
     pub(super) fn end(&self) -> FrameCounts {
         let counts = self.counters.read();
-        let FrameCounts { captured, dropped, left_out, classified, carried, failed, .. } = counts;
-        tracing::info!(stream = %self.name, captured, classified, carried, dropped, failed, left_out, "stream ended");
+        let FrameCounts { captured, dropped, left_out, classified, carried, failed, stalls, reconnects, abandoned } =
+            counts;
+        tracing::info!(
+            stream = %self.name,
+            captured, classified, carried, dropped, failed, left_out, stalls, reconnects, abandoned,
+            "stream ended"
+        );
         counts
     }
 }
@@ -175,6 +185,9 @@ impl Reader {
         let report = |progress: Progress<'_>| self.report(progress);
         let outcome = capture::run(&self.settings, &self.numbers, &self.stopped, &deliver, &report);
         self.pulse.rest();
+        if let Err(error) = &outcome {
+            self.keep_failure(error);
+        }
         self.for_all(|tap| tap.counters.end());
         let (stream, is_alone) = (&self.settings.stream, self.is_alone.load(Ordering::Acquire));
         // The other streams continue, so this is reported before the end of the program.
@@ -195,7 +208,7 @@ impl Reader {
         let stream = &self.settings.stream;
         match progress {
             Progress::Watching => {}
-            Progress::WaitingForKeyFrame { next } => self.for_all(|tap| tap.states.waiting(next)),
+            Progress::Playing(flow) => self.for_all(|tap| tap.states.playing(flow)),
             Progress::LeftOut(frames) => self.for_all(|tap| tap.counters.count_left_out(frames.sum())),
             Progress::Unreadable(error) => {
                 self.for_all(|tap| {
@@ -206,10 +219,25 @@ impl Reader {
             }
             Progress::Retrying { .. } if self.taps.are_closed() => {}
             Progress::Retrying { error, wait, next } => {
-                let wait_s = wait.as_secs_f64();
+                self.keep_failure(error);
+                self.for_all(|tap| tap.counters.count_reconnect());
+                let (wait_s, reconnects) = (wait.as_secs_f64(), self.counts().reconnects);
                 let source = self.settings.source.describe();
-                tracing::warn!(%stream, wait_s, "{source} has failed and will be reopened: {}", chain(error));
+                tracing::warn!(%stream, wait_s, reconnects, "{source} has failed and will be reopened: {}", chain(error));
                 self.for_all(|tap| tap.states.retrying(next));
+            }
+            Progress::Abandoned { pipelines } => {
+                self.for_all(|tap| tap.counters.count_abandoned(pipelines));
+                let (abandoned, close_s) = (self.counts().abandoned, self.settings.close_timeout().as_secs_f64());
+                tracing::warn!(
+                    %stream, abandoned, close_s,
+                    "a pipeline has not shut down in time (limit: stream.close_s) and is left behind: the stream goes on \
+                     with a new one"
+                );
+            }
+            Progress::Hindered(error) => {
+                self.keep_failure(error);
+                tracing::error!(%stream, "{}", chain(error));
             }
         }
         if self.taps.are_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -217,5 +245,17 @@ impl Reader {
 
     fn for_all(&self, act: impl Fn(&Tap)) {
         self.taps.all().iter().for_each(|tap| act(tap));
+    }
+
+    /// The counts of the first stream.
+    fn counts(&self) -> FrameCounts {
+        self.taps.all().first().map(|tap| tap.counters.read()).unwrap_or_default()
+    }
+
+    /// Keeps the reason of a failure, as a log line shows it, but not longer than [`LONGEST_REASON`].
+    fn keep_failure(&self, error: &capture::Error) {
+        let reason = chain(error);
+        let reason = line(&redact_words(&reason)).chars().take(LONGEST_REASON).collect::<String>();
+        self.for_all(|tap| tap.counters.keep_failure(&reason));
     }
 }

@@ -49,7 +49,7 @@ pub use error::Error;
 use feed::{Feed, Member};
 use lane::{Lane, Task};
 pub use publisher::Sinks;
-use publisher::{Lost, Publisher};
+use publisher::{Lost, Publisher, Work};
 use quota::quota;
 use ready::ReadyQueue;
 pub use running::{KeptSource, Running};
@@ -94,6 +94,8 @@ pub struct Parts {
     pub collect: Collect,
     /// Time limit for work in flight at a stop.
     pub stop_timeout: Duration,
+    /// Time between two records of statistics; zero: there are none.
+    pub stats_period: Duration,
     /// Results after which each inference thread hangs, to test the watchdog; 0: never.
     pub wedge_after: u32,
 }
@@ -124,8 +126,8 @@ pub struct StreamParts {
 pub struct Prepared {
     running: Running,
     gate: Gate,
-    /// The publisher waits for the sinks.
-    sinks: Sender<Sinks>,
+    /// The publisher waits for its work.
+    work: Sender<Work>,
     /// The inference threads wait until it is dropped.
     start: Sender<Infallible>,
     lanes: Vec<Lane>,
@@ -144,7 +146,8 @@ pub struct Gate {
 /// If the model cannot be run, or a thread cannot be started or pinned. Errors of a source come later, from
 /// [`Running::finish`].
 pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
-    let Parts { registry, device, sources, models, top, inference, frames, collect, stop_timeout, wedge_after } = parts;
+    let Parts { registry, device, sources, models, top, inference, frames, collect, .. } = parts;
+    let (stop_timeout, stats_period, wedge_after) = (parts.stop_timeout, parts.stats_period, parts.wedge_after);
     // Declared first, so that a failing preparation drops it last and no source begins.
     let (gate, opened) = shutdown::channel();
     let gate = Gate { _stop: gate };
@@ -152,7 +155,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     let drain = Drain::new(stop_timeout);
     let lost = Lost::default();
     let (results, items) = bounded(RESULTS_DEPTH);
-    let (sinks, to_publisher) = bounded(1);
+    let (work, to_publisher) = bounded(1);
     let mut pulses = Vec::new();
     let mut pulse_of = |thread: String| {
         let pulse = Arc::<Pulse>::default();
@@ -161,7 +164,8 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     };
     let publisher = {
         let (drain, pulse) = (drain.clone(), pulse_of("publish".into()));
-        let publisher = Publisher { items, stopped, drain, pulse, lost: lost.clone() };
+        let (device, run) = (Arc::clone(&device), registry.run());
+        let publisher = Publisher { device, run, stats_period, items, stopped, drain, pulse, lost: lost.clone() };
         spawn("publish", move || publisher.run(&to_publisher))?
     };
 
@@ -183,7 +187,8 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
             let backlog = (!live).then(|| Backlog::new(FILE_BACKLOG));
             let (quota, failures) = frames.filter(|_| !live).map(quota).unzip();
             let numbers = registry.numbers(&stream);
-            let states = States::new(Arc::clone(&stream), Arc::clone(&counters), results.clone(), stopped.clone());
+            let (limits, results) = (settings.limits(), results.clone());
+            let states = States::new(Arc::clone(&stream), limits, Arc::clone(&counters), results, stopped.clone());
             let states = Arc::new(states);
             let task = Task {
                 model,
@@ -247,7 +252,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         drain,
         pulses,
     };
-    Ok(Prepared { running, gate, sinks, start, lanes, results })
+    Ok(Prepared { running, gate, work, start, lanes, results })
 }
 
 impl Prepared {
@@ -255,7 +260,7 @@ impl Prepared {
     /// name, with the streams that they have and those that they get; the others begin when the gate is dropped.
     #[must_use]
     pub fn go(self, sinks: Sinks, kept: Vec<KeptSource>) -> (Running, Gate) {
-        let Self { mut running, gate, sinks: to_publisher, start, mut lanes, results } = self;
+        let Self { mut running, gate, work, start, mut lanes, results } = self;
         // From here on, only threads have results to send.
         drop(results);
         let deadline = Instant::now() + DISMISSAL;
@@ -278,7 +283,8 @@ impl Prepared {
             source.is_alone.store(is_alone, Ordering::Release);
         }
         // The thread is waiting for them, and the channel has room.
-        let _ = to_publisher.send(sinks);
+        let counters = |stream: &Member| (Arc::clone(&stream.name), Arc::clone(&stream.counters));
+        let _ = work.send(Work { sinks, streams: running.all_streams().map(counters).collect() });
         (running, gate)
     }
 

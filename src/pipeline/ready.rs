@@ -87,7 +87,7 @@ struct HandOver {
 impl HandOver {
     /// Whether the next pipeline takes the stream. One whose source has ended is drained like those that do not go on.
     fn takes(&self, lane: &Lane) -> bool {
-        self.streams.contains(&lane.stream) && !lane.counters.status().ended
+        self.streams.contains(&lane.stream) && !lane.counters.has_ended()
     }
 
     /// Hands a stream over; call it without the lock of the queue, since the stream's source may be reporting a state.

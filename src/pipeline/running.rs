@@ -17,7 +17,7 @@ use crate::exit::chain;
 use crate::publish::Outgoing;
 use crate::record::StreamState;
 use crate::shutdown::{Stop, Thread};
-use crate::telemetry::{Pulse, StreamStatus};
+use crate::telemetry::{Pulse, StreamCounters};
 
 /// A running pipeline.
 pub struct Running {
@@ -107,9 +107,9 @@ impl Running {
         own.chain(sources).filter(|(_, age)| *age > limit).max_by_key(|(_, age)| *age)
     }
 
-    /// The state of every stream.
-    pub fn statuses(&self) -> impl Iterator<Item = (&Arc<str>, StreamStatus)> {
-        self.all_streams().map(|stream| (&stream.name, stream.counters.status()))
+    /// The counters and the state of every stream.
+    pub fn statuses(&self) -> impl Iterator<Item = (&Arc<str>, &StreamCounters)> {
+        self.all_streams().map(|stream| (&stream.name, &*stream.counters))
     }
 
     /// Whether its only stream is alone, so that the error of the program is that of the stream.
@@ -117,7 +117,7 @@ impl Running {
         self.all_streams().count() == 1
     }
 
-    fn all_streams(&self) -> impl Iterator<Item = &Member> {
+    pub(super) fn all_streams(&self) -> impl Iterator<Item = &Member> {
         self.all_sources().flat_map(|source| &source.members).chain(&self.departed)
     }
 
@@ -180,7 +180,7 @@ impl Running {
             lanes = others;
             let names: Vec<Arc<str>> = of_source.iter().map(|lane| Arc::clone(&lane.stream)).collect();
             for Member { name, counters } in &source.members {
-                if !names.contains(name) && !counters.status().ended {
+                if !names.contains(name) && !counters.has_ended() {
                     tracing::warn!(stream = %name, "the stream starts again: its inference thread did not give it back in time");
                 }
             }

@@ -10,7 +10,8 @@ use super::super::queue::{Empty, QueueSender, queue};
 use super::super::states::States;
 use super::super::turn::Turn;
 use super::*;
-use crate::capture::{Frame, Samples};
+use crate::capture::{Frame, Samples, Settings};
+use crate::config::Stream;
 use crate::frame::{Color, Layout, PixelAspect, PixelFormat, Timestamp};
 use crate::preprocess::{Preprocessor, Transform};
 use crate::record::ModelTag;
@@ -42,7 +43,9 @@ fn lane(name: &str) -> (QueueSender, Lane) {
         turn: Turn::new(1),
         carry: None,
     };
-    let states = Arc::new(States::new(Arc::clone(&stream), Arc::clone(&counters), results, stopped));
+    let settings = Settings::new(&Stream::default()).unwrap();
+    let limits = settings.limits();
+    let states = Arc::new(States::new(Arc::clone(&stream), limits, Arc::clone(&counters), results, stopped));
     let numbers = Arc::<FrameNumbers>::default();
     (inlet, Lane { stream, outlet, counters, numbers, states, task, remaining: None, backlog: None, failures: None })
 }
