@@ -40,6 +40,57 @@ fn an_h264_mp4_gives_every_frame_in_order() {
     every_frame_in_order("clip.mp4", H264);
 }
 
+/// How many coded pictures of an H.264 byte stream there are, how many others refer to, and how many are key frames
+/// (ITU-T H.264, 7.4.1: `nal_ref_idc` and `nal_unit_type`), by the first slice of each.
+fn coded_pictures(stream: &[u8]) -> [usize; 3] {
+    let starts = stream.windows(3).enumerate().filter(|(_, bytes)| *bytes == [0, 0, 1]).map(|(at, _)| at + 3);
+    let slices = starts.filter(|at| matches!(stream[*at] & 31, 1 | 5) && stream[at + 1] & 0x80 != 0);
+    let headers: Vec<u8> = slices.map(|at| stream[at]).collect();
+    let count = |is: fn(u8) -> bool| headers.iter().filter(|header| is(**header)).count();
+    [headers.len(), count(|header| header & 0x60 != 0), count(|header| header & 31 == 5)]
+}
+
+#[test]
+fn only_the_pictures_that_are_wanted_are_decoded_and_the_others_are_counted() {
+    let folder = folder();
+    let (stream, path) = (folder.path().join("clip.h264"), folder.path().join("clip.mp4"));
+    // Groups of twelve, with two B-frames between the others, to which nothing refers.
+    let encoder = "x264enc speed-preset=ultrafast bframes=2 b-adapt=false b-pyramid=false key-int-max=12 \
+        option-string=scenecut=0:min-keyint=12:open-gop=0";
+    let encode_to = |path: &Path, mux: &str| {
+        let source = "videotestsrc pattern=ball num-buffers=60 ! video/x-raw,width=320,height=240,framerate=30/1";
+        encode(&format!("{source} ! {encoder} ! {mux}"), path);
+    };
+    encode_to(&stream, "video/x-h264,stream-format=byte-stream");
+    encode_to(&path, "h264parse ! mp4mux");
+    let [pictures, references, keys] = coded_pictures(&std::fs::read(&stream).unwrap());
+    assert_eq!((pictures, keys), (60, 5));
+    assert!((20..=30).contains(&references), "{references}");
+    for (decode, decoded) in [("all", pictures), ("reference", references), ("key", keys)] {
+        let config = folder.path().join("hardnetd.toml");
+        let text = format!("[[stream]]\nname = \"clip\"\nsource = \"{}\"\ndecode = \"{decode}\"\n", path.display());
+        std::fs::write(&config, text).unwrap();
+        let outcome = run(["run", "-c", config.to_str().unwrap()]);
+        let records = outcome.records();
+        assert_eq!(seqs(&records), (0..decoded as u64).collect::<Vec<_>>(), "{decode}: {}", outcome.stderr);
+        let left_out = format!("captured={decoded} classified={decoded} dropped=0 failed=0 left_out={}", 60 - decoded);
+        assert!(outcome.stderr.contains(&left_out), "{decode}: {}", outcome.stderr);
+        assert!(!outcome.stderr.contains("frames are left out"), "{decode}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_decoder_gets_no_more_threads_than_it_takes() {
+    let folder = folder();
+    let path = folder.path().join("clip.webm");
+    let source = "videotestsrc num-buffers=5 ! video/x-raw,width=64,height=64,framerate=30/1";
+    encode(&format!("{source} ! vp8enc deadline=1 ! webmmux"), &path);
+    let config = folder.path().join("hardnetd.toml");
+    let text = format!("[[stream]]\nname = \"clip\"\nsource = \"{}\"\ndecoder_threads = 64\n", path.display());
+    std::fs::write(&config, text).unwrap();
+    assert_eq!(run(["run", "-c", config.to_str().unwrap()]).records().len(), 5);
+}
+
 #[test]
 fn a_motion_jpeg_avi_gives_every_frame_in_order() {
     every_frame_in_order("clip.avi", "jpegenc ! avimux");

@@ -214,3 +214,6 @@ fn packet(buffer: &gst::BufferRef, payload: Payload) -> Option<Packet> {
         begins: payload.begins(&beginning[..there]),
     })
 }
+
+#[cfg(test)]
+mod tests;
