@@ -28,10 +28,10 @@ VM_PACKAGES = mmdebstrap fakeroot e2fsprogs qemu-system-x86 seabios
 # For the Python environment of `make bench-peers`.
 PEER_PACKAGES = python3 python3-venv
 
-.PHONY: help deps deps-run build train-build model model-data run test check audit fmt figures bench bench-peers bench-pipeline footprint cross test-arm deb test-vm fuzz install uninstall clean
+.PHONY: help deps deps-run build train-build model model-data run test check audit fmt figures bench bench-peers bench-pipeline bench-reconnects footprint cross test-arm deb test-vm fuzz install uninstall clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install every system package that building, running and testing need
 	@./.ci/packages $(RUN_PACKAGES) $(TEST_PACKAGES)
@@ -101,6 +101,10 @@ bench-pipeline: build ## Compare with Python, OpenCV and ONNX Runtime from a vid
 	$(PYTHON) -B benches/peers/install.py target/pipeline/venv benches/pipeline/requirements.txt
 	target/pipeline/venv/bin/python -B benches/pipeline/compare.py $(if $(FRAMES),--frames $(FRAMES)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-reconnects: build ## What reconnects of a camera leave behind: memory, descriptors, threads; CONNECTIONS=500
+	@./.ci/packages python3 gstreamer1.0-tools gstreamer1.0-plugins-ugly gstreamer1.0-plugins-bad
+	$(PYTHON) -B benches/reconnects.py $(if $(CONNECTIONS),--connections $(CONNECTIONS))
 
 footprint: build ## Size, time to the first result, memory and processor time with one stream
 	@./.ci/packages python3

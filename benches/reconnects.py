@@ -1,9 +1,15 @@
-"""Memory over many reconnects of a camera: `python3 benches/reconnects.py`.
+"""What many reconnects of a camera leave behind: `python3 benches/reconnects.py`.
 
-A small built-in RTSP server sends a few pictures and hangs up, and the program reopens it repeatedly. Prints the resident
-memory after the first reconnects and after the last ones, for each set of environment variables given by `--with` (which
-can hold glibc's settings, see mallopt(3) and "Memory Allocation Tunables"). The sets take turns, so that other activity
-on the machine affects all of them.
+A small built-in RTSP server sends a few pictures and hangs up, and the program reopens it repeatedly. Prints resident memory,
+open file descriptors and threads as curves over the number of connections, and whether they stay within the marks: memory
+grows by less than 5 MB between the first and the last figure, descriptors and threads are back where they were. The exit
+status is 1 if they are not.
+
+Each figure is of a number of connections in a row: the median of the memory, and the least of descriptors and threads, of
+which a connection has some of its own while it lasts. The first connections are not shown: they are the start of the program.
+
+A set of environment variables given by `--with` can hold glibc's settings (see mallopt(3) and "Memory Allocation Tunables");
+several sets take turns, so that other activity on the machine affects all of them.
 """
 
 import argparse
@@ -19,11 +25,15 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # Maximum bytes of a NAL unit per packet.
 PACKET = 1400
+
+# Most megabytes by which the memory may grow.
+MOST_MB = 5
 
 # Seconds without a reconnect after which a run is aborted.
 LIMIT_S = 60
@@ -128,12 +138,31 @@ class Camera:
             time.sleep(0.005)
 
 
-def resident_kb(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+def resident_mb(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1000
 
 
-def reach(camera, process, target):
-    """Waits until that many clients have been served."""
+def count(pid, folder):
+    return len(os.listdir(f"/proc/{pid}/{folder}"))
+
+
+def processor_seconds(pid):
+    ticks = Path(f"/proc/{pid}/stat").read_text().split(") ")[1].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+class Figure(NamedTuple):
+    """What the program takes during some connections in a row."""
+
+    connections: int
+    memory_mb: float
+    descriptors: int
+    threads: int
+
+
+def figure(camera, process, target):
+    """Watches the program until that many clients have been served."""
+    samples = []
     seen, at = camera.served, time.monotonic()
     while camera.served < target:
         if process.poll() is not None:
@@ -142,64 +171,91 @@ def reach(camera, process, target):
             seen, at = camera.served, time.monotonic()
         if time.monotonic() - at > LIMIT_S:
             sys.exit(f"no reconnect for {LIMIT_S} s after {seen}")
-        time.sleep(0.05)
+        samples.append((resident_mb(process.pid), count(process.pid, "fd"), count(process.pid, "task")))
+        time.sleep(0.01)
+    memory, descriptors, threads = zip(*samples)
+    return Figure(target, statistics.median(memory), min(descriptors), min(threads))
 
 
-def measure(program, clip, settings, streams, first, last, folder):
-    """Resident kB after `first` and after `last` connections, and the processor seconds between the two."""
+def measure(program, clip, settings, options, folder):
+    """The figures of one run, and its processor seconds."""
     camera = Camera(clip)
     config = folder / "hardnetd.toml"
     stream = (
         '[[stream]]\nname = "camera-{}"\nsource = "rtsp://127.0.0.1:{}/1"\n'
-        "retry_max_s = 0.001\n[stream.rtsp]\nlatency_ms = 0\n"
+        "retry_first_s = 0.1\nretry_max_s = 0.1\nretry_jitter = 0.0\n[stream.rtsp]\nlatency_ms = 0\n"
     )
-    config.write_text("".join(stream.format(number, camera.port) for number in range(streams)))
+    config.write_text("".join(stream.format(number, camera.port) for number in range(options.streams)))
     environment = os.environ | dict(setting.split("=", 1) for setting in settings.split())
+    targets = range(options.every, options.connections + 1, options.every)
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [program, "run", "-c", str(config)], env=environment, stdout=subprocess.DEVNULL, stderr=log
         )
         try:
-            seconds = lambda: sum(map(int, Path(f"/proc/{process.pid}/stat").read_text().split(") ")[1].split()[11:13]))
-            reach(camera, process, first)
-            before, used = resident_kb(process.pid), seconds()
-            reach(camera, process, last)
-            return before, resident_kb(process.pid), (seconds() - used) / os.sysconf("SC_CLK_TCK")
+            # The start of the program is in the first one.
+            _, *figures = [figure(camera, process, target) for target in targets]
+            return figures, processor_seconds(process.pid)
         finally:
             process.kill()
             process.wait()
             camera.socket.close()
 
 
+def bar(value, values, width=30):
+    """A point of a curve, as a line of text: from the least to the greatest of all."""
+    least, span = min(values), max(values) - min(values)
+    return "#" * (1 + round((value - least) / span * (width - 1))) if span else "#"
+
+
+def show(figures):
+    names = ("memory (MB)", "descriptors", "threads")
+    columns = list(zip(*figures))[1:]
+    print("  connections  " + "".join(f"{name:44}" for name in names))
+    for row, (connections, *values) in enumerate(figures):
+        cells = (f"{value:8.1f}  {bar(value, column):32}  " for value, column in zip(values, columns))
+        print(f"  {connections:11}  " + "".join(cells).rstrip())
+
+
+def within_marks(figures):
+    """Compares the last figure with the first; says what is beyond its mark."""
+    first, last = figures[0], figures[-1]
+    growth = last.memory_mb - first.memory_mb
+    marks = [
+        (f"memory: {growth:+.1f} MB (mark: less than {MOST_MB})", growth < MOST_MB),
+        (f"descriptors: {first.descriptors} and {last.descriptors} (mark: no more)", last.descriptors <= first.descriptors),
+        (f"threads: {first.threads} and {last.threads} (mark: no more)", last.threads <= first.threads),
+    ]
+    for text, holds in marks:
+        print(f"  {'ok  ' if holds else 'MISS'} {text}")
+    return all(holds for _, holds in marks)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default=str(ROOT / "target/release/hardnetd"))
     parser.add_argument("--with", dest="settings", action="append", metavar="NAME=VALUE…", help="a set of variables")
-    parser.add_argument("--first", type=int, default=20, help="connections before the first figure")
-    parser.add_argument("--last", type=int, default=300, help="connections before the last figure")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=500)
+    parser.add_argument("--every", type=int, default=25, help="connections in a figure")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--streams", type=int, default=1, help="number of cameras that are reopened repeatedly")
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--frames", type=int, default=6, help="pictures before the camera hangs up")
     options = parser.parse_args()
-    sets = options.settings or [""]
-    results = {settings: [] for settings in sets}
+    holds = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         encode(folder / "clip.h264", options.size, options.frames)
         clip = pictures((folder / "clip.h264").read_bytes())
         for _ in range(options.rounds):
-            for settings in sets:
-                before, after, seconds = measure(
-                    options.program, clip, settings, options.streams, options.first, options.last, folder
-                )
-                results[settings].append((before, after, seconds))
-                print(f"  {settings or 'as it is'}: {before} kB, {after} kB, {seconds:.1f} s", flush=True)
-    print(f"\nResident memory after {options.first} and {options.last} connections, medians of {options.rounds}:")
-    for settings, runs in results.items():
-        before, after, seconds = (statistics.median(column) for column in zip(*runs))
-        print(f"{before / 1000:8.1f} MB {after / 1000:8.1f} MB {seconds:8.1f} s processor time  {settings or 'as it is'}")
+            for settings in options.settings or [""]:
+                figures, seconds = measure(options.program, clip, settings, options, folder)
+                print(f"{settings or 'as it is'}: {seconds:.1f} s of processor time")
+                show(figures)
+                holds &= within_marks(figures)
+                sys.stdout.flush()
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
