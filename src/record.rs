@@ -1,11 +1,12 @@
 //! The program's output: records as JSON objects, one per line.
 //!
-//! Within a schema version a field name never changes its meaning. The JSON Schema of the result
-//! record is `assets/hardnetd.result.v1.schema.json`.
+//! Within a schema version a field name never changes its meaning. The JSON Schemas are
+//! `assets/hardnetd.result.v1.schema.json` and `assets/hardnetd.stats.v1.schema.json`.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 use smallvec::SmallVec;
@@ -15,6 +16,9 @@ use crate::frame::Timestamp;
 /// Name and version of the result record's schema.
 pub const RESULT_SCHEMA: &str = "hardnetd.result.v1";
 
+/// Name and version of the schema of statistics.
+pub const STATS_SCHEMA: &str = "hardnetd.stats.v1";
+
 /// A record of the program's output.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant, reason = "nearly all are results, and a box would be an allocation for each frame")]
@@ -23,6 +27,8 @@ pub enum Record {
     Result(ResultRecord),
     /// The state of a stream has changed.
     Stream(StreamRecord),
+    /// How the streams have fared.
+    Stats(StatsRecord),
 }
 
 /// The new state of a stream.
@@ -35,29 +41,101 @@ pub struct StreamRecord {
 }
 
 /// Whether a stream delivers frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StreamState {
+    /// It has not delivered yet.
+    #[default]
+    Starting,
     /// It delivers.
     Online,
-    /// Its source has failed and is being reopened.
-    Retrying,
+    /// It has stopped delivering, and is given time to go on.
+    Stalled,
     /// Its source delivers, but no whole key frame, without which nothing can be decoded.
     Waiting,
+    /// Its source has failed and is being reopened.
+    Retrying,
     /// It no longer delivers.
     Offline,
 }
 
 impl StreamState {
-    /// `online`, `retrying`, `waiting` or `offline`.
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Online, Self::Stalled, Self::Waiting, Self::Retrying, Self::Offline];
+
+    /// The state in lowercase.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Starting => "starting",
             Self::Online => "online",
-            Self::Retrying => "retrying",
+            Self::Stalled => "stalled",
             Self::Waiting => "waiting",
+            Self::Retrying => "retrying",
             Self::Offline => "offline",
         }
     }
+}
+
+impl Serialize for StreamState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// How the streams of a device have fared since its process began.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatsRecord {
+    /// [`STATS_SCHEMA`].
+    pub schema: &'static str,
+    /// Name of the device.
+    pub device: Arc<str>,
+    /// The run of the program that made the record.
+    pub run: RunId,
+    /// When it was made: RFC 3339, UTC, microseconds.
+    #[serde(serialize_with = "serialize_time")]
+    pub at: SystemTime,
+    /// Version of the program.
+    pub version: &'static str,
+    /// The streams, in the order of the configuration.
+    pub streams: Vec<StreamStats>,
+}
+
+/// How a stream has fared. Numbers count from the start of the process, also across reloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StreamStats {
+    /// Name of the stream.
+    pub stream: Arc<str>,
+    /// Its state.
+    pub state: StreamState,
+    /// Frames received from the source.
+    pub captured: u64,
+    /// Frames that resulted in a classification.
+    pub classified: u64,
+    /// Frames that no inference thread took.
+    pub dropped: u64,
+    /// Frames that could not be classified.
+    pub failed: u64,
+    /// Frames that were not decoded, or damaged.
+    pub left_out: u64,
+    /// Times that it was `stalled`.
+    pub stalls: u64,
+    /// Times that its source failed and was reopened.
+    pub reconnects: u64,
+    /// Pipelines that did not shut down in time.
+    pub abandoned: u64,
+    /// Its latest failure; `None` if there was none.
+    pub last_failure: Option<Failure>,
+}
+
+/// A failure of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// When it was noticed: RFC 3339, UTC, microseconds.
+    #[serde(serialize_with = "serialize_time")]
+    pub at: SystemTime,
+    /// What happened, on one line and without logins.
+    pub reason: Arc<str>,
 }
 
 /// The classification of one frame.
@@ -163,21 +241,25 @@ fn serialize_captured<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S:
         captured_at: Rfc3339,
         captured_monotonic_ns: u64,
     }
-    Captured { captured_at: Rfc3339(*at), captured_monotonic_ns: at.monotonic_ns }.serialize(serializer)
+    Captured { captured_at: Rfc3339(at.utc), captured_monotonic_ns: at.monotonic_ns }.serialize(serializer)
 }
 
-struct Rfc3339(Timestamp);
+fn serialize_time<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    Rfc3339(*at).serialize(serializer)
+}
+
+struct Rfc3339(SystemTime);
 
 impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let time = jiff::Timestamp::try_from(self.0.utc).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let time = jiff::Timestamp::try_from(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         serializer.collect_str(&format_args!("{time:.6}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use smallvec::smallvec;
 
@@ -212,5 +294,47 @@ mod tests {
                  \"latency_us\":{\"capture\":1,\"queue\":2,\"preprocess\":3,\"infer\":4,\"total\":10},\"dropped\":5}"
             )
         );
+    }
+    #[test]
+    fn statistics_are_one_json_object_with_the_documented_fields_in_order() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042);
+        let stream = StreamStats {
+            stream: "door".into(),
+            state: StreamState::Stalled,
+            captured: 6,
+            classified: 3,
+            dropped: 2,
+            failed: 1,
+            left_out: 4,
+            stalls: 5,
+            reconnects: 7,
+            abandoned: 8,
+            last_failure: Some(Failure { at, reason: "no \"frame\"".into() }),
+        };
+        let record = StatsRecord {
+            schema: STATS_SCHEMA,
+            device: "pi".into(),
+            run: RunId(0xc0ffee),
+            at,
+            version: "0.1.0",
+            streams: vec![stream],
+        };
+        assert_eq!(
+            serde_json::to_string(&record).ok().as_deref(),
+            Some(
+                "{\"schema\":\"hardnetd.stats.v1\",\"device\":\"pi\",\"run\":\"0000000000c0ffee\",\
+                 \"at\":\"2023-11-14T22:13:20.000042Z\",\"version\":\"0.1.0\",\"streams\":[{\"stream\":\"door\",\
+                 \"state\":\"stalled\",\"captured\":6,\"classified\":3,\"dropped\":2,\"failed\":1,\"left_out\":4,\
+                 \"stalls\":5,\"reconnects\":7,\"abandoned\":8,\"last_failure\":\
+                 {\"at\":\"2023-11-14T22:13:20.000042Z\",\"reason\":\"no \\\"frame\\\"\"}}]}"
+            )
+        );
+    }
+
+    #[test]
+    fn every_state_has_its_place_in_the_list_of_all() {
+        for (index, state) in StreamState::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, index, "{}", state.name());
+        }
     }
 }

@@ -729,7 +729,7 @@ fn a_camera_that_answers_a_byte_at_a_time_is_connected_to_once_over_reloads() {
     let config = folder.path().join("hardnetd.toml");
     let configure = |max_fps: u32| {
         let stream = format!("[[stream]]\nname = \"door\"\nsource = \"rtsp://127.0.0.1:{port}/1\"\n");
-        let limits = "start_timeout_s = 0.5\nretry_max_s = 0.1\n";
+        let limits = "start_timeout_s = 0.5\nretry_max_s = 0.1\nclose_s = 600\n";
         std::fs::write(&config, format!("{stream}{limits}max_fps = {max_fps}\n")).unwrap();
     };
     configure(1);
@@ -746,6 +746,26 @@ fn a_camera_that_answers_a_byte_at_a_time_is_connected_to_once_over_reloads() {
     assert_eq!(connections.load(Ordering::SeqCst), 1);
     running.signal(rustix::process::Signal::TERM);
     assert_eq!(running.finish().code(), 0);
+}
+
+/// Its pipelines are abandoned when their time is over; then there are no more of them.
+#[test]
+fn a_camera_whose_pipelines_do_not_shut_down_is_connected_to_a_few_times_only() {
+    let (port, connections) = dripping_camera();
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let stream = format!("[[stream]]\nname = \"door\"\nsource = \"rtsp://127.0.0.1:{port}/1\"\n");
+    std::fs::write(&config, stream + "start_timeout_s = 0.5\nretry_max_s = 0.1\nclose_s = 0.6\n").unwrap();
+    let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
+    wait_for("the end of all attempts", || running.log().contains("3 pipelines of it do not shut down").then_some(()));
+    assert_eq!(running.log().matches("is left behind").count(), 3, "{}", running.log());
+    // Longer than another pipeline would take to connect.
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+    running.signal(rustix::process::Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("abandoned=3"), "{}", outcome.stderr);
 }
 
 /// A camera whose answers never end, and the number of its connections.

@@ -78,8 +78,7 @@ struct PipelineSession {
     pipeline: gst::Pipeline,
     notices: Receiver<Notice>,
     activity: Arc<Activity>,
-    /// Of a pipeline with a camera at this machine.
-    opening: Option<Opening>,
+    opening: Opening,
 }
 
 impl PipelineSession {
@@ -111,19 +110,8 @@ impl PipelineSession {
             gst::BusSyncReply::Drop
         });
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
-        let mut session = Self { pipeline, notices, activity, opening: None };
-        if let Some(device) = &launch.device {
-            session.opening = Some(Opening::start(stream, &session.pipeline, device, &failures)?);
-            return Ok(session);
-        }
-        if session.pipeline.set_state(gst::State::Playing).is_err() {
-            let failure = session.notices.try_iter().find_map(|notice| match notice {
-                Notice::Failed(error) => Some(error),
-                _ => None,
-            });
-            return Err(failure.unwrap_or_else(|| Error::Unusable { message: "the pipeline does not start".into() }));
-        }
-        Ok(session)
+        let opening = Opening::start(stream, &pipeline, launch.device.as_ref(), &failures)?;
+        Ok(Self { pipeline, notices, activity, opening })
     }
 }
 
@@ -144,7 +132,8 @@ impl Session for PipelineSession {
             element.is_locked_state() || pads.iter().any(|pad| pad.task_state() == gst::TaskState::Started)
         };
         // Another thread may change the list meanwhile; that counts as work, too.
-        self.pipeline.iterate_recurse().into_iter().all(|element| element.is_ok_and(|element| !works(&element)))
+        self.opening.has_ended()
+            && self.pipeline.iterate_recurse().into_iter().all(|element| element.is_ok_and(|element| !works(&element)))
     }
 }
 
@@ -154,9 +143,7 @@ impl Drop for PipelineSession {
         if let Some(sink) = self.pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
             sink.set_callbacks(gst_app::AppSinkCallbacks::builder().build());
         }
-        if let Some(opening) = &mut self.opening {
-            opening.finish();
-        }
+        self.opening.finish();
         if self.pipeline.set_state(gst::State::Null).is_err() {
             tracing::warn!("the GStreamer pipeline did not shut down cleanly");
         }

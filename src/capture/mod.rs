@@ -3,8 +3,8 @@
 //! `scheme` interprets URIs, with a file for each kind of source; `gst` runs the GStreamer pipeline; `plug` and `guard`
 //! keep it from opening what a file or a camera names; `device` knows the cameras at this machine; `elements` says which parts of GStreamer are installed; `still`
 //! decodes pictures; `folder` tells the user's files from those of systems; `gate` leaves out what would decode to no
-//! picture of the source; `supervise` runs a source to its end, through the traits of `player`. Nothing here knows the
-//! consumer of the frames.
+//! picture of the source; `supervise` runs a source to its end, through the traits of `player`; `lifecycle` says which
+//! state a stream is in, and `reaper` takes what does not shut down. Nothing here knows the consumer of the frames.
 
 mod backoff;
 mod container;
@@ -16,17 +16,18 @@ mod gate;
 mod gst;
 mod guard;
 mod jpeg;
+mod lifecycle;
 mod nal;
 pub mod package;
 mod player;
 mod plug;
 mod rate;
+mod reaper;
 mod room;
 mod samples;
 mod scheme;
 mod still;
 mod supervise;
-mod teardown;
 mod tiff;
 mod trust;
 mod webp;
@@ -49,6 +50,7 @@ pub use device::{Device, DeviceError, Trouble, Wanted};
 pub use folder::{is_visible, place, visible};
 pub use gate::LeftOut;
 pub use gst::{Converter, init, version};
+pub use lifecycle::{Event, Flow, Lifecycle, Limits};
 pub use samples::Samples;
 pub use scheme::{
     Carrier, Decoding, End, Endpoint, FORMATS, Fault, Launch, Medium, PATTERNS, Scheme, Source, SourceError, TestError,
@@ -75,13 +77,10 @@ pub type Report<'a> = dyn Fn(Progress<'_>) -> ControlFlow<()> + 'a;
 /// Progress reports of a source's thread.
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'a> {
-    /// It is running and watching the source; reported at least once a second.
+    /// It is waiting, and will go on; one of this and the next is reported at least once a second.
     Watching,
-    /// The camera delivers, and its frames have been left out for a second: there is no key frame, or one is missing.
-    WaitingForKeyFrame {
-        /// Number of the first frame after that.
-        next: u64,
-    },
+    /// The source has a pipeline, which does this.
+    Playing(Flow),
     /// Frames were not decoded, or their pictures not used, since the last report.
     LeftOut(LeftOut),
     /// A picture of a folder cannot be read; the source goes on with the next one.
@@ -95,6 +94,13 @@ pub enum Progress<'a> {
         /// Number of the first frame of the next attempt; all frames of earlier attempts have lower numbers.
         next: u64,
     },
+    /// Pipelines have not shut down in time, and the source is opened without waiting for them any longer.
+    Abandoned {
+        /// How many there are, besides those that have been reported.
+        pipelines: u64,
+    },
+    /// The source cannot be opened before something else has happened; it will be as soon as it has.
+    Hindered(&'a Error),
 }
 
 /// One stream, ready to run.
@@ -107,9 +113,8 @@ pub struct Settings {
     launch: Option<Launch>,
     /// From which the pipeline is made again when the password or the authorities have changed.
     config: Stream,
-    start_timeout: Duration,
-    stall_timeout: Duration,
-    key_frame_timeout: Duration,
+    limits: Limits,
+    close_timeout: Duration,
     waits: Waits,
     at_end: AtEnd,
 }
@@ -130,9 +135,8 @@ impl Settings {
             source,
             launch,
             config: stream.clone(),
-            start_timeout: stream.start_timeout(),
-            stall_timeout: stream.stall_timeout(),
-            key_frame_timeout: stream.key_frame_timeout(),
+            limits: Limits::of(stream),
+            close_timeout: stream.close_timeout(),
             waits: Waits::of(stream),
             at_end: stream.at_end,
         })
@@ -140,6 +144,18 @@ impl Settings {
 }
 
 impl Settings {
+    /// How long the source may be silent.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How long a pipeline may take to shut down.
+    #[must_use]
+    pub fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+
     /// The pipeline, with what the files of passwords and authorities hold now; as before if they cannot be read.
     fn launch(&self) -> Option<Cow<'_, Launch>> {
         let before = self.launch.as_ref()?;
@@ -352,6 +368,15 @@ pub enum Error {
         /// Frames that were left out.
         left_out: u64,
     },
+    /// Pipelines of the source do not shut down.
+    #[error(
+        "{pipelines} pipelines of it do not shut down, so it is not opened again before one has. GStreamer waits for an answer \
+         of the camera, or the kernel for the device or the disk: check these, or restart hardnetd"
+    )]
+    Stuck {
+        /// How many there are.
+        pipelines: usize,
+    },
     /// No frame came within the limit.
     #[error("{}", silent(*.seconds, *.frames))]
     Silent {
@@ -430,6 +455,7 @@ impl Error {
             | Self::SentInCircles
             | Self::Flood
             | Self::NoKeyFrame { seconds: Some(_), .. }
+            | Self::Stuck { .. }
             | Self::Silent { .. } => Exit::Unavailable,
             Self::AskedInClear | Self::LoginRefused | Self::LoginMissing | Self::OtherDigest { .. } => {
                 Exit::NoPermission

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
 use super::gate::{Gate, LeftOut};
 use super::scheme::Launch;
-use super::{Deliver, Error};
+use super::{Deliver, Error, Flow};
 use crate::frame::monotonic_ns;
 use crate::shutdown::{Stopped, Thread};
 use crate::telemetry::Ticket;
@@ -122,14 +122,6 @@ impl Activity {
         }
     }
 
-    /// How long frames have been left out until a key frame.
-    pub(super) fn waits_for_key_frame(&self, now_ns: u64) -> Duration {
-        match self.shut_since_ns.load(Ordering::Acquire) {
-            0 => Duration::ZERO,
-            since => Duration::from_nanos(now_ns.saturating_sub(since)),
-        }
-    }
-
     /// The frames that have been left out.
     pub(super) fn left_out(&self) -> LeftOut {
         let gates = Self::lock(&self.gates);
@@ -177,6 +169,15 @@ impl Activity {
     /// Whether the consumer wants no more frames.
     pub(super) fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Acquire)
+    }
+
+    /// What the pipeline does at present; `next` is the number of the next frame.
+    pub(super) fn flow(&self, now_ns: u64, next: u64) -> Flow {
+        let keyless = match self.shut_since_ns.load(Ordering::Acquire) {
+            0 => 0,
+            since => now_ns.saturating_sub(since),
+        };
+        Flow { idle: self.idle(now_ns), keyless: Duration::from_nanos(keyless), next }
     }
 
     /// Time without a frame for which the source is to blame: zero while a frame is being delivered.

@@ -1,6 +1,7 @@
 //! Runs a source from start to end, reopens a lost camera, and distinguishes a silent source from a slow consumer.
 //!
-//! [`Attempt`] and [`Backoff`] decide, with time passed in as arguments; [`Supervisor`] waits and acts.
+//! [`Attempt`], [`Limits`](super::Limits) and [`Backoff`] decide, with time passed in as arguments; [`Supervisor`] waits and
+//! acts.
 
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,9 @@ use crossbeam_channel::never;
 
 use super::backoff::Backoff;
 use super::player::{Activity, Clock, Event, Notice, Player, Session, SystemClock};
+use super::reaper::{self, Left, MOST_ABANDONED};
 use super::scheme::{Carrier, Medium, images};
-use super::{Deliver, Error, LeftOut, Progress, Report, Settings, gst, teardown};
+use super::{Deliver, Error, Flow, LeftOut, Progress, Report, Settings, gst};
 use crate::choice::AtEnd;
 use crate::exit::Exit;
 use crate::shutdown::Stopped;
@@ -23,8 +25,6 @@ use crate::telemetry::FrameNumbers;
 /// Maximum time between two heartbeats of the thread: a quarter of the shortest limit, in whole seconds, that systemd
 /// accepts.
 pub(super) const BEAT: Duration = Duration::from_millis(250);
-/// Maximum time without a key frame that is not reported.
-const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// Maximum time, in [`BEAT`]s, to wait for the lookup of a camera's name after a failure.
 const LOOKUP: u32 = 4;
 
@@ -70,16 +70,8 @@ impl Supervisor<'_> {
         let mut backoff = Backoff::new(self.settings.waits);
         let begin = self.numbers.next();
         loop {
-            // One pipeline at a time; otherwise a camera could accumulate them, even across reloads.
-            let mut is_told = false;
-            while teardown::lingers(self.settings) {
-                if !std::mem::replace(&mut is_told, true) {
-                    let stream = &self.settings.stream;
-                    tracing::warn!(%stream, "waiting for the previous connection to this camera to close");
-                }
-                if self.pause(BEAT) {
-                    return Ok(());
-                }
+            if self.wait_for_earlier().is_break() {
+                return Ok(());
             }
             let first = self.numbers.next();
             let outcome = self.run_once();
@@ -104,6 +96,31 @@ impl Supervisor<'_> {
             let wait = backoff.next(&error, next > first, self.clock.chance());
             if (self.report)(Progress::Retrying { error: &error, wait, next }).is_break() || self.pause(wait) {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Waits for earlier pipelines of the source: for each as long as it may take to shut down, and for as many as there are
+    /// too many. Breaks if no more frames are wanted meanwhile.
+    fn wait_for_earlier(&self) -> ControlFlow<()> {
+        let stream = &self.settings.stream;
+        let (mut is_told, mut is_hindered) = (false, false);
+        loop {
+            let Left { closing, abandoned, new } = reaper::look(self.settings, self.clock.now_ns());
+            if new > 0 {
+                (self.report)(Progress::Abandoned { pipelines: new as u64 })?;
+            }
+            if abandoned >= MOST_ABANDONED {
+                if !std::mem::replace(&mut is_hindered, true) {
+                    (self.report)(Progress::Hindered(&Error::Stuck { pipelines: abandoned }))?;
+                }
+            } else if closing == 0 {
+                return ControlFlow::Continue(());
+            } else if !std::mem::replace(&mut is_told, true) {
+                tracing::warn!(%stream, "waiting for the previous connection to this camera to close");
+            }
+            if self.pause(BEAT) {
+                return ControlFlow::Break(());
             }
         }
     }
@@ -174,7 +191,7 @@ impl Supervisor<'_> {
         // A frame that is decoded while the session shuts down belongs to no attempt.
         ticket.end();
         let _ = self.tell_left_out(session.activity(), &mut told);
-        teardown::take_down(settings, session, stopped, self.clock, report);
+        reaper::take_down(settings, session, stopped, self.clock, report);
         outcome
     }
 
@@ -215,13 +232,10 @@ impl Supervisor<'_> {
                     let now = self.clock.now_ns();
                     due = now.saturating_add(period);
                     let activity = session.activity();
-                    let progress = match activity.waits_for_key_frame(now) > SHORT_WAIT {
-                        true => Progress::WaitingForKeyFrame { next: self.numbers.next() },
-                        false => Progress::Watching,
-                    };
-                    let flow = (self.report)(progress);
+                    let playing = activity.flow(now, self.numbers.next());
+                    let flow = (self.report)(Progress::Playing(playing));
                     match (flow, self.tell_left_out(activity, told)) {
-                        (ControlFlow::Continue(()), ControlFlow::Continue(())) => attempt.tick(now, session),
+                        (ControlFlow::Continue(()), ControlFlow::Continue(())) => attempt.tick(playing, session),
                         _ => Decision::Stop,
                     }
                 }
@@ -280,7 +294,8 @@ impl<'a> Attempt<'a> {
 
     /// Time between two checks.
     fn period(&self) -> Duration {
-        (self.settings.start_timeout.min(self.settings.stall_timeout) / 4).clamp(Duration::from_millis(10), BEAT)
+        let limits = &self.settings.limits;
+        (limits.start.min(limits.stall) / 4).clamp(Duration::from_millis(10), BEAT)
     }
 
     fn notice(&mut self, notice: Notice, activity: &Activity, stopped: bool) -> Decision {
@@ -306,20 +321,14 @@ impl<'a> Attempt<'a> {
         Decision::Continue
     }
 
-    fn tick(&mut self, now_ns: u64, session: &dyn Session) -> Decision {
+    fn tick(&mut self, flow: Flow, session: &dyn Session) -> Decision {
         let activity = session.activity();
         if activity.is_flooded() {
             return Decision::Fail(Error::Flood);
         }
         let frames = activity.frames();
-        let limit = self.settings.key_frame_timeout;
-        if activity.waits_for_key_frame(now_ns) > limit {
-            let left_out = activity.left_out().sum();
-            return Decision::Fail(Error::NoKeyFrame { seconds: Some(limit.as_secs_f64()), left_out });
-        }
-        let limit = if frames == 0 { self.settings.start_timeout } else { self.settings.stall_timeout };
-        if activity.idle(now_ns) > limit {
-            return Decision::Fail(Error::Silent { seconds: limit.as_secs_f64(), frames });
+        if let Some(error) = self.settings.limits.exceeded(flow, frames, activity.left_out().sum()) {
+            return Decision::Fail(error);
         }
         let is_file = self.settings.source.carrier() == Carrier::File;
         let waits = frames == 0 && is_file && session.notices().is_empty();

@@ -119,11 +119,15 @@ section! {
         decoder_threads: u32 = 1_u32, Allowed::Integer(0, 64);
         /// Maximum seconds from start to first frame; after that the stream counts as failed.
         start_timeout_s: f64 = 20.0, Allowed::Number(0.1, 3600.0);
-        /// Maximum seconds without a frame from a running source; after that the stream counts as failed.
+        /// Maximum seconds without a frame from a running source; after that the stream counts as failed. After three
+        /// quarters of it, its state is `stalled`.
         stall_timeout_s: f64 = 10.0, Allowed::Number(0.1, 3600.0);
         /// Maximum seconds without a whole key frame, before which no frame can be decoded; after that the stream counts
         /// as failed. Cameras with long groups of pictures send one every 10 to 20 s.
         key_frame_timeout_s: f64 = 60.0, Allowed::Number(0.1, 3600.0);
+        /// Maximum seconds for a pipeline to shut down; after that it is left behind, and the stream goes on with a new one.
+        /// With three left behind, the stream waits until one has ended.
+        close_s: f64 = 10.0, Allowed::Number(0.1, 3600.0);
         /// Wait in seconds before a failed camera is reopened; after frames, waits begin with this one again.
         retry_first_s: f64 = 0.5, Allowed::Number(0.1, 3600.0);
         /// Each further wait is as many times as long, up to `retry_max_s`.
@@ -312,6 +316,8 @@ section! {
         retry_max_s: f64 = 30.0, Allowed::Number(0.1, 3600.0);
         /// Maximum number of results kept while the broker is unreachable; beyond that, the oldest are dropped and counted.
         queue: u32 = 1000_u32, Allowed::Integer(1, 1_000_000);
+        /// Seconds between two records of statistics; 0: none are sent.
+        stats_s: f64 = 60.0, Allowed::NumberOrZero(1.0, 86_400.0);
     }
 }
 
@@ -419,6 +425,14 @@ impl Collect {
     }
 }
 
+impl Publish {
+    /// Time between two records of statistics; zero: nobody takes any.
+    #[must_use]
+    pub fn stats_period(&self) -> Duration {
+        if self.mqtt.enabled { Duration::from_secs_f64(self.mqtt.stats_s) } else { Duration::ZERO }
+    }
+}
+
 impl Mqtt {
     /// The TCP port of the broker: `port`, or the standard one.
     #[must_use]
@@ -447,6 +461,12 @@ impl Mqtt {
 }
 
 impl Stream {
+    /// `close_s`.
+    #[must_use]
+    pub fn close_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.close_s)
+    }
+
     /// `start_timeout_s`.
     #[must_use]
     pub fn start_timeout(&self) -> Duration {

@@ -12,10 +12,15 @@ use super::quota::Quota;
 use super::states::States;
 use super::{Error, spawn};
 use crate::capture::{self, Progress, Settings};
+use crate::config::redact_words;
 use crate::exit::chain;
+use crate::printable::line;
 use crate::publish::Backlog;
 use crate::shutdown::{Stop, Stopped, Thread};
 use crate::telemetry::{FrameCounts, FrameNumbers, Pulse, StreamCounters};
+
+/// Maximum number of characters of the reason of a failure.
+const LONGEST_REASON: usize = 1000;
 
 /// A stream of a pipeline, with its source thread.
 pub(super) struct Stream {
@@ -57,8 +62,11 @@ impl Stream {
     pub(super) fn end(self, deadline: Instant) -> Result<(), Error> {
         let Self { name, source_uri, is_camera, counters, thread, .. } = self;
         let outcome = thread.join(Some(deadline))?;
-        let FrameCounts { captured, dropped, left_out, classified, failed, .. } = counters.read();
-        tracing::info!(stream = %name, captured, classified, dropped, failed, left_out, "stream ended");
+        let FrameCounts { captured, dropped, left_out, classified, failed, stalls, reconnects, abandoned } =
+            counters.read();
+        tracing::info!(
+            stream = %name, captured, classified, dropped, failed, left_out, stalls, reconnects, abandoned, "stream ended"
+        );
         match outcome {
             Err(source) => Err(Error::Stream { stream: name, source_uri, is_camera, source: source.into() }),
             Ok(()) if failed > 0 => Err(Error::Frames { stream: name, source_uri, is_camera, failed, captured }),
@@ -148,6 +156,9 @@ impl Source {
         let report = |progress: Progress<'_>| self.report(progress);
         let outcome = capture::run(&self.settings, &self.numbers, &self.stopped, &deliver, &report);
         self.pulse.rest();
+        if let Err(error) = &outcome {
+            self.keep_failure(error);
+        }
         self.counters.end();
         let (stream, is_alone) = (&self.settings.stream, self.is_alone.load(Ordering::Acquire));
         // The other streams continue, so this is reported before the end of the program.
@@ -168,7 +179,7 @@ impl Source {
         let stream = &self.settings.stream;
         match progress {
             Progress::Watching => {}
-            Progress::WaitingForKeyFrame { next } => self.states.waiting(next),
+            Progress::Playing(flow) => self.states.playing(flow),
             Progress::LeftOut(frames) => self.counters.count_left_out(frames.sum()),
             Progress::Unreadable(error) => {
                 self.counters.count_captured();
@@ -177,12 +188,34 @@ impl Source {
             }
             Progress::Retrying { .. } if self.inlet.is_closed() => {}
             Progress::Retrying { error, wait, next } => {
-                let wait_s = wait.as_secs_f64();
+                self.keep_failure(error);
+                self.counters.count_reconnect();
+                let (wait_s, reconnects) = (wait.as_secs_f64(), self.counters.read().reconnects);
                 let source = self.settings.source.describe();
-                tracing::warn!(%stream, wait_s, "{source} has failed and will be reopened: {}", chain(error));
+                tracing::warn!(%stream, wait_s, reconnects, "{source} has failed and will be reopened: {}", chain(error));
                 self.states.retrying(next);
+            }
+            Progress::Abandoned { pipelines } => {
+                self.counters.count_abandoned(pipelines);
+                let (abandoned, close_s) =
+                    (self.counters.read().abandoned, self.settings.close_timeout().as_secs_f64());
+                tracing::warn!(
+                    %stream, abandoned, close_s,
+                    "a pipeline has not shut down in time (limit: stream.close_s) and is left behind: the stream goes on \
+                     with a new one"
+                );
+            }
+            Progress::Hindered(error) => {
+                self.keep_failure(error);
+                tracing::error!(%stream, "{}", chain(error));
             }
         }
         if self.inlet.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+    /// Keeps the reason of a failure, as a log line shows it, but not longer than [`LONGEST_REASON`].
+    fn keep_failure(&self, error: &capture::Error) {
+        let reason = chain(error);
+        let reason = line(&redact_words(&reason)).chars().take(LONGEST_REASON).collect::<String>();
+        self.counters.keep_failure(&reason);
     }
 }

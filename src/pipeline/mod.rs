@@ -41,7 +41,7 @@ use drain::Drain;
 pub use error::Error;
 use feed::Feed;
 pub use publisher::Sinks;
-use publisher::{Lost, Publisher};
+use publisher::{Lost, Publisher, Work};
 use quota::quota;
 use running::WorkerThread;
 pub use running::{KeptStream, Running};
@@ -84,6 +84,8 @@ pub struct Parts {
     pub collect: Collect,
     /// Time limit for work in flight at a stop.
     pub stop_timeout: Duration,
+    /// Time between two records of statistics; zero: there are none.
+    pub stats_period: Duration,
     /// Results after which each inference thread hangs, to test the watchdog; 0: never.
     pub wedge_after: u32,
 }
@@ -92,8 +94,8 @@ pub struct Parts {
 pub struct Prepared {
     running: Running,
     gate: Gate,
-    /// The publisher waits for the sinks.
-    sinks: Sender<Sinks>,
+    /// The publisher waits for its work.
+    work: Sender<Work>,
     /// Each inference thread waits for its lanes.
     lanes: Vec<(Sender<Vec<Lane>>, Vec<Lane>)>,
     results: Sender<Item>,
@@ -111,7 +113,8 @@ pub struct Gate {
 /// If the model cannot be run, or a thread cannot be started or pinned. Errors of a source come later, from
 /// [`Running::finish`].
 pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
-    let Parts { registry, device, streams, model, top, inference, frames, collect, stop_timeout, wedge_after } = parts;
+    let Parts { registry, device, streams, model, top, inference, frames, collect, .. } = parts;
+    let (stop_timeout, stats_period, wedge_after) = (parts.stop_timeout, parts.stats_period, parts.wedge_after);
     // Declared first, so that a failing preparation drops it last and no source begins.
     let (gate, opened) = shutdown::channel();
     let gate = Gate { _stop: gate };
@@ -119,7 +122,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     let drain = Drain::new(stop_timeout);
     let lost = Lost::default();
     let (results, items) = bounded(RESULTS_DEPTH);
-    let (sinks, to_publisher) = bounded(1);
+    let (work, to_publisher) = bounded(1);
     let mut pulses = Vec::new();
     let mut pulse_of = |thread: String| {
         let pulse = Arc::<Pulse>::default();
@@ -128,7 +131,8 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     };
     let publisher = {
         let (drain, pulse) = (drain.clone(), pulse_of("publish".into()));
-        let publisher = Publisher { items, stopped, drain, pulse, lost: lost.clone() };
+        let (device, run) = (Arc::clone(&device), registry.run());
+        let publisher = Publisher { device, run, stats_period, items, stopped, drain, pulse, lost: lost.clone() };
         spawn("publish", move || publisher.run(&to_publisher))?
     };
 
@@ -153,7 +157,8 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         let (quota, failures) = frames.filter(|_| !live).map(quota).unzip();
         let stream = Arc::clone(&settings.stream);
         let numbers = registry.numbers(&stream);
-        let states = States::new(Arc::clone(&stream), Arc::clone(&counters), results.clone(), stopped.clone());
+        let (limits, results) = (settings.limits(), results.clone());
+        let states = States::new(Arc::clone(&stream), limits, Arc::clone(&counters), results, stopped.clone());
         let states = Arc::new(states);
         let preprocessor = Preprocessor::new(*model.transform())?;
         let chooser = collector.as_ref().map(|collector| collector.chooser(&stream));
@@ -212,7 +217,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
         drain,
         pulses,
     };
-    Ok(Prepared { running, gate, sinks, lanes: waiting, results })
+    Ok(Prepared { running, gate, work, lanes: waiting, results })
 }
 
 impl Prepared {
@@ -220,7 +225,7 @@ impl Prepared {
     /// name; the sources of the others begin when the gate is dropped.
     #[must_use]
     pub fn go(self, sinks: Sinks, mut kept: Vec<KeptStream>) -> (Running, Gate) {
-        let Self { mut running, gate, sinks: to_publisher, lanes, results } = self;
+        let Self { mut running, gate, work, lanes, results } = self;
         // From here on, only threads have results to send.
         drop(results);
         let deadline = Instant::now() + DISMISSAL;
@@ -242,7 +247,8 @@ impl Prepared {
             stream.is_alone.store(is_alone, Ordering::Release);
         }
         // The same holds for the publisher.
-        let _ = to_publisher.send(sinks);
+        let counters = |stream: &feed::Stream| (Arc::clone(&stream.name), Arc::clone(&stream.counters));
+        let _ = work.send(Work { sinks, streams: running.streams.iter().map(counters).collect() });
         (running, gate)
     }
 

@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, at, never, select};
+use crossbeam_channel::{Receiver, at, never, select, tick};
+use serde::Serialize;
 
 use super::drain::Drain;
 use super::{Error, Item};
 use crate::exit::chain;
 use crate::publish::{self, JsonLine, Outgoing, Sink};
-use crate::record::{Record, ResultRecord};
+use crate::record::{Record, RunId, STATS_SCHEMA, StatsRecord};
 use crate::shutdown::Stopped;
-use crate::telemetry::Pulse;
+use crate::telemetry::{Pulse, StreamCounters};
 
 /// The sinks of a pipeline, in the order of the configuration.
 pub type Sinks = Vec<Box<dyn Sink>>;
@@ -47,7 +48,7 @@ impl Lines {
     const MOST: usize = 64;
 
     /// The record as JSON, with a line feed.
-    fn write(&mut self, record: &ResultRecord) -> Result<JsonLine, Error> {
+    fn write(&mut self, record: &impl Serialize) -> Result<JsonLine, Error> {
         let oldest_is_free = self.handed_out.front_mut().is_some_and(|line| Arc::get_mut(line).is_some());
         let mut line = self.handed_out.pop_front().filter(|_| oldest_is_free).unwrap_or_default();
         if let Some(bytes) = Arc::get_mut(&mut line) {
@@ -70,8 +71,19 @@ pub(super) struct End {
     pub(super) outcome: Result<(), Error>,
 }
 
+/// What the publisher gets when its pipeline starts.
+pub(super) struct Work {
+    pub(super) sinks: Sinks,
+    /// The streams, whose statistics it makes.
+    pub(super) streams: Vec<(Arc<str>, Arc<StreamCounters>)>,
+}
+
 /// The state of the publisher thread.
 pub(super) struct Publisher {
+    pub(super) device: Arc<str>,
+    pub(super) run: RunId,
+    /// Time between two statistics; zero: there are none.
+    pub(super) stats_period: Duration,
     pub(super) items: Receiver<Item>,
     pub(super) stopped: Stopped,
     pub(super) drain: Drain,
@@ -82,14 +94,16 @@ pub(super) struct Publisher {
 impl Publisher {
     /// Waits for the sinks, which arrive when the pipeline starts; then hands out items until all inference threads
     /// have ended or, after a stop, their time is up. Flushes the sinks unless stopped.
-    pub(super) fn run(self, sinks: &Receiver<Sinks>) -> End {
-        let Ok(mut sinks) = sinks.recv() else { return End { sinks: Sinks::new(), outcome: Ok(()) } };
+    pub(super) fn run(self, work: &Receiver<Work>) -> End {
+        let Ok(Work { mut sinks, streams }) = work.recv() else {
+            return End { sinks: Sinks::new(), outcome: Ok(()) };
+        };
         if sinks.is_empty()
             && let Some((_, error)) = self.lost.lock().pop()
         {
             return End { sinks, outcome: Err(error.into()) };
         }
-        let mut outcome = self.hand_out(&mut sinks);
+        let mut outcome = self.hand_out(&mut sinks, &streams);
         if outcome.is_ok() && !self.stopped.is_set() {
             // Whoever reads the results of a file may take as long as it likes.
             self.pulse.rest();
@@ -102,11 +116,12 @@ impl Publisher {
         End { sinks, outcome }
     }
 
-    fn hand_out(&self, sinks: &mut Sinks) -> Result<(), Error> {
+    fn hand_out(&self, sinks: &mut Sinks, streams: &[(Arc<str>, Arc<StreamCounters>)]) -> Result<(), Error> {
         let mut lines = Lines::default();
         let not_stopped = never();
         let mut stopped = self.stopped.receiver();
         let mut end = never::<Instant>();
+        let stats = if self.stats_period.is_zero() { never() } else { tick(self.stats_period) };
         loop {
             self.pulse.rest();
             select! {
@@ -116,6 +131,7 @@ impl Publisher {
                         Ok(Item { record, permit }) => {
                             let line = match &record {
                                 Record::Result(result) => lines.write(result)?,
+                                Record::Stats(stats) => lines.write(stats)?,
                                 Record::Stream(_) => JsonLine::default(),
                             };
                             let outgoing = Outgoing { record, line, permit };
@@ -124,12 +140,29 @@ impl Publisher {
                         Err(_) => return Ok(()),
                     }
                 },
+                recv(stats) -> _ => {
+                    self.pulse.beat();
+                    let stats = self.stats(streams);
+                    let outgoing = Outgoing { line: lines.write(&stats)?, record: Record::Stats(stats), permit: None };
+                    self.each(sinks, |sink| sink.take(&outgoing))?;
+                }
                 recv(stopped) -> _ => {
                     stopped = &not_stopped;
                     end = self.drain.end_of_results().map_or_else(never, at);
                 }
                 recv(end) -> _ => return Ok(()),
             }
+        }
+    }
+
+    fn stats(&self, streams: &[(Arc<str>, Arc<StreamCounters>)]) -> StatsRecord {
+        StatsRecord {
+            schema: STATS_SCHEMA,
+            device: Arc::clone(&self.device),
+            run: self.run,
+            at: SystemTime::now(),
+            version: env!("CARGO_PKG_VERSION"),
+            streams: streams.iter().map(|(name, counters)| counters.stats(name)).collect(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::exit::chain;
 use crate::publish::Outgoing;
 use crate::record::StreamState;
 use crate::shutdown::{Stop, Thread};
-use crate::telemetry::{Pulse, StreamStatus};
+use crate::telemetry::{Pulse, StreamCounters};
 
 /// A running pipeline.
 pub struct Running {
@@ -155,9 +155,9 @@ impl Running {
         own.chain(sources).filter(|(_, age)| *age > limit).max_by_key(|(_, age)| *age)
     }
 
-    /// The state of every stream.
-    pub fn statuses(&self) -> impl Iterator<Item = (&Arc<str>, StreamStatus)> {
-        self.all_streams().map(|stream| (&stream.name, stream.counters.status()))
+    /// The counters and the state of every stream.
+    pub fn statuses(&self) -> impl Iterator<Item = (&Arc<str>, &StreamCounters)> {
+        self.all_streams().map(|stream| (&stream.name, &*stream.counters))
     }
 
     /// Whether its only stream is alone, so that the error of the program is that of the stream.
@@ -216,7 +216,7 @@ impl Running {
             if let Some(index) = lanes.iter().position(|lane| lane.stream == stream.name) {
                 kept.push(KeptStream { stream, lane: lanes.swap_remove(index) });
             } else {
-                if !stream.counters.status().ended {
+                if !stream.counters.has_ended() {
                     let name = &stream.name;
                     tracing::warn!(stream = %name, "the stream starts again: its inference thread did not give it back in time");
                 }

@@ -1,8 +1,7 @@
 //! Reports the states of a stream to the publisher, in the order in which they occur.
 //!
-//! Two threads know them: the source thread, which sees failures, and the inference thread, which sees the first result
-//! after an opening and the last one. Each decides and reports in one step, so that a result in flight when the source
-//! fails does not announce the stream as online afterwards.
+//! Two threads say what happens: that of the source and that of the inference. Each lets [`Lifecycle`] decide and reports
+//! in one step, so that nothing comes between the two.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -10,9 +9,10 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, select};
 
 use super::{Error, Item};
+use crate::capture::{Event, Flow, Lifecycle, Limits};
 use crate::record::{Record, StreamRecord, StreamState};
 use crate::shutdown::Stopped;
-use crate::telemetry::{FrameCounts, StreamCounters, StreamStatus};
+use crate::telemetry::StreamCounters;
 
 /// Time between attempts while the other thread reports a state.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -27,74 +27,31 @@ pub(super) struct States {
 }
 
 struct Reporting {
-    /// Whether the stream has ended.
-    ended: bool,
+    lifecycle: Lifecycle,
     results: Sender<Item>,
 }
 
 impl States {
     pub(super) fn new(
         stream: Arc<str>,
+        limits: &Limits,
         counters: Arc<StreamCounters>,
         results: Sender<Item>,
         stopped: Stopped,
     ) -> Self {
-        Self { stream, counters, stopped, reporting: Mutex::new(Reporting { ended: false, results }) }
+        let reporting = Mutex::new(Reporting { lifecycle: Lifecycle::new(limits), results });
+        Self { stream, counters, stopped, reporting }
     }
 
-    /// Reports a result for frame `seq`: the stream is online if the frame was captured since the source was last
-    /// opened.
+    /// Reports a result for frame `seq`.
     ///
     /// # Errors
     /// If the publisher has ended.
     pub(super) fn result(&self, seq: u64) -> Result<(), Error> {
-        if self.counters.is_online() {
+        if self.counters.state() == StreamState::Online {
             return Ok(());
         }
-        let reporting = self.lock();
-        let has_waited = self.counters.is_waiting();
-        if !self.counters.turn_online(seq) {
-            return Ok(());
-        }
-        if has_waited {
-            let left_out = self.counters.read().left_out;
-            tracing::info!(stream = %self.stream, left_out, "there has been a key frame: the stream goes on");
-        }
-        self.send(&reporting, StreamState::Online)
-    }
-
-    /// Reports that the source has failed; the first frame after reopening gets the number `next`. Reports nothing
-    /// after a stop: the publisher may be gone, and the state is obsolete anyway.
-    pub(super) fn retrying(&self, next: u64) {
-        let reporting = loop {
-            match self.reporting.try_lock() {
-                Ok(reporting) => break reporting,
-                Err(TryLockError::Poisoned(reporting)) => break reporting.into_inner(),
-                Err(TryLockError::WouldBlock) if self.stopped.wait(PAUSE) => return,
-                Err(TryLockError::WouldBlock) => {}
-            }
-        };
-        self.counters.count_retry(next);
-        self.tell(&reporting, StreamState::Retrying);
-    }
-
-    /// Reports, once, that the source delivers no whole key frame; the first frame after that gets the number `next`.
-    pub(super) fn waiting(&self, next: u64) {
-        // The inference thread reports a result, which tells more; the source reports this again.
-        let Ok(reporting) = self.reporting.try_lock() else { return };
-        if self.counters.turn_waiting(next) {
-            tracing::info!(stream = %self.stream, "waiting for a key frame: nothing can be decoded before one");
-            self.tell(&reporting, StreamState::Waiting);
-        }
-    }
-
-    fn tell(&self, reporting: &Reporting, state: StreamState) {
-        if !reporting.ended && !self.stopped.is_set() {
-            select! {
-                send(reporting.results, self.item(state)) -> _ => {}
-                recv(self.stopped.receiver()) -> _ => {}
-            }
-        }
+        self.send(&mut self.lock(), Event::Result { seq })
     }
 
     /// Reports that the last result has been sent.
@@ -102,9 +59,29 @@ impl States {
     /// # Errors
     /// If the publisher has ended.
     pub(super) fn offline(&self) -> Result<(), Error> {
-        let mut reporting = self.lock();
-        reporting.ended = true;
-        self.send(&reporting, StreamState::Offline)
+        self.send(&mut self.lock(), Event::Ended)
+    }
+
+    /// Reports what the running pipeline does, unless the inference thread reports something, which tells more: the source
+    /// will say it again.
+    pub(super) fn playing(&self, flow: Flow) {
+        if let Ok(mut reporting) = self.reporting.try_lock() {
+            self.tell(&mut reporting, Event::Playing(flow));
+        }
+    }
+
+    /// Reports that the source has failed; the first frame after reopening gets the number `next`. Reports nothing
+    /// after a stop: the publisher may be gone, and the state is obsolete anyway.
+    pub(super) fn retrying(&self, next: u64) {
+        let mut reporting = loop {
+            match self.reporting.try_lock() {
+                Ok(reporting) => break reporting,
+                Err(TryLockError::Poisoned(reporting)) => break reporting.into_inner(),
+                Err(TryLockError::WouldBlock) if self.stopped.wait(PAUSE) => return,
+                Err(TryLockError::WouldBlock) => {}
+            }
+        };
+        self.tell(&mut reporting, Event::Failed { next });
     }
 
     /// Sends the states from now on to another publisher.
@@ -112,35 +89,63 @@ impl States {
         self.lock().results = results;
     }
 
-    /// The latest state of a stream that no inference thread has; `offline` before the first result. Does not wait: the
-    /// source may be waiting for a publisher that starts only later.
+    /// The latest state, also while it is being reported.
     pub(super) fn current(&self) -> StreamState {
-        let reporting = match self.reporting.try_lock() {
-            Ok(reporting) => reporting,
-            Err(TryLockError::Poisoned(reporting)) => reporting.into_inner(),
-            // Only the source holds it, to report one of these.
-            Err(TryLockError::WouldBlock) if self.counters.is_waiting() => return StreamState::Waiting,
-            Err(TryLockError::WouldBlock) => return StreamState::Retrying,
-        };
-        match self.counters.status() {
-            StreamStatus { online: true, .. } if !reporting.ended => StreamState::Online,
-            StreamStatus { waiting: true, .. } if !reporting.ended => StreamState::Waiting,
-            StreamStatus { counts: FrameCounts { retries: 1.., .. }, .. } if !reporting.ended => StreamState::Retrying,
-            _ => StreamState::Offline,
-        }
+        self.counters.state()
     }
 
     fn lock(&self) -> MutexGuard<'_, Reporting> {
         self.reporting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn item(&self, state: StreamState) -> Item {
-        let record = StreamRecord { stream: Arc::clone(&self.stream), state };
-        Item { record: Record::Stream(record), permit: None }
+    /// Lets an event happen; returns the new state if it is another one.
+    fn step(&self, reporting: &mut Reporting, event: Event) -> Option<Item> {
+        let (stream, before) = (&self.stream, reporting.lifecycle.state());
+        let state = reporting.lifecycle.take(event)?;
+        self.counters.set_state(state);
+        match (before, state, event) {
+            (_, StreamState::Stalled, Event::Playing(flow)) => {
+                self.counters.count_stall();
+                let (idle_s, stalls) = (flow.idle.as_secs_f64(), self.counters.read().stalls);
+                // The camera decides how many there are.
+                if stalls.is_power_of_two() {
+                    tracing::warn!(%stream, idle_s, stalls, "no frames: the stream is stalled");
+                } else {
+                    tracing::debug!(%stream, idle_s, stalls, "no frames: the stream is stalled");
+                }
+            }
+            (StreamState::Stalled, StreamState::Online, _) => tracing::debug!(%stream, "there are frames again"),
+            (_, StreamState::Waiting, _) => {
+                tracing::info!(%stream, "waiting for a key frame: nothing can be decoded before one");
+            }
+            (StreamState::Waiting, StreamState::Online, _) => {
+                let left_out = self.counters.read().left_out;
+                tracing::info!(%stream, left_out, "there has been a key frame: the stream goes on");
+            }
+            _ => {}
+        }
+        let record = StreamRecord { stream: Arc::clone(stream), state };
+        Some(Item { record: Record::Stream(record), permit: None })
     }
 
-    fn send(&self, reporting: &Reporting, state: StreamState) -> Result<(), Error> {
-        reporting.results.send(self.item(state)).map_err(|_| Error::PublisherGone)
+    /// Lets an event of the source happen; the publisher may not take its state any more after a stop.
+    fn tell(&self, reporting: &mut Reporting, event: Event) {
+        if let Some(item) = self.step(reporting, event)
+            && !self.stopped.is_set()
+        {
+            select! {
+                send(reporting.results, item) -> _ => {}
+                recv(self.stopped.receiver()) -> _ => {}
+            }
+        }
+    }
+
+    /// Lets an event of the inference happen.
+    fn send(&self, reporting: &mut Reporting, event: Event) -> Result<(), Error> {
+        match self.step(reporting, event) {
+            Some(item) => reporting.results.send(item).map_err(|_| Error::PublisherGone),
+            None => Ok(()),
+        }
     }
 }
 
@@ -151,18 +156,24 @@ mod tests {
     use crossbeam_channel::{Receiver, bounded};
 
     use super::*;
+    use crate::capture::Settings;
+    use crate::config;
     use crate::shutdown::{self, Stop};
+
+    /// Of a source whose frames have been left out for two seconds.
+    const KEYLESS: Flow = Flow { idle: Duration::ZERO, keyless: Duration::from_secs(2), next: 1 };
 
     fn states(depth: usize) -> (Arc<States>, Receiver<Item>, Stop) {
         let (results, items) = bounded(depth);
         let (stop, stopped) = shutdown::channel();
-        (Arc::new(States::new("door".into(), Arc::default(), results, stopped)), items, stop)
+        let settings = Settings::new(&config::Stream::default()).unwrap();
+        (Arc::new(States::new("door".into(), settings.limits(), Arc::default(), results, stopped)), items, stop)
     }
 
     fn told(items: &Receiver<Item>) -> Vec<StreamState> {
         let state = |item: Item| match item.record {
             Record::Stream(StreamRecord { state, .. }) => state,
-            Record::Result(_) => unreachable!(),
+            Record::Result(_) | Record::Stats(_) => unreachable!(),
         };
         items.try_iter().map(state).collect()
     }
@@ -200,14 +211,14 @@ mod tests {
         states.retrying(1);
         seen.push(states.current());
         for _ in 0..2 {
-            states.waiting(1);
+            states.playing(KEYLESS);
             seen.push(states.current());
         }
         states.offline().unwrap();
         seen.push(states.current());
         let (online, retrying, offline) = (StreamState::Online, StreamState::Retrying, StreamState::Offline);
         let waiting = StreamState::Waiting;
-        assert_eq!(seen, [offline, online, online, retrying, waiting, waiting, offline]);
+        assert_eq!(seen, [StreamState::Starting, online, online, retrying, waiting, waiting, offline]);
         assert_eq!((told(&before), told(&after)), (vec![online], vec![retrying, waiting, offline]));
     }
 
@@ -219,10 +230,9 @@ mod tests {
             let states = Arc::clone(&states);
             std::thread::spawn(move || states.retrying(1))
         };
-        while states.reporting.try_lock().is_ok() {
+        while states.current() != StreamState::Retrying {
             std::thread::yield_now();
         }
-        assert_eq!(states.current(), StreamState::Retrying);
         assert_eq!(items.recv().map(|_| ()), Ok(()), "the publisher starts");
         source.join().unwrap();
         assert_eq!(told(&items), [StreamState::Retrying]);
@@ -244,5 +254,24 @@ mod tests {
             thread.join().unwrap();
         }
         assert_eq!(told(&items), [StreamState::Online]);
+    }
+
+    #[test]
+    fn a_stall_is_counted_and_a_frame_from_before_it_does_not_end_it() {
+        let (states, items, _stop) = states(16);
+        let silent = |seconds| Flow { idle: Duration::from_secs(seconds), keyless: Duration::ZERO, next: 3 };
+        states.result(0).unwrap();
+        for seconds in [8, 9, 10] {
+            states.playing(silent(seconds));
+        }
+        states.result(2).unwrap();
+        assert_eq!(told(&items), [StreamState::Online, StreamState::Stalled]);
+        states.playing(silent(0));
+        states.playing(silent(8));
+        states.retrying(3);
+        states.retrying(3);
+        let (online, stalled, retrying) = (StreamState::Online, StreamState::Stalled, StreamState::Retrying);
+        assert_eq!(told(&items), [online, stalled, retrying]);
+        assert_eq!(states.counters.read().stalls, 2);
     }
 }

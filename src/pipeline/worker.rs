@@ -68,7 +68,7 @@ pub(super) struct HandOver {
 impl HandOver {
     /// Gives up the lanes of the streams. A stream whose source has ended is drained like the others.
     fn give_up(self, lanes: &mut Vec<Lane>) {
-        let goes_on = |lane: &Lane| self.streams.contains(&lane.stream) && !lane.counters.status().ended;
+        let goes_on = |lane: &Lane| self.streams.contains(&lane.stream) && !lane.counters.has_ended();
         let (given_up, rest): (Vec<Lane>, Vec<Lane>) = std::mem::take(lanes).into_iter().partition(goes_on);
         *lanes = rest;
         for lane in &given_up {

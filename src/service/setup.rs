@@ -171,6 +171,7 @@ pub(super) fn prepare(
         frames: order.frames,
         collect: collect.clone(),
         stop_timeout: config.device.stop_timeout(),
+        stats_period: config.publish.stats_period(),
         wedge_after: debug.wedge_after,
     })?;
     go_on()?;

@@ -8,7 +8,8 @@ use sd_notify::NotifyState;
 
 use crate::pipeline::Running;
 use crate::plural::counted;
-use crate::telemetry::{FrameCounts, Registry, StreamStatus};
+use crate::record::StreamState;
+use crate::telemetry::{Registry, StreamCounters};
 
 /// Time between two STATUS texts.
 pub(super) const STATUS_PERIOD: Duration = Duration::from_secs(5);
@@ -66,12 +67,12 @@ pub(super) fn status(running: &Running, registry: &Registry, seen: &mut Seen) {
     let mut text = String::new();
     let elapsed_s = seen.at.elapsed().as_secs_f64();
     seen.at = Instant::now();
-    for (stream, status) in running.statuses() {
+    for (stream, counters) in running.statuses() {
         let classified = registry.totals(stream).read().classified;
         let before = seen.results.insert(Arc::clone(stream), classified).unwrap_or(0);
         #[allow(clippy::cast_precision_loss, reason = "results of a few seconds")]
         let rate = classified.saturating_sub(before) as f64 / elapsed_s;
-        text += &format!("{stream}: {}; ", state(status, rate));
+        text += &format!("{stream}: {}; ", state(counters, rate));
     }
     let sum = registry.sum();
     let (results, frames) = (counted(sum.classified, "result", "results"), counted(sum.dropped, "frame", "frames"));
@@ -84,13 +85,15 @@ pub(super) fn status(running: &Running, registry: &Registry, seen: &mut Seen) {
 }
 
 /// The state of a stream, with its results per second.
-fn state(status: StreamStatus, rate: f64) -> String {
-    match status {
-        StreamStatus { ended: true, .. } => "source ended".to_owned(),
-        StreamStatus { online: true, .. } => format!("{rate:.1} results/s"),
-        StreamStatus { waiting: true, .. } => "waiting for a key frame".to_owned(),
-        StreamStatus { counts: FrameCounts { retries: 0, .. }, .. } => "starting".to_owned(),
-        _ => "source down, retrying".to_owned(),
+fn state(counters: &StreamCounters, rate: f64) -> String {
+    match counters.state() {
+        _ if counters.has_ended() => "source ended".to_owned(),
+        StreamState::Online => format!("{rate:.1} results/s"),
+        StreamState::Stalled => "stalled, no frames".to_owned(),
+        StreamState::Waiting => "waiting for a key frame".to_owned(),
+        StreamState::Starting => "starting".to_owned(),
+        StreamState::Retrying => "source down, retrying".to_owned(),
+        StreamState::Offline => "source ended".to_owned(),
     }
 }
 
@@ -106,14 +109,20 @@ mod tests {
 
     #[test]
     fn a_status_tells_a_stream_that_starts_from_one_that_has_ended() {
-        let new = StreamStatus::default();
-        let opened_again = StreamStatus { counts: FrameCounts { retries: 2, ..FrameCounts::default() }, ..new };
-        assert_eq!(state(new, 0.0), "starting");
-        assert_eq!(state(StreamStatus { ended: true, ..new }, 0.0), "source ended");
-        assert_eq!(state(opened_again, 0.0), "source down, retrying");
-        assert_eq!(state(StreamStatus { waiting: true, ..opened_again }, 0.0), "waiting for a key frame");
-        let online = StreamStatus { online: true, ..opened_again };
-        assert_eq!(state(online, 2.5), "2.5 results/s");
-        assert_eq!(state(StreamStatus { ended: true, ..online }, 0.0), "source ended");
+        let counters = StreamCounters::default();
+        assert_eq!(state(&counters, 0.0), "starting");
+        for (of, text) in [
+            (StreamState::Retrying, "source down, retrying"),
+            (StreamState::Waiting, "waiting for a key frame"),
+            (StreamState::Online, "2.5 results/s"),
+            (StreamState::Stalled, "stalled, no frames"),
+            (StreamState::Offline, "source ended"),
+        ] {
+            counters.set_state(of);
+            assert_eq!(state(&counters, 2.5), text);
+        }
+        counters.set_state(StreamState::Online);
+        counters.end();
+        assert_eq!(state(&counters, 0.0), "source ended");
     }
 }

@@ -1,32 +1,32 @@
-//! Counters, frame numbers and heartbeats of the running program.
+//! Counters, states, frame numbers and heartbeats of the running program.
 
 mod numbers;
 mod registry;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::ops::Add;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use crate::frame::monotonic_ns;
+use crate::record::{Failure, StreamState, StreamStats};
 
 pub use numbers::{FrameNumbers, Ticket};
 pub use registry::Registry;
 
-/// What happens to the frames of one stream from the start of its source to its end, in one pipeline or in several.
-/// Written by the threads of the pipeline, read for reports.
+/// What happens to one stream from the start of its source to its end, in one pipeline or in several. Written by the
+/// threads of the pipeline, read for reports.
 #[derive(Debug, Default)]
 pub struct StreamCounters {
     counters: Counters,
     /// The same across all sources of that name since the process began.
     totals: Arc<Counters>,
-    online: AtomicBool,
-    waiting: AtomicBool,
+    /// The latest state, as its place in [`StreamState::ALL`].
+    state: AtomicU8,
     ended: AtomicBool,
-    /// Lowest number that a frame of the latest attempt can have.
-    opened_at: AtomicU64,
 }
 
-/// Counters that only rise.
+/// Counters that only rise, and the latest failure.
 #[derive(Debug, Default)]
 pub struct Counters {
     captured: AtomicU64,
@@ -34,7 +34,10 @@ pub struct Counters {
     left_out: AtomicU64,
     classified: AtomicU64,
     failed: AtomicU64,
-    retries: AtomicU64,
+    stalls: AtomicU64,
+    reconnects: AtomicU64,
+    abandoned: AtomicU64,
+    failure: Mutex<Option<Failure>>,
 }
 
 impl Counters {
@@ -47,8 +50,14 @@ impl Counters {
             left_out: self.left_out.load(Ordering::Relaxed),
             classified: self.classified.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
-            retries: self.retries.load(Ordering::Relaxed),
+            stalls: self.stalls.load(Ordering::Relaxed),
+            reconnects: self.reconnects.load(Ordering::Relaxed),
+            abandoned: self.abandoned.load(Ordering::Relaxed),
         }
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,21 +74,29 @@ pub struct FrameCounts {
     pub classified: u64,
     /// Frames that could not be classified.
     pub failed: u64,
+    /// Times that the source stopped delivering.
+    pub stalls: u64,
     /// Times that the source has failed and had to be reopened.
-    pub retries: u64,
+    pub reconnects: u64,
+    /// Pipelines that did not shut down in time.
+    pub abandoned: u64,
 }
 
-/// A snapshot of a stream's state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StreamStatus {
-    /// The counts since the source was started.
-    pub counts: FrameCounts,
-    /// Whether there are results since the source was last opened.
-    pub online: bool,
-    /// Whether the source delivers and there is no whole key frame.
-    pub waiting: bool,
-    /// Whether the source has ended or failed permanently.
-    pub ended: bool,
+impl Add for FrameCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            captured: self.captured + other.captured,
+            dropped: self.dropped + other.dropped,
+            left_out: self.left_out + other.left_out,
+            classified: self.classified + other.classified,
+            failed: self.failed + other.failed,
+            stalls: self.stalls + other.stalls,
+            reconnects: self.reconnects + other.reconnects,
+            abandoned: self.abandoned + other.abandoned,
+        }
+    }
 }
 
 impl StreamCounters {
@@ -123,26 +140,35 @@ impl StreamCounters {
         self.count(|counters| &counters.failed);
     }
 
-    /// The source has failed and will be reopened; `next` is the number of the first frame after that.
-    pub fn count_retry(&self, next: u64) {
-        self.opened_at.store(next, Ordering::Release);
-        self.online.store(false, Ordering::Release);
-        self.waiting.store(false, Ordering::Release);
-        self.count(|counters| &counters.retries);
+    /// Counts a stall.
+    pub fn count_stall(&self) {
+        self.count(|counters| &counters.stalls);
     }
 
-    /// The source delivers, but no whole key frame; `next` is the number of the first frame after that. True if it has
-    /// not been waiting before.
-    pub fn turn_waiting(&self, next: u64) -> bool {
-        self.opened_at.store(next, Ordering::Release);
-        self.online.store(false, Ordering::Release);
-        !self.waiting.swap(true, Ordering::AcqRel)
+    /// Counts a failure after which the source is reopened.
+    pub fn count_reconnect(&self) {
+        self.count(|counters| &counters.reconnects);
     }
 
-    /// Whether the source delivers and there is no whole key frame.
+    /// Counts pipelines that did not shut down in time.
+    pub fn count_abandoned(&self, number: u64) {
+        self.add(|counters| &counters.abandoned, number);
+    }
+
+    /// Keeps why the source has failed; `reason` must hold no login.
+    pub fn keep_failure(&self, reason: &str) {
+        *self.totals.failure() = Some(Failure { at: SystemTime::now(), reason: reason.into() });
+    }
+
+    /// The stream is in `state`.
+    pub fn set_state(&self, state: StreamState) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// The latest state.
     #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Acquire)
+    pub fn state(&self) -> StreamState {
+        StreamState::ALL.get(usize::from(self.state.load(Ordering::Acquire))).copied().unwrap_or_default()
     }
 
     /// The source has ended or failed permanently.
@@ -150,19 +176,10 @@ impl StreamCounters {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// Records a result for frame `seq`; true if it is the first one since the source was last opened.
-    pub fn turn_online(&self, seq: u64) -> bool {
-        let is_new = seq >= self.opened_at.load(Ordering::Acquire) && !self.online.swap(true, Ordering::AcqRel);
-        if is_new {
-            self.waiting.store(false, Ordering::Release);
-        }
-        is_new
-    }
-
-    /// Whether there are results since the source was last opened.
+    /// Whether the source has ended or failed permanently; frames of it may still wait.
     #[must_use]
-    pub fn is_online(&self) -> bool {
-        self.online.load(Ordering::Acquire)
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// The counts since the source was started.
@@ -171,14 +188,23 @@ impl StreamCounters {
         self.counters.read()
     }
 
-    /// The state of the stream.
+    /// What has become of the stream called `name` since the process began.
     #[must_use]
-    pub fn status(&self) -> StreamStatus {
-        StreamStatus {
-            counts: self.read(),
-            online: self.is_online(),
-            waiting: self.is_waiting(),
-            ended: self.ended.load(Ordering::Acquire),
+    pub fn stats(&self, name: &Arc<str>) -> StreamStats {
+        let FrameCounts { captured, dropped, left_out, classified, failed, stalls, reconnects, abandoned } =
+            self.totals.read();
+        StreamStats {
+            stream: Arc::clone(name),
+            state: self.state(),
+            captured,
+            classified,
+            dropped,
+            failed,
+            left_out,
+            stalls,
+            reconnects,
+            abandoned,
+            last_failure: self.totals.failure().clone(),
         }
     }
 }
@@ -213,33 +239,37 @@ impl Pulse {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]
-    fn a_source_is_online_once_after_every_time_it_was_opened() {
+    fn a_source_has_the_state_that_was_set_last() {
         let counters = StreamCounters::default();
-        assert!(counters.turn_online(0));
-        assert!(!counters.turn_online(1));
-        counters.count_retry(5);
-        assert!(!counters.turn_online(4), "a frame of the time before");
-        assert!(!counters.is_online());
-        assert!(counters.turn_online(5));
-        assert_eq!((counters.read().retries, counters.is_online()), (1, true));
+        assert_eq!(counters.state(), StreamState::Starting);
+        for state in StreamState::ALL {
+            counters.set_state(state);
+            assert_eq!(counters.state(), state);
+        }
     }
 
     #[test]
-    fn a_source_waits_until_a_frame_from_after_that_has_a_result() {
-        let counters = StreamCounters::default();
-        assert!(counters.turn_online(0));
-        assert!(counters.turn_waiting(5));
-        assert!(!counters.turn_waiting(5), "it is known");
-        assert!(!counters.turn_online(4), "a frame from before");
-        assert!(counters.is_waiting() && !counters.is_online());
-        assert!(counters.turn_online(5));
-        assert!(!counters.is_waiting() && counters.is_online());
-        assert!(counters.turn_waiting(6));
-        counters.count_retry(6);
-        assert!(!counters.is_waiting());
+    fn statistics_count_from_the_start_of_the_process_and_keep_the_latest_failure() {
+        let (totals, name) = (Arc::<Counters>::default(), Arc::from("door"));
+        let before = StreamCounters::new(Arc::clone(&totals));
+        assert_eq!(before.stats(&name).last_failure, None);
+        for reason in ["lost", "silent"] {
+            before.count_reconnect();
+            before.keep_failure(reason);
+        }
+        before.count_stall();
+        before.set_state(StreamState::Offline);
+        // As after a reload.
+        let after = StreamCounters::new(totals);
+        after.count_abandoned(2);
+        let stats = after.stats(&name);
+        assert_eq!((stats.stalls, stats.reconnects, stats.abandoned), (1, 2, 2));
+        assert_eq!((stats.state, &*stats.last_failure.unwrap().reason), (StreamState::Starting, "silent"));
     }
 
     #[test]
@@ -249,12 +279,12 @@ mod tests {
             let counters = StreamCounters::new(Arc::clone(&totals));
             counters.count_captured();
             counters.count_dropped();
-            counters.count_retry(0);
+            counters.count_reconnect();
             counters.count_left_out(7);
-            let once = FrameCounts { captured: 1, dropped: 1, left_out: 7, retries: 1, ..FrameCounts::default() };
+            let once = FrameCounts { captured: 1, dropped: 1, left_out: 7, reconnects: 1, ..FrameCounts::default() };
             assert_eq!(counters.read(), once);
             assert_eq!(totals.read().left_out, 7 * source);
-            assert_eq!((totals.read().captured, totals.read().retries), (source, source));
+            assert_eq!((totals.read().captured, totals.read().reconnects), (source, source));
         }
     }
 

@@ -2,6 +2,7 @@
 //! numbers and counters. It belongs to the owner of the process.
 
 use std::collections::BTreeMap;
+use std::ops::Add;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Counters, FrameCounts, FrameNumbers};
@@ -48,16 +49,7 @@ impl Registry {
     /// The total counts of all streams, including those that are no longer configured.
     #[must_use]
     pub fn sum(&self) -> FrameCounts {
-        self.streams().values().map(|stream| stream.totals.read()).fold(FrameCounts::default(), |sum, counts| {
-            FrameCounts {
-                captured: sum.captured + counts.captured,
-                dropped: sum.dropped + counts.dropped,
-                classified: sum.classified + counts.classified,
-                left_out: sum.left_out + counts.left_out,
-                failed: sum.failed + counts.failed,
-                retries: sum.retries + counts.retries,
-            }
-        })
+        self.streams().values().map(|stream| stream.totals.read()).fold(FrameCounts::default(), Add::add)
     }
 
     fn streams(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Stream>> {

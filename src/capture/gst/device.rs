@@ -1,6 +1,6 @@
 //! Cameras at this machine: asks `v4l2src` what one offers, and sets what a stream takes of it.
 //!
-//! A camera that hangs holds up whoever opens it, so a pipeline with one is started on a thread of its own.
+//! A device or a disk that hangs holds up whoever opens it, so every pipeline is started on a thread of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,30 +26,42 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Starts a pipeline with the camera `device`; what goes wrong becomes a notice.
+    /// Starts a pipeline, with the camera `device` if it has one; what goes wrong becomes a notice.
     pub(super) fn start(
         stream: &Arc<str>,
         pipeline: &gst::Pipeline,
-        device: &Device,
+        device: Option<&Device>,
         notices: &Sender<Notice>,
     ) -> Result<Self, Error> {
         let given_up = Arc::<AtomicBool>::default();
         let body = {
-            let (stream, pipeline, device) = (Arc::clone(stream), pipeline.clone(), device.clone());
+            let (stream, pipeline, device) = (Arc::clone(stream), pipeline.clone(), device.cloned());
             let (notices, given_up) = (notices.clone(), Arc::clone(&given_up));
             move || {
-                if let Err(error) = open(&stream, &pipeline, &device, &given_up) {
-                    // The pipeline may not have been started, and so does not close what is open.
-                    let closed = pipeline.by_name("source").map(|source| source.set_state(gst::State::Null));
-                    tracing::debug!(%stream, ?closed, "the camera is closed");
+                let outcome = match &device {
+                    Some(device) => open(&stream, &pipeline, device, &given_up),
+                    None => play(&pipeline, &given_up)
+                        .map_err(|_| Error::Unusable { message: "the pipeline does not start".into() }),
+                };
+                if let Err(error) = outcome {
+                    if device.is_some() {
+                        // The pipeline may not have been started, and so does not close what is open.
+                        let closed = pipeline.by_name("source").map(|source| source.set_state(gst::State::Null));
+                        tracing::debug!(%stream, ?closed, "the camera is closed");
+                    }
                     // An error of the pipeline itself, which came before, says more.
                     let _ = notices.try_send(Notice::Failed(error));
                 }
             }
         };
-        let thread = shutdown::spawn("camera-open", body)
+        let thread = shutdown::spawn("open", body)
             .map_err(|source| Error::Unusable { message: format!("the system refuses a thread: {source}") })?;
         Ok(Self { thread: Some(thread), given_up })
+    }
+
+    /// Whether the pipeline is no longer being started.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(Thread::has_ended)
     }
 
     /// Waits until the pipeline is no longer being started.
@@ -72,8 +84,13 @@ fn open(stream: &str, pipeline: &gst::Pipeline, device: &Device, given_up: &Atom
     tracing::info!(%stream, device = %device.path, "taking {} of the camera", choice.shown());
     tracing::debug!(%stream, "the camera offers {}", listed(&offers));
     filter.set_property("caps", caps(&choice));
+    play(pipeline, given_up).map_err(|_| fails())
+}
+
+/// Starts a pipeline, unless nobody wants it any more.
+fn play(pipeline: &gst::Pipeline, given_up: &AtomicBool) -> Result<(), gst::StateChangeError> {
     if !given_up.load(Ordering::Acquire) {
-        pipeline.set_state(gst::State::Playing).map_err(|_| fails())?;
+        pipeline.set_state(gst::State::Playing)?;
     }
     Ok(())
 }

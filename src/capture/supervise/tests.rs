@@ -16,8 +16,10 @@ use crate::capture::economy::Needs;
 use crate::capture::gate::{Coded, Gate};
 use crate::capture::player::MOST_PER_FRAME;
 use crate::capture::scheme::Launch;
+use crate::capture::{Event as StreamEvent, Lifecycle};
 use crate::choice::Decode;
 use crate::config::Stream;
+use crate::record::StreamState;
 use crate::shutdown::{self, Stop, Thread};
 use crate::telemetry::Ticket;
 
@@ -101,22 +103,35 @@ struct World {
     beats: RefCell<Vec<u64>>,
     /// When the source was reported to wait for a key frame, in milliseconds.
     key_frame_waits: RefCell<Vec<u64>>,
+    lifecycle: RefCell<Lifecycle>,
+    /// The states of the stream, and since when, in milliseconds.
+    states: RefCell<Vec<(u64, StreamState)>>,
+    /// When pipelines were reported to be abandoned, in milliseconds, and how many.
+    abandoned: RefCell<Vec<(u64, u64)>>,
+    /// When something was reported to be in the way, in milliseconds, and what.
+    hindered: RefCell<Vec<(u64, String)>>,
     /// When the stop is requested, in milliseconds.
     stop_at: Cell<Option<u64>>,
     /// From when on no frames are wanted.
     unwanted_at: Cell<Option<u64>>,
     /// Whether names are not known; otherwise they are not looked up.
     is_unknown: Cell<bool>,
-    /// When shutting down a session completes, in milliseconds.
+    /// When shutting down sessions completes, in milliseconds.
     hold_until: Cell<Option<u64>>,
-    holds: RefCell<Option<Sender<Infallible>>>,
+    /// The sessions that do not shut down before.
+    holds: RefCell<Vec<Sender<Infallible>>>,
 }
 
 impl World {
     fn new(stream: &Stream, scripts: impl IntoIterator<Item = Script>) -> Self {
         let (stop, stopped) = shutdown::channel();
+        let settings = Settings::new(stream).unwrap();
         Self {
-            settings: Settings::new(stream).unwrap(),
+            lifecycle: Lifecycle::new(settings.limits()).into(),
+            states: RefCell::default(),
+            abandoned: RefCell::default(),
+            hindered: RefCell::default(),
+            settings,
             now_ns: Cell::new(0),
             scripts: RefCell::new(scripts.into_iter().collect()),
             running: RefCell::default(),
@@ -141,11 +156,20 @@ impl World {
         let report = |progress: Progress<'_>| {
             match progress {
                 Progress::Watching => self.beats.borrow_mut().push(self.now_ms()),
-                Progress::WaitingForKeyFrame { .. } => self.key_frame_waits.borrow_mut().push(self.now_ms()),
+                Progress::Playing(flow) => {
+                    self.beats.borrow_mut().push(self.now_ms());
+                    self.tell(StreamEvent::Playing(flow));
+                    if flow.keyless > Duration::from_secs(1) {
+                        self.key_frame_waits.borrow_mut().push(self.now_ms());
+                    }
+                }
                 Progress::Unreadable(_) | Progress::LeftOut(_) => {}
                 Progress::Retrying { wait, next, .. } => {
                     self.retries.borrow_mut().push((u64::try_from(wait.as_millis()).unwrap(), next));
+                    self.tell(StreamEvent::Failed { next });
                 }
+                Progress::Abandoned { pipelines } => self.abandoned.borrow_mut().push((self.now_ms(), pipelines)),
+                Progress::Hindered(error) => self.hindered.borrow_mut().push((self.now_ms(), error.to_string())),
             }
             match self.unwanted_at.get() {
                 Some(at) if at <= self.now_ms() => ControlFlow::Break(()),
@@ -162,6 +186,12 @@ impl World {
             clock: self,
         };
         supervisor.run()
+    }
+
+    /// Lets an event happen to the stream, whose frames have results at once.
+    fn tell(&self, event: StreamEvent) {
+        let state = self.lifecycle.borrow_mut().take(event);
+        self.states.borrow_mut().extend(state.map(|state| (self.now_ms(), state)));
     }
 
     fn now_ms(&self) -> u64 {
@@ -186,8 +216,8 @@ impl World {
         }
         if self.hold_until.get().is_some_and(|at| at * MS <= now) {
             self.hold_until.set(None);
-            self.holds.borrow_mut().take();
-            while teardown::lingers(&self.settings) {
+            self.holds.borrow_mut().clear();
+            while reaper::look(&self.settings, 0) != Left::default() {
                 thread::yield_now();
             }
         }
@@ -197,6 +227,7 @@ impl World {
             it.activity.begin_frame();
             it.activity.count_frame();
             self.frames.borrow_mut().last_mut().unwrap().push(number);
+            self.tell(StreamEvent::Result { seq: number });
         };
         match it.steps.pop_front().unwrap().1 {
             Step::Frame => {
@@ -236,7 +267,7 @@ impl Player for World {
         let (activity, resting) = (Activity::new(self.now_ns.get()), Arc::new(AtomicBool::new(false)));
         let (holds, held) = crossbeam_channel::bounded(0);
         let held = self.hold_until.get().map(|_| {
-            *self.holds.borrow_mut() = Some(holds);
+            self.holds.borrow_mut().push(holds);
             held
         });
         let session = FakeSession { notices, activity: Arc::clone(&activity), resting: Arc::clone(&resting), held };
@@ -278,7 +309,7 @@ impl Clock for World {
     }
 
     fn wait_for_end(&self, done: &Receiver<Infallible>, limit: Duration) -> bool {
-        if self.holds.borrow().is_none() {
+        if self.holds.borrow().is_empty() {
             return done.recv().is_err();
         }
         self.now_ns.set(self.now_ns.get() + nanoseconds(limit));
@@ -543,4 +574,72 @@ fn a_camera_whose_pipeline_is_still_taken_down_stays_closed() {
     assert!(world.run().is_ok());
     let starts = world.starts.borrow();
     assert_eq!(*starts, [0, 5250], "at the first beat after it");
+}
+
+#[test]
+fn a_pipeline_that_does_not_shut_down_in_time_is_abandoned_and_the_stream_goes_on_with_a_new_one() {
+    let stream = Stream { close_s: 2.0, ..camera("hangs") };
+    let frames = || Ok(vec![(10, Step::Frame), (20, Step::Say(Notice::Failed(failed())))]);
+    let world = World::new(&stream, [frames(), frames()]);
+    world.hold_until.set(Some(60_000));
+    assert!(world.run().is_ok());
+    let (starts, abandoned) = (world.starts.borrow(), world.abandoned.borrow());
+    // The first check after two seconds from the failure, of which half a second is patience and another the wait.
+    assert_eq!(*starts, [0, 2270, 4540]);
+    assert_eq!(*abandoned, [(2270, 1), (4540, 1)]);
+    assert_eq!(world.frames.borrow()[..2], [[0], [1]], "numbers go on");
+    assert!(world.hindered.borrow().is_empty());
+    let (online, retrying) = (StreamState::Online, StreamState::Retrying);
+    let states: Vec<StreamState> = world.states.borrow().iter().map(|(_, state)| *state).collect();
+    assert_eq!(states, [online, retrying, online, retrying]);
+}
+
+#[test]
+fn a_camera_whose_pipelines_never_shut_down_has_a_limited_number_of_them_and_says_so() {
+    let stream = Stream { close_s: 1.0, ..camera("stuck") };
+    let world = World::new(&stream, (0..9).map(|_| fails_at(0)));
+    world.hold_until.set(Some(100_000));
+    world.stop_at.set(Some(50_000));
+    assert!(world.run().is_ok());
+    assert_eq!(world.starts.borrow().len(), MOST_ABANDONED);
+    let abandoned: u64 = world.abandoned.borrow().iter().map(|(_, pipelines)| pipelines).sum();
+    assert_eq!(abandoned, MOST_ABANDONED as u64);
+    {
+        let hindered = world.hindered.borrow();
+        assert!(hindered.len() == 1 && hindered[0].1.starts_with("3 pipelines of it do not shut down"), "{hindered:?}");
+    }
+    // Another stream of that camera, as after a reload, waits for the same pipelines.
+    let again = World::new(&Stream { name: "other".into(), ..stream }, [Ok(vec![])]);
+    again.stop_at.set(Some(50_000));
+    assert!(again.run().is_ok());
+    assert!(again.starts.borrow().is_empty());
+    assert_eq!((again.abandoned.borrow().len(), again.hindered.borrow().len()), (0, 1));
+    // Once they have shut down, it is opened.
+    world.holds.borrow_mut().clear();
+    while reaper::look(&world.settings, 0) != Left::default() {
+        thread::yield_now();
+    }
+    let at_last = World::new(&Stream { close_s: 1.0, ..camera("stuck") }, [Ok(vec![(0, Step::Stop)])]);
+    assert!(at_last.run().is_ok());
+    assert_eq!(*at_last.starts.borrow(), [0]);
+}
+
+#[test]
+fn a_file_whose_pipeline_does_not_shut_down_ends_all_the_same() {
+    let stream = Stream { name: "hanging-file".into(), source: "test:ball".into(), ..Stream::default() };
+    let world = World::new(&stream, [Ok(vec![(5, Step::Frame), (10, Step::Say(Notice::End))])]);
+    world.hold_until.set(Some(60_000));
+    assert!(world.run().is_ok());
+    assert_eq!(world.now_ms(), 510);
+}
+
+#[test]
+fn a_source_that_falls_silent_is_stalled_then_retried_and_one_that_goes_on_is_online_again() {
+    let frames = [100, 200, 1150, 1200].map(|ms| (ms, Step::Frame));
+    let world = World::new(&camera("silence"), [Ok(frames.into_iter().collect()), Ok(vec![(0, Step::Stop)])]);
+    assert!(world.run().is_ok());
+    let (online, stalled, retrying) = (StreamState::Online, StreamState::Stalled, StreamState::Retrying);
+    // Checks are due every quarter of a second.
+    let states = [(100, online), (1000, stalled), (1150, online), (2000, stalled), (2250, retrying)];
+    assert_eq!(*world.states.borrow(), states);
 }

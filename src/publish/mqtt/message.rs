@@ -16,8 +16,8 @@ pub(in crate::publish) struct Message {
 
 impl Message {
     /// A retained state.
-    pub(super) fn state(topic: &Arc<str>, text: &str) -> Self {
-        Self { topic: Arc::clone(topic), payload: text.as_bytes().to_vec(), qos: QoS::AtLeastOnce, retain: true }
+    pub(super) fn state(topic: &Arc<str>, text: impl AsRef<[u8]>) -> Self {
+        Self { topic: Arc::clone(topic), payload: text.as_ref().to_vec(), qos: QoS::AtLeastOnce, retain: true }
     }
 }
 

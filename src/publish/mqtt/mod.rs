@@ -5,7 +5,8 @@
 //! after a lost connection.
 //!
 //! Topics under `<topic_prefix>/<device>`: `status` (retained: `online`, `stopped`, and `offline` as the last will),
-//! `<stream>/status` (retained: `online`, `retrying`, `waiting`, `offline`), `<stream>/result`.
+//! `<stream>/status` (retained: `online`, `stalled`, `waiting`, `retrying`, `offline`), `<stream>/result`, `stats`
+//! (retained).
 //!
 //! MQTT allows a single will, which is used for the device: unless the device is `online`, neither are its streams,
 //! whatever their retained states say. Every connection begins with the states of the streams, `offline` until the
@@ -24,7 +25,7 @@ use rumqttc::{Client, LastWill, MqttOptions, QoS, Transport};
 
 use super::{Error, Outgoing, Rest, Sink, Unsent, tls};
 use crate::config;
-use crate::record::{Record, StreamRecord};
+use crate::record::{Record, StreamRecord, StreamState};
 use crate::shutdown::{self, Thread};
 use health::Health;
 use link::Link;
@@ -155,7 +156,7 @@ impl Mqtt {
         if outbox.has_ended() {
             return Err(Error::Ended);
         }
-        if topic.len() + json.len() + PACKET_OVERHEAD > LARGEST_PACKET {
+        if !fits(&topic, json) {
             outbox.lose();
             if self.drops_more() {
                 let (bytes, dropped) = (json.len(), self.dropped);
@@ -177,7 +178,20 @@ impl Mqtt {
     fn state(&self, StreamRecord { stream, state }: &StreamRecord) {
         let topic: Arc<str> = format!("{}/{stream}/status", self.base).into();
         let mut outbox = self.shared.outbox();
-        outbox.set(&topic, state.name());
+        outbox.set(&topic, word(*state));
+        self.shared.hand(&mut outbox);
+    }
+
+    /// Takes statistics, as JSON. Without a connection they are dropped: the next ones tell more.
+    fn stats(&self, json: &[u8]) {
+        let topic: Arc<str> = format!("{}/stats", self.base).into();
+        if !fits(&topic, json) {
+            let bytes = json.len();
+            tracing::warn!(%topic, bytes, "statistics exceed the MQTT packet limit ({LARGEST_PACKET})");
+            return;
+        }
+        let mut outbox = self.shared.outbox();
+        outbox.tell(&topic, json);
         self.shared.hand(&mut outbox);
     }
 
@@ -201,6 +215,19 @@ impl Mqtt {
             }
             outbox = self.shared.changed.wait_timeout(outbox, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+}
+
+/// Whether a message is within [`LARGEST_PACKET`].
+fn fits(topic: &str, payload: &[u8]) -> bool {
+    topic.len() + payload.len() + PACKET_OVERHEAD <= LARGEST_PACKET
+}
+
+/// The state of a stream as subscribers know it: one that is starting is not there yet.
+fn word(state: StreamState) -> &'static str {
+    match state {
+        StreamState::Starting => StreamState::Offline.name(),
+        state => state.name(),
     }
 }
 
@@ -280,6 +307,10 @@ impl Sink for Mqtt {
             Record::Result(result) => self.result(&result.stream, outgoing.json()),
             Record::Stream(record) => {
                 self.state(record);
+                Ok(())
+            }
+            Record::Stats(_) => {
+                self.stats(outgoing.json());
                 Ok(())
             }
         }

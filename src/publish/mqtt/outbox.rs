@@ -186,10 +186,16 @@ impl Outbox {
 
     /// Takes the state of a stream, which is sent if it is new. Without a connection it becomes part of the next greeting.
     pub(super) fn set(&mut self, topic: &Arc<str>, state: &'static str) {
-        let is_new = self.states.insert(Arc::clone(topic), state) != Some(state);
-        if is_new && self.up && !self.muted.contains(topic) {
+        if self.states.insert(Arc::clone(topic), state) != Some(state) {
+            self.tell(topic, state.as_bytes());
+        }
+    }
+
+    /// Takes a text for the broker to retain, in place of one that still waits. Without a connection it is dropped.
+    pub(super) fn tell(&mut self, topic: &Arc<str>, text: &[u8]) {
+        if self.up && !self.muted.contains(topic) {
             self.waiting.retain(|message| !message.retain || message.topic != *topic);
-            self.waiting.push_back(Message::state(topic, state));
+            self.waiting.push_back(Message::state(topic, text));
         }
     }
 

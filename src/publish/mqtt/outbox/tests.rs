@@ -547,3 +547,17 @@ fn the_oldest_result_gives_way_and_states_do_not() {
     assert_eq!(outbox.up(false), 7, "told at the next connection");
     assert_eq!(outbox.lost(), 0);
 }
+
+#[test]
+fn statistics_go_out_on_a_connection_that_is_there_and_only_the_newest_wait() {
+    let (mut outbox, topic) = (outbox(LIMIT), Arc::from("h/pi/stats"));
+    let sent = |outbox: &mut Outbox| -> Vec<String> {
+        std::iter::from_fn(|| outbox.next()).map(|message| String::from_utf8(message.payload).unwrap()).collect()
+    };
+    outbox.tell(&topic, b"1");
+    outbox.up(false);
+    assert_eq!(sent(&mut outbox), ["offline", "online"]);
+    outbox.tell(&topic, b"2");
+    outbox.tell(&topic, b"3");
+    assert_eq!((sent(&mut outbox), outbox.lost()), (vec!["3".to_owned()], 0));
+}
