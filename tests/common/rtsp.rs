@@ -7,8 +7,8 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use gstreamer_rtsp_server::gst::{self, glib};
 use gstreamer_rtsp_server::prelude::*;
@@ -85,8 +85,104 @@ pub fn serve_damaged(launch: &str) -> String {
     })
 }
 
+/// A camera whose faults a test turns on and off.
+pub struct Camera {
+    pub address: String,
+    /// What it sends to clients that come from now on.
+    pub factory: RTSPMediaFactory,
+    pub faults: Arc<Faults>,
+}
+
+/// The faults of a camera.
+#[derive(Default)]
+pub struct Faults {
+    /// It sends no packets, but for the first one of a connection.
+    pub is_mute: AtomicBool,
+    /// Noise takes the place of the video in its packets.
+    pub is_garbled: AtomicBool,
+    /// Added to the time stamps of its packets, which wrap (RFC 3550, 5.1).
+    pub jump: AtomicU32,
+    /// The element called `size` of what is being served.
+    size: Mutex<Option<gst::Element>>,
+}
+
+impl Faults {
+    /// Changes the caps of the element called `size`.
+    pub fn resize(&self, caps: &str) {
+        let size = self.size.lock().unwrap();
+        size.as_ref().unwrap().set_property("caps", caps.parse::<gst::Caps>().unwrap());
+    }
+
+    /// Spoils a packet; false if it is not sent.
+    fn spoil(&self, packet: &mut gst::BufferRef, is_first: bool) -> bool {
+        if self.is_mute.load(Ordering::SeqCst) && !is_first {
+            return false;
+        }
+        let (jump, is_garbled) = (self.jump.load(Ordering::SeqCst), self.is_garbled.load(Ordering::SeqCst));
+        if jump != 0 || is_garbled {
+            let mut bytes = packet.map_writable().unwrap();
+            let stamp = u32::from_be_bytes(bytes[4..8].try_into().unwrap()).wrapping_add(jump);
+            bytes[4..8].copy_from_slice(&stamp.to_be_bytes());
+            if is_garbled {
+                let noise = bytes.iter().fold(stamp, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
+                noise_from(noise, &mut bytes[12..]);
+            }
+        }
+        true
+    }
+}
+
+/// Fills `bytes` with noise (Numerical Recipes, "Quick and dirty generators").
+pub fn noise_from(mut seed: u32, bytes: &mut [u8]) {
+    for byte in bytes {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *byte = (seed >> 24) as u8;
+    }
+}
+
+/// Like `serve_to`, with faults, of which there are none at first.
+pub fn serve_faulty(launch: &str, login: Option<(&'static str, &'static str)>) -> Camera {
+    let faults = Arc::<Faults>::default();
+    let of_camera = Arc::clone(&faults);
+    let access = Access { login, certificate: None };
+    let (address, factory) = serve_factory(launch, access, move |payloader| {
+        let bin = payloader.parent().unwrap().downcast::<gst::Bin>().unwrap();
+        *of_camera.size.lock().unwrap() = bin.by_name("size");
+        let (faults, is_first) = (Arc::clone(&of_camera), AtomicBool::new(true));
+        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        let is_sent = move |packet: &mut gst::BufferRef| faults.spoil(packet, is_first.swap(false, Ordering::SeqCst));
+        payloader.static_pad("src").unwrap().add_probe(kinds, move |_, info| match &mut info.data {
+            Some(gst::PadProbeData::Buffer(packet)) => {
+                if is_sent(packet.make_mut()) {
+                    gst::PadProbeReturn::Ok
+                } else {
+                    gst::PadProbeReturn::Handled
+                }
+            }
+            Some(gst::PadProbeData::BufferList(list)) => {
+                list.make_mut().foreach_mut(|mut packet, _| {
+                    let is_sent = is_sent(packet.make_mut());
+                    std::ops::ControlFlow::Continue(Some(packet).filter(|_| is_sent))
+                });
+                gst::PadProbeReturn::Ok
+            }
+            _ => gst::PadProbeReturn::Ok,
+        });
+    });
+    Camera { address, factory, faults }
+}
+
 /// Serves `launch`; `configure` gets each payloader.
 fn serve_with(launch: &str, access: Access, configure: impl Fn(gst::Element) + Send + Sync + 'static) -> String {
+    serve_factory(launch, access, configure).0
+}
+
+/// Like `serve_with`; also returns what makes the pipelines.
+fn serve_factory(
+    launch: &str,
+    access: Access,
+    configure: impl Fn(gst::Element) + Send + Sync + 'static,
+) -> (String, RTSPMediaFactory) {
     gst::init().unwrap();
     let (sender, port) = std::sync::mpsc::channel();
     let launch = launch.to_owned();
@@ -120,11 +216,12 @@ fn serve_with(launch: &str, access: Access, configure: impl Fn(gst::Element) + S
                 }
                 server.set_auth(Some(&auth));
             }
-            server.mount_points().unwrap().add_factory("/camera", factory);
+            server.mount_points().unwrap().add_factory("/camera", factory.clone());
             let _source = server.attach(Some(&context)).unwrap();
-            sender.send(server.bound_port()).unwrap();
+            sender.send((server.bound_port(), factory)).unwrap();
             glib::MainLoop::new(Some(&context), false).run();
         })
         .unwrap();
-    format!("{scheme}://127.0.0.1:{}/camera", port.recv().unwrap())
+    let (port, factory) = port.recv().unwrap();
+    (format!("{scheme}://127.0.0.1:{port}/camera"), factory)
 }
