@@ -150,6 +150,19 @@ choice! {
 }
 
 choice! {
+    /// What a web camera sends.
+    HttpKind {
+        /// What the type of its answer says.
+        #[default]
+        Auto = "auto",
+        /// Pictures without end in one answer.
+        Mjpeg = "mjpeg",
+        /// One picture for each request.
+        Picture = "picture",
+    }
+}
+
+choice! {
     /// What a V4L2 camera delivers: pixels, or coded pictures. Pixel formats of RGB and BGR are named by the order of
     /// the bytes in memory.
     CameraFormat {

@@ -1,14 +1,16 @@
 //! Frames from a test pattern, a file, a folder of pictures, a network camera or a camera at this machine.
 //!
 //! `scheme` interprets URIs, with a file for each kind of source; `gst` runs the GStreamer pipeline; `plug` and `guard`
-//! keep it from opening what a file or a camera names; `device` knows the cameras at this machine; `elements` says which parts of GStreamer are installed; `still`
+//! keep it from opening what a file or a camera names; `web` fetches the pictures of web cameras; `device` knows the cameras at this machine; `elements` says which parts of GStreamer are installed; `still`
 //! decodes pictures; `folder` tells the user's files from those of systems; `gate` leaves out what would decode to no
 //! picture of the source; `supervise` runs a source to its end, through the traits of `player`. Nothing here knows the
 //! consumer of the frames.
 
 mod backoff;
 mod container;
+mod decoder;
 pub(crate) mod device;
+mod dial;
 mod economy;
 pub mod elements;
 mod folder;
@@ -29,6 +31,7 @@ mod supervise;
 mod teardown;
 mod tiff;
 mod trust;
+mod web;
 mod webp;
 
 use std::borrow::Cow;
@@ -45,6 +48,7 @@ use crate::frame;
 use crate::plural::counted;
 
 use backoff::Waits;
+pub use decoder::DecoderChoice;
 pub use device::{Device, DeviceError, Trouble, Wanted};
 pub use folder::{is_visible, place, visible};
 pub use gate::LeftOut;
@@ -56,6 +60,7 @@ pub use scheme::{
 pub use still::{Still, StillError, is_picture, list as pictures};
 pub use supervise::{check, run};
 pub use trust::{Trust, TrustError, Untrusted};
+pub use web::{Fetch, Login};
 
 /// Whether the name of a file is that of a video.
 #[must_use]
@@ -217,6 +222,26 @@ pub enum Error {
         element: String,
         /// The Debian package that contains it.
         package: &'static str,
+    },
+    /// What a stream is to decode with is no decoder.
+    #[error(
+        "the GStreamer element '{element}' is no video decoder (stream.decoder); expected auto, software or the name of \
+         one: `hardnetd doctor` lists them"
+    )]
+    NoDecoder {
+        /// Name of the element.
+        element: String,
+    },
+    /// The decoder of a stream is for other video.
+    #[error(
+        "the decoder '{element}' (stream.decoder) does not take {media}, which the source sends; expected auto, software \
+         or another decoder"
+    )]
+    OtherDecoder {
+        /// Name of the element.
+        element: String,
+        /// The media type, in GStreamer's words.
+        media: String,
     },
     /// No installed plugin supports the media.
     #[error(
@@ -404,7 +429,7 @@ impl Error {
             | Self::Untrusted(_)
             | Self::AskedInClear => true,
             // A camera that changed its coding may change it back.
-            Self::MissingDecoder { .. } => had_frames,
+            Self::MissingDecoder { .. } | Self::OtherDecoder { .. } => had_frames,
             _ => false,
         }
     }
@@ -413,7 +438,11 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Source(_) | Self::Secret(_) | Self::Trust(TrustError::Authorities { .. }) => Exit::Config,
+            Self::Source(_)
+            | Self::Secret(_)
+            | Self::NoDecoder { .. }
+            | Self::OtherDecoder { .. }
+            | Self::Trust(TrustError::Authorities { .. }) => Exit::Config,
             Self::Still(error) => error.exit(),
             Self::Device(error) => error.exit(),
             Self::Unreadable { .. } | Self::Folder { .. } => Exit::NoInput,

@@ -18,6 +18,7 @@ Sources:
   PATH or file:PATH         a media file, every frame in order
   images:DIR                the pictures of a folder: JPEG, PNG, WebP, BMP, GIF, TIFF
   rtsp://HOST:PORT/PATH     a network camera; rtsps:// over TLS
+  http://HOST:PORT/PATH     a web camera, with MJPEG or single JPEG pictures; https:// over TLS
   v4l2:/dev/video0          a camera at this machine, or just /dev/video0; v4l2:by-id/NAME and
                             v4l2:by-path/NAME are names that do not change
 

@@ -43,8 +43,13 @@ const LONGEST_WORD: usize = 1024;
 const LONGEST_ADDRESS: usize = 4096;
 
 /// Forms of addresses in messages.
-const FORMS: [&str; 3] =
-    ["rtsp://HOST:PORT/PATH", "rtsp://USER:PASSWORD@HOST/PATH", "mqtt://[USER@]HOST[:PORT][/PREFIX]"];
+const FORMS: [&str; 5] = [
+    "rtsp://HOST:PORT/PATH",
+    "rtsp://USER:PASSWORD@HOST/PATH",
+    "http://HOST:PORT/PATH",
+    "https://HOST:PORT/PATH",
+    "mqtt://[USER@]HOST[:PORT][/PREFIX]",
+];
 
 /// `scheme:user:password@host/…` with the password replaced by `***`, well formed or not, with or without the scheme;
 /// likewise the values of keys such as `password=` in its path and query. A login without a colon may be a token and is

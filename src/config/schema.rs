@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::choice::{AtEnd, BackendChoice, CameraFormat, Choice, Decode, IsaChoice, MemoryMode, RtspTransport};
+use crate::choice::{
+    AtEnd, BackendChoice, CameraFormat, Choice, Decode, HttpKind, IsaChoice, MemoryMode, RtspTransport,
+};
 
 /// The smallest limit of frames per second: a picture in 1000 seconds.
 pub const MIN_FPS: f64 = 0.001;
@@ -55,6 +57,8 @@ pub(super) enum Allowed {
     Source,
     /// Names and numbers of a camera's controls, or empty.
     Controls,
+    /// A word, or the name of a GStreamer element.
+    Element,
 }
 
 /// The keys of a section.
@@ -104,7 +108,8 @@ section! {
     Stream {
         /// Name of the stream in records, MQTT topics and thread names; unique.
         name: String = "stream", Allowed::Name;
-        /// Where the frames come from: `test:PATTERN`, a file, `images:DIR`, `rtsp://…`, `rtsps://…` or `v4l2:DEVICE`.
+        /// Where the frames come from: `test:PATTERN`, a file, `images:DIR`, `rtsp://…`, `rtsps://…`, `http://…`,
+        /// `https://…` or `v4l2:DEVICE`.
         source: String = "test:ball", Allowed::Source;
         /// Maximum frames per second, such as 2, or 0.2 for a picture every five seconds; frames beyond it are left out
         /// before any conversion, and not even decoded if `decode` allows that. 0: no limit.
@@ -117,6 +122,9 @@ section! {
         /// Threads of a software decoder. Those of a live source share the slices of a frame, if the camera divides frames;
         /// those of a file decode a frame each, with pictures of its own. 0: one for each core.
         decoder_threads: u32 = 1_u32, Allowed::Integer(0, 64);
+        /// What decodes video: `auto`, a hardware decoder where there is one that works, otherwise software; `software`; or
+        /// the name of a GStreamer element, such as `v4l2h264dec`.
+        decoder: String = "auto", Allowed::Element;
         /// Maximum seconds from start to first frame; after that the stream counts as failed.
         start_timeout_s: f64 = 20.0, Allowed::Number(0.1, 3600.0);
         /// Maximum seconds without a frame from a running source; after that the stream counts as failed.
@@ -142,7 +150,7 @@ section! {
         /// Network cameras: file with the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is
         /// set.
         password_file: String = "", Allowed::Text;
-        /// Network cameras over TLS (`rtsps://`): PEM file with the authorities that may sign the camera's certificate,
+        /// Network cameras over TLS (`rtsps://`, `https://`): PEM file with the authorities that may sign the camera's certificate,
         /// or with the camera's own certificate, which then counts whatever its name and dates; looked up like
         /// `password_file`. Empty: the authorities that the system trusts.
         ca_file: String = "", Allowed::Text;
@@ -153,6 +161,8 @@ section! {
     with {
         /// For `rtsp://` and `rtsps://`.
         rtsp: Rtsp;
+        /// For `http://` and `https://`.
+        http: Http;
         /// For `v4l2:`.
         v4l2: V4l2;
     }
@@ -165,6 +175,17 @@ section! {
         latency_ms: u32 = 200_u32, Allowed::Integer(0, 60_000);
         /// Transport of the packets, `tcp` or `udp`; `auto` tries UDP first, then multicast, then TCP.
         transport: RtspTransport = RtspTransport::Tcp, Allowed::Choice(RtspTransport::WORDS);
+    }
+}
+
+section! {
+    /// `[stream.http]`: settings of a stream from a web camera.
+    Http {
+        /// What the camera sends: `mjpeg`, pictures without end in one answer; `picture`, one JPEG picture for each
+        /// request; `auto`: what the type of its answer says.
+        kind: HttpKind = HttpKind::Auto, Allowed::Choice(HttpKind::WORDS);
+        /// Seconds from one request for a picture to the next, less than `stall_timeout_s`.
+        poll_s: f64 = 1.0, Allowed::Number(0.02, 3600.0);
     }
 }
 
@@ -487,10 +508,11 @@ mod tests {
 
     #[test]
     fn the_commented_defaults_give_the_bounds_of_every_number() {
-        let sections: [(&str, Keys); 10] = [
+        let sections: [(&str, Keys); 11] = [
             ("[device]", Device::KEYS),
             ("[[stream]]", Stream::KEYS),
             ("[stream.rtsp]", Rtsp::KEYS),
+            ("[stream.http]", Http::KEYS),
             ("[stream.v4l2]", V4l2::KEYS),
             ("[model]", Model::KEYS),
             ("[inference]", Inference::KEYS),

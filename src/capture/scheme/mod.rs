@@ -2,7 +2,9 @@
 //!
 //! [`SCHEMES`] lists them. The rest of the program knows a [`Source`] and, through it, the trait [`Scheme`].
 
+mod address;
 mod file;
+mod http;
 pub(super) mod images;
 mod rtsp;
 mod test;
@@ -13,21 +15,23 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Device, Error, Trust};
+use super::{DecoderChoice, Device, Error, Fetch, Trust};
 use crate::choice::Decode;
 use crate::config::{Stream, redact, split_scheme};
 
+pub use address::Endpoint;
 pub(super) use file::{hint as file_hint, is_video};
-pub use rtsp::Endpoint;
 pub use test::{FORMATS, PATTERNS, TestError};
 
 /// The schemes: name, form of the address, and the parser of the text after the colon.
-const SCHEMES: [(&str, &str, Parse); 6] = [
+const SCHEMES: [(&str, &str, Parse); 8] = [
     ("test", test::FORM, test::parse),
     ("file", file::FORM, file::parse),
     ("images", images::FORM, images::parse),
     ("rtsp", rtsp::FORM, rtsp::parse),
     ("rtsps", rtsp::SECURE_FORM, rtsp::parse_secure),
+    ("http", http::FORM, http::parse),
+    ("https", http::SECURE_FORM, http::parse_secure),
     ("v4l2", v4l2::FORM, v4l2::parse),
 ];
 
@@ -101,6 +105,8 @@ pub enum Carrier {
     File,
     /// RTP packets.
     Rtp,
+    /// JPEG pictures over HTTP.
+    Web,
     /// A device of this machine.
     Device,
 }
@@ -234,6 +240,10 @@ impl Decoding {
     pub const ALL: Self = Self { decode: Decode::All, threads: 1, max_fps: 0.0, every_nth: 1 };
 }
 
+/// The end of every pipeline: the conversion to a supported format, before which pictures that are not wanted are left
+/// out.
+const CONVERT: &str = " ! videoconvert name=convert";
+
 /// A pipeline to launch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Launch {
@@ -249,18 +259,50 @@ pub struct Launch {
     pub trust: Trust,
     /// What is decoded, and how.
     pub decoding: Decoding,
+    /// Which decoder it takes.
+    pub decoder: DecoderChoice,
     /// The camera at this machine that it opens.
     pub device: Option<Device>,
+    /// The pictures that the program fetches itself, for an appsrc called `source`.
+    pub fetch: Option<Fetch>,
 }
 
 impl Launch {
     /// The elements of `source`, then the conversion to a supported format, before which pictures that are not wanted are
     /// left out. For sources that are neither live nor network cameras.
     fn of(source: &str, stream: &Stream) -> Self {
-        let text = format!("{source} ! videoconvert name=convert");
+        let text = format!("{source}{CONVERT}");
         let Stream { decode, decoder_threads: threads, max_fps, every_nth, .. } = *stream;
         let decoding = Decoding { decode, threads, max_fps, every_nth };
-        Self { text, properties: Vec::new(), live: false, endpoint: None, trust: Trust::System, decoding, device: None }
+        Self {
+            text,
+            properties: Vec::new(),
+            live: false,
+            endpoint: None,
+            trust: Trust::System,
+            decoding,
+            decoder: stream.decoder.parse().unwrap_or_default(),
+            device: None,
+            fetch: None,
+        }
+    }
+
+    /// Whether coded video is decoded, in a decodebin called `decode`.
+    pub(super) fn decodes(&self) -> bool {
+        self.text.contains("decodebin name=decode ")
+    }
+
+    /// The text with `elements`, if any, in front of the conversion.
+    pub(super) fn text_with(&self, elements: Option<&str>) -> String {
+        match elements {
+            Some(elements) => self.text.replacen(CONVERT, &format!(" ! {elements}{CONVERT}"), 1),
+            None => self.text.clone(),
+        }
+    }
+
+    /// Where the camera is that GStreamer talks to in RTSP.
+    pub(super) fn rtsp(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref().filter(|_| self.text.starts_with("rtspsrc "))
     }
 
     /// Names of the pipeline's elements, including the appsink. Those that decodebin adds by itself are unknown before
@@ -317,6 +359,17 @@ mod tests {
             let message = Source::parse(uri).unwrap_err().to_string();
             assert!(message.contains(part), "{uri}: {message}");
         }
+    }
+
+    #[test]
+    fn pictures_in_other_memory_are_copied_before_the_conversion() {
+        let file = launch("/clip.mp4", &Stream::default());
+        assert_eq!(
+            file.text_with(Some("nvvidconv ! video/x-raw,format=NV12")),
+            "filesrc name=source ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY) \
+             ! nvvidconv ! video/x-raw,format=NV12 ! videoconvert name=convert ! videoflip video-direction=auto"
+        );
+        assert_eq!(file.text_with(None), file.text);
     }
 
     #[test]
