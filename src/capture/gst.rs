@@ -4,6 +4,7 @@
 //! with them: no sample is copied.
 
 mod converter;
+mod custom;
 mod device;
 mod feed;
 mod frames;
@@ -110,6 +111,11 @@ impl PipelineSession {
         if let Some(source) = camera {
             limit(&source, &activity);
         }
+        // Anybody can send to an open port.
+        let receiver = pipeline.by_name("source").filter(|_| launch.receives_packets());
+        if let Some(pad) = receiver.and_then(|source| source.static_pad("src")) {
+            limit_pad(&pad, &activity);
+        }
         let bus = pipeline.bus().ok_or_else(|| Error::Unusable { message: "the pipeline has no bus".into() })?;
         let (path, failures) = (launch.device.as_ref().map(|device| device.path.clone()), sender.clone());
         bus.set_sync_handler(move |_, message| {
@@ -120,6 +126,10 @@ impl PipelineSession {
         let mut session = Self { pipeline, notices, activity, opening: None, feed: None };
         if let Some(device) = &launch.device {
             session.opening = Some(Opening::start(stream, &session.pipeline, device, &failures)?);
+            return Ok(session);
+        }
+        if launch.is_slow_to_start() {
+            session.opening = Some(Opening::start_unknown(&session.pipeline, &failures)?);
             return Ok(session);
         }
         if session.pipeline.set_state(gst::State::Playing).is_err() {
@@ -184,11 +194,19 @@ pub(super) fn check(launch: &Launch) -> Result<(), Error> {
 
 /// The pipeline, and the guard of its `rtspsrc` if it has one.
 fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> {
+    let copies = match &launch.custom {
+        Some(text) => custom::examine(text)?,
+        None => copies(launch)?,
+    };
     let text = format!(
         "{} ! appsink name=sink sync=false qos=false max-buffers=1 drop=false enable-last-sample=false",
-        launch.text_with(copies(launch)?)
+        launch.text_with(copies)
     );
-    tracing::debug!(pipeline = %text, "launching");
+    match launch.custom {
+        // It may hold secrets.
+        Some(_) => tracing::debug!("launching the pipeline of the source"),
+        None => tracing::debug!(pipeline = %text, "launching"),
+    }
     let mut context = gst::ParseContext::new();
     let mut parse = || gst::parse::launch_full(&text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
     // Only RTSP has a dialogue that GStreamer leads by itself.
@@ -205,7 +223,10 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
         }
         return Err(Error::MissingElement { package: package::of_element(&element), element });
     }
-    let element = parsed.map_err(|error| Error::Unusable { message: format!("cannot build the pipeline: {error}") })?;
+    let element = parsed.map_err(|error| match launch.custom {
+        Some(_) => custom::wrong(error.message()),
+        None => Error::Unusable { message: format!("cannot build the pipeline: {error}") },
+    })?;
     let pipeline = element.downcast::<gst::Pipeline>();
     let pipeline = pipeline.map_err(|_| Error::Unusable { message: "the pipeline text holds no pipeline".into() })?;
     if let (Some(guard), Some(source)) = (&guard, pipeline.by_name("source"))
@@ -227,6 +248,12 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
         && !device.controls.is_empty()
     {
         source.set_property("extra-controls", device::controls(&device.controls));
+    }
+    // A connection that is lost is the supervisor's to make again.
+    if let Some(source) = pipeline.by_name("source").filter(|_| launch.text.starts_with("srtsrc "))
+        && source.find_property("auto-reconnect").is_some()
+    {
+        source.set_property("auto-reconnect", false);
     }
     if let Some(sink) = pipeline.by_name("sink") {
         sink.set_property("caps", accepted_caps());
@@ -386,16 +413,18 @@ fn tell_decoders(decode: &gst::Element, stream: &Arc<str>) {
 /// Limits the memory that a camera can take: elements gather packets until a picture is complete.
 fn limit(source: &gst::Element, activity: &Arc<Activity>) {
     let activity = Arc::clone(activity);
-    source.connect_pad_added(move |_, pad| {
-        let activity = Arc::clone(&activity);
-        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
-            let size = match &info.data {
-                Some(gst::PadProbeData::Buffer(buffer)) => buffer.size(),
-                Some(gst::PadProbeData::BufferList(list)) => list.iter().map(gst::BufferRef::size).sum(),
-                _ => 0,
-            };
-            if activity.receive(size) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
-        });
+    source.connect_pad_added(move |_, pad| limit_pad(pad, &activity));
+}
+
+fn limit_pad(pad: &gst::Pad, activity: &Arc<Activity>) {
+    let activity = Arc::clone(activity);
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
+        let size = match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => buffer.size(),
+            Some(gst::PadProbeData::BufferList(list)) => list.iter().map(gst::BufferRef::size).sum(),
+            _ => 0,
+        };
+        if activity.receive(size) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
     });
 }
 
@@ -433,6 +462,7 @@ mod tests {
             decoding: Decoding::ALL,
             decoder: DecoderChoice::Auto,
             device: None,
+            custom: None,
             fetch: None,
         };
         let numbers = Arc::<FrameNumbers>::default();
@@ -482,6 +512,7 @@ mod tests {
             decoding,
             decoder: DecoderChoice::Auto,
             device: None,
+            custom: None,
             fetch: None,
         };
         let (delivered, arrived) = bounded(60);
@@ -509,6 +540,7 @@ mod tests {
             decoding: Decoding::ALL,
             decoder: DecoderChoice::Auto,
             device: None,
+            custom: None,
             fetch: None,
         };
         let (delivered, arrived) = bounded(3);

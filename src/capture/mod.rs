@@ -259,6 +259,12 @@ pub enum Error {
         /// GStreamer's message.
         message: String,
     },
+    /// The pipeline of a user is none.
+    #[error("the pipeline of the source is wrong: {message}")]
+    Pipeline {
+        /// What is wrong.
+        message: String,
+    },
     /// The pipeline cannot be built or started.
     #[error("{message}")]
     Unusable {
@@ -440,6 +446,7 @@ impl Error {
         match self {
             Self::Source(_)
             | Self::Secret(_)
+            | Self::Pipeline { .. }
             | Self::NoDecoder { .. }
             | Self::OtherDecoder { .. }
             | Self::Trust(TrustError::Authorities { .. }) => Exit::Config,

@@ -49,9 +49,10 @@ pub(super) fn take_down(
     LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((address.to_owned(), thread));
 }
 
-/// The address of the camera, or the path of its device, if the source is one.
+/// The address of the camera, the path of its device, or the source as it is configured, if the source is a camera.
 fn address(settings: &Settings) -> Option<&str> {
     let launch = settings.launch.as_ref()?;
     let device = || launch.device.as_ref().map(|device| device.path.as_str());
-    launch.endpoint.as_ref().map(|endpoint| endpoint.address.as_str()).or_else(device)
+    let other = || settings.source.is_camera().then_some(settings.config.source.as_str());
+    launch.endpoint.as_ref().map(|endpoint| endpoint.address.as_str()).or_else(device).or_else(other)
 }

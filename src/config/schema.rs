@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{
-    AtEnd, BackendChoice, CameraFormat, Choice, Decode, HttpKind, IsaChoice, MemoryMode, RtspTransport,
+    AtEnd, BackendChoice, CameraFormat, Choice, Decode, HttpKind, IsaChoice, MemoryMode, Payload, RtspTransport,
+    SrtMode,
 };
 
 /// The smallest limit of frames per second: a picture in 1000 seconds.
@@ -109,7 +110,7 @@ section! {
         /// Name of the stream in records, MQTT topics and thread names; unique.
         name: String = "stream", Allowed::Name;
         /// Where the frames come from: `test:PATTERN`, a file, `images:DIR`, `rtsp://…`, `rtsps://…`, `http://…`,
-        /// `https://…` or `v4l2:DEVICE`.
+        /// `https://…`, `udp://…`, `srt://…`, `v4l2:DEVICE`, `libcamera:`, `nvargus:N` or `pipeline:GST-LAUNCH-TEXT`.
         source: String = "test:ball", Allowed::Source;
         /// Maximum frames per second, such as 2, or 0.2 for a picture every five seconds; frames beyond it are left out
         /// before any conversion, and not even decoded if `decode` allows that. 0: no limit.
@@ -147,7 +148,7 @@ section! {
         retry_max_s: f64 = 30.0, Allowed::NumberOrZero(0.1, 3600.0);
         /// Network cameras: user name; empty: the one in the address, if any.
         username: String = "", Allowed::Text;
-        /// Network cameras: file with the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is
+        /// Network cameras: file with the password, or with the passphrase of `srt://`; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is
         /// set.
         password_file: String = "", Allowed::Text;
         /// Network cameras over TLS (`rtsps://`, `https://`): PEM file with the authorities that may sign the camera's certificate,
@@ -163,8 +164,16 @@ section! {
         rtsp: Rtsp;
         /// For `http://` and `https://`.
         http: Http;
+        /// For `udp://`.
+        udp: Udp;
+        /// For `srt://`.
+        srt: Srt;
         /// For `v4l2:`.
         v4l2: V4l2;
+        /// For `libcamera:`.
+        libcamera: Libcamera;
+        /// For `nvargus:`.
+        nvargus: Nvargus;
     }
 }
 
@@ -186,6 +195,52 @@ section! {
         kind: HttpKind = HttpKind::Auto, Allowed::Choice(HttpKind::WORDS);
         /// Seconds from one request for a picture to the next, less than `stall_timeout_s`.
         poll_s: f64 = 1.0, Allowed::Number(0.02, 3600.0);
+    }
+}
+
+section! {
+    /// `[stream.udp]`: settings of a stream of packets that are sent to this machine.
+    Udp {
+        /// What the packets hold: `mpegts`, `rtp-mpegts`, `rtp-h264`, `rtp-h265` or `rtp-jpeg`.
+        payload: Payload = Payload::Mpegts, Allowed::Choice(Payload::WORDS);
+        /// Milliseconds of jitter that the receiver evens out, with RTP.
+        latency_ms: u32 = 200_u32, Allowed::Integer(0, 60_000);
+    }
+}
+
+section! {
+    /// `[stream.srt]`: settings of a stream over SRT.
+    Srt {
+        /// Who calls: `caller`, this program; `listener`, the encoder; `auto`: the encoder if the address has no host.
+        mode: SrtMode = SrtMode::Auto, Allowed::Choice(SrtMode::WORDS);
+        /// Milliseconds in which lost packets can be sent again; the larger value of both sides counts.
+        latency_ms: u32 = 200_u32, Allowed::Integer(0, 60_000);
+        /// Which stream of the encoder, where it has several; empty: none named.
+        stream_id: String = "", Allowed::Text;
+    }
+}
+
+section! {
+    /// `[stream.libcamera]`: settings of a stream from a camera of the board, through libcamera.
+    Libcamera {
+        /// Columns; 0: automatic.
+        width: u32 = 0_u32, Allowed::Integer(0, 16_384);
+        /// Rows; 0: automatic.
+        height: u32 = 0_u32, Allowed::Integer(0, 16_384);
+        /// Frames per second that the camera is asked for; 0: automatic.
+        fps: f64 = 0.0, Allowed::NumberOrZero(0.1, 1000.0);
+    }
+}
+
+section! {
+    /// `[stream.nvargus]`: settings of a stream from a CSI camera of a Jetson.
+    Nvargus {
+        /// Columns; 0: automatic.
+        width: u32 = 0_u32, Allowed::Integer(0, 16_384);
+        /// Rows; 0: automatic.
+        height: u32 = 0_u32, Allowed::Integer(0, 16_384);
+        /// Frames per second that the camera is asked for; 0: automatic.
+        fps: f64 = 0.0, Allowed::NumberOrZero(0.1, 1000.0);
     }
 }
 
@@ -508,12 +563,16 @@ mod tests {
 
     #[test]
     fn the_commented_defaults_give_the_bounds_of_every_number() {
-        let sections: [(&str, Keys); 11] = [
+        let sections: [(&str, Keys); 15] = [
             ("[device]", Device::KEYS),
             ("[[stream]]", Stream::KEYS),
             ("[stream.rtsp]", Rtsp::KEYS),
             ("[stream.http]", Http::KEYS),
+            ("[stream.udp]", Udp::KEYS),
+            ("[stream.srt]", Srt::KEYS),
             ("[stream.v4l2]", V4l2::KEYS),
+            ("[stream.libcamera]", Libcamera::KEYS),
+            ("[stream.nvargus]", Nvargus::KEYS),
             ("[model]", Model::KEYS),
             ("[inference]", Inference::KEYS),
             ("[collect]", Collect::KEYS),

@@ -5,22 +5,32 @@ use super::schema::Stream;
 /// Schemes of network cameras.
 const NETWORK: &[&str] = &["rtsp", "rtsps", "http", "https"];
 
+/// Schemes with a password.
+const WITH_PASSWORD: &[&str] = &["rtsp", "rtsps", "http", "https", "srt"];
+
+/// Schemes with an authority behind `//`.
+const WITH_AUTHORITY: &[&str] = &["rtsp", "rtsps", "http", "https", "udp", "srt"];
+
 /// Schemes of coded video.
-const CODED: &[&str] = &["file", "rtsp", "rtsps", "http", "https", "v4l2"];
+const CODED: &[&str] = &["file", "rtsp", "rtsps", "http", "https", "udp", "srt", "v4l2"];
 
 /// Schemes over TLS.
 const TLS: &[&str] = &["rtsps", "https"];
 
 /// Keys and sub-tables of `[[stream]]` that are for some schemes only; all others are for every source.
-const ONLY_FOR: [(&str, &[&str]); 8] = [
+const ONLY_FOR: [(&str, &[&str]); 12] = [
     ("username", NETWORK),
-    ("password_file", NETWORK),
+    ("password_file", WITH_PASSWORD),
     ("ca_file", TLS),
     ("danger_accept_any_certificate", TLS),
     ("decoder", CODED),
     ("rtsp", &["rtsp", "rtsps"]),
     ("http", &["http", "https"]),
+    ("udp", &["udp"]),
+    ("srt", &["srt"]),
     ("v4l2", &["v4l2"]),
+    ("libcamera", &["libcamera"]),
+    ("nvargus", &["nvargus"]),
 ];
 
 /// Keys that were renamed, in which section: those of files written for an earlier version.
@@ -90,7 +100,7 @@ pub(super) fn beginnings(schemes: &[&str]) -> String {
 
 /// How sources of a scheme begin.
 fn beginning(scheme: &str) -> String {
-    let slashes = if NETWORK.contains(&scheme) { "//" } else { "" };
+    let slashes = if WITH_AUTHORITY.contains(&scheme) { "//" } else { "" };
     format!("{scheme}:{slashes}")
 }
 

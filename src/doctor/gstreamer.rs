@@ -53,7 +53,7 @@ impl Need {
         let mut elements: Vec<String> = launch.elements().into_iter().map(str::to_owned).collect();
         elements.extend(source.demuxer().map(str::to_owned));
         let carrier = source.carrier();
-        let file = matches!(carrier, Carrier::File | Carrier::Device);
+        let file = matches!(carrier, Carrier::File | Carrier::Device | Carrier::Packets);
         Some(Self { elements, camera: carrier == Carrier::Rtp, file, pictures: carrier == Carrier::Web })
     }
 }

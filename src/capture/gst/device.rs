@@ -52,6 +52,21 @@ impl Opening {
         Ok(Self { thread: Some(thread), given_up })
     }
 
+    /// Starts a pipeline that opens something of which nothing is known.
+    pub(super) fn start_unknown(pipeline: &gst::Pipeline, notices: &Sender<Notice>) -> Result<Self, Error> {
+        let (pipeline, notices) = (pipeline.clone(), notices.clone());
+        let body = move || {
+            if pipeline.set_state(gst::State::Playing).is_err() {
+                // An error of the pipeline itself, which came before, says more.
+                let message = "the pipeline does not start".to_owned();
+                let _ = notices.try_send(Notice::Failed(Error::Unusable { message }));
+            }
+        };
+        let thread = shutdown::spawn("camera-open", body)
+            .map_err(|source| Error::Unusable { message: format!("the system refuses a thread: {source}") })?;
+        Ok(Self { thread: Some(thread), given_up: Arc::default() })
+    }
+
     /// Waits until the pipeline is no longer being started.
     pub(super) fn finish(&mut self) {
         self.given_up.store(true, Ordering::Release);

@@ -6,8 +6,13 @@ mod address;
 mod file;
 mod http;
 pub(super) mod images;
+mod libcamera;
+mod nvargus;
+mod pipeline;
 mod rtsp;
+mod srt;
 mod test;
+mod udp;
 mod v4l2;
 
 use std::fmt;
@@ -24,7 +29,7 @@ pub(super) use file::{hint as file_hint, is_video};
 pub use test::{FORMATS, PATTERNS, TestError};
 
 /// The schemes: name, form of the address, and the parser of the text after the colon.
-const SCHEMES: [(&str, &str, Parse); 8] = [
+const SCHEMES: [(&str, &str, Parse); 13] = [
     ("test", test::FORM, test::parse),
     ("file", file::FORM, file::parse),
     ("images", images::FORM, images::parse),
@@ -32,7 +37,12 @@ const SCHEMES: [(&str, &str, Parse); 8] = [
     ("rtsps", rtsp::SECURE_FORM, rtsp::parse_secure),
     ("http", http::FORM, http::parse),
     ("https", http::SECURE_FORM, http::parse_secure),
+    ("udp", udp::FORM, udp::parse),
+    ("srt", srt::FORM, srt::parse),
     ("v4l2", v4l2::FORM, v4l2::parse),
+    ("libcamera", libcamera::FORM, libcamera::parse),
+    ("nvargus", nvargus::FORM, nvargus::parse),
+    ("pipeline", pipeline::FORM, pipeline::parse),
 ];
 
 type Parse = fn(&str) -> Result<Source, SourceError>;
@@ -107,8 +117,14 @@ pub enum Carrier {
     Rtp,
     /// JPEG pictures over HTTP.
     Web,
+    /// Packets that are sent to this machine, or fetched over SRT.
+    Packets,
     /// A device of this machine.
     Device,
+    /// The board's own interface for cameras.
+    Board,
+    /// What a user's pipeline says.
+    Custom,
 }
 
 /// How an attempt to read a source is run.
@@ -222,6 +238,17 @@ fn path(rest: &str, expected: &'static str) -> Result<PathBuf, SourceError> {
     }
 }
 
+/// Caps with the size and the rate that a camera of a board is asked for; 0: none.
+fn sized(caps: &str, width: u32, height: u32, fps: f64) -> String {
+    let side = |name: &str, side: u32| if side > 0 { format!(",{name}=(int){side}") } else { String::new() };
+    // Rates have at most three decimals: 29.97.
+    let rate = match (fps * 1000.0).round() {
+        rate if rate > 0.0 => format!(",framerate=(fraction){rate}/1000"),
+        _ => String::new(),
+    };
+    format!("{caps}{}{}{rate}", side("width", width), side("height", height))
+}
+
 /// How the video of a stream is decoded, and which of its pictures are wanted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decoding {
@@ -263,6 +290,8 @@ pub struct Launch {
     pub decoder: DecoderChoice,
     /// The camera at this machine that it opens.
     pub device: Option<Device>,
+    /// A pipeline of the user's own, which [`Launch::text`] begins with.
+    pub custom: Option<String>,
     /// The pictures that the program fetches itself, for an appsrc called `source`.
     pub fetch: Option<Fetch>,
 }
@@ -283,8 +312,19 @@ impl Launch {
             decoding,
             decoder: stream.decoder.parse().unwrap_or_default(),
             device: None,
+            custom: None,
             fetch: None,
         }
+    }
+
+    /// Whether starting may take long: what it opens decides.
+    pub(super) fn is_slow_to_start(&self) -> bool {
+        self.custom.is_some() || self.text.starts_with("srtsrc ")
+    }
+
+    /// Whether its source gets packets of MPEG-TS or RTP.
+    pub(super) fn receives_packets(&self) -> bool {
+        self.text.starts_with("udpsrc ") || self.text.starts_with("srtsrc ")
     }
 
     /// Whether coded video is decoded, in a decodebin called `decode`.
@@ -310,7 +350,9 @@ impl Launch {
     #[must_use]
     pub fn elements(&self) -> Vec<&str> {
         let first = self.text.split(" ! ").filter_map(|part| part.split_whitespace().next());
-        first.filter(|word| !word.contains('/')).chain(["appsink"]).collect()
+        // Of a user's text, only what can be one.
+        let is_name = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        first.filter(is_name).chain(["appsink"]).collect()
     }
 }
 
