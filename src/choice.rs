@@ -150,6 +150,49 @@ choice! {
 }
 
 choice! {
+    /// What a web camera sends.
+    HttpKind {
+        /// What the type of its answer says.
+        #[default]
+        Auto = "auto",
+        /// Pictures without end in one answer.
+        Mjpeg = "mjpeg",
+        /// One picture for each request.
+        Picture = "picture",
+    }
+}
+
+choice! {
+    /// What the packets of a `udp://` source hold.
+    Payload {
+        /// MPEG-TS.
+        #[default]
+        Mpegts = "mpegts",
+        /// MPEG-TS in RTP.
+        RtpMpegts = "rtp-mpegts",
+        /// H.264 in RTP.
+        RtpH264 = "rtp-h264",
+        /// H.265 in RTP.
+        RtpH265 = "rtp-h265",
+        /// JPEG in RTP.
+        RtpJpeg = "rtp-jpeg",
+    }
+}
+
+choice! {
+    /// Who calls whom over SRT.
+    SrtMode {
+        /// This program, unless the address has no host.
+        #[default]
+        Auto = "auto",
+        /// This program.
+        Caller = "caller",
+        /// The encoder.
+        Listener = "listener",
+    }
+}
+
+choice! {
     /// What a V4L2 camera delivers: pixels, or coded pictures. Pixel formats of RGB and BGR are named by the order of
     /// the bytes in memory.
     CameraFormat {

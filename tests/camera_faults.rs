@@ -11,12 +11,13 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::broker::Broker;
 use common::subscriber::Subscriber;
 use common::{Outcome, Running, hardnetd, wait_for};
 use gstreamer_rtsp_server::prelude::*;
+use jiff::Timestamp;
 use rustix::process::Signal;
 use server::{noise_from, serve, serve_faulty};
 use tempfile::TempDir;
@@ -84,16 +85,27 @@ impl Stream {
         });
     }
 
-    fn results(&self) -> usize {
-        self.running.output().lines().count()
+    /// When the frames of the results so far were captured.
+    fn captured(&self) -> Vec<Timestamp> {
+        let output = self.running.output();
+        let (whole, _) = output.rsplit_once('\n').unwrap_or_default();
+        let time = |line: &str| -> Timestamp {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            record["captured_at"].as_str().unwrap().parse().unwrap()
+        };
+        whole.lines().map(time).collect()
     }
 
-    /// Waits for results after a fault, which may take the limit of silence, a wait, and a connection.
+    /// Waits for results of frames after a fault, of which the first may take the limit of silence, a wait, and a connection.
     fn goes_on(&self) {
-        let (before, start) = (self.results(), Instant::now());
-        wait_for("further results", || (self.results() >= before + 10).then_some(()));
+        let start = Timestamp::now();
+        let first = wait_for("further results", || {
+            let after: Vec<Timestamp> = self.captured().into_iter().filter(|captured| *captured > start).collect();
+            Some(after).filter(|after| after.len() >= 3)?.first().copied()
+        });
+        let took = Duration::try_from(first.duration_since(start)).unwrap();
         let limit = Duration::from_secs_f64(STALL + RETRY) + SETUP;
-        assert!(start.elapsed() < limit, "{:?}: {}", start.elapsed(), self.running.log());
+        assert!(took < limit, "{took:?}: {}", self.running.log());
     }
 
     /// The latest statistics of the stream, after a moment.

@@ -341,16 +341,16 @@ fn a_key_that_is_not_for_the_source_is_an_error_unless_it_has_its_default() {
     let file =
         write(&folder, text, &[("late.toml", "[model]\ntop = 0\n[[stream]]\nname = \"desk\"\nusername = \"you\"\n")]);
     let outcome = run(["config", "check", "-c", &file]);
-    let network = "only for sources with rtsp:// and rtsps://, and this one is";
+    let network = "only for sources with rtsp://, rtsps://, http:// and https://, and this one is";
     refuses(
         &outcome,
         &[
             "7 problems",
             "hardnetd.toml: stream[0].v4l2.width = 640: only for sources with v4l2:, and this one is \"rtsp://me:***@door/1\"; leave it out",
             &format!("hardnetd.toml: stream[1].username = \"me\": {network} \"test:ball\"; leave it out"),
-            &format!("hardnetd.toml: stream[1].password_file = ***: {network} \"test:ball\""),
-            "stream[1].danger_accept_any_certificate = true: only for sources with rtsps://, and this one is \"test:ball\"",
-            &format!("hardnetd.toml: stream[2].rtsp.latency_ms = 1: {network} \"/dev/video0\""),
+            "hardnetd.toml: stream[1].password_file = ***: only for sources with rtsp://, rtsps://, http://, https:// and srt://",
+            "stream[1].danger_accept_any_certificate = true: only for sources with rtsps:// and https://, and this one is \"test:ball\"",
+            "hardnetd.toml: stream[2].rtsp.latency_ms = 1: only for sources with rtsp:// and rtsps://, and this one is \"/dev/video0\"",
             &format!("late.toml: stream[0].username = \"you\": {network} \"/dev/video0\""),
             "model.top = 0",
         ],

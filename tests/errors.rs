@@ -231,6 +231,8 @@ fn a_plugin_that_is_not_installed_is_named_with_its_package() {
     let basic = ["coreelements", "app", "videoconvertscale", "typefindfunctions", "playback", "videofilter"];
     fails(&with(&["coreelements"], "test:ball"), 69, &["'videotestsrc'", "gstreamer1.0-plugins-base"]);
     fails(&with(&basic, "rtsp://127.0.0.1:1/x"), 69, &["'rtspsrc'", "gstreamer1.0-plugins-good"]);
+    fails(&with(&basic, "srt://127.0.0.1:1"), 69, &["'srtsrc'", "gstreamer1.0-plugins-bad"]);
+    fails(&with(&basic, "udp://:5000"), 69, &["'udpsrc'", "gstreamer1.0-plugins-good"]);
     let media = media.to_str().unwrap();
     fails(&with(&basic, media), 69, &["Quicktime", "gstreamer1.0-plugins-good"]);
     let without_decoder: Vec<&str> = basic.into_iter().chain(["isomp4", "videoparsersbad"]).collect();

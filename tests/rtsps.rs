@@ -130,7 +130,7 @@ fn what_does_not_belong_together_is_refused() {
     let check = |source: &str, keys: &str| of(folder, &["config", "check"], source, keys);
     let outcome = check("rtsp://nvr/1", &ca_file(folder, "nvr"));
     assert_eq!(outcome.code(), 78, "{}", outcome.stderr);
-    let part = "nvr.pem\": only for sources with rtsps://, and this one is \"rtsp://nvr/1\"; leave it out";
+    let part = "nvr.pem\": only for sources with rtsps:// and https://, and this one is \"rtsp://nvr/1\"; leave it out";
     assert!(outcome.stderr.contains("stream[0].ca_file = ") && outcome.stderr.contains(part), "{}", outcome.stderr);
     std::fs::write(folder.join("empty.pem"), "no certificate\n").unwrap();
     let outcome = check("rtsps://nvr/1", &ca_file(folder, "empty"));

@@ -2,9 +2,14 @@
 //!
 //! Call [`init`](super::init) first.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use gstreamer as gst;
 use gstreamer::glib::translate::IntoGlib;
 use gstreamer::prelude::*;
+
+use super::decoder::SYSTEM_MEMORY;
 
 /// A video coding used by cameras and files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +77,16 @@ pub fn is_installed(name: &str) -> bool {
 /// The decoders of `coding` that decodebin considers, in the order in which it tries them.
 #[must_use]
 pub fn decoders(coding: Coding) -> Vec<Decoder> {
-    let caps = gst::Caps::new_empty_simple(coding.media());
+    decoders_of(&gst::Caps::new_empty_simple(coding.media()))
+}
+
+/// The same of media with these caps. Those that only streams that name them take are left out.
+pub(super) fn decoders_of(caps: &gst::Caps) -> Vec<Decoder> {
     let factories = gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODER, gst::Rank::MARGINAL);
     let mut decoders: Vec<Decoder> =
-        factories.iter().filter(|factory| factory.can_sink_any_caps(&caps)).map(of_factory).collect();
+        factories.iter().filter(|factory| factory.can_sink_any_caps(caps)).map(of_factory).collect();
+    let named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+    decoders.retain(|decoder| !named.contains(&decoder.name));
     decoders.sort_by(|a, b| b.rank.cmp(&a.rank).then_with(|| a.name.cmp(&b.name)));
     decoders
 }
@@ -89,10 +100,89 @@ pub fn hardware_decoders() -> Vec<Decoder> {
     decoders
 }
 
+/// Whether the element called `name` starts: a hardware decoder then opens its device.
+#[must_use]
+pub fn starts(name: &str) -> bool {
+    let Ok(element) = gst::ElementFactory::make(name).build() else { return false };
+    let starts = element.set_state(gst::State::Ready).is_ok();
+    starts & element.set_state(gst::State::Null).is_ok()
+}
+
+/// Whether the element called `name` decodes pictures; `None` if it is not installed.
+#[must_use]
+pub fn is_decoder(name: &str) -> Option<bool> {
+    let factory = gst::ElementFactory::find(name)?;
+    Some(is_decoder_class(factory.metadata("klass").unwrap_or_default()))
+}
+
+/// Whether elements of a class decode pictures (GStreamer, "Klass defines").
+pub(super) fn is_decoder_class(class: &str) -> bool {
+    let is = |word| class.split('/').any(|part| part == word);
+    is("Decoder") && (is("Video") || is("Image"))
+}
+
+/// The decoders that decodebin considers only because a stream names them.
+static NAMED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Makes decodebin consider the decoder called `name`, whatever its rank, which belongs to the whole process.
+pub(super) fn consider(name: &str) {
+    let factory = gst::ElementFactory::find(name);
+    if let Some(factory) = factory.filter(|factory| factory.rank() < gst::Rank::MARGINAL) {
+        NAMED.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        factory.set_rank(gst::Rank::MARGINAL);
+    }
+}
+
+/// Whether the element called `name` takes media of the type `media`, in some form: a parser may make another of it.
+pub(super) fn takes(name: &str, media: &str) -> bool {
+    inputs(name).iter().any(|structure| structure.name() == media)
+}
+
+/// What the element called `name` takes.
+pub(super) fn inputs(name: &str) -> gst::Caps {
+    let mut caps = gst::Caps::new_empty();
+    let Some(factory) = gst::ElementFactory::find(name) else { return caps };
+    let templates = factory.static_pad_templates();
+    for template in templates.iter().filter(|template| template.direction() == gst::PadDirection::Sink) {
+        caps.merge(template.caps());
+    }
+    caps
+}
+
+/// The kinds of memory in which the element called `name` can give pictures, as features of caps.
+pub(super) fn memories(name: &str) -> Vec<String> {
+    let Some(factory) = gst::ElementFactory::find(name) else { return Vec::new() };
+    let templates = factory.static_pad_templates();
+    let sources = templates.iter().filter(|template| template.direction() == gst::PadDirection::Src);
+    sources.flat_map(|template| memories_of(&template.caps())).collect()
+}
+
+/// The kinds of memory of pictures with these caps.
+pub(super) fn memories_of(caps: &gst::Caps) -> Vec<String> {
+    if caps.is_any() {
+        return vec![SYSTEM_MEMORY.to_owned()];
+    }
+    let raw = caps.iter_with_features().filter(|(structure, _)| structure.name() == "video/x-raw");
+    let memory = |features: &gst::CapsFeaturesRef| match features.is_any() {
+        true => SYSTEM_MEMORY.to_owned(),
+        false => {
+            let memory = features.iter().find(|feature| feature.starts_with("memory:"));
+            memory.map_or_else(|| SYSTEM_MEMORY.to_owned(), |memory| memory.to_string())
+        }
+    };
+    raw.map(|(_, features)| memory(features)).collect()
+}
+
 fn of_factory(factory: &gst::ElementFactory) -> Decoder {
     let name = factory.name().to_string();
     let hardware = is_hardware(&name, factory.metadata("klass").unwrap_or_default());
     Decoder { rank: factory.rank().into_glib(), hardware, name }
+}
+
+/// A decoder and whether it is hardware, in words.
+pub(super) fn shown(factory: &gst::ElementFactory) -> String {
+    let decoder = of_factory(factory);
+    format!("{} ({})", decoder.name, if decoder.hardware { "hardware" } else { "software" })
 }
 
 /// Hardware decoders say so in their class (GStreamer, "Klass defines": `Codec/Decoder/Video/Hardware`). NVIDIA's
@@ -115,6 +205,27 @@ mod tests {
         assert!(is_hardware("nvv4l2decoder", "Codec/Decoder/Video"));
         assert!(!is_hardware("avdec_h264", "Codec/Decoder/Video"));
         assert!(!is_hardware("somedec", "Codec/Decoder/Audio/Hardware"));
+    }
+
+    #[test]
+    fn caps_tell_the_memory_of_their_pictures() {
+        super::super::init().unwrap();
+        for (caps, expected) in [
+            ("video/x-raw", &["memory:SystemMemory"][..]),
+            ("video/x-raw(memory:NVMM),format=NV12", &["memory:NVMM"]),
+            ("video/x-raw(memory:DMABuf); video/x-raw(format:Interlaced)", &["memory:DMABuf", "memory:SystemMemory"]),
+            ("ANY", &["memory:SystemMemory"]),
+            ("video/x-raw(ANY)", &["memory:SystemMemory"]),
+            ("audio/x-raw", &[]),
+        ] {
+            assert_eq!(memories_of(&caps.parse().unwrap()), expected, "{caps}");
+        }
+        assert!(memories("avdec_h264").iter().all(|memory| memory == "memory:SystemMemory"));
+        assert_eq!(
+            (is_decoder("avdec_h264"), is_decoder("x264enc"), is_decoder("nosuchdec")),
+            (Some(true), Some(false), None)
+        );
+        assert!(starts("avdec_h264") && !starts("nosuchdec"));
     }
 
     #[test]

@@ -182,6 +182,11 @@ impl Gate {
         self.counts
     }
 
+    /// Counts a frame that is left out before it comes to a decoder.
+    pub(super) fn leave_out(&mut self, reason: Reason) {
+        self.counts.count(reason);
+    }
+
     /// Whether frames are left out until a key frame.
     pub(super) fn is_shut(&self) -> bool {
         self.shut.is_some()

@@ -4,16 +4,18 @@
 //! with them: no sample is copied.
 
 mod converter;
+mod custom;
 mod device;
+mod feed;
 mod frames;
 mod gates;
 mod notices;
 mod senders;
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
@@ -22,7 +24,7 @@ use gstreamer_app as gst_app;
 use super::guard::{self, Guard};
 use super::player::{Activity, Notice, Player, Session};
 use super::scheme::Launch;
-use super::{Deliver, Error, Trust, package, plug};
+use super::{DecoderChoice, Deliver, Error, Trust, decoder, elements, package, plug};
 use crate::frame::monotonic_ns;
 use crate::shutdown::Thread;
 use crate::system::network;
@@ -30,6 +32,7 @@ use crate::telemetry::Ticket;
 pub use converter::Converter;
 use device::Opening;
 pub(super) use device::examine as examine_device;
+use feed::Feed;
 pub(super) use frames::Mapped;
 use frames::{SampleReader, accepted_caps};
 use notices::{NOTICES, forward};
@@ -79,6 +82,8 @@ struct PipelineSession {
     notices: Receiver<Notice>,
     activity: Arc<Activity>,
     opening: Opening,
+    /// Of a pipeline with a web camera.
+    feed: Option<Feed>,
 }
 
 impl PipelineSession {
@@ -94,7 +99,9 @@ impl PipelineSession {
 
         let (sender, notices) = bounded(NOTICES);
         if let Some(decode) = pipeline.by_name("decode") {
-            restrict(&decode)?;
+            restrict(&decode, &launch.decoder, &sender)?;
+            prepare_for(&decode, &launch.decoder);
+            tell_decoders(&decode, stream);
             frames::refuse_short(&decode);
         }
         let camera = pipeline.by_name("source").filter(|_| guard.is_some());
@@ -102,6 +109,11 @@ impl PipelineSession {
         gates::attach_rate(&pipeline, &launch.decoding, &activity);
         if let Some(source) = camera {
             limit(&source, &activity);
+        }
+        // Anybody can send to an open port.
+        let receiver = pipeline.by_name("source").filter(|_| launch.receives_packets());
+        if let Some(pad) = receiver.and_then(|source| source.static_pad("src")) {
+            limit_pad(&pad, &activity);
         }
         let bus = pipeline.bus().ok_or_else(|| Error::Unusable { message: "the pipeline has no bus".into() })?;
         let (path, failures) = (launch.device.as_ref().map(|device| device.path.clone()), sender.clone());
@@ -111,7 +123,9 @@ impl PipelineSession {
         });
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
         let opening = Opening::start(stream, &pipeline, launch.device.as_ref(), &failures)?;
-        Ok(Self { pipeline, notices, activity, opening })
+        let mut session = Self { pipeline, notices, activity, opening, feed: None };
+        session.feed = Feed::start(launch, &session.pipeline, &session.activity, &failures)?;
+        Ok(session)
     }
 }
 
@@ -144,6 +158,9 @@ impl Drop for PipelineSession {
             sink.set_callbacks(gst_app::AppSinkCallbacks::builder().build());
         }
         self.opening.finish();
+        if let Some(feed) = &mut self.feed {
+            feed.finish();
+        }
         if self.pipeline.set_state(gst::State::Null).is_err() {
             tracing::warn!("the GStreamer pipeline did not shut down cleanly");
         }
@@ -161,14 +178,23 @@ pub(super) fn check(launch: &Launch) -> Result<(), Error> {
 
 /// The pipeline, and the guard of its `rtspsrc` if it has one.
 fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> {
+    let copies = match &launch.custom {
+        Some(text) => custom::examine(text)?,
+        None => copies(launch)?,
+    };
     let text = format!(
         "{} ! appsink name=sink sync=false qos=false max-buffers=1 drop=false enable-last-sample=false",
-        launch.text
+        launch.text_with(copies)
     );
-    tracing::debug!(pipeline = %text, "launching");
+    match launch.custom {
+        // It may hold secrets.
+        Some(_) => tracing::debug!("launching the pipeline of the source"),
+        None => tracing::debug!(pipeline = %text, "launching"),
+    }
     let mut context = gst::ParseContext::new();
     let mut parse = || gst::parse::launch_full(&text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
-    let guard = launch.endpoint.clone().map(Guard::new);
+    // Only RTSP has a dialogue that GStreamer leads by itself.
+    let guard = launch.rtsp().cloned().map(Guard::new);
     let parsed = match &guard {
         Some(guard) => guard.watch(parse),
         None => parse(),
@@ -181,7 +207,10 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
         }
         return Err(Error::MissingElement { package: package::of_element(&element), element });
     }
-    let element = parsed.map_err(|error| Error::Unusable { message: format!("cannot build the pipeline: {error}") })?;
+    let element = parsed.map_err(|error| match launch.custom {
+        Some(_) => custom::wrong(error.message()),
+        None => Error::Unusable { message: format!("cannot build the pipeline: {error}") },
+    })?;
     let pipeline = element.downcast::<gst::Pipeline>();
     let pipeline = pipeline.map_err(|_| Error::Unusable { message: "the pipeline text holds no pipeline".into() })?;
     if let (Some(guard), Some(source)) = (&guard, pipeline.by_name("source"))
@@ -190,7 +219,7 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
         return Err(Error::Broken { message: "its rtspsrc does not show a camera's answers to its extensions".into() });
     }
     if let (Some(guard), Some(source)) = (&guard, pipeline.by_name("source"))
-        && launch.endpoint.as_ref().is_some_and(|endpoint| endpoint.secure)
+        && launch.rtsp().is_some_and(|endpoint| endpoint.secure)
     {
         authenticate(&source, &launch.trust, guard)?;
     }
@@ -203,6 +232,12 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
         && !device.controls.is_empty()
     {
         source.set_property("extra-controls", device::controls(&device.controls));
+    }
+    // A connection that is lost is the supervisor's to make again.
+    if let Some(source) = pipeline.by_name("source").filter(|_| launch.text.starts_with("srtsrc "))
+        && source.find_property("auto-reconnect").is_some()
+    {
+        source.set_property("auto-reconnect", false);
     }
     if let Some(sink) = pipeline.by_name("sink") {
         sink.set_property("caps", accepted_caps());
@@ -225,39 +260,155 @@ fn authenticate(source: &gst::Element, trust: &Trust, guard: &Arc<Guard>) -> Res
     Ok(())
 }
 
-/// Lets `decodebin` plug only elements that open nothing else. Media that need more then count as lacking a plugin.
-fn restrict(decode: &gst::Element) -> Result<(), Error> {
+/// The elements that copy what the decoder of a stream gives into the memory of the processor, if it gives nothing else.
+fn copies(launch: &Launch) -> Result<Option<&'static str>, Error> {
+    if !launch.decodes() {
+        return Ok(None);
+    }
+    let names: Vec<String> = match &launch.decoder {
+        DecoderChoice::Element(name) => {
+            match elements::is_decoder(name) {
+                None => {
+                    return Err(Error::MissingElement { package: package::of_element(name), element: name.clone() });
+                }
+                Some(false) => return Err(Error::NoDecoder { element: name.clone() }),
+                Some(true) => elements::consider(name),
+            }
+            vec![name.clone()]
+        }
+        choice => {
+            let first = |coding: elements::Coding| {
+                let decoders = elements::decoders(coding);
+                Some(choice.allowed(&decoders, &elements::starts).first()?.name.clone())
+            };
+            elements::Coding::ALL.into_iter().filter_map(first).collect()
+        }
+    };
+    for name in names {
+        let memories = elements::memories(&name);
+        let memories: Vec<&str> = memories.iter().map(String::as_str).collect();
+        match decoder::converter(&memories) {
+            Ok(None) => {}
+            Ok(converter) => return Ok(converter),
+            Err(memory) => {
+                let message = format!(
+                    "the decoder '{name}' gives pictures in {memory}, from which nothing is known to copy them; set \
+                     stream.decoder to another one, or to software"
+                );
+                return Err(Error::Unusable { message });
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Lets `decodebin` plug only elements that open nothing else, and of the decoders those that are `wanted`. Media that need
+/// more then count as lacking a plugin.
+fn restrict(decode: &gst::Element, wanted: &DecoderChoice, notices: &Sender<Notice>) -> Result<(), Error> {
     let signal = glib::subclass::SignalId::lookup("autoplug-select", decode.type_());
     let choice = signal.and_then(|signal| glib::EnumClass::with_type(signal.query().return_type().type_()));
     let choice =
         choice.ok_or_else(|| Error::Broken { message: "its decodebin has no signal autoplug-select".into() })?;
+    let (wanted, notices) = (wanted.clone(), notices.clone());
+    // Of the media that was asked for last.
+    let allowed = Mutex::<(String, Vec<String>)>::default();
     decode.connect("autoplug-select", false, move |arguments| {
         let caps = arguments.get(2)?.get::<gst::Caps>().ok()?;
         let factory = arguments.get(3)?.get::<gst::ElementFactory>().ok()?;
         let media = caps.structure(0).map_or("", |structure| structure.name().as_str());
         let class = factory.metadata("klass").unwrap_or_default();
-        if plug::is_allowed(media, &factory.name(), class) {
+        let name = factory.name();
+        let is_wanted = || {
+            if !elements::is_decoder_class(class) {
+                return true;
+            }
+            if let DecoderChoice::Element(element) = &wanted {
+                if !elements::takes(element, media) {
+                    let (element, media) = (element.clone(), media.to_owned());
+                    let _ = notices.try_send(Notice::Failed(Error::OtherDecoder { element, media }));
+                }
+                return name == *element;
+            }
+            let mut allowed = Activity::lock(&allowed);
+            if allowed.0 != media {
+                *allowed = (media.to_owned(), taken(&wanted, &caps).1);
+            }
+            allowed.1.iter().any(|allowed| name == *allowed)
+        };
+        if plug::is_allowed(media, &name, class) && is_wanted() {
             return choice.to_value_by_nick("try");
         }
-        tracing::debug!(media, element = %factory.name(), "not plugged");
+        tracing::debug!(media, element = %name, "not plugged");
         choice.to_value_by_nick("skip")
     });
     Ok(())
 }
 
+/// The decoders of media with these caps that `decodebin` knows, and those that it may take.
+fn taken(wanted: &DecoderChoice, caps: &gst::Caps) -> (Vec<String>, Vec<String>) {
+    let decoders = elements::decoders_of(caps);
+    let allowed = match wanted {
+        DecoderChoice::Element(name) => vec![name.clone()],
+        choice => {
+            let allowed = choice.allowed(&decoders, &elements::starts).into_iter();
+            allowed.map(|decoder| decoder.name.clone()).collect()
+        }
+    };
+    (decoders.into_iter().map(|decoder| decoder.name).collect(), allowed)
+}
+
+/// Makes parsers give what the `wanted` decoders take: behind a parser, `decodebin` puts a filter with what all decoders take,
+/// and the parser gives the first of that.
+fn prepare_for(decode: &gst::Element, wanted: &DecoderChoice) {
+    let Some(bin) = decode.downcast_ref::<gst::Bin>() else { return };
+    let wanted = wanted.clone();
+    bin.connect_deep_element_added(move |_, _, element| {
+        if element.factory().is_none_or(|factory| factory.name() != "capsfilter") {
+            return;
+        }
+        let caps = element.property::<gst::Caps>("caps");
+        let Some(media) = caps.structure(0).map(|structure| structure.name().to_string()) else { return };
+        let (known, allowed) = taken(&wanted, &gst::Caps::new_empty_simple(media));
+        if known == allowed {
+            return;
+        }
+        let mut narrow = gst::Caps::new_empty();
+        for name in &allowed {
+            narrow.merge(caps.intersect(&elements::inputs(name)));
+        }
+        if !narrow.is_empty() {
+            element.set_property("caps", narrow);
+        }
+    });
+}
+
+/// Logs the decoders that `decodebin` takes.
+fn tell_decoders(decode: &gst::Element, stream: &Arc<str>) {
+    let Some(bin) = decode.downcast_ref::<gst::Bin>() else { return };
+    let stream = Arc::clone(stream);
+    bin.connect_deep_element_added(move |_, _, element| {
+        let Some(factory) = element.factory() else { return };
+        if elements::is_decoder_class(factory.metadata("klass").unwrap_or_default()) {
+            tracing::info!(%stream, decoder = %factory.name(), "decoding with {}", elements::shown(&factory));
+        }
+    });
+}
+
 /// Limits the memory that a camera can take: elements gather packets until a picture is complete.
 fn limit(source: &gst::Element, activity: &Arc<Activity>) {
     let activity = Arc::clone(activity);
-    source.connect_pad_added(move |_, pad| {
-        let activity = Arc::clone(&activity);
-        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
-            let size = match &info.data {
-                Some(gst::PadProbeData::Buffer(buffer)) => buffer.size(),
-                Some(gst::PadProbeData::BufferList(list)) => list.iter().map(gst::BufferRef::size).sum(),
-                _ => 0,
-            };
-            if activity.receive(size) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
-        });
+    source.connect_pad_added(move |_, pad| limit_pad(pad, &activity));
+}
+
+fn limit_pad(pad: &gst::Pad, activity: &Arc<Activity>) {
+    let activity = Arc::clone(activity);
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
+        let size = match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => buffer.size(),
+            Some(gst::PadProbeData::BufferList(list)) => list.iter().map(gst::BufferRef::size).sum(),
+            _ => 0,
+        };
+        if activity.receive(size) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
     });
 }
 
@@ -293,7 +444,10 @@ mod tests {
             endpoint: None,
             trust: Trust::System,
             decoding: Decoding::ALL,
+            decoder: DecoderChoice::Auto,
             device: None,
+            custom: None,
+            fetch: None,
         };
         let numbers = Arc::<FrameNumbers>::default();
         let (delivered, arrived) = bounded(50);
@@ -340,7 +494,10 @@ mod tests {
             endpoint: None,
             trust: Trust::System,
             decoding,
+            decoder: DecoderChoice::Auto,
             device: None,
+            custom: None,
+            fetch: None,
         };
         let (delivered, arrived) = bounded(60);
         let deliver: Deliver = Arc::new(move |frame: Frame| {
@@ -365,7 +522,10 @@ mod tests {
             endpoint: None,
             trust: Trust::System,
             decoding: Decoding::ALL,
+            decoder: DecoderChoice::Auto,
             device: None,
+            custom: None,
+            fetch: None,
         };
         let (delivered, arrived) = bounded(3);
         let deliver: Deliver = Arc::new(move |frame: Frame| {

@@ -1,14 +1,16 @@
 //! Frames from a test pattern, a file, a folder of pictures, a network camera or a camera at this machine.
 //!
 //! `scheme` interprets URIs, with a file for each kind of source; `gst` runs the GStreamer pipeline; `plug` and `guard`
-//! keep it from opening what a file or a camera names; `device` knows the cameras at this machine; `elements` says which parts of GStreamer are installed; `still`
+//! keep it from opening what a file or a camera names; `web` fetches the pictures of web cameras; `device` knows the cameras at this machine; `elements` says which parts of GStreamer are installed; `still`
 //! decodes pictures; `folder` tells the user's files from those of systems; `gate` leaves out what would decode to no
 //! picture of the source; `supervise` runs a source to its end, through the traits of `player`; `lifecycle` says which
 //! state a stream is in, and `reaper` takes what does not shut down. Nothing here knows the consumer of the frames.
 
 mod backoff;
 mod container;
+mod decoder;
 pub(crate) mod device;
+mod dial;
 mod economy;
 pub mod elements;
 mod folder;
@@ -30,6 +32,7 @@ mod still;
 mod supervise;
 mod tiff;
 mod trust;
+mod web;
 mod webp;
 
 use std::borrow::Cow;
@@ -46,6 +49,7 @@ use crate::frame;
 use crate::plural::counted;
 
 use backoff::Waits;
+pub use decoder::DecoderChoice;
 pub use device::{Device, DeviceError, Trouble, Wanted};
 pub use folder::{is_visible, place, visible};
 pub use gate::LeftOut;
@@ -58,6 +62,7 @@ pub use scheme::{
 pub use still::{Still, StillError, is_picture, list as pictures};
 pub use supervise::{check, run};
 pub use trust::{Trust, TrustError, Untrusted};
+pub use web::{Fetch, Login};
 
 /// Whether the name of a file is that of a video.
 #[must_use]
@@ -234,6 +239,26 @@ pub enum Error {
         /// The Debian package that contains it.
         package: &'static str,
     },
+    /// What a stream is to decode with is no decoder.
+    #[error(
+        "the GStreamer element '{element}' is no video decoder (stream.decoder); expected auto, software or the name of \
+         one: `hardnetd doctor` lists them"
+    )]
+    NoDecoder {
+        /// Name of the element.
+        element: String,
+    },
+    /// The decoder of a stream is for other video.
+    #[error(
+        "the decoder '{element}' (stream.decoder) does not take {media}, which the source sends; expected auto, software \
+         or another decoder"
+    )]
+    OtherDecoder {
+        /// Name of the element.
+        element: String,
+        /// The media type, in GStreamer's words.
+        media: String,
+    },
     /// No installed plugin supports the media.
     #[error(
         "GStreamer has no plugin for it: {what} is missing; it is in the package {package} (apt install {package})"
@@ -248,6 +273,12 @@ pub enum Error {
     #[error("GStreamer does not start: {message}")]
     Broken {
         /// GStreamer's message.
+        message: String,
+    },
+    /// The pipeline of a user is none.
+    #[error("the pipeline of the source is wrong: {message}")]
+    Pipeline {
+        /// What is wrong.
         message: String,
     },
     /// The pipeline cannot be built or started.
@@ -436,7 +467,7 @@ impl Error {
             | Self::Untrusted(_)
             | Self::AskedInClear => true,
             // A camera that changed its coding may change it back.
-            Self::MissingDecoder { .. } => had_frames,
+            Self::MissingDecoder { .. } | Self::OtherDecoder { .. } => had_frames,
             _ => false,
         }
     }
@@ -445,7 +476,12 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Source(_) | Self::Secret(_) | Self::Trust(TrustError::Authorities { .. }) => Exit::Config,
+            Self::Source(_)
+            | Self::Secret(_)
+            | Self::Pipeline { .. }
+            | Self::NoDecoder { .. }
+            | Self::OtherDecoder { .. }
+            | Self::Trust(TrustError::Authorities { .. }) => Exit::Config,
             Self::Still(error) => error.exit(),
             Self::Device(error) => error.exit(),
             Self::Unreadable { .. } | Self::Folder { .. } => Exit::NoInput,

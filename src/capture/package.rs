@@ -5,9 +5,19 @@
 pub fn of_element(element: &str) -> &'static str {
     match element {
         "filesrc" | "capsfilter" | "queue" | "typefind" => "libgstreamer1.0-0",
-        "rtspsrc" | "v4l2src" | "videoflip" | "rtph264depay" | "rtph265depay" | "rtpjpegdepay" | "jpegdec"
-        | "qtdemux" | "matroskademux" | "avidemux" | "flvdemux" => "gstreamer1.0-plugins-good",
-        "tsdemux" => "gstreamer1.0-plugins-bad",
+        "rtspsrc" | "v4l2src" | "udpsrc" | "rtpjitterbuffer" | "rtpmp2tdepay" | "videoflip" | "rtph264depay"
+        | "rtph265depay" | "rtpjpegdepay" | "jpegdec" | "qtdemux" | "matroskademux" | "avidemux" | "flvdemux" => {
+            "gstreamer1.0-plugins-good"
+        }
+        "tsdemux" | "srtsrc" | "jpegparse" | "h264parse" | "h265parse" | "openh264dec" => "gstreamer1.0-plugins-bad",
+        "libcamerasrc" => "gstreamer1.0-libcamera",
+        name if name.starts_with("avdec_") => "gstreamer1.0-libav",
+        // Decoders of Video4Linux with and without state, and of VA.
+        name if name.starts_with("v4l2sl") || name.starts_with("va") && name.ends_with("dec") => {
+            "gstreamer1.0-plugins-bad"
+        }
+        name if name.starts_with("v4l2") => "gstreamer1.0-plugins-good",
+        name if name.starts_with("nv") => "nvidia-l4t-gstreamer",
         _ => "gstreamer1.0-plugins-base",
     }
 }
@@ -23,5 +33,28 @@ pub fn of_media(media: &str) -> &'static str {
         "video/x-theora" | "application/ogg" => "gstreamer1.0-plugins-base",
         "video/mpegts" | "video/x-av1" => "gstreamer1.0-plugins-bad",
         _ => "gstreamer1.0-libav",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_of_boards_are_in_the_packages_of_boards() {
+        for (element, package) in [
+            ("v4l2h264dec", "gstreamer1.0-plugins-good"),
+            ("v4l2slh264dec", "gstreamer1.0-plugins-bad"),
+            ("vah264dec", "gstreamer1.0-plugins-bad"),
+            ("avdec_h264", "gstreamer1.0-libav"),
+            ("nvv4l2decoder", "nvidia-l4t-gstreamer"),
+            ("nvarguscamerasrc", "nvidia-l4t-gstreamer"),
+            ("libcamerasrc", "gstreamer1.0-libcamera"),
+            ("srtsrc", "gstreamer1.0-plugins-bad"),
+            ("udpsrc", "gstreamer1.0-plugins-good"),
+            ("videoconvert", "gstreamer1.0-plugins-base"),
+        ] {
+            assert_eq!(of_element(element), package, "{element}");
+        }
     }
 }

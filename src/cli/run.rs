@@ -19,8 +19,13 @@ Sources:
   PATH or file:PATH         a media file, every frame in order
   images:DIR                the pictures of a folder: JPEG, PNG, WebP, BMP, GIF, TIFF
   rtsp://HOST:PORT/PATH     a network camera; rtsps:// over TLS
+  http://HOST:PORT/PATH     a web camera, with MJPEG or single JPEG pictures; https:// over TLS
+  udp://:PORT               MPEG-TS or RTP that is sent to this machine or a group (udp://239.1.2.3:PORT)
+  srt://HOST:PORT           MPEG-TS over SRT
   v4l2:/dev/video0          a camera at this machine, or just /dev/video0; v4l2:by-id/NAME and
                             v4l2:by-path/NAME are names that do not change
+  libcamera:, nvargus:0     a CSI camera of a Raspberry Pi, of a Jetson
+  pipeline:TEXT             a GStreamer pipeline that ends in raw video, as for gst-launch-1.0
 
 Sinks:
   stdout                             one JSON object per line

@@ -264,6 +264,10 @@ fn convert(value: &Value, kind: Allowed, source: SourceCheck) -> Result<Json, St
             Err(error) => Err(error.to_string()),
         },
         (Allowed::OptionalRegion, _) => Err("expected x,y,width,height in quotes, such as \"0.25,0.5,0.5,0.5\"".into()),
+        (Allowed::Element, ValueKind::String(text)) if is_element(text) => Ok(text.as_str().into()),
+        (Allowed::Element, _) => {
+            Err("expected \"auto\", \"software\" or the name of a GStreamer element, such as \"v4l2h264dec\"".into())
+        }
         (Allowed::Source, ValueKind::String(text)) => source(text).map(|()| text.as_str().into()),
         (Allowed::Source, _) => Err("expected a source in quotes, such as \"test:ball\"".into()),
     }
@@ -288,6 +292,12 @@ fn integers_expected(min: i64, max: i64) -> String {
 
 fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=64).contains(&text.len()) && text.chars().all(allowed)
+}
+
+/// A word, or the name of a GStreamer element.
+fn is_element(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     (1..=64).contains(&text.len()) && text.chars().all(allowed)
 }
 

@@ -14,9 +14,31 @@ use crate::printable::MAX_TEXT;
 const HIDDEN: &str = "***";
 
 /// Schemes that an address may begin with even if no `//` follows. Before any other colon is a user or a host.
-const SCHEMES: [&str; 22] = [
-    "file", "ftp", "ftps", "http", "https", "images", "mqtt", "mqtts", "rtmp", "rtmps", "rtp", "rtsp", "rtsps",
-    "rtspt", "rtspu", "srt", "tcp", "test", "udp", "v4l2", "ws", "wss",
+const SCHEMES: [&str; 24] = [
+    "file",
+    "ftp",
+    "ftps",
+    "http",
+    "https",
+    "images",
+    "libcamera",
+    "mqtt",
+    "mqtts",
+    "nvargus",
+    "rtmp",
+    "rtmps",
+    "rtp",
+    "rtsp",
+    "rtsps",
+    "rtspt",
+    "rtspu",
+    "srt",
+    "tcp",
+    "test",
+    "udp",
+    "v4l2",
+    "ws",
+    "wss",
 ];
 
 /// Parts of the names of keys with secret values.
@@ -43,8 +65,16 @@ const LONGEST_WORD: usize = 1024;
 const LONGEST_ADDRESS: usize = 4096;
 
 /// Forms of addresses in messages.
-const FORMS: [&str; 3] =
-    ["rtsp://HOST:PORT/PATH", "rtsp://USER:PASSWORD@HOST/PATH", "mqtt://[USER@]HOST[:PORT][/PREFIX]"];
+const FORMS: [&str; 8] = [
+    "rtsp://HOST:PORT/PATH",
+    "rtsp://USER:PASSWORD@HOST/PATH",
+    "http://HOST:PORT/PATH",
+    "https://HOST:PORT/PATH",
+    "udp://ADDRESS:PORT",
+    "srt://HOST:PORT",
+    "srt://:PORT",
+    "mqtt://[USER@]HOST[:PORT][/PREFIX]",
+];
 
 /// `scheme:user:password@host/…` with the password replaced by `***`, well formed or not, with or without the scheme;
 /// likewise the values of keys such as `password=` in its path and query. A login without a colon may be a token and is
@@ -60,6 +90,14 @@ const FORMS: [&str; 3] =
 /// ```
 #[must_use]
 pub fn redact(address: &str) -> String {
+    // The properties of elements may be anything.
+    if let Some(text) = address.strip_prefix("pipeline:") {
+        let first = text.split_whitespace().next().unwrap_or_default();
+        let is_name = first.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        let (first, has_more) = if is_name { (first, text.trim() != first) } else { ("", true) };
+        let space = if first.is_empty() || !has_more { "" } else { " " };
+        return format!("pipeline:{first}{space}{}", if has_more { "…" } else { "" });
+    }
     if address.len() > LONGEST_ADDRESS && address.contains(['@', '=', '%', ':']) {
         return HIDDEN.to_owned();
     }
@@ -184,7 +222,8 @@ fn hide_port(host: &str) -> String {
 
 /// Whether a host follows this scheme.
 fn is_network(scheme: &str) -> bool {
-    scheme.ends_with("//") || !matches!(scheme.trim_end_matches('/'), "" | "file:" | "images:" | "test:" | "v4l2:")
+    const LOCAL: [&str; 7] = ["", "file:", "images:", "test:", "v4l2:", "libcamera:", "nvargus:"];
+    scheme.ends_with("//") || !LOCAL.contains(&scheme.trim_end_matches('/'))
 }
 
 /// Whether it is a number, empty, or already hidden, including punctuation that may follow it in a sentence.
@@ -212,6 +251,7 @@ fn is_path(scheme: &str, rest: &str) -> bool {
         "" => slashes == 1 || ["./", "../", "~/"].iter().any(|start| rest.starts_with(start)),
         // After two slashes, a host begins.
         "file:" | "images:" => slashes != 2,
+        "libcamera:" => slashes == 1,
         "v4l2:" => ["by-id/", "by-path/", "dev/"].iter().any(|start| rest.starts_with(start)),
         _ => false,
     }
@@ -384,6 +424,13 @@ mod tests {
             ("v4l2:/dev/video0", "v4l2:/dev/video0"),
             ("clip.mp4", "clip.mp4"),
             ("test:ball?size=64x64&fps=5", "test:ball?size=64x64&fps=5"),
+            ("srt://h:9000?passphrase=p", "srt://h:9000?passphrase=***"),
+            ("udp://239.1.2.3:5000", "udp://239.1.2.3:5000"),
+            ("libcamera:/base/i2c@8/imx708@1a", "libcamera:/base/i2c@8/imx708@1a"),
+            // Elements have secrets, too.
+            ("pipeline:rtspsrc location=rtsp://h user-id=u user-pw=p ! decodebin", "pipeline:rtspsrc …"),
+            ("pipeline:videotestsrc", "pipeline:videotestsrc"),
+            ("pipeline: u:p@h", "pipeline:…"),
         ] {
             assert_eq!(redact(address), shown, "{address}");
             assert_eq!(redact(shown), shown, "twice is once");
@@ -499,6 +546,11 @@ mod tests {
             ("opened source=rtsp://u:p@h/a wait_s=2", "opened source=rtsp://u:***@h/a wait_s=2"),
             ("unit hardnetd@door.service, 'p@h'", "unit hardnetd@door.service, '***@h'"),
             ("expected rtsp://HOST:PORT/PATH", "expected rtsp://HOST:PORT/PATH"),
+            (
+                "expected https://HOST:PORT/PATH, or srt://:PORT with",
+                "expected https://HOST:PORT/PATH, or srt://:PORT with",
+            ),
+            ("expected udp://ADDRESS:PORT, the port", "expected udp://ADDRESS:PORT, the port"),
             ("LoadCredential=a:/etc/b in the unit", "LoadCredential=a:/etc/b in the unit"),
             ("publish.mqtt.key_file = \"a.pem\"", "publish.mqtt.key_file = \"a.pem\""),
             ("\u{1b}[3mu:p@h\u{1b}[0m", "\u{1b}[3mu:***@h\u{1b}[0m"),

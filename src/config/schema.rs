@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::choice::{AtEnd, BackendChoice, CameraFormat, Choice, Decode, IsaChoice, MemoryMode, RtspTransport};
+use crate::choice::{
+    AtEnd, BackendChoice, CameraFormat, Choice, Decode, HttpKind, IsaChoice, MemoryMode, Payload, RtspTransport,
+    SrtMode,
+};
 
 /// The smallest limit of frames per second: a picture in 1000 seconds.
 pub const MIN_FPS: f64 = 0.001;
@@ -57,6 +60,8 @@ pub(super) enum Allowed {
     Controls,
     /// A part of a picture, or empty.
     OptionalRegion,
+    /// A word, or the name of a GStreamer element.
+    Element,
 }
 
 /// The keys of a section.
@@ -106,7 +111,8 @@ section! {
     Stream {
         /// Name of the stream in records, MQTT topics and thread names; unique.
         name: String = "stream", Allowed::Name;
-        /// Where the frames come from: `test:PATTERN`, a file, `images:DIR`, `rtsp://…`, `rtsps://…` or `v4l2:DEVICE`.
+        /// Where the frames come from: `test:PATTERN`, a file, `images:DIR`, `rtsp://…`, `rtsps://…`, `http://…`,
+        /// `https://…`, `udp://…`, `srt://…`, `v4l2:DEVICE`, `libcamera:`, `nvargus:N` or `pipeline:GST-LAUNCH-TEXT`.
         source: String = "test:ball", Allowed::Source;
         /// Name or file of its model, as `model.name`, with the labels and the preprocessing that the file brings. Empty: the
         /// model of `[model]`.
@@ -130,6 +136,9 @@ section! {
         /// Threads of a software decoder. Those of a live source share the slices of a frame, if the camera divides frames;
         /// those of a file decode a frame each, with pictures of its own. 0: one for each core.
         decoder_threads: u32 = 1_u32, Allowed::Integer(0, 64);
+        /// What decodes video: `auto`, a hardware decoder where there is one that works, otherwise software; `software`; or
+        /// the name of a GStreamer element, such as `v4l2h264dec`.
+        decoder: String = "auto", Allowed::Element;
         /// Maximum seconds from start to first frame; after that the stream counts as failed.
         start_timeout_s: f64 = 20.0, Allowed::Number(0.1, 3600.0);
         /// Maximum seconds without a frame from a running source; after that the stream counts as failed. After three
@@ -156,10 +165,10 @@ section! {
         retry_max_s: f64 = 30.0, Allowed::NumberOrZero(0.1, 3600.0);
         /// Network cameras: user name; empty: the one in the address, if any.
         username: String = "", Allowed::Text;
-        /// Network cameras: file with the password; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is
+        /// Network cameras: file with the password, or with the passphrase of `srt://`; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is
         /// set.
         password_file: String = "", Allowed::Text;
-        /// Network cameras over TLS (`rtsps://`): PEM file with the authorities that may sign the camera's certificate,
+        /// Network cameras over TLS (`rtsps://`, `https://`): PEM file with the authorities that may sign the camera's certificate,
         /// or with the camera's own certificate, which then counts whatever its name and dates; looked up like
         /// `password_file`. Empty: the authorities that the system trusts.
         ca_file: String = "", Allowed::Text;
@@ -170,8 +179,18 @@ section! {
     with {
         /// For `rtsp://` and `rtsps://`.
         rtsp: Rtsp;
+        /// For `http://` and `https://`.
+        http: Http;
+        /// For `udp://`.
+        udp: Udp;
+        /// For `srt://`.
+        srt: Srt;
         /// For `v4l2:`.
         v4l2: V4l2;
+        /// For `libcamera:`.
+        libcamera: Libcamera;
+        /// For `nvargus:`.
+        nvargus: Nvargus;
     }
 }
 
@@ -182,6 +201,63 @@ section! {
         latency_ms: u32 = 200_u32, Allowed::Integer(0, 60_000);
         /// Transport of the packets, `tcp` or `udp`; `auto` tries UDP first, then multicast, then TCP.
         transport: RtspTransport = RtspTransport::Tcp, Allowed::Choice(RtspTransport::WORDS);
+    }
+}
+
+section! {
+    /// `[stream.http]`: settings of a stream from a web camera.
+    Http {
+        /// What the camera sends: `mjpeg`, pictures without end in one answer; `picture`, one JPEG picture for each
+        /// request; `auto`: what the type of its answer says.
+        kind: HttpKind = HttpKind::Auto, Allowed::Choice(HttpKind::WORDS);
+        /// Seconds from one request for a picture to the next, less than `stall_timeout_s`.
+        poll_s: f64 = 1.0, Allowed::Number(0.02, 3600.0);
+    }
+}
+
+section! {
+    /// `[stream.udp]`: settings of a stream of packets that are sent to this machine.
+    Udp {
+        /// What the packets hold: `mpegts`, `rtp-mpegts`, `rtp-h264`, `rtp-h265` or `rtp-jpeg`.
+        payload: Payload = Payload::Mpegts, Allowed::Choice(Payload::WORDS);
+        /// Milliseconds of jitter that the receiver evens out, with RTP.
+        latency_ms: u32 = 200_u32, Allowed::Integer(0, 60_000);
+    }
+}
+
+section! {
+    /// `[stream.srt]`: settings of a stream over SRT.
+    Srt {
+        /// Who calls: `caller`, this program; `listener`, the encoder; `auto`: the encoder if the address has no host.
+        mode: SrtMode = SrtMode::Auto, Allowed::Choice(SrtMode::WORDS);
+        /// Milliseconds in which lost packets can be sent again; the larger value of both sides counts.
+        latency_ms: u32 = 200_u32, Allowed::Integer(0, 60_000);
+        /// Which stream of the encoder, where it has several; empty: none named.
+        stream_id: String = "", Allowed::Text;
+    }
+}
+
+section! {
+    /// `[stream.libcamera]`: settings of a stream from a camera of the board, through libcamera.
+    Libcamera {
+        /// Columns; 0: automatic.
+        width: u32 = 0_u32, Allowed::Integer(0, 16_384);
+        /// Rows; 0: automatic.
+        height: u32 = 0_u32, Allowed::Integer(0, 16_384);
+        /// Frames per second that the camera is asked for; 0: automatic.
+        fps: f64 = 0.0, Allowed::NumberOrZero(0.1, 1000.0);
+    }
+}
+
+section! {
+    /// `[stream.nvargus]`: settings of a stream from a CSI camera of a Jetson.
+    Nvargus {
+        /// Columns; 0: automatic.
+        width: u32 = 0_u32, Allowed::Integer(0, 16_384);
+        /// Rows; 0: automatic.
+        height: u32 = 0_u32, Allowed::Integer(0, 16_384);
+        /// Frames per second that the camera is asked for; 0: automatic.
+        fps: f64 = 0.0, Allowed::NumberOrZero(0.1, 1000.0);
     }
 }
 
@@ -520,11 +596,16 @@ mod tests {
 
     #[test]
     fn the_commented_defaults_give_the_bounds_of_every_number() {
-        let sections: [(&str, Keys); 10] = [
+        let sections: [(&str, Keys); 15] = [
             ("[device]", Device::KEYS),
             ("[[stream]]", Stream::KEYS),
             ("[stream.rtsp]", Rtsp::KEYS),
+            ("[stream.http]", Http::KEYS),
+            ("[stream.udp]", Udp::KEYS),
+            ("[stream.srt]", Srt::KEYS),
             ("[stream.v4l2]", V4l2::KEYS),
+            ("[stream.libcamera]", Libcamera::KEYS),
+            ("[stream.nvargus]", Nvargus::KEYS),
             ("[model]", Model::KEYS),
             ("[inference]", Inference::KEYS),
             ("[collect]", Collect::KEYS),

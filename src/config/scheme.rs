@@ -3,16 +3,34 @@
 use super::schema::Stream;
 
 /// Schemes of network cameras.
-const NETWORK: &[&str] = &["rtsp", "rtsps"];
+const NETWORK: &[&str] = &["rtsp", "rtsps", "http", "https"];
+
+/// Schemes with a password.
+const WITH_PASSWORD: &[&str] = &["rtsp", "rtsps", "http", "https", "srt"];
+
+/// Schemes with an authority behind `//`.
+const WITH_AUTHORITY: &[&str] = &["rtsp", "rtsps", "http", "https", "udp", "srt"];
+
+/// Schemes of coded video.
+const CODED: &[&str] = &["file", "rtsp", "rtsps", "http", "https", "udp", "srt", "v4l2"];
+
+/// Schemes over TLS.
+const TLS: &[&str] = &["rtsps", "https"];
 
 /// Keys and sub-tables of `[[stream]]` that are for some schemes only; all others are for every source.
-const ONLY_FOR: [(&str, &[&str]); 6] = [
+const ONLY_FOR: [(&str, &[&str]); 12] = [
     ("username", NETWORK),
-    ("password_file", NETWORK),
-    ("ca_file", &["rtsps"]),
-    ("danger_accept_any_certificate", &["rtsps"]),
+    ("password_file", WITH_PASSWORD),
+    ("ca_file", TLS),
+    ("danger_accept_any_certificate", TLS),
+    ("decoder", CODED),
     ("rtsp", &["rtsp", "rtsps"]),
+    ("http", &["http", "https"]),
+    ("udp", &["udp"]),
+    ("srt", &["srt"]),
     ("v4l2", &["v4l2"]),
+    ("libcamera", &["libcamera"]),
+    ("nvargus", &["nvargus"]),
 ];
 
 /// Keys that were renamed, in which section: those of files written for an earlier version.
@@ -48,6 +66,11 @@ impl Stream {
         split_scheme(&self.source).0
     }
 
+    /// Whether the source is a network camera over TLS.
+    pub(super) fn is_over_tls(&self) -> bool {
+        TLS.contains(&self.scheme())
+    }
+
     /// Whether the source is a network camera.
     pub(super) fn is_network_camera(&self) -> bool {
         NETWORK.contains(&self.scheme())
@@ -65,9 +88,19 @@ pub(super) fn moved(key: &str) -> Option<(&'static str, &'static str)> {
     MOVED.iter().find(|(old, ..)| *old == key).map(|(_, section, key)| (*section, *key))
 }
 
+/// How sources of these schemes begin, as a list of words.
+pub(super) fn beginnings(schemes: &[&str]) -> String {
+    let beginnings: Vec<String> = schemes.iter().map(|scheme| beginning(scheme)).collect();
+    match beginnings.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// How sources of a scheme begin.
-pub(super) fn beginning(scheme: &str) -> String {
-    let slashes = if NETWORK.contains(&scheme) { "//" } else { "" };
+fn beginning(scheme: &str) -> String {
+    let slashes = if WITH_AUTHORITY.contains(&scheme) { "//" } else { "" };
     format!("{scheme}:{slashes}")
 }
 

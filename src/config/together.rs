@@ -8,7 +8,7 @@ use super::address::holds_user;
 use super::problem::{Places, Problem};
 use super::redact::{is_secret, redact};
 use super::schema::{Config, Inference, Publish, Stream};
-use super::scheme::{beginning, only_for};
+use super::scheme::{beginnings, only_for};
 use crate::choice::BackendChoice;
 use crate::plural::counted;
 
@@ -33,7 +33,7 @@ fn misplaced(config: &Config, places: &Places, problems: &mut Vec<Problem>) {
                 Json::String(text) => format!("{:?}", redact(text)),
                 other => other.to_string(),
             };
-            let schemes = schemes.iter().map(|scheme| beginning(scheme)).collect::<Vec<_>>().join(" and ");
+            let schemes = beginnings(schemes);
             let source = redact(&stream.source);
             let message = format!("{shown}: only for sources with {schemes}, and this one is {source:?}; leave it out");
             problems.push(places.problem(&format!("{section}{key}"), message));
@@ -65,6 +65,11 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
         }
         let Stream { username, password_file, source, .. } = stream;
         let is_camera = stream.is_network_camera();
+        if stream.http.poll_s >= stream.stall_timeout_s {
+            let message =
+                format!("{}: expected less than stall_timeout_s, {}", stream.http.poll_s, stream.stall_timeout_s);
+            problem(&of("http.poll_s"), &[&of("stall_timeout_s")], message);
+        }
         if !password_file.is_empty() && username.is_empty() && !holds_user(source) && is_camera {
             let message = "\"\": a password needs a user name";
             problem(&of("username"), &[&of("password_file")], message.into());

@@ -54,7 +54,7 @@ fn password_in_source(key: &str, stream: &Stream) -> Option<Warning> {
 
 /// TLS that protects less than expected.
 fn open_camera(index: usize, stream: &Stream) -> Option<Warning> {
-    if stream.scheme() != "rtsps" {
+    if !stream.is_over_tls() {
         return None;
     }
     let source = redact(&stream.source);
@@ -69,7 +69,7 @@ fn open_camera(index: usize, stream: &Stream) -> Option<Warning> {
         });
     }
     let transport = stream.rtsp.transport;
-    (transport != RtspTransport::Tcp).then(|| Warning {
+    (transport != RtspTransport::Tcp && stream.scheme() == "rtsps").then(|| Warning {
         key: format!("stream[{index}].rtsp.transport"),
         found: format!("{:?}: over UDP, the pictures of {source} are not encrypted", transport.to_string()),
         remedy: "set transport = \"tcp\"".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::{Context, Finding};
 use crate::capture::elements::{self, Coding, Decoder};
-use crate::capture::{self, Carrier, Source, package};
+use crate::capture::{self, Carrier, DecoderChoice, Source, package};
 use crate::config::Stream;
 use crate::exit::chain;
 
@@ -17,14 +17,18 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         let needs: Vec<Need> = config.streams.iter().filter_map(Need::of).collect();
         decoded.camera = needs.iter().any(|need| need.camera);
         decoded.file = needs.iter().any(|need| need.file);
+        decoded.pictures = needs.iter().any(|need| need.pictures);
         let mut names: Vec<&str> = needs.iter().flat_map(|need| need.elements.iter().map(String::as_str)).collect();
         names.sort_unstable();
         names.dedup();
         findings.push(installed(&names, &elements::is_installed));
     }
     for coding in Coding::ALL {
-        findings.push(decoder(coding, &decoded, &elements::decoders(coding), &elements::is_installed));
+        let decoders = elements::decoders(coding);
+        findings.push(decoder(coding, &decoded, &decoders, &elements::is_installed, &elements::starts));
     }
+    let streams = context.config.iter().flat_map(|config| &config.streams);
+    findings.extend(streams.filter_map(|stream| wanted(stream, &elements::is_decoder, &elements::starts)));
     findings.push(hardware(&elements::hardware_decoders()));
     findings
 }
@@ -38,6 +42,8 @@ struct Need {
     camera: bool,
     /// Whether it comes from a file or from a camera at this machine, which may be in any coding.
     file: bool,
+    /// Whether it comes as JPEG pictures.
+    pictures: bool,
 }
 
 impl Need {
@@ -47,8 +53,8 @@ impl Need {
         let mut elements: Vec<String> = launch.elements().into_iter().map(str::to_owned).collect();
         elements.extend(source.demuxer().map(str::to_owned));
         let carrier = source.carrier();
-        let file = matches!(carrier, Carrier::File | Carrier::Device);
-        Some(Self { elements, camera: carrier == Carrier::Rtp, file })
+        let file = matches!(carrier, Carrier::File | Carrier::Device | Carrier::Packets);
+        Some(Self { elements, camera: carrier == Carrier::Rtp, file, pictures: carrier == Carrier::Web })
     }
 }
 
@@ -67,8 +73,14 @@ fn installed(names: &[&str], has: &dyn Fn(&str) -> bool) -> Finding {
     }
 }
 
-/// The decoder for `coding`: decodebin takes the first of `decoders` that works.
-fn decoder(coding: Coding, need: &Need, decoders: &[Decoder], has: &dyn Fn(&str) -> bool) -> Finding {
+/// The decoder for `coding` that a stream takes unless its settings say otherwise.
+fn decoder(
+    coding: Coding,
+    need: &Need,
+    decoders: &[Decoder],
+    has: &dyn Fn(&str) -> bool,
+    starts: &dyn Fn(&str) -> bool,
+) -> Finding {
     let name = coding.name();
     let missing = if need.camera && !has(coding.depayloader()) {
         Some((coding.depayloader(), package::of_element(coding.depayloader())))
@@ -79,7 +91,8 @@ fn decoder(coding: Coding, need: &Need, decoders: &[Decoder], has: &dyn Fn(&str)
     };
     if let Some((what, package)) = missing {
         let remedy = format!("apt install {package}");
-        return match (need.camera || need.file, coding) {
+        let needed = need.camera || need.file || need.pictures && coding == Coding::Jpeg;
+        return match (needed, coding) {
             (false, _) => Finding::absent(name, format!("{what} is not installed, and no configured stream needs it")),
             // The coding that nearly every camera sends.
             (true, Coding::H264) if need.camera => Finding::error(name, format!("{what} is not installed"), remedy),
@@ -90,20 +103,43 @@ fn decoder(coding: Coding, need: &Need, decoders: &[Decoder], has: &dyn Fn(&str)
             ),
         };
     }
-    let shown: Vec<String> = decoders.iter().map(show).collect();
+    let shown: Vec<String> = DecoderChoice::Auto.allowed(decoders, starts).into_iter().map(show).collect();
     let (first, others) = shown.split_first().map_or(("none", &[][..]), |(first, others)| (first.as_str(), others));
     let others = if others.is_empty() { String::new() } else { format!("; then {}", others.join(", ")) };
-    let found = format!("decodebin takes {first}{others}");
-    match decoders.iter().find(|decoder| decoder.hardware) {
-        Some(hardware) if !decoders[0].hardware => {
-            let remedy = format!(
-                "set GST_PLUGIN_FEATURE_RANK={}:MAX in the environment (Environment= in the unit)",
-                hardware.name
-            );
-            Finding::warning(name, format!("{found}: the hardware is passed over"), remedy)
+    let found = format!("streams take {first}{others}");
+    match decoders.iter().find(|decoder| decoder.hardware && !starts(&decoder.name)) {
+        Some(hardware) => {
+            let remedy = "see the checks of devices and of the service's sandbox; GST_DEBUG=3 says more";
+            Finding::warning(name, format!("{found}: the hardware decoder {} does not start", hardware.name), remedy)
         }
-        _ => Finding::ok(name, found),
+        None => Finding::ok(name, found),
     }
+}
+
+/// The decoder that a stream names, or its choice of software.
+fn wanted(
+    stream: &Stream,
+    is_decoder: &dyn Fn(&str) -> Option<bool>,
+    starts: &dyn Fn(&str) -> bool,
+) -> Option<Finding> {
+    let name = format!("decoder of {}", stream.name);
+    let element = match stream.decoder.parse().unwrap_or_default() {
+        DecoderChoice::Auto => return None,
+        DecoderChoice::Software => return Some(Finding::ok(name, "software, as stream.decoder says")),
+        DecoderChoice::Element(element) => element,
+    };
+    Some(match is_decoder(&element) {
+        None => {
+            let remedy = format!("apt install {}, or correct stream.decoder", package::of_element(&element));
+            Finding::error(name, format!("{element} is not installed"), remedy)
+        }
+        Some(false) => Finding::error(name, format!("{element} is no video decoder"), "correct stream.decoder"),
+        Some(true) if !starts(&element) => {
+            let remedy = "see the checks of devices and of the service's sandbox, or set stream.decoder to auto";
+            Finding::error(name, format!("{element} does not start"), remedy)
+        }
+        Some(true) => Finding::ok(name, format!("{element}, as stream.decoder says")),
+    })
 }
 
 fn show(decoder: &Decoder) -> String {
@@ -151,26 +187,55 @@ mod units {
     #[test]
     fn a_camera_cannot_do_without_h264() {
         let (camera, file, neither) = (need("rtsp://cam/1"), need("clip.mp4"), Need::default());
-        let state = |coding, need, decoders: &[Decoder], has: bool| decoder(coding, need, decoders, &|_| has).state;
+        let state =
+            |coding, need, decoders: &[Decoder], has: bool| decoder(coding, need, decoders, &|_| has, &|_| true).state;
         assert_eq!(state(Coding::H264, &camera, &[], true), State::Error);
         assert_eq!(state(Coding::H264, &camera, &[of("avdec_h264", 256, false)], false), State::Error);
         assert_eq!(state(Coding::H265, &camera, &[], true), State::Warning);
         assert_eq!(state(Coding::H264, &file, &[], true), State::Warning);
         assert_eq!(state(Coding::H264, &neither, &[], true), State::Absent);
-        let finding = decoder(Coding::H264, &camera, &[], &|_| true);
+        let web = need("http://cam/1");
+        assert_eq!(state(Coding::H264, &web, &[], true), State::Absent);
+        assert_eq!(state(Coding::Jpeg, &web, &[], true), State::Warning);
+        let finding = decoder(Coding::H264, &camera, &[], &|_| true, &|_| true);
         assert_eq!(finding.remedy.as_deref(), Some("apt install gstreamer1.0-libav"));
     }
 
     #[test]
-    fn hardware_that_decodebin_passes_over_is_a_warning() {
+    fn the_decoder_that_a_stream_would_take_is_told() {
         let camera = need("rtsp://cam/1");
         let pi = [of("v4l2h264dec", 257, true), of("avdec_h264", 256, false)];
-        let finding = decoder(Coding::H264, &camera, &pi, &|_| true);
-        let found = "decodebin takes v4l2h264dec (hardware, rank 257); then avdec_h264 (software, rank 256)";
+        let finding = decoder(Coding::H264, &camera, &pi, &|_| true, &|_| true);
+        let found = "streams take v4l2h264dec (hardware, rank 257); then avdec_h264 (software, rank 256)";
         assert_eq!((finding.state, finding.found.as_str()), (State::Ok, found));
-        let passed_over = [of("avdec_h264", 256, false), of("vah264dec", 64, true)];
-        let finding = decoder(Coding::H264, &camera, &passed_over, &|_| true);
-        assert_eq!(finding.state, State::Warning);
-        assert!(finding.remedy.unwrap().contains("GST_PLUGIN_FEATURE_RANK=vah264dec:MAX"));
+        let intel = [of("avdec_h264", 256, false), of("vah264dec", 64, true)];
+        let finding = decoder(Coding::H264, &camera, &intel, &|_| true, &|_| true);
+        let found = "streams take vah264dec (hardware, rank 64)";
+        assert_eq!((finding.state, finding.found.as_str()), (State::Ok, found));
+        let finding = decoder(Coding::H264, &camera, &pi, &|_| true, &|name| name != "v4l2h264dec");
+        let found = "streams take avdec_h264 (software, rank 256): the hardware decoder v4l2h264dec does not start";
+        assert_eq!((finding.state, finding.found.as_str()), (State::Warning, found));
+    }
+
+    #[test]
+    fn the_decoder_that_a_stream_names_is_checked() {
+        let is_decoder = |name: &str| match name {
+            "x264enc" => Some(false),
+            "v4l2h264dec" | "avdec_h264" => Some(true),
+            _ => None,
+        };
+        for (decoder, expected) in [
+            ("auto", None),
+            ("software", Some((State::Ok, "software, as stream.decoder says"))),
+            ("avdec_h264", Some((State::Ok, "avdec_h264, as stream.decoder says"))),
+            ("v4l2h264dec", Some((State::Error, "v4l2h264dec does not start"))),
+            ("nvv4l2decoder", Some((State::Error, "nvv4l2decoder is not installed"))),
+            ("x264enc", Some((State::Error, "x264enc is no video decoder"))),
+        ] {
+            let stream = Stream { name: "door".into(), decoder: decoder.into(), ..Stream::default() };
+            let finding = wanted(&stream, &is_decoder, &|name| name != "v4l2h264dec");
+            let said = finding.as_ref().map(|finding| (finding.state, finding.found.as_str()));
+            assert_eq!(said, expected, "{decoder}");
+        }
     }
 }

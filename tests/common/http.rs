@@ -218,7 +218,8 @@ impl Server {
         })
     }
 
-    fn listen(serve: impl Fn(usize, &Request, &TcpStream) + Send + Sync + 'static) -> Self {
+    /// Lets `serve` answer the request with number `n`, counted from 0, in its own way.
+    pub fn listen(serve: impl Fn(usize, &Request, &TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (requests, serve) = (Arc::<Mutex<Vec<Request>>>::default(), Arc::new(serve));

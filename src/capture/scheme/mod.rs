@@ -2,10 +2,17 @@
 //!
 //! [`SCHEMES`] lists them. The rest of the program knows a [`Source`] and, through it, the trait [`Scheme`].
 
+mod address;
 mod file;
+mod http;
 pub(super) mod images;
+mod libcamera;
+mod nvargus;
+mod pipeline;
 mod rtsp;
+mod srt;
 mod test;
+mod udp;
 mod v4l2;
 
 use std::fmt;
@@ -13,22 +20,29 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Device, Error, Trust};
+use super::{DecoderChoice, Device, Error, Fetch, Trust};
 use crate::choice::Decode;
 use crate::config::{Stream, redact, split_scheme};
 
+pub use address::Endpoint;
 pub(super) use file::{hint as file_hint, is_video};
-pub use rtsp::Endpoint;
 pub use test::{FORMATS, PATTERNS, TestError};
 
 /// The schemes: name, form of the address, and the parser of the text after the colon.
-const SCHEMES: [(&str, &str, Parse); 6] = [
+const SCHEMES: [(&str, &str, Parse); 13] = [
     ("test", test::FORM, test::parse),
     ("file", file::FORM, file::parse),
     ("images", images::FORM, images::parse),
     ("rtsp", rtsp::FORM, rtsp::parse),
     ("rtsps", rtsp::SECURE_FORM, rtsp::parse_secure),
+    ("http", http::FORM, http::parse),
+    ("https", http::SECURE_FORM, http::parse_secure),
+    ("udp", udp::FORM, udp::parse),
+    ("srt", srt::FORM, srt::parse),
     ("v4l2", v4l2::FORM, v4l2::parse),
+    ("libcamera", libcamera::FORM, libcamera::parse),
+    ("nvargus", nvargus::FORM, nvargus::parse),
+    ("pipeline", pipeline::FORM, pipeline::parse),
 ];
 
 type Parse = fn(&str) -> Result<Source, SourceError>;
@@ -101,8 +115,16 @@ pub enum Carrier {
     File,
     /// RTP packets.
     Rtp,
+    /// JPEG pictures over HTTP.
+    Web,
+    /// Packets that are sent to this machine, or fetched over SRT.
+    Packets,
     /// A device of this machine.
     Device,
+    /// The board's own interface for cameras.
+    Board,
+    /// What a user's pipeline says.
+    Custom,
 }
 
 /// How an attempt to read a source is run.
@@ -216,6 +238,17 @@ fn path(rest: &str, expected: &'static str) -> Result<PathBuf, SourceError> {
     }
 }
 
+/// Caps with the size and the rate that a camera of a board is asked for; 0: none.
+fn sized(caps: &str, width: u32, height: u32, fps: f64) -> String {
+    let side = |name: &str, side: u32| if side > 0 { format!(",{name}=(int){side}") } else { String::new() };
+    // Rates have at most three decimals: 29.97.
+    let rate = match (fps * 1000.0).round() {
+        rate if rate > 0.0 => format!(",framerate=(fraction){rate}/1000"),
+        _ => String::new(),
+    };
+    format!("{caps}{}{}{rate}", side("width", width), side("height", height))
+}
+
 /// How the video of a stream is decoded, and which of its pictures are wanted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decoding {
@@ -234,6 +267,10 @@ impl Decoding {
     pub const ALL: Self = Self { decode: Decode::All, threads: 1, max_fps: 0.0, every_nth: 1 };
 }
 
+/// The end of every pipeline: the conversion to a supported format, before which pictures that are not wanted are left
+/// out.
+const CONVERT: &str = " ! videoconvert name=convert";
+
 /// A pipeline to launch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Launch {
@@ -249,18 +286,58 @@ pub struct Launch {
     pub trust: Trust,
     /// What is decoded, and how.
     pub decoding: Decoding,
+    /// Which decoder it takes.
+    pub decoder: DecoderChoice,
     /// The camera at this machine that it opens.
     pub device: Option<Device>,
+    /// A pipeline of the user's own, which [`Launch::text`] begins with.
+    pub custom: Option<String>,
+    /// The pictures that the program fetches itself, for an appsrc called `source`.
+    pub fetch: Option<Fetch>,
 }
 
 impl Launch {
     /// The elements of `source`, then the conversion to a supported format, before which pictures that are not wanted are
     /// left out. For sources that are neither live nor network cameras.
     fn of(source: &str, stream: &Stream) -> Self {
-        let text = format!("{source} ! videoconvert name=convert");
+        let text = format!("{source}{CONVERT}");
         let Stream { decode, decoder_threads: threads, max_fps, every_nth, .. } = *stream;
         let decoding = Decoding { decode, threads, max_fps, every_nth };
-        Self { text, properties: Vec::new(), live: false, endpoint: None, trust: Trust::System, decoding, device: None }
+        Self {
+            text,
+            properties: Vec::new(),
+            live: false,
+            endpoint: None,
+            trust: Trust::System,
+            decoding,
+            decoder: stream.decoder.parse().unwrap_or_default(),
+            device: None,
+            custom: None,
+            fetch: None,
+        }
+    }
+
+    /// Whether its source gets packets of MPEG-TS or RTP.
+    pub(super) fn receives_packets(&self) -> bool {
+        self.text.starts_with("udpsrc ") || self.text.starts_with("srtsrc ")
+    }
+
+    /// Whether coded video is decoded, in a decodebin called `decode`.
+    pub(super) fn decodes(&self) -> bool {
+        self.text.contains("decodebin name=decode ")
+    }
+
+    /// The text with `elements`, if any, in front of the conversion.
+    pub(super) fn text_with(&self, elements: Option<&str>) -> String {
+        match elements {
+            Some(elements) => self.text.replacen(CONVERT, &format!(" ! {elements}{CONVERT}"), 1),
+            None => self.text.clone(),
+        }
+    }
+
+    /// Where the camera is that GStreamer talks to in RTSP.
+    pub(super) fn rtsp(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref().filter(|_| self.text.starts_with("rtspsrc "))
     }
 
     /// Names of the pipeline's elements, including the appsink. Those that decodebin adds by itself are unknown before
@@ -268,7 +345,9 @@ impl Launch {
     #[must_use]
     pub fn elements(&self) -> Vec<&str> {
         let first = self.text.split(" ! ").filter_map(|part| part.split_whitespace().next());
-        first.filter(|word| !word.contains('/')).chain(["appsink"]).collect()
+        // Of a user's text, only what can be one.
+        let is_name = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        first.filter(is_name).chain(["appsink"]).collect()
     }
 }
 
@@ -317,6 +396,17 @@ mod tests {
             let message = Source::parse(uri).unwrap_err().to_string();
             assert!(message.contains(part), "{uri}: {message}");
         }
+    }
+
+    #[test]
+    fn pictures_in_other_memory_are_copied_before_the_conversion() {
+        let file = launch("/clip.mp4", &Stream::default());
+        assert_eq!(
+            file.text_with(Some("nvvidconv ! video/x-raw,format=NV12")),
+            "filesrc name=source ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY) \
+             ! nvvidconv ! video/x-raw,format=NV12 ! videoconvert name=convert ! videoflip video-direction=auto"
+        );
+        assert_eq!(file.text_with(None), file.text);
     }
 
     #[test]

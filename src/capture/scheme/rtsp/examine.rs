@@ -1,18 +1,15 @@
 //! Asks a camera for its options, which needs no login and sets nothing up (RFC 2326, 10.1).
 
-use std::cell::RefCell;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::rc::Rc;
-use std::thread;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
 use gio::prelude::*;
 use jiff::Timestamp;
 
 use super::{Endpoint, Fault};
-use crate::capture::trust::{Trust, TrustError, Untrusted, valid_until};
+use crate::capture::dial::{Trouble, encrypt, limited};
+use crate::capture::trust::{Trust, valid_until};
 use crate::system::network::{self, Reach, Reached, reach};
 
 /// Maximum bytes of a camera's first line.
@@ -20,19 +17,6 @@ const LONGEST_LINE: u64 = 1024;
 
 const REMEDY: &str =
     "check scheme and port: cameras serve rtsp:// at 554 or 8554, rtsps:// at 322 or 7441, and HTTP at 80";
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    #[error(transparent)]
-    Untrusted(Box<Untrusted>),
-    #[error("TLS fails: {0}")]
-    Tls(gio::glib::Error),
-}
 
 /// Whether the camera at `endpoint`, `shown` as people may see it, answers within `timeout`.
 ///
@@ -96,53 +80,14 @@ fn ask(
     timeout: Duration,
 ) -> Result<(String, Option<Timestamp>), Trouble> {
     let socket = connection.try_clone()?;
-    let (done, over) = bounded::<()>(0);
-    thread::scope(|scope| {
-        // Bytes may come one at a time; the limit applies to the whole conversation.
-        let end = move || {
-            let is_late = over.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout);
-            is_late && socket.shutdown(Shutdown::Both).is_ok()
-        };
-        let end = thread::Builder::new().name("doc-limit".into()).spawn_scoped(scope, end)?;
-        let answer = match endpoint.secure {
-            false => options(&connection, &connection, &endpoint.address).map(|line| (line, None)).map_err(Trouble::Io),
-            true => encrypt(connection, endpoint, trust).and_then(|tls| {
-                let until = tls.peer_certificate().and_then(|certificate| valid_until(&certificate));
-                let (input, output) = (tls.input_stream().into_read(), tls.output_stream().into_write());
-                Ok((options(input, output, &endpoint.address)?, until))
-            }),
-        };
-        drop(done);
-        if end.join().unwrap_or(false) { Err(io::Error::from(io::ErrorKind::TimedOut).into()) } else { answer }
+    limited(&socket, timeout, || match endpoint.secure {
+        false => options(&connection, &connection, &endpoint.address).map(|line| (line, None)).map_err(Trouble::Io),
+        true => encrypt(connection, endpoint, trust).and_then(|tls| {
+            let until = tls.peer_certificate().and_then(|certificate| valid_until(&certificate));
+            let (input, output) = (tls.input_stream().into_read(), tls.output_stream().into_write());
+            Ok((options(input, output, &endpoint.address)?, until))
+        }),
     })
-}
-
-/// TLS over `connection`, with a certificate that is trusted.
-fn encrypt(connection: TcpStream, endpoint: &Endpoint, trust: &Trust) -> Result<gio::TlsConnection, Trouble> {
-    let database = trust.database()?;
-    let socket = gio::Socket::from_fd(connection.into()).map_err(Trouble::Tls)?;
-    let base = socket.connection_factory_create_connection();
-    let identity = gio::NetworkAddress::new(&endpoint.host, endpoint.port);
-    let tls = gio::TlsClientConnection::new(&base, Some(&identity)).map_err(Trouble::Tls)?;
-    if database.is_some() {
-        tls.set_database(database.as_ref());
-    }
-    let refused = Rc::new(RefCell::new(None));
-    tls.connect_accept_certificate({
-        let (trust, refused, endpoint) = (trust.clone(), Rc::clone(&refused), endpoint.clone());
-        move |_, certificate, faults| {
-            let outcome = trust.accept(certificate, faults, &endpoint);
-            let is_accepted = outcome.is_ok();
-            *refused.borrow_mut() = outcome.err();
-            is_accepted
-        }
-    });
-    let outcome = tls.handshake(gio::Cancellable::NONE);
-    match (outcome, refused.take()) {
-        (Ok(()), _) => Ok(tls.upcast()),
-        (Err(_), Some(untrusted)) => Err(Trouble::Untrusted(untrusted)),
-        (Err(error), None) => Err(Trouble::Tls(error)),
-    }
 }
 
 /// The first line of the answer to OPTIONS; empty if the camera hangs up.
