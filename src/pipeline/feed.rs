@@ -13,7 +13,7 @@ use crate::capture::{self, Progress, Settings};
 use crate::config::redact_words;
 use crate::exit::chain;
 use crate::printable::line;
-use crate::shutdown::{Stop, Stopped, Thread};
+use crate::shutdown::{self, Stop, Stopped, Thread};
 use crate::telemetry::{FrameCounts, FrameNumbers, Pulse, StreamCounters};
 
 /// Maximum number of characters of the reason of a failure.
@@ -30,8 +30,10 @@ pub(super) struct Source {
     pub(super) is_alone: Arc<AtomicBool>,
     numbers: Arc<FrameNumbers>,
     taps: Arc<Taps>,
-    /// `None` once the source has been stopped.
-    stop: Option<Stop>,
+    /// Those of its taps too, which may have been prepared for another thread; empty once the source has been stopped.
+    stops: Vec<Stop>,
+    /// Ends the thread before it has begun.
+    dismissal: Stop,
     thread: Thread<Result<(), capture::Error>>,
 }
 
@@ -65,7 +67,7 @@ impl Source {
 
     /// Stops the source; frames already captured are still classified.
     pub(super) fn stop(&mut self) {
-        self.stop = None;
+        self.stops.clear();
     }
 
     /// The name of the source thread.
@@ -76,6 +78,7 @@ impl Source {
     /// Stops a source that has not begun, and waits for its thread.
     pub(super) fn dismiss(mut self, deadline: Instant) {
         self.stop();
+        drop(self.dismissal);
         if let Err(error) = self.thread.join(Some(deadline)) {
             tracing::warn!("{error}");
         }
@@ -92,8 +95,9 @@ impl Source {
     }
 
     /// Takes the streams of `prepared`, the same source, that it does not have.
-    pub(super) fn join(&mut self, prepared: &Self) {
+    pub(super) fn join(&mut self, prepared: &mut Self) {
         let names: Vec<Arc<str>> = self.members.iter().map(|member| Arc::clone(&member.name)).collect();
+        self.stops.append(&mut prepared.stops);
         self.taps.add(&prepared.taps.without(&names), &self.numbers);
         self.members.extend(prepared.members.iter().filter(|member| !names.contains(&member.name)).cloned());
     }
@@ -146,6 +150,7 @@ impl Feed {
         let (pulse, is_alone) = (Arc::<Pulse>::default(), Arc::<AtomicBool>::default());
         let taps = Arc::new(Taps::new(taps));
         let name = format!("cap-{}", settings.stream);
+        let (dismissal, dismissed) = shutdown::channel();
         let reader = Reader {
             settings,
             numbers: Arc::clone(&numbers),
@@ -158,12 +163,13 @@ impl Feed {
             select! {
                 recv(opened.receiver()) -> _ => {}
                 recv(reader.stopped.receiver()) -> _ => {}
+                recv(dismissed.receiver()) -> _ => {}
             }
-            let outcome = if reader.stopped.is_set() { Ok(()) } else { reader.run() };
+            let outcome = if reader.stopped.is_set() || dismissed.is_set() { Ok(()) } else { reader.run() };
             reader.taps.end();
             outcome
         })?;
-        Ok(Source { members, uri, is_camera, pulse, is_alone, numbers, taps, stop: Some(stop), thread })
+        Ok(Source { members, uri, is_camera, pulse, is_alone, numbers, taps, stops: vec![stop], dismissal, thread })
     }
 }
 
