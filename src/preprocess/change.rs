@@ -138,6 +138,9 @@ mod tests {
         }
     }
 
+    /// The code of the pixel in a row and a column.
+    type Codes<'a> = &'a dyn Fn(usize, usize) -> f32;
+
     /// A picture in codes, as an input.
     fn input(code: impl Fn(usize, usize) -> f32, noise: &mut Noise, deviation: f32) -> Vec<f32> {
         let mut input = Vec::new();
@@ -177,7 +180,7 @@ mod tests {
         for deviation in [0.0, 1.0, 3.0] {
             let mut noise = Noise(7);
             let mut detector = detector(&mut noise, deviation);
-            let changes: [(&str, &dyn Fn(usize, usize) -> f32); 5] = [
+            let changes: [(&str, Codes<'_>); 5] = [
                 ("a small thing", &|row, column| {
                     scene(row, column) + if (30..36).contains(&row) && (50..56).contains(&column) { 60.0 } else { 0.0 }
                 }),

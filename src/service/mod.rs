@@ -65,7 +65,7 @@ pub enum Error {
         /// Name of the stream.
         stream: String,
         /// What is wrong.
-        source: model::Error,
+        source: Box<model::Error>,
     },
     /// GStreamer cannot be used.
     #[error(transparent)]
@@ -98,7 +98,8 @@ impl Error {
             Self::Config(error) => error.exit(),
             Self::NoStreams => Exit::Config,
             Self::Stream { source, .. } | Self::Capture(source) => source.exit(),
-            Self::Model(error) | Self::StreamModel { source: error, .. } => error.exit(),
+            Self::Model(error) => error.exit(),
+            Self::StreamModel { source, .. } => source.exit(),
             Self::Publish(error) => error.exit(),
             Self::Pipeline(error) => error.exit(),
             Self::Thread(_) => Exit::Unavailable,

@@ -52,7 +52,7 @@ impl Models {
 fn load(config: &Config, name: &str, options: &ModelOptions) -> Result<Model, Error> {
     let model = Model::load(name, options).map_err(|source| {
         match config.streams.iter().find(|stream| !stream.model.is_empty() && config.model_of(stream) == name) {
-            Some(stream) => Error::StreamModel { stream: stream.name.clone(), source },
+            Some(stream) => Error::StreamModel { stream: stream.name.clone(), source: source.into() },
             None => Error::Model(source),
         }
     })?;
