@@ -234,9 +234,7 @@ fn the_example_with_four_cameras_runs() {
     // Test pictures in place of the cameras, whose settings go with them.
     let mut cameras = 0;
     let lines = text.lines().filter(|line| {
-        !["username", "password_file", "[stream.", "transport", "format", "ca_file"]
-            .iter()
-            .any(|key| line.starts_with(key))
+        !["username", "password_file", "[stream.", "format", "cores"].iter().any(|key| line.starts_with(key))
     });
     let text: String = lines
         .map(|line| match line.strip_prefix("source = ") {
@@ -263,9 +261,9 @@ fn the_example_with_four_cameras_runs() {
 
 #[test]
 fn a_still_picture_is_classified_once_and_a_moving_one_every_time() {
-    let still = stream("still", "smpte?size=64x64&frames=30&live=false", "carry_over_max_s = 3600");
+    let still = stream("still", "gradient?size=64x64&frames=30&live=false", "carry_over_max_s = 3600");
     let moving = stream("moving", "snow?size=64x64&frames=30&live=false", "carry_over_max_s = 3600");
-    let off = stream("off", "smpte?size=64x64&frames=30&live=false", "");
+    let off = stream("off", "gradient?size=64x64&frames=30&live=false", "");
     let outcome = classified(&(still + &moving + &off), "30");
     let records = outcome.records();
     let carried = |stream: &'static str| {
