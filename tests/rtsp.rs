@@ -138,7 +138,8 @@ fn a_refused_login_is_called_one_and_not_repeated_at_once() {
 
     let folder = common::folder();
     let config = folder.path().join("hardnetd.toml");
-    std::fs::write(&config, format!("[[stream]]\nname = \"camera\"\nsource = \"{source}\"\n")).unwrap();
+    let stream = format!("[[stream]]\nname = \"camera\"\nsource = \"{source}\"\nretry_jitter = 0.0\n");
+    std::fs::write(&config, stream).unwrap();
     let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
     wait_for("the refusal", || running.log().contains("wait_s=30").then_some(()));
     std::thread::sleep(std::time::Duration::from_secs(2));
