@@ -276,5 +276,9 @@ fn a_still_picture_is_classified_once_and_a_moving_one_every_time() {
     assert!(tops.iter().all(|top| *top == tops[0]));
     let counts =
         |stream: &str| outcome.stderr.lines().find(|line| line.contains("stream ended") && line.contains(stream));
-    assert!(counts("still").unwrap().contains("classified=1 carried=29 dropped=0"), "{}", outcome.stderr);
+    assert!(
+        counts("still").unwrap().contains("classified=1 dropped=0 failed=0 left_out=0 carried=29"),
+        "{}",
+        outcome.stderr
+    );
 }

@@ -52,7 +52,7 @@ impl Member {
             counts;
         tracing::info!(
             stream = %self.name,
-            captured, classified, carried, dropped, failed, left_out, stalls, reconnects, abandoned,
+            captured, classified, dropped, failed, left_out, carried, stalls, reconnects, abandoned,
             "stream ended"
         );
         counts
