@@ -286,7 +286,7 @@ fn unknown_keys_get_the_key_that_is_meant_or_all_there_are() {
     refuses(
         &run(["config", "check", "-c", &file]),
         &[
-            "stream[0].fps: unknown key; did you mean 'max_fps'? Known here: name, source, max_fps",
+            "stream[0].fps: unknown key; did you mean 'max_fps'? Known here: name, source, model",
             "stream[0].crop: unknown key; known here: name, source",
             "stream[0].url: unknown key; did you mean 'source'? Known here",
             "stream[0].latency: unknown key; did you mean 'latency_ms' in [stream.rtsp]? Known here: name, source",
