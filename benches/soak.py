@@ -162,7 +162,10 @@ def main():
         os.chmod(folder, 0o777)
         encode(folder / "clip.h264", "640x480", 30)
         clip = folder / "clip.mp4"
-        text = f"filesrc location={folder}/clip.h264 ! h264parse ! mp4mux ! filesink location={clip}"
+        text = (
+            "videotestsrc pattern=ball num-buffers=250 ! video/x-raw,width=640,height=480,framerate=25/1 "
+            f"! x264enc tune=zerolatency key-int-max=25 ! h264parse ! mp4mux ! filesink location={clip}"
+        )
         subprocess.run(["gst-launch-1.0", "-q", *text.split()], check=True)
         small = LiveCamera(pictures((folder / "clip.h264").read_bytes()))
         vlc_port = small.port + 1
