@@ -44,12 +44,13 @@ pub(super) struct Task {
 }
 
 impl Lane {
-    /// Takes over a stream that goes on: all of `old` but what is done with its frames.
+    /// Takes over a stream that goes on: all of `old`, with its turn, but what is done with its frames.
     pub(super) fn take_over(&mut self, old: Self) {
         let Self { mut task, .. } = std::mem::replace(self, old);
         if let Some(chooser) = &mut task.chooser {
             chooser.follow(self.task.chooser.as_ref());
         }
+        task.turn.follow(self.task.turn);
         self.task = task;
     }
 }

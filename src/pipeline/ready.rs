@@ -110,11 +110,11 @@ impl ReadyQueue {
     /// Adds streams, whose sources ring the bell of this queue from now on.
     pub(super) fn add(&self, lanes: Vec<Lane>) {
         let mut state = self.lock();
-        for mut lane in lanes {
-            lane.outlet.connect(&self.bell);
-            state.turns.join(&mut lane.task.turn);
-            state.waiting.push(lane);
-        }
+        let State { waiting, turns, .. } = &mut *state;
+        let first = waiting.len();
+        waiting.extend(lanes);
+        waiting[first..].iter_mut().for_each(|lane| lane.outlet.connect(&self.bell));
+        turns.join(waiting[first..].iter_mut().map(|lane| &mut lane.task.turn));
         drop(state);
         self.bell.ring_for_all();
     }

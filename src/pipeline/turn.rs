@@ -11,6 +11,7 @@ const STRIDE: u64 = 1 << 20;
 /// The turn of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn {
+    /// 0 before it has joined any others.
     at: u64,
     stride: u64,
 }
@@ -19,6 +20,11 @@ impl Turn {
     /// The first turn of a stream that gets `weight` times as many frames classified as one of weight 1.
     pub(super) fn new(weight: u32) -> Self {
         Self { at: 0, stride: STRIDE / u64::from(weight.max(1)) }
+    }
+
+    /// Takes over the place of a stream among others, but not its weight.
+    pub(super) fn follow(&mut self, before: Self) {
+        self.at = before.at;
     }
 }
 
@@ -29,9 +35,15 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// Lets a stream join: its turn comes at once.
-    pub(super) fn join(&self, turn: &mut Turn) {
-        turn.at = self.now;
+    /// Lets streams join. Those that had turns together before keep their order; the turn of a new one comes at once.
+    pub(super) fn join<'a>(&mut self, turns: impl Iterator<Item = &'a mut Turn>) {
+        let mut turns: Vec<&mut Turn> = turns.collect();
+        // The turn that came last was one stride before the latest of the next ones.
+        let last = turns.iter().map(|turn| turn.at.saturating_sub(turn.stride)).max();
+        self.now = self.now.max(last.unwrap_or(0));
+        for turn in turns.iter_mut().filter(|turn| turn.at == 0) {
+            turn.at = self.now;
+        }
     }
 
     /// The index of the earliest turn; of equal ones, the first.
@@ -90,12 +102,32 @@ mod tests {
     }
 
     #[test]
+    fn streams_that_move_on_together_keep_their_order() {
+        let mut turns = Turns::default();
+        let mut streams = [Turn::new(1); 4];
+        (0..100).for_each(|_| streams.iter_mut().for_each(|turn| turns.take(turn)));
+        // The first two have had another turn when all move on, and a new one joins them.
+        streams[..2].iter_mut().for_each(|turn| turns.take(turn));
+        let mut moved = [Turn::new(1); 5];
+        moved.iter_mut().zip(streams).for_each(|(turn, before)| turn.follow(before));
+        let mut turns = Turns::default();
+        turns.join(moved.iter_mut());
+        let mut order = Vec::new();
+        for _ in 0..8 {
+            let next = Turns::earliest(moved.iter().copied().enumerate()).unwrap_or_default();
+            turns.take(&mut moved[next]);
+            order.push(next);
+        }
+        assert_eq!(order, [2, 3, 4, 0, 1, 2, 3, 4]);
+    }
+
+    #[test]
     fn a_stream_that_joins_late_takes_turns_with_the_others() {
         let mut turns = Turns::default();
         let mut old = Turn::new(1);
         (0..1000).for_each(|_| turns.take(&mut old));
         let mut new = Turn::new(1);
-        turns.join(&mut new);
+        turns.join([&mut new].into_iter());
         let mut streams = [old, new];
         let mut order = Vec::new();
         for _ in 0..6 {
