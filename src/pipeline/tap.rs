@@ -112,8 +112,12 @@ impl Taps {
         if more.is_empty() {
             return;
         }
+        // Frames of the others are on their way: their numbers stay, unless one that joins has had higher ones.
+        if let Some(next) = more.iter().map(|tap| tap.numbers.next()).max().filter(|next| *next > numbers.next()) {
+            self.all().iter().for_each(|tap| tap.numbers.skip_to(next));
+        }
+        more.iter().for_each(|tap| tap.numbers.skip_to(numbers.next()));
         self.change(|taps| taps.iter().chain(more).cloned().collect());
-        self.number_together(numbers);
     }
 
     /// Makes the numbers of all streams those of the source, which exceed all that any of them has had.

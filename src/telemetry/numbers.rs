@@ -38,8 +38,9 @@ impl FrameNumbers {
     /// Makes `next` the next number if that is larger: what was numbered by others up to there counts neither as a frame
     /// nor as missed.
     pub fn skip_to(&self, next: u64) {
+        let gap = next.min(LAST).saturating_sub(self.next());
         self.reach(next);
-        self.answered.fetch_max(next, Ordering::AcqRel);
+        self.answered.fetch_add(gap, Ordering::AcqRel);
     }
 
     /// Makes `next` the next number if that is larger.
