@@ -6,7 +6,8 @@ grows by less than 5 MB between the first and the last figure, descriptors and t
 status is 1 if they are not.
 
 Each figure is of a number of connections in a row: the median of the memory, and the least of descriptors and threads, of
-which a connection has some of its own while it lasts. The first connections are not shown: they are the start of the program.
+which a connection has some of its own while it lasts. As many connections before the first figure are not shown and not
+counted: they are the start of the program, in which libraries start threads that they keep.
 
 A set of environment variables given by `--with` can hold glibc's settings (see mallopt(3) and "Memory Allocation Tunables");
 several sets take turns, so that other activity on the machine affects all of them.
@@ -193,7 +194,7 @@ def measure(program, clip, settings, options, folder):
     )
     config.write_text("".join(stream.format(number, camera.port, number) for number in range(options.streams)))
     environment = os.environ | dict(setting.split("=", 1) for setting in settings.split())
-    targets = range(options.every, options.connections + 1, options.every)
+    targets = range(options.every, options.connections + options.every + 1, options.every)
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [program, "run", "-c", str(config)], env=environment, stdout=subprocess.DEVNULL, stderr=log
@@ -241,8 +242,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default=str(ROOT / "target/release/hardnetd"))
     parser.add_argument("--with", dest="settings", action="append", metavar="NAME=VALUE…", help="a set of variables")
-    parser.add_argument("--connections", type=int, default=500)
-    parser.add_argument("--every", type=int, default=25, help="connections in a figure")
+    parser.add_argument("--connections", type=int, default=500, help="connections that count [500]")
+    parser.add_argument("--every", type=int, default=100, help="connections in a figure [100]")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--streams", type=int, default=1, help="number of cameras that are reopened repeatedly")
     parser.add_argument("--size", default="1280x720")

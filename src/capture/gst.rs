@@ -11,6 +11,7 @@ mod frames;
 mod gates;
 mod notices;
 mod senders;
+mod told;
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -36,6 +37,7 @@ use feed::Feed;
 pub(super) use frames::Mapped;
 use frames::{SampleReader, accepted_caps};
 use notices::{NOTICES, forward};
+use told::Told;
 
 /// Loads GStreamer; the first call in the process does the work.
 ///
@@ -56,8 +58,11 @@ pub fn version() -> String {
     gst::version_string().to_string()
 }
 
-/// Plays pipelines with GStreamer.
-pub(super) struct Gstreamer;
+/// Plays the pipelines of a stream with GStreamer.
+#[derive(Default)]
+pub(super) struct Gstreamer {
+    told: Arc<Told>,
+}
 
 impl Player for Gstreamer {
     fn start(
@@ -67,7 +72,7 @@ impl Player for Gstreamer {
         ticket: Ticket,
         deliver: Deliver,
     ) -> Result<Box<dyn Session>, Error> {
-        Ok(Box::new(PipelineSession::start(stream, launch, ticket, deliver)?))
+        Ok(Box::new(PipelineSession::start(stream, launch, ticket, deliver, &self.told)?))
     }
 
     /// GStreamer reports an unknown name in the same way as a host that does not answer.
@@ -87,13 +92,19 @@ struct PipelineSession {
 }
 
 impl PipelineSession {
-    fn start(stream: &Arc<str>, launch: &Launch, ticket: Ticket, deliver: Deliver) -> Result<Self, Error> {
+    fn start(
+        stream: &Arc<str>,
+        launch: &Launch,
+        ticket: Ticket,
+        deliver: Deliver,
+        told: &Arc<Told>,
+    ) -> Result<Self, Error> {
         init()?;
         let (pipeline, guard) = build(launch)?;
         let sink = pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
         let sink = sink.ok_or_else(|| Error::Unusable { message: "the pipeline has no appsink".into() })?;
         let activity = Activity::new(monotonic_ns());
-        let mut outlet = SampleReader::new(stream, launch.live, ticket, deliver, &activity);
+        let mut outlet = SampleReader::new(stream, launch.live, ticket, deliver, &activity, told);
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| outlet.take(sink)).build();
         sink.set_callbacks(callbacks);
 
@@ -101,7 +112,7 @@ impl PipelineSession {
         if let Some(decode) = pipeline.by_name("decode") {
             restrict(&decode, &launch.decoder, &sender)?;
             prepare_for(&decode, &launch.decoder);
-            tell_decoders(&decode, stream);
+            tell_decoders(&decode, stream, told);
             frames::refuse_short(&decode);
         }
         let camera = pipeline.by_name("source").filter(|_| guard.is_some());
@@ -383,12 +394,13 @@ fn prepare_for(decode: &gst::Element, wanted: &DecoderChoice) {
 }
 
 /// Logs the decoders that `decodebin` takes.
-fn tell_decoders(decode: &gst::Element, stream: &Arc<str>) {
+fn tell_decoders(decode: &gst::Element, stream: &Arc<str>, told: &Arc<Told>) {
     let Some(bin) = decode.downcast_ref::<gst::Bin>() else { return };
-    let stream = Arc::clone(stream);
+    let (stream, told) = (Arc::clone(stream), Arc::clone(told));
     bin.connect_deep_element_added(move |_, _, element| {
         let Some(factory) = element.factory() else { return };
-        if elements::is_decoder_class(factory.metadata("klass").unwrap_or_default()) {
+        let is_decoder = elements::is_decoder_class(factory.metadata("klass").unwrap_or_default());
+        if is_decoder && told.decoder(&factory.name()) {
             tracing::info!(%stream, decoder = %factory.name(), "decoding with {}", elements::shown(&factory));
         }
     });
@@ -413,132 +425,4 @@ fn limit_pad(pad: &gst::Pad, activity: &Arc<Activity>) {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use std::ops::ControlFlow;
-    use std::time::Duration;
-
-    use super::super::scheme::{Decoding, PATTERNS};
-    use super::*;
-    use crate::capture::Frame;
-    use crate::telemetry::FrameNumbers;
-
-    #[test]
-    fn the_test_patterns_are_those_that_gstreamer_has() {
-        init().unwrap();
-        let element = gst::ElementFactory::make("videotestsrc").build().unwrap();
-        let class = element.find_property("pattern").unwrap();
-        let class = glib::EnumClass::with_type(class.value_type()).unwrap();
-        let known: Vec<&str> = class.values().iter().map(|value| value.nick()).collect();
-        assert_eq!(known, PATTERNS);
-    }
-
-    #[test]
-    fn a_session_whose_attempt_has_ended_delivers_no_more_frames() {
-        let launch = Launch {
-            text: "videotestsrc name=source is-live=false num-buffers=50 ! video/x-raw,format=NV12,width=64,height=64"
-                .into(),
-            properties: Vec::new(),
-            live: false,
-            endpoint: None,
-            trust: Trust::System,
-            decoding: Decoding::ALL,
-            decoder: DecoderChoice::Auto,
-            device: None,
-            custom: None,
-            fetch: None,
-        };
-        let numbers = Arc::<FrameNumbers>::default();
-        let (delivered, arrived) = bounded(50);
-        let (release, released) = bounded::<()>(0);
-        let deliver: Deliver = Arc::new(move |frame: Frame| {
-            delivered.send(frame.seq).unwrap();
-            let _ = released.recv();
-            ControlFlow::Continue(())
-        });
-        let ticket = numbers.begin();
-        let session = PipelineSession::start(&"s".into(), &launch, ticket.clone(), Arc::clone(&deliver)).unwrap();
-        assert_eq!(arrived.recv().unwrap(), 0);
-        // The attempt ends while the first frame is being delivered; the pipeline has 49 more.
-        assert_eq!(ticket.end(), 1);
-        drop(release);
-        assert!(arrived.recv_timeout(Duration::from_millis(200)).is_err());
-        drop(session);
-        let _session = PipelineSession::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
-        assert_eq!([arrived.recv().unwrap(), arrived.recv().unwrap()], [1, 2]);
-    }
-
-    #[test]
-    fn decoders_may_lay_out_frames_as_they_like() {
-        init().unwrap();
-        let stream = crate::config::Stream::default();
-        let launch = crate::capture::Source::parse("test:ball").unwrap().launch(&stream, None).unwrap();
-        let (pipeline, _) = build(&launch).unwrap();
-        let pad = pipeline.by_name("sink").unwrap().static_pad("sink").unwrap();
-        let caps: gst::Caps = "video/x-raw,format=NV12,width=1920,height=1080,framerate=25/1".parse().unwrap();
-        let mut query = gst::query::Allocation::new(Some(&caps), true);
-        assert!(pad.query(query.query_mut()));
-        assert!(query.find_allocation_meta::<gstreamer_video::VideoMeta>().is_some());
-    }
-
-    #[test]
-    fn pictures_beyond_the_rate_are_left_out_and_the_source_counts_as_alive() {
-        let text = "videotestsrc name=source num-buffers=60 ! video/x-raw,format=NV12,width=64,height=64,framerate=30/1 \
-                    ! identity name=convert";
-        let decoding = Decoding { max_fps: 5.0, every_nth: 2, ..Decoding::ALL };
-        let launch = Launch {
-            text: text.into(),
-            properties: Vec::new(),
-            live: false,
-            endpoint: None,
-            trust: Trust::System,
-            decoding,
-            decoder: DecoderChoice::Auto,
-            device: None,
-            custom: None,
-            fetch: None,
-        };
-        let (delivered, arrived) = bounded(60);
-        let deliver: Deliver = Arc::new(move |frame: Frame| {
-            delivered.send(frame.seq).unwrap();
-            ControlFlow::Continue(())
-        });
-        let numbers = Arc::<FrameNumbers>::default();
-        let session = PipelineSession::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
-        while !matches!(session.notices.recv().unwrap(), Notice::End) {}
-        // Two seconds at five per second, of which every second one.
-        assert_eq!(arrived.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
-        assert!(session.activity.idle(monotonic_ns()) < Duration::from_secs(60));
-    }
-
-    #[test]
-    fn a_pipeline_is_at_rest_when_none_of_its_threads_has_work() {
-        let text = "videotestsrc name=source is-live=true num-buffers=3 ! video/x-raw,format=NV12,width=64,height=64";
-        let launch = Launch {
-            text: text.into(),
-            properties: Vec::new(),
-            live: true,
-            endpoint: None,
-            trust: Trust::System,
-            decoding: Decoding::ALL,
-            decoder: DecoderChoice::Auto,
-            device: None,
-            custom: None,
-            fetch: None,
-        };
-        let (delivered, arrived) = bounded(3);
-        let deliver: Deliver = Arc::new(move |frame: Frame| {
-            delivered.send(frame.seq).unwrap();
-            ControlFlow::Continue(())
-        });
-        let numbers = Arc::<FrameNumbers>::default();
-        let session = PipelineSession::start(&"s".into(), &launch, numbers.begin(), deliver).unwrap();
-        assert!(!session.is_at_rest());
-        assert_eq!(arrived.recv().unwrap(), 0);
-        while !matches!(session.notices.recv().unwrap(), Notice::End) {}
-        while !session.is_at_rest() {
-            std::thread::yield_now();
-        }
-    }
-}
+mod tests;

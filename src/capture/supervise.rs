@@ -41,7 +41,8 @@ pub fn run(
     deliver: &Deliver,
     report: &Report<'_>,
 ) -> Result<(), Error> {
-    Supervisor { settings, numbers, stopped, deliver, report, player: &gst::Gstreamer, clock: &SystemClock }.run()
+    Supervisor { settings, numbers, stopped, deliver, report, player: &gst::Gstreamer::default(), clock: &SystemClock }
+        .run()
 }
 
 /// Checks whether a source can be opened, as far as possible without opening it: whether the file or folder exists and

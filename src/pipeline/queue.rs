@@ -158,7 +158,7 @@ impl Drop for QueueReceiver {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use std::time::Duration;
@@ -168,7 +168,8 @@ mod tests {
     use crate::frame::{Color, Layout, PixelAspect, PixelFormat, Timestamp};
     use crate::shutdown;
 
-    fn frame(seq: u64) -> Frame {
+    /// A frame of one black pixel.
+    pub(in crate::pipeline) fn frame(seq: u64) -> Frame {
         let layout =
             Layout { format: PixelFormat::Gray8, width: 1, height: 1, color: Color::RGB, aspect: PixelAspect::SQUARE };
         let captured = Timestamp::now();

@@ -10,6 +10,7 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
+use super::told::Told;
 use crate::capture::player::Activity;
 use crate::capture::{Deliver, Frame};
 use crate::frame::{
@@ -60,8 +61,7 @@ pub(super) struct SampleReader {
     deliver: Deliver,
     activity: Arc<Activity>,
     format: Option<(gst::Caps, gst_video::VideoInfo, Layout)>,
-    /// Number of formats so far.
-    formats: u64,
+    told: Arc<Told>,
 }
 
 impl SampleReader {
@@ -72,6 +72,7 @@ impl SampleReader {
         ticket: Ticket,
         deliver: Deliver,
         activity: &Arc<Activity>,
+        told: &Arc<Told>,
     ) -> Self {
         Self {
             stream: Arc::clone(stream),
@@ -80,7 +81,7 @@ impl SampleReader {
             deliver,
             activity: Arc::clone(activity),
             format: None,
-            formats: 0,
+            told: Arc::clone(told),
         }
     }
 
@@ -121,11 +122,8 @@ impl SampleReader {
         if self.format.as_ref().is_none_or(|(known, ..)| known.as_ref() != caps) {
             let info = gst_video::VideoInfo::from_caps(caps).ok()?;
             let layout = layout(&info)?;
-            self.formats += 1;
-            // The camera decides how often the format changes.
-            if self.formats.is_power_of_two() {
+            if let Some(count) = self.told.format(&caps.to_string()) {
                 let (width, height, format) = (layout.width, layout.height, info.format());
-                let count = self.formats;
                 tracing::info!(stream = %self.stream, count, "the frames have a new format: {width}x{height} {format}");
                 tracing::debug!(stream = %self.stream, %caps, "all properties of the format");
             }
@@ -285,7 +283,7 @@ mod tests {
         let numbers = Arc::<FrameNumbers>::default();
         let activity = Activity::new(0);
         let deliver: Deliver = Arc::new(|_| ControlFlow::Continue(()));
-        let mut reader = SampleReader::new(&"s".into(), false, numbers.begin(), deliver, &activity);
+        let mut reader = SampleReader::new(&"s".into(), false, numbers.begin(), deliver, &activity, &Arc::default());
         source.push_buffer(gst::Buffer::with_size(10).unwrap()).unwrap();
         assert_eq!(reader.take(&sink), Err(gst::FlowError::Error));
         assert!(!activity.is_refused());

@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::SourceError;
-use crate::config::login_end;
+use crate::config::{Stream, login_end};
 
 /// Schemes of network cameras: the port of an address without one (RFC 7826, 4.2; RFC 9110, 4.2; 0: there is none),
 /// whether it is reached over TLS, and the form of the address.
@@ -51,29 +51,68 @@ impl Endpoint {
 
     /// Host and port as in an address; the port is left out if it is the standard one of the scheme.
     pub(in crate::capture) fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let scheme = self.address.split("://").next().unwrap_or_default();
         match SCHEMES.iter().any(|(name, standard, ..)| *name == scheme && *standard == self.port) {
-            true => host,
-            false => format!("{host}:{}", self.port),
+            true => bracketed(&self.host),
+            false => host_port(&self.host, self.port),
         }
     }
 }
 
-/// An address without its login, and the user and password of that login (RFC 3986, 3.2.1).
-pub(super) fn login(address: &str) -> (String, Option<String>, Option<String>) {
-    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let parts = || {
-        let (scheme, rest) = address.split_once("://")?;
-        let (login, host) = rest.split_at_checked(login_end(rest)?)?;
-        Some((format!("{scheme}://{}", &host[1..]), login))
-    };
-    match parts() {
-        None => (address.to_owned(), None, None),
-        Some((location, login)) => match login.split_once(':') {
-            Some((user, password)) => (location, Some(decode(user)), Some(decode(password))),
-            None => (location, Some(decode(login)), None),
-        },
+/// The host as in an address: an IPv6 address in brackets.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// Host and port as in an address.
+pub(super) fn host_port(host: &str, port: u16) -> String {
+    format!("{}:{port}", bracketed(host))
+}
+
+/// The whole address of a scheme and what follows its colon.
+///
+/// # Errors
+/// `form`, if nothing follows.
+pub(super) fn whole(scheme: &str, rest: &str, form: &'static str) -> Result<String, SourceError> {
+    match rest.strip_prefix("//") {
+        None | Some("") => Err(SourceError::Missing(form)),
+        Some(_) => Ok(format!("{scheme}:{rest}")),
+    }
+}
+
+/// What a network camera is asked for, and as whom.
+pub(super) struct Target {
+    /// The address without its login.
+    pub location: String,
+    pub user: Option<String>,
+    pub password: Option<String>,
+}
+
+impl Target {
+    /// The parts of an address (RFC 3986, 3.2.1).
+    pub(super) fn of(address: &str) -> Self {
+        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let parts = || {
+            let (scheme, rest) = address.split_once("://")?;
+            let (login, host) = rest.split_at_checked(login_end(rest)?)?;
+            Some((format!("{scheme}://{}", &host[1..]), login))
+        };
+        let Some((location, login)) = parts() else {
+            return Self { location: address.to_owned(), user: None, password: None };
+        };
+        match login.split_once(':') {
+            Some((user, password)) => Self { location, user: Some(decode(user)), password: Some(decode(password)) },
+            None => Self { location, user: Some(decode(login)), password: None },
+        }
+    }
+
+    /// With the login of the settings, which comes before that of the address.
+    pub(super) fn with(mut self, stream: &Stream, password: Option<&str>) -> Self {
+        if !stream.username.is_empty() {
+            self.user = Some(stream.username.clone());
+        }
+        self.password = password.map(str::to_owned).or(self.password);
+        self
     }
 }
 

@@ -28,10 +28,6 @@ impl Scheme for MediaFile {
         redact(&self.path.display().to_string())
     }
 
-    fn is_live(&self) -> bool {
-        false
-    }
-
     fn carrier(&self) -> Carrier {
         Carrier::File
     }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::address::{Endpoint, login};
-use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
-use crate::capture::Error;
+use super::address::{Endpoint, Target, whole};
+use super::{Carrier, DECODE, Fault, Launch, Scheme, Source, SourceError};
 use crate::capture::web::{self, Fetch, Login};
 use crate::config::{Stream, redact};
 
@@ -20,29 +19,20 @@ struct Camera {
 }
 
 pub(super) fn parse(rest: &str) -> Result<Source, SourceError> {
-    of("http", rest, "http://HOST:PORT/PATH")
+    Ok(Source::new(Camera { address: whole("http", rest, "http://HOST:PORT/PATH")? }))
 }
 
 pub(super) fn parse_secure(rest: &str) -> Result<Source, SourceError> {
-    of("https", rest, "https://HOST:PORT/PATH")
-}
-
-fn of(scheme: &str, rest: &str, form: &'static str) -> Result<Source, SourceError> {
-    match rest.strip_prefix("//") {
-        None | Some("") => Err(SourceError::Missing(form)),
-        Some(_) => Ok(Source::new(Camera { address: format!("{scheme}:{rest}") })),
-    }
+    Ok(Source::new(Camera { address: whole("https", rest, "https://HOST:PORT/PATH")? }))
 }
 
 impl Camera {
     /// What is fetched with the settings of `stream`; `None` if the address is wrong.
     fn fetch(&self, stream: &Stream, password: Option<&str>) -> Option<Fetch> {
-        let (location, user, in_address) = login(&self.address);
-        let user = if stream.username.is_empty() { user } else { Some(stream.username.clone()) };
-        let password = password.map(str::to_owned).or(in_address).unwrap_or_default();
+        let Target { location, user, password } = Target::of(&self.address).with(stream, password);
         Some(Fetch {
             endpoint: Endpoint::of(&location).ok()?,
-            login: user.map(|user| Login::new(&user, &password)),
+            login: user.map(|user| Login::new(&user, &password.unwrap_or_default())),
             kind: stream.http.kind,
             poll: Duration::from_secs_f64(stream.http.poll_s),
             connect: stream.start_timeout(),
@@ -55,33 +45,20 @@ impl Scheme for Camera {
         redact(&self.address)
     }
 
-    fn is_live(&self) -> bool {
-        true
-    }
-
-    fn is_camera(&self) -> bool {
-        true
-    }
-
     fn carrier(&self) -> Carrier {
         Carrier::Web
     }
 
     fn endpoint(&self) -> Option<Result<Endpoint, SourceError>> {
-        Some(Endpoint::of(&login(&self.address).0))
+        Some(Endpoint::of(&Target::of(&self.address).location))
     }
 
     /// The program fetches the pictures itself, and hands them to the appsrc.
     fn launch(&self, stream: &Stream, password: Option<&str>) -> Option<Launch> {
-        let text = "appsrc name=source is-live=true do-timestamp=true format=time caps=image/jpeg \
-                    ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)";
+        let text = format!("appsrc name=source is-live=true do-timestamp=true format=time caps=image/jpeg ! {DECODE}");
         let fetch = self.fetch(stream, password)?;
         let endpoint = Some(fetch.endpoint.clone());
-        Some(Launch { live: true, endpoint, fetch: Some(fetch), ..Launch::of(text, stream) })
-    }
-
-    fn open(&self) -> Result<Medium<'_>, Error> {
-        Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
+        Some(Launch { live: true, endpoint, fetch: Some(fetch), ..Launch::of(&text, stream) })
     }
 
     fn examine(&self, launch: Option<&Launch>, timeout: Duration) -> Result<String, Fault> {

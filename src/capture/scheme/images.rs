@@ -33,10 +33,6 @@ impl Scheme for Images {
         format!("images:{}", redact(&self.folder.display().to_string()))
     }
 
-    fn is_live(&self) -> bool {
-        false
-    }
-
     fn carrier(&self) -> Carrier {
         Carrier::Memory
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError, sized};
-use crate::capture::{Error, elements, gst, package};
+use super::{Carrier, Fault, Launch, Scheme, Source, SourceError, sized};
+use crate::capture::{elements, gst, package};
 use crate::config::{Stream, redact};
 
 /// The form of the address.
@@ -30,31 +30,18 @@ impl Scheme for Camera {
         redact(&format!("libcamera:{}", self.id))
     }
 
-    fn is_live(&self) -> bool {
-        true
-    }
-
-    fn is_camera(&self) -> bool {
-        true
-    }
-
     fn carrier(&self) -> Carrier {
         Carrier::Board
     }
 
     fn launch(&self, stream: &Stream, _password: Option<&str>) -> Option<Launch> {
-        let of = &stream.libcamera;
-        let caps = sized("video/x-raw,format=(string)NV12", of.width, of.height, of.fps);
+        let caps = sized("video/x-raw,format=(string)NV12", &stream.libcamera);
         let text = format!("libcamerasrc name=source ! {caps}");
         let mut properties = Vec::new();
         if !self.id.is_empty() {
             properties.push(("source", "camera-name", self.id.clone()));
         }
         Some(Launch { live: true, properties, ..Launch::of(&text, stream) })
-    }
-
-    fn open(&self) -> Result<Medium<'_>, Error> {
-        Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
     }
 
     fn examine(&self, _launch: Option<&Launch>, _timeout: Duration) -> Result<String, Fault> {
@@ -77,17 +64,17 @@ mod tests {
 
     use super::super::tests::launch;
     use super::*;
-    use crate::config::Libcamera;
+    use crate::config::BoardCamera;
 
     #[test]
     fn a_camera_of_the_board_is_asked_for_what_the_settings_say() {
-        let sized = Libcamera { width: 640, height: 480, fps: 15.0 };
+        let sized = BoardCamera { width: 640, height: 480, fps: 15.0 };
         for (uri, libcamera, caps, name) in [
-            ("libcamera:", Libcamera::default(), "", None),
+            ("libcamera:", BoardCamera::default(), "", None),
             ("libcamera:", sized.clone(), ",width=(int)640,height=(int)480,framerate=(fraction)15000/1000", None),
             (
                 "libcamera:/base/axi/pcie@120000/rp1/i2c@88000/imx708@1a",
-                Libcamera { fps: 7.5, ..Libcamera::default() },
+                BoardCamera { fps: 7.5, ..BoardCamera::default() },
                 ",framerate=(fraction)7500/1000",
                 Some("/base/axi/pcie@120000/rp1/i2c@88000/imx708@1a"),
             ),

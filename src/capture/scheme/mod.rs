@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use super::{DecoderChoice, Device, Error, Fetch, Trust};
 use crate::choice::Decode;
-use crate::config::{Stream, redact, split_scheme};
+use crate::config::{BoardCamera, Stream, redact, split_scheme};
 
 pub use address::Endpoint;
 pub(super) use file::{hint as file_hint, is_video};
@@ -55,16 +55,18 @@ pub trait Scheme: fmt::Debug + Send + Sync {
     /// The source as shown to people: without passwords.
     fn describe(&self) -> String;
 
-    /// Whether frames come at the pace of a clock: then the latest wins; otherwise none is lost.
-    fn is_live(&self) -> bool;
+    /// What carries the video.
+    fn carrier(&self) -> Carrier;
 
     /// Whether it is a camera, which has no end of its own and may come back after a failure.
     fn is_camera(&self) -> bool {
-        false
+        !matches!(self.carrier(), Carrier::Memory | Carrier::File)
     }
 
-    /// What carries the video.
-    fn carrier(&self) -> Carrier;
+    /// Whether frames come at the pace of a clock: then the latest wins; otherwise none is lost.
+    fn is_live(&self) -> bool {
+        self.is_camera()
+    }
 
     /// Host and port of a network camera, and its address without the login; `None` for any other source.
     ///
@@ -84,11 +86,14 @@ pub trait Scheme: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Opens whatever is read without GStreamer, before each attempt; returns how the attempt is run.
+    /// Opens whatever is read without GStreamer, before each attempt; returns how the attempt is run. A camera opens
+    /// although it is away, and its end is a failure.
     ///
     /// # Errors
     /// If something is missing or unreadable.
-    fn open(&self) -> Result<Medium<'_>, Error>;
+    fn open(&self) -> Result<Medium<'_>, Error> {
+        Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
+    }
 
     /// Checks that the paths in the address can be read.
     ///
@@ -238,8 +243,9 @@ fn path(rest: &str, expected: &'static str) -> Result<PathBuf, SourceError> {
     }
 }
 
-/// Caps with the size and the rate that a camera of a board is asked for; 0: none.
-fn sized(caps: &str, width: u32, height: u32, fps: f64) -> String {
+/// Caps with the size and the rate that a camera of the board is asked for.
+fn sized(caps: &str, wanted: &BoardCamera) -> String {
+    let BoardCamera { width, height, fps } = *wanted;
     let side = |name: &str, side: u32| if side > 0 { format!(",{name}=(int){side}") } else { String::new() };
     // Rates have at most three decimals: 29.97.
     let rate = match (fps * 1000.0).round() {
@@ -266,6 +272,9 @@ impl Decoding {
     /// All pictures, on one thread.
     pub const ALL: Self = Self { decode: Decode::All, threads: 1, max_fps: 0.0, every_nth: 1 };
 }
+
+/// What decodes the video of a source, whatever its codec.
+const DECODE: &str = "decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)";
 
 /// The end of every pipeline: the conversion to a supported format, before which pictures that are not wanted are left
 /// out.

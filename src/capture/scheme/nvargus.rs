@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError, libcamera, sized};
-use crate::capture::Error;
+use super::{Carrier, Fault, Launch, Scheme, Source, SourceError, libcamera, sized};
 use crate::config::Stream;
 
 /// The form of the address.
@@ -30,31 +29,18 @@ impl Scheme for Camera {
         format!("nvargus:{}", self.sensor)
     }
 
-    fn is_live(&self) -> bool {
-        true
-    }
-
-    fn is_camera(&self) -> bool {
-        true
-    }
-
     fn carrier(&self) -> Carrier {
         Carrier::Board
     }
 
     /// The camera gives its pictures in the memory of the board's engines, from which `nvvidconv` copies them.
     fn launch(&self, stream: &Stream, _password: Option<&str>) -> Option<Launch> {
-        let of = &stream.nvargus;
-        let caps = sized("video/x-raw(memory:NVMM),format=(string)NV12", of.width, of.height, of.fps);
+        let caps = sized("video/x-raw(memory:NVMM),format=(string)NV12", &stream.nvargus);
         let text = format!(
             "nvarguscamerasrc name=source sensor-id={} ! {caps} ! nvvidconv ! video/x-raw,format=NV12",
             self.sensor
         );
         Some(Launch { live: true, ..Launch::of(&text, stream) })
-    }
-
-    fn open(&self) -> Result<Medium<'_>, Error> {
-        Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
     }
 
     fn examine(&self, _launch: Option<&Launch>, _timeout: Duration) -> Result<String, Fault> {
@@ -68,16 +54,16 @@ mod tests {
 
     use super::super::tests::launch;
     use super::*;
-    use crate::config::Nvargus;
+    use crate::config::BoardCamera;
 
     #[test]
     fn a_camera_of_a_jetson_is_asked_for_what_the_settings_say() {
         for (uri, nvargus, start) in [
-            ("nvargus:0", Nvargus::default(), "sensor-id=0 ! video/x-raw(memory:NVMM),format=(string)NV12"),
-            ("nvargus:", Nvargus::default(), "sensor-id=0 ! video/x-raw(memory:NVMM),format=(string)NV12"),
+            ("nvargus:0", BoardCamera::default(), "sensor-id=0 ! video/x-raw(memory:NVMM),format=(string)NV12"),
+            ("nvargus:", BoardCamera::default(), "sensor-id=0 ! video/x-raw(memory:NVMM),format=(string)NV12"),
             (
                 "nvargus:1",
-                Nvargus { width: 1280, height: 720, fps: 30.0 },
+                BoardCamera { width: 1280, height: 720, fps: 30.0 },
                 "sensor-id=1 ! video/x-raw(memory:NVMM),format=(string)NV12,width=(int)1280,height=(int)720,\
                  framerate=(fraction)30000/1000",
             ),

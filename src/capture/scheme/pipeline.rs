@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
-use crate::capture::{Error, gst};
+use super::{Carrier, Fault, Launch, Scheme, Source, SourceError};
+use crate::capture::gst;
 use crate::config::{Stream, redact};
 use crate::exit::chain;
 
@@ -33,24 +33,12 @@ impl Scheme for Custom {
         redact(&format!("pipeline:{}", self.text))
     }
 
-    fn is_live(&self) -> bool {
-        true
-    }
-
-    fn is_camera(&self) -> bool {
-        true
-    }
-
     fn carrier(&self) -> Carrier {
         Carrier::Custom
     }
 
     fn launch(&self, stream: &Stream, _password: Option<&str>) -> Option<Launch> {
         Some(Launch { live: true, custom: Some(self.text.clone()), ..Launch::of(&self.text, stream) })
-    }
-
-    fn open(&self) -> Result<Medium<'_>, Error> {
-        Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
     }
 
     fn examine(&self, launch: Option<&Launch>, _timeout: Duration) -> Result<String, Fault> {

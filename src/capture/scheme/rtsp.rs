@@ -4,9 +4,8 @@ mod examine;
 
 use std::time::Duration;
 
-use super::address::{Endpoint, login};
-use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
-use crate::capture::Error;
+use super::address::{Endpoint, Target, whole};
+use super::{Carrier, DECODE, Fault, Launch, Scheme, Source, SourceError};
 use crate::choice::RtspTransport;
 use crate::config::{Stream, redact};
 
@@ -22,17 +21,11 @@ struct Camera {
 }
 
 pub(super) fn parse(rest: &str) -> Result<Source, SourceError> {
-    match rest.strip_prefix("//") {
-        None | Some("") => Err(SourceError::Missing("rtsp://HOST:PORT/PATH")),
-        Some(_) => Ok(Source::new(Camera { address: format!("rtsp:{rest}") })),
-    }
+    Ok(Source::new(Camera { address: whole("rtsp", rest, "rtsp://HOST:PORT/PATH")? }))
 }
 
 pub(super) fn parse_secure(rest: &str) -> Result<Source, SourceError> {
-    match rest.strip_prefix("//") {
-        None | Some("") => Err(SourceError::Missing("rtsps://HOST:PORT/PATH")),
-        Some(_) => Ok(Source::new(Camera { address: format!("rtsps:{rest}") })),
-    }
+    Ok(Source::new(Camera { address: whole("rtsps", rest, "rtsps://HOST:PORT/PATH")? }))
 }
 
 impl Scheme for Camera {
@@ -40,20 +33,12 @@ impl Scheme for Camera {
         redact(&self.address)
     }
 
-    fn is_live(&self) -> bool {
-        true
-    }
-
-    fn is_camera(&self) -> bool {
-        true
-    }
-
     fn carrier(&self) -> Carrier {
         Carrier::Rtp
     }
 
     fn endpoint(&self) -> Option<Result<Endpoint, SourceError>> {
-        Some(Endpoint::of(&login(&self.address).0))
+        Some(Endpoint::of(&Target::of(&self.address).location))
     }
 
     fn launch(&self, stream: &Stream, password: Option<&str>) -> Option<Launch> {
@@ -62,29 +47,23 @@ impl Scheme for Camera {
             RtspTransport::Udp => "udp",
             RtspTransport::Auto => "tcp+udp-mcast+udp",
         };
-        let (location, user, in_address) = login(&self.address);
+        let Target { location, user, password } = Target::of(&self.address).with(stream, password);
         let timeout_us = stream.start_timeout().as_micros();
         let text = format!(
             "rtspsrc name=source latency={latency} protocols={protocols} \
-             tcp-timeout={timeout_us} ! application/x-rtp,media=video \
-             ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)",
+             tcp-timeout={timeout_us} ! application/x-rtp,media=video ! {DECODE}",
             latency = stream.rtsp.latency_ms,
         );
         let endpoint = Endpoint::of(&location).ok();
         let mut properties = vec![("source", "location", location)];
-        let user = if stream.username.is_empty() { user } else { Some(stream.username.clone()) };
         properties.extend(user.map(|user| ("source", "user-id", user)));
-        properties.extend(password.map(str::to_owned).or(in_address).map(|password| ("source", "user-pw", password)));
+        properties.extend(password.map(|password| ("source", "user-pw", password)));
         Some(Launch { properties, live: true, endpoint, ..Launch::of(&text, stream) })
-    }
-
-    fn open(&self) -> Result<Medium<'_>, Error> {
-        Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
     }
 
     fn examine(&self, launch: Option<&Launch>, timeout: Duration) -> Result<String, Fault> {
         let shown = self.describe();
-        let endpoint = Endpoint::of(&login(&self.address).0)
+        let endpoint = Endpoint::of(&Target::of(&self.address).location)
             .map_err(|error| Fault::new(format!("{shown}: {error}"), "correct stream.source"))?;
         let trust = launch.map(|launch| launch.trust.clone()).unwrap_or_default();
         examine::examine(&shown, &endpoint, &trust, timeout)

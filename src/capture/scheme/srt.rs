@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::address::Endpoint;
-use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
-use crate::capture::{Error, elements, gst, package};
+use super::address::{Endpoint, host_port};
+use super::{Carrier, DECODE, Fault, Launch, Scheme, Source, SourceError};
+use crate::capture::{elements, gst, package};
 use crate::choice::SrtMode;
 use crate::config::Stream;
 
@@ -40,24 +40,13 @@ pub(super) fn parse(rest: &str) -> Result<Source, SourceError> {
 
 impl Peer {
     fn address(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("srt://[{}]:{}", self.host, self.port),
-            false => format!("srt://{}:{}", self.host, self.port),
-        }
+        format!("srt://{}", host_port(&self.host, self.port))
     }
 }
 
 impl Scheme for Peer {
     fn describe(&self) -> String {
         self.address()
-    }
-
-    fn is_live(&self) -> bool {
-        true
-    }
-
-    fn is_camera(&self) -> bool {
-        true
     }
 
     fn carrier(&self) -> Carrier {
@@ -71,8 +60,7 @@ impl Scheme for Peer {
             (SrtMode::Auto, true) | (SrtMode::Listener, _) => "listener",
         };
         let text = format!(
-            "srtsrc name=source latency={latency} ! video/mpegts,systemstream=(boolean)true \
-             ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)",
+            "srtsrc name=source latency={latency} ! video/mpegts,systemstream=(boolean)true ! {DECODE}",
             latency = stream.srt.latency_ms,
         );
         let mut properties = vec![("source", "uri", format!("{}?mode={mode}", self.address()))];
@@ -81,10 +69,6 @@ impl Scheme for Peer {
         }
         properties.extend(password.map(|password| ("source", "passphrase", password.to_owned())));
         Some(Launch { live: true, properties, ..Launch::of(&text, stream) })
-    }
-
-    fn open(&self) -> Result<Medium<'_>, Error> {
-        Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
     }
 
     /// A call would take the place of the service where an encoder takes one caller.

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
-use crate::capture::Error;
+use super::address::host_port;
+use super::{Carrier, DECODE, Fault, Launch, Scheme, Source, SourceError};
 use crate::choice::Payload;
 use crate::config::Stream;
 
@@ -57,19 +57,9 @@ pub(super) fn unpacked(payload: Payload, latency_ms: u32) -> (String, String) {
 
 impl Scheme for Receiver {
     fn describe(&self) -> String {
-        match self.address {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => format!("udp://:{}", self.port),
-            IpAddr::V4(address) => format!("udp://{address}:{}", self.port),
-            IpAddr::V6(address) => format!("udp://[{address}]:{}", self.port),
-        }
-    }
-
-    fn is_live(&self) -> bool {
-        true
-    }
-
-    fn is_camera(&self) -> bool {
-        true
+        let all = self.address == Ipv4Addr::UNSPECIFIED;
+        let address = if all { String::new() } else { self.address.to_string() };
+        format!("udp://{}", host_port(&address, self.port))
     }
 
     fn carrier(&self) -> Carrier {
@@ -79,16 +69,11 @@ impl Scheme for Receiver {
     fn launch(&self, stream: &Stream, _password: Option<&str>) -> Option<Launch> {
         let (caps, unpack) = unpacked(stream.udp.payload, stream.udp.latency_ms);
         let text = format!(
-            "udpsrc name=source port={port} buffer-size={BUFFER} caps={caps}{unpack} \
-             ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)",
+            "udpsrc name=source port={port} buffer-size={BUFFER} caps={caps}{unpack} ! {DECODE}",
             port = self.port,
         );
         let properties = vec![("source", "address", self.address.to_string())];
         Some(Launch { live: true, properties, ..Launch::of(&text, stream) })
-    }
-
-    fn open(&self) -> Result<Medium<'_>, Error> {
-        Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
     }
 
     /// Listening for packets would take them away from a service that runs.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Carrier, Fault, Launch, Medium, Scheme, Source, SourceError};
+use super::{Carrier, DECODE, Fault, Launch, Scheme, Source, SourceError};
 use crate::capture::device::{self, Device};
 use crate::capture::{Error, gst};
 use crate::config::Stream;
@@ -43,14 +43,6 @@ impl Scheme for Camera {
         format!("v4l2:{}", self.path.strip_prefix("/dev/v4l/").unwrap_or(&self.path))
     }
 
-    fn is_live(&self) -> bool {
-        true
-    }
-
-    fn is_camera(&self) -> bool {
-        true
-    }
-
     fn carrier(&self) -> Carrier {
         Carrier::Device
     }
@@ -58,15 +50,10 @@ impl Scheme for Camera {
     /// The filter `wanted` gets its caps when the camera is opened. Time stamps are the driver's, so that the age of a
     /// frame counts from its capture.
     fn launch(&self, stream: &Stream, _password: Option<&str>) -> Option<Launch> {
-        let text = "v4l2src name=source ! capsfilter name=wanted \
-                    ! decodebin name=decode expose-all-streams=false caps=video/x-raw(ANY)";
+        let text = format!("v4l2src name=source ! capsfilter name=wanted ! {DECODE}");
         let properties = vec![("source", "device", self.path.clone())];
         let device = Some(Device::of(&self.path, stream));
-        Some(Launch { properties, live: true, device, ..Launch::of(text, stream) })
-    }
-
-    fn open(&self) -> Result<Medium<'_>, Error> {
-        Ok(Medium::Pipeline(Box::new(|frames| Err(Error::Ended { frames }))))
+        Some(Launch { properties, live: true, device, ..Launch::of(&text, stream) })
     }
 
     fn examine(&self, launch: Option<&Launch>, _timeout: Duration) -> Result<String, Fault> {

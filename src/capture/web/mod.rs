@@ -7,6 +7,8 @@
 
 mod answer;
 mod examine;
+#[cfg(fuzzing)]
+mod fuzzed;
 mod login;
 mod pictures;
 
@@ -28,6 +30,8 @@ use crate::shutdown::Stopped;
 use crate::system::network::{self, Unreachable};
 use answer::{Body, Head, ask, target};
 pub(super) use examine::examine;
+#[cfg(fuzzing)]
+pub use fuzzed::answer as read_answer;
 pub use login::Login;
 use login::{Challenge, Unmet};
 use pictures::{Found, Pictures};

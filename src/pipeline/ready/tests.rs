@@ -6,25 +6,17 @@ use std::thread;
 use crossbeam_channel::bounded;
 
 use super::super::lane::Task;
+use super::super::queue::tests::frame;
 use super::super::queue::{Empty, QueueSender, queue};
 use super::super::states::States;
 use super::super::turn::Turn;
 use super::*;
-use crate::capture::{Frame, Samples, Settings};
+use crate::capture::Settings;
 use crate::config::Stream;
-use crate::frame::{Color, Layout, PixelAspect, PixelFormat, Timestamp};
 use crate::preprocess::{Preprocessor, Transform};
 use crate::record::ModelTag;
 use crate::shutdown;
 use crate::telemetry::{FrameNumbers, StreamCounters};
-
-fn frame(seq: u64) -> Frame {
-    let layout =
-        Layout { format: PixelFormat::Gray8, width: 1, height: 1, color: Color::RGB, aspect: PixelAspect::SQUARE };
-    let captured = Timestamp::now();
-    let pixels = Samples::nothing();
-    Frame { stream: "s".into(), file: None, seq, captured, arrived_ns: captured.monotonic_ns, layout, pixels }
-}
 
 /// A stream whose source waits for the threads.
 fn lane(name: &str) -> (QueueSender, Lane) {
