@@ -1,13 +1,13 @@
 """What many reconnects of a camera leave behind: `python3 benches/reconnects.py`.
 
 A small built-in RTSP server sends a few pictures and hangs up, and the program reopens it repeatedly. Prints resident memory,
-open file descriptors and threads as curves over the number of connections, and whether they stay within the marks: memory
-grows by less than 5 MB between the first and the last figure, descriptors and threads are back where they were. The exit
-status is 1 if they are not.
+open file descriptors and threads as curves over the number of connections. Each figure is of a number of connections in a
+row: the median of the memory, and the least of descriptors and threads, of which a connection has some of its own while it
+lasts.
 
-Each figure is of a number of connections in a row: the median of the memory, and the least of descriptors and threads, of
-which a connection has some of its own while it lasts. As many connections before the first figure are not shown and not
-counted: they are the start of the program, in which libraries start threads that they keep.
+Before and after these connections, a reload takes the camera away and the program rests, for longer than libraries keep
+threads that are idle. These two figures have marks: memory grows by less than 5 MB, and descriptors and threads are back
+where they were. The exit status is 1 if they are not. The first connections come before all figures: they load libraries.
 
 A set of environment variables given by `--with` can hold glibc's settings (see mallopt(3) and "Memory Allocation Tunables");
 several sets take turns, so that other activity on the machine affects all of them.
@@ -17,6 +17,7 @@ import argparse
 import base64
 import os
 import re
+import signal
 import socket
 import statistics
 import struct
@@ -38,6 +39,12 @@ MOST_MB = 5
 
 # Seconds without a reconnect after which a run is aborted.
 LIMIT_S = 60
+
+# Seconds of rest. GLib keeps idle threads for 15 s.
+REST_S = 20
+
+# What the program plays while it rests.
+REST = '[[stream]]\nname = "rest"\nsource = "test:ball?size=64x64&fps=1"\n'
 
 
 def encode(path, size, frames):
@@ -178,14 +185,36 @@ def figure(camera, process, target):
             seen, at = camera.served, time.monotonic()
         if time.monotonic() - at > LIMIT_S:
             sys.exit(f"no reconnect for {LIMIT_S} s after {seen}")
-        samples.append((resident_mb(process.pid), count(process.pid, "fd"), count(process.pid, "task")))
+        samples.append(sample(process.pid))
         time.sleep(0.01)
     memory, descriptors, threads = zip(*samples)
     return Figure(target, statistics.median(memory), min(descriptors), min(threads))
 
 
+def sample(pid):
+    return resident_mb(pid), count(pid, "fd"), count(pid, "task")
+
+
+def rest(process, config, connections):
+    """Takes the cameras away for a while; the figure of that rest."""
+    text = config.read_text()
+    reload(process, config, REST)
+    time.sleep(REST_S)
+    samples = []
+    for _ in range(100):
+        samples.append(sample(process.pid))
+        time.sleep(0.01)
+    reload(process, config, text)
+    return Figure(connections, *map(statistics.median, zip(*samples)))
+
+
+def reload(process, config, text):
+    config.write_text(text)
+    process.send_signal(signal.SIGHUP)
+
+
 def measure(program, clip, settings, options, folder):
-    """The figures of one run, and its processor seconds."""
+    """The figures before, during and after the connections of one run, and its processor seconds."""
     camera = Camera(clip)
     config = folder / "hardnetd.toml"
     stream = (
@@ -194,15 +223,17 @@ def measure(program, clip, settings, options, folder):
     )
     config.write_text("".join(stream.format(number, camera.port, number) for number in range(options.streams)))
     environment = os.environ | dict(setting.split("=", 1) for setting in settings.split())
-    targets = range(options.every, options.connections + options.every + 1, options.every)
+    targets = range(2 * options.every, options.connections + options.every + 1, options.every)
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [program, "run", "-c", str(config)], env=environment, stdout=subprocess.DEVNULL, stderr=log
         )
         try:
-            # The start of the program is in the first one.
-            _, *figures = [figure(camera, process, target) for target in targets]
-            return figures, processor_seconds(process.pid)
+            figure(camera, process, options.every)
+            before = rest(process, config, 0)
+            figures = [figure(camera, process, target)._replace(connections=target - options.every) for target in targets]
+            after = rest(process, config, options.connections)
+            return before, figures, after, processor_seconds(process.pid)
         finally:
             process.kill()
             process.wait()
@@ -224,14 +255,15 @@ def show(figures):
         print(f"  {connections:11}  " + "".join(cells).rstrip())
 
 
-def within_marks(figures):
-    """Compares the last figure with the first; says what is beyond its mark."""
-    first, last = figures[0], figures[-1]
+def within_marks(first, last):
+    """Compares the rest after the connections with the one before; says what is beyond its mark."""
     growth = last.memory_mb - first.memory_mb
     marks = [
-        (f"memory: {growth:+.1f} MB (mark: less than {MOST_MB})", growth < MOST_MB),
-        (f"descriptors: {first.descriptors} and {last.descriptors} (mark: no more)", last.descriptors <= first.descriptors),
-        (f"threads: {first.threads} and {last.threads} (mark: no more)", last.threads <= first.threads),
+        (f"memory: {first.memory_mb:.1f} and {last.memory_mb:.1f} MB, {growth:+.1f} (mark: less than {MOST_MB})",
+         growth < MOST_MB),
+        (f"descriptors: {first.descriptors:.0f} and {last.descriptors:.0f} (mark: no more)",
+         last.descriptors <= first.descriptors),
+        (f"threads: {first.threads:.0f} and {last.threads:.0f} (mark: no more)", last.threads <= first.threads),
     ]
     for text, holds in marks:
         print(f"  {'ok  ' if holds else 'MISS'} {text}")
@@ -256,10 +288,11 @@ def main():
         clip = pictures((folder / "clip.h264").read_bytes())
         for _ in range(options.rounds):
             for settings in options.settings or [""]:
-                figures, seconds = measure(options.program, clip, settings, options, folder)
+                before, figures, after, seconds = measure(options.program, clip, settings, options, folder)
                 print(f"{settings or 'as it is'}: {seconds:.1f} s of processor time")
                 show(figures)
-                holds &= within_marks(figures)
+                print("  at rest, before and after these connections:")
+                holds &= within_marks(before, after)
                 sys.stdout.flush()
     return 0 if holds else 1
 

@@ -5,134 +5,23 @@
 mod common;
 #[path = "common/rtsp.rs"]
 mod server;
+#[path = "common/watched.rs"]
+mod watched;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use common::broker::Broker;
-use common::subscriber::Subscriber;
-use common::{Outcome, Running, hardnetd, wait_for};
+use common::wait_for;
 use gstreamer_rtsp_server::prelude::*;
-use jiff::Timestamp;
-use rustix::process::Signal;
 use server::{noise_from, serve, serve_faulty};
-use tempfile::TempDir;
+use watched::Stream;
 
 const VIDEO: &str = "videotestsrc is-live=true pattern=ball \
     ! capsfilter name=size caps=video/x-raw,width=640,height=480,framerate=30/1 \
     ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay config-interval=-1 name=pay0 pt=96";
-
-/// The limit of silence and the wait before reopening, in seconds.
-const STALL: f64 = 4.0;
-const RETRY: f64 = 0.5;
-
-/// What a connection and the first picture may take on a busy machine.
-const SETUP: Duration = Duration::from_secs(15);
-
-/// A stream from a camera, with what a subscriber learns of it.
-struct Stream {
-    running: Running,
-    subscriber: Subscriber,
-    folder: TempDir,
-    _broker: Broker,
-}
-
-impl Stream {
-    fn start(address: &str, keys: &str) -> Self {
-        let (broker, folder) = (Broker::start("allow_anonymous true"), common::folder());
-        let subscriber = Subscriber::start(broker.port, &[]);
-        let config = folder.path().join("hardnetd.toml");
-        std::fs::write(folder.path().join("password"), "wr0ng\n").unwrap();
-        let text = format!(
-            "[device]\nname = \"pi\"\nstop_timeout_s = 30\n[model]\nsize = \"32x32\"\n\
-             [publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {}\nstats_s = 1\n\
-             [[stream]]\nname = \"camera\"\nsource = \"{address}\"\nstall_timeout_s = {STALL}\n\
-             retry_first_s = {RETRY}\nretry_max_s = {RETRY}\nretry_jitter = 0.0\n{}",
-            broker.port,
-            keys.replace("FOLDER", folder.path().to_str().unwrap())
-        );
-        std::fs::write(&config, text).unwrap();
-        let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
-        Self { running, subscriber, folder, _broker: broker }
-    }
-
-    /// The file of a password that is wrong at first.
-    fn password(&self) -> PathBuf {
-        self.folder.path().join("password")
-    }
-
-    /// The states since it was `offline` at the start. A busy machine may have it wait for a key frame in between.
-    fn states(&self) -> Vec<String> {
-        let lines = self.subscriber.lines();
-        let states = lines.iter().filter_map(|line| line.split_once(' ')?.1.strip_prefix("hardnetd/pi/camera/status "));
-        let states = states.skip_while(|state| *state == "offline").filter(|state| *state != "waiting");
-        let mut states: Vec<String> = states.map(str::to_owned).collect();
-        states.dedup();
-        states
-    }
-
-    /// Waits until the states have been these, and no others.
-    fn reaches(&self, expected: &[&str]) {
-        wait_for("the state", || {
-            let states = self.states();
-            let same = states.iter().zip(expected).all(|(state, expected)| state == expected);
-            assert!(same && states.len() <= expected.len(), "{states:?}, not {expected:?}: {}", self.running.log());
-            (states.len() == expected.len()).then_some(())
-        });
-    }
-
-    /// When the frames of the results so far were captured.
-    fn captured(&self) -> Vec<Timestamp> {
-        let output = self.running.output();
-        let (whole, _) = output.rsplit_once('\n').unwrap_or_default();
-        let time = |line: &str| -> Timestamp {
-            let record: serde_json::Value = serde_json::from_str(line).unwrap();
-            record["captured_at"].as_str().unwrap().parse().unwrap()
-        };
-        whole.lines().map(time).collect()
-    }
-
-    /// Waits for results of frames after a fault, of which the first may take the limit of silence, a wait, and a connection.
-    fn goes_on(&self) {
-        let start = Timestamp::now();
-        let first = wait_for("further results", || {
-            let after: Vec<Timestamp> = self.captured().into_iter().filter(|captured| *captured > start).collect();
-            Some(after).filter(|after| after.len() >= 3)?.first().copied()
-        });
-        let took = Duration::try_from(first.duration_since(start)).unwrap();
-        let limit = Duration::from_secs_f64(STALL + RETRY) + SETUP;
-        assert!(took < limit, "{took:?}: {}", self.running.log());
-    }
-
-    /// The latest statistics of the stream, after a moment.
-    fn stats(&self) -> serde_json::Value {
-        let schema = include_str!("../assets/hardnetd.stats.v1.schema.json");
-        let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
-        let all = || -> Vec<String> {
-            let lines = self.subscriber.lines();
-            lines.iter().filter_map(|line| line.strip_prefix("0 hardnetd/pi/stats ")).map(str::to_owned).collect()
-        };
-        let before = all().len();
-        let last = wait_for("statistics", || Some(all()).filter(|all| all.len() >= before + 2)?.pop());
-        let stats = serde_json::from_str(&last).unwrap();
-        if let Err(error) = schema.validate(&stats) {
-            panic!("{error}: {last}");
-        }
-        stats["streams"][0].clone()
-    }
-
-    /// Stops it; its records add up.
-    fn stops(self) -> Outcome {
-        self.running.signal(Signal::TERM);
-        let outcome = self.running.finish();
-        common::numbers_add_up(&outcome.records());
-        outcome
-    }
-}
 
 #[test]
 fn a_camera_that_accepts_and_never_sends_is_retried_until_it_sends() {

@@ -1,0 +1,144 @@
+//! A network camera served by VLC, whose RTSP server shares no code with GStreamer's and sends over UDP: it is killed, freezes,
+//! changes its video, asks for a login and is cut off the network. Its stream goes through the states in order, and
+//! classification goes on soon after.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+#[path = "common/vlc.rs"]
+mod vlc;
+#[path = "common/watched.rs"]
+mod watched;
+
+use std::process::Command;
+
+use rustix::process::Signal;
+use vlc::Vlc;
+use watched::Stream;
+
+const UDP: &str = "start_timeout_s = 8\n[stream.rtsp]\ntransport = \"udp\"\n";
+
+#[test]
+fn a_server_that_is_killed_or_freezes_is_reopened_and_sound_beside_the_video_is_left_alone() {
+    let mut camera = Vlc::serve("h264");
+    let stream = Stream::start(&camera.address(), UDP);
+    stream.reaches(&["online"]);
+    camera.signal(Signal::KILL);
+    stream.reaches(&["online", "stalled", "retrying"]);
+    camera.restart("h264");
+    stream.goes_on();
+    stream.reaches(&["online", "stalled", "retrying", "online"]);
+    camera.signal(Signal::STOP);
+    stream.reaches(&["online", "stalled", "retrying", "online", "stalled", "retrying"]);
+    camera.signal(Signal::CONT);
+    stream.goes_on();
+    let stats = stream.stats();
+    assert!(stats["stalls"].as_u64() >= Some(1) && stats["reconnects"].as_u64() >= Some(2), "{stats}");
+    stream.stops();
+}
+
+#[test]
+fn a_server_that_accepts_and_does_not_answer_is_retried_until_it_does() {
+    let camera = Vlc::serve("h264");
+    camera.signal(Signal::STOP);
+    let stream = Stream::start(&camera.address(), UDP);
+    stream.reaches(&["retrying"]);
+    camera.signal(Signal::CONT);
+    stream.goes_on();
+    stream.reaches(&["retrying", "online"]);
+    stream.stops();
+}
+
+#[test]
+fn a_server_may_come_back_with_another_coding_size_and_rate() {
+    let mut camera = Vlc::serve("h264");
+    let stream = Stream::start(&camera.address(), UDP);
+    stream.reaches(&["online"]);
+    camera.signal(Signal::KILL);
+    camera.restart("h265");
+    stream.goes_on();
+    let outcome = stream.stops();
+    assert!(outcome.stderr.contains("a new format: 320x240"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("decoding with avdec_h265"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_server_takes_the_login_once_it_is_right() {
+    let camera = Vlc::serve_to("h264", "me", "r\u{fc}cht/@:");
+    let stream =
+        Stream::start(&camera.address(), &format!("username = \"me\"\npassword_file = \"FOLDER/password\"\n{UDP}"));
+    stream.reaches(&["retrying"]);
+    std::fs::write(stream.password(), "r\u{fc}cht/@:\n").unwrap();
+    stream.reaches(&["retrying", "online"]);
+    let outcome = stream.stops();
+    assert!(!outcome.stderr.contains("wr0ng") && !outcome.stderr.contains("cht/@"), "{}", outcome.stderr);
+}
+
+/// A network of its own for a server, which can be cut off. Needs root.
+struct Network {
+    name: String,
+    /// The address of the server in it.
+    host: String,
+}
+
+impl Network {
+    fn new() -> Self {
+        let (id, name) = (std::process::id(), format!("hardnetd-{}", std::process::id()));
+        let subnet = format!("10.231.{}", id % 256);
+        let network = Self { host: format!("{subnet}.2"), name };
+        let (near, far) = network.links();
+        network.ip(&format!("netns add {}", network.name));
+        network.ip(&format!("link add {near} type veth peer name {far} netns {}", network.name));
+        network.ip(&format!("addr add {subnet}.1/24 dev {near}"));
+        network.ip(&format!("link set {near} up"));
+        network.ip(&format!("-n {} addr add {}/24 dev {far}", network.name, network.host));
+        network.ip(&format!("-n {} link set lo up", network.name));
+        network.join();
+        network
+    }
+
+    /// The names of both ends; at most 15 characters.
+    fn links(&self) -> (String, String) {
+        let id = std::process::id();
+        (format!("hn{id}a"), format!("hn{id}b"))
+    }
+
+    fn join(&self) {
+        self.ip(&format!("-n {} link set {} up", self.name, self.links().1));
+    }
+
+    /// From now on, packets are lost in both directions, and nobody is told.
+    fn cut(&self) {
+        self.ip(&format!("-n {} link set {} down", self.name, self.links().1));
+    }
+
+    fn ip(&self, arguments: &str) {
+        let outcome = Command::new("ip").args(arguments.split(' ')).output().expect("iproute2 is installed");
+        assert!(outcome.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&outcome.stderr));
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "del", &self.links().0]).status();
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "whoever runs it learns why it does nothing")]
+fn a_server_that_is_cut_off_the_network_is_reopened_when_it_is_back() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not run: a network to cut off needs root");
+        return;
+    }
+    let network = Network::new();
+    let camera = Vlc::serve_in(&network.name, &network.host, "h264");
+    let stream = Stream::start(&camera.address(), UDP);
+    stream.reaches(&["online"]);
+    network.cut();
+    stream.reaches(&["online", "stalled", "retrying"]);
+    network.join();
+    stream.goes_on();
+    stream.reaches(&["online", "stalled", "retrying", "online"]);
+    stream.stops();
+}
