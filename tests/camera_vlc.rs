@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/network.rs"]
+mod network;
 #[path = "common/vlc.rs"]
 mod vlc;
 #[path = "common/watched.rs"]
 mod watched;
 
-use std::process::Command;
-
+use network::Network;
 use rustix::process::Signal;
 use vlc::Vlc;
 use watched::Stream;
@@ -73,65 +74,9 @@ fn a_server_takes_the_login_once_it_is_right() {
     assert!(!outcome.stderr.contains("wr0ng") && !outcome.stderr.contains("cht/@"), "{}", outcome.stderr);
 }
 
-/// A network of its own for a server, which can be cut off. Needs root.
-struct Network {
-    name: String,
-    /// The address of the server in it.
-    host: String,
-}
-
-impl Network {
-    fn new() -> Self {
-        let (id, name) = (std::process::id(), format!("hardnetd-{}", std::process::id()));
-        let subnet = format!("10.231.{}", id % 256);
-        let network = Self { host: format!("{subnet}.2"), name };
-        let (near, far) = network.links();
-        network.ip(&format!("netns add {}", network.name));
-        network.ip(&format!("link add {near} type veth peer name {far} netns {}", network.name));
-        network.ip(&format!("addr add {subnet}.1/24 dev {near}"));
-        network.ip(&format!("link set {near} up"));
-        network.ip(&format!("-n {} addr add {}/24 dev {far}", network.name, network.host));
-        network.ip(&format!("-n {} link set lo up", network.name));
-        network.join();
-        network
-    }
-
-    /// The names of both ends; at most 15 characters.
-    fn links(&self) -> (String, String) {
-        let id = std::process::id();
-        (format!("hn{id}a"), format!("hn{id}b"))
-    }
-
-    fn join(&self) {
-        self.ip(&format!("-n {} link set {} up", self.name, self.links().1));
-    }
-
-    /// From now on, packets are lost in both directions, and nobody is told.
-    fn cut(&self) {
-        self.ip(&format!("-n {} link set {} down", self.name, self.links().1));
-    }
-
-    fn ip(&self, arguments: &str) {
-        let outcome = Command::new("ip").args(arguments.split(' ')).output().expect("iproute2 is installed");
-        assert!(outcome.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&outcome.stderr));
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["link", "del", &self.links().0]).status();
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
-    }
-}
-
 #[test]
-#[allow(clippy::print_stderr, reason = "whoever runs it learns why it does nothing")]
 fn a_server_that_is_cut_off_the_network_is_reopened_when_it_is_back() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not run: a network to cut off needs root");
-        return;
-    }
-    let network = Network::new();
+    let Some(network) = Network::new() else { return };
     let camera = Vlc::serve_in(&network.name, &network.host, "h264");
     let stream = Stream::start(&camera.address(), UDP);
     stream.reaches(&["online"]);

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/network.rs"]
+mod network;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use common::{Outcome, Running, folder, hardnetd, run, wait_for};
+use network::Network;
 use rustix::process::Signal;
 
 const PICTURES: &str =
@@ -63,6 +66,11 @@ fn packets_of_every_payload_give_results() {
         ("mpegts", format!("{H264} ! mpegtsmux alignment=7")),
         ("rtp-mpegts", format!("{H264} ! mpegtsmux ! rtpmp2tpay")),
         ("rtp-h264", format!("{H264} ! rtph264pay config-interval=-1")),
+        (
+            "rtp-h265",
+            "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h265parse ! rtph265pay config-interval=-1"
+                .to_owned(),
+        ),
         ("rtp-jpeg", "jpegenc ! rtpjpegpay".to_owned()),
     ] {
         let port = free_port();
@@ -70,6 +78,19 @@ fn packets_of_every_payload_give_results() {
         let keys = format!("[stream.udp]\npayload = \"{payload}\"\n");
         shows(&of(&["run", "--frames", "5"], &format!("udp://127.0.0.1:{port}"), &keys));
     }
+}
+
+#[test]
+fn packets_to_a_multicast_group_give_results() {
+    let Some(network) = Network::new() else { return };
+    let text = format!("{PICTURES} ! {H264} ! mpegtsmux alignment=7 ! udpsink host=239.255.42.7 port=5004");
+    let mut sender = Command::new("gst-launch-1.0");
+    sender.arg("-q").args(text.split_whitespace());
+    let _sender = Sender(network.command(&sender).spawn().expect("gst-launch-1.0 is installed"));
+    let receiver = hardnetd(["run", "--frames", "5", "--source", "udp://239.255.42.7:5004"]);
+    let mut receiver = network.command(&receiver);
+    receiver.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shows(&Running::start(&mut receiver).finish());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::device::DeviceError;
 use super::guard::MOST_REDIRECTS;
+use super::package;
 use super::player::MOST_PER_FRAME;
 use super::scheme::{SourceError, file_hint};
 use super::still::StillError;
@@ -28,6 +29,15 @@ pub enum Error {
     /// The camera's certificate is not accepted.
     #[error("{0}; {remedy}", remedy = .0.remedy())]
     Untrusted(Box<Untrusted>),
+    /// The passphrase of an SRT stream is too short or too long.
+    #[error(
+        "the passphrase in stream.password_file has {}; SRT takes from 10 to 79",
+        counted(*length, "byte", "bytes")
+    )]
+    Passphrase {
+        /// Its bytes.
+        length: usize,
+    },
     /// A picture or a folder of them cannot be read.
     #[error(transparent)]
     Still(#[from] StillError),
@@ -45,15 +55,11 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// A GStreamer element is not installed.
-    #[error(
-        "the GStreamer element '{element}' is not installed; it is in the package {package} (apt install {package})"
-    )]
+    /// GStreamer does not have an element.
+    #[error("the GStreamer element '{element}' is not installed; {}", package::remedy(element))]
     MissingElement {
         /// Name of the element.
         element: String,
-        /// The Debian package that contains it.
-        package: &'static str,
     },
     /// What a stream is to decode with is no decoder.
     #[error(
@@ -292,8 +298,11 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            // Most likely misspelt.
+            Self::MissingElement { element } if package::known(element).is_none() => Exit::Config,
             Self::Source(_)
             | Self::Secret(_)
+            | Self::Passphrase { .. }
             | Self::Pipeline { .. }
             | Self::NoDecoder { .. }
             | Self::OtherDecoder { .. }

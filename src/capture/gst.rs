@@ -25,7 +25,7 @@ use gstreamer_app as gst_app;
 use super::guard::{self, Guard};
 use super::player::{Activity, Notice, Player, Session};
 use super::scheme::Launch;
-use super::{DecoderChoice, Deliver, Error, Trust, decoder, elements, package, plug};
+use super::{DecoderChoice, Deliver, Error, Trust, decoder, elements, plug};
 use crate::frame::monotonic_ns;
 use crate::shutdown::Thread;
 use crate::system::network;
@@ -216,7 +216,7 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
                 format!("the GStreamer element '{element}' is installed and cannot be loaded: see GST_DEBUG=3");
             return Err(Error::Unusable { message });
         }
-        return Err(Error::MissingElement { package: package::of_element(&element), element });
+        return Err(Error::MissingElement { element: element.to_string() });
     }
     let element = parsed.map_err(|error| match launch.custom {
         Some(_) => custom::wrong(error.message()),
@@ -280,7 +280,7 @@ fn copies(launch: &Launch) -> Result<Option<&'static str>, Error> {
         DecoderChoice::Element(name) => {
             match elements::is_decoder(name) {
                 None => {
-                    return Err(Error::MissingElement { package: package::of_element(name), element: name.clone() });
+                    return Err(Error::MissingElement { element: name.clone() });
                 }
                 Some(false) => return Err(Error::NoDecoder { element: name.clone() }),
                 Some(true) => elements::consider(name),

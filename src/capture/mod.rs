@@ -44,7 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::choice::AtEnd;
-use crate::config::{SecretError, Stream, read_secret};
+use crate::config::{Stream, read_secret};
 use crate::exit::chain;
 use crate::frame;
 
@@ -189,11 +189,12 @@ impl Settings {
 }
 
 /// The pipeline of a stream, with what its files hold now; `None` if its source needs none.
-fn launch(source: &Source, stream: &Stream) -> Result<Option<Launch>, SecretError> {
+fn launch(source: &Source, stream: &Stream) -> Result<Option<Launch>, Error> {
     let password = match stream.password_file.as_str() {
         "" => None,
         file => Some(read_secret("stream.password_file", file)?),
     };
     let trust = Trust::of(stream)?;
+    source.check_password(password.as_deref())?;
     Ok(source.launch(stream, password.as_deref()).map(|launch| Launch { trust, ..launch }))
 }

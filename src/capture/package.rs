@@ -1,9 +1,30 @@
 //! Which Debian package contains a GStreamer element or a decoder.
 
-/// The package that contains `element`.
+/// What to do about an element that GStreamer does not have, as the end of a sentence.
+#[must_use]
+pub fn remedy(element: &str) -> String {
+    let is_hardware = |name: &str| name.starts_with("v4l2") && name.ends_with("dec");
+    match known(element) {
+        None => "check its name, or install the package that contains it".into(),
+        Some(package) if is_hardware(element) => {
+            format!("it is in the package {package}, and there only on a machine with such a decoder")
+        }
+        Some(package) => format!("it is in the package {package} (apt install {package})"),
+    }
+}
+
+/// The package that contains `element`; of one that is not known, the package of those that every pipeline has.
 #[must_use]
 pub fn of_element(element: &str) -> &'static str {
-    match element {
+    known(element).unwrap_or("gstreamer1.0-plugins-base")
+}
+
+/// The package that contains `element`, if it is one that sources need.
+#[must_use]
+pub fn known(element: &str) -> Option<&'static str> {
+    Some(match element {
+        "appsink" | "appsrc" | "videotestsrc" | "videoconvert" | "videoconvertscale" | "videoscale" | "videorate"
+        | "decodebin" | "uridecodebin" | "theoradec" | "oggdemux" => "gstreamer1.0-plugins-base",
         "filesrc" | "capsfilter" | "queue" | "typefind" => "libgstreamer1.0-0",
         "rtspsrc" | "v4l2src" | "udpsrc" | "rtpjitterbuffer" | "rtpmp2tdepay" | "videoflip" | "rtph264depay"
         | "rtph265depay" | "rtpjpegdepay" | "jpegdec" | "qtdemux" | "matroskademux" | "avidemux" | "flvdemux" => {
@@ -18,8 +39,8 @@ pub fn of_element(element: &str) -> &'static str {
         }
         name if name.starts_with("v4l2") => "gstreamer1.0-plugins-good",
         name if name.starts_with("nv") => "nvidia-l4t-gstreamer",
-        _ => "gstreamer1.0-plugins-base",
-    }
+        _ => return None,
+    })
 }
 
 /// The package that supports the media type `media`, such as `video/x-h264`.
@@ -56,5 +77,15 @@ mod tests {
         ] {
             assert_eq!(of_element(element), package, "{element}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_may_be_misspelt() {
+        assert_eq!(remedy("videotestsrcx"), "check its name, or install the package that contains it");
+        assert_eq!(
+            remedy("srtsrc"),
+            "it is in the package gstreamer1.0-plugins-bad (apt install gstreamer1.0-plugins-bad)"
+        );
+        assert!(remedy("v4l2h264dec").ends_with("there only on a machine with such a decoder"));
     }
 }

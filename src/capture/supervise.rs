@@ -207,7 +207,7 @@ impl Supervisor<'_> {
         // The camera decides how many there are.
         let has_grown = |now: u64, then: u64| now.checked_ilog2() != then.checked_ilog2();
         if has_grown(damaged + late, before.damaged + before.late) {
-            tracing::warn!(%stream, damaged, late, "frames are left out, each time up to the next key frame");
+            tracing::warn!(%stream, damaged, late, "frames are left out: damaged, or decoded too late; each time up to the next frame that needs no other");
         } else if has_grown(before_key_frame, before.before_key_frame) {
             tracing::debug!(%stream, before_key_frame, "frames are left out until there is a key frame");
         }

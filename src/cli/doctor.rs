@@ -34,8 +34,9 @@ On a terminal, doctor prints a table; elsewhere, tab-separated lines: state, are
 --json prints an object with the schema hardnetd.doctor.v1.
 
 The service may have other permissions than its administrator. To check with its user and groups:
-  sudo systemd-run --pipe --wait -p DynamicUser=yes -p User=hardnetd-daemon -p StateDirectory=hardnetd \\
-      -p \"SupplementaryGroups=hardnetd video render\" hardnetd doctor
+  sudo systemd-run --pipe --wait -p DynamicUser=yes -p User=hardnetd-daemon \\
+      -p StateDirectory=hardnetd -p \"SupplementaryGroups=hardnetd video render\" \\
+      hardnetd doctor
 
 Exit codes: 0 no error (there may be warnings), 69 at least one error, 78 the configuration is wrong.
 

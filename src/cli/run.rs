@@ -32,8 +32,8 @@ Sinks:
   mqtt://[USER@]HOST[:PORT][/PREFIX] an MQTT broker; PREFIX comes before the device in every topic
   mqtts://…                          the same over TLS
 
-Options take precedence over the configuration, which has more settings, such as those for passwords: `hardnetd config \
-default` prints every key with its default. SIGHUP reloads the configuration; SIGTERM and SIGINT stop the daemon.
+Options take precedence over the configuration, which has more settings, such as those for passwords and those of a stream: \
+`hardnetd config default` prints every key with its default. SIGHUP reloads the configuration; SIGTERM and SIGINT stop the daemon.
 
 Examples:
   hardnetd run --source test:smpte --frames 100
@@ -46,13 +46,14 @@ pub(super) struct Arguments {
     /// Where frames come from, instead of the configured streams; can be repeated for several streams.
     #[arg(short, long, value_name = "URI")]
     source: Vec<String>,
-    /// Frames per second to let through of each source, before any conversion, such as 2 or 0.2; 0: all.
+    /// Frames per second to let through of each --source, before any conversion, such as 2 or 0.2; 0: all. In a file, those
+    /// of its own time.
     #[arg(long, value_name = "N", requires = "source", allow_negative_numbers = true, value_parser = frames_per_second)]
     max_fps: Option<f64>,
-    /// The part of each source's pictures to classify: x, y, width and height as shares of its sides, from 0 to 1.
+    /// The part of the pictures of each --source to classify: x, y, width and height as shares of its sides, from 0 to 1.
     #[arg(long, value_name = "X,Y,W,H", requires = "source")]
     region: Option<Region>,
-    /// Model: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
+    /// Model of the streams that name none: signal, hardnet39ds, hardnet68ds, hardnet68, hardnet85, or a model file.
     #[arg(short, long, value_name = "M")]
     model: Option<String>,
     /// Text file with one label per line, instead of the model's own labels.

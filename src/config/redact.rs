@@ -65,7 +65,8 @@ const LONGEST_WORD: usize = 1024;
 const LONGEST_ADDRESS: usize = 4096;
 
 /// Forms of addresses in messages.
-const FORMS: [&str; 8] = [
+const FORMS: [&str; 9] = [
+    "pipeline:GST-LAUNCH-TEXT",
     "rtsp://HOST:PORT/PATH",
     "rtsp://USER:PASSWORD@HOST/PATH",
     "http://HOST:PORT/PATH",
@@ -145,7 +146,14 @@ fn redact_word(word: &str, quoted: bool) -> String {
     let before = &word[..word.len() - bare.len()];
     let is_form = FORMS.iter().any(|form| bare.starts_with(form));
     let is_instance = !quoted && !bare.contains([':', '/', '?', '=', '%']);
-    if is_form || is_instance { word.to_owned() } else { format!("{before}{}", redact(bare)) }
+    if is_form || is_instance {
+        return word.to_owned();
+    }
+    // The name of an element and what a sentence adds to it.
+    let end =
+        if bare.starts_with("pipeline:") { bare.trim_end_matches([')', ':', ',', ';', '.']).len() } else { bare.len() };
+    let (bare, after) = bare.split_at(end);
+    format!("{before}{}{after}", redact(bare))
 }
 
 /// Where the address begins that is hidden behind the scheme of a file, or within a path; 0 if none is.

@@ -1,6 +1,9 @@
 //! What streams share and what is their own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use serde_json::Value as Json;
 
 use super::schema::{Config, Stream};
 use crate::frame::Region;
@@ -23,6 +26,27 @@ impl Stream {
     pub fn has_same_source(&self, other: &Self) -> bool {
         let Self { name, model, region, weight, carry_over_max_s, .. } = other.clone();
         Self { name, model, region, weight, carry_over_max_s, ..self.clone() } == *other
+    }
+
+    /// The keys, such as `max_fps` and `rtsp.latency_ms`, in which `other` differs so that it has not the same source.
+    pub(super) fn source_differences(&self, other: &Self) -> Vec<String> {
+        let [own, others] = [self, other].map(|stream| {
+            let Self { name, model, region, weight, carry_over_max_s, .. } = self.clone();
+            let stream = Self { name, model, region, weight, carry_over_max_s, ..stream.clone() };
+            let mut keys = BTreeMap::new();
+            for (key, value) in
+                serde_json::to_value(stream).ok().and_then(|it| it.as_object().cloned()).into_iter().flatten()
+            {
+                match value {
+                    Json::Object(inner) => {
+                        keys.extend(inner.into_iter().map(|(name, it)| (format!("{key}.{name}"), it)))
+                    }
+                    value => drop(keys.insert(key, value)),
+                }
+            }
+            keys
+        });
+        own.into_iter().filter(|(key, value)| others.get(key) != Some(value)).map(|(key, _)| key).collect()
     }
 }
 

@@ -15,17 +15,7 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
         let key = format!("stream[{index}].source");
         warnings.extend(password_in_source(&key, stream));
         warnings.extend(open_camera(index, stream));
-        // Test patterns and files are not limited resources like cameras.
-        let twin = config.streams[..index].iter().find(|other| same_source(other, stream));
-        if let Some(twin) = twin.filter(|_| stream.is_network_camera() || stream.scheme() == "v4l2") {
-            let found = format!("{:?}: the stream {:?} opens the same camera", redact(&stream.source), twin.name);
-            let remedy = match stream.scheme() {
-                "v4l2" => "only one of them can capture from it: leave one out",
-                _ => "one stream is enough, unless their other settings differ",
-            };
-            let remedy = remedy.to_owned();
-            warnings.push(Warning { key, found, remedy });
-        }
+        warnings.extend(opened_twice(&key, stream, &config.streams[..index]));
     }
     if config.publish.mqtt.enabled {
         warnings.extend(unchecked_certificate(&config.publish.mqtt));
@@ -34,6 +24,27 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
         warnings.extend(no_password(&config.publish.mqtt));
     }
     warnings
+}
+
+/// A camera that `stream` opens a second time, because its settings keep it from sharing it with one of the streams `before`.
+/// Test patterns and files are not limited resources like cameras.
+fn opened_twice(key: &str, stream: &Stream, before: &[Stream]) -> Option<Warning> {
+    let is_exclusive = matches!(stream.scheme(), "v4l2" | "libcamera" | "nvargus" | "udp");
+    let twins = || before.iter().filter(|other| same_source(other, stream));
+    if !is_exclusive && !stream.is_network_camera() || twins().any(|other| other.has_same_source(stream)) {
+        return None;
+    }
+    let twin = twins().next()?;
+    let consequence = if is_exclusive { "only one of them gets its pictures" } else { "it is opened twice" };
+    Some(Warning {
+        key: key.to_owned(),
+        found: format!(
+            "{:?}: the stream {:?} has the same camera, and {consequence}",
+            redact(&stream.source),
+            twin.name
+        ),
+        remedy: format!("they share it if they have the same {}", stream.source_differences(twin).join(", ")),
+    })
 }
 
 /// Whether both have the same address, however it is written.
@@ -126,6 +137,33 @@ mod tests {
         config.publish.mqtt = Mqtt { enabled: true, host: "broker.local".into(), ..Mqtt::default() };
         change(&mut config.publish.mqtt);
         warnings(&config).into_iter().map(|warning| warning.key).collect()
+    }
+
+    #[test]
+    fn a_camera_that_streams_cannot_share_is_a_warning_that_says_why() {
+        let stream = |source: &str| Stream { source: source.into(), ..Stream::default() };
+        let of = |one: Stream, other: Stream| {
+            let streams = vec![Stream { name: "one".into(), ..one }, Stream { name: "other".into(), ..other }];
+            let warnings = warnings(&Config { streams, ..Config::default() });
+            warnings.into_iter().map(|warning| format!("{}; {}", warning.found, warning.remedy)).collect::<Vec<_>>()
+        };
+        for source in ["rtsp://cam/1", "http://cam/1", "/dev/video0", "udp://:5000"] {
+            let half = Stream { region: "0,0,0.5,1".into(), model: "x".into(), weight: 2, ..stream(source) };
+            assert!(of(stream(source), half).is_empty(), "{source}: they share it");
+        }
+        let slow = |source: &str| Stream { max_fps: 1.0, every_nth: 2, ..stream(source) };
+        assert_eq!(
+            of(stream("rtsp://cam/1"), slow("rtsp://cam/1")),
+            [
+                "\"rtsp://cam/1\": the stream \"one\" has the same camera, and it is opened twice; they share it if they have \
+              the same every_nth, max_fps"
+            ]
+        );
+        let udp = of(stream("udp://:5000"), slow("udp://:5000"));
+        assert!(udp[0].contains("only one of them gets its pictures"), "{udp:?}");
+        let device = of(stream("v4l2:by-id/x"), stream("/dev/v4l/by-id/x"));
+        assert!(device[0].ends_with("they share it if they have the same source"), "{device:?}");
+        assert!(of(stream("test:ball"), slow("test:ball")).is_empty());
     }
 
     #[test]

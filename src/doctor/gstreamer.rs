@@ -130,7 +130,7 @@ fn wanted(
     };
     Some(match is_decoder(&element) {
         None => {
-            let remedy = format!("apt install {}, or correct stream.decoder", package::of_element(&element));
+            let remedy = format!("correct stream.decoder: {}", package::remedy(&element));
             Finding::error(name, format!("{element} is not installed"), remedy)
         }
         Some(false) => Finding::error(name, format!("{element} is no video decoder"), "correct stream.decoder"),

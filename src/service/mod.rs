@@ -372,7 +372,14 @@ fn refuse(error: &Error) {
         true => "; until the switch, the threads of both configurations exist: raise TasksMax= in the unit, or restart",
         false => "",
     };
-    tracing::error!("the configuration is not reloaded, the old one stays in force: {}{hint}", chain(error));
+    let text = chain(error);
+    // A list has a line for each problem.
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    tracing::error!("the configuration is not reloaded, the old one stays in force: {first}{hint}");
+    for line in lines {
+        tracing::error!("{}", line.trim_start());
+    }
     systemd::ready();
 }
 

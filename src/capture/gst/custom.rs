@@ -3,7 +3,7 @@
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use crate::capture::{Error, decoder, elements, package};
+use crate::capture::{Error, decoder, elements};
 
 /// Names that the rest of the pipeline has.
 const RESERVED: [&str; 2] = ["convert", "sink"];
@@ -70,10 +70,7 @@ fn missing(context: &gst::ParseContext) -> Result<(), Error> {
     // One whose property is wrong counts as missing, too.
     let missing = context.missing_elements().into_iter().find(|it| gst::ElementFactory::find(it).is_none());
     match missing {
-        Some(element) => {
-            let element = element.to_string();
-            Err(Error::MissingElement { package: package::of_element(&element), element })
-        }
+        Some(element) => Err(Error::MissingElement { element: element.to_string() }),
         None => Ok(()),
     }
 }

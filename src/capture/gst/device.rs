@@ -111,10 +111,7 @@ pub(in crate::capture) fn examine(device: &Device) -> Result<String, Error> {
     super::init()?;
     device::probe(&Host::here(), &device.path)?;
     let source = gst::ElementFactory::make("v4l2src").property("device", &device.path).build();
-    let source = source.map_err(|_| {
-        let element = "v4l2src".to_owned();
-        Error::MissingElement { package: crate::capture::package::of_element(&element), element }
-    })?;
+    let source = source.map_err(|_| Error::MissingElement { element: "v4l2src".into() })?;
     let bus = gst::Bus::new();
     source.set_bus(Some(&bus));
     let offers = source.set_state(gst::State::Ready).map(|_| offers(&source));

@@ -3,6 +3,7 @@
 use crossbeam_channel::Sender;
 use gstreamer as gst;
 use gstreamer::glib;
+use gstreamer::prelude::*;
 
 use super::device::trouble;
 use crate::capture::guard::{Attempt, Guard};
@@ -33,7 +34,7 @@ pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, device: Opt
                 Some(Attempt::Refused) => Error::LoginRefused,
                 None => match device.and_then(|path| Some(trouble(&error.error(), path)?.of(path))) {
                     Some(trouble) => Error::Device(trouble),
-                    None => match failure(&error.error()) {
+                    None => match failure(&error.error(), &factory(message)) {
                         Error::NoVideo if guard.is_some_and(Guard::has_refused_transports) => Error::NoTransport,
                         error => error,
                     },
@@ -78,7 +79,13 @@ fn missing_plugin(structure: &gst::StructureRef) -> Option<Error> {
     Some(Error::MissingDecoder { package: package::of_media(&media), what })
 }
 
-fn failure(error: &glib::Error) -> Error {
+/// The name of the factory of the element that has sent the message.
+fn factory(message: &gst::Message) -> String {
+    let element = message.src().and_then(|source| source.downcast_ref::<gst::Element>()?.factory());
+    element.map(|factory| factory.name().to_string()).unwrap_or_default()
+}
+
+fn failure(error: &glib::Error, factory: &str) -> Error {
     let lacks_decoder = error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound);
     if lacks_decoder {
         // A missing video plugin has already been reported by an earlier message; this is about something else.
@@ -90,6 +97,16 @@ fn failure(error: &glib::Error) -> Error {
     let (advice, exit) = if let Some(resource) = error.kind::<gst::ResourceError>() {
         match resource {
             gst::ResourceError::NotFound => ("check the path", Exit::NoInput),
+            _ if factory == "srtsrc" => (
+                "check host and port, mode in [stream.srt], and the passphrase in stream.password_file: both sides need the \
+                 same or none",
+                Exit::Unavailable,
+            ),
+            _ if factory == "udpsrc" => (
+                "check that the address is one of this machine or of a multicast group, and that no other program has the \
+                 port",
+                Exit::Unavailable,
+            ),
             _ => ("check that the address is right and that something answers there", Exit::Unavailable),
         }
     } else if let Some(stream) = error.kind::<gst::StreamError>() {

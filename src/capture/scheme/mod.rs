@@ -81,6 +81,14 @@ pub trait Scheme: fmt::Debug + Send + Sync {
     /// `password` is the content of the stream's password file.
     fn launch(&self, stream: &Stream, password: Option<&str>) -> Option<Launch>;
 
+    /// Checks the content of the stream's password file.
+    ///
+    /// # Errors
+    /// If no source of this kind takes it.
+    fn check_password(&self, _password: Option<&str>) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The demuxer for the container that the file name suggests.
     fn demuxer(&self) -> Option<&'static str> {
         None

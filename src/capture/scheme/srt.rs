@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::address::{Endpoint, host_port};
 use super::{Carrier, DECODE, Fault, Launch, Scheme, Source, SourceError};
-use crate::capture::{elements, gst, package};
+use crate::capture::{Error, elements, gst, package};
 use crate::choice::SrtMode;
 use crate::config::Stream;
 
@@ -71,6 +71,14 @@ impl Scheme for Peer {
         Some(Launch { live: true, properties, ..Launch::of(&text, stream) })
     }
 
+    /// "The passphrase must be at least 10 and at most 79 characters long" (SRT API, `SRTO_PASSPHRASE`).
+    fn check_password(&self, password: Option<&str>) -> Result<(), Error> {
+        match password.map(str::len) {
+            Some(length) if !(10..=79).contains(&length) => Err(Error::Passphrase { length }),
+            _ => Ok(()),
+        }
+    }
+
     /// A call would take the place of the service where an encoder takes one caller.
     fn examine(&self, _launch: Option<&Launch>, _timeout: Duration) -> Result<String, Fault> {
         let shown = self.describe();
@@ -112,6 +120,14 @@ mod tests {
                 "{uri}"
             );
         }
+    }
+
+    #[test]
+    fn a_passphrase_has_the_length_that_srt_takes() {
+        let source = Source::parse("srt://encoder:9000").unwrap();
+        let lengths = [0, 9, 10, 79, 80].map(|length| source.check_password(Some(&"x".repeat(length))).is_ok());
+        assert_eq!(lengths, [false, false, true, true, false]);
+        assert!(source.check_password(None).is_ok());
     }
 
     #[test]
