@@ -94,6 +94,29 @@ fn packets_to_a_multicast_group_give_results() {
 }
 
 #[test]
+fn packets_without_content_take_no_memory() {
+    let port = free_port();
+    let running = Running::start(&mut hardnetd(["run", "--source", &format!("udp://127.0.0.1:{port}")]));
+    let resident_kb = || -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    wait_for("its start", || running.log().contains("starting").then_some(()));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let before = resident_kb();
+    let sender = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    for number in 0..400_000 {
+        let _ = sender.send_to(&[], ("127.0.0.1", port));
+        if number % 50 == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+    let after = resident_kb();
+    assert!(after < before + 64_000, "{before} became {after} kB: {}", running.log());
+}
+
+#[test]
 fn a_receiver_waits_for_its_sender_and_survives_its_pauses() {
     let folder = folder();
     let port = free_port();

@@ -7,6 +7,7 @@ use std::io::BufRead as _;
 use std::path::Path;
 
 use common::{Running, data, encode, folder, hardnetd, of_stream, run, seqs, wait_for};
+use rustix::process::Signal;
 
 /// Encodes the moving ball, 1080p, 30 frames a second.
 fn clip(path: &Path, frames: u32, encoder: &str) {
@@ -239,6 +240,68 @@ fn a_source_that_loops_goes_on_with_the_next_number() {
     let records = run(["run", "-c", config.to_str().unwrap(), "--frames", "12"]).records();
     let numbers: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (0..12).collect::<Vec<_>>());
+}
+
+/// A folder with one picture, and a file that only looks like one.
+fn pictures(has_good: bool) -> tempfile::TempDir {
+    let folder = folder();
+    std::fs::write(folder.path().join("broken.jpg"), "no picture").unwrap();
+    if has_good {
+        let text = "videotestsrc num-buffers=1 ! video/x-raw,width=64,height=64 ! pngenc";
+        encode(text, &folder.path().join("good.png"));
+        std::fs::remove_file(folder.path().join("good.log")).unwrap();
+    }
+    folder
+}
+
+fn read_again(source: &str, at_end: &str) -> (tempfile::TempDir, String) {
+    let folder = folder();
+    let config = folder.path().join("hardnetd.toml");
+    let text =
+        format!("[[stream]]\nname = \"again\"\nsource = \"{source}\"\nat_end = \"{at_end}\"\nretry_first_s = 0.5\n");
+    std::fs::write(&config, text).unwrap();
+    (folder, config.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_folder_in_a_loop_names_a_broken_picture_once() {
+    let pictures = pictures(true);
+    let (_folder, config) = read_again(&format!("images:{}", pictures.path().display()), "loop");
+    let outcome = run(["run", "-c", &config, "--frames", "20"]);
+    assert_eq!(outcome.stdout.lines().count(), 20, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("broken.jpg is not a readable picture").count(), 1, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_folder_in_a_loop_without_a_readable_picture_is_read_again_after_a_wait() {
+    let pictures = pictures(false);
+    let (_folder, config) = read_again(&format!("images:{}", pictures.path().display()), "loop");
+    let running = Running::start(&mut hardnetd(["run", "-c", &config]));
+    wait_for("a wait", || (running.log().matches("will be reopened").count() >= 2).then_some(()));
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.stderr.matches("broken.jpg is not").count(), 1, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_file_that_is_read_again_may_be_half_written_at_first() {
+    let clips = folder();
+    let (whole, clip) = (clips.path().join("whole.mp4"), clips.path().join("clip.mp4"));
+    encode("videotestsrc num-buffers=30 ! video/x-raw,width=64,height=64 ! x264enc ! mp4mux", &whole);
+    let bytes = std::fs::read(&whole).unwrap();
+    std::fs::write(&clip, &bytes[..bytes.len() / 2]).unwrap();
+    let (_folder, config) = read_again(clip.to_str().unwrap(), "retry");
+    let running = Running::start(&mut hardnetd(["run", "-c", &config]));
+    wait_for("a failure", || running.log().contains("has failed and will be reopened").then_some(()));
+    std::fs::rename(&whole, &clip).unwrap();
+    wait_for("results", || (running.output().lines().count() >= 60).then_some(()));
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    assert!(
+        outcome.stderr.contains("INFO ") && outcome.stderr.contains("the source ended after 30 frames"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]

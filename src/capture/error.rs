@@ -294,6 +294,21 @@ impl Error {
         }
     }
 
+    /// Whether it is about the content of a file or folder, which may be another the next time it is read.
+    pub(super) fn is_of_file(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable { .. }
+                | Self::Still(_)
+                | Self::Stopped
+                | Self::Truncated { .. }
+                | Self::NoVideo
+                | Self::NoKeyFrame { .. }
+                | Self::Silent { .. }
+                | Self::Failed { exit: Exit::Data | Exit::NoInput, .. }
+        )
+    }
+
     /// The exit code of the error.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -39,6 +39,9 @@ use frames::{SampleReader, accepted_caps};
 use notices::{NOTICES, forward};
 use told::Told;
 
+/// Bytes that a packet takes besides its content, about.
+const PER_PACKET: usize = 128;
+
 /// Loads GStreamer; the first call in the process does the work.
 ///
 /// # Errors
@@ -412,15 +415,22 @@ fn limit(source: &gst::Element, activity: &Arc<Activity>) {
     source.connect_pad_added(move |_, pad| limit_pad(pad, &activity));
 }
 
+/// A packet without content is of no use, and elements keep it all the same.
 fn limit_pad(pad: &gst::Pad, activity: &Arc<Activity>) {
     let activity = Arc::clone(activity);
     pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
-        let size = match &info.data {
-            Some(gst::PadProbeData::Buffer(buffer)) => buffer.size(),
-            Some(gst::PadProbeData::BufferList(list)) => list.iter().map(gst::BufferRef::size).sum(),
-            _ => 0,
+        let size = |buffer: &gst::BufferRef| buffer.size() + PER_PACKET;
+        let (size, is_empty) = match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => (size(buffer), buffer.size() == 0),
+            Some(gst::PadProbeData::BufferList(list)) => {
+                (list.iter().map(size).sum(), list.iter().all(|buffer| buffer.size() == 0))
+            }
+            _ => (0, false),
         };
-        if activity.receive(size) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
+        match activity.receive(size) && !is_empty {
+            true => gst::PadProbeReturn::Ok,
+            false => gst::PadProbeReturn::Drop,
+        }
     });
 }
 

@@ -92,7 +92,12 @@ pub enum Progress<'a> {
     /// Frames were not decoded, or their pictures not used, since the last report.
     LeftOut(LeftOut),
     /// A picture of a folder cannot be read; the source goes on with the next one.
-    Unreadable(&'a StillError),
+    Unreadable {
+        /// Why.
+        error: &'a StillError,
+        /// Whether the folder is read for the first time: it may be read again and again.
+        is_first: bool,
+    },
     /// The source has failed and will be reopened.
     Retrying {
         /// Why it failed.

@@ -70,17 +70,18 @@ impl Supervisor<'_> {
     fn run(&self) -> Result<(), Error> {
         let mut backoff = Backoff::new(self.settings.waits);
         let begin = self.numbers.next();
+        let mut is_first = true;
         loop {
             if self.wait_for_earlier().is_break() {
                 return Ok(());
             }
             let first = self.numbers.next();
-            let outcome = self.run_once();
+            let outcome = self.run_once(std::mem::take(&mut is_first));
             let next = self.numbers.next();
             let error = match outcome {
                 Ok(Outcome::Stopped) => return Ok(()),
-                Ok(Outcome::Ended) => match self.settings.at_end {
-                    AtEnd::Loop if next > first => continue,
+                Ok(Outcome::Ended { frames }) => match self.settings.at_end {
+                    AtEnd::Loop if frames > 0 => continue,
                     AtEnd::Loop | AtEnd::Retry if !self.settings.waits.are_none() => {
                         Error::Over { frames: next - first }
                     }
@@ -163,14 +164,17 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Runs one attempt. After it has ended, it issues no more numbers.
-    fn run_once(&self) -> Result<Outcome, Error> {
+    /// Runs one attempt, which may be the first. After it has ended, it issues no more numbers.
+    fn run_once(&self, is_first: bool) -> Result<Outcome, Error> {
         let Self { settings, stopped, deliver, report, .. } = *self;
         let ticket = self.numbers.begin();
         let end = match settings.source.open()? {
             Medium::Pictures(paths) => {
-                let flow = images::play(&settings.stream, paths, &ticket, stopped, deliver, report);
-                return Ok(if flow.is_break() { Outcome::Stopped } else { Outcome::Ended });
+                let source = images::Pictures { stream: &settings.stream, paths, is_first };
+                return Ok(match source.play(&ticket, stopped, deliver, report) {
+                    ControlFlow::Break(()) => Outcome::Stopped,
+                    ControlFlow::Continue(frames) => Outcome::Ended { frames },
+                });
             }
             Medium::Pipeline(end) => end,
         };
@@ -184,7 +188,7 @@ impl Supervisor<'_> {
         let outcome = match self.watch(&*session, &mut told) {
             Decision::End => match (session.activity().frames(), session.activity().left_out().lost()) {
                 (0, left_out @ 1..) => Err(Error::NoKeyFrame { seconds: None, left_out }),
-                (frames, _) => end(frames).map(|()| Outcome::Ended),
+                (frames, _) => end(frames).map(|()| Outcome::Ended { frames }),
             },
             Decision::Fail(error) => Err(error),
             Decision::Continue | Decision::Stop => Ok(Outcome::Stopped),
@@ -254,16 +258,28 @@ enum Outcome {
     /// No more frames are wanted.
     Stopped,
     /// The source has no more.
-    Ended,
+    Ended {
+        /// Frames that it has delivered.
+        frames: u64,
+    },
 }
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Whether a failed source is reopened: cameras are, unless their settings or the failure rule it out.
+/// Whether a failed source is reopened, unless its settings or the failure rule it out: cameras are, and files that are to be
+/// read again.
 fn is_opened_again(settings: &Settings, error: &Error, had_frames: bool) -> bool {
-    settings.source.is_camera() && !settings.waits.are_none() && error.is_retryable(had_frames)
+    let is_retryable = match (settings.source.carrier(), settings.at_end) {
+        // Anybody can send packets that look like another coding.
+        (Carrier::Packets, _) => error.is_retryable(true),
+        _ if settings.source.is_camera() => error.is_retryable(had_frames),
+        (_, AtEnd::Retry) => error.is_of_file(),
+        (_, AtEnd::Loop) => had_frames && error.is_of_file(),
+        (_, AtEnd::Stop) => false,
+    };
+    is_retryable && !settings.waits.are_none()
 }
 
 /// The decision about an attempt.

@@ -105,7 +105,7 @@ impl Watch {
         });
         let thread = shutdown::spawn("watch", move || {
             let report = |progress: Progress<'_>| {
-                if let Progress::Unreadable(error) = progress {
+                if let Progress::Unreadable { error, .. } = progress {
                     tracing::warn!("{}", chain(error));
                 }
                 ControlFlow::Continue(())

@@ -216,20 +216,27 @@ impl Reader {
             Progress::Watching => {}
             Progress::Playing(flow) => self.for_all(|tap| tap.states.playing(flow)),
             Progress::LeftOut(frames) => self.for_all(|tap| tap.counters.count_left_out(frames.sum())),
-            Progress::Unreadable(error) => {
+            Progress::Unreadable { error, is_first } => {
                 self.for_all(|tap| {
                     tap.counters.count_captured();
                     tap.counters.count_failed();
                 });
-                tracing::error!(%stream, "{}", chain(error));
+                match is_first {
+                    true => tracing::error!(%stream, "{}", chain(error)),
+                    false => tracing::debug!(%stream, "{}", chain(error)),
+                }
             }
             Progress::Retrying { .. } if self.taps.are_closed() => {}
             Progress::Retrying { error, wait, next } => {
-                self.keep_failure(error);
                 self.for_all(|tap| tap.counters.count_reconnect());
                 let (wait_s, reconnects) = (wait.as_secs_f64(), self.counts().reconnects);
-                let source = self.settings.source.describe();
-                tracing::warn!(%stream, wait_s, reconnects, "{source} has failed and will be reopened: {}", chain(error));
+                let (source, reason) = (self.settings.source.describe(), chain(error));
+                if matches!(error, capture::Error::Over { .. }) {
+                    tracing::info!(%stream, wait_s, reconnects, "{source} will be reopened: {reason}");
+                } else {
+                    self.keep_failure(error);
+                    tracing::warn!(%stream, wait_s, reconnects, "{source} has failed and will be reopened: {reason}");
+                }
                 self.for_all(|tap| tap.states.retrying(next));
             }
             Progress::Abandoned { pipelines } => {

@@ -36,6 +36,9 @@ pub(super) fn examine(text: &str) -> Result<Option<&'static str>, Error> {
         if SINKS.contains(&kind.as_str()) {
             return Err(superfluous(&kind));
         }
+        if element.name() == "decode" && kind != "decodebin" {
+            return Err(wrong(&format!("call the element {kind} otherwise: 'decode' is the name for a decodebin")));
+        }
         if RESERVED.contains(&element.name().as_str()) {
             return Err(wrong(&format!(
                 "call the element {kind} otherwise: hardnetd has its own '{}'",

@@ -7,6 +7,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
+use super::notices::warn;
 use crate::capture::economy::Needs;
 use crate::capture::gate::{Gate, Reason};
 use crate::capture::player::{Activity, Notice};
@@ -96,6 +97,6 @@ impl Outlet for Inlet {
 
     fn cut_off(&self) {
         Activity::lock(&self.gate).leave_out(Reason::Damaged);
-        let _ = self.notices.try_send(Notice::Warning("a picture of the camera is cut off, and left out".into()));
+        warn(&self.notices, "a picture of the camera is cut off, and left out");
     }
 }

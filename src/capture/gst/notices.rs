@@ -41,8 +41,7 @@ pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, device: Opt
                 },
             })
         }
-        gst::MessageView::Warning(_) if notices.len() >= NOTICES - RESERVED => return,
-        gst::MessageView::Warning(warning) => Notice::Warning(warning.error().message().to_owned()),
+        gst::MessageView::Warning(warning) => return warn(notices, warning.error().message()),
         gst::MessageView::Element(element) if element.structure().is_some_and(|it| it.name() == "redirect") => {
             Notice::Failed(Error::Reference { what: plug::REFERENCE_MOVIE })
         }
@@ -54,6 +53,13 @@ pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, device: Opt
     };
     if notices.try_send(notice).is_err() {
         tracing::debug!("a message from the pipeline was dropped");
+    }
+}
+
+/// Sends a warning, unless it took the place of an end or a failure.
+pub(super) fn warn(notices: &Sender<Notice>, message: &str) {
+    if notices.len() < NOTICES - RESERVED {
+        let _ = notices.try_send(Notice::Warning(message.to_owned()));
     }
 }
 

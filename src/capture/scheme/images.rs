@@ -60,44 +60,54 @@ impl Scheme for Images {
     }
 }
 
-/// Every picture of a folder, in order, until no more are wanted. One that cannot be read takes a number, as a frame that
-/// cannot be classified does.
-pub(in crate::capture) fn play(
-    stream: &Arc<str>,
-    paths: Vec<PathBuf>,
-    ticket: &Ticket,
-    stopped: &Stopped,
-    deliver: &Deliver,
-    report: &Report<'_>,
-) -> ControlFlow<()> {
-    for path in paths {
-        if stopped.is_set() || report(Progress::Watching).is_break() {
-            return ControlFlow::Break(());
-        }
-        let opened = still::Still::open(&path);
-        let now = Timestamp::now();
-        let Some(seq) = ticket.number() else { return ControlFlow::Break(()) };
-        let picture = match opened {
-            Ok(picture) => picture,
-            Err(error) => {
-                let _ = report(Progress::Unreadable(&error));
-                continue;
+/// The pictures of a folder, to be played once.
+pub(in crate::capture) struct Pictures<'a> {
+    /// The stream that they are for.
+    pub(in crate::capture) stream: &'a Arc<str>,
+    pub(in crate::capture) paths: Vec<PathBuf>,
+    /// Whether they have not been played before.
+    pub(in crate::capture) is_first: bool,
+}
+
+impl Pictures<'_> {
+    /// Delivers every picture, in order, until no more are wanted; returns how many. One that cannot be read takes a number,
+    /// as a frame that cannot be classified does.
+    pub(in crate::capture) fn play(
+        self,
+        ticket: &Ticket,
+        stopped: &Stopped,
+        deliver: &Deliver,
+        report: &Report<'_>,
+    ) -> ControlFlow<(), u64> {
+        let mut count = 0;
+        for path in self.paths {
+            if stopped.is_set() {
+                return ControlFlow::Break(());
             }
-        };
-        let layout = picture.layout();
-        debug_assert!(!picture.plane(0).data.is_empty(), "a decoded picture has samples");
-        let frame = Frame {
-            stream: Arc::clone(stream),
-            file: Some(path.to_string_lossy().into()),
-            seq,
-            captured: now,
-            arrived_ns: now.monotonic_ns,
-            layout,
-            pixels: picture.into(),
-        };
-        if deliver(frame).is_break() {
-            return ControlFlow::Break(());
+            report(Progress::Watching)?;
+            let opened = still::Still::open(&path);
+            let now = Timestamp::now();
+            let Some(seq) = ticket.number() else { return ControlFlow::Break(()) };
+            let picture = match opened {
+                Ok(picture) => picture,
+                Err(error) => {
+                    let _ = report(Progress::Unreadable { error: &error, is_first: self.is_first });
+                    continue;
+                }
+            };
+            let layout = picture.layout();
+            debug_assert!(!picture.plane(0).data.is_empty(), "a decoded picture has samples");
+            deliver(Frame {
+                stream: Arc::clone(self.stream),
+                file: Some(path.to_string_lossy().into()),
+                seq,
+                captured: now,
+                arrived_ns: now.monotonic_ns,
+                layout,
+                pixels: picture.into(),
+            })?;
+            count += 1;
         }
+        ControlFlow::Continue(count)
     }
-    ControlFlow::Continue(())
 }

@@ -163,7 +163,7 @@ impl World {
                         self.key_frame_waits.borrow_mut().push(self.now_ms());
                     }
                 }
-                Progress::Unreadable(_) | Progress::LeftOut(_) => {}
+                Progress::Unreadable { .. } | Progress::LeftOut(_) => {}
                 Progress::Retrying { wait, next, .. } => {
                     self.retries.borrow_mut().push((u64::try_from(wait.as_millis()).unwrap(), next));
                     self.tell(StreamEvent::Failed { next });
@@ -642,4 +642,25 @@ fn a_source_that_falls_silent_is_stalled_then_retried_and_one_that_goes_on_is_on
     // Checks are due every quarter of a second.
     let states = [(100, online), (1000, stalled), (1150, online), (2000, stalled), (2250, retrying)];
     assert_eq!(*world.states.borrow(), states);
+}
+
+#[test]
+fn what_is_opened_again_depends_on_the_source_and_on_what_its_end_means() {
+    let is = |source: &str, at_end: AtEnd, error: &Error, had_frames: bool| {
+        let stream = Stream { source: source.into(), at_end, ..Stream::default() };
+        is_opened_again(&Settings::new(&stream).unwrap(), error, had_frames)
+    };
+    let no_decoder = Error::MissingDecoder { what: "H.264".into(), package: "gstreamer1.0-libav" };
+    assert!(!is("rtsp://cam/1", AtEnd::Stop, &no_decoder, false));
+    assert!(is("rtsp://cam/1", AtEnd::Stop, &no_decoder, true));
+    assert!(is("udp://:5000", AtEnd::Stop, &no_decoder, false), "anybody can send packets");
+    for (at_end, had_frames, again) in [
+        (AtEnd::Stop, true, false),
+        (AtEnd::Loop, false, false),
+        (AtEnd::Loop, true, true),
+        (AtEnd::Retry, false, true),
+    ] {
+        assert_eq!(is("clip.mp4", at_end, &Error::Stopped, had_frames), again, "{at_end:?}");
+        assert!(!is("clip.mp4", at_end, &no_decoder, had_frames), "it will not come by itself");
+    }
 }

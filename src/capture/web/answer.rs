@@ -62,7 +62,9 @@ impl Head {
             let mut bytes = Vec::new();
             input.read_until(b'\n', &mut bytes)?;
             if !bytes.ends_with(b"\n") {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                let is_too_long = input.limit() == 0;
+                let kind = if is_too_long { io::ErrorKind::FileTooLarge } else { io::ErrorKind::UnexpectedEof };
+                return Err(kind.into());
             }
             // Untrusted text, shown on a terminal.
             Ok(String::from_utf8_lossy(&bytes).trim_end().chars().filter(|c| !c.is_control() || *c == '\t').collect())
@@ -209,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_or_no_http_is_told() {
-        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+        use io::ErrorKind::{FileTooLarge, InvalidData, InvalidInput, UnexpectedEof};
         for (answer, kind) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello", UnexpectedEof),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello", UnexpectedEof),
@@ -223,7 +225,7 @@ mod tests {
             assert_eq!(read(answer).unwrap_err().kind(), kind, "{answer}");
         }
         let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(20_000));
-        assert_eq!(read(&long).unwrap_err().kind(), UnexpectedEof);
+        assert_eq!(read(&long).unwrap_err().kind(), FileTooLarge);
     }
 
     #[test]

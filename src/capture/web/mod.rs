@@ -379,11 +379,12 @@ fn of_trouble(trouble: Trouble) -> Error {
 }
 
 fn broken(error: &io::Error) -> Error {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, UnexpectedEof};
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, FileTooLarge, InvalidData, UnexpectedEof};
     let (what, exit) = match error.kind() {
         UnexpectedEof | BrokenPipe | ConnectionAborted | ConnectionReset => {
             ("the camera hangs up before its answer is complete".to_owned(), Exit::Unavailable)
         }
+        FileTooLarge => ("the head of the camera's answer is longer than 16 KiB".to_owned(), Exit::Data),
         InvalidData => ("the camera's answer is damaged".to_owned(), Exit::Data),
         _ => (format!("the connection to the camera fails: {error}"), Exit::Unavailable),
     };

@@ -68,6 +68,8 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Pictures {
     bytes: Vec<u8>,
+    /// Where the picture begins; the bytes before it are no longer needed.
+    start: usize,
     at: usize,
     state: State,
     has_scan: bool,
@@ -75,11 +77,17 @@ pub(super) struct Pictures {
 
 impl Pictures {
     pub(super) fn new() -> Self {
-        Self { bytes: Vec::new(), at: 0, state: State::Between, has_scan: false }
+        Self { bytes: Vec::new(), start: 0, at: 0, state: State::Between, has_scan: false }
     }
 
     /// Adds bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.at -= self.start;
+        if let State::Segment { end, .. } = &mut self.state {
+            *end -= self.start;
+        }
+        self.start = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -96,7 +104,7 @@ impl Pictures {
                 State::Between => match rest.windows(BEGINNING.len()).position(|window| window == BEGINNING) {
                     Some(start) => {
                         self.begin(self.at + start);
-                        self.at = 2;
+                        self.at += 2;
                         (self.state, self.has_scan) = (State::Marker, false);
                     }
                     None => {
@@ -156,14 +164,14 @@ impl Pictures {
         }
     }
 
-    /// Forgets the bytes before `start`.
+    /// Forgets the bytes before `start`. They go when more are added, so that many small pictures are no more work than a
+    /// large one.
     fn begin(&mut self, start: usize) {
-        self.bytes.drain(..start);
-        self.at = 0;
+        (self.start, self.at) = (start, start);
     }
 
     fn wait(&self) -> Result<Option<Found>, TooLarge> {
-        if self.bytes.len() > MOST_BYTES { Err(TooLarge::Bytes) } else { Ok(None) }
+        if self.bytes.len() - self.start > MOST_BYTES { Err(TooLarge::Bytes) } else { Ok(None) }
     }
 
     /// Goes on behind what is no picture. Each byte is looked at once, so that nobody can make this slow.
@@ -174,9 +182,17 @@ impl Pictures {
     }
 
     fn end(&mut self) -> Result<Found, TooLarge> {
-        let rest = self.bytes.split_off(self.at + 2);
-        let picture = std::mem::replace(&mut self.bytes, rest);
-        (self.at, self.state) = (0, State::Between);
+        let end = self.at + 2;
+        let picture = if self.start == 0 {
+            // Most pictures are larger than what is added at a time: this copies the beginning of the next one only.
+            let rest = self.bytes.split_off(end);
+            self.at = 0;
+            std::mem::replace(&mut self.bytes, rest)
+        } else {
+            self.bytes[self.start..end].to_vec()
+        };
+        self.begin(if self.start == 0 { 0 } else { end });
+        self.state = State::Between;
         if !self.has_scan {
             return Ok(Found::CutOff);
         }
@@ -245,7 +261,8 @@ mod tests {
         for _ in 0..100 {
             pictures.push(&[b'x'; 1 << 16]);
             assert_eq!(pictures.next(), Ok(None));
-            assert!(pictures.bytes.len() < BEGINNING.len() && !pictures.is_within());
+            assert!(pictures.bytes.len() - pictures.start < BEGINNING.len() && !pictures.is_within());
+            assert!(pictures.bytes.len() < (1 << 16) + BEGINNING.len());
         }
         pictures.push(&picture(1)[..45]);
         let endless = std::iter::repeat_with(|| {
