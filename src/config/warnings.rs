@@ -15,7 +15,7 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
         let key = format!("stream[{index}].source");
         warnings.extend(password_in_source(&key, stream));
         warnings.extend(open_camera(index, stream));
-        warnings.extend(opened_twice(&key, stream, &config.streams[..index]));
+        warnings.extend(same_camera(&key, stream, &config.streams[..index]));
     }
     if config.publish.mqtt.enabled {
         warnings.extend(unchecked_certificate(&config.publish.mqtt));
@@ -26,25 +26,26 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
     warnings
 }
 
-/// A camera that `stream` opens a second time, because its settings keep it from sharing it with one of the streams `before`.
+/// A camera that `stream` shares with one of the streams `before` to no purpose, or that its settings keep it from sharing.
 /// Test patterns and files are not limited resources like cameras.
-fn opened_twice(key: &str, stream: &Stream, before: &[Stream]) -> Option<Warning> {
+fn same_camera(key: &str, stream: &Stream, before: &[Stream]) -> Option<Warning> {
     let is_exclusive = matches!(stream.scheme(), "v4l2" | "libcamera" | "nvargus" | "udp");
     let twins = || before.iter().filter(|other| same_source(other, stream));
-    if !is_exclusive && !stream.is_network_camera() || twins().any(|other| other.has_same_source(stream)) {
+    if !is_exclusive && !stream.is_network_camera() {
         return None;
     }
+    let warning = |twin: &Stream, what: &str, remedy: String| {
+        let found = format!("{:?}: the stream {:?} has the same camera, {what}", redact(&stream.source), twin.name);
+        Some(Warning { key: key.to_owned(), found, remedy })
+    };
+    let sharing: Vec<&Stream> = twins().filter(|other| other.has_same_source(stream)).collect();
+    if !sharing.is_empty() {
+        let same = sharing.iter().find(|other| other.model == stream.model && other.region == stream.region)?;
+        return warning(same, "model and region", "one stream is enough".to_owned());
+    }
     let twin = twins().next()?;
-    let consequence = if is_exclusive { "only one of them gets its pictures" } else { "it is opened twice" };
-    Some(Warning {
-        key: key.to_owned(),
-        found: format!(
-            "{:?}: the stream {:?} has the same camera, and {consequence}",
-            redact(&stream.source),
-            twin.name
-        ),
-        remedy: format!("they share it if they have the same {}", stream.source_differences(twin).join(", ")),
-    })
+    let what = if is_exclusive { "and only one of them gets its pictures" } else { "and it is opened twice" };
+    warning(twin, what, format!("they share it if they have the same {}", stream.source_differences(twin).join(", ")))
 }
 
 /// Whether both have the same address, however it is written.
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_an_address_and_a_camera_opened_twice_are_warnings() {
+    fn a_password_in_an_address_and_a_second_stream_of_a_camera_are_warnings() {
         let stream =
             |name: &str, source: &str| Stream { name: name.into(), source: source.into(), ..Stream::default() };
         let of = |streams: Vec<Stream>| {

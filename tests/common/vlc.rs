@@ -23,8 +23,6 @@ pub struct Vlc {
     folder: TempDir,
     host: String,
     port: u16,
-    /// User and password.
-    login: Option<(String, String)>,
     /// The network namespace that it runs in.
     network: Option<String>,
     process: Child,
@@ -33,25 +31,20 @@ pub struct Vlc {
 impl Vlc {
     /// Serves `h264`, 640x480 at 25 frames per second, or `h265`, 320x240 at 10.
     pub fn serve(codec: &str) -> Self {
-        Self::start(codec, "127.0.0.1", None, None)
-    }
-
-    /// Serves only who logs in.
-    pub fn serve_to(codec: &str, user: &str, password: &str) -> Self {
-        Self::start(codec, "127.0.0.1", Some((user.into(), password.into())), None)
+        Self::start(codec, "127.0.0.1", None)
     }
 
     /// Serves in the network namespace `network`, in which its address is `host`.
     pub fn serve_in(network: &str, host: &str, codec: &str) -> Self {
-        Self::start(codec, host, None, Some(network.into()))
+        Self::start(codec, host, Some(network.into()))
     }
 
-    fn start(codec: &str, host: &str, login: Option<(String, String)>, network: Option<String>) -> Self {
+    fn start(codec: &str, host: &str, network: Option<String>) -> Self {
         let folder = common::folder();
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         let (folder, port) = (folder, common::free_port());
-        let process = run(&folder, codec, host, port, login.as_ref(), network.as_deref());
-        Self { folder, host: host.into(), port, login, network, process }
+        let process = run(&folder, codec, host, port, network.as_deref());
+        Self { folder, host: host.into(), port, network, process }
     }
 
     pub fn address(&self) -> String {
@@ -66,8 +59,7 @@ impl Vlc {
     /// Starts it again after it has been killed, with a clip in `codec`.
     pub fn restart(&mut self, codec: &str) {
         self.process.wait().unwrap();
-        let (login, network) = (self.login.as_ref(), self.network.as_deref());
-        self.process = run(&self.folder, codec, &self.host, self.port, login, network);
+        self.process = run(&self.folder, codec, &self.host, self.port, self.network.as_deref());
     }
 }
 
@@ -98,14 +90,7 @@ fn clip(folder: &TempDir, codec: &str) -> PathBuf {
     path
 }
 
-fn run(
-    folder: &TempDir,
-    codec: &str,
-    host: &str,
-    port: u16,
-    login: Option<&(String, String)>,
-    network: Option<&str>,
-) -> Child {
+fn run(folder: &TempDir, codec: &str, host: &str, port: u16, network: Option<&str>) -> Child {
     let clip = clip(folder, codec);
     let mut words: Vec<String> = Vec::new();
     if let Some(network) = network {
@@ -120,9 +105,6 @@ fn run(
     words.push("--sout".into());
     words.push(format!("#rtp{{sdp=rtsp://{host}:{port}/camera}}"));
     words.push("--sout-keep".into());
-    if let Some((user, password)) = login {
-        words.extend([format!("--sout-rtsp-user={user}"), format!("--sout-rtsp-pwd={password}")]);
-    }
     let log = File::options().create(true).append(true).open(folder.path().join("vlc.log")).unwrap();
     Command::new(&words[0])
         .args(&words[1..])
