@@ -8,6 +8,7 @@
 )]
 
 use std::fs::{File, Permissions};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use tempfile::TempDir;
 
-use crate::common::{self, encode};
+use crate::common::{self, encode, wait_for};
 
 /// A server that plays a clip again and again; the clip has sound, too.
 pub struct Vlc {
@@ -106,7 +107,7 @@ fn run(folder: &TempDir, codec: &str, host: &str, port: u16, network: Option<&st
     words.push(format!("#rtp{{sdp=rtsp://{host}:{port}/camera}}"));
     words.push("--sout-keep".into());
     let log = File::options().create(true).append(true).open(folder.path().join("vlc.log")).unwrap();
-    Command::new(&words[0])
+    let process = Command::new(&words[0])
         .args(&words[1..])
         .env("HOME", folder.path())
         .stdin(Stdio::null())
@@ -114,5 +115,7 @@ fn run(folder: &TempDir, codec: &str, host: &str, port: u16, network: Option<&st
         .stderr(log)
         .process_group(0)
         .spawn()
-        .expect("vlc-bin is installed")
+        .expect("vlc-bin is installed");
+    wait_for("VLC", || TcpStream::connect((host, port)).ok());
+    process
 }
