@@ -23,6 +23,18 @@ fn launch(text: &str, live: bool, decoding: Decoding) -> Launch {
     }
 }
 
+/// A session, and the numbers of its frames.
+fn start(launch: &Launch) -> (PipelineSession, Receiver<u64>) {
+    let (delivered, arrived) = bounded(60);
+    let deliver: Deliver = Arc::new(move |frame: Frame| {
+        delivered.send(frame.seq).unwrap();
+        ControlFlow::Continue(())
+    });
+    let numbers = Arc::<FrameNumbers>::default();
+    let session = PipelineSession::start(&"s".into(), launch, numbers.begin(), deliver, &Arc::default()).unwrap();
+    (session, arrived)
+}
+
 #[test]
 fn the_test_patterns_are_those_that_gstreamer_has() {
     init().unwrap();
@@ -80,14 +92,7 @@ fn pictures_beyond_the_rate_are_left_out_and_the_source_counts_as_alive() {
                 ! identity name=convert";
     let decoding = Decoding { max_fps: 5.0, every_nth: 2, ..Decoding::ALL };
     let launch = launch(text, false, decoding);
-    let (delivered, arrived) = bounded(60);
-    let deliver: Deliver = Arc::new(move |frame: Frame| {
-        delivered.send(frame.seq).unwrap();
-        ControlFlow::Continue(())
-    });
-    let numbers = Arc::<FrameNumbers>::default();
-    let told = Arc::default();
-    let session = PipelineSession::start(&"s".into(), &launch, numbers.begin(), deliver, &told).unwrap();
+    let (session, arrived) = start(&launch);
     while !matches!(session.notices.recv().unwrap(), Notice::End) {}
     // Two seconds at five per second, of which every second one.
     assert_eq!(arrived.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
@@ -98,14 +103,7 @@ fn pictures_beyond_the_rate_are_left_out_and_the_source_counts_as_alive() {
 fn a_pipeline_is_at_rest_when_none_of_its_threads_has_work() {
     let text = "videotestsrc name=source is-live=true num-buffers=3 ! video/x-raw,format=NV12,width=64,height=64";
     let launch = launch(text, true, Decoding::ALL);
-    let (delivered, arrived) = bounded(3);
-    let deliver: Deliver = Arc::new(move |frame: Frame| {
-        delivered.send(frame.seq).unwrap();
-        ControlFlow::Continue(())
-    });
-    let numbers = Arc::<FrameNumbers>::default();
-    let told = Arc::default();
-    let session = PipelineSession::start(&"s".into(), &launch, numbers.begin(), deliver, &told).unwrap();
+    let (session, arrived) = start(&launch);
     assert!(!session.is_at_rest());
     assert_eq!(arrived.recv().unwrap(), 0);
     while !matches!(session.notices.recv().unwrap(), Notice::End) {}
