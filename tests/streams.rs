@@ -180,6 +180,7 @@ fn a_reload_adds_and_removes_regions_of_a_source_that_goes_on() {
     let whole = stream("whole", "smpte?size=64x64", "");
     let part = |name: &str, region: &str| stream(name, "smpte?size=64x64", &format!("region = \"{region}\""));
     let other = stream("other", "ball?size=64x64", "");
+    let guest = stream("guest", "ball?size=64x64&fps=50", "");
     let write = |parts: &str| fs::write(&config, format!("{whole}{other}{parts}[model]\nsize = \"32x32\"\n")).unwrap();
     write("");
     let running = Running::start(&mut hardnetd(["run", "-c", config.to_str().unwrap()]));
@@ -193,12 +194,13 @@ fn a_reload_adds_and_removes_regions_of_a_source_that_goes_on() {
         wait_for("the reload", || (reloads() > before).then_some(()));
     };
     for round in 0..5 {
-        reload(&part("left", "0,0,0.5,1"));
-        let before = seen("left");
-        wait_for("results of a part", || (seen("left") > before).then_some(()));
-        reload(&(part("right", "0.5,0,0.5,1") + &part("left", "0,0,1,0.5")));
-        let before = (seen("left"), seen("right"));
-        wait_for("results of both", || (seen("left") > before.0 && seen("right") > before.1).then_some(()));
+        reload(&(part("left", "0,0,0.5,1") + &guest));
+        let before = (seen("left"), seen("guest"));
+        wait_for("results of a part", || (seen("left") > before.0 && seen("guest") > before.1 + 9).then_some(()));
+        reload(&(part("right", "0.5,0,0.5,1") + &part("left", "0,0,1,0.5") + &part("guest", "0,0.5,1,0.5")));
+        let seen = || ["left", "right", "guest"].map(seen);
+        let before = seen();
+        wait_for("results of all", || seen().iter().zip(before).all(|(now, then)| *now > then).then_some(()));
         reload("");
         assert_eq!(reloads(), 3 * (round + 1));
     }
@@ -213,14 +215,13 @@ fn a_reload_adds_and_removes_regions_of_a_source_that_goes_on() {
         let ends = outcome.stderr.lines().filter(|line| line.contains("stream ended") && line.contains(stream)).count();
         assert_eq!(ends, 1, "{stream} goes on: {}", outcome.stderr);
     }
-    for stream in ["left", "right"] {
+    for stream in ["left", "right", "guest"] {
         let of_stream: Vec<Value> = of_stream(&records, stream).into_iter().cloned().collect();
-        let numbers = seqs(&of_stream);
-        assert!(numbers.is_sorted_by(|one, next| one < next), "{stream}: {numbers:?}");
+        common::numbers_add_up(&of_stream);
     }
-    assert!(outcome.stderr.contains("unchanged=2 started=1"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("unchanged=2 started=2"), "{}", outcome.stderr);
     assert!(
-        outcome.stderr.contains("unchanged=3 started=1"),
+        outcome.stderr.contains("unchanged=3 started=2"),
         "the region is no part of the source: {}",
         outcome.stderr
     );

@@ -15,6 +15,7 @@ mod told;
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use gstreamer as gst;
@@ -175,12 +176,24 @@ impl Drop for PipelineSession {
         if let Some(feed) = &mut self.feed {
             feed.finish();
         }
-        if self.pipeline.set_state(gst::State::Null).is_err() {
-            tracing::warn!("the GStreamer pipeline did not shut down cleanly");
-        }
+        close(&self.pipeline);
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
         }
+    }
+}
+
+/// First and longest wait until a pipeline that refused to shut down is told again.
+const CLOSE_AGAIN: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+
+/// Shuts a pipeline down. An element that fails meanwhile makes GStreamer give up half way, with threads that go on running:
+/// to drop the pipeline then would end the process. One that never shuts down keeps this thread, which the reaper counts.
+fn close(pipeline: &gst::Pipeline) {
+    let [mut wait, longest] = CLOSE_AGAIN;
+    while pipeline.set_state(gst::State::Null).is_err() {
+        tracing::debug!(?wait, "the pipeline refused to shut down and is told again");
+        std::thread::sleep(wait);
+        wait = (wait * 2).min(longest);
     }
 }
 

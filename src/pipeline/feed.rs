@@ -28,6 +28,7 @@ pub(super) struct Source {
     pub(super) pulse: Arc<Pulse>,
     /// Whether its stream is the only one, whose failure is the error of the program.
     pub(super) is_alone: Arc<AtomicBool>,
+    /// Those of the source itself.
     numbers: Arc<FrameNumbers>,
     taps: Arc<Taps>,
     /// Those of its taps too, which may have been prepared for another thread; empty once the source has been stopped.
@@ -98,7 +99,7 @@ impl Source {
     pub(super) fn join(&mut self, prepared: &mut Self) {
         let names: Vec<Arc<str>> = self.members.iter().map(|member| Arc::clone(&member.name)).collect();
         self.stops.append(&mut prepared.stops);
-        self.taps.add(&prepared.taps.without(&names), &self.numbers);
+        self.taps.add(&prepared.taps.without(&names), self.numbers.next());
         self.members.extend(prepared.members.iter().filter(|member| !names.contains(&member.name)).cloned());
     }
 
@@ -132,8 +133,6 @@ impl Source {
 /// Everything that a source thread starts with.
 pub(super) struct Feed {
     pub(super) settings: Settings,
-    /// Those of its first stream.
-    pub(super) numbers: Arc<FrameNumbers>,
     pub(super) members: Vec<Member>,
     pub(super) taps: Vec<Tap>,
     /// Set when the sources may begin.
@@ -145,10 +144,10 @@ pub(super) struct Feed {
 impl Feed {
     /// Starts the thread.
     pub(super) fn start(self) -> Result<Source, Error> {
-        let Self { settings, numbers, members, taps, opened, stop, stopped } = self;
+        let Self { settings, members, taps, opened, stop, stopped } = self;
         let (uri, is_camera) = (settings.source.describe(), settings.source.is_camera());
         let (pulse, is_alone) = (Arc::<Pulse>::default(), Arc::<AtomicBool>::default());
-        let taps = Arc::new(Taps::new(taps));
+        let (taps, numbers) = (Arc::new(Taps::new(taps)), Arc::<FrameNumbers>::default());
         let name = format!("cap-{}", settings.stream);
         let (dismissal, dismissed) = shutdown::channel();
         let reader = Reader {
@@ -185,7 +184,7 @@ struct Reader {
 
 impl Reader {
     fn run(&self) -> Result<(), capture::Error> {
-        self.taps.number_together(&self.numbers);
+        self.taps.begin(self.numbers.next());
         let (taps, until, pulse) = (Arc::clone(&self.taps), self.stopped.clone(), Arc::clone(&self.pulse));
         let deliver: capture::Deliver = Arc::new(move |frame| taps.deliver(frame, &until, &pulse));
         let report = |progress: Progress<'_>| self.report(progress);
@@ -214,7 +213,7 @@ impl Reader {
         let stream = &self.settings.stream;
         match progress {
             Progress::Watching => {}
-            Progress::Playing(flow) => self.for_all(|tap| tap.states.playing(flow)),
+            Progress::Playing(flow) => self.for_all(|tap| tap.playing(flow)),
             Progress::LeftOut(frames) => self.for_all(|tap| tap.counters.count_left_out(frames.sum())),
             Progress::Unreadable { error, is_first } => {
                 self.for_all(|tap| {
@@ -237,7 +236,7 @@ impl Reader {
                     self.keep_failure(error);
                     tracing::warn!(%stream, wait_s, reconnects, "{source} has failed and will be reopened: {reason}");
                 }
-                self.for_all(|tap| tap.states.retrying(next));
+                self.for_all(|tap| tap.retrying(next));
             }
             Progress::Abandoned { pipelines } => {
                 self.for_all(|tap| tap.counters.count_abandoned(pipelines));

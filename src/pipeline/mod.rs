@@ -211,8 +211,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
             taps.push(tap.into());
             lanes.push(Lane { stream, outlet, counters, numbers, states, task, remaining: frames, backlog, failures });
         }
-        let (opened, numbers) = (opened.clone(), registry.numbers(&settings.stream));
-        feeds.push(Feed { settings, numbers, members, taps, opened, stop, stopped });
+        feeds.push(Feed { settings, members, taps, opened: opened.clone(), stop, stopped });
     }
 
     let (failed, failures) = bounded(count);

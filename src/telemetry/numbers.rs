@@ -1,7 +1,8 @@
 //! Frame numbers, which never repeat during the life of the process.
 //!
-//! There is one [`FrameNumbers`] per stream. Every attempt to open a source takes a [`Ticket`], which issues numbers
-//! until the attempt ends: a frame that is decoded while its session shuts down gets none.
+//! There is one [`FrameNumbers`] per source and one per stream. Every attempt to open a source takes a [`Ticket`], which
+//! issues numbers until the attempt ends: a frame that is decoded while its session shuts down gets none. A stream counts on
+//! from its own last number, whichever source it has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,7 @@ const NUMBER_BITS: u32 = 40;
 /// Largest number.
 const LAST: u64 = (1 << NUMBER_BITS) - 1;
 
-/// The numbers of one stream, from 0.
+/// The numbers of one source or stream, from 0.
 #[derive(Debug, Default)]
 pub struct FrameNumbers {
     /// The attempt that may take numbers, in the upper bits, and the next number. They share a word, so that a frame
@@ -33,14 +34,6 @@ impl FrameNumbers {
     #[must_use]
     pub fn next(&self) -> u64 {
         self.state.load(Ordering::Acquire) & LAST
-    }
-
-    /// Makes `next` the next number if that is larger: what was numbered by others up to there counts neither as a frame
-    /// nor as missed.
-    pub fn skip_to(&self, next: u64) {
-        let gap = next.min(LAST).saturating_sub(self.next());
-        self.reach(next);
-        self.answered.fetch_add(gap, Ordering::AcqRel);
     }
 
     /// Makes `next` the next number if that is larger.
@@ -144,15 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_others_had_are_skipped_and_not_missed() {
+    fn numbers_are_never_set_back_and_end_with_the_last() {
         let numbers = Arc::<FrameNumbers>::default();
         let ticket = numbers.begin();
-        assert_eq!(ticket.number(), Some(0));
-        numbers.answer(0);
-        numbers.skip_to(7);
-        assert_eq!((ticket.number(), numbers.missed(7)), (Some(7), 0));
-        numbers.skip_to(3);
-        assert_eq!((ticket.number(), numbers.missed(8)), (Some(8), 1), "never backwards");
+        numbers.reach(7);
+        numbers.reach(3);
+        assert_eq!(ticket.number(), Some(7));
         numbers.reach(u64::MAX);
         assert_eq!((numbers.next(), ticket.number()), (LAST, None));
     }

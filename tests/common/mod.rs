@@ -30,8 +30,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longer than anything takes on a very busy machine; a test that hangs is ended then.
+/// Longer than a program takes on a very busy machine; a test that hangs is ended then.
 pub const LIMIT: Duration = Duration::from_secs(600);
+
+/// Longer than a single step of a running program takes there.
+const STEP: Duration = Duration::from_secs(120);
 
 /// Time limit of a stop in seconds in tests that are not about that limit.
 pub const LONG_STOP: &str = "30";
@@ -143,6 +146,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the program's log until the test failed:\n{}", self.log());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -220,7 +226,7 @@ pub fn of_stream<'a>(records: &'a [Value], stream: &'a str) -> Vec<&'a Value> {
 
 /// Waits until `ready` returns something.
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + STEP;
     loop {
         if let Some(value) = ready() {
             return value;

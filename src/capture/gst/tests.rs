@@ -111,3 +111,23 @@ fn a_pipeline_is_at_rest_when_none_of_its_threads_has_work() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_pipeline_with_an_element_that_fails_while_it_shuts_down_is_shut_down_all_the_same() {
+    init().unwrap();
+    let pipeline = gst::parse::launch("videotestsrc ! fakesink name=end state-error=paused-to-ready").unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    pipeline.state(gst::ClockTime::from_seconds(60)).0.unwrap();
+    let end = pipeline.by_name("end").unwrap();
+    let (sender, failures) = bounded(9);
+    pipeline.bus().unwrap().set_sync_handler(move |_, message| {
+        if message.type_() == gst::MessageType::Error {
+            end.set_property_from_str("state-error", "none");
+            let _ = sender.try_send(());
+        }
+        gst::BusSyncReply::Drop
+    });
+    close(&pipeline);
+    assert_eq!((pipeline.current_state(), failures.len()), (gst::State::Null, 1));
+}
