@@ -17,6 +17,10 @@ const PICTURES: &str =
 
 const H264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse";
 
+/// Without open groups of pictures: the payloader repeats the parameter sets in front of an IDR picture only.
+const H265: &str =
+    "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 option-string=open-gop=0 ! h265parse";
+
 /// A program that sends until the test ends.
 struct Sender(Child);
 
@@ -66,6 +70,7 @@ fn packets_of_every_payload_give_results() {
         ("mpegts", format!("{H264} ! mpegtsmux alignment=7")),
         ("rtp-mpegts", format!("{H264} ! mpegtsmux ! rtpmp2tpay")),
         ("rtp-h264", format!("{H264} ! rtph264pay config-interval=-1")),
+        ("rtp-h265", format!("{H265} ! rtph265pay config-interval=-1")),
         ("rtp-jpeg", "jpegenc ! rtpjpegpay".to_owned()),
     ] {
         let port = free_port();

@@ -237,12 +237,14 @@ pub enum Error {
         pipelines: usize,
     },
     /// No frame came within the limit.
-    #[error("{}", silent(*.seconds, *.frames))]
+    #[error("{}{}", silent(*.seconds, *.frames), useless(*.received))]
     Silent {
         /// The limit in seconds.
         seconds: f64,
         /// Frames before that.
         frames: u64,
+        /// Bytes that arrived over the network since.
+        received: u64,
     },
 }
 
@@ -260,6 +262,16 @@ fn silent(seconds: f64, frames: u64) -> String {
             let frames = counted(frames, "frame", "frames");
             format!("no frame for {seconds} s after {frames} (limit: stream.stall_timeout_s)")
         }
+    }
+}
+
+fn useless(received: u64) -> String {
+    match received {
+        0 => String::new(),
+        _ => format!(
+            ", although {} kB arrived: compare what the other side sends with the settings of the stream, such as payload",
+            received.div_ceil(1000)
+        ),
     }
 }
 

@@ -54,13 +54,14 @@ impl Limits {
         Self { start: stream.start_timeout(), stall: stream.stall_timeout(), key_frame: stream.key_frame_timeout() }
     }
 
-    /// Why a pipeline that has delivered `frames`, and left out others, has failed; `None` if it has not.
-    pub(super) fn exceeded(&self, flow: Flow, frames: u64, left_out: u64) -> Option<Error> {
+    /// Why a pipeline that has delivered `frames`, left out others, and `received` bytes since, has failed; `None` if it has
+    /// not.
+    pub(super) fn exceeded(&self, flow: Flow, frames: u64, left_out: u64, received: u64) -> Option<Error> {
         if flow.keyless > self.key_frame {
             return Some(Error::NoKeyFrame { seconds: Some(self.key_frame.as_secs_f64()), left_out });
         }
         let limit = if frames == 0 { self.start } else { self.stall };
-        (flow.idle > limit).then(|| Error::Silent { seconds: limit.as_secs_f64(), frames })
+        (flow.idle > limit).then(|| Error::Silent { seconds: limit.as_secs_f64(), frames, received })
     }
 }
 

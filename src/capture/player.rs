@@ -156,9 +156,14 @@ impl Activity {
         self.refused.store(true, Ordering::Release);
     }
 
+    /// Bytes that a network camera has sent since the last frame.
+    pub(super) fn received(&self) -> u64 {
+        self.since_frame.load(Ordering::Relaxed)
+    }
+
     /// Whether a network camera has sent more than [`MOST_PER_FRAME`] without a frame.
     pub(super) fn is_flooded(&self) -> bool {
-        self.since_frame.load(Ordering::Relaxed) > MOST_PER_FRAME
+        self.received() > MOST_PER_FRAME
     }
 
     /// Frames that have arrived.

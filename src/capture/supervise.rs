@@ -344,7 +344,8 @@ impl<'a> Attempt<'a> {
             return Decision::Fail(Error::Flood);
         }
         let frames = activity.frames();
-        if let Some(error) = self.settings.limits.exceeded(flow, frames, activity.left_out().sum()) {
+        let (left_out, received) = (activity.left_out().sum(), activity.received());
+        if let Some(error) = self.settings.limits.exceeded(flow, frames, left_out, received) {
             return Decision::Fail(error);
         }
         let is_file = self.settings.source.carrier() == Carrier::File;

@@ -145,6 +145,7 @@ impl Running {
 }
 
 impl Drop for Running {
+    #[allow(clippy::print_stderr, reason = "the output of a test that fails")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the program's log until the test failed:\n{}", self.log());

@@ -71,18 +71,18 @@ fn a_stall_is_told_after_three_quarters_of_its_limit_and_fails_after_all_of_it()
     let mut lifecycle = in_state(Online);
     assert_eq!(lifecycle.take(playing(7500, 0)), None);
     assert_eq!(lifecycle.take(playing(7501, 0)), Some(Stalled));
-    assert!(LIMITS.exceeded(flow(10_000, 0, 7), 7, 0).is_none());
-    let error = LIMITS.exceeded(flow(10_001, 0, 7), 7, 0);
-    assert!(matches!(error, Some(Error::Silent { seconds: 10.0, frames: 7 })), "{error:?}");
+    assert!(LIMITS.exceeded(flow(10_000, 0, 7), 7, 0, 0).is_none());
+    let error = LIMITS.exceeded(flow(10_001, 0, 7), 7, 0, 0);
+    assert!(matches!(error, Some(Error::Silent { seconds: 10.0, frames: 7, received: 0 })), "{error:?}");
 }
 
 #[test]
 fn a_source_without_frames_has_the_start_limit_and_one_without_key_frames_has_its_own() {
-    assert!(LIMITS.exceeded(flow(20_000, 0, 0), 0, 0).is_none());
-    let error = LIMITS.exceeded(flow(20_001, 0, 0), 0, 0);
-    assert!(matches!(error, Some(Error::Silent { seconds: 20.0, frames: 0 })), "{error:?}");
-    assert!(LIMITS.exceeded(flow(0, 60_000, 0), 0, 9).is_none());
-    let error = LIMITS.exceeded(flow(0, 60_001, 0), 0, 9);
+    assert!(LIMITS.exceeded(flow(20_000, 0, 0), 0, 0, 0).is_none());
+    let error = LIMITS.exceeded(flow(20_001, 0, 0), 0, 0, 0);
+    assert!(matches!(error, Some(Error::Silent { seconds: 20.0, frames: 0, received: 0 })), "{error:?}");
+    assert!(LIMITS.exceeded(flow(0, 60_000, 0), 0, 9, 0).is_none());
+    let error = LIMITS.exceeded(flow(0, 60_001, 0), 0, 9, 0);
     assert!(matches!(error, Some(Error::NoKeyFrame { seconds: Some(60.0), left_out: 9 })), "{error:?}");
 }
 
