@@ -140,6 +140,27 @@ fn a_receiver_waits_for_its_sender_and_survives_its_pauses() {
 }
 
 #[test]
+fn a_sender_may_change_its_coding_and_packets_that_are_no_video_are_told() {
+    let folder = folder();
+    let port = free_port();
+    let keys = "start_timeout_s = 4\nstall_timeout_s = 4\nretry_first_s = 0.1\nretry_max_s = 0.2\n";
+    let config = config(folder.path(), &format!("udp://:{port}"), keys);
+    let running = Running::start(&mut hardnetd(["run", "-c", &config]));
+    let sends = |coding: &str| Sender::start(&format!("{PICTURES} ! {coding} ! udpsink host=127.0.0.1 port={port}"));
+    let results = || running.output().lines().count();
+    for coding in [H264, H265, H264] {
+        let _sender = sends(&format!("{coding} ! mpegtsmux alignment=7"));
+        let before = results();
+        wait_for("results", || (results() > before + 5).then_some(()));
+    }
+    let _sender = sends("rtpvrawpay");
+    wait_for("the reason", || running.log().contains("kB arrived: compare").then_some(()));
+    running.signal(Signal::TERM);
+    let outcome = running.finish();
+    common::numbers_add_up(&outcome.records());
+}
+
+#[test]
 fn srt_gives_results_whoever_calls_and_with_a_passphrase() {
     let folder = folder();
     let password = folder.path().join("password");

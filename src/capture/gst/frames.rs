@@ -250,7 +250,7 @@ mod tests {
     fn a_frame_that_is_shorter_than_its_format_reaches_no_filter() {
         init().unwrap();
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 64, 48).build().unwrap();
-        let text = "appsrc name=source ! videoflip video-direction=90r ! appsink name=sink sync=false";
+        let text = "appsrc name=source format=time ! videoflip video-direction=90r ! appsink name=sink sync=false";
         let pipeline = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
         let source = pipeline.by_name("source").unwrap().downcast::<gst_app::AppSrc>().unwrap();
         let sink = pipeline.by_name("sink").unwrap().downcast::<gst_app::AppSink>().unwrap();
