@@ -97,7 +97,7 @@ pub struct StatsRecord {
     pub at: SystemTime,
     /// Version of the program.
     pub version: &'static str,
-    /// The streams, in the order of the configuration.
+    /// The streams, in no fixed order.
     pub streams: Vec<StreamStats>,
 }
 
@@ -110,11 +110,11 @@ pub struct StreamStats {
     pub state: StreamState,
     /// Frames received from the source.
     pub captured: u64,
-    /// Frames that resulted in a classification.
+    /// Frames that the network classified.
     pub classified: u64,
     /// Frames that got the result of an earlier one, because the picture had not changed.
     pub carried: u64,
-    /// Frames that no inference thread took.
+    /// Frames captured and without a result, but for those in `failed`.
     pub dropped: u64,
     /// Frames that could not be classified.
     pub failed: u64,

@@ -116,6 +116,14 @@ mod tests {
     }
 
     #[test]
+    fn the_package_of_every_element_that_copies_is_known() {
+        for (_, elements) in CONVERTERS {
+            let element = elements.split(' ').next().unwrap_or_default();
+            assert!(crate::capture::package::known(element).is_some(), "{element}");
+        }
+    }
+
+    #[test]
     fn pictures_in_other_memory_are_copied_and_those_of_the_processor_are_not() {
         for (memories, expected) in [
             (&[][..], Ok(None)),

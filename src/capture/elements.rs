@@ -135,7 +135,8 @@ pub(super) fn consider(name: &str) {
 
 /// Whether the element called `name` takes media of the type `media`, in some form: a parser may make another of it.
 pub(super) fn takes(name: &str, media: &str) -> bool {
-    inputs(name).iter().any(|structure| structure.name() == media)
+    let inputs = inputs(name);
+    inputs.is_any() || inputs.iter().any(|structure| structure.name() == media)
 }
 
 /// What the element called `name` takes.

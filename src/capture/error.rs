@@ -81,6 +81,17 @@ pub enum Error {
         /// The media type, in GStreamer's words.
         media: String,
     },
+    /// The decoder of a stream gives pictures that cannot be read.
+    #[error(
+        "the decoder '{element}' (stream.decoder) gives pictures in {memory}, from which nothing is known to copy them; \
+         expected auto, software or another decoder"
+    )]
+    OtherMemory {
+        /// Name of the element.
+        element: String,
+        /// The kind of memory, in GStreamer's words.
+        memory: String,
+    },
     /// No installed plugin supports the media.
     #[error(
         "GStreamer has no plugin for it: {what} is missing; it is in the package {package} (apt install {package})"
@@ -210,7 +221,7 @@ pub enum Error {
         frames: u64,
     },
     /// A source that is to be opened again has no more frames.
-    #[error("the source ended after {}", counted(*frames, "frame", "frames"))]
+    #[error("the source ended {}", if *frames == 0 { "without a frame".into() } else { format!("after {}", counted(*frames, "frame", "frames")) })]
     Over {
         /// Frames before that.
         frames: u64,
@@ -243,7 +254,7 @@ pub enum Error {
         seconds: f64,
         /// Frames before that.
         frames: u64,
-        /// Bytes that arrived over the network since.
+        /// Bytes that others have sent since, to a source that listens.
         received: u64,
     },
 }
@@ -269,7 +280,7 @@ fn useless(received: u64) -> String {
     match received {
         0 => String::new(),
         _ => format!(
-            ", although {} kB arrived: compare what the other side sends with the settings of the stream, such as payload",
+            ", although {} kB arrived: compare what the sender sends with payload in [stream.udp]; with srt://, it is MPEG-TS",
             received.div_ceil(1000)
         ),
     }
@@ -302,6 +313,8 @@ impl Error {
             | Self::AskedInClear => true,
             // A camera that changed its coding may change it back.
             Self::MissingDecoder { .. } | Self::OtherDecoder { .. } => had_frames,
+            // The file of the authorities may just be written anew.
+            Self::Trust(TrustError::Authorities { .. }) => had_frames,
             _ => false,
         }
     }
@@ -333,6 +346,7 @@ impl Error {
             | Self::Pipeline { .. }
             | Self::NoDecoder { .. }
             | Self::OtherDecoder { .. }
+            | Self::OtherMemory { .. }
             | Self::Trust(TrustError::Authorities { .. }) => Exit::Config,
             Self::Still(error) => error.exit(),
             Self::Device(error) => error.exit(),

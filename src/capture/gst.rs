@@ -183,18 +183,24 @@ impl Drop for PipelineSession {
     }
 }
 
-/// First and longest wait until a pipeline that refused to shut down is told again.
-const CLOSE_AGAIN: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+/// Times that a pipeline that refuses to shut down is told again, and the first wait in between, which doubles: 20 s in all.
+const CLOSE_AGAIN: u32 = 11;
+const CLOSE_WAIT: Duration = Duration::from_millis(10);
 
 /// Shuts a pipeline down. An element that fails meanwhile makes GStreamer give up half way, with threads that go on running:
-/// to drop the pipeline then would end the process. One that never shuts down keeps this thread, which the reaper counts.
+/// to drop the pipeline then would end the process.
 fn close(pipeline: &gst::Pipeline) {
-    let [mut wait, longest] = CLOSE_AGAIN;
-    while pipeline.set_state(gst::State::Null).is_err() {
-        tracing::debug!(?wait, "the pipeline refused to shut down and is told again");
-        std::thread::sleep(wait);
-        wait = (wait * 2).min(longest);
+    for time in 0..CLOSE_AGAIN {
+        if pipeline.set_state(gst::State::Null).is_ok() {
+            return;
+        }
+        tracing::debug!(time, "the pipeline refused to shut down and is told again");
+        std::thread::sleep(CLOSE_WAIT * (1 << time));
     }
+    tracing::error!(
+        "a GStreamer pipeline does not shut down; its threads and memory are lost until hardnetd is restarted"
+    );
+    std::mem::forget(pipeline.clone());
 }
 
 /// Whether the pipeline can be built.
@@ -262,6 +268,7 @@ fn build(launch: &Launch) -> Result<(gst::Pipeline, Option<Arc<Guard>>), Error> 
     }
     // A connection that is lost is the supervisor's to make again.
     if let Some(source) = pipeline.by_name("source").filter(|_| launch.text.starts_with("srtsrc "))
+        && launch.custom.is_none()
         && source.find_property("auto-reconnect").is_some()
     {
         source.set_property("auto-reconnect", false);
@@ -314,16 +321,14 @@ fn copies(launch: &Launch) -> Result<Option<&'static str>, Error> {
     for name in names {
         let memories = elements::memories(&name);
         let memories: Vec<&str> = memories.iter().map(String::as_str).collect();
-        match decoder::converter(&memories) {
-            Ok(None) => {}
-            Ok(converter) => return Ok(converter),
-            Err(memory) => {
-                let message = format!(
-                    "the decoder '{name}' gives pictures in {memory}, from which nothing is known to copy them; set \
-                     stream.decoder to another one, or to software"
-                );
-                return Err(Error::Unusable { message });
+        match (decoder::converter(&memories), &launch.decoder) {
+            (Ok(None), _) => {}
+            (Ok(converter), _) => return Ok(converter),
+            (Err(memory), DecoderChoice::Element(_)) => {
+                return Err(Error::OtherMemory { element: name, memory: memory.to_owned() });
             }
+            // The stream may be in another coding.
+            (Err(memory), _) => tracing::debug!(decoder = %name, memory, "nothing copies the pictures of this decoder"),
         }
     }
     Ok(None)
@@ -428,6 +433,12 @@ fn limit(source: &gst::Element, activity: &Arc<Activity>) {
     source.connect_pad_added(move |_, pad| limit_pad(pad, &activity));
 }
 
+/// What a probe says of data that pass or not. Not `Drop`: the bindings take the buffer, and GStreamer then complains that
+/// there is none.
+fn result(passes: bool) -> gst::PadProbeReturn {
+    if passes { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
+}
+
 /// A packet without content is of no use, and elements keep it all the same.
 fn limit_pad(pad: &gst::Pad, activity: &Arc<Activity>) {
     let activity = Arc::clone(activity);
@@ -440,10 +451,7 @@ fn limit_pad(pad: &gst::Pad, activity: &Arc<Activity>) {
             }
             _ => (0, false),
         };
-        match activity.receive(size) && !is_empty {
-            true => gst::PadProbeReturn::Ok,
-            false => gst::PadProbeReturn::Drop,
-        }
+        result(activity.receive(size) && !is_empty)
     });
 }
 

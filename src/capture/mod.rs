@@ -95,6 +95,8 @@ pub enum Progress<'a> {
     Unreadable {
         /// Why.
         error: &'a StillError,
+        /// Its number.
+        number: u64,
         /// Whether the folder is read for the first time: it may be read again and again.
         is_first: bool,
     },

@@ -30,7 +30,9 @@ pub fn known(element: &str) -> Option<&'static str> {
         | "rtph265depay" | "rtpjpegdepay" | "jpegdec" | "qtdemux" | "matroskademux" | "avidemux" | "flvdemux" => {
             "gstreamer1.0-plugins-good"
         }
-        "tsdemux" | "srtsrc" | "jpegparse" | "h264parse" | "h265parse" | "openh264dec" => "gstreamer1.0-plugins-bad",
+        "vapostproc" | "cudadownload" | "tsdemux" | "srtsrc" | "jpegparse" | "h264parse" | "h265parse"
+        | "openh264dec" => "gstreamer1.0-plugins-bad",
+        "gldownload" => "gstreamer1.0-gl",
         "libcamerasrc" => "gstreamer1.0-libcamera",
         name if name.starts_with("avdec_") => "gstreamer1.0-libav",
         // Decoders of Video4Linux with and without state, and of VA.
@@ -38,7 +40,11 @@ pub fn known(element: &str) -> Option<&'static str> {
             "gstreamer1.0-plugins-bad"
         }
         name if name.starts_with("v4l2") => "gstreamer1.0-plugins-good",
-        name if name.starts_with("nv") => "nvidia-l4t-gstreamer",
+        name if name.starts_with("vaapi") => "gstreamer1.0-vaapi",
+        "nvvidconv" | "nvarguscamerasrc" | "nvjpegdec" => "nvidia-l4t-gstreamer",
+        name if name.starts_with("nvv4l2") => "nvidia-l4t-gstreamer",
+        // Decoders of NVIDIA's cards.
+        name if name.starts_with("nv") && name.ends_with("dec") => "gstreamer1.0-plugins-bad",
         _ => return None,
     })
 }
@@ -70,6 +76,8 @@ mod tests {
             ("avdec_h264", "gstreamer1.0-libav"),
             ("nvv4l2decoder", "nvidia-l4t-gstreamer"),
             ("nvarguscamerasrc", "nvidia-l4t-gstreamer"),
+            ("nvh264dec", "gstreamer1.0-plugins-bad"),
+            ("vaapih264dec", "gstreamer1.0-vaapi"),
             ("libcamerasrc", "gstreamer1.0-libcamera"),
             ("srtsrc", "gstreamer1.0-plugins-bad"),
             ("udpsrc", "gstreamer1.0-plugins-good"),

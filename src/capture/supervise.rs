@@ -78,12 +78,12 @@ impl Supervisor<'_> {
             let first = self.numbers.next();
             let outcome = self.run_once(std::mem::take(&mut is_first));
             let next = self.numbers.next();
-            let error = match outcome {
+            let (error, had_frames) = match outcome {
                 Ok(Outcome::Stopped) => return Ok(()),
                 Ok(Outcome::Ended { frames }) => match self.settings.at_end {
                     AtEnd::Loop if frames > 0 => continue,
                     AtEnd::Loop | AtEnd::Retry if !self.settings.waits.are_none() => {
-                        Error::Over { frames: next - first }
+                        (Error::Over { frames }, frames > 0)
                     }
                     _ => return Ok(()),
                 },
@@ -92,10 +92,10 @@ impl Supervisor<'_> {
                     if !is_opened_again(self.settings, &error, next > begin) {
                         return Err(error);
                     }
-                    error
+                    (error, next > first)
                 }
             };
-            let wait = backoff.next(&error, next > first, self.clock.chance());
+            let wait = backoff.next(&error, had_frames, self.clock.chance());
             if (self.report)(Progress::Retrying { error: &error, wait, next }).is_break() || self.pause(wait) {
                 return Ok(());
             }
@@ -322,6 +322,9 @@ impl<'a> Attempt<'a> {
             Notice::Failed(Error::MissingDecoder { what, .. }) if activity.frames() > 0 => {
                 tracing::warn!(%stream, "no decoder for {what}; the video continues without it");
             }
+            Notice::Failed(Error::OtherDecoder { element, media }) if activity.frames() > 0 => {
+                tracing::warn!(%stream, "the decoder '{element}' does not take {media}; the video continues without it");
+            }
             Notice::Failed(Error::Reference { what }) if activity.frames() > 0 => {
                 tracing::warn!(%stream, "ignoring {what} in the stream; the video continues");
             }
@@ -344,7 +347,8 @@ impl<'a> Attempt<'a> {
             return Decision::Fail(Error::Flood);
         }
         let frames = activity.frames();
-        let (left_out, received) = (activity.left_out().sum(), activity.received());
+        let receives = self.settings.source.carrier() == Carrier::Packets;
+        let (left_out, received) = (activity.left_out().sum(), if receives { activity.received() } else { 0 });
         if let Some(error) = self.settings.limits.exceeded(flow, frames, left_out, received) {
             return Decision::Fail(error);
         }

@@ -40,7 +40,8 @@ pub enum Trust {
 pub enum TrustError {
     /// There is no TLS.
     #[error(
-        "GLib has no TLS, which rtsps:// needs; it is in the package glib-networking (apt install glib-networking)"
+        "GLib has no TLS, which rtsps:// and https:// need; it is in the package glib-networking (apt install \
+         glib-networking)"
     )]
     NoTls,
     /// The file is unusable.

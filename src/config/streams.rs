@@ -28,7 +28,7 @@ impl Stream {
         Self { name, model, region, weight, carry_over_max_s, ..self.clone() } == *other
     }
 
-    /// The keys, such as `max_fps` and `rtsp.latency_ms`, in which `other` differs so that it has not the same source.
+    /// The keys, such as `max_fps` and `rtsp.latency_ms`, whose values keep `other` from sharing the source.
     pub(super) fn source_differences(&self, other: &Self) -> Vec<String> {
         let [own, others] = [self, other].map(|stream| {
             let Self { name, model, region, weight, carry_over_max_s, .. } = self.clone();

@@ -9,7 +9,7 @@ use super::problem::{Places, Problem};
 use super::redact::{is_secret, redact};
 use super::schema::{Config, Inference, Publish, Stream};
 use super::scheme::{beginnings, only_for};
-use crate::choice::BackendChoice;
+use crate::choice::{AtEnd, BackendChoice, HttpKind};
 use crate::plural::counted;
 
 /// Finds the keys of streams that are set, to something else than their default, and not for the stream's source. A
@@ -65,10 +65,15 @@ pub(super) fn check(config: &Config, places: &Places, wrong: &BTreeSet<String>, 
         }
         let Stream { username, password_file, source, .. } = stream;
         let is_camera = stream.is_network_camera();
-        if stream.http.poll_s >= stream.stall_timeout_s {
+        let polls = matches!(stream.scheme(), "http" | "https") && stream.http.kind != HttpKind::Mjpeg;
+        if polls && stream.http.poll_s >= stream.stall_timeout_s {
             let message =
                 format!("{}: expected less than stall_timeout_s, {}", stream.http.poll_s, stream.stall_timeout_s);
             problem(&of("http.poll_s"), &[&of("stall_timeout_s")], message);
+        }
+        if stream.at_end == AtEnd::Retry && stream.retry_max_s == 0.0 {
+            let message = "\"retry\": expected retry_max_s of at least 0.1, the longest wait";
+            problem(&of("at_end"), &[&of("retry_max_s")], message.into());
         }
         if !password_file.is_empty() && username.is_empty() && !holds_user(source) && is_camera {
             let message = "\"\": a password needs a user name";

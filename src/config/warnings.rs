@@ -5,7 +5,7 @@ use super::problem::Warning;
 use super::redact::redact;
 use super::schema::{Config, MQTT_PORT, MQTTS_PORT, Mqtt, Stream};
 use super::scheme::split_scheme;
-use crate::choice::RtspTransport;
+use crate::choice::{RtspTransport, SrtMode};
 
 /// The warnings for `config`. Does not inspect the machine, and opens nothing.
 #[must_use]
@@ -29,9 +29,13 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
 /// A camera that `stream` shares with one of the streams `before` to no purpose, or that its settings keep it from sharing.
 /// Test patterns and files are not limited resources like cameras.
 fn same_camera(key: &str, stream: &Stream, before: &[Stream]) -> Option<Warning> {
-    let is_exclusive = matches!(stream.scheme(), "v4l2" | "libcamera" | "nvargus" | "udp");
+    let is_exclusive = match stream.scheme() {
+        "v4l2" | "libcamera" | "nvargus" | "udp" => true,
+        "srt" => stream.srt.mode == SrtMode::Listener || split_scheme(&stream.source).1.starts_with("//:"),
+        _ => false,
+    };
     let twins = || before.iter().filter(|other| same_source(other, stream));
-    if !is_exclusive && !stream.is_network_camera() {
+    if !is_exclusive && !stream.is_network_camera() && stream.scheme() != "srt" {
         return None;
     }
     let warning = |twin: &Stream, what: &str, remedy: String| {
@@ -162,6 +166,10 @@ mod tests {
         );
         let udp = of(stream("udp://:5000"), slow("udp://:5000"));
         assert!(udp[0].contains("only one of them gets its pictures"), "{udp:?}");
+        let srt = of(stream("srt://:9000"), slow("srt://:9000"));
+        assert!(srt[0].contains("only one of them gets its pictures"), "{srt:?}");
+        let srt = of(stream("srt://encoder:9000"), slow("srt://encoder:9000"));
+        assert!(srt[0].contains("it is opened twice"), "{srt:?}");
         let device = of(stream("v4l2:by-id/x"), stream("/dev/v4l/by-id/x"));
         assert!(device[0].ends_with("they share it if they have the same source"), "{device:?}");
         assert!(of(stream("test:ball"), slow("test:ball")).is_empty());

@@ -98,8 +98,11 @@ impl Source {
     /// Takes the streams of `prepared`, the same source, that it does not have.
     pub(super) fn join(&mut self, prepared: &mut Self) {
         let names: Vec<Arc<str>> = self.members.iter().map(|member| Arc::clone(&member.name)).collect();
-        self.stops.append(&mut prepared.stops);
-        self.taps.add(&prepared.taps.without(&names), self.numbers.next());
+        let joining = prepared.taps.without(&names);
+        if !joining.is_empty() {
+            self.stops.append(&mut prepared.stops);
+        }
+        self.taps.add(&joining, self.numbers.next());
         self.members.extend(prepared.members.iter().filter(|member| !names.contains(&member.name)).cloned());
     }
 
@@ -215,11 +218,8 @@ impl Reader {
             Progress::Watching => {}
             Progress::Playing(flow) => self.for_all(|tap| tap.playing(flow)),
             Progress::LeftOut(frames) => self.for_all(|tap| tap.counters.count_left_out(frames.sum())),
-            Progress::Unreadable { error, is_first } => {
-                self.for_all(|tap| {
-                    tap.counters.count_captured();
-                    tap.counters.count_failed();
-                });
+            Progress::Unreadable { error, number, is_first } => {
+                self.for_all(|tap| tap.count_unreadable(number));
                 match is_first {
                     true => tracing::error!(%stream, "{}", chain(error)),
                     false => tracing::debug!(%stream, "{}", chain(error)),
@@ -227,13 +227,13 @@ impl Reader {
             }
             Progress::Retrying { .. } if self.taps.are_closed() => {}
             Progress::Retrying { error, wait, next } => {
-                self.for_all(|tap| tap.counters.count_reconnect());
-                let (wait_s, reconnects) = (wait.as_secs_f64(), self.counts().reconnects);
-                let (source, reason) = (self.settings.source.describe(), chain(error));
+                let (wait_s, source, reason) = (wait.as_secs_f64(), self.settings.source.describe(), chain(error));
                 if matches!(error, capture::Error::Over { .. }) {
-                    tracing::info!(%stream, wait_s, reconnects, "{source} will be reopened: {reason}");
+                    tracing::info!(%stream, wait_s, "{source} will be reopened: {reason}");
                 } else {
+                    self.for_all(|tap| tap.counters.count_reconnect());
                     self.keep_failure(error);
+                    let reconnects = self.counts().reconnects;
                     tracing::warn!(%stream, wait_s, reconnects, "{source} has failed and will be reopened: {reason}");
                 }
                 self.for_all(|tap| tap.retrying(next));
@@ -243,8 +243,7 @@ impl Reader {
                 let (abandoned, close_s) = (self.counts().abandoned, self.settings.close_timeout().as_secs_f64());
                 tracing::warn!(
                     %stream, abandoned, close_s,
-                    "a pipeline has not shut down in time (limit: stream.close_s) and is left behind: the stream goes on \
-                     with a new one"
+                    "a pipeline has not shut down in time (limit: stream.close_s) and is left behind"
                 );
             }
             Progress::Hindered(error) => {

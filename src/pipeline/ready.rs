@@ -204,8 +204,15 @@ impl State {
 
     /// Takes the stream whose turn it is.
     fn take(&mut self) -> Option<Lane> {
-        let ready = self.waiting.iter().enumerate().filter(|(_, lane)| lane.outlet.is_ready());
-        let index = Turns::earliest(ready.map(|(index, lane)| (index, lane.task.turn)))?;
+        let turns = &self.turns;
+        let ready = self.waiting.iter_mut().enumerate().filter_map(|(index, lane)| {
+            if lane.outlet.is_ready() {
+                return Some((index, lane.task.turn));
+            }
+            turns.pass(&mut lane.task.turn);
+            None
+        });
+        let index = Turns::earliest(ready)?;
         // The order is kept: of equal turns, the first one counts.
         let mut lane = self.waiting.remove(index);
         self.turns.take(&mut lane.task.turn);

@@ -112,7 +112,7 @@ impl Running {
         self.all_streams().map(|stream| (&stream.name, &*stream.counters))
     }
 
-    /// Whether its only stream is alone, so that the error of the program is that of the stream.
+    /// Whether there is only one stream, whose error is then that of the program.
     pub(super) fn is_of_one_stream(&self) -> bool {
         self.all_streams().count() == 1
     }

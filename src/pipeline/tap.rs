@@ -89,6 +89,14 @@ impl Tap {
         self.states.retrying(self.next(of_source));
     }
 
+    /// The source has a frame with the number `of_source` that cannot be read.
+    pub(super) fn count_unreadable(&self, of_source: u64) {
+        let Some(seq) = self.number(of_source) else { return };
+        self.numbers.reach(seq + 1);
+        self.counters.count_captured();
+        self.counters.count_failed();
+    }
+
     /// Adds a frame with a number of the source, if the stream still wants one. The time that it waits is not `pulse`'s.
     fn deliver(&self, frame: Frame, stopped: &Stopped, pulse: &Pulse) {
         let Some(seq) = self.number(frame.seq).filter(|_| !self.is_closed()) else { return };
@@ -100,14 +108,14 @@ impl Tap {
 
     fn try_deliver(&self, frame: Frame, stopped: &Stopped, pulse: &Pulse) -> ControlFlow<()> {
         if let Some(backlog) = &self.backlog {
-            // Waiting for a slow reader is not the source's fault.
+            // Waiting for a slow reader, or for the turns of other streams, is not the source's fault.
             pulse.rest();
             if !backlog.reserve(stopped) {
                 return ControlFlow::Break(());
             }
-            pulse.beat();
         }
         self.inlet.deliver(frame)?;
+        pulse.beat();
         let Some(quota) = &self.quota else { return ControlFlow::Continue(()) };
         pulse.rest();
         let flow = quota.wait_for_next(stopped);

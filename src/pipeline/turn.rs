@@ -3,7 +3,7 @@
 //! Stride scheduling (Waldspurger and Weihl, 1995): every stream has a turn, a point on a common scale. Of the streams with
 //! a frame, the one with the earliest turn goes first, and its next turn comes one stride later: the larger its weight, the
 //! shorter its stride. A stream that had no frame for a while goes first once it has one, but cannot make up for what it
-//! left out.
+//! left out. One whose frame is being classified keeps its turn: several threads share by weight as one does.
 
 /// The stride of a stream of weight 1. Turns of one frame per microsecond last for more than half a year.
 const STRIDE: u64 = 1 << 20;
@@ -51,10 +51,16 @@ impl Turns {
         turns.min_by_key(|(_, turn)| turn.at).map(|(index, _)| index)
     }
 
+    /// A stream has no frame now: it cannot make up for that.
+    pub(super) fn pass(&self, turn: &mut Turn) {
+        turn.at = turn.at.max(self.now);
+    }
+
     /// The stream has its turn now; sets its next one.
     pub(super) fn take(&mut self, turn: &mut Turn) {
         self.now = self.now.max(turn.at);
-        turn.at = self.now + turn.stride;
+        // A thread classifies one frame of it at a time. If its share is more than that, it does not save up the rest.
+        turn.at = turn.at.max(self.now.saturating_sub(STRIDE)) + turn.stride;
     }
 }
 
@@ -64,17 +70,58 @@ mod tests {
 
     /// How often each stream has its turn in `rounds`, if `has_frame` says which ones have a frame in a round.
     fn served(weights: &[u32], rounds: usize, has_frame: impl Fn(usize, usize) -> bool) -> Vec<usize> {
+        served_by(1, weights, rounds, has_frame)
+    }
+
+    /// The same with several threads, of which one finishes a frame in each round.
+    fn served_by(
+        threads: usize,
+        weights: &[u32],
+        rounds: usize,
+        has_frame: impl Fn(usize, usize) -> bool,
+    ) -> Vec<usize> {
         let mut turns = Turns::default();
         let mut streams: Vec<Turn> = weights.iter().map(|weight| Turn::new(*weight)).collect();
         let mut served = vec![0; weights.len()];
+        let mut busy = vec![None; threads];
         for round in 0..rounds {
-            let ready = streams.iter().copied().enumerate().filter(|(stream, _)| has_frame(*stream, round));
+            busy[round % threads] = None;
+            let free = |stream: usize| !busy.contains(&Some(stream));
+            for stream in (0..weights.len()).filter(|stream| free(*stream) && !has_frame(*stream, round)) {
+                turns.pass(&mut streams[stream]);
+            }
+            let ready = streams.iter().copied().enumerate();
+            let ready = ready.filter(|(stream, _)| free(*stream) && has_frame(*stream, round));
             if let Some(stream) = Turns::earliest(ready) {
                 turns.take(&mut streams[stream]);
+                busy[round % threads] = Some(stream);
                 served[stream] += 1;
             }
         }
         served
+    }
+
+    #[test]
+    fn streams_share_by_weight_however_many_threads_there_are() {
+        for threads in [1, 2, 3] {
+            let counts = served_by(threads, &[3, 1, 1, 1, 1], 7000, |_, _| true);
+            assert!(
+                counts[0].abs_diff(3000) <= 3 && counts[1..].iter().all(|count| count.abs_diff(1000) <= 3),
+                "{counts:?}"
+            );
+        }
+        for threads in [2, 4] {
+            let counts = served_by(threads, &[2, 1, 1, 1, 1, 1, 1, 1], 9000, |_, _| true);
+            assert!(counts[0].abs_diff(2000) <= 3, "{threads}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_whose_share_is_more_than_a_thread_saves_nothing_up() {
+        // Up to round 10,000, the first stream has a thread of its own; then three more join.
+        let counts = served_by(2, &[3, 1, 1, 1, 1, 1], 17_000, |stream, round| stream < 3 || round >= 10_000);
+        let after = counts[0] - 5000;
+        assert!(after.abs_diff(2625) <= 8, "{counts:?}");
     }
 
     #[test]

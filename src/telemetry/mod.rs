@@ -68,11 +68,11 @@ impl Counters {
 pub struct FrameCounts {
     /// Frames received from the source.
     pub captured: u64,
-    /// Frames that no inference thread took: replaced by a newer one, or left at a stop.
+    /// Frames captured and without a result, but for those in `failed`: mostly replaced by a newer one, or left at a stop.
     pub dropped: u64,
     /// Frames of the source that were not received: not decoded, or damaged. Their number is never known before.
     pub left_out: u64,
-    /// Frames that resulted in a classification.
+    /// Frames that the network classified.
     pub classified: u64,
     /// Frames that got the result of an earlier one, because the picture had not changed.
     pub carried: u64,
@@ -130,7 +130,7 @@ impl StreamCounters {
         self.count(|counters| &counters.captured);
     }
 
-    /// Counts a frame that was replaced by a newer one.
+    /// Counts a frame that gets no result, though it might have been classified.
     pub fn count_dropped(&self) {
         self.count(|counters| &counters.dropped);
     }

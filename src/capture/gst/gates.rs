@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer::glib::{ParamFlags, ParamSpecInt, ParamSpecUInt};
 use gstreamer::prelude::*;
 
-use super::senders;
+use super::{result, senders};
 use crate::capture::economy::Needs;
 use crate::capture::gate::{Coded, Gate, Packet, Payload};
 use crate::capture::nal::Units;
@@ -142,11 +142,6 @@ fn marks_key_frames(pad: &gst::Pad) -> bool {
     let caps = pad.current_caps();
     let name = caps.as_ref().and_then(|caps| Some(caps.structure(0)?.name().as_str()));
     matches!(name, Some("video/x-h264" | "video/x-h265"))
-}
-
-/// Not `Drop`: the bindings take the buffer, and GStreamer then complains that there is none.
-fn result(passes: bool) -> gst::PadProbeReturn {
-    if passes { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
 }
 
 /// Tells a gate of the packets of an `rtspsrc`, as they leave it.

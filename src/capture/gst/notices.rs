@@ -34,7 +34,7 @@ pub(super) fn forward(message: &gst::Message, guard: Option<&Guard>, device: Opt
                 Some(Attempt::Refused) => Error::LoginRefused,
                 None => match device.and_then(|path| Some(trouble(&error.error(), path)?.of(path))) {
                     Some(trouble) => Error::Device(trouble),
-                    None => match failure(&error.error(), &factory(message)) {
+                    None => match failure(&error.error(), &factory(message), guard.is_some()) {
                         Error::NoVideo if guard.is_some_and(Guard::has_refused_transports) => Error::NoTransport,
                         error => error,
                     },
@@ -91,16 +91,19 @@ fn factory(message: &gst::Message) -> String {
     element.map(|factory| factory.name().to_string()).unwrap_or_default()
 }
 
-fn failure(error: &glib::Error, factory: &str) -> Error {
+/// What an error of the element made by `factory` means; `is_ours` if its source has the login of the stream.
+fn failure(error: &glib::Error, factory: &str, is_ours: bool) -> Error {
     let lacks_decoder = error.matches(gst::CoreError::MissingPlugin) || error.matches(gst::StreamError::CodecNotFound);
     if lacks_decoder {
         // A missing video plugin has already been reported by an earlier message; this is about something else.
         return Error::NoVideo;
     }
-    if error.matches(gst::ResourceError::NotAuthorized) {
+    if error.matches(gst::ResourceError::NotAuthorized) && is_ours {
         return Error::LoginMissing;
     }
-    let (advice, exit) = if let Some(resource) = error.kind::<gst::ResourceError>() {
+    let (advice, exit) = if error.matches(gst::ResourceError::NotAuthorized) {
+        ("set the login in the properties of the source's element", Exit::NoPermission)
+    } else if let Some(resource) = error.kind::<gst::ResourceError>() {
         match resource {
             gst::ResourceError::NotFound => ("check the path", Exit::NoInput),
             _ if factory == "srtsrc" => (

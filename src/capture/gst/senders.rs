@@ -99,8 +99,7 @@ fn filter(pad: &gst::Pad, take: impl Fn(&mut gst::Buffer) -> bool + Send + Sync 
             }
             _ => true,
         };
-        // Not `Drop`: the bindings take the buffer, and GStreamer then complains that there is none.
-        if passes { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
+        super::result(passes)
     });
 }
 

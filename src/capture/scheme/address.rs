@@ -9,7 +9,7 @@ use crate::config::{Stream, login_end};
 /// whether it is reached over TLS, and the form of the address.
 const SCHEMES: [(&str, u16, bool, &str); 5] = [
     ("rtsp", 554, false, "rtsp://HOST:PORT/PATH, the port from 1 to 65535"),
-    ("rtsps", 322, true, "rtsp://HOST:PORT/PATH, the port from 1 to 65535"),
+    ("rtsps", 322, true, "rtsps://HOST:PORT/PATH, the port from 1 to 65535"),
     ("http", 80, false, "http://HOST:PORT/PATH, the port from 1 to 65535"),
     ("https", 443, true, "https://HOST:PORT/PATH, the port from 1 to 65535"),
     ("srt", 0, false, "srt://HOST:PORT, the port from 1 to 65535"),

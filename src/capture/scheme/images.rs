@@ -91,7 +91,7 @@ impl Pictures<'_> {
             let picture = match opened {
                 Ok(picture) => picture,
                 Err(error) => {
-                    let _ = report(Progress::Unreadable { error: &error, is_first: self.is_first });
+                    let _ = report(Progress::Unreadable { error: &error, number: seq, is_first: self.is_first });
                     continue;
                 }
             };

@@ -336,7 +336,7 @@ impl Launch {
 
     /// Whether its source gets packets of MPEG-TS or RTP.
     pub(super) fn receives_packets(&self) -> bool {
-        self.text.starts_with("udpsrc ") || self.text.starts_with("srtsrc ")
+        self.custom.is_none() && (self.text.starts_with("udpsrc ") || self.text.starts_with("srtsrc "))
     }
 
     /// Whether coded video is decoded, in a decodebin called `decode`.

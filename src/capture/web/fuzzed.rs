@@ -53,9 +53,8 @@ pub fn answer(mut bytes: &[u8]) {
             let (poll, connect) = (Duration::ZERO, Duration::ZERO);
             let fetch = Fetch { endpoint, login: Some(login), kind: HttpKind::Auto, poll, connect };
             let line = Line::new(stopped);
-            let caller =
-                Caller { fetch: &fetch, trust: &Trust::System, line: &line, target: target(address), challenge: None };
-            if let Ok(there) = caller.follow(head.all("Location").next().unwrap_or_default()) {
+            let caller = Caller { fetch: &fetch, trust: &Trust::System, line: &line, challenge: None };
+            if let Ok(there) = caller.follow(&target(address), head.all("Location").next().unwrap_or_default()) {
                 assert!(there.starts_with('/') && !there.contains([' ', '\r', '\n']), "no target: {there:?}");
             }
         }

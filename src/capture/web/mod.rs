@@ -85,7 +85,7 @@ impl Line {
         Self { stopped, socket: Mutex::default() }
     }
 
-    /// Ends whatever waits for the camera; call after the stop.
+    /// Ends the connection, and whatever waits for the camera.
     pub(super) fn hang_up(&self) {
         if let Some(socket) = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = socket.shutdown(Shutdown::Both);
@@ -114,13 +114,15 @@ pub(super) enum End {
 /// # Errors
 /// Why there are no more.
 pub(super) fn run(fetch: &Fetch, trust: &Trust, line: &Line, outlet: &dyn Outlet) -> Result<End, Error> {
-    let mut caller = Caller { fetch, trust, line, target: target(&fetch.endpoint.address), challenge: None };
+    let mut caller = Caller { fetch, trust, line, challenge: None };
     loop {
         let begin = Instant::now();
         let outcome = caller.open().and_then(|opened| match opened {
             None => Ok(None),
             Some((kind, body)) => receive(kind, body, outlet).map(|()| Some(kind)),
         });
+        // A camera may serve one connection only.
+        line.hang_up();
         // What goes wrong with a line that has been hung up is nobody's concern.
         match outcome {
             _ if line.stopped.is_set() => return Ok(End::Stopped),
@@ -214,7 +216,6 @@ struct Caller<'a> {
     fetch: &'a Fetch,
     trust: &'a Trust,
     line: &'a Line,
-    target: String,
     /// The challenge that was met last: the camera need not ask again for each picture.
     challenge: Option<Challenge>,
 }
@@ -226,12 +227,14 @@ impl Caller<'_> {
     /// Asks for the pictures; `None` if the line has been hung up.
     fn open(&mut self) -> Result<Option<Opened>, Error> {
         let (mut redirects, mut logins) = (0, 0);
+        // A redirect is good for one picture: it may lead to the latest one.
+        let mut asked = target(&self.fetch.endpoint.address);
         loop {
             let authorization = match (&mut self.challenge, &self.fetch.login) {
-                (Some(challenge), Some(login)) => Some(challenge.answer(login, &self.target)),
+                (Some(challenge), Some(login)) => Some(challenge.answer(login, &asked)),
                 _ => None,
             };
-            let Some((head, input)) = self.exchange(authorization.as_deref())? else { return Ok(None) };
+            let Some((head, input)) = self.exchange(&asked, authorization.as_deref())? else { return Ok(None) };
             match head.status {
                 200 => return Ok(Some((kind_of(&head.media(), self.fetch.kind)?, head.body(input)))),
                 401 => {
@@ -253,21 +256,26 @@ impl Caller<'_> {
                     logins += 1;
                     self.challenge = Some(challenge);
                 }
-                301 | 302 | 303 | 307 | 308 => {
+                status @ (301 | 302 | 303 | 307 | 308) => {
                     redirects += 1;
                     if redirects > MOST_REDIRECTS {
                         return Err(Error::SentInCircles);
                     }
                     let location = head.all("Location").next().unwrap_or_default();
-                    self.target = self.follow(location)?;
+                    if location.is_empty() {
+                        return Err(unexpected(status, "without a location"));
+                    }
+                    asked = self.follow(&asked, location)?;
                 }
                 status => return Err(unexpected(status, &head.reason)),
             }
+            drop(input);
+            self.line.hang_up();
         }
     }
 
-    /// The target of a redirect, which may lead to the same host and port only.
-    fn follow(&self, location: &str) -> Result<String, Error> {
+    /// The target of a redirect from the target `asked` (RFC 3986, 5.2), which may lead to the same host and port only.
+    fn follow(&self, asked: &str, location: &str) -> Result<String, Error> {
         let endpoint = &self.fetch.endpoint;
         let is_odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '\\' | '@');
         let is_same = |there: &Endpoint| {
@@ -280,31 +288,37 @@ impl Caller<'_> {
             let to = redact(location).chars().take(LONGEST).flat_map(char::escape_debug).collect();
             Error::SentElsewhere { to }
         };
-        if location.is_empty() {
-            return Err(unexpected(302, "without a location"));
-        }
-        if location.contains("://") || location.starts_with("//") || location.contains(is_odd) {
-            let there = Endpoint::of(location).ok().filter(is_same).filter(|_| !location.contains(is_odd));
+        let first = location.split(['/', '?', '#']).next().unwrap_or_default();
+        if first.contains(':') || location.starts_with("//") || location.contains(is_odd) {
+            let (scheme, rest) = location.split_once(':').unwrap_or_default();
+            let there = Endpoint::of(&format!("{}:{rest}", scheme.to_ascii_lowercase()));
+            let there = there.ok().filter(is_same).filter(|_| !location.contains(is_odd));
             return there.map(|there| target(&there.address)).ok_or_else(elsewhere);
         }
-        if location.starts_with('/') {
-            return Ok(target(&format!("http://x{location}")));
-        }
-        let path = self.target.split('?').next().unwrap_or_default();
-        let folder = &path[..path.rfind('/').map_or(0, |at| at + 1)];
-        Ok(target(&format!("http://x{folder}{location}")))
+        let path = asked.split('?').next().unwrap_or_default();
+        let base = match location.chars().next() {
+            Some('/') => "",
+            Some('?') => path,
+            Some('#') => asked,
+            _ => &path[..path.rfind('/').map_or(0, |at| at + 1)],
+        };
+        Ok(target(&format!("http://x{base}{location}")))
     }
 
     /// Connects, asks, and reads the head of the answer; `None` if the line has been hung up.
     #[allow(clippy::type_complexity, reason = "the input may be encrypted or not")]
-    fn exchange(&self, authorization: Option<&str>) -> Result<Option<(Head, BufReader<Box<dyn Read>>)>, Error> {
+    fn exchange(
+        &self,
+        target: &str,
+        authorization: Option<&str>,
+    ) -> Result<Option<(Head, BufReader<Box<dyn Read>>)>, Error> {
         let endpoint = &self.fetch.endpoint;
         let reached = network::connect(&endpoint.host, endpoint.port, self.fetch.connect).map_err(unreachable)?;
         if !self.line.take(&reached.stream).map_err(|error| broken(&error))? {
             return Ok(None);
         }
         let (mut input, output) = channel(reached.stream, endpoint, self.trust).map_err(of_trouble)?;
-        ask(output, endpoint, &self.target, authorization).map_err(|error| broken(&error))?;
+        ask(output, endpoint, target, authorization).map_err(|error| broken(&error))?;
         match Head::read(&mut input).map_err(|error| broken(&error))? {
             Some(head) => Ok(Some((head, input))),
             None => Err(failed(
@@ -417,16 +431,24 @@ mod tests {
             connect: Duration::from_secs(1),
         };
         let line = Line::new(stopped);
-        of(Caller { fetch: &fetch, trust: &Trust::System, line: &line, target: target(address), challenge: None })
+        of(Caller { fetch: &fetch, trust: &Trust::System, line: &line, challenge: None })
     }
 
     #[test]
     fn a_redirect_leads_to_the_same_host_and_port_or_nowhere() {
         caller("http://cam:81/a/b?c", |caller| {
-            for (location, expected) in
-                [("/x?y", "/x?y"), ("x", "/a/x"), ("?d", "/a/?d"), ("http://CAM:81/z", "/z"), ("http://cam:81", "/")]
-            {
-                assert_eq!(caller.follow(location).unwrap(), expected, "{location}");
+            let follow = |location| caller.follow("/a/b?c", location);
+            for (location, expected) in [
+                ("/x?y", "/x?y"),
+                ("x", "/a/x"),
+                // RFC 3986, 5.4.1.
+                ("?d", "/a/b?d"),
+                ("#d", "/a/b?c"),
+                ("HTTP://CAM:81/z", "/z"),
+                ("http://cam:81", "/"),
+                ("/x?next=http://other/", "/x?next=http://other/"),
+            ] {
+                assert_eq!(follow(location).unwrap(), expected, "{location}");
             }
             for location in [
                 "http://cam/z",
@@ -438,9 +460,9 @@ mod tests {
                 "rtsp://cam:81/",
                 "/a b",
             ] {
-                assert!(matches!(caller.follow(location), Err(Error::SentElsewhere { .. })), "{location}");
+                assert!(matches!(follow(location), Err(Error::SentElsewhere { .. })), "{location}");
             }
-            let Error::SentElsewhere { to } = caller.follow("http://me:s3cret@cam/").unwrap_err() else {
+            let Error::SentElsewhere { to } = follow("http://me:s3cret@cam/").unwrap_err() else {
                 panic!("the port is another");
             };
             assert!(!to.contains("s3cret"), "{to}");

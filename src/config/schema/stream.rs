@@ -29,7 +29,7 @@ section! {
         region: String = "", Allowed::OptionalRegion;
         /// Its share of the inference if streams compete: one with 2 has twice as many frames classified as one with 1.
         weight: u32 = 1_u32, Allowed::Integer(1, 1000);
-        /// While the picture does not change, the latest result is carried over for so many seconds at most, and the network
+        /// While the picture does not change, the latest result is carried over for at most this many seconds, and the network
         /// does not run: the largest saving for a camera whose scene is mostly still. 0: every frame is classified.
         carry_over_max_s: f64 = 0.0, Allowed::NumberOrZero(0.1, 86_400.0);
         /// Maximum frames per second, such as 2, or 0.2 for a picture every five seconds; frames beyond it are left out
@@ -72,11 +72,11 @@ section! {
         retry_max_s: f64 = 30.0, Allowed::NumberOrZero(0.1, 3600.0);
         /// Network cameras: user name; empty: the one in the address, if any.
         username: String = "", Allowed::Text;
-        /// Network cameras: file with the password, or with the passphrase of `srt://`; a bare name is looked up in `$CREDENTIALS_DIRECTORY`, if that is
-        /// set.
+        /// Network cameras: file with the password, or with the passphrase of `srt://`; a bare name is looked up in
+        /// `$CREDENTIALS_DIRECTORY`, if that is set.
         password_file: String = "", Allowed::Text;
-        /// Network cameras over TLS (`rtsps://`, `https://`): PEM file with the authorities that may sign the camera's certificate,
-        /// or with the camera's own certificate, which then counts whatever its name and dates; looked up like
+        /// Network cameras over TLS (`rtsps://`, `https://`): PEM file with the authorities that may sign the camera's
+        /// certificate, or with the camera's own certificate, which then counts whatever its name and dates; looked up like
         /// `password_file`. Empty: the authorities that the system trusts.
         ca_file: String = "", Allowed::Text;
         /// Network cameras over TLS: accept every certificate. Anybody in between can then watch, send other pictures
