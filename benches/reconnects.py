@@ -209,8 +209,15 @@ def rest(process, config, connections):
 
 
 def reload(process, config, text):
+    log = config.with_name("log")
+    done = log.read_text(errors="replace").count("reloaded: ")
     config.write_text(text)
     process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + LIMIT_S
+    while log.read_text(errors="replace").count("reloaded: ") == done:
+        if time.monotonic() > end:
+            sys.exit("the reload did not come:\n" + log.read_text(errors="replace")[-2000:])
+        time.sleep(0.05)
 
 
 def measure(program, clip, settings, options, folder):

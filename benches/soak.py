@@ -228,7 +228,10 @@ def main():
             stuck = [stream for stream, at in results.at.items() if time.monotonic() - at > ALIVE_S]
             stuck += [stream for stream in ("vlc", "small", "file", "test") if stream not in results.at]
             process.send_signal(signal.SIGTERM)
-            status = process.wait(timeout=30)
+            try:
+                status = process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                status = "none: it did not end within 30 s"
         finally:
             process.kill()
             vlc.kill()
@@ -237,7 +240,10 @@ def main():
         problems = results.wrong[:5] + [f"{stream} has no results at the end" for stream in stuck]
         print(f"seed {options.seed}, {seconds / 60:.0f} minutes, {sum(done.values())} faults:", end=" ")
         print(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in done.items()))
-        for line in re.findall(r"stream ended.*", text):
+        ended = re.findall(r"stream ended.*", text)
+        if len({re.search(r"stream=(\S+)", line)[1] for line in ended}) != 4:
+            problems.append("not every stream tells its counts at the end")
+        for line in ended:
             counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", line)}
             stream = re.search(r"stream=(\S+)", line)[1]
             total = sum(counts[name] for name in ("classified", "carried", "dropped", "failed"))

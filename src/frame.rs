@@ -125,10 +125,13 @@ impl Layout {
     /// Width and height as shown, both in the same unit.
     #[must_use]
     pub fn shown(&self) -> [u64; 2] {
-        let PixelAspect { width, height } = self.aspect;
+        let PixelAspect { width, height } = self.aspect.believed();
         [self.width as u64 * u64::from(width), self.height as u64 * u64::from(height)]
     }
 }
+
+/// Largest ratio of the sides of a pixel.
+const MOST_STRETCHED: u32 = 4;
 
 /// Width and height of a pixel as shown, in the same unit, both at least 1: the sample aspect ratio of video codecs
 /// (ITU-T H.264, E.2.1), the pixel aspect ratio of GStreamer.
@@ -143,6 +146,14 @@ pub struct PixelAspect {
 impl PixelAspect {
     /// Pixels as wide as high.
     pub const SQUARE: Self = Self { width: 1, height: 1 };
+
+    /// Itself, or square if one side is more than four times the other: no camera has such pixels, and a damaged stream may
+    /// say anything.
+    #[must_use]
+    pub fn believed(self) -> Self {
+        let [longer, shorter] = [self.width.max(self.height), self.width.min(self.height)];
+        if longer > shorter.saturating_mul(MOST_STRETCHED) { Self::SQUARE } else { self }
+    }
 }
 
 /// One plane of samples.

@@ -43,7 +43,8 @@ fn a_camera_that_accepts_and_never_sends_is_retried_until_it_sends() {
 #[test]
 fn a_camera_that_freezes_is_stalled_then_retried_and_one_that_goes_on_in_time_is_not() {
     let camera = serve_faulty(&format!("( {VIDEO} )"), None);
-    let stream = Stream::start(&camera.address, "");
+    // A quarter of it is left for coming back.
+    let stream = Stream::start_with(&camera.address, 12.0, "");
     let mute = |is_mute| camera.faults.is_mute.store(is_mute, Ordering::SeqCst);
     stream.reaches(&["online"]);
     mute(true);
@@ -72,7 +73,11 @@ fn a_camera_may_change_size_and_rate_while_it_sends() {
     wait_for("the new format", || stream.running.log().contains("a new format: 320x240").then_some(()));
     stream.goes_on();
     camera.faults.resize("video/x-raw,width=640,height=480,framerate=30/1");
+    // Frames of the other format are on their way.
+    thread::sleep(Duration::from_secs(1));
     stream.goes_on();
+    let stats = stream.stats();
+    assert!(stats["reconnects"] == 0 && stats["stalls"] == 0, "{stats}");
     let outcome = stream.stops();
     assert!(!outcome.stderr.contains("ERROR"), "{}", outcome.stderr);
 }
@@ -139,6 +144,8 @@ fn noise_in_place_of_the_video_ends_with_the_noise() {
     stream.reaches(&["online"]);
     camera.faults.is_garbled.store(true, Ordering::SeqCst);
     thread::sleep(Duration::from_secs(6));
+    let stats = stream.stats();
+    assert!(stats["left_out"].as_u64() > Some(0) || stats["reconnects"].as_u64() > Some(0), "{stats}");
     camera.faults.is_garbled.store(false, Ordering::SeqCst);
     stream.goes_on();
     let outcome = stream.stops();

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -337,6 +337,35 @@ fn of_pictures_that_are_asked_for_those_cut_off_are_left_out_and_the_next_is_tak
 }
 
 #[test]
+fn each_picture_is_asked_for_where_the_settings_say_on_one_connection_at_a_time() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let connections = Arc::new(AtomicUsize::new(0));
+    let camera = Server::listen(move |number, request, mut stream| {
+        // The end of the connection before may be on its way.
+        let is_alone = (0..100).any(|_| {
+            thread::sleep(Duration::from_millis(5));
+            connections.load(Ordering::SeqCst) == 0
+        });
+        connections.fetch_add(1, Ordering::SeqCst);
+        match request.path() {
+            _ if !is_alone => answer(stream, "503 Busy", "Retry-After: 1", b""),
+            "/latest.jpg" => answer(stream, "302 Found", &format!("Location: /{number}.jpg"), b"elsewhere"),
+            _ => answer(stream, "200 OK", "Content-Type: image/jpeg", picture()),
+        }
+        // Such a camera leaves it to the client to hang up.
+        let _ = stream.read_to_end(&mut Vec::new());
+        connections.fetch_sub(1, Ordering::SeqCst);
+    });
+    let folder = folder();
+    let keys = "[stream.http]\npoll_s = 0.3\n";
+    let outcome = of(folder.path(), &["run", "--frames", "4"], &camera.url("/latest.jpg"), keys);
+    assert_eq!(outcome.records().len(), 4, "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("reopened"), "{}", outcome.stderr);
+    let asked = camera.requests().iter().filter(|request| request.path() == "/latest.jpg").count();
+    assert!(asked >= 4, "{asked}");
+}
+
+#[test]
 fn a_stop_does_not_wait_for_a_camera_that_is_silent_or_for_the_next_picture() {
     let silent = Server::start(|_, _| Answer::new(200, picture()).stall(10));
     let rare = Server::start(|_, _| Answer::new(200, picture()).with("Content-Type: image/jpeg"));
@@ -347,7 +376,9 @@ fn a_stop_does_not_wait_for_a_camera_that_is_silent_or_for_the_next_picture() {
         let running = Running::start(&mut hardnetd(["run", "-c", &config]));
         wait_for("a request", || (!camera.requests().is_empty()).then_some(()));
         running.signal(Signal::TERM);
-        assert_eq!(running.finish().code(), 0);
+        let outcome = running.finish();
+        assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("without finishing"), "{}", outcome.stderr);
     }
 }
 

@@ -69,11 +69,9 @@ impl Kernels {
     /// If the rows are shorter.
     pub fn sum_rows(self, rows: &SampleRows<'_>, weights: &[u16], out: &mut [u16]) {
         let SampleRows { data, stride, bytes, shift } = *rows;
-        let needed = weights.len().checked_sub(1).and_then(|distances| {
-            let last = distances.checked_mul(stride)?;
-            last.checked_add(out.len().checked_mul(bytes)?)
-        });
-        assert!(needed.unwrap_or(0) <= data.len(), "rows of {} bytes: {needed:?} needed", data.len());
+        let Some(distances) = weights.len().checked_sub(1) else { return out.fill(0) };
+        let needed = distances.checked_mul(stride).and_then(|last| last.checked_add(out.len().checked_mul(bytes)?));
+        assert!(needed.is_some_and(|it| it <= data.len()), "rows of {} bytes: {needed:?} needed", data.len());
         assert!(matches!(bytes, 1 | 2) && shift < 16, "samples of {bytes} bytes, shifted by {shift}");
         let call = SumRows {
             input: data.as_ptr(),

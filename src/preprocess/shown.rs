@@ -5,10 +5,6 @@ use super::{Error, Transform};
 use crate::frame::{Layout, Picture, PixelAspect, Region};
 use crate::kernels::Kernels;
 
-/// Sides of a pixel that differ by more than this factor are not believed: no camera has such pixels, and the picture would
-/// take as much more memory.
-const MOST_STRETCHED: u32 = 4;
-
 /// Rows of pixels without gaps, R, G and B of 8 bits each.
 #[derive(Debug, Clone, Copy)]
 pub struct Rgb<'a> {
@@ -63,11 +59,8 @@ impl Shown {
 /// Width and height in square pixels.
 fn size(layout: &Layout) -> [usize; 2] {
     let ([wide, high], [width, height]) = (layout.shown(), [layout.width as u64, layout.height as u64]);
-    let PixelAspect { width: across, height: down } = layout.aspect;
-    let [longer, shorter] = [across.max(down), across.min(down)];
-    let size = if longer > shorter.saturating_mul(MOST_STRETCHED) {
-        [width, height]
-    } else if across >= down {
+    let PixelAspect { width: across, height: down } = layout.aspect.believed();
+    let size = if across >= down {
         [height.saturating_mul(wide) / high.max(1), height]
     } else {
         [width, width.saturating_mul(high) / wide.max(1)]

@@ -44,8 +44,14 @@ impl Vlc {
         let folder = common::folder();
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         let (folder, port) = (folder, common::free_port());
+        // While a stream is watched, nothing else should take the processor.
+        for codec in ["h264", "h265"] {
+            clip(&folder, codec);
+        }
         let process = run(&folder, codec, host, port, network.as_deref());
-        Self { folder, host: host.into(), port, network, process }
+        let server = Self { folder, host: host.into(), port, network, process };
+        server.wait();
+        server
     }
 
     pub fn address(&self) -> String {
@@ -61,6 +67,11 @@ impl Vlc {
     pub fn restart(&mut self, codec: &str) {
         self.process.wait().unwrap();
         self.process = run(&self.folder, codec, &self.host, self.port, self.network.as_deref());
+        self.wait();
+    }
+
+    fn wait(&self) {
+        wait_for("VLC", || TcpStream::connect((self.host.as_str(), self.port)).ok());
     }
 }
 
@@ -107,7 +118,7 @@ fn run(folder: &TempDir, codec: &str, host: &str, port: u16, network: Option<&st
     words.push(format!("#rtp{{sdp=rtsp://{host}:{port}/camera}}"));
     words.push("--sout-keep".into());
     let log = File::options().create(true).append(true).open(folder.path().join("vlc.log")).unwrap();
-    let process = Command::new(&words[0])
+    Command::new(&words[0])
         .args(&words[1..])
         .env("HOME", folder.path())
         .stdin(Stdio::null())
@@ -115,7 +126,5 @@ fn run(folder: &TempDir, codec: &str, host: &str, port: u16, network: Option<&st
         .stderr(log)
         .process_group(0)
         .spawn()
-        .expect("vlc-bin is installed");
-    wait_for("VLC", || TcpStream::connect((host, port)).ok());
-    process
+        .expect("vlc-bin is installed")
 }

@@ -3,7 +3,7 @@
 use super::super::{Error, MAX_RESIZE, MIN_SIDE};
 use super::*;
 
-/// Windows of hundreds of rows lose more than what is added for it.
+/// Windows of many pixels lose more by rounding than what is added for it.
 const LONG_WINDOWS: f32 = 1.0 / 255.0;
 
 /// The definition, from the documentation of torchvision and Pillow: the value of one pixel of the crop in 0 to 1, for
@@ -81,6 +81,29 @@ fn extreme_aspect_ratios_keep_an_even_colour_even() {
             let found = preprocess(plain(256, 224, 224), &Picture::packed(layout, &data).unwrap());
             let even = found.data().iter().all(|value| (value - 128.0 / 255.0).abs() < LONG_WINDOWS);
             assert!(even, "{width}×{height} {format:?}");
+        }
+    }
+}
+
+#[test]
+fn windows_of_hundreds_of_pixels_keep_an_even_colour_even() {
+    for (format, width, height) in [(PixelFormat::Gray8, 4320, 7680), (PixelFormat::I42010, 3840, 2160)] {
+        for code in [0_u8, 1, 164, 255] {
+            let layout = file_layout(format, width, height);
+            let ten = u16::from(code) << 2 | u16::from(code) >> 6;
+            let data = match format {
+                PixelFormat::I42010 => {
+                    let (luma, chroma) = (ten.to_le_bytes().repeat(width * height), 512_u16.to_le_bytes());
+                    [luma, chroma.repeat(width * height / 2)].concat()
+                }
+                _ => vec![code; width * height],
+            };
+            let color = Color { matrix: crate::frame::Matrix::Bt709, ..Color::RGB };
+            let layout = Layout { color, ..layout };
+            let found = preprocess(plain(37, 32, 32), &Picture::packed(layout, &data).unwrap());
+            let expected = f32::from(code) / 255.0;
+            let even = found.data().iter().all(|value| (value - expected).abs() < LONG_WINDOWS);
+            assert!(even, "{width}×{height} {format:?} {code}: {:?}", &found.data()[..3]);
         }
     }
 }
