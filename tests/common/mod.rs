@@ -34,7 +34,7 @@ use tempfile::TempDir;
 pub const LIMIT: Duration = Duration::from_secs(600);
 
 /// Longer than a single step of a running program takes there.
-const STEP: Duration = Duration::from_secs(120);
+const STEP: Duration = Duration::from_secs(300);
 
 /// Time limit of a stop in seconds in tests that are not about that limit.
 pub const LONG_STOP: &str = "30";
