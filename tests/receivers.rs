@@ -17,9 +17,8 @@ const PICTURES: &str =
 
 const H264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse";
 
-/// Without open groups of pictures: the payloader repeats the parameter sets in front of an IDR picture only.
-const H265: &str =
-    "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 option-string=open-gop=0 ! h265parse";
+/// With the parameter sets at each key frame. Without open groups of pictures: they are repeated at IDR pictures only.
+const H265: &str = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 option-string=open-gop=0 ! h265parse config-interval=-1";
 
 /// A program that sends until the test ends.
 struct Sender(Child);
@@ -249,11 +248,7 @@ fn a_pipeline_that_is_wrong_is_an_error_of_the_configuration_that_names_the_stre
         ("videotestsrc ! ", 78, "the pipeline of the source is wrong: "),
         ("videotestsrc ! appsink", 78, "leave appsink out"),
         ("audiotestsrc", 78, "it ends in audio/x-raw: expected video/x-raw"),
-        (
-            "videotestsrc ! nvvidconvert",
-            69,
-            "'nvvidconvert' is not installed; it is in the package nvidia-l4t-gstreamer",
-        ),
+        ("videotestsrc ! nvvidconv", 69, "'nvvidconv' is not installed; it is in the package nvidia-l4t-gstreamer"),
     ] {
         let source = format!("pipeline:{text}");
         let outcome = of(&["run"], &source, "");
