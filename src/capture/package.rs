@@ -35,12 +35,12 @@ pub fn known(element: &str) -> Option<&'static str> {
         "gldownload" => "gstreamer1.0-gl",
         "libcamerasrc" => "gstreamer1.0-libcamera",
         name if name.starts_with("avdec_") => "gstreamer1.0-libav",
+        name if name.starts_with("vaapi") => "gstreamer1.0-vaapi",
         // Decoders of Video4Linux with and without state, and of VA.
         name if name.starts_with("v4l2sl") || name.starts_with("va") && name.ends_with("dec") => {
             "gstreamer1.0-plugins-bad"
         }
         name if name.starts_with("v4l2") => "gstreamer1.0-plugins-good",
-        name if name.starts_with("vaapi") => "gstreamer1.0-vaapi",
         "nvvidconv" | "nvarguscamerasrc" | "nvjpegdec" => "nvidia-l4t-gstreamer",
         name if name.starts_with("nvv4l2") => "nvidia-l4t-gstreamer",
         // Decoders of NVIDIA's cards.
