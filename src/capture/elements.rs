@@ -108,6 +108,20 @@ pub fn starts(name: &str) -> bool {
     starts & element.set_state(gst::State::Null).is_ok()
 }
 
+/// The elements that have started once.
+static STARTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// The same, without opening a device again that has worked before: a pipeline asks each time that it is made.
+pub(super) fn has_started(name: &str) -> bool {
+    let started = || STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut has_started = started().contains(name);
+    if !has_started && starts(name) {
+        started().insert(name.to_owned());
+        has_started = true;
+    }
+    has_started
+}
+
 /// Whether the element called `name` decodes pictures; `None` if it is not installed.
 #[must_use]
 pub fn is_decoder(name: &str) -> Option<bool> {
@@ -227,6 +241,7 @@ mod tests {
             (Some(true), Some(false), None)
         );
         assert!(starts("avdec_h264") && !starts("nosuchdec"));
+        assert!(has_started("avdec_h264") && has_started("avdec_h264") && !has_started("nosuchdec"));
     }
 
     #[test]

@@ -282,6 +282,7 @@ impl Gate {
 
     /// Whether a picture may be classified; it is counted if not, and so are those that the decoder has not returned.
     pub(super) fn shows(&mut self, pts: Option<u64>, is_damaged: bool) -> bool {
+        self.economy.shows(pts);
         if let Some(pts) = pts.filter(|pts| self.held.contains(pts)) {
             while let Some(first) = self.held.pop_first().filter(|first| *first < pts) {
                 self.lose(first);

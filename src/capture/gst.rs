@@ -313,7 +313,7 @@ fn copies(launch: &Launch) -> Result<Option<&'static str>, Error> {
         choice => {
             let first = |coding: elements::Coding| {
                 let decoders = elements::decoders(coding);
-                Some(choice.allowed(&decoders, &elements::starts).first()?.name.clone())
+                Some(choice.allowed(&decoders, &elements::has_started).first()?.name.clone())
             };
             elements::Coding::ALL.into_iter().filter_map(first).collect()
         }
@@ -382,7 +382,7 @@ fn taken(wanted: &DecoderChoice, caps: &gst::Caps) -> (Vec<String>, Vec<String>)
     let allowed = match wanted {
         DecoderChoice::Element(name) => vec![name.clone()],
         choice => {
-            let allowed = choice.allowed(&decoders, &elements::starts).into_iter();
+            let allowed = choice.allowed(&decoders, &elements::has_started).into_iter();
             allowed.map(|decoder| decoder.name.clone()).collect()
         }
     };

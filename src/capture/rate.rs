@@ -24,7 +24,12 @@ impl Rate {
     /// At most `max_fps` pictures per second (0: no limit), and of those that come, one of `every`.
     pub(super) fn new(max_fps: f64, every: u32) -> Self {
         let interval_ns = if max_fps > 0.0 { (1e9 / max_fps) as u64 } else { 0 };
-        Self { interval_ns, due_ns: None, every: u64::from(every.max(1)), skip: 0 }
+        Self { every: u64::from(every.max(1)), ..Self::every(interval_ns) }
+    }
+
+    /// One picture in each interval, in nanoseconds; 0: all.
+    pub(super) fn every(interval_ns: u64) -> Self {
+        Self { interval_ns, due_ns: None, every: 1, skip: 0 }
     }
 
     /// Whether every picture is wanted.
@@ -35,6 +40,11 @@ impl Rate {
     /// Nanoseconds between two wanted pictures; 0 if time does not matter.
     pub(super) fn interval_ns(&self) -> u64 {
         self.interval_ns
+    }
+
+    /// When the next picture is due, in nanoseconds; `None` before the first, or if time does not matter.
+    pub(super) fn due_ns(&self) -> Option<u64> {
+        self.due_ns
     }
 
     /// Whether the picture of this time is wanted. Times that jump begin anew.
