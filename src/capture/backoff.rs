@@ -66,7 +66,9 @@ impl Backoff {
             least = AFTER_REFUSALS[self.refusals.min(AFTER_REFUSALS.len() - 1)];
             self.refusals += 1;
         }
-        wait.max(least).mul_f64(1.0 + jitter * (2.0 * chance - 1.0)).max(least)
+        let wait = wait.max(least).mul_f64(1.0 + jitter * (2.0 * chance - 1.0)).max(least);
+        // Whole milliseconds, as the log tells them.
+        Duration::from_millis((wait.as_secs_f64() * 1e3).round() as u64)
     }
 }
 

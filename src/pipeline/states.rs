@@ -106,7 +106,7 @@ impl States {
         match (before, state, event) {
             (_, StreamState::Stalled, Event::Playing(flow)) => {
                 self.counters.count_stall();
-                let (idle_s, stalls) = (flow.idle.as_secs_f64(), self.counters.read().stalls);
+                let (idle_s, stalls) = (flow.idle.as_millis() as f64 / 1e3, self.counters.read().stalls);
                 // The camera decides how many there are.
                 if stalls.is_power_of_two() {
                     tracing::warn!(%stream, idle_s, stalls, "no frames: the stream is stalled");

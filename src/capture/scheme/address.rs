@@ -1,6 +1,6 @@
 //! Addresses of network cameras: host, port and login.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::SourceError;
 use crate::config::{Stream, login_end};
@@ -14,6 +14,14 @@ const SCHEMES: [(&str, u16, bool, &str); 5] = [
     ("https", 443, true, "https://HOST:PORT/PATH, the port from 1 to 65535"),
     ("srt", 0, false, "srt://HOST:PORT, the port from 1 to 65535"),
 ];
+
+/// Characters of an address that a request cannot have.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
+
+/// An address, or a part of it, with what a request cannot have in percent-encoding (RFC 3986, 2.1).
+pub(in crate::capture) fn encoded(address: &str) -> String {
+    utf8_percent_encode(address, ENCODED).to_string()
+}
 
 /// Where to reach a network camera.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,6 +25,7 @@ use crate::choice::Decode;
 use crate::config::{BoardCamera, Stream, redact, split_scheme};
 
 pub use address::Endpoint;
+pub(super) use address::encoded;
 pub(super) use file::{hint as file_hint, is_video};
 pub use test::{FORMATS, PATTERNS, TestError};
 

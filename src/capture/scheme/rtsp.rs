@@ -4,7 +4,7 @@ mod examine;
 
 use std::time::Duration;
 
-use super::address::{Endpoint, Target, whole};
+use super::address::{Endpoint, Target, encoded, whole};
 use super::{Carrier, DECODE, Fault, Launch, Scheme, Source, SourceError};
 use crate::choice::RtspTransport;
 use crate::config::{Stream, redact};
@@ -55,7 +55,7 @@ impl Scheme for Camera {
             latency = stream.rtsp.latency_ms,
         );
         let endpoint = Endpoint::of(&location).ok();
-        let mut properties = vec![("source", "location", location)];
+        let mut properties = vec![("source", "location", encoded(&location))];
         properties.extend(user.map(|user| ("source", "user-id", user)));
         properties.extend(password.map(|password| ("source", "user-pw", password)));
         Some(Launch { properties, live: true, endpoint, ..Launch::of(&text, stream) })
@@ -107,5 +107,6 @@ mod tests {
         assert_eq!(properties("rtsp://me@host/1"), [of("location", "rtsp://host/1"), of("user-id", "me")]);
         assert_eq!(properties("rtsp://host/1"), [of("location", "rtsp://host/1")]);
         assert_eq!(properties("rtsp://host/cam@1"), [of("location", "rtsp://host/cam@1")]);
+        assert_eq!(properties("rtsp://host/a b\r\n%20"), [of("location", "rtsp://host/a%20b%0D%0A%20")], "one line");
     }
 }

@@ -2,9 +2,7 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-
-use crate::capture::scheme::Endpoint;
+use crate::capture::scheme::{Endpoint, encoded};
 
 /// Maximum bytes of the head of an answer.
 const LONGEST_HEAD: u64 = 16 << 10;
@@ -15,16 +13,13 @@ const LONGEST_LINE: u64 = 1 << 10;
 /// Maximum headers of an answer.
 const MOST_HEADERS: usize = 100;
 
-/// Characters of an address that a request cannot have.
-const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
-
 /// What is asked of a camera: path and query.
 pub(super) fn target(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let path = &rest[rest.find(['/', '?', '#']).unwrap_or(rest.len())..];
     let path = path.split('#').next().unwrap_or_default();
     let slash = if path.starts_with('/') { "" } else { "/" };
-    format!("{slash}{}", utf8_percent_encode(path, ENCODED))
+    format!("{slash}{}", encoded(path))
 }
 
 /// Asks for `target`.
