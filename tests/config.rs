@@ -351,7 +351,9 @@ fn a_key_that_is_not_for_the_source_is_an_error_unless_it_has_its_default() {
             "hardnetd.toml: stream[1].password_file = ***: only for sources with rtsp://, rtsps://, http://, https:// and srt://",
             "stream[1].danger_accept_any_certificate = true: only for sources with rtsps:// and https://, and this one is \"test:ball\"",
             "hardnetd.toml: stream[2].rtsp.latency_ms = 1: only for sources with rtsp:// and rtsps://, and this one is \"/dev/video0\"",
-            &format!("late.toml: stream[0].username = \"you\": {network} \"/dev/video0\""),
+            &format!(
+                "late.toml: stream[0].username = \"you\": {network} \"/dev/video0\"; leave it out (stream \"desk\")\n"
+            ),
             "model.top = 0",
         ],
     );
@@ -400,7 +402,7 @@ fn values_that_only_look_right_are_refused_all_at_once() {
             "14 problems",
             "device.name = \"a/b\": expected 1 to 64 letters",
             "device.stop_timeout_s = NaN: expected a number",
-            "stream[0].source = \"rtsp://cam:0/1\": expected rtsp://HOST:PORT/PATH, the port from 1 to 65535",
+            "stream[0].source = \"rtsp://cam:0/1\": expected rtsp://HOST:PORT/PATH, the port from 1 to 65535 (stream \"a\")\n",
             "stream[0].retry_max_s = 0.000001: expected 0, or a number from 0.1 to 3600",
             "stream[0].start_timeout_s = -1: expected a number from 0.1",
             "stream[0].stall_timeout_s = inf: expected a number",

@@ -3,7 +3,7 @@
 //! Values in files are strict: a number in quotes is a string. Values in the environment are untyped and are parsed
 //! according to the key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json};
@@ -59,11 +59,19 @@ pub(super) struct Checker<'a> {
     pub(super) problems: Vec<Problem>,
     /// Keys with a problem.
     pub(super) wrong: BTreeSet<String>,
+    /// The names of sections that may be repeated, by origin and key, such as `stream[1]`.
+    pub(super) names: BTreeMap<(String, String), String>,
 }
 
 impl<'a> Checker<'a> {
     pub(super) fn new(source: SourceCheck<'a>) -> Self {
-        Self { source, origin: Origin::Environment, problems: Vec::new(), wrong: BTreeSet::new() }
+        Self {
+            source,
+            origin: Origin::Environment,
+            problems: Vec::new(),
+            wrong: BTreeSet::new(),
+            names: BTreeMap::new(),
+        }
     }
 
     /// Checks `value`, found at `path`, against `section`; returns its valid part, for serde.
@@ -88,7 +96,14 @@ impl<'a> Checker<'a> {
                     return Json::Array(Vec::new());
                 };
                 let items = items.iter().enumerate();
-                let each = |(index, item)| self.keys(&format!("{path}[{index}]"), item, keys, inner);
+                let each = |(index, item)| {
+                    let path = format!("{path}[{index}]");
+                    let section = self.keys(&path, item, keys, inner);
+                    if let Some(name) = section.get("name").and_then(Json::as_str) {
+                        self.names.insert((self.origin.of(&path), path), name.to_owned());
+                    }
+                    section
+                };
                 Json::Array(items.map(each).collect())
             }
         }

@@ -71,7 +71,16 @@ impl Loaded {
     /// A problem with the value of `key`, such as `stream[1].source`, with the file, variable or flag that sets it.
     #[must_use]
     pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
-        self.places.problem(key, message)
+        let mut problem = self.places.problem(key, message);
+        problem.add_stream(|_, _| self.name_at(key));
+        problem
+    }
+
+    /// The name of the stream that `key`, such as `stream[1].source`, belongs to, if a layer sets it.
+    fn name_at(&self, key: &str) -> Option<String> {
+        let (index, _) = key.strip_prefix("stream[")?.split_once("].")?;
+        let stream = self.config.streams.get(index.parse::<usize>().ok()?)?;
+        self.places.has(&format!("stream[{index}].name")).then(|| stream.name.clone())
     }
 
     /// Whether a file or a flag lists the streams; otherwise, the test pattern is the only one.
@@ -171,7 +180,7 @@ pub fn load(file: Option<&Path>, flags: &[Flag], source_check: SourceCheck) -> R
         checker.origin = Origin::Flag(flag.name);
         add(&mut merged, &mut checker, flag.clone(), "");
     }
-    let Checker { mut problems, wrong, .. } = checker;
+    let Checker { mut problems, wrong, names, .. } = checker;
     let (values, places) = merged.finish();
     match serde_json::from_value(values) {
         Ok(config) => {
@@ -181,6 +190,9 @@ pub fn load(file: Option<&Path>, flags: &[Flag], source_check: SourceCheck) -> R
             }
         }
         Err(error) => problems.push(Problem { origin: "configuration".into(), key: None, message: error.to_string() }),
+    }
+    for problem in &mut problems {
+        problem.add_stream(|origin, section| names.get(&(origin.to_owned(), section.to_owned())).cloned());
     }
     problems.sort();
     Err(Error::Invalid(problems))

@@ -68,6 +68,16 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Adds the name of the stream that the key belongs to, unless the message has it. `find` knows it by the origin and
+    /// the section, such as `stream[1]`.
+    pub(super) fn add_stream(&mut self, find: impl FnOnce(&str, &str) -> Option<String>) {
+        let section = self.key.as_deref().and_then(|key| key.split_once('.')).map(|(section, _)| section);
+        let Some(name) = section.and_then(|section| find(&self.origin, section)) else { return };
+        if !self.message.contains(&format!("{name:?}")) {
+            self.message += &format!(" (stream {name:?})");
+        }
+    }
+
     /// Whether a flag, alone or with others, is to blame: it can be left out.
     pub(super) fn is_of_flag(&self) -> bool {
         self.origin.split(", ").any(|origin| origin.starts_with("--"))

@@ -128,5 +128,10 @@ fn failure(error: &glib::Error, factory: &str, is_ours: bool) -> Error {
     } else {
         ("see the log of GStreamer with GST_DEBUG=3", Exit::Internal)
     };
-    Error::Failed { message: error.message().trim_end_matches('.').to_owned(), advice, exit }
+    let message = match error.kind::<gst::ResourceError>() {
+        // It says "Could not open resource for reading and writing".
+        Some(gst::ResourceError::OpenReadWrite) if factory == "rtspsrc" => "there is no connection to the camera",
+        _ => error.message().trim_end_matches('.'),
+    };
+    Error::Failed { message: message.to_owned(), advice, exit }
 }
