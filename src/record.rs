@@ -97,17 +97,30 @@ pub struct StatsRecord {
     pub at: SystemTime,
     /// Version of the program.
     pub version: &'static str,
+    /// Seconds since the process began.
+    pub uptime_s: f64,
+    /// Seconds that rates and percentiles are about: since the previous record, the start or a reload.
+    pub period_s: f64,
     /// The streams, in no fixed order.
     pub streams: Vec<StreamStats>,
+    /// The sinks.
+    pub sinks: Vec<SinkStats>,
 }
 
-/// How a stream has fared. Numbers count from the start of the process, also across reloads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// How a stream has fared. Numbers count from the start of the process, also across reloads; rates and percentiles are
+/// those of the period.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StreamStats {
     /// Name of the stream.
     pub stream: Arc<str>,
     /// Its state.
     pub state: StreamState,
+    /// Frames received from the source per second.
+    pub fps_in: f64,
+    /// Results per second.
+    pub fps_out: f64,
+    /// How long the frames took that the network classified; `None` if there were none.
+    pub latency_us: Option<StageLatencies>,
     /// Frames received from the source.
     pub captured: u64,
     /// Frames that the network classified.
@@ -128,6 +141,53 @@ pub struct StreamStats {
     pub abandoned: u64,
     /// Its latest failure; `None` if there was none.
     pub last_failure: Option<Failure>,
+}
+
+/// Percentiles of the stages of [`Latency`], in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StageLatencies {
+    /// See [`Latency::capture`].
+    pub capture: Percentiles,
+    /// See [`Latency::queue`].
+    pub queue: Percentiles,
+    /// See [`Latency::preprocess`].
+    pub preprocess: Percentiles,
+    /// See [`Latency::infer`].
+    pub infer: Percentiles,
+    /// See [`Latency::total`].
+    pub total: Percentiles,
+}
+
+/// Percentiles of a histogram, in microseconds: at most 1.6 % above the exact ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Percentiles {
+    /// Half of all durations are at most this long.
+    pub p50: u64,
+    /// 90 % of them.
+    pub p90: u64,
+    /// 99 % of them.
+    pub p99: u64,
+    /// 99.9 % of them.
+    pub p999: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+/// How a sink has fared. Numbers count from the start of the process, also across reloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SinkStats {
+    /// Name of the sink.
+    pub sink: &'static str,
+    /// Results that it has taken.
+    pub taken: u64,
+    /// Results that it did not deliver, because its queue was full or nobody accepts them.
+    pub lost: u64,
+    /// Connections made, if it is one that connects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
+    /// Time from taking a result to its acknowledgement, in the period; `None` if nothing was acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged_us: Option<Percentiles>,
 }
 
 /// A failure of a source.
@@ -307,9 +367,21 @@ mod tests {
     #[test]
     fn statistics_are_one_json_object_with_the_documented_fields_in_order() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042);
+        let of = |us| Percentiles { p50: us, p90: us + 1, p99: us + 2, p999: us + 3, max: us + 4 };
+        let sink = SinkStats { sink: "mqtt", taken: 3, lost: 1, connections: Some(2), acknowledged_us: Some(of(6)) };
+        let stdout = SinkStats { sink: "stdout", connections: None, acknowledged_us: None, ..sink.clone() };
         let stream = StreamStats {
             stream: "door".into(),
             state: StreamState::Stalled,
+            fps_in: 24.5,
+            fps_out: 4.0,
+            latency_us: Some(StageLatencies {
+                capture: of(1),
+                queue: of(2),
+                preprocess: of(3),
+                infer: of(4),
+                total: of(5),
+            }),
             captured: 6,
             classified: 3,
             carried: 9,
@@ -327,17 +399,30 @@ mod tests {
             run: RunId(0xc0ffee),
             at,
             version: "0.1.0",
+            uptime_s: 90.125,
+            period_s: 60.0,
             streams: vec![stream],
+            sinks: vec![sink, stdout],
         };
+        let percentiles = |us: u64| {
+            let [p90, p99, p999, max] = [1, 2, 3, 4].map(|more| us + more);
+            format!("{{\"p50\":{us},\"p90\":{p90},\"p99\":{p99},\"p999\":{p999},\"max\":{max}}}")
+        };
+        let [capture, queue, preprocess, infer, total, acknowledged] = [1, 2, 3, 4, 5, 6].map(percentiles);
         assert_eq!(
-            serde_json::to_string(&record).ok().as_deref(),
-            Some(
-                "{\"schema\":\"hardnetd.stats.v1\",\"device\":\"pi\",\"run\":\"0000000000c0ffee\",\
-                 \"at\":\"2023-11-14T22:13:20.000042Z\",\"version\":\"0.1.0\",\"streams\":[{\"stream\":\"door\",\
-                 \"state\":\"stalled\",\"captured\":6,\"classified\":3,\"carried\":9,\"dropped\":2,\"failed\":1,\"left_out\":4,\
+            serde_json::to_string(&record).ok(),
+            Some(format!(
+                "{{\"schema\":\"hardnetd.stats.v1\",\"device\":\"pi\",\"run\":\"0000000000c0ffee\",\
+                 \"at\":\"2023-11-14T22:13:20.000042Z\",\"version\":\"0.1.0\",\"uptime_s\":90.125,\"period_s\":60.0,\
+                 \"streams\":[{{\"stream\":\"door\",\"state\":\"stalled\",\"fps_in\":24.5,\"fps_out\":4.0,\
+                 \"latency_us\":{{\"capture\":{capture},\"queue\":{queue},\"preprocess\":{preprocess},\
+                 \"infer\":{infer},\"total\":{total}}},\
+                 \"captured\":6,\"classified\":3,\"carried\":9,\"dropped\":2,\"failed\":1,\"left_out\":4,\
                  \"stalls\":5,\"reconnects\":7,\"abandoned\":8,\"last_failure\":\
-                 {\"at\":\"2023-11-14T22:13:20.000042Z\",\"reason\":\"no \\\"frame\\\"\"}}]}"
-            )
+                 {{\"at\":\"2023-11-14T22:13:20.000042Z\",\"reason\":\"no \\\"frame\\\"\"}}}}],\
+                 \"sinks\":[{{\"sink\":\"mqtt\",\"taken\":3,\"lost\":1,\"connections\":2,\
+                 \"acknowledged_us\":{acknowledged}}},{{\"sink\":\"stdout\",\"taken\":3,\"lost\":1}}]}}"
+            ))
         );
     }
 

@@ -97,7 +97,7 @@ fn at_least_one(text: &str) -> Result<u64, String> {
 
 /// Loads the configuration, with the sources that this program supports.
 pub(super) fn load(file: Option<&Path>, flags: &[Flag]) -> Result<Loaded, Error> {
-    let order = Order { file: file.map(Path::to_owned), flags: flags.to_vec(), frames: None };
+    let order = Order { file: file.map(Path::to_owned), flags: flags.to_vec(), ..Order::default() };
     Ok(order.load()?)
 }
 
@@ -106,7 +106,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
     let signals = Signals::install().map_err(Error::Signals)?;
     let flags = flags(&arguments)?;
     let Arguments { file: ConfigFile { config: file }, frames, .. } = arguments;
-    Ok(service::run(&signals, Order { file, flags, frames })?)
+    Ok(service::run(&signals, Order { file, flags, frames, ..Order::default() })?)
 }
 
 fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {

@@ -4,6 +4,7 @@
 //! according to the key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json};
@@ -282,6 +283,10 @@ fn convert(value: &Value, kind: Allowed, source: SourceCheck) -> Result<Json, St
         (Allowed::Element, ValueKind::String(text)) if is_element(text) => Ok(text.as_str().into()),
         (Allowed::Element, _) => {
             Err("expected \"auto\", \"software\" or the name of a GStreamer element, such as \"v4l2h264dec\"".into())
+        }
+        (Allowed::Listen, ValueKind::String(text)) if text.parse::<SocketAddr>().is_ok() => Ok(text.as_str().into()),
+        (Allowed::Listen, _) => {
+            Err("expected an IP address and a port in quotes, such as \"127.0.0.1:9464\" or \"[::1]:9464\"".into())
         }
         (Allowed::Source, ValueKind::String(text)) => source(text).map(|()| text.as_str().into()),
         (Allowed::Source, _) => Err("expected a source in quotes, such as \"test:ball\"".into()),

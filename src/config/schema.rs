@@ -2,6 +2,7 @@
 //!
 //! `section!` turns each list into a struct, its `Default` and the table of keys that `check` reads.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,8 @@ pub(super) enum Allowed {
     OptionalRegion,
     /// A word, or the name of a GStreamer element.
     Element,
+    /// An IP address and a port.
+    Listen,
 }
 
 /// The keys of a section.
@@ -178,6 +181,8 @@ section! {
         /// Results of live streams that wait for a slow reader; beyond it, the oldest are dropped and counted. Files
         /// wait instead.
         queue: u32 = 1000_u32, Allowed::Integer(1, 1_000_000);
+        /// Whether to print statistics, too: objects with another `schema` between the results.
+        stats: bool = false, Allowed::Switch;
     }
 }
 
@@ -228,8 +233,28 @@ section! {
         retry_max_s: f64 = 30.0, Allowed::Number(0.1, 3600.0);
         /// Maximum number of results kept while the broker is unreachable; beyond that, the oldest are dropped and counted.
         queue: u32 = 1000_u32, Allowed::Integer(1, 1_000_000);
-        /// Seconds between two records of statistics; 0: none are sent.
+    }
+}
+
+section! {
+    /// `[telemetry]`: what the program tells about itself.
+    Telemetry {
+        /// Seconds between two records of statistics for the sinks; 0: there are none.
         stats_s: f64 = 60.0, Allowed::NumberOrZero(1.0, 86_400.0);
+    }
+}
+
+section! {
+    /// `[http]`: metrics for Prometheus, and whether the service is alive and ready.
+    HttpServer {
+        /// Whether to listen for HTTP requests.
+        enabled: bool = false, Allowed::Switch;
+        /// Address and port to listen at. Anyone who reaches it can read the metrics.
+        listen: String = "127.0.0.1:9464", Allowed::Listen;
+        /// Time limit of a connection in seconds.
+        timeout_s: f64 = 10.0, Allowed::Number(0.1, 3600.0);
+        /// Seconds for which a thread may be busy with one piece of work before `/healthz` answers 503.
+        stuck_s: f64 = 60.0, Allowed::Number(1.0, 86_400.0);
     }
 }
 
@@ -269,6 +294,10 @@ pub struct Config {
     pub collect: Collect,
     /// Where results go.
     pub publish: Publish,
+    /// What the program tells about itself.
+    pub telemetry: Telemetry,
+    /// Where it answers questions about that.
+    pub http: HttpServer,
     /// For tests of the program itself.
     pub debug: Debug,
 }
@@ -282,6 +311,8 @@ impl Default for Config {
             inference: Inference::default(),
             collect: Collect::default(),
             publish: Publish::default(),
+            telemetry: Telemetry::default(),
+            http: HttpServer::default(),
             debug: Debug::default(),
         }
     }
@@ -306,6 +337,8 @@ pub(super) const ROOT: Section = Section::Group(&[
     ("inference", Section::Keys(Inference::KEYS)),
     ("collect", Section::Keys(Collect::KEYS)),
     ("publish", Section::Group(&[("stdout", Section::Keys(Stdout::KEYS)), ("mqtt", Section::Keys(Mqtt::KEYS))])),
+    ("telemetry", Section::Keys(Telemetry::KEYS)),
+    ("http", Section::Keys(HttpServer::KEYS)),
     ("debug", Section::Keys(Debug::KEYS)),
 ]);
 
@@ -337,11 +370,23 @@ impl Collect {
     }
 }
 
-impl Publish {
-    /// Time between two records of statistics; zero: nobody takes any.
+impl HttpServer {
+    /// Where to listen. None if nobody does.
     #[must_use]
-    pub fn stats_period(&self) -> Duration {
-        if self.mqtt.enabled { Duration::from_secs_f64(self.mqtt.stats_s) } else { Duration::ZERO }
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok().filter(|_| self.enabled)
+    }
+
+    /// `timeout_s`.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.timeout_s)
+    }
+
+    /// `stuck_s`.
+    #[must_use]
+    pub fn stuck(&self) -> Duration {
+        Duration::from_secs_f64(self.stuck_s)
     }
 }
 
@@ -373,6 +418,14 @@ impl Mqtt {
 }
 
 impl Config {
+    /// Time between two records of statistics; zero: nobody takes any.
+    #[must_use]
+    pub fn stats_period(&self) -> Duration {
+        let Publish { stdout, mqtt } = &self.publish;
+        let is_taken = mqtt.enabled || (stdout.enabled && stdout.stats);
+        if is_taken { Duration::from_secs_f64(self.telemetry.stats_s) } else { Duration::ZERO }
+    }
+
     /// Inference workers that can be busy at the same time: a stream has one frame classified at a time.
     #[must_use]
     pub fn busy_workers(&self) -> usize {

@@ -98,6 +98,8 @@ pub struct Parts {
     pub stats_period: Duration,
     /// Results after which each inference thread hangs, to test the watchdog; 0: never.
     pub wedge_after: u32,
+    /// Whether frames are classified. Otherwise they are given back as soon as an inference thread has them.
+    pub classify: bool,
 }
 
 /// A source and the streams that have its frames.
@@ -147,7 +149,8 @@ pub struct Gate {
 /// [`Running::finish`].
 pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     let Parts { registry, device, sources, models, top, inference, frames, collect, .. } = parts;
-    let (stop_timeout, stats_period, wedge_after) = (parts.stop_timeout, parts.stats_period, parts.wedge_after);
+    let (stop_timeout, stats_period) = (parts.stop_timeout, parts.stats_period);
+    let (wedge_after, classify) = (parts.wedge_after, parts.classify);
     // Declared first, so that a failing preparation drops it last and no source begins.
     let (gate, opened) = shutdown::channel();
     let gate = Gate { _stop: gate };
@@ -164,8 +167,8 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
     };
     let publisher = {
         let (drain, pulse) = (drain.clone(), pulse_of("publish".into()));
-        let (device, run) = (Arc::clone(&device), registry.run());
-        let publisher = Publisher { device, run, stats_period, items, stopped, drain, pulse, lost: lost.clone() };
+        let (device, registry) = (Arc::clone(&device), Arc::clone(&registry));
+        let publisher = Publisher { device, registry, stats_period, items, stopped, drain, pulse, lost: lost.clone() };
         spawn("publish", move || publisher.run(&to_publisher))?
     };
 
@@ -232,6 +235,7 @@ pub fn prepare(parts: Parts) -> Result<Prepared, Error> {
             drain: drain.clone(),
             pulse: pulse_of(format!("infer-{index}")),
             wedge_after: wedge_after.into(),
+            classify,
         };
         workers.push(start_worker(index, plan, started.clone(), failed.clone())?);
     }
@@ -282,8 +286,7 @@ impl Prepared {
             source.is_alone.store(is_alone, Ordering::Release);
         }
         // The thread is waiting for them, and the channel has room.
-        let counters = |stream: &Member| (Arc::clone(&stream.name), Arc::clone(&stream.counters));
-        let _ = work.send(Work { sinks, streams: running.all_streams().map(counters).collect() });
+        let _ = work.send(Work { sinks, streams: running.streams() });
         (running, gate)
     }
 

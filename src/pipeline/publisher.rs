@@ -11,9 +11,9 @@ use super::drain::Drain;
 use super::{Error, Item};
 use crate::exit::chain;
 use crate::publish::{self, JsonLine, Outgoing, Sink};
-use crate::record::{Record, RunId, STATS_SCHEMA, StatsRecord};
+use crate::record::{Record, STATS_SCHEMA, SinkStats, StatsRecord};
 use crate::shutdown::Stopped;
-use crate::telemetry::{Pulse, StreamCounters};
+use crate::telemetry::{Period, Pulse, Registry, SinkCounters, Snapshot, StreamCounters, percentiles};
 
 /// The sinks of a pipeline, in the order of the configuration.
 pub type Sinks = Vec<Box<dyn Sink>>;
@@ -63,6 +63,53 @@ impl Lines {
     }
 }
 
+/// What the statistics of the next period begin with.
+struct Statistics<'a> {
+    begun: Instant,
+    streams: Vec<(&'a Arc<str>, &'a StreamCounters, Period)>,
+    sinks: Vec<(&'static str, Arc<SinkCounters>, Snapshot)>,
+}
+
+impl<'a> Statistics<'a> {
+    fn begin(streams: &'a [(Arc<str>, Arc<StreamCounters>)], registry: &Registry) -> Self {
+        let streams = streams.iter().map(|(name, counters)| (name, &**counters, Period::begin(counters))).collect();
+        let sinks = registry.sinks().into_iter().map(|(name, counters)| {
+            let acknowledged = counters.acknowledged().snapshot();
+            (name, counters, acknowledged)
+        });
+        Self { begun: Instant::now(), streams, sinks: sinks.collect() }
+    }
+
+    /// The statistics of the period that ends now. The next one begins.
+    fn next(&mut self, device: &Arc<str>, registry: &Registry) -> StatsRecord {
+        let time = self.begun.elapsed();
+        self.begun = Instant::now();
+        let streams =
+            self.streams.iter_mut().map(|(name, counters, period)| period.next(counters, name, time)).collect();
+        let sinks = self.sinks.iter_mut().map(|(sink, counters, before)| {
+            let now = counters.acknowledged().snapshot();
+            let acknowledged_us = percentiles(&now.since(before));
+            *before = now;
+            let counts = counters.read();
+            let connections = (counts.connections > 0).then_some(counts.connections);
+            SinkStats { sink, taken: counts.taken, lost: counts.lost, connections, acknowledged_us }
+        });
+        let sinks = sinks.collect();
+        let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
+        StatsRecord {
+            schema: STATS_SCHEMA,
+            device: Arc::clone(device),
+            run: registry.run(),
+            at: SystemTime::now(),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_s: seconds(registry.uptime()),
+            period_s: seconds(time),
+            streams,
+            sinks,
+        }
+    }
+}
+
 /// The result of the publisher.
 pub(super) struct End {
     /// The remaining sinks, still open.
@@ -81,7 +128,7 @@ pub(super) struct Work {
 /// The state of the publisher thread.
 pub(super) struct Publisher {
     pub(super) device: Arc<str>,
-    pub(super) run: RunId,
+    pub(super) registry: Arc<Registry>,
     /// Time between two statistics; zero: there are none.
     pub(super) stats_period: Duration,
     pub(super) items: Receiver<Item>,
@@ -122,6 +169,7 @@ impl Publisher {
         let mut stopped = self.stopped.receiver();
         let mut end = never::<Instant>();
         let stats = if self.stats_period.is_zero() { never() } else { tick(self.stats_period) };
+        let mut statistics = Statistics::begin(streams, &self.registry);
         loop {
             self.pulse.rest();
             select! {
@@ -142,7 +190,7 @@ impl Publisher {
                 },
                 recv(stats) -> _ => {
                     self.pulse.beat();
-                    let stats = self.stats(streams);
+                    let stats = statistics.next(&self.device, &self.registry);
                     let outgoing = Outgoing { line: lines.write(&stats)?, record: Record::Stats(stats), permit: None };
                     self.each(sinks, |sink| sink.take(&outgoing))?;
                 }
@@ -152,17 +200,6 @@ impl Publisher {
                 }
                 recv(end) -> _ => return Ok(()),
             }
-        }
-    }
-
-    fn stats(&self, streams: &[(Arc<str>, Arc<StreamCounters>)]) -> StatsRecord {
-        StatsRecord {
-            schema: STATS_SCHEMA,
-            device: Arc::clone(&self.device),
-            run: self.run,
-            at: SystemTime::now(),
-            version: env!("CARGO_PKG_VERSION"),
-            streams: streams.iter().map(|(name, counters)| counters.stats(name)).collect(),
         }
     }
 

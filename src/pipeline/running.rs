@@ -112,6 +112,12 @@ impl Running {
         self.all_streams().map(|stream| (&stream.name, &*stream.counters))
     }
 
+    /// The streams with their counters.
+    #[must_use]
+    pub fn streams(&self) -> Vec<(Arc<str>, Arc<StreamCounters>)> {
+        self.all_streams().map(|stream| (Arc::clone(&stream.name), Arc::clone(&stream.counters))).collect()
+    }
+
     /// Whether there is only one stream, whose error is then that of the program.
     pub(super) fn is_of_one_stream(&self) -> bool {
         self.all_streams().count() == 1

@@ -30,8 +30,7 @@ impl Lines {
         self.most = most;
     }
 
-    /// Adds a line. Returns the number of lines dropped so far if it has grown to a power of two, so that warnings get
-    /// rarer.
+    /// Adds a line. Returns the number of lines dropped so far if one was dropped for it.
     pub(super) fn push(&mut self, line: Line) -> Option<u64> {
         let is_live = line.permit.is_none();
         let is_full = is_live && self.live >= self.most;
@@ -43,7 +42,7 @@ impl Lines {
         }
         self.live += usize::from(is_live);
         self.lines.push_back(line);
-        (oldest.is_some() && self.dropped.is_power_of_two()).then_some(self.dropped)
+        oldest.map(|_| self.dropped)
     }
 
     /// Takes the oldest line.
@@ -85,7 +84,7 @@ mod tests {
         lines.limit(2);
         assert_eq!(lines.push(line("file", backlog.permit())), None);
         let dropped: Vec<_> = (0..6).map(|number| lines.push(line(&number.to_string(), None))).collect();
-        assert_eq!(dropped, [None, None, Some(1), Some(2), None, Some(4)]);
+        assert_eq!(dropped, [None, None, Some(1), Some(2), Some(3), Some(4)]);
         let left: Vec<_> = std::iter::from_fn(|| lines.pop()).map(|line| line.bytes.to_vec()).collect();
         assert_eq!(left, [&b"file"[..], b"4", b"5"]);
         lines.push(line("6", None));

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::lines::{Line, Lines};
 use super::{Error, Outgoing, Rest, Sink, Unsent};
+use crate::config;
 use crate::record::Record;
 use crate::shutdown::{self, Stopped};
+use crate::telemetry::SinkCounters;
 
 /// Maximum time between two checks whether a wait should end.
 const LOOK: Duration = Duration::from_millis(50);
@@ -31,11 +33,16 @@ struct Queue {
     has_writer: bool,
     /// Why there is no writer any more.
     lost: Option<io::Error>,
+    counters: Option<Arc<SinkCounters>>,
 }
 
 impl Queue {
     fn push(&mut self, line: Line) {
-        if let Some(dropped) = self.lines.push(line) {
+        let Some(dropped) = self.lines.push(line) else { return };
+        if let Some(counters) = &self.counters {
+            counters.count_lost();
+        }
+        if dropped.is_power_of_two() {
             tracing::warn!(dropped, "nobody reads standard output: the oldest results of live streams are dropped");
         }
     }
@@ -122,17 +129,22 @@ fn end_line(output: &mut impl Write, is_cut: bool) -> Result<(), (io::Error, boo
 pub struct Stdout {
     shared: Arc<Shared>,
     most: usize,
+    /// Whether statistics are printed.
+    stats: bool,
 }
 
 impl Stdout {
-    /// The process's standard output. At most `most` results of live streams may wait.
+    /// The process's standard output.
     ///
     /// # Errors
     /// If the writer thread cannot be started.
-    pub fn new(most: usize) -> Result<Self, Error> {
+    pub fn new(settings: &config::Stdout, counters: Arc<SinkCounters>) -> Result<Self, Error> {
         static PROCESS: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
         let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
-        Self::with(Arc::clone(process.get_or_insert_default()), most, io::stdout())
+        let shared: &Arc<Shared> = process.get_or_insert_default();
+        shared.lock().counters = Some(counters);
+        let sink = Self::with(Arc::clone(shared), settings.queue as usize, io::stdout())?;
+        Ok(Self { stats: settings.stats, ..sink })
     }
 
     /// Any other output.
@@ -155,7 +167,7 @@ impl Stdout {
                 return Err(Error::Thread(error));
             }
         }
-        Ok(Self { shared, most })
+        Ok(Self { shared, most, stats: false })
     }
 
     /// Reports a lost output to every sink that uses it: those from before a reload and those from after it.
@@ -188,9 +200,16 @@ impl Sink for Stdout {
     }
 
     fn take(&mut self, outgoing: &Outgoing) -> Result<(), Error> {
-        let Record::Result(_) = outgoing.record else { return Ok(()) };
+        match outgoing.record {
+            Record::Result(_) => {}
+            Record::Stats(_) if self.stats => {}
+            _ => return Ok(()),
+        }
         let mut queue = self.shared.lock();
         Self::check(&queue)?;
+        if let (Record::Result(_), Some(counters)) = (&outgoing.record, &queue.counters) {
+            counters.count_taken();
+        }
         queue.push(Line { bytes: Arc::clone(&outgoing.line), permit: outgoing.permit.clone() });
         self.shared.changed.notify_all();
         Ok(())

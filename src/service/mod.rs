@@ -11,6 +11,7 @@
 //! been busy with the same piece of work for the whole of `WatchdogSec=`.
 
 mod files;
+mod measured;
 mod models;
 mod preparation;
 mod setup;
@@ -24,13 +25,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, after, at, never, select, tick};
 
 use crate::exit::{Exit, chain};
+use crate::http::{Board, Listener, Server};
 use crate::pipeline::{self, KeptSource, Running, Sinks};
 use crate::shutdown::JoinError;
 use crate::telemetry::Registry;
-use crate::{capture, config, inference, model, publish};
+use crate::{capture, config, http, inference, model, publish};
+pub use measured::Measured;
 use preparation::{Cancelled, Outcome, Preparation};
-pub use setup::Order;
 use setup::{Current, Ready, Setup};
+pub use setup::{Order, Purpose};
 use signals::Signal;
 pub use signals::Signals;
 use systemd::Seen;
@@ -76,6 +79,9 @@ pub enum Error {
     /// A sink cannot be opened.
     #[error(transparent)]
     Publish(#[from] publish::Error),
+    /// HTTP requests cannot be answered.
+    #[error(transparent)]
+    Http(#[from] http::Error),
     /// The pipeline failed.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
@@ -101,6 +107,7 @@ impl Error {
             Self::Model(error) => error.exit(),
             Self::StreamModel { source, .. } => source.exit(),
             Self::Publish(error) => error.exit(),
+            Self::Http(error) => error.exit(),
             Self::Pipeline(error) => error.exit(),
             Self::Thread(_) => Exit::Unavailable,
             Self::Join(_) | Self::Cancelled => Exit::Internal,
@@ -122,13 +129,15 @@ impl Error {
 pub fn run(signals: &Signals, order: Order) -> Result<(), Error> {
     let (order, registry) = (Arc::new(order), Arc::new(Registry::new()));
     let Some((mut ready, is_reload_due)) = start(signals, &order, &registry)? else { return Ok(()) };
-    let sinks = ready.take_sinks(Sinks::new(), &[], Instant::now());
+    let sinks = ready.take_sinks(Sinks::new(), &[], Instant::now(), &registry);
     let (mut running, gate) = ready.pipeline.go(sinks, Vec::new());
     drop(gate);
     let setup = Arc::new(ready.setup);
-    let seen = Seen::new();
+    let board = Arc::new(Board::new(Arc::clone(&registry)));
+    let (preparation, given_up, seen, server) = (None, None, Seen::new(), None);
     let mut service =
-        Service { signals, order, registry, setup, is_reload_due, preparation: None, given_up: None, seen };
+        Service { signals, order, registry, setup, is_reload_due, preparation, given_up, seen, board, server };
+    service.answer(&running, ready.listener);
     loop {
         match service.supervise(running)? {
             Some(next) => running = next,
@@ -180,6 +189,10 @@ struct Service<'a> {
     given_up: Option<Cancelled>,
     /// What the latest status told.
     seen: Seen,
+    /// What HTTP requests are answered from.
+    board: Arc<Board>,
+    /// Who answers them, if anybody does.
+    server: Option<Server>,
 }
 
 impl Service<'_> {
@@ -241,7 +254,14 @@ impl Service<'_> {
                 }
                 recv(limit) -> _ => self.give_up(),
                 recv(given_up) -> _ => self.given_up = None,
-                recv(status) -> _ => systemd::status(&running, &self.registry, &mut self.seen),
+                recv(status) -> _ => {
+                    systemd::status(&running, &self.registry, &mut self.seen);
+                    let stuck = running.stuck(self.setup.config.http.stuck());
+                    let trouble = |(thread, age): (&str, Duration)| {
+                        format!("thread {thread} has made no progress for {:.0} s", age.as_secs_f64())
+                    };
+                    self.board.set_trouble(stuck.map(trouble));
+                }
                 recv(watchdog) -> _ => systemd::beat(&running, watchdog_limit.unwrap_or_default()),
             }
             if stop {
@@ -260,6 +280,25 @@ impl Service<'_> {
             Aim::Switch(ready) => Ok(Some(self.switch(running, *ready, deadline))),
             Aim::Serve => self.end(running, deadline, false).map(|()| None),
             Aim::Stop { by_signal } => self.end(running, deadline, by_signal).map(|()| None),
+        }
+    }
+
+    /// Answers HTTP requests about `running` from now on; at a new address if `listener` is one.
+    fn answer(&mut self, running: &Running, listener: Option<Listener>) {
+        let http = &self.setup.config.http;
+        self.board.run(&self.setup.device, running.streams(), http.timeout());
+        let Some(address) = http.address() else {
+            self.server = None;
+            return;
+        };
+        let Some(listener) = listener else { return };
+        self.server = None;
+        match listener.serve(Arc::clone(&self.board)) {
+            Ok(server) => {
+                tracing::info!(%address, "answering HTTP requests");
+                self.server = Some(server);
+            }
+            Err(error) => tracing::error!("{}", chain(&error)),
         }
     }
 
@@ -321,7 +360,7 @@ impl Service<'_> {
         let deadline = deadline.unwrap_or_else(|| old.deadline());
         let (sinks, outcome) = old.take_sinks(Some(deadline));
         let kept = old.take_kept(deadline);
-        let sinks = ready.take_sinks(sinks, &kept, deadline);
+        let sinks = ready.take_sinks(sinks, &kept, deadline, &self.registry);
         let unchanged = kept.iter().flat_map(KeptSource::states).count();
         let (running, gate) = ready.pipeline.go(sinks, kept);
         if let Err(error) = old.finish(outcome, deadline) {
@@ -331,6 +370,7 @@ impl Service<'_> {
         let started = running.statuses().count() - unchanged;
         tracing::info!(unchanged, started, "reloaded: unchanged streams continue, the others are restarted");
         self.setup = Arc::new(ready.setup);
+        self.answer(&running, ready.listener);
         running
     }
 

@@ -8,9 +8,10 @@ use super::Error;
 use super::files::{File, Files};
 use super::models::Models;
 use crate::capture::{self, Settings, Source};
-use crate::choice::BackendChoice;
+use crate::choice::{AtEnd, BackendChoice};
 use crate::config::{self, Config, Flag, Loaded};
 use crate::exit::chain;
+use crate::http::Listener;
 use crate::model::Model;
 use crate::pipeline::{self, KeptSource, Parts, Prepared, Sinks, SourceParts, StreamParts};
 use crate::plural::counted;
@@ -23,7 +24,7 @@ use crate::system::host::device_name;
 use crate::telemetry::Registry;
 
 /// What to run: the configuration file, and the additions from the command line.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Order {
     /// The configuration file, if one is named.
     pub file: Option<PathBuf>,
@@ -31,6 +32,20 @@ pub struct Order {
     pub flags: Vec<Flag>,
     /// Results after which each stream ends; `None`: no end.
     pub frames: Option<u64>,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// What a pipeline is run for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// Results go to the configured sinks, and the service answers whom it is told to answer.
+    #[default]
+    Serve,
+    /// A measurement of all that happens to frames: files begin again at their end, and nothing leaves the program.
+    Classify,
+    /// The same, but frames are given back as soon as an inference thread has them.
+    Capture,
 }
 
 impl Order {
@@ -48,7 +63,7 @@ impl Order {
 pub(super) struct Setup {
     pub(super) config: Config,
     files: Files,
-    device: Arc<str>,
+    pub(super) device: Arc<str>,
     models: Models,
     sinks: Vec<MadeOf>,
     /// Streams that earlier configurations with the same topics had, and this one does not.
@@ -81,10 +96,15 @@ impl MadeOf {
     }
 
     /// Opens the sink; every stream of `streams` is `offline` until it has a result.
-    fn open<'a>(&self, streams: impl Iterator<Item = &'a str>) -> Result<Box<dyn Sink>, publish::Error> {
+    fn open<'a>(
+        &self,
+        streams: impl Iterator<Item = &'a str>,
+        registry: &Registry,
+    ) -> Result<Box<dyn Sink>, publish::Error> {
+        let counters = registry.sink(self.name());
         Ok(match self {
-            Self::Stdout(settings) => Box::new(Stdout::new(settings.queue as usize)?),
-            Self::Mqtt { settings, device, .. } => Box::new(Mqtt::new(settings, device, streams)?),
+            Self::Stdout(settings) => Box::new(Stdout::new(settings, counters)?),
+            Self::Mqtt { settings, device, .. } => Box::new(Mqtt::new(settings, device, streams, counters)?),
         })
     }
 }
@@ -102,6 +122,8 @@ pub(super) struct Ready {
     pub(super) pipeline: Prepared,
     /// Names of the streams that go on as they are.
     pub(super) unchanged: Vec<Arc<str>>,
+    /// Where to answer HTTP requests, if that is a new address.
+    pub(super) listener: Option<Listener>,
     /// The new sinks.
     sinks: Sinks,
 }
@@ -124,7 +146,7 @@ pub(super) fn prepare(
     if !lists_streams && current.is_some_and(|current| current.setup.lists_streams) {
         return Err(Error::NoStreams);
     }
-    let config = loaded.config;
+    let mut config = loaded.config;
     let files = Files::read(&config);
     let device: Arc<str> = device_name(&config.device.name).into();
     let before = current.map(|current| &*current.setup);
@@ -141,6 +163,9 @@ pub(super) fn prepare(
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    if order.purpose != Purpose::Serve {
+        without_output(&mut config);
+    }
     let sources = sources(&config)?;
     go_on()?;
     let unchanged = before.map(|before| unchanged(&config, &files, before)).unwrap_or_default();
@@ -154,7 +179,12 @@ pub(super) fn prepare(
     let is_new = |made_of: &&MadeOf| !known.contains(made_of) || lost.contains(&made_of.name());
     let gone = gone(&config, &device, before);
     let named = || config.streams.iter().map(|stream| &stream.name).chain(&gone).map(String::as_str);
-    let sinks = made_of.iter().filter(is_new).map(|made_of| made_of.open(named())).collect::<Result<_, _>>()?;
+    let sinks =
+        made_of.iter().filter(is_new).map(|made_of| made_of.open(named(), registry)).collect::<Result<_, _>>()?;
+
+    let address = config.http.address();
+    let is_new_address = before.is_none_or(|before| before.config.http.address() != address);
+    let listener = address.filter(|_| is_new_address).map(Listener::bind).transpose()?;
 
     let Config { inference, collect, debug, .. } = &config;
     let sources: Vec<SourceParts> = sources
@@ -175,8 +205,9 @@ pub(super) fn prepare(
         frames: order.frames,
         collect: collect.clone(),
         stop_timeout: config.device.stop_timeout(),
-        stats_period: config.publish.stats_period(),
+        stats_period: config.stats_period(),
         wedge_after: debug.wedge_after,
+        classify: order.purpose != Purpose::Capture,
     })?;
     go_on()?;
     tracing::info!(
@@ -190,14 +221,20 @@ pub(super) fn prepare(
         "{}", if before.is_some() { "ready for the reload" } else { "starting" }
     );
     let setup = Setup { config, files, device, models, sinks: made_of, gone, lists_streams };
-    Ok(Some(Box::new(Ready { setup, pipeline, unchanged, sinks })))
+    Ok(Some(Box::new(Ready { setup, pipeline, unchanged, listener, sinks })))
 }
 
 impl Ready {
     /// The sinks of this setup: the new ones, and those of `old` that stay. The others are closed by `deadline`, and
     /// what they could not hand out goes to the new sink of the same name. All begin with the states of `kept_sources`;
     /// other streams are `offline` until they have a result.
-    pub(super) fn take_sinks(&mut self, old: Sinks, kept_sources: &[KeptSource], deadline: Instant) -> Sinks {
+    pub(super) fn take_sinks(
+        &mut self,
+        old: Sinks,
+        kept_sources: &[KeptSource],
+        deadline: Instant,
+        registry: &Registry,
+    ) -> Sinks {
         let mut sinks = std::mem::take(&mut self.sinks);
         let is_wanted = |name| self.setup.sinks.iter().any(|made_of| made_of.name() == name);
         let states: Vec<(&str, StreamState)> = kept_sources.iter().flat_map(KeptSource::states).collect();
@@ -231,7 +268,7 @@ impl Ready {
         for made_of in &self.setup.sinks {
             if !sinks.iter().any(|sink| sink.name() == made_of.name()) {
                 // Lost since the preparation.
-                match made_of.open(self.setup.names()) {
+                match made_of.open(self.setup.names(), registry) {
                     Ok(mut sink) => {
                         tell(&mut sink, states.iter().copied());
                         sink.begin();
@@ -322,6 +359,15 @@ fn sinks(config: &Config, files: &Files, device: &Arc<str>) -> Vec<MadeOf> {
         sinks.push(MadeOf::Mqtt { settings: Box::new(mqtt.clone()), device: Arc::clone(device), files });
     }
     sinks
+}
+
+/// For a measurement: sources do not end, and nothing leaves the program.
+fn without_output(config: &mut Config) {
+    (config.publish.stdout.enabled, config.publish.mqtt.enabled, config.http.enabled) = (false, false, false);
+    config.collect.folder.clear();
+    for stream in config.streams.iter_mut().filter(|stream| stream.at_end == AtEnd::Stop) {
+        stream.at_end = AtEnd::Loop;
+    }
 }
 
 /// What a stream is made of; `None` if its model is not loaded.

@@ -5,5 +5,6 @@ pub mod affinity;
 pub(crate) mod host;
 pub(crate) mod identity;
 pub(crate) mod network;
+pub(crate) mod process;
 
 pub(crate) use host::Host;

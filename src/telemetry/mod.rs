@@ -1,7 +1,13 @@
-//! Counters, states, frame numbers and heartbeats of the running program.
+//! Counters, histograms, states, frame numbers and heartbeats of the running program.
+//!
+//! Recording never waits and never allocates: counters and histograms are atomics.
 
+mod histogram;
+mod latency;
 mod numbers;
+mod period;
 mod registry;
+mod sink;
 
 use std::ops::Add;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -9,10 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::frame::monotonic_ns;
-use crate::record::{Failure, StreamState, StreamStats};
+use crate::record::{Failure, Latency, StreamState};
 
+pub use histogram::{BOUNDS_US, Cumulative, Histogram, STEPS, Snapshot};
+pub use latency::{Latencies, STAGES, StageSnapshots, percentiles};
 pub use numbers::{FrameNumbers, Ticket};
+pub use period::Period;
 pub use registry::Registry;
+pub use sink::{SinkCounters, SinkCounts};
 
 /// What happens to one stream from the start of its source to its end, in one pipeline or in several. Written by the
 /// threads of the pipeline, read for reports.
@@ -20,15 +30,47 @@ pub use registry::Registry;
 pub struct StreamCounters {
     counters: Counters,
     /// The same across all sources of that name since the process began.
-    totals: Arc<Counters>,
+    totals: Arc<Totals>,
     /// The latest state, as its place in [`StreamState::ALL`].
     state: AtomicU8,
     ended: AtomicBool,
 }
 
-/// Counters that only rise, and the latest failure.
+/// What has become of a stream since the process began, whatever its source.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct Totals {
+    counters: Counters,
+    latencies: Latencies,
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Totals {
+    /// The current counts.
+    #[must_use]
+    pub fn read(&self) -> FrameCounts {
+        self.counters.read()
+    }
+
+    /// How long its frames took.
+    #[must_use]
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    /// Its latest failure. None if there was none.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.failure().clone()
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counters that only rise.
+#[derive(Debug, Default)]
+struct Counters {
     captured: AtomicU64,
     dropped: AtomicU64,
     left_out: AtomicU64,
@@ -38,13 +80,10 @@ pub struct Counters {
     stalls: AtomicU64,
     reconnects: AtomicU64,
     abandoned: AtomicU64,
-    failure: Mutex<Option<Failure>>,
 }
 
 impl Counters {
-    /// The current values.
-    #[must_use]
-    pub fn read(&self) -> FrameCounts {
+    fn read(&self) -> FrameCounts {
         FrameCounts {
             captured: self.captured.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
@@ -57,13 +96,9 @@ impl Counters {
             abandoned: self.abandoned.load(Ordering::Relaxed),
         }
     }
-
-    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// A snapshot of [`Counters`].
+/// A snapshot of the counters of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FrameCounts {
     /// Frames received from the source.
@@ -107,7 +142,7 @@ impl Add for FrameCounts {
 impl StreamCounters {
     /// Counters of a new source, which are also added to `totals`.
     #[must_use]
-    pub fn new(totals: Arc<Counters>) -> Self {
+    pub fn new(totals: Arc<Totals>) -> Self {
         Self { totals, ..Self::default() }
     }
 
@@ -117,7 +152,7 @@ impl StreamCounters {
 
     fn add(&self, which: fn(&Counters) -> &AtomicU64, number: u64) {
         which(&self.counters).fetch_add(number, Ordering::Relaxed);
-        which(&self.totals).fetch_add(number, Ordering::Relaxed);
+        which(&self.totals.counters).fetch_add(number, Ordering::Relaxed);
     }
 
     /// Counts frames that were not decoded, or damaged.
@@ -148,6 +183,11 @@ impl StreamCounters {
     /// Counts a frame that could not be classified.
     pub fn count_failed(&self) {
         self.count(|counters| &counters.failed);
+    }
+
+    /// Records how long a frame took that the network has classified.
+    pub fn record(&self, latency: Latency) {
+        self.totals.latencies.record(latency);
     }
 
     /// Counts a stall.
@@ -198,25 +238,10 @@ impl StreamCounters {
         self.counters.read()
     }
 
-    /// What has become of the stream called `name` since the process began.
+    /// The counts since the process began.
     #[must_use]
-    pub fn stats(&self, name: &Arc<str>) -> StreamStats {
-        let FrameCounts { captured, dropped, left_out, classified, carried, failed, stalls, reconnects, abandoned } =
-            self.totals.read();
-        StreamStats {
-            stream: Arc::clone(name),
-            state: self.state(),
-            captured,
-            classified,
-            carried,
-            dropped,
-            failed,
-            left_out,
-            stalls,
-            reconnects,
-            abandoned,
-            last_failure: self.totals.failure().clone(),
-        }
+    pub fn totals(&self) -> &Totals {
+        &self.totals
     }
 }
 
@@ -265,27 +290,8 @@ mod tests {
     }
 
     #[test]
-    fn statistics_count_from_the_start_of_the_process_and_keep_the_latest_failure() {
-        let (totals, name) = (Arc::<Counters>::default(), Arc::from("door"));
-        let before = StreamCounters::new(Arc::clone(&totals));
-        assert_eq!(before.stats(&name).last_failure, None);
-        for reason in ["lost", "silent"] {
-            before.count_reconnect();
-            before.keep_failure(reason);
-        }
-        before.count_stall();
-        before.set_state(StreamState::Offline);
-        // As after a reload.
-        let after = StreamCounters::new(totals);
-        after.count_abandoned(2);
-        let stats = after.stats(&name);
-        assert_eq!((stats.stalls, stats.reconnects, stats.abandoned), (1, 2, 2));
-        assert_eq!((stats.state, &*stats.last_failure.unwrap().reason), (StreamState::Starting, "silent"));
-    }
-
-    #[test]
     fn what_a_source_counts_begins_at_zero_and_adds_to_the_totals() {
-        let totals = Arc::<Counters>::default();
+        let totals = Arc::<Totals>::default();
         for source in 1..=3 {
             let counters = StreamCounters::new(Arc::clone(&totals));
             counters.count_captured();

@@ -4,34 +4,43 @@
 use std::collections::BTreeMap;
 use std::ops::Add;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::{Counters, FrameCounts, FrameNumbers};
+use super::{FrameCounts, FrameNumbers, SinkCounters, Totals};
 use crate::record::RunId;
 
 /// State that outlives every pipeline of the process.
 #[derive(Debug)]
 pub struct Registry {
     run: RunId,
+    started: Instant,
     streams: Mutex<BTreeMap<Arc<str>, Stream>>,
+    sinks: Mutex<BTreeMap<&'static str, Arc<SinkCounters>>>,
 }
 
 #[derive(Debug, Default)]
 struct Stream {
     numbers: Arc<FrameNumbers>,
-    totals: Arc<Counters>,
+    totals: Arc<Totals>,
 }
 
 impl Registry {
     /// No streams yet, and a new process identity.
     #[must_use]
     pub fn new() -> Self {
-        Self { run: RunId::random(), streams: Mutex::default() }
+        Self { run: RunId::random(), started: Instant::now(), streams: Mutex::default(), sinks: Mutex::default() }
     }
 
     /// The identity of the process, the same in all its records.
     #[must_use]
     pub fn run(&self) -> RunId {
         self.run
+    }
+
+    /// How long the process has been running.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// The frame numbers of the stream called `name`; the same object at every call.
@@ -42,8 +51,27 @@ impl Registry {
 
     /// The counters of the stream called `name`; the same object at every call.
     #[must_use]
-    pub fn totals(&self, name: &Arc<str>) -> Arc<Counters> {
+    pub fn totals(&self, name: &Arc<str>) -> Arc<Totals> {
         Arc::clone(&self.streams().entry(Arc::clone(name)).or_default().totals)
+    }
+
+    /// The counters of the sink called `name`; the same object at every call.
+    #[must_use]
+    pub fn sink(&self, name: &'static str) -> Arc<SinkCounters> {
+        Arc::clone(self.sinks.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default())
+    }
+
+    /// Every stream since the process began, also those that are no longer configured, by name.
+    #[must_use]
+    pub fn all_totals(&self) -> Vec<(Arc<str>, Arc<Totals>)> {
+        self.streams().iter().map(|(name, stream)| (Arc::clone(name), Arc::clone(&stream.totals))).collect()
+    }
+
+    /// Every sink since the process began, by name.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<(&'static str, Arc<SinkCounters>)> {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        sinks.iter().map(|(name, counters)| (*name, Arc::clone(counters))).collect()
     }
 
     /// The total counts of all streams, including those that are no longer configured.

@@ -46,7 +46,7 @@ impl Stream {
         std::fs::write(folder.path().join("password"), "wr0ng\n").unwrap();
         let text = format!(
             "[device]\nname = \"pi\"\nstop_timeout_s = 30\n[model]\nsize = \"32x32\"\n\
-             [publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {}\nstats_s = 1\n\
+             [publish.mqtt]\nenabled = true\nhost = \"127.0.0.1\"\nport = {}\n[telemetry]\nstats_s = 1\n\
              [[stream]]\nname = \"camera\"\nsource = \"{address}\"\nstall_timeout_s = {stall_s}\n\
              retry_first_s = {RETRY}\nretry_max_s = {RETRY}\nretry_jitter = 0.0\n{}\n\
              [[stream]]\nname = \"other\"\nsource = \"test:ball?size=64x64&fps=10\"\n",

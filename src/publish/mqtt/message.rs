@@ -12,12 +12,15 @@ pub(in crate::publish) struct Message {
     pub(super) qos: QoS,
     /// True for states, which the broker retains if it is asked to; false for results.
     pub(super) retain: bool,
+    /// When the sink took it, in nanoseconds of the monotonic clock.
+    pub(super) taken_ns: u64,
 }
 
 impl Message {
     /// A retained state.
     pub(super) fn state(topic: &Arc<str>, text: impl AsRef<[u8]>) -> Self {
-        Self { topic: Arc::clone(topic), payload: text.as_ref().to_vec(), qos: QoS::AtLeastOnce, retain: true }
+        let (topic, payload) = (Arc::clone(topic), text.as_ref().to_vec());
+        Self { topic, payload, qos: QoS::AtLeastOnce, retain: true, taken_ns: 0 }
     }
 }
 

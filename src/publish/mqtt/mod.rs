@@ -25,8 +25,10 @@ use rumqttc::{Client, LastWill, MqttOptions, QoS, Transport};
 
 use super::{Error, Outgoing, Rest, Sink, Unsent, tls};
 use crate::config;
+use crate::frame::monotonic_ns;
 use crate::record::{Record, StreamRecord, StreamState};
 use crate::shutdown::{self, Thread};
+use crate::telemetry::SinkCounters;
 use health::Health;
 use link::Link;
 pub(super) use message::Message;
@@ -64,7 +66,7 @@ impl Shared {
 
     /// Passes everything that may be sent now to the client library. Never waits: the library's queue has room for it.
     fn hand(&self, outbox: &mut Outbox) {
-        while let Some(Message { topic, payload, qos, retain }) = outbox.next() {
+        while let Some(Message { topic, payload, qos, retain, .. }) = outbox.next() {
             if let Err(error) = self.client.try_publish(&*topic, qos, retain && self.retain, payload) {
                 tracing::error!(%topic, "MQTT: a message is not accepted: {error}");
             }
@@ -78,6 +80,7 @@ pub struct Mqtt {
     qos: QoS,
     result_topics: BTreeMap<String, Arc<str>>,
     dropped: u64,
+    counters: Arc<SinkCounters>,
     shared: Arc<Shared>,
     connection: Option<Thread<()>>,
     stop: Option<shutdown::Stop>,
@@ -95,13 +98,15 @@ impl Mqtt {
         settings: &config::Mqtt,
         device: &str,
         streams: impl IntoIterator<Item = &'a str>,
+        counters: Arc<SinkCounters>,
     ) -> Result<Self, Error> {
         let base = format!("{}/{device}", settings.topic_prefix);
         let status: Arc<str> = settings.status_topic(device).into();
         let id = settings.id(device);
         let (client, connection) = client(settings, id.clone(), &status)?;
         let streams = streams.into_iter().map(|stream| format!("{base}/{stream}/status").into()).collect();
-        let outbox = Outbox::new(settings.queue as usize, settings.in_flight, status, streams);
+        let mut outbox = Outbox::new(settings.queue as usize, settings.in_flight, status, streams);
+        outbox.count_with(Arc::clone(&counters));
         let (outbox, changed, trouble) = (outbox.into(), Condvar::new(), Mutex::default());
         let shared = Arc::new(Shared { outbox, changed, client, retain: settings.retain, trouble });
         let retry_max = Duration::from_secs_f64(settings.retry_max_s);
@@ -132,7 +137,7 @@ impl Mqtt {
             _ => QoS::ExactlyOnce,
         };
         let (connection, stop, waiting) = (Some(connection), Some(stop), Some(waiting));
-        Ok(Self { base, qos, result_topics: BTreeMap::new(), dropped: 0, shared, connection, stop, waiting })
+        Ok(Self { base, qos, result_topics: BTreeMap::new(), dropped: 0, counters, shared, connection, stop, waiting })
     }
 
     /// Counts a dropped result: true at the 1st, 2nd, 4th, 8th, …
@@ -156,6 +161,7 @@ impl Mqtt {
         if outbox.has_ended() {
             return Err(Error::Ended);
         }
+        self.counters.count_taken();
         if !fits(&topic, json) {
             outbox.lose();
             if self.drops_more() {
@@ -164,7 +170,8 @@ impl Mqtt {
             }
             return Ok(());
         }
-        let message = Message { topic, payload: json.to_vec(), qos: self.qos, retain: false };
+        let taken_ns = monotonic_ns();
+        let message = Message { topic, payload: json.to_vec(), qos: self.qos, retain: false, taken_ns };
         let full = outbox.push(message);
         shared.hand(&mut outbox);
         drop(outbox);
@@ -297,9 +304,7 @@ impl Sink for Mqtt {
                 tracing::warn!(dropped = self.dropped, "the MQTT queue is full: the oldest results are dropped");
             }
         }
-        for _ in 0..unsent.dropped {
-            outbox.lose();
-        }
+        outbox.report(unsent.dropped);
     }
 
     fn take(&mut self, outgoing: &Outgoing) -> Result<(), Error> {

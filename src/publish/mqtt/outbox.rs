@@ -23,6 +23,8 @@ use std::sync::Arc;
 use rumqttc::QoS;
 
 use super::message::{Entry, Message, Stage};
+use crate::frame::monotonic_ns;
+use crate::telemetry::SinkCounters;
 
 /// Messages that the client library may hold unwritten.
 pub(super) const CLIENT_QUEUE: usize = 16;
@@ -115,6 +117,8 @@ pub(super) struct Outbox {
     written: u64,
     taken: u64,
     last: Option<(Arc<str>, usize)>,
+    /// What the process reports of the sink.
+    counters: Arc<SinkCounters>,
 }
 
 impl Outbox {
@@ -147,7 +151,13 @@ impl Outbox {
             written: 0,
             taken: 0,
             last: None,
+            counters: Arc::default(),
         }
+    }
+
+    /// Counts with `counters` from now on.
+    pub(super) fn count_with(&mut self, counters: Arc<SinkCounters>) {
+        self.counters = counters;
     }
 
     /// Number of packet identifiers for the library: several times the messages in flight, so that one late
@@ -177,6 +187,12 @@ impl Outbox {
     /// Counts a result that will not be delivered.
     pub(super) fn lose(&mut self) {
         self.lost += 1;
+        self.counters.count_lost();
+    }
+
+    /// Results that an earlier sink has lost and not reported.
+    pub(super) fn report(&mut self, lost: u64) {
+        self.lost += lost;
     }
 
     /// Results lost since [`Self::up`] last reported them.
@@ -203,6 +219,7 @@ impl Outbox {
     /// results lost since the last call.
     pub(super) fn up(&mut self, session: bool) -> u64 {
         self.up = true;
+        self.counters.set_connected(true);
         self.window = if self.careful { 1 } else { self.in_flight };
         (self.written, self.taken, self.last) = (0, 0, None);
         self.releases.clear();
@@ -228,6 +245,7 @@ impl Outbox {
     /// The connection is lost, and the library's lists have been cleared.
     pub(super) fn down(&mut self, ending: Ending) -> Ended {
         self.up = false;
+        self.counters.set_connected(false);
         let written = |entry: &&mut Entry| entry.stage == Stage::Written;
         let open = self.flying.iter_mut().filter(written).count();
         // QoS 0 results leave only their number.
@@ -286,7 +304,9 @@ impl Outbox {
         self.flying.retain(|entry| entry.message.topic != *topic || entry.stage == Stage::Released);
         self.again.retain(|(message, _)| message.topic != *topic);
         self.waiting.retain(|message| message.topic != *topic);
-        self.lost += (before - self.undelivered()) as u64;
+        for _ in self.undelivered()..before {
+            self.lose();
+        }
         true
     }
 
@@ -402,7 +422,7 @@ impl Outbox {
         if let Some(entry) = self.remove(id, Stage::Written) {
             self.tried.remove(&entry.message.topic);
             self.refused.remove(&entry.message.topic);
-            self.count_taken(entry.message.retain);
+            self.count_taken(entry.message.retain, entry.message.taken_ns);
         }
     }
 
@@ -412,8 +432,8 @@ impl Outbox {
         if let Some(entry) = self.flying.iter_mut().find(written) {
             (entry.stage, entry.pings) = (Stage::Released, 0);
             self.refused.remove(&entry.message.topic);
-            let retain = entry.message.retain;
-            self.count_taken(retain);
+            let (retain, taken_ns) = (entry.message.retain, entry.message.taken_ns);
+            self.count_taken(retain, taken_ns);
         }
     }
 
@@ -427,9 +447,10 @@ impl Outbox {
         self.flying.remove(index)
     }
 
-    fn count_taken(&mut self, retain: bool) {
+    fn count_taken(&mut self, retain: bool, taken_ns: u64) {
         if !retain {
             self.taken += 1;
+            self.counters.acknowledge(monotonic_ns().saturating_sub(taken_ns) / 1000);
             self.window = (self.window + 1).min(self.in_flight);
         }
     }

@@ -42,7 +42,7 @@ fn outbox(limit: usize) -> Outbox {
 }
 
 fn result(topic: &str, number: usize, qos: QoS) -> Message {
-    Message { topic: topic.into(), payload: number.to_string().into_bytes(), qos, retain: false }
+    Message { topic: topic.into(), payload: number.to_string().into_bytes(), qos, retain: false, taken_ns: 0 }
 }
 
 struct World {
