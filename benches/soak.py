@@ -4,8 +4,8 @@ Four streams: an RTSP camera served by VLC over UDP, one served by the small ser
 is played again and again, and a test pattern. At random, every 20 s, a camera is killed, frozen, cut off or away for a
 while, or the configuration is reloaded. In the last minute nothing happens. Then the program is stopped, and these must
 hold: every stream has results again, the numbers of its frames never repeat and add up with `dropped`, the counts of
-the log add up, and memory, file descriptors and threads are as they were after a fifth of the time, in which every kind of
-fault has loaded its libraries and filled its pools.
+the log add up, and memory, file descriptors and threads are in the last fifth of the time what they were in the third one.
+Before that, faults load their libraries and fill their pools, and the allocator finds its size.
 """
 
 import argparse
@@ -27,8 +27,9 @@ from reconnects import Camera, encode, pictures
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Share of the time before the first figures of memory, and seconds without faults at the end.
-WARM_UP, REST_S = 0.2, 60
+# Shares of the time at which the first figures of memory begin and end and the last ones begin, and seconds without faults
+# at the end.
+BEGIN, END, LAST, REST_S = 0.4, 0.6, 0.8, 60
 
 # Seconds between two samples of memory, and in which a stream must have results at the end.
 SAMPLE_S, ALIVE_S = 2, 20
@@ -256,12 +257,12 @@ def main():
                 problems.append(f"{stream}: {results.count.get(stream)} records of {counts['classified']} results")
         tenths = [[entry[1] for entry in samples if int(entry[0] / seconds * 10) == tenth] for tenth in range(10)]
         print("  MB resident, by tenths of the time: " + " ".join(f"{statistics.median(part):.0f}" for part in tenths))
-        first = [entry for entry in samples if WARM_UP * seconds <= entry[0] < WARM_UP * seconds + REST_S]
-        last = [entry for entry in samples if entry[0] >= seconds - REST_S / 2]
+        first = [entry for entry in samples if BEGIN * seconds <= entry[0] < END * seconds]
+        last = [entry for entry in samples if entry[0] >= LAST * seconds]
         for column, (what, allowed) in enumerate((("MB resident", LEAK_MB), ("file descriptors", 2), ("threads", 2)), 1):
             before, after = (statistics.median(entry[column] for entry in part) for part in (first, last))
             most = max(entry[column] for entry in samples)
-            print(f"  {what}: {before:.0f} after a fifth, {after:.0f} at the end, at most {most:.0f}")
+            print(f"  {what}: {before:.0f} in the third fifth, {after:.0f} in the last, at most {most:.0f}")
             if after - before > allowed:
                 problems.append(f"{what}: {before:.0f} became {after:.0f}")
         if status != 0:
