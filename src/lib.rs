@@ -25,6 +25,7 @@ pub mod measure;
 pub mod model;
 pub mod pipeline;
 pub mod plural;
+pub mod power;
 pub mod preprocess;
 pub mod printable;
 pub mod protobuf;

@@ -61,7 +61,8 @@ fn configuration(text: &str, address: SocketAddr, http: &str) -> String {
 
 /// Status and body of the answer to a request; `None` if nobody listens.
 fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")).map(|(status, _, body)| (status, body))
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+        .map(|(status, _, body)| (status, body))
 }
 
 /// Status, headers and body of the answer to a request.
@@ -146,7 +147,7 @@ fn unchunked(body: &str) -> String {
 
 #[test]
 fn promtool_accepts_the_metrics() {
-    let broker = common::broker::Broker::start("");
+    let broker = common::broker::Broker::start("allow_anonymous true\n");
     let text = format!(
         "[[stream]]\nname = \"a\"\nsource = \"test:ball\"\n[publish.mqtt]\nenabled = true\nqos = 1\nhost = \"127.0.0.1\"\nport = {}\n",
         broker.port

@@ -41,7 +41,7 @@ pub use problem::{Problem, Warning};
 pub use redact::{redact, redact_words};
 pub use schema::{
     BoardCamera, Collect, Config, Device, Http, HttpServer, Inference, MAX_FPS, MIN_FPS, MQTTS_PORT, Model, Mqtt,
-    Publish, Rtsp, Srt, Stdout, Stream, Telemetry, Udp, V4l2,
+    Power, Publish, Rtsp, Srt, Stdout, Stream, Telemetry, Udp, V4l2,
 };
 pub use scheme::split_scheme;
 pub use secret::{SecretError, is_missing_credential, read_certificates, read_pem, read_secret, secret_path};

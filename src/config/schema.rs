@@ -245,6 +245,20 @@ section! {
 }
 
 section! {
+    /// `[power]`: where power and energy come from.
+    Power {
+        /// Name of the sensor that figures are of, as `hardnetd doctor` lists it; empty: the one that covers most.
+        rail: String = "", Allowed::Text;
+        /// Factor that its readings are multiplied by.
+        gain: f64 = 1.0, Allowed::Number(0.1, 10.0);
+        /// Watts that are then added to them.
+        offset_w: f64 = 0.0, Allowed::Number(-100.0, 100.0);
+        /// A meter outside the machine; empty: none. `simulated:FILE` plays a curve, to try a measurement without one.
+        meter: String = "", Allowed::Text;
+    }
+}
+
+section! {
     /// `[http]`: metrics for Prometheus, and whether the service is alive and ready.
     HttpServer {
         /// Whether to listen for HTTP requests.
@@ -296,6 +310,8 @@ pub struct Config {
     pub publish: Publish,
     /// What the program tells about itself.
     pub telemetry: Telemetry,
+    /// Where power and energy come from.
+    pub power: Power,
     /// Where it answers questions about that.
     pub http: HttpServer,
     /// For tests of the program itself.
@@ -312,6 +328,7 @@ impl Default for Config {
             collect: Collect::default(),
             publish: Publish::default(),
             telemetry: Telemetry::default(),
+            power: Power::default(),
             http: HttpServer::default(),
             debug: Debug::default(),
         }
@@ -338,6 +355,7 @@ pub(super) const ROOT: Section = Section::Group(&[
     ("collect", Section::Keys(Collect::KEYS)),
     ("publish", Section::Group(&[("stdout", Section::Keys(Stdout::KEYS)), ("mqtt", Section::Keys(Mqtt::KEYS))])),
     ("telemetry", Section::Keys(Telemetry::KEYS)),
+    ("power", Section::Keys(Power::KEYS)),
     ("http", Section::Keys(HttpServer::KEYS)),
     ("debug", Section::Keys(Debug::KEYS)),
 ]);

@@ -1,8 +1,8 @@
 //! What is observed during a measurement: the machine, and the frames.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
+
+pub use crate::system::condition::Condition;
 
 /// A look at the machine. All counts are since some time in the past and only rise.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -29,22 +29,6 @@ pub struct Sample {
     /// The state of the machine, once a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
-}
-
-/// Temperature, clocks and throttling.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Condition {
-    /// Degrees Celsius, by thermal zone.
-    pub celsius: BTreeMap<String, f64>,
-    /// Frequencies of the cores in kHz, by number.
-    pub khz: BTreeMap<u32, u64>,
-    /// What sets the frequency, each once.
-    pub governors: Vec<String>,
-    /// What throttles the machine now.
-    pub throttled: Vec<String>,
-    /// How often it has been throttled, by cause.
-    pub throttle_counts: BTreeMap<String, u64>,
 }
 
 /// A frame that has been classified.

@@ -2,6 +2,7 @@
 //! process, the cores of its threads, and the reachability of hosts.
 
 pub mod affinity;
+pub mod condition;
 pub(crate) mod host;
 pub(crate) mod identity;
 pub(crate) mod network;
