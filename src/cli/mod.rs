@@ -13,6 +13,7 @@ mod journal;
 mod lines;
 mod logging;
 mod man;
+mod measure;
 mod model;
 mod run;
 mod teach;
@@ -86,6 +87,8 @@ enum Command {
     Features(features::Arguments),
     /// Measure how fast models run on this machine.
     Bench(bench::Arguments),
+    /// Measure latency and power in the field, from the source to the result.
+    Measure(measure::Arguments),
     /// List, describe, fetch, import, export and verify models.
     Model(model::Arguments),
     /// Train a network on pictures of your own, from scratch or from weights.
@@ -297,6 +300,9 @@ pub enum Error {
     /// Speed cannot be measured.
     #[error(transparent)]
     Bench(#[from] crate::bench::Error),
+    /// Nothing can be measured in the field, or it ended early.
+    #[error(transparent)]
+    Measure(#[from] crate::measure::Error),
     /// A network cannot be trained.
     #[cfg(feature = "train")]
     #[error(transparent)]
@@ -382,6 +388,7 @@ impl Error {
             Self::Chance { .. } => Exit::Data,
             Self::Stream(error) => error.exit(),
             Self::Bench(error) => error.exit(),
+            Self::Measure(error) => error.exit(),
             #[cfg(feature = "train")]
             Self::Train(error) => error.exit(),
             Self::Stopped => Exit::Stopped,
@@ -528,6 +535,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Teach(arguments) => teach::run(&arguments),
         Command::Features(arguments) => features::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Measure(arguments) => measure::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         #[cfg(feature = "train")]
         Command::Train(arguments) => train::run(&arguments),

@@ -109,23 +109,21 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
     Ok(service::run(&signals, Order { file, flags, frames, ..Order::default() })?)
 }
 
+/// The streams of `--source`, if there are any.
+pub(super) fn sources(sources: &[String], max_fps: Option<f64>, region: Option<Region>) -> Option<Flag> {
+    let name = |index: usize| match sources.len() {
+        1 => "stream".to_owned(),
+        _ => format!("stream-{}", index + 1),
+    };
+    let stream =
+        |(index, source): (usize, &String)| StreamFlag { name: name(index), source: source.clone(), max_fps, region };
+    let streams: Vec<StreamFlag> = sources.iter().enumerate().map(stream).collect();
+    (!streams.is_empty()).then(|| Flag { name: "--source", key: "stream", value: FlagValue::Streams(streams) })
+}
+
 fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {
-    let mut flags = Vec::new();
+    let mut flags: Vec<Flag> = sources(&arguments.source, arguments.max_fps, arguments.region).into_iter().collect();
     let mut set = |name, key, value| flags.push(Flag { name, key, value });
-    if !arguments.source.is_empty() {
-        let name = |index: usize| match arguments.source.len() {
-            1 => "stream".to_owned(),
-            _ => format!("stream-{}", index + 1),
-        };
-        let stream = |(index, source): (usize, &String)| StreamFlag {
-            name: name(index),
-            source: source.clone(),
-            max_fps: arguments.max_fps,
-            region: arguments.region,
-        };
-        let streams = arguments.source.iter().enumerate().map(stream);
-        set("--source", "stream", FlagValue::Streams(streams.collect()));
-    }
     for (name, key, value) in [
         ("--model", "model.name", arguments.model.as_deref()),
         ("--labels", "model.labels", arguments.labels.as_deref()),

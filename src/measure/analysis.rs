@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::energy::{self, Reading};
-use super::environment::{Environment, RailInfo};
+use super::environment::Environment;
 use super::journal::{Phase, PhaseLine, Recording};
 use super::judge::{self, Reason};
 use super::sample::{Inference, Sample};
@@ -14,7 +14,7 @@ use super::stats::{Spread, mean, percentile};
 pub struct Analysis {
     /// Why figures are missing or only a hint: the file is incomplete, the measurement was interrupted, or it was quick.
     pub notes: Vec<String>,
-    /// The rail that energy per inference is of: its place in [`Environment::rails`]. None without a sensor.
+    /// The rail that energy per inference is of: the first in [`Environment::rails`]. None without a sensor.
     pub rail: Option<usize>,
     /// The configurations, in order.
     pub points: Vec<PointFigures>,
@@ -134,17 +134,11 @@ pub fn analyse(recording: &Recording) -> Analysis {
         Some(end) => notes.extend(end.interrupted.iter().map(|reason| format!("interrupted: {reason}"))),
     }
     let spans = spans(phases, samples, end.as_ref().map(|end| (end.at_ns, end.interrupted.is_none())));
-    let rail = preferred(&environment.rails);
+    let rail = (!environment.rails.is_empty()).then_some(0);
     let readings = rail.map(|rail| readings(samples, rail)).unwrap_or_default();
     let view = View { environment, spans: &spans, samples, inferences, rail, readings: &readings };
     let points = (0..environment.points.len()).map(|point| view.point(point)).collect();
     Analysis { notes, rail, points }
-}
-
-/// The rail that covers most; the first of several.
-fn preferred(rails: &[RailInfo]) -> Option<usize> {
-    const ORDER: [&str; 5] = ["board", "battery", "module", "package", "rail"];
-    ORDER.iter().find_map(|coverage| rails.iter().position(|rail| rail.coverage == *coverage))
 }
 
 /// The readings of a rail, each once.

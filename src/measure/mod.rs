@@ -6,9 +6,11 @@
 pub mod analysis;
 pub mod energy;
 pub mod environment;
+pub mod instruments;
 pub mod journal;
 pub mod judge;
 pub mod protocol;
+pub mod report;
 pub mod sample;
 pub mod stats;
 

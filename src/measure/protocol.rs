@@ -112,7 +112,7 @@ pub trait Load {
 }
 
 /// What looks at the machine.
-pub trait Instruments {
+pub trait Look {
     /// A look at the machine; `with_condition` also at temperature, clocks and throttling.
     fn look(&mut self, with_condition: bool) -> Sample;
 }
@@ -142,7 +142,7 @@ pub struct Session<'a> {
     /// What is measured.
     pub load: &'a mut dyn Load,
     /// What looks at the machine.
-    pub instruments: &'a mut dyn Instruments,
+    pub instruments: &'a mut dyn Look,
     /// Where everything goes.
     pub writer: &'a mut Writer,
     /// What the user sees.

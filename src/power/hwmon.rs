@@ -16,7 +16,7 @@ struct Channel {
     rail: Rail,
     gauge: Gauge,
     /// Microjoules at the opening, if it counts them.
-    first: i64,
+    first: Option<i64>,
 }
 
 impl Sensor for Channel {
@@ -26,13 +26,11 @@ impl Sensor for Channel {
 
     fn read(&mut self) -> Result<Reading, ReadError> {
         let value = self.gauge.read()?;
-        if value < self.first {
-            return Err(ReadError::Unfit(format!(
-                "{} has begun again: {value} after {}",
-                self.rail.source, self.first
-            )));
+        let first = self.first.unwrap_or(0);
+        if self.first.is_some() && value < first {
+            return Err(ReadError::Unfit(format!("{} has begun again: {value} after {first}", self.rail.source)));
         }
-        Ok(Reading { at_ns: monotonic_ns(), value: (value - self.first) as f64 / 1e6 })
+        Ok(Reading { at_ns: monotonic_ns(), value: value.saturating_sub(first) as f64 / 1e6 })
     }
 }
 
@@ -60,7 +58,7 @@ pub(super) fn find(host: &Host, found: &mut Found) {
                 let rail = Rail { family: FAMILY, name, quantity, coverage, source: path.clone(), calibration };
                 let open = || {
                     let gauge = Gauge::open(host, &path)?;
-                    let first = if quantity == Quantity::Energy { gauge.read()? } else { i64::MIN };
+                    let first = if quantity == Quantity::Energy { Some(gauge.read()?) } else { None };
                     Ok::<_, ReadError>((gauge, first))
                 };
                 match open() {

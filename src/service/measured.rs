@@ -1,5 +1,6 @@
 //! Runs configurations for a measurement, without sinks and without signals.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -8,14 +9,16 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use super::Error;
-use super::setup::{Order, Purpose, prepare};
+use super::setup::{Order, Purpose, Ready, prepare};
+use crate::config::redact;
 use crate::measure;
+use crate::measure::environment::Point;
 use crate::measure::protocol::{Load, Mode};
 use crate::measure::sample::Inference;
 use crate::pipeline::Running;
 use crate::publish::{self, Outgoing, Sink, Unsent};
 use crate::record::Record;
-use crate::shutdown;
+use crate::shutdown::{self, Stopped};
 use crate::telemetry::Registry;
 
 /// Inferences that may wait to be written.
@@ -50,11 +53,41 @@ impl Measured {
         &self.registry
     }
 
-    fn begin(&mut self, point: usize, purpose: Purpose) -> Result<(), Error> {
+    /// What configuration `point`, called `name`, is: it is made ready once, and nothing of it runs.
+    ///
+    /// # Errors
+    /// Why it cannot run.
+    pub fn describe(&self, point: usize, name: &str) -> Result<Point, Error> {
+        let (_keep, cancelled) = shutdown::channel();
+        let Some(ready) = self.prepare(point, Purpose::Classify, &cancelled)? else { return Ok(Point::default()) };
+        let config = &ready.setup.config;
+        let models = ready.setup.models.all();
+        Ok(Point {
+            name: name.to_owned(),
+            models: models.iter().map(|model| (model.name().to_owned(), model.digest().to_owned())).collect(),
+            backend: models
+                .iter()
+                .map(|model| model.backend().to_string())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+                .join(", "),
+            sources: config.streams.iter().map(|stream| redact(&stream.source)).collect(),
+            workers: config.inference.workers,
+            threads: config.inference.threads,
+            cores: config.inference.cores.clone(),
+        })
+    }
+
+    fn prepare(&self, point: usize, purpose: Purpose, cancelled: &Stopped) -> Result<Option<Box<Ready>>, Error> {
         let order = Order { purpose, ..self.orders[point].clone() };
+        prepare(&order, &self.registry, None, cancelled)
+    }
+
+    fn begin(&mut self, point: usize, purpose: Purpose) -> Result<(), Error> {
         // Nobody cancels it.
         let (_keep, cancelled) = shutdown::channel();
-        let Some(mut ready) = prepare(&order, &self.registry, None, &cancelled)? else { return Ok(()) };
+        let Some(mut ready) = self.prepare(point, purpose, &cancelled)? else { return Ok(()) };
         let mut sinks = ready.take_sinks(Vec::new(), &[], Instant::now(), &self.registry);
         sinks.push(Box::new(Recorder(self.sender.clone())));
         let (running, gate) = ready.pipeline.go(sinks, Vec::new());

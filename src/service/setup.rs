@@ -64,7 +64,7 @@ pub(super) struct Setup {
     pub(super) config: Config,
     files: Files,
     pub(super) device: Arc<str>,
-    models: Models,
+    pub(super) models: Models,
     sinks: Vec<MadeOf>,
     /// Streams that earlier configurations with the same topics had, and this one does not.
     gone: Vec<String>,

@@ -95,6 +95,21 @@ impl Host {
         total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
     }
 
+    /// Name of the board or the machine. None if the system does not tell.
+    pub(crate) fn board(&self) -> Option<String> {
+        let tree = self.read("/proc/device-tree/model").filter(|name| !name.is_empty());
+        tree.or_else(|| {
+            let of = |file: &str| self.read(&format!("/sys/class/dmi/id/{file}")).filter(|name| !name.is_empty());
+            Some([of("sys_vendor")?, of("product_name")?].join(" "))
+        })
+    }
+
+    /// Name of the processor: x86 names it for every core, ARM boards at the end. None if the system does not tell.
+    pub(crate) fn processor(&self) -> Option<String> {
+        let text = self.read("/proc/cpuinfo")?;
+        value(&text, "model name").or_else(|| value(&text, "Model")).map(str::to_owned)
+    }
+
     /// The number in a small file.
     pub(crate) fn number(&self, path: &str) -> Option<i64> {
         self.read(path)?.parse().ok()
@@ -156,6 +171,12 @@ impl Host {
             Err(error) => Err(refusal(&error)),
         }
     }
+}
+
+/// Name and release of the kernel.
+pub(crate) fn kernel() -> String {
+    let name = rustix::system::uname();
+    format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
 }
 
 /// The name of this device: the configured one, or else the host name, with characters replaced that are not allowed in

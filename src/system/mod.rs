@@ -3,6 +3,7 @@
 
 pub mod affinity;
 pub mod condition;
+pub(crate) mod cpu_time;
 pub(crate) mod host;
 pub(crate) mod identity;
 pub(crate) mod network;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
-use crate::measure::environment::{Limits, Point};
+use crate::measure::environment::{Limits, Point, RailInfo};
 use crate::measure::journal::{End, SCHEMA};
 use crate::measure::sample::Condition;
 
