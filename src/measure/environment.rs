@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The first record of a file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Environment {
     /// [`SCHEMA`](super::journal::SCHEMA).
     pub schema: String,
@@ -37,6 +38,7 @@ pub struct Environment {
 
 /// A configuration that is measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Point {
     /// What tells it from the others.
     pub name: String,
@@ -56,6 +58,7 @@ pub struct Point {
 
 /// A sensor of power or energy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RailInfo {
     /// Its name.
     pub name: String,
@@ -81,6 +84,7 @@ pub struct RailInfo {
 
 /// What is asked of a valid window.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Least number of inferences.
     pub inferences: usize,

@@ -86,6 +86,12 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The file is there already.
+    #[error("{} exists, and a measurement writes over nothing: choose another name", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// A line is not one of a measurement.
     #[error("{} line {line}: {message}; expected a file of `hardnetd measure` ({SCHEMA})", path.display())]
     Line {
@@ -111,7 +117,10 @@ impl Writer {
     /// # Errors
     /// If the system refuses.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let file = File::create_new(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        let file = File::create_new(path).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => Error::Exists { path: path.into() },
+            _ => Error::Io { path: path.into(), source },
+        })?;
         Ok(Self { path: path.into(), file: BufWriter::new(file) })
     }
 

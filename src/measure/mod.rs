@@ -39,6 +39,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Journal(journal::Error::Line { .. }) => Exit::Data,
+            Self::Journal(journal::Error::Exists { .. }) => Exit::Usage,
             Self::Journal(journal::Error::Io { source, .. }) => match source.kind() {
                 std::io::ErrorKind::NotFound => Exit::NoInput,
                 std::io::ErrorKind::PermissionDenied => Exit::NoPermission,

@@ -70,7 +70,7 @@ pub fn confidence(differences: &[f64]) -> Option<[f64; 2]> {
 
 /// xorshift64* (Vigna, 2016).
 #[derive(Debug)]
-pub(super) struct Random(pub(super) u64);
+struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -81,15 +81,8 @@ impl Random {
     }
 
     /// A number from 0 to `end` - 1.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    fn below(&mut self, end: usize) -> usize {
         ((u128::from(self.next()) * end as u128) >> 64) as usize
-    }
-
-    /// Puts `items` into a random order.
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last + 1));
-        }
     }
 }
 
@@ -119,14 +112,5 @@ mod tests {
         // The normal approximation: 1.96 standard deviations (1.414) by the root of 100.
         assert!((high - low - 2.0 * 1.96 * 0.1414).abs() < 0.03, "{low} {high}");
         assert_eq!((confidence(&[1.0]), confidence(&[2.0, 2.0])), (None, Some([2.0, 2.0])));
-    }
-
-    #[test]
-    fn an_order_is_random_and_loses_nothing() {
-        let mut items: Vec<u32> = (0..50).collect();
-        Random(7).shuffle(&mut items);
-        assert_ne!(items, (0..50).collect::<Vec<_>>());
-        items.sort_unstable();
-        assert_eq!(items, (0..50).collect::<Vec<_>>());
     }
 }
