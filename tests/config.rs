@@ -74,6 +74,10 @@ fn every_shipped_configuration_is_valid() {
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        // Besides them, there is a dashboard for the metrics.
+        if path.extension().is_some_and(|extension| extension == "json") {
+            continue;
+        }
         let loaded = config::load(Some(&path), &[], &known);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
         let comments = fs::read_to_string(&path).unwrap().lines().filter(|line| line.starts_with('#')).count();

@@ -79,9 +79,9 @@ impl Instruments {
 
 impl Look for Instruments {
     fn look(&mut self, with_condition: bool) -> Sample {
+        let at_ns = monotonic_ns();
         let readings: Vec<_> = self.sensors.iter_mut().map(|sensor| sensor.read().ok()).collect();
         let counts = self.registry.sum();
-        let at_ns = monotonic_ns();
         Sample {
             at_ns,
             clock_ns: clock_ns(at_ns),

@@ -11,7 +11,6 @@ use super::Error;
 use super::journal::{End, Line, Phase, PhaseLine, Writer};
 use super::sample::{Inference, Sample};
 use crate::exit::chain;
-use crate::frame::monotonic_ns;
 use crate::shutdown::Stopped;
 
 /// Time between two samples with temperature, clocks and throttling.
@@ -113,7 +112,7 @@ pub trait Load {
 
 /// What looks at the machine.
 pub trait Look {
-    /// A look at the machine; `with_condition` also at temperature, clocks and throttling.
+    /// A look at the machine, timed before its sensors are read; `with_condition` also at temperature, clocks and throttling.
     fn look(&mut self, with_condition: bool) -> Sample;
 }
 
@@ -171,6 +170,8 @@ impl Session<'_> {
 
     fn lead(&mut self, schedule: &Schedule) -> Result<(), Error> {
         let Plan { idle, capture, warm_up, window, windows, .. } = self.plan;
+        // A reading before the first phase, whose beginning is interpolated.
+        self.look(false)?;
         self.phase(Phase::Idle, 0, None, idle)?;
         let points: &[usize] = match schedule {
             Schedule::Baseline => &[0],
@@ -252,8 +253,7 @@ impl Session<'_> {
     }
 
     fn look(&mut self, with_condition: bool) -> Result<(u64, Sample), Error> {
-        let mut sample = self.instruments.look(with_condition);
-        sample.at_ns = monotonic_ns();
+        let sample = self.instruments.look(with_condition);
         self.writer.write(&Line::Sample(sample.clone()))?;
         Ok((sample.at_ns, sample))
     }
