@@ -118,6 +118,7 @@ fn frames_allocate_nothing(collect: &Collect) {
         stop_timeout: Duration::from_secs(10),
         stats_period: Duration::ZERO,
         wedge_after: 0,
+        classify: true,
     });
     let (mut running, gate) = running.unwrap().go(vec![Box::new(Noting(Arc::clone(&counts)))], Vec::new());
     drop(gate);

@@ -118,7 +118,7 @@ pub(super) fn sources(sources: &[String], max_fps: Option<f64>, region: Option<R
     let stream =
         |(index, source): (usize, &String)| StreamFlag { name: name(index), source: source.clone(), max_fps, region };
     let streams: Vec<StreamFlag> = sources.iter().enumerate().map(stream).collect();
-    (!streams.is_empty()).then(|| Flag { name: "--source", key: "stream", value: FlagValue::Streams(streams) })
+    (!streams.is_empty()).then_some(Flag { name: "--source", key: "stream", value: FlagValue::Streams(streams) })
 }
 
 fn flags(arguments: &Arguments) -> Result<Vec<Flag>, Error> {

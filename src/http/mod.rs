@@ -2,7 +2,7 @@
 //! supervises it.
 //!
 //! One thread serves all requests. A connection carries one request and is closed when it has lasted for
-//! `http.timeout_s`, and at most [`CONNECTIONS`] are open at a time; further ones wait in the queue of the system.
+//! `http.timeout_s`, and at most 16 are open at a time; further ones wait in the queue of the system.
 
 mod board;
 mod metrics;

@@ -121,7 +121,8 @@ mod tests {
             clock_ns: 1_700_000_000_000_000_000,
             own_cpu_s: index as f64 * 0.09,
             all_cpu_s: index as f64 * 0.091,
-            condition: (index % 10 == 0)
+            condition: index
+                .is_multiple_of(10)
                 .then(|| Condition { governors: vec!["performance".into()], ..Condition::default() }),
             ..Sample::default()
         };

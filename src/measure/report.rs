@@ -1,4 +1,4 @@
-//! Reports: a Markdown table for people, CSV for spreadsheets. Every figure is one of [`Analysis`](super::analysis::Analysis).
+//! Reports: a Markdown table for people, CSV for spreadsheets. Every figure is one of [`Analysis`].
 
 use std::fmt::Write as _;
 use std::io;

@@ -20,7 +20,7 @@ pub(crate) const PI_FLAGS: [&str; 4] = ["under-voltage", "frequency capped", "th
 const PI_FILES: [&str; 2] =
     ["/sys/devices/platform/*/*firmware*/get_throttled", "/sys/devices/platform/*firmware*/get_throttled"];
 
-/// The state of the machine at one time. What it does not tell is absent; [`Probe::absent`] has the reasons.
+/// The state of the machine at one time. What it does not tell is absent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Condition {
