@@ -11,11 +11,12 @@ BASH_COMPLETION = share/bash-completion/completions/hardnetd
 ZSH_COMPLETION = share/zsh/site-functions/_hardnetd
 FISH_COMPLETION = share/fish/vendor_completions.d/hardnetd.fish
 
-# For building and running; then what the tests also need: encoders, an RTSP server, a broker, systemd-analyze.
+# For building and running; then what the tests also need: encoders, an RTSP server, a broker, systemd-analyze, a
+# browser for reports.
 RUN_PACKAGES = gcc libc6-dev make pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav glib-networking
 TEST_PACKAGES = gstreamer1.0-tools gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev \
-	mosquitto mosquitto-clients prometheus systemd vlc-bin vlc-plugin-base iproute2
+	mosquitto mosquitto-clients prometheus systemd vlc-bin vlc-plugin-base iproute2 chromium
 # For the training data of the default model: photographs and stamps, encoders, and what tests of the crate link with.
 DATA_PACKAGES = plasma-workspace-wallpapers mate-backgrounds lomiri-wallpapers-16.04 gcompris-qt-data tuxpaint-data \
 	tuxpaint-stamps-default gstreamer1.0-plugins-ugly libgstrtspserver-1.0-dev

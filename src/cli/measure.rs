@@ -17,10 +17,11 @@ use crate::measure::environment::{Environment, Limits};
 use crate::measure::instruments::Instruments;
 use crate::measure::journal::{self, Line, Phase, SCHEMA, Writer};
 use crate::measure::protocol::{Plan, Progress, Schedule, Session};
-use crate::measure::report::{Measured as File, csv, markdown};
+use crate::measure::report::{Measured as File, csv, html, markdown};
 use crate::measure::sample::Sample;
 use crate::plural::counted;
 use crate::printable::line;
+use crate::replace::{self, replace};
 use crate::service::{Measured, Order};
 use crate::system::affinity;
 use crate::system::host::{Host, device_name, kernel};
@@ -44,7 +45,7 @@ Examples:
   hardnetd measure run -c /etc/hardnetd/hardnetd.toml
   hardnetd measure run --quick --source test:ball --model hardnet39ds
   hardnetd measure baseline -c /etc/hardnetd/hardnetd.toml
-  hardnetd measure report pi4.jsonl pi5.jsonl --csv windows.csv")]
+  hardnetd measure report pi4.jsonl pi5.jsonl --html report.html --csv windows.csv")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -56,7 +57,7 @@ enum Command {
     Baseline(Workload),
     /// Measure a configuration: idle, capturing, warm-up, five windows, idle.
     Run(Workload),
-    /// Print the figures of measurements as Markdown.
+    /// Show the figures of measurements: as Markdown, as a page for browsers, as CSV.
     Report(Report),
 }
 
@@ -83,11 +84,24 @@ struct Workload {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The tables are printed as Markdown. The page of --html needs nothing but itself: it loads nothing, has no script, and can be \
+sent, read on a telephone and printed. It shows several measurements side by side: what a result costs, how long inferences \
+take, latency against energy, power, temperature and frequency over time, and every window with its verdict. Each figure \
+names the time and the number of samples that it comes from.
+
+Examples:
+  hardnetd measure report measurement.jsonl
+  hardnetd measure report pi4.jsonl pi5.jsonl --html report.html
+  hardnetd measure report measurement.jsonl --csv windows.csv --json")]
 struct Report {
-    /// Files of measurements.
+    /// Files of measurements, which are shown side by side.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Also write the figures of every window as CSV.
+    /// Also write a page for browsers and for paper. An existing file is replaced.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Also write the figures of every window as CSV. An existing file is replaced.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     /// Print the figures as JSON.
@@ -168,12 +182,28 @@ fn read(path: &Path) -> Result<File, Error> {
 }
 
 fn report(arguments: &Report) -> Result<(), Error> {
+    // Before anything is written.
+    let outputs = [("--html", &arguments.html), ("--csv", &arguments.csv)];
+    for (flag, path) in outputs.iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
+        let is_same = |other: &&PathBuf| same(other, path);
+        if let Some(file) = arguments.files.iter().find(is_same) {
+            return Err(Error::Argument(format!("{flag} {}: it would replace the measurement", file.display())));
+        }
+        replace::check(path).map_err(|source| unwritten(path, source))?;
+    }
+    if let (Some(html), Some(csv)) = (&arguments.html, &arguments.csv)
+        && same(html, csv)
+    {
+        return Err(Error::Argument(format!("--html and --csv both name {}", html.display())));
+    }
     let files = arguments.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = &arguments.html {
+        let page = html(&files).map_err(|error| unwritten(path, io::Error::other(error)))?;
+        replace(path, |file| io::Write::write_all(file, page.as_bytes())).map_err(|source| unwritten(path, source))?;
+    }
     if let Some(path) = &arguments.csv {
-        let mut text = Vec::new();
-        csv(&files, &mut text).map_err(|error| Error::Output(io::Error::other(error)))?;
-        std::fs::write(path, text)
-            .map_err(|source| measure::Error::from(journal::Error::Io { path: path.clone(), source }))?;
+        let written = replace(path, |file| csv(&files, io::BufWriter::new(file)).map_err(io::Error::from));
+        written.map_err(|source| unwritten(path, source))?;
     }
     let text = if arguments.json {
         let figures: Vec<_> =
@@ -186,6 +216,18 @@ fn report(arguments: &Report) -> Result<(), Error> {
         markdown(&files)
     };
     printed(io::Write::write_all(&mut io::stdout(), text.as_bytes()))
+}
+
+/// Whether two names are those of the same file; a file that does not exist has one name.
+fn same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
+fn unwritten(path: &Path, source: io::Error) -> Error {
+    measure::Error::Write { path: path.to_owned(), source }.into()
 }
 
 /// The progress on a terminal, or a line of the log for each phase.

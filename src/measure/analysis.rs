@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::energy::{self, Reading};
 use super::environment::Environment;
-use super::journal::{Phase, PhaseLine, Recording};
+use super::journal::{Phase, Recording};
 use super::judge::{self, Reason};
 use super::sample::{Inference, Sample};
 use super::stats::{Spread, mean, percentile};
@@ -46,6 +46,8 @@ pub struct WindowFigures {
     pub to_ns: u64,
     /// Why it does not count; empty if it does.
     pub reasons: Vec<Reason>,
+    /// Samples in it, its ends included.
+    pub samples: usize,
     /// Frames classified.
     pub inferences: usize,
     /// The same per second.
@@ -112,11 +114,12 @@ pub struct Medians {
 
 /// A phase with its end.
 #[derive(Debug, Clone, Copy)]
-struct Span {
-    phase: Phase,
-    point: Option<usize>,
-    from: u64,
-    to: u64,
+pub(super) struct Span {
+    pub(super) phase: Phase,
+    pub(super) point: Option<usize>,
+    /// Monotonic nanoseconds.
+    pub(super) from: u64,
+    pub(super) to: u64,
     /// Whether it came to its end.
     is_whole: bool,
 }
@@ -124,7 +127,7 @@ struct Span {
 /// Computes the figures of `recording`.
 #[must_use]
 pub fn analyse(recording: &Recording) -> Analysis {
-    let Recording { environment, phases, samples, inferences, end } = recording;
+    let Recording { environment, samples, inferences, end, .. } = recording;
     let mut notes = Vec::new();
     if environment.quick {
         notes.push("quick: short windows and low demands; the figures are a hint, not a measurement".to_owned());
@@ -133,7 +136,7 @@ pub fn analyse(recording: &Recording) -> Analysis {
         None => notes.push("incomplete: the file has no end; the program was killed, or still runs".to_owned()),
         Some(end) => notes.extend(end.interrupted.iter().map(|reason| format!("interrupted: {reason}"))),
     }
-    let spans = spans(phases, samples, end.as_ref().map(|end| (end.at_ns, end.interrupted.is_none())));
+    let spans = spans(recording);
     let rail = (!environment.rails.is_empty()).then_some(0);
     let readings = rail.map(|rail| readings(samples, rail)).unwrap_or_default();
     let view = View { environment, spans: &spans, samples, inferences, rail, readings: &readings };
@@ -142,7 +145,7 @@ pub fn analyse(recording: &Recording) -> Analysis {
 }
 
 /// The readings of a rail, each once.
-fn readings(samples: &[Sample], rail: usize) -> Vec<Reading> {
+pub(super) fn readings(samples: &[Sample], rail: usize) -> Vec<Reading> {
     let mut readings: Vec<Reading> = samples
         .iter()
         .filter_map(|sample| Some((*sample.rails_at_ns.get(rail)?, (*sample.rails.get(rail)?)?)))
@@ -152,10 +155,12 @@ fn readings(samples: &[Sample], rail: usize) -> Vec<Reading> {
     readings
 }
 
-/// The phases with their ends; `end` is that of the measurement, and whether it was reached as planned.
-fn spans(phases: &[PhaseLine], samples: &[Sample], end: Option<(u64, bool)>) -> Vec<Span> {
+/// The phases with their ends.
+pub(super) fn spans(recording: &Recording) -> Vec<Span> {
+    let Recording { phases, samples, end, .. } = recording;
     let last = samples.last().map_or(0, |sample| sample.at_ns);
-    let ends = phases.iter().skip(1).map(|next| (next.at_ns, true)).chain([end.unwrap_or((last, false))]);
+    let end = end.as_ref().map_or((last, false), |end| (end.at_ns, end.interrupted.is_none()));
+    let ends = phases.iter().skip(1).map(|next| (next.at_ns, true)).chain([end]);
     let spans = phases.iter().zip(ends).map(|(line, (to, is_whole))| Span {
         phase: line.phase,
         point: line.point,
@@ -247,6 +252,7 @@ impl View<'_> {
             from_ns: span.from,
             to_ns: span.to,
             reasons,
+            samples: samples.len(),
             inferences: count,
             fps: count as f64 / time.max(1e-9),
             dropped: self.counted(span, |sample| sample.dropped),

@@ -227,3 +227,30 @@ pub fn parse(path: &Path, mut file: impl BufRead) -> Result<Recording, Error> {
     }
     recording.ok_or_else(|| wrong(1, "the file is empty".into()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::measure::synthetic::{S, recording};
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut recording = recording(false);
+        recording.samples.truncate(100);
+        recording.inferences.truncate(100);
+        recording.end = Some(End { at_ns: 10 * S, interrupted: Some("stopped by a signal".into()) });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let mut writer = Writer::create(&path).unwrap();
+        let Recording { environment, phases, samples, inferences, end } = recording.clone();
+        writer.write(&Line::Environment(Box::new(environment))).unwrap();
+        let lines = phases.into_iter().map(Line::Phase).chain(samples.into_iter().map(Line::Sample));
+        for line in lines.chain(inferences.into_iter().map(Line::Inference)).chain(end.map(Line::End)) {
+            writer.write(&line).unwrap();
+        }
+        writer.sync().unwrap();
+        assert_eq!(read(&path).unwrap(), recording);
+    }
+}

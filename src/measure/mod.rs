@@ -13,6 +13,11 @@ pub mod protocol;
 pub mod report;
 pub mod sample;
 pub mod stats;
+#[cfg(test)]
+mod synthetic;
+
+use std::io;
+use std::path::PathBuf;
 
 use crate::exit::Exit;
 
@@ -22,6 +27,14 @@ pub enum Error {
     /// The file cannot be written or read.
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    /// A report cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Its file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// What is measured ended by itself.
     #[error("the pipeline has ended: a source has come to its end, or has failed (see the log)")]
     Ended,
@@ -41,10 +54,11 @@ impl Error {
             Self::Journal(journal::Error::Line { .. }) => Exit::Data,
             Self::Journal(journal::Error::Exists { .. }) => Exit::Usage,
             Self::Journal(journal::Error::Io { source, .. }) => match source.kind() {
-                std::io::ErrorKind::NotFound => Exit::NoInput,
-                std::io::ErrorKind::PermissionDenied => Exit::NoPermission,
+                io::ErrorKind::NotFound => Exit::NoInput,
+                io::ErrorKind::PermissionDenied => Exit::NoPermission,
                 _ => Exit::Io,
             },
+            Self::Write { .. } => Exit::Io,
             Self::Ended | Self::Load(_) => Exit::Unavailable,
             Self::Interrupted => Exit::Stopped,
         }

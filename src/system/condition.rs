@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::host::Host;
 
@@ -27,6 +28,7 @@ pub struct Condition {
     /// Degrees Celsius, by thermal zone.
     pub celsius: BTreeMap<String, f64>,
     /// Frequencies of the cores in kHz, by number.
+    #[serde(deserialize_with = "by_number")]
     pub khz: BTreeMap<u32, u64>,
     /// What sets the frequency of the cores, each once.
     pub governors: Vec<String>,
@@ -38,6 +40,16 @@ pub struct Condition {
     pub throttle_counts: BTreeMap<String, u64>,
     /// Microseconds for which some task has waited, by resource: `cpu`, `io`, `memory`.
     pub waited_us: BTreeMap<String, u64>,
+}
+
+/// Numbers as names, which JSON requires: a tagged record keeps its names as text until its type is known, and serde then
+/// takes no text for a number.
+fn by_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u32, u64>, D::Error> {
+    let of_name = |(name, value): (String, u64)| {
+        let number = name.parse().map_err(|_| D::Error::custom(format_args!("{name:?} is no number of a core")))?;
+        Ok((number, value))
+    };
+    BTreeMap::<String, u64>::deserialize(deserializer)?.into_iter().map(of_name).collect()
 }
 
 /// Knows where the machine tells what.

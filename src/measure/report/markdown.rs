@@ -1,23 +1,12 @@
-//! Reports: a Markdown table for people, CSV for spreadsheets. Every figure is one of [`Analysis`].
+//! A Markdown table, for people and for issues.
 
 use std::fmt::Write as _;
-use std::io;
 
-use super::analysis::{Analysis, Medians, PointFigures, WindowFigures};
-use super::journal::Recording;
-use super::stats::Spread;
+use super::absence::{Figure, absence};
+use super::{Measured, verdict};
+use crate::measure::analysis::PointFigures;
+use crate::measure::stats::Spread;
 use crate::printable::line;
-
-/// A file with its figures.
-#[derive(Debug)]
-pub struct Measured {
-    /// Its name.
-    pub file: String,
-    /// Its content.
-    pub recording: Recording,
-    /// Its figures.
-    pub analysis: Analysis,
-}
 
 /// Tables of all configurations and of all windows, with what has to be known of them.
 #[must_use]
@@ -26,11 +15,12 @@ pub fn markdown(files: &[Measured]) -> String {
         "| device | configuration | valid | results/s | inference p50 ms | p99 ms | capture to result p50 ms | W | J/result | above idle | \
          inference alone |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    for Measured { recording, analysis, .. } in files {
+    for measured in files {
+        let Measured { recording, analysis, .. } = measured;
         for point in &analysis.points {
             let device = cell(&recording.environment.device);
             let valid = point.valid.as_ref().map_or(0, |valid| valid.windows);
-            let figures = point.valid.as_ref().map_or_else(|| [const { String::new() }; 8], figures);
+            let figures = figures(measured, point);
             let _ = writeln!(
                 text,
                 "| {device} | {} | {valid} of {} | {} |",
@@ -60,7 +50,7 @@ fn of_file(Measured { file, recording, analysis }: &Measured) -> String {
         "- hardnetd {}, {}, started {}",
         cell(&environment.version),
         cell(&environment.kernel),
-        environment.started_at
+        cell(&environment.started_at)
     );
     let _ = writeln!(text, "- board: {}; processor: {}", or_unknown(&environment.board), or_unknown(&environment.cpu));
     match analysis.rail.and_then(|rail| environment.rails.get(rail)) {
@@ -121,103 +111,32 @@ fn of_point(point: &PointFigures) -> String {
     text
 }
 
-fn verdict(window: &WindowFigures) -> String {
-    match window.reasons.as_slice() {
-        [] => "valid".to_owned(),
-        reasons => reasons.iter().map(|reason| reason.code()).collect::<Vec<_>>().join(", "),
-    }
-}
-
-fn figures(valid: &Medians) -> [String; 8] {
-    let of = |spread: Spread, digits: usize| {
-        let Spread { median, min, max } = spread;
-        format!("{median:.digits$} ({min:.digits$} to {max:.digits$})")
+fn figures(measured: &Measured, point: &PointFigures) -> [String; 8] {
+    let of = |spread: Option<Spread>, digits: usize, figure: Figure| match spread {
+        Some(Spread { median, min, max }) => format!("{median:.digits$} ({min:.digits$} to {max:.digits$})"),
+        None => format!("unavailable: {}", absence(measured, point, figure)),
     };
-    let energy = |spread: Option<Spread>, digits| spread.map_or_else(String::new, |spread| of(spread, digits));
+    let valid = point.valid.as_ref();
     [
-        of(valid.fps, 2),
-        of(valid.infer_p50_ms, 3),
-        of(valid.infer_p99_ms, 3),
-        of(valid.total_p50_ms, 3),
-        energy(valid.watts, 3),
-        energy(valid.gross_j, 4),
-        energy(valid.net_j, 4),
-        energy(valid.inference_j, 4),
+        of(valid.map(|it| it.fps), 2, Figure::Latency),
+        of(valid.map(|it| it.infer_p50_ms), 3, Figure::Latency),
+        of(valid.map(|it| it.infer_p99_ms), 3, Figure::Latency),
+        of(valid.map(|it| it.total_p50_ms), 3, Figure::Latency),
+        of(valid.and_then(|it| it.watts), 3, Figure::Power),
+        of(valid.and_then(|it| it.gross_j), 4, Figure::Power),
+        of(valid.and_then(|it| it.net_j), 4, Figure::AboveIdle),
+        of(valid.and_then(|it| it.inference_j), 4, Figure::InferenceAlone),
     ]
 }
 
-/// Text of a file in a table.
+/// Text of a file in a table, without a meaning in Markdown: no column, tag, link, picture, code or emphasis.
 fn cell(text: &str) -> String {
-    line(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
-}
-
-/// One line per window.
-///
-/// # Errors
-/// If `out` refuses.
-pub fn csv(files: &[Measured], out: impl io::Write) -> Result<(), ::csv::Error> {
-    let mut writer = ::csv::Writer::from_writer(out);
-    writer.write_record([
-        "file",
-        "device",
-        "configuration",
-        "window",
-        "from_ns",
-        "to_ns",
-        "verdict",
-        "results",
-        "results_per_s",
-        "dropped",
-        "infer_p50_ms",
-        "infer_p90_ms",
-        "infer_p99_ms",
-        "infer_max_ms",
-        "total_p50_ms",
-        "total_p99_ms",
-        "watts",
-        "gross_j",
-        "net_j",
-        "inference_j",
-        "updates",
-        "celsius_first",
-        "celsius_last",
-        "mhz",
-        "other_load",
-    ])?;
-    for Measured { file, recording, analysis } in files {
-        for point in &analysis.points {
-            for (number, window) in point.windows.iter().enumerate() {
-                let of = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
-                let WindowFigures { infer_ms, total_ms, celsius, .. } = window;
-                writer.write_record([
-                    file.clone(),
-                    recording.environment.device.clone(),
-                    point.name.clone(),
-                    (number + 1).to_string(),
-                    window.from_ns.to_string(),
-                    window.to_ns.to_string(),
-                    verdict(window),
-                    window.inferences.to_string(),
-                    window.fps.to_string(),
-                    window.dropped.to_string(),
-                    of(infer_ms.map(|it| it.p50)),
-                    of(infer_ms.map(|it| it.p90)),
-                    of(infer_ms.map(|it| it.p99)),
-                    of(infer_ms.map(|it| it.max)),
-                    of(total_ms.map(|it| it.p50)),
-                    of(total_ms.map(|it| it.p99)),
-                    of(window.watts),
-                    of(window.gross_j),
-                    of(window.net_j),
-                    of(window.inference_j),
-                    window.updates.to_string(),
-                    of(celsius.map(|[first, _]| first)),
-                    of(celsius.map(|[_, last]| last)),
-                    of(window.mhz),
-                    window.other_load.to_string(),
-                ])?;
-            }
+    let mut cell = String::with_capacity(text.len());
+    for c in line(text).chars() {
+        if matches!(c, '\\' | '|' | '<' | '[' | '`' | '*') {
+            cell.push('\\');
         }
+        cell.push(c);
     }
-    Ok(writer.flush()?)
+    cell
 }
