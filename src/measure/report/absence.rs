@@ -16,24 +16,20 @@ pub(super) enum Figure {
     InferenceAlone,
 }
 
-/// Why `figure` of a configuration is absent.
+/// Why the median of a figure is absent.
 pub(super) fn absence(measured: &Measured, point: &PointFigures, figure: Figure) -> &'static str {
-    let has_idle = point.idle_w.iter().any(Option::is_some);
     if point.windows.is_empty() {
         "no window was measured"
     } else if point.valid.is_none() {
         "no valid window"
     } else {
-        of_windows(measured, point, figure, has_idle)
+        absence_in_window(measured, point, figure)
     }
 }
 
-/// Why `figure` of a window is absent.
+/// Why a figure of a window is absent.
 pub(super) fn absence_in_window(measured: &Measured, point: &PointFigures, figure: Figure) -> &'static str {
-    of_windows(measured, point, figure, point.idle_w.iter().any(Option::is_some))
-}
-
-fn of_windows(measured: &Measured, point: &PointFigures, figure: Figure, has_idle: bool) -> &'static str {
+    let has_idle = point.idle_w.iter().any(Option::is_some);
     match figure {
         Figure::Latency => "no results",
         _ if measured.analysis.rail.is_none() => "no sensor of power",

@@ -22,7 +22,7 @@ pub(super) struct Chart {
 /// The bars of a histogram.
 pub(super) struct Drawn {
     pub(super) bars: Vec<Bar>,
-    /// Percentiles: name, milliseconds with all digits, text, place, and whether the text is left of it.
+    /// Percentiles.
     pub(super) marks: Vec<Mark>,
     /// Milliseconds, along.
     pub(super) x: Vec<Tick>,
@@ -53,9 +53,12 @@ pub(super) struct Bar {
 /// A percentile.
 pub(super) struct Mark {
     pub(super) name: &'static str,
+    /// With all digits.
     pub(super) ms: String,
     pub(super) text: String,
+    /// From 0 to 100, from the left.
     pub(super) at: String,
+    /// Whether the text is left of it.
     pub(super) is_left: bool,
 }
 
@@ -97,9 +100,8 @@ fn draw(named: &Named<'_>) -> Option<Drawn> {
     let y = Scale::around(counts.iter().map(|count| *count as f64).chain([0.0]), 3.0);
     let place = |bar: u64| bar as f64 / counts.len() as f64 * 100.0;
     let draw = |(bar, count): (u64, &usize)| {
-        let from_us = least.saturating_add(bar.saturating_mul(width));
         let is_longer = bar == bars;
-        let from_us = if is_longer { last + 1 } else { from_us };
+        let from_us = if is_longer { last + 1 } else { least.saturating_add(bar.saturating_mul(width)) };
         let to_us = (!is_longer).then(|| from_us.saturating_add(width).min(last.saturating_add(1)));
         let ms = |us: u64| short(us as f64 / 1000.0);
         let range = to_us
@@ -121,10 +123,6 @@ fn draw(named: &Named<'_>) -> Option<Drawn> {
     let share = bars as f64 / counts.len() as f64;
     let end = least as f64 + bars as f64 * width as f64;
     let x = Scale::exactly([least as f64 / 1000.0, end / 1000.0], 4.0);
-    let ticks = x.ticks().into_iter().map(|tick| {
-        let at = tick.at.parse::<f64>().unwrap_or_default() * share;
-        Tick { at: percent(at), from_end: percent(100.0 - at), ..tick }
-    });
     let mark = |(name, ms): (&'static str, f64)| {
         // The middle of the microsecond that it is.
         let at = x.percent(ms + 0.0005) * share;
@@ -150,7 +148,7 @@ fn draw(named: &Named<'_>) -> Option<Drawn> {
     Some(Drawn {
         bars: drawn,
         marks: [("p50", p50), ("p90", p90), ("p99", p99)].map(mark).into(),
-        x: ticks.collect(),
+        x: x.ticks_up_to(share),
         y: y.ticks(),
         count,
         caption,

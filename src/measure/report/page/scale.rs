@@ -59,12 +59,17 @@ impl Scale {
     }
 
     pub(super) fn ticks(self) -> Vec<Tick> {
+        self.ticks_up_to(1.0)
+    }
+
+    /// The ticks of an axis that takes only a share of the length, 0 to 1.
+    pub(super) fn ticks_up_to(self, share: f64) -> Vec<Tick> {
         let Self { low, high, step } = self;
         let first = (low / step - 1e-9).ceil();
         let values = (0..MOST_TICKS).map(|tick| (first + tick as f64) * step);
         let digits = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
         let tick = |value: f64| {
-            let at = self.percent(value);
+            let at = self.percent(value) * share;
             // Without the sign of a zero.
             let label = format!("{:.digits$}", value + 0.0);
             Tick { at: percent(at), from_end: percent(100.0 - at), label }

@@ -167,7 +167,7 @@ fn mean_mhz(condition: &Condition) -> Option<f64> {
 }
 
 /// A curve of `values`, interrupted by `gap` seconds without one, on an axis that contains `least`. None without values.
-fn curve(values: &[Reading], place: impl Fn(u64) -> f64, gap: f64, least: Option<f64>, unit: &str) -> Option<Drawn> {
+fn curve(values: &[Reading], place: &impl Fn(u64) -> f64, gap: f64, least: Option<f64>, unit: &str) -> Option<Drawn> {
     let min = values.iter().map(|(_, value)| *value).reduce(f64::min)?;
     let max = values.iter().map(|(_, value)| *value).reduce(f64::max)?;
     let scale = Scale::around([min, max].into_iter().chain(least), 3.0);
