@@ -25,7 +25,7 @@ impl Bench {
         fs::write(folder.path().join("curve.csv"), format!("0,{WATTS}\n10000,{WATTS}\n")).unwrap();
         let meter = meter.replace("FOLDER", folder.path().to_str().unwrap());
         let text = format!(
-            "[device]\nname = \"bench\"\n[[stream]]\nname = \"a\"\nsource = \"test:ball?size=320x240\"\n{meter}"
+            "[device]\nname = \"bench\"\nstop_timeout_s = 30.0\n[[stream]]\nname = \"a\"\nsource = \"test:ball?size=320x240\"\n{meter}"
         );
         fs::write(folder.path().join("hardnetd.toml"), text).unwrap();
         Self { folder }

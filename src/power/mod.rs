@@ -222,37 +222,37 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// If a reading fails.
 pub fn characterise(sensor: &mut dyn Sensor, time: Duration) -> Result<Characteristics, ReadError> {
     let begun = Instant::now();
-    let (mut costs, mut changes) = (Vec::new(), Vec::new());
-    let (mut step, mut duplicates) = (None::<f64>, 0_u64);
-    let mut last = sensor.read()?;
+    let (mut readings, mut costs) = (vec![sensor.read()?], Vec::new());
     while begun.elapsed() < time {
         std::thread::sleep(PAUSE);
         let start = Instant::now();
-        let reading = sensor.read()?;
+        readings.push(sensor.read()?);
         costs.push(start.elapsed().as_secs_f64() * 1e6);
-        let difference = (reading.value - last.value).abs();
+    }
+    costs.sort_by(f64::total_cmp);
+    Ok(characteristics(&readings, costs.get(costs.len() / 2).copied().unwrap_or_default()))
+}
+
+/// What successive `readings` tell, each of which took `read_us`.
+fn characteristics(readings: &[Reading], read_us: f64) -> Characteristics {
+    let mut changes = Vec::new();
+    let (mut step, mut duplicates) = (None::<f64>, 0_u64);
+    for pair in readings.windows(2) {
+        let difference = (pair[1].value - pair[0].value).abs();
         if difference > 0.0 {
-            changes.push(reading.at_ns);
+            changes.push(pair[1].at_ns);
             step = Some(step.map_or(difference, |step| step.min(difference)));
         } else {
             duplicates += 1;
         }
-        last = reading;
     }
-    costs.sort_by(f64::total_cmp);
-    let samples = costs.len() as u64;
+    let samples = readings.len().saturating_sub(1) as u64;
     let period_s = changes
         .first()
         .zip(changes.last())
         .filter(|_| changes.len() > 1)
         .map(|(first, last)| (last - first) as f64 / 1e9 / (changes.len() - 1) as f64);
-    Ok(Characteristics {
-        period_s,
-        step,
-        read_us: costs.get(costs.len() / 2).copied().unwrap_or_default(),
-        duplicates: duplicates as f64 / samples.max(1) as f64,
-        samples,
-    })
+    Characteristics { period_s, step, read_us, duplicates: duplicates as f64 / samples.max(1) as f64, samples }
 }
 
 #[cfg(test)]

@@ -230,24 +230,15 @@ fn curve_of(path: &str) -> Found {
 
 #[test]
 fn characteristics_tell_period_step_and_duplicates() {
-    struct Steps(Rail);
-    impl Sensor for Steps {
-        fn rail(&self) -> &Rail {
-            &self.0
-        }
-
-        fn read(&mut self) -> Result<Reading, ReadError> {
-            let at_ns = crate::frame::monotonic_ns();
-            // A new value every 20 ms, in steps of 0.25 W.
-            Ok(Reading { at_ns, value: (at_ns / 20_000_000 % 4) as f64 * 0.25 })
-        }
-    }
     let mut steady = curve("0,2\n").1.sensors.remove(0);
     let stuck = characterise(steady.as_mut(), Duration::from_millis(50)).unwrap();
     assert_eq!((stuck.period_s, stuck.step, stuck.duplicates), (None, None, 1.0));
-    let found = characterise(&mut Steps(steady.rail().clone()), Duration::from_millis(600)).unwrap();
-    let period = found.period_s.unwrap();
-    assert!((0.0199..0.06).contains(&period), "{found:?}");
-    assert_eq!(found.step, Some(0.25));
-    assert!(found.samples > 5 && found.read_us > 0.0, "{found:?}");
+    // Read every 2 ms; a new value every 20 ms, in steps of 0.25 W and, when it begins again, of 0.75 W.
+    let reading = |index: u64| Reading { at_ns: index * 2_000_000, value: (index / 10 % 4) as f64 * 0.25 };
+    let readings: Vec<Reading> = (0..=300).map(reading).collect();
+    let found = characteristics(&readings, 3.0);
+    let expected =
+        Characteristics { period_s: Some(0.02), step: Some(0.25), read_us: 3.0, duplicates: 0.9, samples: 300 };
+    assert_eq!(found, expected);
+    assert_eq!(characteristics(&[], 0.0).samples, 0);
 }
